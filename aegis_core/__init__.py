@@ -1,0 +1,1 @@
+"""Aegis: the governor between human intent and what AI agents do."""

@@ -1,0 +1,123 @@
+"""The error tree. An error carries facts, so that a program need not read its text.
+
+::
+
+    AegisError
+    ├── AegisDenied (ValueError)          a refusal, raised only by `permit`; carries the verdict
+    ├── InvalidRequestError (ValueError)  a field that cannot be accepted
+    ├── NotFoundError (LookupError)       an agent, session, grant or budget that is not there
+    │   └── UnknownModelError             a model without a known price
+    ├── ConflictError                     an id reused with other content, a grant already closed otherwise
+    ├── AuthError (PermissionError)       a wrong credential, or somebody else's property
+    ├── PolicyError (ValueError)          a policy document that cannot be loaded
+    ├── ConfigurationError                settings or a server that Aegis must not run on
+    └── StoreError                        Redis is down, slow, read-only or out of memory
+        └── StaleError                    the same control answer twice in a row
+
+A denial is a ``ValueError`` because retry policies of the agent frameworks leave that type alone.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from aegis_core.protocol import Verdict
+
+
+class AegisError(Exception):
+    """Base of all errors raised by Aegis.
+
+    Attributes:
+        code: a stable name in snake_case, the same in Python, HTTP and events.
+        message: one sentence for a person: what was wrong and what to do.
+        facts: the values behind the message, JSON-compatible.
+    """
+
+    code = "error"
+
+    def __init__(self, message: str, **facts: Any) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = str(facts.pop("code", type(self).code))
+        self.facts: dict[str, Any] = facts
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_rebuild, (type(self), self.message, {"code": self.code, **self.facts}))
+
+
+def _rebuild(kind: type[AegisError], message: str, facts: dict[str, Any]) -> AegisError:
+    """Pickle keeps positional arguments only; facts are keywords."""
+    return kind(message, **facts)
+
+
+class AegisDenied(AegisError, ValueError):  # noqa: N818 - the name is part of the public protocol
+    """A permit was refused. ``verdict`` holds the whole answer; ``code`` is the verdict's code."""
+
+    code = "denied"
+
+    def __init__(self, message: str, *, verdict: Verdict, **facts: Any) -> None:
+        super().__init__(message, **{"code": verdict.code, **facts})
+        self.verdict = verdict
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_rebuild, (type(self), self.message, {"verdict": self.verdict, "code": self.code, **self.facts}))
+
+
+class InvalidRequestError(AegisError, ValueError):
+    """A value that cannot be accepted. Facts: ``field`` (dotted path), ``problem``; nothing was decided or reserved."""
+
+    code = "invalid_request"
+
+    @property
+    def field(self) -> str:
+        """The dotted name of the field that was refused, empty when the whole message was."""
+        return str(self.facts.get("field", ""))
+
+
+class NotFoundError(AegisError, LookupError):
+    """Something named does not exist. Facts: ``kind`` (agent, session, grant, budget, model), ``name``."""
+
+    code = "not_found"
+
+
+class UnknownModelError(NotFoundError):
+    """A model whose price is unknown. It is never taken to be free. Facts: ``name``, ``nearest``."""
+
+    code = "unknown_model"
+
+
+class ConflictError(AegisError):
+    """The same id with other content, or an act on a grant that is already closed otherwise. Facts: ``state``."""
+
+    code = "conflict"
+
+
+class AuthError(AegisError, PermissionError):
+    """A credential is missing or wrong, or the thing belongs to somebody else."""
+
+    code = "not_authorized"
+
+
+class PolicyError(AegisError, ValueError):
+    """A policy document was refused; the last good one stays. Facts: ``path``, ``line``, ``field``, ``nearest``."""
+
+    code = "invalid_policy"
+
+
+class ConfigurationError(AegisError):
+    """A setting or a server that Aegis refuses to run with. The message holds the command that mends it."""
+
+    code = "misconfigured"
+
+
+class StoreError(AegisError):
+    """Redis did not answer as it must. No decision was made. Facts: ``reason`` (down, slow, read_only, full)."""
+
+    code = "store_unavailable"
+
+
+class StaleError(StoreError):
+    """The script gave the same control answer twice; the state changes faster than it can be read."""
+
+    code = "stale"

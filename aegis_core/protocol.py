@@ -1,0 +1,406 @@
+"""The handshake protocol: the messages that library, HTTP API and adapters share.
+
+Incoming messages are pydantic models that refuse unknown fields. Answers are slotted dataclasses: they are built on
+every decision, and `TypeAdapter` gives them the same schema and JSON. Money is a ``Decimal`` of dollars in Python and
+a number in JSON; numbers and decimal strings are both accepted.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated, Any, Literal, TypeVar, get_args
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
+
+from aegis_core.errors import InvalidRequestError
+from aegis_core.money import MAX_USD, to_nanos, to_usd
+
+Status = Literal["GRANTED", "PENDING", "REJECTED"]
+Framework = Literal["langchain", "langgraph", "crewai", "autogen", "custom"]
+ResourceType = Literal["llm_tokens", "gas_budget", "api_call", "file_lock", "wallet_lock", "compute"]
+Scope = Literal["agent", "session", "tenant", "model", "resource", "label"]
+GrantState = Literal["live", "pending", "rejected", "settled", "released", "expired", "timed_out", "declined"]
+
+LOCK_TYPES: frozenset[str] = frozenset({"file_lock", "wallet_lock"})
+RESOURCE_TYPES: tuple[str, ...] = get_args(ResourceType)
+
+MAX_INTENT = 8_000
+"""Characters of a task intent that are judged; a longer one is refused, never cut."""
+
+_IDENTIFIER = re.compile(r"[\w.:@/-]{1,128}")
+_WINDOW = re.compile(r"hour|day|week|month|total|rolling:(?P<count>[1-9]\d{0,4})(?P<unit>[mhd])")
+_UNIT_MS = {"m": 60_000, "h": 3_600_000, "d": 86_400_000}
+_MAX_ROLLING_MS = 366 * 86_400_000
+
+
+def identifier(value: str) -> str:
+    """NFKC-normalise a name and check its alphabet.
+
+    Raises:
+        ValueError: anything but 1 to 128 letters, digits, ``_ . : @ / -``.
+    """
+    text = unicodedata.normalize("NFKC", value)
+    if not _IDENTIFIER.fullmatch(text):
+        raise ValueError("must be 1 to 128 letters, digits or any of _ . : @ / -")
+    return text
+
+
+def window_ms(window: str) -> int:
+    """The span of a rolling window (``rolling:24h``, ``rolling:90m``, ``rolling:7d``) in milliseconds, 0 for a calendar one."""
+    match = _WINDOW.fullmatch(window)
+    if match is None:
+        raise ValueError("must be hour, day, week, month, total, or rolling:N followed by m, h or d (rolling:24h)")
+    if not match["count"]:
+        return 0
+    span = int(match["count"]) * _UNIT_MS[match["unit"]]
+    if not 10 * 60_000 <= span <= _MAX_ROLLING_MS:
+        raise ValueError("a rolling window lasts 10 minutes to 366 days")
+    return span
+
+
+def _window(value: str) -> str:
+    window_ms(value)
+    return value
+
+
+def _usd(value: Any) -> Decimal:
+    try:
+        return to_usd(to_nanos(value, "amount"))
+    except InvalidRequestError as error:
+        raise ValueError(str(error.facts["problem"])) from None
+
+
+def _printable(value: str) -> str:
+    if len(value) > MAX_INTENT:
+        raise ValueError(f"is {len(value):,} characters long; at most {MAX_INTENT:,} are accepted")
+    if not value.strip():
+        raise ValueError("is empty; say in a few words what the agent wants to do")
+    if any("\ud800" <= char <= "\udfff" for char in value):
+        raise ValueError("holds a lone surrogate, which is not text")
+    return value
+
+
+Identifier = Annotated[
+    str, AfterValidator(identifier), WithJsonSchema({"type": "string", "pattern": r"^[A-Za-z0-9_.:@/-]{1,128}$"})
+]
+Intent = Annotated[str, AfterValidator(_printable), Field(min_length=1, max_length=MAX_INTENT)]
+Window = Annotated[
+    str,
+    AfterValidator(_window),
+    WithJsonSchema({"type": "string", "pattern": "^(hour|day|week|month|total|rolling:[1-9][0-9]{0,4}[mhd])$"}),
+]
+Usd = Annotated[
+    Decimal,
+    BeforeValidator(_usd),
+    PlainSerializer(float, return_type=float, when_used="json"),
+    WithJsonSchema(
+        {"anyOf": [{"type": "number", "minimum": 0, "maximum": MAX_USD}, {"type": "string", "pattern": r"^\d+(\.\d{1,9})?$"}]},
+        mode="validation",
+    ),
+    WithJsonSchema({"type": "number"}, mode="serialization"),
+]
+Scalar = str | int | float | bool | None
+
+
+class Message(BaseModel):
+    """Base of everything that comes in: immutable, and a field it does not know is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Handshake(Message):
+    """An agent introduces itself. Everything it says only narrows what its operator allows."""
+
+    agent_id: Identifier
+    agent_framework: Framework = "custom"
+    capabilities: tuple[Identifier, ...] = Field(default=(), max_length=64)
+    max_priority: Annotated[int, Field(ge=1, le=10)] = 5
+    session_budget_usd: Usd | None = None
+
+
+class Requirements(Message):
+    """What a model must be able to do to be recommended for a request."""
+
+    tools: bool = False
+    vision: bool = False
+    min_context_tokens: Annotated[int, Field(ge=0, le=100_000_000)] = 0
+    providers: tuple[Identifier, ...] = Field(default=(), max_length=32)
+    models: tuple[Identifier, ...] = Field(default=(), max_length=64)
+    ceiling_usd: Usd | None = None
+
+
+class PermissionRequest(Message):
+    """One ask. Either `estimated_cost_usd`, or sizes from which the core estimates on the safe side; the higher counts.
+
+    `model` says which model the agent will call; without it the grant is priced for the recommended one.
+    """
+
+    agent_id: Identifier
+    task_intent: Intent
+    resource_type: ResourceType
+    estimated_cost_usd: Usd | None = None
+    priority: Annotated[int, Field(ge=1, le=10)] = 5
+    logic_density: Annotated[int, Field(ge=1, le=10)] = 5
+    confidence: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = None
+    target_resource: Identifier | None = None
+    session_id: Identifier | None = None
+    request_id: Identifier | None = None
+    capability: Identifier | None = None
+    tool: Identifier | None = None
+    arguments_hash: Identifier | None = None
+    model: Identifier | None = None
+    prompt_bytes: Annotated[int, Field(ge=0, le=1_000_000_000)] | None = None
+    max_output_tokens: Annotated[int, Field(ge=0, le=100_000_000)] | None = None
+    task_type: Identifier | None = None
+    requirements: Requirements | None = None
+    metadata: dict[Annotated[str, Field(min_length=1, max_length=64)], Scalar] = Field(default={}, max_length=32)
+
+    @model_validator(mode="after")
+    def _bounded_metadata(self) -> PermissionRequest:
+        if self.metadata and sum(len(str(value)) for value in self.metadata.values()) > 4_096:
+            raise ValueError("metadata: holds more than 4,096 characters; keep references, not contents")
+        return self
+
+
+class Usage(Message):
+    """Tokens that a provider reported for one call. `cached_input_tokens` are part of `input_tokens`."""
+
+    model: Identifier
+    input_tokens: Annotated[int, Field(ge=0, le=1_000_000_000)] = 0
+    output_tokens: Annotated[int, Field(ge=0, le=1_000_000_000)] = 0
+    cached_input_tokens: Annotated[int, Field(ge=0, le=1_000_000_000)] = 0
+
+    @model_validator(mode="after")
+    def _cached_within_input(self) -> Usage:
+        if self.cached_input_tokens > self.input_tokens:
+            raise ValueError("cached_input_tokens: is larger than input_tokens, which it is part of")
+        return self
+
+
+class SettleRequest(Message):
+    """What a grant really cost: exactly one of `cost_usd` and `usage`."""
+
+    agent_id: Identifier | None = None
+    cost_usd: Usd | None = None
+    usage: Usage | None = None
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> SettleRequest:
+        if (self.cost_usd is None) == (self.usage is None):
+            raise ValueError("cost_usd: give exactly one of cost_usd and usage")
+        return self
+
+
+class ReleaseRequest(Message):
+    """Give a grant back unused."""
+
+    agent_id: Identifier | None = None
+
+
+class ExtendRequest(Message):
+    """Keep a long call alive: the deadline moves to `seconds` from now, never earlier, up to the tenant's cap."""
+
+    agent_id: Identifier | None = None
+    seconds: Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)] = 600
+
+
+class BudgetChange(Message):
+    """A new limit for one window of one scope. What is spent and reserved stays as it is."""
+
+    window: Window
+    limit_usd: Usd
+
+
+@dataclass(slots=True)
+class BudgetLine:
+    """One budget that applies to a request. `remaining_usd` is what the next request may still ask for."""
+
+    scope: Scope
+    name: str
+    window: str
+    limit_usd: Usd
+    remaining_usd: Usd
+    tightest: bool = False
+
+
+@dataclass(slots=True)
+class Verdict:
+    """The whole answer to one request.
+
+    `code` is stable and meant for programs, `reason` for people. `remaining_budget_usd` is the agent's day budget;
+    `budgets` lists every scope that applies. A grant is live until `expires_at`: settle, release or extend it.
+    """
+
+    status: Status
+    agent_id: str
+    reason: str
+    code: str
+    remaining_budget_usd: Usd
+    request_id: str
+    policy_version: int
+    budgets: tuple[BudgetLine, ...] = ()
+    reserved_usd: Usd = field(default_factory=Decimal)
+    recommended_model: str | None = None
+    granted_at: datetime | None = None
+    grant_id: str | None = None
+    rule: str | None = None
+    expires_at: datetime | None = None
+    retry_after_seconds: float | None = None
+    waiting_for: Literal["human", "lock"] | None = None
+    escalation_id: str | None = None
+    lock_token: str | None = None
+    fence: int | None = None
+    queue_position: int | None = None
+    would_be: Status | None = None
+    state: GrantState = "live"
+
+    @property
+    def granted(self) -> bool:
+        """True when the agent may go on now."""
+        return self.status == "GRANTED"
+
+
+@dataclass(slots=True)
+class SessionOpened:
+    """The answer to a handshake. `session_token` is shown once and is a secret."""
+
+    agent_id: str
+    session_id: str
+    session_token: str
+    tenant: str
+    agent_framework: Framework
+    capabilities: tuple[str, ...]
+    max_priority: int
+    remaining_budget_usd: Usd
+    policy_version: int
+    opened_at: datetime
+    budgets: tuple[BudgetLine, ...] = ()
+    session_budget_usd: Usd | None = None
+
+
+@dataclass(slots=True)
+class Receipt:
+    """What became of a grant. `charged_usd` + `returned_usd` = `reserved_usd` + `overrun_usd`.
+
+    `repeated`: the same act had been done before, and this call changed nothing.
+    `late`: the deadline had passed and the grant had been charged at its estimate, which this settlement replaced.
+    """
+
+    grant_id: str
+    agent_id: str
+    state: GrantState
+    reserved_usd: Usd
+    charged_usd: Usd
+    returned_usd: Usd
+    overrun_usd: Usd
+    expires_at: datetime | None = None
+    repeated: bool = False
+    late: bool = False
+
+
+@dataclass(slots=True)
+class BudgetState:
+    """One budget as it stands. `resets_at` is absent for windows without an end."""
+
+    scope: Scope
+    name: str
+    window: str
+    limit_usd: Usd
+    spent_usd: Usd
+    reserved_usd: Usd
+    remaining_usd: Usd
+    resets_at: datetime | None = None
+
+
+@dataclass(slots=True)
+class BudgetReport:
+    """Every budget that bounds an agent, and what is left of its day."""
+
+    agent_id: str
+    remaining_budget_usd: Usd
+    budgets: tuple[BudgetState, ...]
+
+
+@dataclass(slots=True)
+class AgentSummary:
+    """One registered agent as an operator sees it."""
+
+    agent_id: str
+    status: str
+    framework: str
+    open_grants: int
+    labels: dict[str, str]
+    spent_today_usd: Usd
+    reserved_usd: Usd
+    limit_usd: Usd
+    registered_at: datetime
+    last_seen_at: datetime
+
+
+@dataclass(slots=True)
+class Event:
+    """One thing that happened, in the order in which it was decided. `id` resumes a listing after it."""
+
+    id: str
+    at: datetime
+    kind: str
+    tenant: str
+    agent_id: str | None = None
+    facts: dict[str, Any] = field(default_factory=dict[str, Any])
+
+
+_Model = TypeVar("_Model", bound=Message)
+
+
+def parse(model: type[_Model], /, **values: Any) -> _Model:
+    """Build a message from keywords.
+
+    Raises:
+        InvalidRequestError: names the first field that cannot be accepted, and why.
+    """
+    try:
+        return model(**values)
+    except ValidationError as error:
+        raise invalid(error) from None
+
+
+def invalid(error: ValidationError) -> InvalidRequestError:
+    """Translate pydantic's report into the one error of the project; `errors` lists every field."""
+    problems = [_problem(item["loc"], item["type"], item["msg"], item.get("ctx", {})) for item in error.errors()]
+    field_name, problem = problems[0]
+    return InvalidRequestError(
+        f"{field_name}: {problem}" if field_name else problem,
+        field=field_name,
+        problem=problem,
+        errors=[{"field": name, "problem": text} for name, text in problems],
+    )
+
+
+def _problem(loc: tuple[int | str, ...], kind: str, text: str, context: dict[str, Any]) -> tuple[str, str]:
+    name = ".".join(str(part) for part in loc if part not in {"body", "query", "path"})
+    text = text.removeprefix("Value error, ")
+    if kind == "missing":
+        text = "is required"
+    elif kind == "extra_forbidden":
+        text = "is not a field of this message"
+    elif kind == "literal_error":
+        text = f"must be one of {context['expected']}"
+    elif kind.startswith(("greater_than", "less_than")):
+        text = "must be " + text.removeprefix("Input should be ")
+    elif not name and ": " in text:
+        name, text = text.split(": ", 1)
+    return name, text[:1].lower() + text[1:]

@@ -1,0 +1,79 @@
+"""The settings of a process: read once from the environment (prefix ``AEGIS_``) and passed in, never global."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import AfterValidator, AliasChoices, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from aegis_core.errors import ConfigurationError
+from aegis_core.protocol import Identifier, Usd, invalid
+
+EMBEDDED = "embedded"
+
+
+def _zone(value: str) -> str:
+    try:
+        ZoneInfo(value)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError(f"{value!r} is not a time zone; give an IANA name such as Europe/Zurich") from None
+    return value
+
+
+class Settings(BaseSettings):
+    """Every variable that Aegis reads. Durations are seconds, money is US dollars."""
+
+    model_config = SettingsConfigDict(env_prefix="AEGIS_", env_file=".env", env_ignore_empty=True, extra="ignore")
+
+    url: str = Field(default=EMBEDDED, description="Where the state lives; unset: an embedded server.")
+    use_fake_redis: bool = Field(
+        default=False,
+        validation_alias=AliasChoices("USE_FAKE_REDIS", "use_fake_redis"),
+        description="A synonym of the embedded server, whatever AEGIS_URL says.",
+    )
+    data_dir: Path | None = Field(default=None, description="Where the embedded server keeps its data.")
+    embedded_stay: bool = Field(default=False, description="Keep the embedded server when the last process leaves.")
+    tenant: Identifier = "default"
+    timezone: Annotated[str, AfterValidator(_zone)] = "UTC"
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 8000
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    policy_file: Path | None = Field(default=None, description="Rules to publish at start; unset: those in force.")
+    catalog_file: Path | None = Field(default=None, description="Models and tiers instead of the shipped ones.")
+    operator_secret: SecretStr | None = None
+    pepper: SecretStr | None = None
+    agent_day_usd: Usd = Field(default=Decimal(10), description="Day budget of an agent seen for the first time.")
+    tenant_day_usd: Usd = Field(default=Decimal(100), description="Day budget of a tenant made for the first time.")
+    reservation: Literal["strict", "forecast"] = "strict"
+    grant_seconds: Annotated[float, Field(ge=0.05, le=86_400)] = 600
+    max_grant_seconds: Annotated[float, Field(ge=0.05, le=604_800)] = 3_600
+    approval_seconds: Annotated[float, Field(ge=0.05, le=604_800)] = 600
+    idempotency_seconds: Annotated[float, Field(ge=60, le=604_800)] = 3_600
+    session_idle_seconds: Annotated[float, Field(ge=1, le=31_536_000)] = 86_400
+    max_open_grants: Annotated[int, Field(ge=1, le=100_000)] = 1_000
+    max_agents: Annotated[int, Field(ge=1, le=100_000_000)] = 1_000_000
+    events_kept: Annotated[int, Field(ge=100, le=100_000_000)] = 100_000
+    store_timeout_seconds: Annotated[float, Field(ge=0.05, le=300)] = 5
+
+    @property
+    def is_embedded(self) -> bool:
+        """True when the state lives in the embedded server."""
+        return self.use_fake_redis or self.url == EMBEDDED
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Read the environment and ``.env``; keyword arguments win.
+
+    Raises:
+        ConfigurationError: a variable whose value cannot be accepted, by name.
+    """
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        problem = invalid(error)
+        name = problem.field if problem.field == "USE_FAKE_REDIS" else f"AEGIS_{problem.field.upper()}"
+        raise ConfigurationError(f"{name} {problem.facts['problem']}", field=name) from None

@@ -1,0 +1,1 @@
+"""The Aegis adapter for autogen. It has no code yet."""

@@ -1,0 +1,1 @@
+"""The Aegis adapter for crewai. It has no code yet."""

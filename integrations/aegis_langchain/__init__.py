@@ -1,0 +1,1 @@
+"""The Aegis adapter for langchain. It has no code yet."""

@@ -1,0 +1,1 @@
+"""The Aegis adapter for langgraph. It has no code yet."""
