@@ -1,1 +1,34 @@
-"""Aegis: the governor between human intent and what AI agents do."""
+"""Aegis: the governor between human intent and what AI agents do.
+
+An agent asks before it spends, and Aegis answers GRANTED, PENDING or REJECTED in one atomic step::
+
+    async with aegis_core.connect() as governor:
+        agent = await governor.handshake("crew-researcher-01", session_budget_usd="2.50")
+        async with agent.permit("Summarise the proposals", estimated_cost_usd="0.035") as grant:
+            answer = call_a_model(grant.model)
+            grant.settle(cost_usd="0.031")
+"""
+
+from aegis_core.agent import GovernedAgent, Governor, Grant
+from aegis_core.connect import connect, connect_sync
+from aegis_core.errors import AegisDenied, AegisError, ConfigurationError, InvalidRequestError, StoreError
+from aegis_core.protocol import PermissionRequest, Receipt, Usage, Verdict
+from aegis_core.settings import Settings
+
+__all__ = [
+    "AegisDenied",
+    "AegisError",
+    "ConfigurationError",
+    "GovernedAgent",
+    "Governor",
+    "Grant",
+    "InvalidRequestError",
+    "PermissionRequest",
+    "Receipt",
+    "Settings",
+    "StoreError",
+    "Usage",
+    "Verdict",
+    "connect",
+    "connect_sync",
+]

@@ -1,0 +1,223 @@
+"""What programs and adapters hold: a connected governor, its agents, and their grants."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from aegis_core.errors import AegisDenied, ConflictError
+from aegis_core.ports import GovernorPort
+from aegis_core.protocol import (
+    AgentSummary,
+    BudgetReport,
+    BudgetState,
+    Event,
+    ExtendRequest,
+    Framework,
+    Handshake,
+    PermissionRequest,
+    Receipt,
+    ReleaseRequest,
+    ResourceType,
+    SessionOpened,
+    SettleRequest,
+    Usage,
+    Verdict,
+    parse,
+)
+from aegis_core.money import UsdLike
+
+_APPROVAL_WAIT = 604_800.0
+"""Seconds a permit waits for a human: longer than any approval may stay open, whose own deadline ends the wait."""
+
+
+class Governor:
+    """A connection to a governor, local or remote. Made by `aegis_core.connect`."""
+
+    def __init__(self, port: GovernorPort) -> None:
+        self.port = port
+
+    @property
+    def tenant(self) -> str:
+        """The tenant that this connection speaks for."""
+        return self.port.tenant
+
+    async def handshake(
+        self,
+        agent_id: str,
+        *,
+        framework: Framework = "custom",
+        capabilities: tuple[str, ...] | list[str] = (),
+        max_priority: int = 5,
+        session_budget_usd: UsdLike | None = None,
+    ) -> GovernedAgent:
+        """Register an agent, or find it again, and open a session for it.
+
+        Raises:
+            InvalidRequestError: a name, priority or amount that cannot be accepted.
+            StoreError: the governor cannot be reached.
+        """
+        message = parse(
+            Handshake,
+            agent_id=agent_id,
+            agent_framework=framework,
+            capabilities=tuple(capabilities),
+            max_priority=max_priority,
+            session_budget_usd=session_budget_usd,
+        )
+        return GovernedAgent(self.port, await self.port.handshake(message))
+
+    async def budget(self, agent_id: str) -> BudgetReport:
+        """Every budget that bounds an agent now."""
+        return await self.port.budget(agent_id)
+
+    async def set_budget(
+        self, scope: str, name: str, window: str, limit_usd: UsdLike, *, author: str = "operator"
+    ) -> BudgetState:
+        """Set one limit (operators). Scopes: agent, session, tenant, model, resource, label (``team=research``)."""
+        return await self.port.set_budget(scope, name, window, limit_usd, author=author)
+
+    async def agents(self, *, after: str | None = None, limit: int = 100) -> tuple[AgentSummary, ...]:
+        """A page of registered agents, by name."""
+        return await self.port.agents(after=after, limit=limit)
+
+    async def events(self, *, after: str = "0", limit: int = 100, wait: float = 0) -> tuple[Event, ...]:
+        """Events after an id, oldest first."""
+        return await self.port.events(after=after, limit=limit, wait=wait)
+
+    def follow(self, *, after: str = "$") -> AsyncIterator[Event]:
+        """Every event from now on."""
+        return self.port.follow(after=after)
+
+
+class GovernedAgent:
+    """One session of one agent: everything an adapter needs."""
+
+    def __init__(self, port: GovernorPort, session: SessionOpened) -> None:
+        self._port, self.session = port, session
+
+    @property
+    def agent_id(self) -> str:
+        """The agent's name, normalised."""
+        return self.session.agent_id
+
+    async def request(
+        self, intent: str, *, resource_type: ResourceType = "llm_tokens", wait: float = 0, **fields: Any
+    ) -> Verdict:
+        """Ask. A refusal is a verdict, not an error.
+
+        Args:
+            intent: what the agent wants to do, in its own words.
+            resource_type: what it wants to consume.
+            wait: seconds to wait while the verdict is PENDING.
+            **fields: the other fields of `PermissionRequest`, such as ``estimated_cost_usd`` or ``logic_density``.
+
+        Raises:
+            InvalidRequestError: a field that cannot be accepted. Nothing was decided.
+            StoreError: the governor cannot be reached. Nothing was decided.
+        """
+        request = parse(
+            PermissionRequest,
+            agent_id=self.session.agent_id,
+            task_intent=intent,
+            resource_type=resource_type,
+            session_id=self.session.session_id,
+            **fields,
+        )
+        return await self._port.request_permission(request, token=self.session.session_token, wait=wait)
+
+    @asynccontextmanager
+    async def permit(
+        self, intent: str, *, resource_type: ResourceType = "llm_tokens", wait: float = _APPROVAL_WAIT, **fields: Any
+    ) -> AsyncIterator[Grant]:
+        """Ask, wait for an approval where one is needed, and hold the grant for the block.
+
+        Leaving the block settles as `Grant.settle` said, or at the whole estimate when nothing was said; an exception
+        inside releases, unless `Grant.settle` was called before it.
+
+        Raises:
+            AegisDenied: refused, or not approved within `wait` seconds.
+        """
+        verdict = await self.request(intent, resource_type=resource_type, wait=wait, **fields)
+        if not verdict.granted:
+            if verdict.status == "PENDING" and verdict.grant_id:
+                await self.release(verdict.grant_id)
+            raise AegisDenied(f"Aegis refused: {verdict.reason}", verdict=verdict)
+        grant = Grant(self, verdict)
+        try:
+            yield grant
+        except BaseException:
+            await grant.finish(failed=True)
+            raise
+        await grant.finish(failed=False)
+
+    async def settle(self, grant_id: str, *, cost_usd: UsdLike | None = None, usage: Usage | None = None) -> Receipt:
+        """Report the real cost of a grant, as dollars or as token usage."""
+        message = parse(SettleRequest, agent_id=self.agent_id, cost_usd=cost_usd, usage=usage)
+        return await self._port.settle(grant_id, message, token=self.session.session_token)
+
+    async def release(self, grant_id: str) -> Receipt:
+        """Give a grant back unused, or withdraw a PENDING request."""
+        message = parse(ReleaseRequest, agent_id=self.agent_id)
+        return await self._port.release(grant_id, message, token=self.session.session_token)
+
+    async def extend(self, grant_id: str, seconds: float = 600) -> Receipt:
+        """Keep a long call's grant alive for so many seconds from now, up to the tenant's cap."""
+        message = parse(ExtendRequest, agent_id=self.agent_id, seconds=seconds)
+        return await self._port.extend(grant_id, message, token=self.session.session_token)
+
+    async def budget(self) -> BudgetReport:
+        """Every budget that bounds this agent now."""
+        return await self._port.budget(self.agent_id)
+
+
+class Grant:
+    """A live grant inside a `permit` block. What is said here is carried out when the block ends."""
+
+    def __init__(self, agent: GovernedAgent, verdict: Verdict) -> None:
+        self._agent, self.verdict = agent, verdict
+        self._settlement: dict[str, Any] | None = None
+        self._released = False
+        self.receipt: Receipt | None = None
+
+    @property
+    def grant_id(self) -> str:
+        """The id under which the money is held."""
+        assert self.verdict.grant_id is not None
+        return self.verdict.grant_id
+
+    @property
+    def model(self) -> str | None:
+        """The model to use."""
+        return self.verdict.recommended_model
+
+    def settle(self, *, cost_usd: UsdLike | None = None, usage: Usage | None = None) -> None:
+        """Say what it really cost: exactly one of dollars and usage. The last word counts.
+
+        Raises:
+            InvalidRequestError: an amount that cannot be accepted; the grant stays as it was.
+        """
+        parse(SettleRequest, cost_usd=cost_usd, usage=usage)
+        self._settlement, self._released = {"cost_usd": cost_usd, "usage": usage}, False
+
+    def release(self) -> None:
+        """Say that nothing was consumed."""
+        self._settlement, self._released = None, True
+
+    async def extend(self, seconds: float = 600) -> Receipt:
+        """Keep the grant alive for so many seconds from now."""
+        return await self._agent.extend(self.grant_id, seconds)
+
+    async def finish(self, *, failed: bool) -> None:
+        """Carry out what was said. Called by `permit`."""
+        if self._settlement is not None:
+            self.receipt = await self._agent.settle(self.grant_id, **self._settlement)
+        elif self._released or failed:
+            try:
+                self.receipt = await self._agent.release(self.grant_id)
+            except ConflictError:
+                if not failed:  # past its deadline and charged: the caller's own error matters more
+                    raise
+        else:
+            self.receipt = await self._agent.settle(self.grant_id, cost_usd=self.verdict.reserved_usd)

@@ -1,0 +1,79 @@
+"""From sizes to tokens: upper bounds to reserve by, and a forecast to compare prices by.
+
+The bounds are those of text as agents send it, not of every conceivable byte string: prose, code, JSON and Chinese
+stay at or under one token for two bytes, base64 under one for 1.4. A tokenizer may spend one token on each byte of a
+rare script; whoever sends such text gives a claim or its own count.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, cast
+
+MESSAGE_TOKENS = 8
+"""Tokens for the frame of one message: role, separators, the answer's first tokens."""
+
+TOOL_TOKENS = 16
+"""Tokens for the frame of one tool definition, beside its JSON."""
+
+IMAGE_TOKENS = 6_000
+"""Tokens for one image at full detail; the ``-mini`` models of OpenAI count more and want an explicit size."""
+
+FORECAST_INPUT, FORECAST_OUTPUT = 1_000, 250
+"""The mix by which models are compared when a request gives no sizes."""
+
+_DENSE = re.compile(rb"[A-Za-z0-9+/=_.%-]{48,}")  # base64, hex, tokens, long identifiers: few characters to a token
+
+
+def input_bound(prompt_bytes: int) -> int:
+    """Most tokens that a prompt of so many UTF-8 bytes holds: half of them, rounded up."""
+    return (prompt_bytes + 1) // 2
+
+
+def text_bound(text: str | bytes) -> int:
+    """Most tokens of a text: a token for 1.4 bytes in base64-like runs, for 2 bytes elsewhere, each rounded up."""
+    data = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
+    dense = sum(len(run) for run in _DENSE.findall(data))
+    return -(-dense * 5 // 7) + input_bound(len(data) - dense)
+
+
+def messages_bound(messages: Iterable[Mapping[str, Any]], tools: Sequence[Any] = ()) -> int:
+    """Most input tokens of a chat call.
+
+    Args:
+        messages: in the shape of OpenAI: ``role``, ``content`` as text or a list of parts, ``tool_calls``.
+        tools: tool definitions, as JSON-compatible values.
+
+    Returns:
+        Tokens: the text of every value, plus `MESSAGE_TOKENS` a message, `TOOL_TOKENS` a tool, `IMAGE_TOKENS` an image.
+    """
+    tokens = sum(MESSAGE_TOKENS + sum(map(_value_bound, message.values())) for message in messages)
+    return tokens + sum(TOOL_TOKENS + _value_bound(tool) for tool in tools)
+
+
+def forecast(prompt_bytes: int | None, max_output_tokens: int | None) -> tuple[int, int]:
+    """Input and output tokens to expect, for comparing prices only: never for a reservation.
+
+    A prompt has four bytes a token; an answer is a quarter of its prompt, at least 250 tokens, at most its cap.
+    """
+    expected_input = FORECAST_INPUT if prompt_bytes is None else (prompt_bytes + 3) // 4
+    expected_output = max(FORECAST_OUTPUT, expected_input // 4)
+    return expected_input, expected_output if max_output_tokens is None else min(expected_output, max_output_tokens)
+
+
+def _value_bound(value: Any) -> int:
+    if value is None:
+        return 0
+    if isinstance(value, str | bytes):
+        return text_bound(value)
+    if isinstance(value, list | tuple):
+        return sum(map(_value_bound, cast("Sequence[Any]", value)))
+    if _is_image(value):
+        return IMAGE_TOKENS
+    return text_bound(json.dumps(value, ensure_ascii=False, default=str))
+
+
+def _is_image(value: Any) -> bool:
+    return isinstance(value, Mapping) and "image" in str(cast("Mapping[str, Any]", value).get("type", ""))

@@ -1,0 +1,107 @@
+"""The models that satisfy a logic density and meet requirements, in the order of preference, before sizes are known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import NamedTuple
+
+from aegis_core.arbiter.catalog import Catalog, Model
+from aegis_core.arbiter.estimator import FORECAST_INPUT, FORECAST_OUTPUT
+from aegis_core.arbiter.prices import Prices
+from aegis_core.arbiter.rates import Rates
+from aegis_core.errors import UnknownModelError
+
+
+class Needs(NamedTuple):
+    """The requirements that do not depend on the size of a request."""
+
+    tools: bool = False
+    vision: bool = False
+    min_context_tokens: int = 0
+    providers: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
+
+
+class Entry(NamedTuple):
+    """A model with its prices, and its position in the catalog, which decides between equal costs."""
+
+    model: Model
+    rates: Rates
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class Shortlist:
+    """Models by ascending tier, within a tier by expected cost of the default mix.
+
+    Attributes:
+        tiers: the models of each tier that has any.
+        names: all their names in the same order; empty: nothing meets the requirements.
+        note: why these, or why none.
+    """
+
+    tiers: tuple[tuple[Entry, ...], ...]
+    names: tuple[str, ...]
+    note: str
+
+
+def select(catalog: Catalog, prices: Prices, logic_density: int, needs: Needs | None) -> Shortlist:
+    """Shortlist the models of the lowest tier that satisfies a density, and of the tiers above it.
+
+    Raises:
+        UnknownModelError: the requirements name a model that is not in the catalog.
+    """
+    tier = catalog.tier_for(logic_density)
+    entries = sorted(
+        (
+            Entry(model, prices.rates(model.name), position)
+            for position, model in enumerate(catalog.models)
+            if model.tier >= tier
+        ),
+        key=lambda entry: (entry.model.tier, entry.rates.expected(FORECAST_INPUT, FORECAST_OUTPUT), entry.position),
+    )
+    for what, meets in _tests(catalog, needs) if needs else ():
+        left = [entry for entry in entries if meets(entry.model)]
+        if not left:
+            note = (
+                f"{what} leaves no model of tier {tier} or above, which logic density {logic_density} asks for; "
+                f"without it the cheapest is {entries[0].model.name}."
+            )
+            return Shortlist((), (), note)
+        entries = left
+    note = f"Logic density {logic_density} asks for tier {tier} or above."
+    tiers = tuple(tuple(group) for _, group in groupby(entries, key=lambda entry: entry.model.tier))
+    return Shortlist(tiers, tuple(entry.model.name for entry in entries), note)
+
+
+def _tests(catalog: Catalog, needs: Needs) -> Iterable[tuple[str, Callable[[Model], bool]]]:
+    """Each requirement that was made, in words and as a test."""
+    if needs.models:
+        wanted = {_listed(catalog, name).name for name in needs.models}
+        yield f"requirements.models ({_some(needs.models)})", lambda model: model.name in wanted
+    if needs.providers:
+        yield f"requirements.providers ({_some(needs.providers)})", lambda model: model.provider in needs.providers
+    if needs.tools:
+        yield "requirements.tools", lambda model: model.tools
+    if needs.vision:
+        yield "requirements.vision", lambda model: model.vision
+    if needs.min_context_tokens:
+        least = needs.min_context_tokens
+        yield f"requirements.min_context_tokens ({least:,})", lambda model: model.context_tokens >= least
+
+
+def _listed(catalog: Catalog, name: str) -> Model:
+    if model := catalog.find(name):
+        return model
+    nearest = catalog.nearest(name)
+    hint = f"the nearest are {', '.join(nearest)}" if nearest else f"it has {_some(tuple(catalog.by_name))}"
+    raise UnknownModelError(
+        f"requirements.models: {name!r} is not in the catalog; {hint}", kind="model", name=name, nearest=nearest
+    )
+
+
+def _some(names: Sequence[str]) -> str:
+    """The first few names; a refusal is a sentence, not a listing."""
+    return ", ".join(names[:4]) + (", …" if len(names) > 4 else "")

@@ -1,0 +1,140 @@
+"""The composition root: from settings to a governor."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from aegis_core.agent import Governor
+from aegis_core.errors import PolicyError
+from aegis_core.money import to_nanos
+from aegis_core.settings import Settings, load_settings
+from aegis_core.sync import Portal, SyncGovernor
+
+if TYPE_CHECKING:
+    from aegis_core.governor import ResourceGovernor
+    from aegis_core.policy.engine import Policy
+    from aegis_core.store.store import Store
+
+
+@asynccontextmanager
+async def connect(
+    url: str | None = None, *, tenant: str | None = None, token: str | None = None, settings: Settings | None = None
+) -> AsyncIterator[Governor]:
+    """Connect to a governor: on Redis (embedded when no URL says otherwise), or a remote one over HTTP.
+
+    Args:
+        url: ``redis://``, ``rediss://``, ``unix://``, ``redis+sentinel://``, ``redis+cluster://``, ``http(s)://``;
+            default: ``AEGIS_URL``, else the embedded server.
+        tenant: the isolated pool of agents, budgets and policy; default ``AEGIS_TENANT``.
+        token: the credential for a remote governor's operator calls.
+        settings: everything else; default: the environment.
+
+    Raises:
+        ConfigurationError: a setting or a server that cannot be used.
+        StoreError: the server cannot be reached.
+    """
+    settings = with_overrides(settings, url=url, tenant=tenant)
+    if settings.url.startswith(("http://", "https://")):
+        from aegis_core.remote import RemoteGovernor
+
+        remote = RemoteGovernor(settings.url, tenant=settings.tenant, token=token)
+        try:
+            yield Governor(remote)
+        finally:
+            await remote.aclose()
+        return
+    from aegis_core.store.store import open_store
+
+    store = await open_store(settings)
+    try:
+        governor = await open_governor(store, settings)
+        try:
+            yield Governor(governor)
+        finally:
+            await governor.aclose()
+    finally:
+        await store.aclose()
+
+
+@contextmanager
+def connect_sync(
+    url: str | None = None, *, tenant: str | None = None, token: str | None = None, settings: Settings | None = None
+) -> Iterator[SyncGovernor]:
+    """`connect` for plain code. Usable from many threads, and inside a running event loop."""
+    portal = Portal()
+    try:
+        with portal.hold(connect(url, tenant=tenant, token=token, settings=settings)) as governor:
+            yield SyncGovernor(portal, governor)
+    finally:
+        portal.close()
+
+
+def with_overrides(settings: Settings | None, **given: Any) -> Settings:
+    """The settings given (or those of the environment), with the arguments that are not None on top."""
+    overrides = {name: value for name, value in given.items() if value is not None}
+    if settings is None:
+        return load_settings(**overrides)
+    return settings.model_copy(update=overrides) if overrides else settings
+
+
+async def open_governor(store: Store, settings: Settings, *, tenant: str | None = None) -> ResourceGovernor:
+    """Make sure that the tenant exists, and build its governor on an open store.
+
+    Raises:
+        PolicyError: ``AEGIS_POLICY_FILE`` cannot be loaded; the policy in force stays.
+    """
+    from aegis_core.arbiter.arbiter import Arbiter
+    from aegis_core.arbiter.catalog import load_catalog
+    from aegis_core.arbiter.prices import Prices
+    from aegis_core.governor import ResourceGovernor
+    from aegis_core.policy.loading import default_policy, load_policy
+    from aegis_core.store.ledger import Ledger
+
+    published = read_policy_file(settings.policy_file) if settings.policy_file else None
+    catalog = load_catalog(settings.catalog_file)
+    ledger = Ledger(store, tenant or settings.tenant)
+    first = default_policy()
+    _, now = await ledger.open(
+        config_of(settings), settings.timezone, to_nanos(settings.tenant_day_usd), first.document, first.digest
+    )
+    version, document = await ledger.read_policy()
+    policy = first if document == first.document else load_policy(document, f"policy version {version}")
+    prices = Prices(catalog)
+    governor = ResourceGovernor(ledger, Arbiter(catalog, prices), prices, (version, policy), now)
+    if published is not None:
+        await governor.publish_policy(published, author=f"file {settings.policy_file}")
+    return governor
+
+
+def read_policy_file(path: Path) -> Policy:
+    """Load a rules file.
+
+    Raises:
+        PolicyError: it cannot be read or is not a policy.
+    """
+    from aegis_core.policy.loading import load_policy
+
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise PolicyError(f"{path}: cannot be read: {error.strerror}", path=str(path)) from None
+    return load_policy(text, str(path))
+
+
+def config_of(settings: Settings) -> tuple[int, ...]:
+    """A tenant's timings and ceilings in the order of `layout.CONFIG`: milliseconds, counts and nano-dollars."""
+    return (
+        int(settings.grant_seconds * 1000),
+        int(max(settings.max_grant_seconds, settings.grant_seconds) * 1000),
+        int(settings.approval_seconds * 1000),
+        int(settings.idempotency_seconds * 1000),
+        60_000,
+        int(settings.session_idle_seconds * 1000),
+        settings.max_open_grants,
+        settings.max_agents,
+        settings.events_kept,
+        to_nanos(settings.agent_day_usd),
+    )

@@ -1,0 +1,123 @@
+"""What observers are told: the entries of the event stream, decoded into facts that a person or program can read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import msgpack
+
+from aegis_core.money import to_usd
+from aegis_core.protocol import Event
+from aegis_core.store.ledger import Record
+
+_RECORD_KINDS = frozenset(
+    {"granted", "pending", "rejected", "settled", "overrun", "released", "expired", "timed_out", "declined", "extended"}
+)
+
+
+def decode_event(entry_id: str, fields: dict[bytes, bytes], tenant: str) -> Event:
+    """One entry of the stream as an `Event`; unknown kinds keep their raw values, so that nothing is hidden."""
+    kind = fields[b"k"].decode()
+    body = msgpack.unpackb(fields[b"b"])
+    if kind in _RECORD_KINDS:
+        record = Record._make(body)
+        facts = _record_facts(record)
+        if b"q" in fields:
+            facts["request"] = msgpack.unpackb(fields[b"q"])
+        return Event(entry_id, _at(record.changed), kind, tenant, record.agent, facts)
+    agent, facts = _DECODERS.get(kind, _unknown)(body[1:])
+    return Event(entry_id, _at(body[0]), kind, tenant, agent or None, facts)
+
+
+def _record_facts(record: Record) -> dict[str, Any]:
+    facts: dict[str, Any] = {
+        "request_id": record.request,
+        "session_id": record.session,
+        "code": record.code,
+        "resource_type": record.resource,
+        "policy_version": record.policy,
+        "amount_usd": _usd(record.amount),
+        "charged_usd": _usd(record.charged),
+        "model": record.model or None,
+        "recommended_model": record.recommended or None,
+        "rule": record.rule or None,
+        "reason": record.reason or None,
+        "deadline": _at(record.deadline).isoformat() if record.deadline else None,
+    }
+    return {name: value for name, value in facts.items() if value is not None}
+
+
+def _usd(nanos: int) -> float:
+    return float(to_usd(nanos))
+
+
+def _at(milliseconds: int) -> datetime:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)
+
+
+_Decoded = tuple[str | None, dict[str, Any]]
+
+
+def _unknown(body: list[Any]) -> _Decoded:
+    return None, {"values": body}
+
+
+def _handshake(body: list[Any]) -> _Decoded:
+    agent, session, framework, priority, capabilities, limit = body
+    return agent, {
+        "session_id": session,
+        "framework": framework,
+        "max_priority": priority,
+        "capabilities": [name for name in capabilities.split(",") if name],
+        "session_budget_usd": _usd(limit) if limit is not False else None,
+    }
+
+
+def _session_closed(body: list[Any]) -> _Decoded:
+    return body[0], {"session_id": body[1]}
+
+
+def _crossed(body: list[Any]) -> _Decoded:
+    owner, agent, session, kind, limit, used, mark = body
+    return agent or None, {
+        "owner": owner, "session_id": session or None, "window": kind, "limit_usd": _usd(limit), "committed_usd": _usd(used),
+        "percent": mark,
+    }  # fmt: skip
+
+
+def _budget_set(body: list[Any]) -> _Decoded:
+    owner, agent, session, kind, before, limit, author = body
+    return agent or None, {
+        "owner": owner, "session_id": session or None, "window": kind,
+        "before_usd": _usd(before) if before else None, "limit_usd": _usd(limit), "by": author,
+    }  # fmt: skip
+
+
+def _labelled(body: list[Any]) -> _Decoded:
+    return body[0], {"labels": body[1], "by": body[2]}
+
+
+def _published(body: list[Any]) -> _Decoded:
+    return None, {"policy_version": body[0], "digest": body[1], "by": body[2]}
+
+
+def _opened(body: list[Any]) -> _Decoded:
+    return None, {"tenant_day_usd": _usd(body[0]), "policy": body[1]}
+
+
+def _configured(body: list[Any]) -> _Decoded:
+    return None, {"timezone": body[0], "timings": body[1]}
+
+
+_DECODERS: dict[str, Callable[[list[Any]], _Decoded]] = {
+    "handshake": _handshake,
+    "session_closed": _session_closed,
+    "budget_crossed": _crossed,
+    "budget_set": _budget_set,
+    "agent_labelled": _labelled,
+    "policy_published": _published,
+    "tenant_opened": _opened,
+    "tenant_configured": _configured,
+}

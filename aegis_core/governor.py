@@ -1,0 +1,350 @@
+"""ResourceGovernor: one request becomes one atomic decision on Redis. Nothing is decided outside the script."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from contextlib import suppress
+from datetime import date
+from decimal import Decimal
+from hashlib import blake2b
+from typing import Any
+
+import msgpack
+
+from aegis_core import budgets
+from aegis_core.arbiter.arbiter import Appraisal, Arbiter
+from aegis_core.arbiter.prices import Prices
+from aegis_core.errors import AuthError, InvalidRequestError, StaleError
+from aegis_core.events import decode_event
+from aegis_core.identity import RequestIds, born_at, caller_of, hash_secret, new_session, record_id
+from aegis_core.inbox import Inbox
+from aegis_core.masking import mask_metadata, mask_text
+from aegis_core.money import to_nanos, to_usd
+from aegis_core.policy.engine import Policy
+from aegis_core.policy.facts import AgentFacts
+from aegis_core.policy.loading import load_policy
+from aegis_core.policy.ruling import Ruling
+from aegis_core.protocol import (
+    LOCK_TYPES,
+    AgentSummary,
+    BudgetReport,
+    BudgetState,
+    Event,
+    ExtendRequest,
+    Handshake,
+    PermissionRequest,
+    Receipt,
+    ReleaseRequest,
+    SessionOpened,
+    SettleRequest,
+    Verdict,
+)
+from aegis_core.store.ledger import Caller, Ledger, Record
+from aegis_core.usage import UsageRow, decode_usage
+from aegis_core.verdicts import grant_key, receipt_of, verdict_of
+
+_pack = msgpack.Packer(use_bin_type=False, autoreset=True).pack
+_NO_FACTS = AgentFacts(agent_id="", framework="custom", capabilities=frozenset(), max_priority=10, labels={})
+
+
+class ResourceGovernor:
+    """Decides for one tenant on one store. Made by `aegis_core.connect`."""
+
+    def __init__(
+        self, ledger: Ledger, arbiter: Arbiter, prices: Prices, policy: tuple[int, Policy], server_ms: int
+    ) -> None:
+        self.tenant = ledger.tenant
+        self._ledger, self._arbiter, self._prices = ledger, arbiter, prices
+        self._policy_version, self._policy = policy
+        self._ids = RequestIds(server_ms)
+        self._inbox = Inbox(ledger.store, ledger.tenant)
+
+    @property
+    def arbiter(self) -> Arbiter:
+        """What chooses and prices models."""
+        return self._arbiter
+
+    async def handshake(self, message: Handshake) -> SessionOpened:
+        """Register the agent on first sight and open a session for it.
+
+        Raises:
+            StoreError: Redis could not be asked; the agent is not registered.
+        """
+        sid, token = new_session()
+        limit = message.session_budget_usd
+        capabilities = f",{','.join(message.capabilities)},"
+        found = await self._ledger.handshake(
+            (
+                message.agent_id, message.agent_framework, capabilities, message.max_priority,
+                None if limit is None else to_nanos(limit), sid, hash_secret(token, self._ledger.store.pepper),
+            )
+        )  # fmt: skip
+        purses = {"a": found.agent, "s": found.session, "t": found.tenant}
+        lines = budgets.lines_of_purses(purses, message.agent_id, sid)
+        return SessionOpened(
+            agent_id=message.agent_id,
+            session_id=sid,
+            session_token=token,
+            tenant=self.tenant,
+            agent_framework=message.agent_framework,
+            capabilities=message.capabilities,
+            max_priority=message.max_priority,
+            remaining_budget_usd=next(
+                (line.remaining_usd for line in lines if (line.scope, line.window) == ("agent", "day")), Decimal(0)
+            ),
+            policy_version=found.policy,
+            opened_at=budgets.at_ms(found.opened),
+            budgets=lines,
+            session_budget_usd=limit,
+        )
+
+    async def request_permission(
+        self, request: PermissionRequest, *, token: str | None = None, wait: float = 0
+    ) -> Verdict:
+        """Decide. A refusal is an answer, not an error.
+
+        Args:
+            request: what the agent wants.
+            token: the session token; absent only where the caller is trusted or keyless.
+            wait: seconds to wait for the answer when the verdict is PENDING.
+
+        Raises:
+            NotFoundError: the agent or its session is unknown.
+            ConflictError: the request id was used for another request.
+            InvalidRequestError: the cost can neither be read nor estimated, or the model has no price.
+            StoreError: Redis could not be asked; nothing was decided.
+        """
+        caller = self._caller(request, token)
+        request_id = request.request_id
+        if request_id is None:
+            request_id, born = self._ids.new()
+        else:
+            born = born_at(request_id)
+        appraisal = self._arbiter.appraise(request)
+        trace = _trace(request)
+        digest = _digest(trace, request)
+        key = record_id(request.agent_id, request_id)
+        for _ in range(2):
+            order = self._order(request, key, digest, caller, born, request_id, appraisal, trace)
+            word, found = await self._ledger.authorize(order)
+            if word != "STALE":
+                verdict = verdict_of(found, key, found.created if word == "NEW" else found.changed)
+                if wait > 0 and verdict.status == "PENDING":
+                    return await self.wait_for(key, wait)
+                return verdict
+            await self._reload_policy()
+        raise StaleError("The policy changes faster than it can be read; no decision was made. Try again.", reason="stale")
+
+    def _caller(self, request: PermissionRequest, token: str | None) -> Caller:
+        if token is None:
+            return Caller(request.session_id)
+        caller = caller_of(token, self._ledger.store.pepper)
+        if request.session_id is not None and request.session_id != caller.session:
+            raise AuthError("session_id: the token belongs to another session.", code="not_yours")
+        return caller
+
+    def _order(
+        self, request: PermissionRequest, key: str, digest: str, caller: Caller, born: int, request_id: str,
+        appraisal: Appraisal, trace: bytes,
+    ) -> tuple[Any, ...]:  # fmt: skip
+        """The arguments of ``authorize.lua``, in its order."""
+        ruling = self._policy.evaluate(request, _NO_FACTS)
+        code, reason = _refused_before(request, appraisal) or (None, ruling.reason)
+        return (
+            key, digest, self._policy_version, request.agent_id, caller.session, caller.token, born, request_id,
+            request.priority, request.capability, request.resource_type, _candidates(request, appraisal), ruling.effect,
+            ruling.rule, reason, code, _limits(ruling), trace,
+        )  # fmt: skip
+
+    async def _reload_policy(self) -> None:
+        version, document = await self._ledger.read_policy()
+        if version != self._policy_version:
+            self._policy_version, self._policy = version, load_policy(document, f"policy version {version}")
+
+    async def wait_for(self, grant_id: str, seconds: float) -> Verdict:
+        """The verdict of a grant once it is no longer PENDING, or as it stands after `seconds`."""
+        key = grant_key(grant_id)
+        loop = asyncio.get_running_loop()
+        until = loop.time() + seconds
+        async with self._inbox.waiting_for(key) as bell:
+            while True:
+                bell.clear()
+                record, now = await self._ledger.look(key)
+                left = until - loop.time()
+                if record.state != "P" or left <= 0:
+                    return verdict_of(record, key, now)
+                with suppress(TimeoutError):
+                    # The deadline is the server's, so it is looked at again when it passes, by whoever waits.
+                    await asyncio.wait_for(bell.wait(), min(left, (record.deadline - now) / 1000 + 0.005))
+
+    async def settle(self, grant_id: str, message: SettleRequest, *, token: str | None = None) -> Receipt:
+        """Report what a grant really cost; the difference returns to, or is charged to, every budget it was held in.
+
+        Raises:
+            NotFoundError: no such grant.
+            ConflictError: it is closed otherwise. AuthError: it is somebody else's.
+        """
+        if message.usage is not None:
+            cost = self._prices.cost(message.usage)
+        else:
+            assert message.cost_usd is not None
+            cost = to_nanos(message.cost_usd, "cost_usd")
+        content = message.model_dump_json(exclude={"agent_id"})
+        digest = blake2b(content.encode(), digest_size=16).hexdigest()
+        return await self._close(grant_id, message.agent_id, token, ("settle", cost, digest, 0))
+
+    async def release(self, grant_id: str, message: ReleaseRequest, *, token: str | None = None) -> Receipt:
+        """Give a grant back unused, or withdraw a PENDING request. Raises as `settle` does."""
+        return await self._close(grant_id, message.agent_id, token, ("release", 0, None, 0))
+
+    async def extend(self, grant_id: str, message: ExtendRequest, *, token: str | None = None) -> Receipt:
+        """Move a live grant's deadline, up to the tenant's cap. Raises as `settle` does."""
+        return await self._close(grant_id, message.agent_id, token, ("extend", 0, None, int(message.seconds * 1000)))
+
+    async def _close(
+        self, grant_id: str, agent: str | None, token: str | None, act: tuple[str, int, str | None, int]
+    ) -> Receipt:
+        key = grant_key(grant_id)
+        caller = caller_of(token, self._ledger.store.pepper)
+        record, repeated, late = await self._ledger.settle(key, agent, caller, *act)
+        return receipt_of(record, key, repeated=repeated, late=late)
+
+    async def budget(self, agent_id: str) -> BudgetReport:
+        """Every budget that bounds an agent now."""
+        session, rows = await self._ledger.read_budgets(budgets.checked(agent_id, "agent_id"), None)
+        states = tuple(budgets.state_of(row, agent_id, session) for row in rows)
+        day = next((s.remaining_usd for s in states if (s.scope, s.window) == ("agent", "day")), Decimal(0))
+        return BudgetReport(agent_id, day, states)
+
+    async def shared_budgets(self) -> tuple[BudgetState, ...]:
+        """The tenant's own budgets and those of models, resource types and labels."""
+        _, rows = await self._ledger.read_budgets(None, None)
+        return tuple(budgets.state_of(row, None, None) for row in rows)
+
+    async def set_budget(self, scope: str, name: str, window: str, limit_usd: object, *, author: str = "operator") -> BudgetState:
+        """Set one limit, for operators. What is spent and reserved stays.
+
+        Raises:
+            InvalidRequestError: a scope, window, name or amount that is not understood; no limit was changed.
+            NotFoundError: the agent or session is unknown.
+        """
+        owner = budgets.owner_of(scope, name)
+        named = budgets.checked(name, "name") if owner in "as" else None
+        kind, limit = budgets.window_kind(window), to_nanos(limit_usd, "limit_usd")
+        agent, session = (named, None) if owner == "a" else (None, named)
+        row = await self._ledger.set_budget(owner, agent, session, kind, limit, author)
+        return budgets.state_of(row, agent, session)
+
+    async def label_agent(self, agent_id: str, labels: dict[str, str], *, author: str) -> None:
+        """Replace an agent's labels, for operators; label budgets apply from the next request."""
+        pairs = sorted(budgets.label(f"{key}={value}") for key, value in labels.items())
+        if len(pairs) > 16:
+            raise InvalidRequestError("labels: at most 16 are accepted", field="labels", problem="are too many")
+        await self._ledger.label_agent(budgets.checked(agent_id, "agent_id"), pairs, author)
+
+    async def agents(self, *, after: str | None = None, limit: int = 100) -> tuple[AgentSummary, ...]:
+        """A page of registered agents, by name."""
+        return tuple(_summary(row) for row in await self._ledger.list_agents(after, limit))
+
+    async def events(self, *, after: str = "0", limit: int = 100, wait: float = 0) -> tuple[Event, ...]:
+        """Events after an id, oldest first; with `wait`, up to that many seconds for the first one."""
+        block = int(min(wait, self._ledger.store.timeout / 2) * 1000) or None
+        entries = await self._ledger.events(after, limit, block)
+        return tuple(decode_event(entry_id, fields, self.tenant) for entry_id, fields in entries)
+
+    async def follow(self, *, after: str = "$") -> AsyncIterator[Event]:
+        """Every event from now on (or after an id), for ever."""
+        while True:
+            if after == "$":
+                after = await self._ledger.newest_event()
+            for event in await self.events(after=after, limit=500, wait=2):
+                yield event
+                after = event.id
+
+    async def usage(self, days: Iterable[date]) -> list[UsageRow]:
+        """What was charged on those days (of the tenant's zone), by agent, resource type, model and labels."""
+        rows: list[UsageRow] = []
+        for day in days:
+            rows += decode_usage(day, await self._ledger.usage(day.toordinal() - date(1970, 1, 1).toordinal()))
+        return rows
+
+    async def publish_policy(self, policy: Policy, *, author: str) -> int:
+        """Put a policy in force at the very next request everywhere; answers its version."""
+        version = await self._ledger.publish_policy(policy.document, policy.digest, author)
+        self._policy_version, self._policy = version, policy
+        return version
+
+    async def aclose(self) -> None:
+        """Stop listening; open grants stay open."""
+        await self._inbox.aclose()
+
+
+def _refused_before(request: PermissionRequest, appraisal: Appraisal) -> tuple[str, str] | None:
+    """Refusals that are known before Redis is asked; they are recorded there like any other."""
+    if request.resource_type in LOCK_TYPES:
+        return "locks_unavailable", f"{request.resource_type} cannot be granted: this version has no lock manager yet."
+    if not appraisal.candidates:
+        return "no_model", appraisal.note
+    return None
+
+
+def _candidates(request: PermissionRequest, appraisal: Appraisal) -> list[Any]:
+    """Flat triples: the model to recommend, the model whose budget is charged, the amount."""
+    flat: list[Any] = []
+    for candidate in appraisal.candidates:
+        flat += (appraisal.recommended if request.model else candidate.model, candidate.model, candidate.nanos)
+    return flat or [False, False, 0]
+
+
+def _limits(ruling: Ruling) -> list[Any]:
+    flat: list[Any] = []
+    for limit in ruling.limits:
+        flat += (limit.nanos, limit.effect, limit.rule, limit.reason)
+    return flat
+
+
+_TRACED = (
+    "resource_type", "priority", "logic_density", "confidence", "target_resource", "capability", "tool",
+    "arguments_hash", "model", "task_type",
+)  # fmt: skip
+
+
+def _trace(request: PermissionRequest) -> bytes:
+    """What observers and approvers may see of a request, with secrets masked."""
+    trace: dict[str, Any] = {"intent": mask_text(request.task_intent)}
+    for name in _TRACED:
+        value = getattr(request, name)
+        if value is not None:
+            trace[name] = value
+    if request.metadata:
+        trace["metadata"] = mask_metadata(request.metadata)
+    return _pack(trace)
+
+
+def _digest(trace: bytes, request: PermissionRequest) -> str:
+    """A fingerprint of the content: equal for a retry, different for another request under the same id."""
+    rest = (
+        None if request.estimated_cost_usd is None else str(request.estimated_cost_usd), request.prompt_bytes,
+        request.max_output_tokens, None if request.requirements is None else request.requirements.model_dump_json(),
+    )  # fmt: skip
+    return blake2b(trace + _pack(rest), digest_size=16).hexdigest()
+
+
+def _summary(row: list[Any]) -> AgentSummary:
+    agent, status, framework, open_grants, labels, spent, reserved, limit, registered, seen = row
+    return AgentSummary(
+        agent_id=agent,
+        status=status,
+        framework=framework,
+        open_grants=open_grants,
+        labels=dict(label.split("=", 1) for label in labels),
+        spent_today_usd=to_usd(spent),
+        reserved_usd=to_usd(reserved),
+        limit_usd=to_usd(limit),
+        registered_at=budgets.at_ms(registered),
+        last_seen_at=budgets.at_ms(seen),
+    )
+
+
+__all__ = ["Record", "ResourceGovernor"]

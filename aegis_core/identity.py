@@ -1,0 +1,68 @@
+"""Session tokens and request ids: random, hashed with a pepper before they are stored, never logged."""
+
+from __future__ import annotations
+
+import hmac
+import re
+import secrets
+import time
+from hashlib import blake2b
+
+from aegis_core.errors import AuthError
+from aegis_core.store.ledger import ANYONE, Caller
+
+_TOKEN = re.compile(r"aegis_st_(?P<sid>s[0-9a-f]{24})_(?P<secret>[A-Za-z0-9_-]{43})")
+_UUID7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", re.IGNORECASE)
+
+
+def new_session() -> tuple[str, str]:
+    """A fresh session id and its token."""
+    sid = "s" + secrets.token_hex(12)
+    return sid, f"aegis_st_{sid}_{secrets.token_urlsafe(32)}"
+
+
+def hash_secret(secret: str, pepper: bytes) -> str:
+    """HMAC-SHA256 of a secret: what is stored instead of it."""
+    return hmac.digest(pepper, secret.encode(), "sha256").hex()
+
+
+def caller_of(token: str | None, pepper: bytes) -> Caller:
+    """Whom a session token speaks for. Without a token: nobody in particular.
+
+    Raises:
+        AuthError: not a session token.
+    """
+    if token is None:
+        return ANYONE
+    match = _TOKEN.fullmatch(token)
+    if match is None:
+        raise AuthError("This is not a session token; shake hands to get one.", code="bad_token")
+    return Caller(match["sid"], hash_secret(token, pepper))
+
+
+def record_id(agent: str, request_id: str) -> str:
+    """The name under which a request is remembered: short, of fixed alphabet, and the agent's own."""
+    return blake2b(f"{agent}\0{request_id}".encode(), digest_size=16).hexdigest()
+
+
+class RequestIds:
+    """Makes UUIDv7 request ids on the server's time, so that a client's clock may jump without harm."""
+
+    def __init__(self, server_ms: int) -> None:
+        self._offset = server_ms - time.monotonic_ns() // 1_000_000
+
+    def new(self) -> tuple[str, int]:
+        """A fresh id and its time in ms."""
+        now = time.monotonic_ns() // 1_000_000 + self._offset
+        number = int.from_bytes(secrets.token_bytes(10), "big")
+        high = (now << 16) | 0x7000 | (number >> 68)
+        low = 0x8000_0000_0000_0000 | (number & 0x3FFF_FFFF_FFFF_FFFF)
+        text = f"{high:016x}{low:016x}"
+        return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}", now
+
+
+def born_at(request_id: str) -> int:
+    """The time in ms inside a UUIDv7, 0 for any other id."""
+    if len(request_id) == 36 and _UUID7.fullmatch(request_id):
+        return int(request_id[:8] + request_id[9:13], 16)
+    return 0

@@ -1,0 +1,22 @@
+"""The rule types. A new one is a file here, with its class as `RULE`, and its name in the list below."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from aegis_core.policy.rules.base import Rule
+
+RULE_TYPES: dict[str, type[Rule]] = {
+    name: import_module(f"{__name__}.{name}").RULE
+    for name in (
+        "agent_blocklist",
+        "blocked_intent",
+        "confidence_floor",
+        "max_cost",
+        "priority_floor",
+        "sensitive_intent",
+    )
+}
+"""The class of every rule type, by the name used in a policy document."""
+
+__all__ = ["RULE_TYPES", "Rule"]

@@ -1,0 +1,67 @@
+"""How an intent is read: once, into lower-case words that look the same however they were typed.
+
+Punctuation separates words and has no meaning of its own, so ``drop_database``, ``DROP   DATABASE;`` and
+``drop-database`` are one text, and ``rm -rf /`` is the words ``rm rf``. Characters that nobody sees are dropped, not
+taken for a separator: with a zero-width space inside, ``drop`` is still ``drop``.
+"""
+
+from __future__ import annotations
+
+import re
+import string
+from unicodedata import category, normalize
+
+# Scripts written without spaces: each character is a word, which makes a phrase match as a substring does.
+_UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U0003ffff"
+WORD = re.compile(f"[{_UNSPACED}]|[^\\W_{_UNSPACED}]+")
+
+_FILLERS = frozenset("\u115f\u1160\u3164\uffa0")
+_WORD_BYTES = (string.ascii_letters + string.digits).encode()
+_SEPARATED = bytes(ord(chr(code).lower()) if code in _WORD_BYTES else 0x20 for code in range(256))
+_UNSEEN_BYTES = bytes(code for code in range(128) if not chr(code).isprintable() and not chr(code).isspace())
+
+
+class _Dropped(dict[int, int | None]):
+    """A table for `str.translate` that learns; it stops growing, so that no text can make it large."""
+
+    def __init__(self, *categories: str) -> None:
+        super().__init__()
+        self._categories = categories
+
+    def __missing__(self, code: int) -> int | None:
+        char = chr(code)
+        unseen = (category(char) in self._categories and not char.isspace()) or char in _FILLERS
+        kept = None if unseen else code
+        if len(self) < 4_096:
+            self[code] = kept
+        return kept
+
+
+_CONTROLS = _Dropped("Cc", "Cf")
+_MARKS = _Dropped("Mn", "Me")
+
+
+def normalise(text: str) -> str:
+    """Fold what looks alike into one form: width, case, white space; what is invisible goes.
+
+    Combining marks that belong to no letter (struck-through text, variation selectors) are dropped as well.
+    """
+    if text.isascii() and text.isprintable():
+        return " ".join(text.lower().split())
+    if not text.isprintable():
+        # Before composing: a hidden character must not keep a letter and its accent apart.
+        text = text.translate(_CONTROLS)
+    text = normalize("NFKC", normalize("NFKC", text).casefold()).translate(_MARKS)
+    return " ".join(normalize("NFKC", text).split())
+
+
+def words(text: str) -> list[str]:
+    """The words of a text in order, normalised, without punctuation."""
+    if text.isascii():
+        return text.encode("ascii").translate(_SEPARATED, _UNSEEN_BYTES).decode("ascii").split()
+    return WORD.findall(normalise(text))
+
+
+def spaced(words: list[str]) -> str:
+    """Words as `Phrase.occurs` reads them: each with a space before and after it."""
+    return f" {' '.join(words)} "

@@ -1,0 +1,74 @@
+"""What lies where in Redis: the one place that knows key names and the positions of fields in packed records.
+
+The scripts name positions by constants such as ``R_STATE``; `lua_constants` writes those that a script uses.
+
+Keys of a tenant share the hash tag ``{tenant}`` (one cluster slot) and the prefix ``ae:{tenant}:``
+
+======================  ============================================  ===================================
+``t``                   the tenant (packed ``TENANT``)                one
+``a:AGENT``             an agent (packed ``AGENT``)                   at most ``max_agents``
+``s:SESSION``           a session (packed ``SESSION``)                ends when idle; 64 an agent
+``r:ID``                a record: request, grant, idempotency         open: at most ``max_open_grants`` an
+                                                                      agent; ended: expires
+``d``                   deadlines of records and sessions (ZSET)      as many as those
+``e``                   the events (STREAM)                           about ``events_kept``
+``ag``, ``as:AGENT``    names of agents; sessions of an agent (ZSET)  as many as those
+``b:OWNER``, ``bs``     a shared budget; their names (SET)            made by operators only
+``p:VERSION``           a policy document                             the last 100
+``u:DAY``               what a day cost, for the bill (HASH)          expires after 400 days
+``i``                   the inbox (PUBSUB channel, no key)
+======================  ============================================  ===================================
+"""
+
+from __future__ import annotations
+
+import re
+
+SCHEMA = 1
+"""The version of everything below. Data of a newer version is refused."""
+
+SCHEMA_KEY = "ae:schema"
+PEPPER_KEY = "ae:pepper"
+CLOCK_KEY = "ae:clock"
+"""Holds the virtual time of a throw-away server; no shipped script reads it."""
+
+POLICIES_KEPT = 100
+SESSIONS_KEPT = 64
+
+TENANT = ("SCHEMA", "STATUS", "POLICY", "ZONE", "DUE", "CONFIG", "SHARED", "AGENTS", "PURSE")
+AGENT = ("STATUS", "FRAMEWORK", "OPEN", "SESSION", "LABELS", "PURSE", "REGISTERED", "SEEN")
+SESSION = ("AGENT", "PRIORITY", "CAPABILITIES", "TOKEN", "OPENED", "SEEN", "FRAMEWORK", "PURSE")
+RECORD = (
+    "STATE", "AGENT", "REQUEST", "SESSION", "DIGEST", "POLICY", "CREATED", "CHANGED", "DEADLINE", "AMOUNT", "CHARGED",
+    "CODE", "RULE", "REASON", "RETRY", "MODEL", "RECOMMENDED", "RESOURCE", "LINES", "SHORT", "SETTLED",
+)  # fmt: skip
+BUDGET = ("KIND", "LIMIT", "WINDOW", "SPENT", "RESERVED", "CROSSED", "RING")
+CONFIG = (
+    "GRANT", "GRANT_MAX", "APPROVAL", "KEEP", "TRANSIENT", "IDLE", "OPEN", "AGENTS", "EVENTS", "AGENT_DAY",
+)  # fmt: skip
+
+_POSITIONS = {
+    f"{letter}_{name}": position
+    for letter, names in zip("TGSRBC", (TENANT, AGENT, SESSION, RECORD, BUDGET, CONFIG), strict=True)
+    for position, name in enumerate(names, start=1)
+}
+
+
+def lua_constants(source: str) -> str:
+    """The declarations of the position constants that a script uses.
+
+    Raises:
+        KeyError: the script names a position that does not exist.
+    """
+    used = sorted(set(re.findall(r"\b[TGSRBC]_[A-Z_]+\b", source)))
+    return "".join(f"local {name} = {_POSITIONS[name]}\n" for name in used)
+
+
+def root(tenant: str) -> str:
+    """The key of the tenant itself, from which the scripts build all others."""
+    return f"ae:{{{tenant}}}:t"
+
+
+def key(tenant: str, name: str) -> str:
+    """Any other key of a tenant, by its name in the table above."""
+    return f"ae:{{{tenant}}}:{name}"

@@ -1,0 +1,253 @@
+"""The scripts as typed functions for one tenant. Control answers are retried here, refusals of access become errors."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NamedTuple, cast
+
+import msgpack
+
+from aegis_core.errors import AegisError, AuthError, ConflictError, InvalidRequestError, NotFoundError, StaleError
+from aegis_core.store import layout
+from aegis_core.store.scripts import Script
+from aegis_core.store.store import Store, newer_schema
+from aegis_core.store.wire import ConnectionLostError
+from aegis_core.store.zones import zone_at
+
+Line = tuple[str, str | int, int, int | Literal[False], int | Literal[False]]
+
+
+class Record(NamedTuple):
+    """A packed record, field by field in the order of `layout.RECORD`. Money in nano-dollars, times in ms."""
+
+    state: str
+    agent: str
+    request: str
+    session: str
+    digest: str
+    policy: int
+    created: int
+    changed: int
+    deadline: int
+    amount: int
+    charged: int
+    code: str
+    rule: str | None
+    reason: str | None
+    retry: int
+    model: str | None
+    recommended: str | None
+    resource: str
+    lines: list[Any]
+    short: int | Literal[False]
+    settled: str | Literal[False]
+
+
+class Caller(NamedTuple):
+    """Who asks, as far as a credential says: a session and the hash of its token."""
+
+    session: str | None = None
+    token: str | None = None
+
+
+ANYONE = Caller()
+
+
+class BudgetRow(NamedTuple):
+    """One budget as it stands; ``limit`` is in nano-dollars, ``ends`` in ms (0: never)."""
+
+    owner: str
+    kind: str | int
+    limit: int
+    spent: int
+    reserved: int
+    ends: int
+
+
+class Opened(NamedTuple):
+    """What a handshake found: policy version, time in ms, and the purses of agent, session and tenant."""
+
+    policy: int
+    opened: int
+    agent: list[list[Any]]
+    session: list[list[Any]]
+    tenant: list[list[Any]]
+
+
+def unpack(blob: bytes) -> Any:
+    """Decode what a script packed."""
+    return msgpack.unpackb(blob)
+
+
+class Ledger:
+    """Typed calls of the scripts for one tenant."""
+
+    def __init__(self, store: Store, tenant: str) -> None:
+        self.store, self.tenant = store, tenant
+        self._root = layout.root(tenant)
+
+    async def authorize(self, order: tuple[Any, ...]) -> tuple[str, Any]:
+        """Judge one request. Answers ``NEW``/``OLD`` with a `Record`, or ``STALE`` with the version in force."""
+        answer = await self._call(self.store.scripts.authorize, order)
+        if answer[0] == b"STALE":
+            return "STALE", answer[1]
+        return answer[0].decode(), Record._make(unpack(answer[1]))
+
+    async def settle(
+        self, grant: str, agent: str | None, caller: Caller, act: str, cost: int, digest: str | None, more: int
+    ) -> tuple[Record, bool, bool]:
+        """Settle, release or extend. Answers the record, whether it was a repeat, and whether it was late."""
+        order = (grant, agent, caller.session, caller.token, act, cost, digest, more)
+        answer = await self._call(self.store.scripts.settle, order)
+        return Record._make(unpack(answer[1])), bool(answer[2]), bool(answer[3])
+
+    async def look(self, grant: str) -> tuple[Record, int]:
+        """The record as it stands now, and the server's time in ms."""
+        answer = await self._call(self.store.scripts.look, (grant,))
+        return Record._make(unpack(answer[1])), int(answer[2])
+
+    async def sweep(self, most: int = 200) -> bool:
+        """End up to `most` overdue records; true while more are left."""
+        answer = await self._call(self.store.scripts.sweep, (most,))
+        return bool(answer[1])
+
+    async def open(self, config: tuple[int, ...], zone: str, day_limit: int, document: str, digest: str) -> tuple[int, int]:
+        """Make or adjust the tenant; answers its policy version and the server's time in ms."""
+        now = int((await self.store.command("TIME"))[0]) * 1000
+        order = (layout.SCHEMA, config, zone_at(zone, now), day_limit, document, digest)
+        answer = await self._call(self.store.scripts.open_tenant, order)
+        return int(answer[1]), int(answer[2])
+
+    async def publish_policy(self, document: str, digest: str, author: str) -> int:
+        """Put a document in force; answers its version."""
+        order = (document, digest, author, layout.POLICIES_KEPT)
+        return int((await self._call(self.store.scripts.publish_policy, order))[1])
+
+    async def read_policy(self) -> tuple[int, str]:
+        """Version and text of the document in force."""
+        version, document = unpack((await self._call(self.store.scripts.read_policy, ()))[1])[:2]
+        return version, document
+
+    async def handshake(self, order: tuple[Any, ...]) -> Opened:
+        """Open a session; the same session id and token again find the same session."""
+        answer = await self._call(self.store.scripts.handshake, (*order, layout.SESSIONS_KEPT))
+        return Opened._make(unpack(answer[1]))
+
+    async def set_budget(
+        self, owner: str, agent: str | None, session: str | None, kind: str | int, limit: int, author: str
+    ) -> BudgetRow:
+        """Set one limit."""
+        order = (owner, agent, session, kind, limit, author)
+        answer = await self._call(self.store.scripts.set_budget, order)
+        return BudgetRow._make(unpack(answer[1]))
+
+    async def read_budgets(self, agent: str | None, session: str | None) -> tuple[str | None, list[BudgetRow]]:
+        """The session looked at, and every budget that bounds the agent (or all shared ones)."""
+        answer = await self._call(self.store.scripts.read_budgets, (agent, session))
+        found, rows = unpack(answer[1])
+        return found or None, [BudgetRow._make(row) for row in rows]
+
+    async def list_agents(self, after: str | None, most: int) -> list[list[Any]]:
+        """A page of agents by name."""
+        return unpack((await self._call(self.store.scripts.list_agents, (after, most)))[1])
+
+    async def label_agent(self, agent: str, labels: list[str], author: str) -> None:
+        """Replace the agent's labels."""
+        await self._call(self.store.scripts.label_agent, (agent, labels, author))
+
+    async def usage(self, day: int) -> dict[str, int]:
+        """The raw bill of one day: ``agent \\t resource \\t model \\t labels \\t $|n`` to nano-dollars or calls."""
+        flat: Any = await self.store.command("HGETALL", layout.key(self.tenant, f"u:{day}"))
+        pairs = flat.items() if isinstance(flat, dict) else zip(flat[::2], flat[1::2], strict=True)
+        return {name.decode(): int(value) for name, value in cast("Any", pairs)}
+
+    async def newest_event(self) -> str:
+        """The id of the newest event, ``0-0`` before the first."""
+        entries: Any = await self.store.command("XREVRANGE", layout.key(self.tenant, "e"), "+", "-", "COUNT", 1)
+        return entries[0][0].decode() if entries else "0-0"
+
+    async def events(self, after: str, most: int, block_ms: int | None = None) -> list[tuple[str, dict[bytes, bytes]]]:
+        """Events after an id (``0`` from the oldest kept, ``$`` from now), oldest first."""
+        name = layout.key(self.tenant, "e")
+        parts: list[Any] = ["XREAD", "COUNT", most]
+        if block_ms is not None:
+            parts += ["BLOCK", block_ms]
+        answer: Any = await self.store.command(*parts, "STREAMS", name, after)
+        if not answer:
+            return []
+        entries: Any = next(iter(answer.values()))[0] if isinstance(answer, dict) else answer[0][1]
+        return [(entry_id.decode(), dict(fields)) for entry_id, fields in entries]
+
+    async def _call(self, script: Script, arguments: tuple[Any, ...]) -> Any:
+        """Run a script; answer its control answers once each, and send it once more when its reply was lost."""
+        zone, swept, lost = None, False, False
+        while True:
+            try:
+                answer = await self.store.run(script, self._root, arguments, zone)
+            except ConnectionLostError:
+                if lost:
+                    raise
+                lost = True
+                continue
+            word = answer[0]
+            if word in _FINAL:
+                return answer
+            if word == b"ZONE" and zone is None:
+                zone = zone_at(answer[2].decode(), int(answer[1]))
+            elif word == b"SWEEP" and not swept:
+                swept = True
+                while await self.sweep():
+                    pass
+            else:
+                raise _refusal(word.decode(), answer)
+
+
+_FINAL = frozenset({b"NEW", b"OLD", b"OK", b"STALE"})
+
+
+def _refusal(word: str, answer: list[Any]) -> AegisError:
+    """The error for an answer that is not a decision."""
+    match word:
+        case "NO_TENANT":
+            return NotFoundError("This tenant does not exist on this Redis; open it with aegis_core.connect.", kind="tenant")
+        case "NO_AGENT":
+            return NotFoundError("This agent never shook hands. POST /api/v1/handshake first.", kind="agent")
+        case "NO_SESSION":
+            return NotFoundError("The agent has no such open session. Shake hands again.", kind="session")
+        case "NO_GRANT":
+            return NotFoundError("There is no such grant; ended ones are forgotten after a while.", kind="grant")
+        case "NOT_YOURS":
+            return AuthError("This belongs to another agent.", code="not_yours")
+        case "BAD_TOKEN":
+            return AuthError("The session token is wrong or its session has ended. Shake hands again.", code="bad_token")
+        case "REUSED":
+            return ConflictError("request_id: was used before for another request; use a new one.", field="request_id")
+        case "TOO_OLD":
+            return InvalidRequestError(
+                f"request_id: was made {int(answer[1]) // 1000} s ago, longer than decisions are remembered. "
+                "Ask again with a new one.",
+                field="request_id",
+                problem="is too old",
+            )
+        case "TOO_MANY_AGENTS":
+            return ConflictError(f"The tenant already has {answer[1]} agents, its ceiling (AEGIS_MAX_AGENTS).", code="too_many_agents")
+        case "CLOSED":
+            return _closed(Record._make(unpack(answer[1])))
+        case "NEWER":
+            return newer_schema(int(answer[1]))
+        case _:
+            return StaleError(f"Redis answered {word} twice in a row; no decision was made. Try again.", reason=word.lower())
+
+
+ENDED = {
+    "S": "already settled with other content",
+    "L": "already released",
+    "X": "past its deadline and charged at its estimate; settle it to correct the charge",
+    "T": "not approved in time",
+    "D": "declined by an operator",
+    "P": "still waiting for an approval",
+    "R": "a refusal, so there is nothing to settle",
+}
+
+
+def _closed(record: Record) -> ConflictError:
+    return ConflictError(f"The grant is {ENDED[record.state]}; nothing changed.", state=record.state, code="grant_closed")

@@ -1,0 +1,150 @@
+-- Judges one request whole, then writes the whole outcome: reservation, idempotency record and event in one.
+local id, digest, policy, agent, sid, token, born, request_id, priority, capability, resource, candidates, effect, rule,
+  reason, code, limits, trace = unpack(A, 1, 18)
+
+local blobs = call('MGET', PREFIX .. 'r:' .. id, PREFIX .. 't', PREFIX .. 'a:' .. agent, PREFIX .. 's:' .. (sid or ''))
+T = hold('t', blobs[2])
+if not T then return {'NO_TENANT'} end
+local G, S = hold('a:' .. agent, blobs[3]), sid and hold('s:' .. sid, blobs[4])
+
+local refused = impostor(agent, sid, token)
+if refused then return {refused} end
+if blobs[1] then
+  local R = decode(blobs[1])
+  if R[R_AGENT] ~= agent or R[R_DIGEST] ~= digest then return {'REUSED'} end
+  if overdue(R) then
+    if zone_missing() then return {'ZONE', NOW, T[T_ZONE][1]} end
+    expire(id, R)
+    flush()
+  end
+  return {'OLD', encode(R)}
+end
+if born > 0 and NOW - born > T[T_CONFIG][C_KEEP] then return {'TOO_OLD', NOW - born} end
+if T[T_POLICY] ~= policy then return {'STALE', T[T_POLICY]} end
+if not G then return {'NO_AGENT'} end
+if not sid then
+  sid = G[G_SESSION]
+  S = fetch('s:' .. sid)
+end
+if not S then return {'NO_SESSION'} end
+if S[S_AGENT] ~= agent then return {'NOT_YOURS'} end
+if zone_missing() then return {'ZONE', NOW, T[T_ZONE][1]} end
+local behind = NOW >= T[T_DUE] and sweep(4)
+S = fetch('s:' .. sid)
+if not S then return {'NO_SESSION'} end
+
+-- Refusals that no money can mend.
+local retry, transient, short = false, false, false
+if code then effect = 'deny'
+elseif T[T_STATUS] ~= 'active' then code = 'tenant_halted'
+elseif G[G_STATUS] ~= 'active' then code = 'agent_blocked'
+elseif capability and not string.find(S[S_CAPABILITIES], ',' .. capability .. ',', 1, true) then code = 'missing_capability'
+elseif priority > S[S_PRIORITY] then code = 'priority_above_maximum'
+elseif effect == 'deny' then code = 'policy' end
+
+-- Every budget that applies, for the amount asked: none is written here.
+local lines, purses = {}, {}
+local function judge(owner, amount)
+  local purse = purse_of(owner, agent, sid)
+  if not purse then return end
+  for i = 1, #purse do
+    local b = roll(purse[i])
+    local limit = b[B_LIMIT]
+    local room = limit and limit - b[B_SPENT] - b[B_RESERVED] - amount
+    local n = #lines
+    lines[n + 1], lines[n + 2], lines[n + 3], lines[n + 4], lines[n + 5] = owner, b[B_KIND], b[B_WINDOW], limit, room
+    purses[#purses + 1] = b
+    if room and room < 0 and not short then short = n end
+  end
+end
+local function judge_all(model, amount)
+  lines, purses, short = {}, {}, false
+  judge('a', amount)
+  judge('s', amount)
+  judge('t', amount)
+  local shared = T[T_SHARED]
+  if shared[1] > 0 then
+    for _, label in ipairs(G[G_LABELS]) do judge('l:' .. label, amount) end
+  end
+  if shared[2] > 0 then judge('k:' .. resource, amount) end
+  if shared[3] > 0 and model then judge('m:' .. model, amount) end
+end
+
+-- The first candidate {recommended model, model charged, amount} that the money allows.
+local function choose()
+  for i = 1, #candidates, 3 do
+    judge_all(candidates[i + 1], candidates[i + 2])
+    if not short then return i end
+  end
+  if #candidates > 3 then judge_all(candidates[2], candidates[3]) end -- the refusal speaks of the first
+  return 1
+end
+local chosen, full, asked = 1, false, 0
+if code then
+  judge_all(candidates[2], 0)
+else
+  -- Nobody is refused for money or room that only the overdue still hold.
+  for _ = 1, 2 do
+    chosen, full = choose(), G[G_OPEN] >= T[T_CONFIG][C_OPEN]
+    asked = candidates[chosen + 2]
+    if not (short or full) or not behind then break end
+    behind = sweep(200)
+    G, S = fetch('a:' .. agent), fetch('s:' .. sid)
+    if not S then return {'NO_SESSION'} end
+  end
+  if (short or full) and behind then return {'SWEEP'} end
+  if full then
+    code, transient = 'too_many_open_grants', true
+  elseif short then
+    code, transient, retry = 'budget_exceeded', true, window_end(lines[short + 2])
+  end
+end
+local recommended, model, amount = candidates[chosen] or false, candidates[chosen + 1] or false, candidates[chosen + 2]
+
+-- Thresholds on the amount that is really reserved: {above, effect, rule, reason, ...}; the strictest wins.
+if not code then
+  for i = 1, #limits, 4 do
+    if amount > limits[i] and (limits[i + 1] == 'deny' or effect == 'allow') then
+      effect, rule, reason = limits[i + 1], limits[i + 2], limits[i + 3]
+      if effect == 'deny' then code = 'policy' end
+    end
+  end
+end
+
+if code then -- nothing is taken, so what is left is what was left before
+  for i = LINE, #lines, LINE do
+    if lines[i] then lines[i] = lines[i] + asked end
+  end
+end
+
+-- From here on there are only writes.
+local config = T[T_CONFIG]
+local state = code and 'R' or effect == 'escalate' and 'P' or 'G'
+local deadline = state == 'G' and NOW + config[C_GRANT] or state == 'P' and NOW + config[C_APPROVAL] or 0
+local R = {}
+R[R_STATE], R[R_AGENT], R[R_REQUEST], R[R_SESSION], R[R_DIGEST], R[R_POLICY] = state, agent, request_id, sid, digest, policy
+R[R_CREATED], R[R_CHANGED], R[R_DEADLINE], R[R_AMOUNT], R[R_CHARGED] = NOW, NOW, deadline, amount, 0
+R[R_CODE], R[R_RULE], R[R_REASON], R[R_RETRY] = code or 'ok', rule or false, reason or false, retry
+R[R_MODEL], R[R_RECOMMENDED], R[R_RESOURCE], R[R_LINES] = model, recommended, resource, lines
+R[R_SHORT], R[R_SETTLED] = short, false
+local body
+if state == 'R' then
+  body = encode(R)
+  call('SET', PREFIX .. 'r:' .. id, body, 'PX', transient and math.min(config[C_TRANSIENT], config[C_KEEP]) or config[C_KEEP])
+  flush()
+else
+  for i = 1, #purses do
+    local b, owner = purses[i], lines[(i - 1) * LINE + 1]
+    add(b, b[B_WINDOW], 0, amount)
+    note_crossing(b, owner, agent, sid)
+    if #owner > 1 then change(shared_name(owner)) end
+  end
+  G[G_OPEN], G[G_SEEN], S[S_SEEN] = G[G_OPEN] + 1, NOW, NOW
+  due_at('r:' .. id, deadline)
+  HELD['r:' .. id] = R
+  change('t'); change('a:' .. agent); change('s:' .. sid); change('r:' .. id)
+  flush()
+  body = encode(R)
+end
+event(state == 'G' and 'granted' or state == 'P' and 'pending' or 'rejected', body, trace)
+return {'NEW', body}

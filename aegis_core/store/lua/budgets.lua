@@ -1,0 +1,74 @@
+-- A purse is the list of an owner's budgets, one a window kind. An owner is a (agent), s (session), t (tenant), or
+-- the name of a shared purse: m:MODEL, k:RESOURCE, l:LABEL=VALUE.
+local function shared_name(owner) return 'b:' .. owner end
+
+local function purse_of(owner, agent, session)
+  local name, field = shared_name(owner), nil
+  if owner == 'a' then name, field = 'a:' .. agent, G_PURSE
+  elseif owner == 's' then name, field = 's:' .. session, S_PURSE
+  elseif owner == 't' then name, field = 't', T_PURSE end
+  local held = fetch(name)
+  if not held then return nil end
+  return field and held[field] or held, name
+end
+
+local function find(purse, kind)
+  for i = 1, #purse do
+    if purse[i][B_KIND] == kind then return purse[i] end
+  end
+end
+
+local function new_budget(kind, limit)
+  local b = {}
+  b[B_KIND], b[B_LIMIT], b[B_WINDOW], b[B_SPENT], b[B_RESERVED], b[B_CROSSED] = kind, limit, 0, 0, 0, 0
+  b[B_RING] = type(kind) == 'number' and {} or false
+  return b
+end
+
+-- Brings a budget to the present window, only ever forwards. A ring is a flat list {cell, spent, reserved, ...}.
+local function roll(b)
+  local now = window_number(b[B_KIND])
+  if now <= b[B_WINDOW] then return b end
+  b[B_WINDOW] = now
+  local ring, spent, reserved = b[B_RING], 0, 0
+  if ring then
+    local kept = {}
+    for i = 1, #ring, 3 do
+      if ring[i] >= now - RING then
+        kept[#kept + 1], kept[#kept + 2], kept[#kept + 3] = ring[i], ring[i + 1], ring[i + 2]
+        spent, reserved = spent + ring[i + 1], reserved + ring[i + 2]
+      end
+    end
+    b[B_RING] = kept
+  end
+  if spent + reserved < b[B_SPENT] + b[B_RESERVED] then b[B_CROSSED] = 0 end
+  b[B_SPENT], b[B_RESERVED] = spent, reserved
+  return b
+end
+
+-- Adds to one window of a rolled budget. A window that has passed no longer counts anywhere.
+local function add(b, window, spent, reserved)
+  local ring = b[B_RING]
+  if not ring then
+    if window ~= b[B_WINDOW] then return end
+  else
+    if window < b[B_WINDOW] - RING then return end
+    local at = #ring + 1
+    for i = 1, #ring, 3 do
+      if ring[i] == window then at = i; break end
+    end
+    ring[at], ring[at + 1], ring[at + 2] = window, (ring[at + 1] or 0) + spent, (ring[at + 2] or 0) + reserved
+  end
+  b[B_SPENT], b[B_RESERVED] = math.min(b[B_SPENT] + spent, MAX), b[B_RESERVED] + reserved
+end
+
+-- One event when 80 % and when 100 % of a limit are committed, once a window.
+local function note_crossing(b, owner, agent, session)
+  local limit, used = b[B_LIMIT], b[B_SPENT] + b[B_RESERVED]
+  if not limit then return end
+  local mark = used >= limit and 100 or (limit - used) * 5 <= limit and 80 or 0
+  if mark > b[B_CROSSED] then
+    b[B_CROSSED] = mark
+    event('budget_crossed', encode({NOW, owner, agent or false, session or false, b[B_KIND], limit, used, mark}))
+  end
+end

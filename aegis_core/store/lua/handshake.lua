@@ -1,0 +1,41 @@
+-- Registers an agent on first sight and opens a session. It never raises or resets a budget.
+local agent, framework, capabilities, priority, session_limit, sid, token, most_sessions = unpack(A, 1, 8)
+T = fetch('t')
+if not T then return {'NO_TENANT'} end
+if zone_missing() then return {'ZONE', NOW, T[T_ZONE][1]} end
+local G, S, config = fetch('a:' .. agent), fetch('s:' .. sid), T[T_CONFIG]
+if S and S[S_TOKEN] ~= token then return {'BAD_TOKEN'} end
+if not S then
+  if not G then
+    if T[T_AGENTS] >= config[C_AGENTS] then return {'TOO_MANY_AGENTS', config[C_AGENTS]} end
+    G = {}
+    G[G_STATUS], G[G_FRAMEWORK], G[G_OPEN], G[G_SESSION], G[G_LABELS] = 'active', framework, 0, sid, {}
+    G[G_PURSE], G[G_REGISTERED], G[G_SEEN] = {new_budget('d', config[C_AGENT_DAY])}, NOW, NOW
+    HELD['a:' .. agent] = G
+    T[T_AGENTS] = T[T_AGENTS] + 1
+    call('ZADD', PREFIX .. 'ag', 0, agent)
+  end
+  G[G_FRAMEWORK], G[G_SESSION], G[G_SEEN] = framework, sid, NOW
+  S = {}
+  S[S_AGENT], S[S_PRIORITY], S[S_CAPABILITIES], S[S_TOKEN] = agent, priority, capabilities, token
+  S[S_OPENED], S[S_SEEN], S[S_FRAMEWORK] = NOW, NOW, framework
+  S[S_PURSE] = session_limit and {new_budget('t', session_limit)} or {}
+  HELD['s:' .. sid] = S
+  call('ZADD', PREFIX .. 'as:' .. agent, NOW, sid)
+  local over = call('ZCARD', PREFIX .. 'as:' .. agent) - most_sessions
+  if over > 0 then
+    for _, old in ipairs(call('ZRANGE', PREFIX .. 'as:' .. agent, 0, over - 1)) do
+      call('ZREM', PREFIX .. 'as:' .. agent, old)
+      call('ZREM', PREFIX .. 'd', 's:' .. old)
+      call('DEL', PREFIX .. 's:' .. old)
+      event('session_closed', encode({NOW, agent, old}))
+    end
+  end
+  due_at('s:' .. sid, NOW + config[C_IDLE])
+  change('t'); change('a:' .. agent); change('s:' .. sid)
+  event('handshake', encode({NOW, agent, sid, framework, priority, capabilities, session_limit or false}))
+end
+for i = 1, #G[G_PURSE] do roll(G[G_PURSE][i]) end
+for i = 1, #T[T_PURSE] do roll(T[T_PURSE][i]) end
+flush()
+return {'OK', encode({T[T_POLICY], S[S_OPENED], G[G_PURSE], S[S_PURSE], T[T_PURSE]})}

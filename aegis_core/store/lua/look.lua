@@ -1,0 +1,13 @@
+-- The present state of one record; whoever looks first after the deadline ends it.
+local id = A[1]
+T = fetch('t')
+if not T then return {'NO_TENANT'} end
+local blob = call('GET', PREFIX .. 'r:' .. id)
+if not blob then return {'NO_GRANT'} end
+local R = decode(blob)
+if overdue(R) then
+  if zone_missing() then return {'ZONE', NOW, T[T_ZONE][1]} end
+  expire(id, R)
+  flush()
+end
+return {'OK', encode(R), NOW}

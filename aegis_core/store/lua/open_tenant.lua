@@ -1,0 +1,25 @@
+-- Makes a tenant on first sight and brings its timings to the caller's settings. Never touches a limit that exists.
+local schema, config, zone, day_limit, document, fingerprint = unpack(A, 1, 6)
+T = fetch('t')
+if T and T[T_SCHEMA] > schema then return {'NEWER', T[T_SCHEMA]} end
+if not T then
+  T = {}
+  T[T_SCHEMA], T[T_STATUS], T[T_POLICY], T[T_ZONE], T[T_DUE] = schema, 'active', 1, zone, MAX
+  T[T_CONFIG], T[T_SHARED], T[T_AGENTS] = config, {0, 0, 0}, 0
+  T[T_PURSE] = {new_budget('d', day_limit)}
+  HELD.t = T
+  call('SET', PREFIX .. 'p:1', encode({1, document, fingerprint, 'defaults', NOW}))
+  change('t')
+  event('tenant_opened', encode({NOW, day_limit, fingerprint}))
+else
+  local same = T[T_ZONE][1] == zone[1]
+  for i = 1, #config do same = same and config[i] == T[T_CONFIG][i] end
+  if not same then
+    if T[T_ZONE][1] ~= zone[1] then T[T_ZONE] = zone end
+    T[T_CONFIG] = config
+    change('t')
+    event('tenant_configured', encode({NOW, zone[1], config}))
+  end
+end
+flush()
+return {'OK', T[T_POLICY], NOW}

@@ -1,0 +1,54 @@
+-- Settles, releases or extends one grant. The same act again is a harmless repeat; another one is a conflict.
+local id, agent, sid, token, act, cost, digest, more = unpack(A, 1, 8)
+T = fetch('t')
+if not T then return {'NO_TENANT'} end
+local blob = call('GET', PREFIX .. 'r:' .. id)
+if not blob then return {'NO_GRANT'} end
+local R = decode(blob)
+if agent and R[R_AGENT] ~= agent then return {'NOT_YOURS'} end
+local refused = impostor(R[R_AGENT], sid, token)
+if refused then return {refused} end
+if zone_missing() then return {'ZONE', NOW, T[T_ZONE][1]} end
+if overdue(R) then expire(id, R) end
+
+local state, repeated, late = R[R_STATE], false, false
+if act == 'settle' then
+  if state == 'G' then
+    R[R_SETTLED] = digest
+    close(id, R, 'S', cost)
+  elseif state == 'S' and R[R_SETTLED] == digest then
+    repeated = true
+  elseif state == 'X' then
+    local estimate = R[R_CHARGED]
+    move(R, 0, estimate, cost)
+    book(R, cost - estimate, 0)
+    R[R_STATE], R[R_CHARGED], R[R_CHANGED], R[R_SETTLED] = 'S', cost, NOW, digest
+    store_ended(id, R)
+    event(cost > R[R_AMOUNT] and 'overrun' or 'settled', encode(R))
+    late = true
+  else
+    flush()
+    return {'CLOSED', encode(R)}
+  end
+elseif act == 'release' then
+  if state == 'G' or state == 'P' then close(id, R, 'L', 0)
+  elseif state == 'L' then repeated = true
+  else
+    flush()
+    return {'CLOSED', encode(R)}
+  end
+elseif state == 'G' then
+  local deadline = math.min(NOW + more, R[R_CREATED] + T[T_CONFIG][C_GRANT_MAX])
+  repeated = deadline <= R[R_DEADLINE]
+  if not repeated then
+    R[R_DEADLINE], R[R_CHANGED] = deadline, NOW
+    call('SET', PREFIX .. 'r:' .. id, encode(R))
+    due_at('r:' .. id, deadline)
+    event('extended', encode(R))
+  end
+else
+  flush()
+  return {'CLOSED', encode(R)}
+end
+flush()
+return {'OK', encode(R), repeated and 1 or 0, late and 1 or 0}

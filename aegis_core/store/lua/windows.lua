@@ -1,0 +1,56 @@
+-- Windows. A tenant's zone is {name, offset, from, till, offset after}, all in ms: the offset holds from `from` until
+-- `till`. Window numbers only grow. Kinds: h d w m t, or a number: the span in ms of a rolling window.
+local DAY, RING = 86400000, 24 -- a rolling window counts RING whole cells and the partial one before them
+local ZONE
+
+-- Answers ZONE when the stored offset does not cover NOW; the caller looks it up and comes back with ARGV[2].
+local function zone_missing()
+  ZONE = T[T_ZONE]
+  if NOW >= ZONE[3] and NOW < ZONE[4] then return false end
+  local given = ARGV[2] and decode(ARGV[2])
+  if not given or given[1] ~= ZONE[1] or NOW < given[3] or NOW >= given[4] then return true end
+  T[T_ZONE], ZONE = given, given
+  change('t')
+  return false
+end
+
+-- Days since 1970 to a count of months (Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms").
+local function month_of(day)
+  local z = day + 719468
+  local era = math.floor(z / 146097)
+  local doe = z - era * 146097
+  local yoe = math.floor((doe - math.floor(doe / 1460) + math.floor(doe / 36524) - math.floor(doe / 146096)) / 365)
+  local from_march = math.floor((5 * (doe - (365 * yoe + math.floor(yoe / 4) - math.floor(yoe / 100))) + 2) / 153)
+  return (yoe + era * 400) * 12 + from_march
+end
+
+local NUMBERS = {}
+local function window_number(kind)
+  local number = NUMBERS[kind]
+  if number then return number end
+  local day = math.floor((NOW + ZONE[2]) / DAY)
+  if kind == 'd' then number = day
+  elseif kind == 't' then number = 0
+  elseif kind == 'h' then number = math.floor((NOW + ZONE[2] % 3600000) / 3600000)
+  elseif kind == 'w' then number = math.floor((day + 3) / 7)
+  elseif kind == 'm' then number = month_of(day)
+  else number = math.floor(NOW / (kind / RING)) end
+  NUMBERS[kind] = number
+  return number
+end
+
+-- When the window ends in real time, 0 for never: a day with a clock change has 23 or 25 hours.
+local function window_end(kind)
+  if kind == 't' then return 0 end
+  if kind == 'h' then return (window_number('h') + 1) * 3600000 - ZONE[2] % 3600000 end
+  if type(kind) == 'number' then return (window_number(kind) + 1) * (kind / RING) end
+  local day = math.floor((NOW + ZONE[2]) / DAY) + 1
+  if kind == 'w' then
+    day = (window_number('w') + 1) * 7 - 3
+  elseif kind == 'm' then
+    while month_of(day) == window_number('m') do day = day + 1 end
+  end
+  local ends = day * DAY - ZONE[2]
+  if ends >= ZONE[4] then ends = day * DAY - ZONE[5] end
+  return ends
+end

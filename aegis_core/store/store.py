@@ -1,0 +1,262 @@
+"""A store: one Redis, embedded or not, on which scripts run. Opening it refuses servers that could lose budgets."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import hiredis
+import msgpack
+from redis.exceptions import RedisError
+
+from aegis_core.errors import ConfigurationError, StoreError
+from aegis_core.settings import Settings
+from aegis_core.store import layout
+from aegis_core.store.address import Address, Clients, make_clients, parse_address
+from aegis_core.store.embedded import EmbeddedHandle, join
+from aegis_core.store.scripts import Script, ScriptSet
+from aegis_core.store.wire import ConnectionLostError, Wire
+
+_pack = msgpack.Packer(use_bin_type=False, autoreset=True).pack  # cmsgpack knows no bin type
+_REASONS = {
+    "READONLY": ("read_only", "Redis is read-only (a replica?); point AEGIS_URL at the primary"),
+    "OOM": ("full", "Redis is out of memory; raise maxmemory: CONFIG SET maxmemory SIZE"),
+    "LOADING": ("loading", "Redis is still loading its data"),
+    "MASTERDOWN": ("down", "the Redis replica has lost its primary"),
+    "NOREPLICAS": ("no_replicas", "Redis refuses writes because too few replicas are healthy"),
+    "MISCONF": ("read_only", "Redis cannot write to its disk"),
+    "BUSY": ("slow", "Redis is busy running another script"),
+    "NOAUTH": ("auth", "Redis wants a password; put it into AEGIS_URL"),
+    "WRONGPASS": ("auth", "Redis refuses the password in AEGIS_URL"),
+    "NOPERM": ("auth", "the Redis user in AEGIS_URL lacks a permission"),
+}
+_RECONNECT = {"READONLY", "MASTERDOWN"}
+
+
+@dataclass(frozen=True, slots=True)
+class ServerFacts:
+    """What the server said of itself when the store was opened."""
+
+    product: str
+    version: str
+    eviction: str
+    used_bytes: int
+    aof: bool
+
+
+class Store:
+    """Runs scripts on one Redis. Open it with `open_store`; use it from one event loop."""
+
+    def __init__(self, address: Address, clients: Clients, scripts: ScriptSet, timeout: float) -> None:
+        self.address, self.clients, self.scripts = address, clients, scripts
+        self.server = ServerFacts("", "", "", 0, aof=False)
+        self.pepper = b""
+        self.embedded: EmbeddedHandle | None = None
+        self.timeout = timeout
+        self._wire: Wire | None = None
+        self._connection: Any = None
+        self._connecting = asyncio.Lock()
+        self._closed = False
+
+    async def run(self, script: Script, key: str, arguments: Any, zone: Any = None) -> Any:
+        """Run a script on one tenant, in one round trip.
+
+        Raises:
+            StoreError: the server is down, slow, read-only, full, or failed in the script. No decision was made,
+                except that after a lost connection (`ConnectionLostError`) it is unknown.
+        """
+        packed = _pack(arguments)
+        extra = () if zone is None else (_pack(zone),)
+        try:
+            if self.clients.cluster is not None:
+                return await self._run_on_cluster(script, key, packed, *extra)
+            wire = self._wire
+            if wire is None or wire.lost:
+                wire = await self._connect()
+            try:
+                return await wire.call(b"EVALSHA", script.sha, 1, key, packed, *extra)
+            except hiredis.ReplyError as error:
+                if not str(error).startswith("NOSCRIPT"):
+                    raise
+            return await wire.call(b"EVAL", script.source, 1, key, packed, *extra)
+        except hiredis.ReplyError as error:
+            raise self._explain(error, script.name) from None
+        except (RedisError, OSError) as error:
+            raise self._explain(error, script.name) from None
+
+    async def _run_on_cluster(self, script: Script, key: str, *arguments: bytes) -> Any:
+        from redis.exceptions import NoScriptError
+
+        try:
+            return await self.clients.any.execute_command("EVALSHA", script.sha, 1, key, *arguments)
+        except NoScriptError:
+            return await self.clients.any.execute_command("EVAL", script.source, 1, key, *arguments)
+
+    async def command(self, *parts: Any) -> Any:
+        """One plain command, outside the hot path.
+
+        Raises:
+            StoreError: as for `run`.
+        """
+        try:
+            return await self.clients.any.execute_command(*parts)
+        except (RedisError, OSError) as error:
+            raise self._explain(error, str(parts[0])) from None
+
+    async def listen(self, channel: str) -> AsyncIterator[tuple[str, str]]:
+        """Channel and text of every message on a channel, for ever. ``("", "")`` after each (re)connection."""
+        while not self._closed:
+            pubsub = self.clients.any.pubsub()
+            try:
+                await pubsub.subscribe(channel)
+                yield "", ""
+                async for message in pubsub.listen():
+                    if message["type"] == "message":
+                        yield message["channel"].decode(), message["data"].decode()
+            except (RedisError, OSError):
+                await asyncio.sleep(0.2)
+            finally:
+                with suppress(RedisError, OSError):
+                    await pubsub.aclose()
+
+    async def _connect(self) -> Wire:
+        async with self._connecting:
+            if self._closed:
+                raise StoreError("The store was closed; no decision was made.", reason="closed")
+            if self._wire is not None and not self._wire.lost:
+                return self._wire
+            assert self.clients.single is not None
+            pool: Any = self.clients.single.connection_pool
+            connection = pool.make_connection()
+            await connection.connect()
+            await self._drop_connection()
+            self._wire = Wire.adopt(connection._writer.transport, self.timeout)  # noqa: SLF001 - see the text of wire.py
+            self._connection = connection  # redis-py closes a connection that nobody holds
+            return self._wire
+
+    async def _drop_connection(self) -> None:
+        if self._connection is not None:
+            await self._connection.disconnect(nowait=True)
+            self._connection = None
+
+    def _explain(self, error: Exception, doing: str) -> StoreError:
+        if isinstance(error, StoreError):
+            return error
+        text = str(error)
+        word = text.split(" ", 1)[0]
+        if word in _REASONS:
+            reason, meaning = _REASONS[word]
+            if word in _RECONNECT and self._wire is not None:
+                self._wire.close()
+            return StoreError(f"{meaning}; no decision was made.", reason=reason, server_said=text)
+        if isinstance(error, hiredis.ReplyError):
+            return StoreError(f"INVARIANT: script {doing} failed: {text}", reason="script", server_said=text)
+        return ConnectionLostError(
+            f"Redis at {self.address.shown} cannot be reached ({text or type(error).__name__}); no decision was made. "
+            "`aegis doctor` says what is wrong.",
+            reason="down",
+        )
+
+    async def check(self) -> ServerFacts:
+        """Ask the server what it is.
+
+        Raises:
+            ConfigurationError: older than 7.0, or it may evict keys.
+        """
+        try:
+            info = await self._info()
+        except (RedisError, OSError) as error:
+            raise self._explain(error, "INFO") from None
+        product = "valkey" if "valkey_version" in info else "redis"
+        version = str(info.get("valkey_version") or info.get("redis_version"))
+        if int(str(info.get("redis_version", "0")).split(".")[0]) < 7:
+            raise ConfigurationError(f"{product} {version} is too old; Aegis needs Redis 7.0 or Valkey 7.2", version=version)
+        eviction = str(info.get("maxmemory_policy", "unknown"))
+        if eviction != "noeviction":
+            raise ConfigurationError(
+                f"The server may evict keys (maxmemory-policy {eviction}), and with them budgets. "
+                "Mend it: redis-cli CONFIG SET maxmemory-policy noeviction",
+                eviction=eviction,
+            )
+        self.server = ServerFacts(product, version, eviction, int(info["used_memory"]), aof=bool(info.get("aof_enabled")))
+        return self.server
+
+    async def _info(self) -> dict[str, Any]:
+        if self.clients.cluster is not None:
+            answer: Any = await self.clients.cluster.info(target_nodes="all-primaries")  # pyright: ignore[reportUnknownMemberType]
+            nodes: list[dict[str, Any]] = list(answer.values()) if "used_memory" not in answer else [answer]
+            evicting = [node for node in nodes if node.get("maxmemory_policy") != "noeviction"]
+            return (evicting or nodes)[0]
+        return await self.clients.any.info()
+
+    async def prepare(self, pepper: str | None) -> None:
+        """Check the schema of the data, and agree on the pepper that hashes tokens.
+
+        Raises:
+            ConfigurationError: the data was written by a newer Aegis.
+        """
+        found = await self.command("SET", layout.SCHEMA_KEY, layout.SCHEMA, "NX", "GET")
+        if found is not None and int(found) > layout.SCHEMA:
+            raise newer_schema(int(found))
+        if pepper is not None:
+            self.pepper = pepper.encode()
+        else:
+            made = secrets.token_hex(32).encode()
+            self.pepper = await self.command("SET", layout.PEPPER_KEY, made, "NX", "GET") or made
+
+    async def aclose(self) -> None:
+        """Close all connections and leave the embedded server."""
+        self._closed = True
+        if self._wire is not None:
+            self._wire.close()
+            await self._drop_connection()
+            await asyncio.sleep(0)
+        with suppress(RedisError, OSError):
+            await self.clients.aclose()
+        if self.embedded is not None:
+            await self.embedded.leave()
+
+
+def newer_schema(found: int) -> ConfigurationError:
+    """The refusal of data that a newer Aegis wrote."""
+    return ConfigurationError(
+        f"The data was written by a newer Aegis (schema {found}, this one reads {layout.SCHEMA}). "
+        "Upgrade: pip install -U aegis-governor",
+        schema=found,
+    )
+
+
+async def open_store(settings: Settings, *, throwaway: bool = False, virtual_time: bool = False) -> Store:
+    """Connect to the server that the settings name, starting the embedded one if none is named.
+
+    Args:
+        settings: the process's settings.
+        throwaway: a private embedded server whose data goes when the store is closed.
+        virtual_time: scripts read `layout.CLOCK_KEY` instead of the server's time; only on a throw-away server.
+
+    Raises:
+        ConfigurationError: the URL is not understood, or the server is not fit to hold budgets.
+        StoreError: the server cannot be reached.
+    """
+    embedded = None
+    url = settings.url
+    if throwaway or settings.is_embedded:
+        embedded = await join(settings.data_dir, stay=settings.embedded_stay, throwaway=throwaway)
+        url = embedded.url
+    elif virtual_time:
+        raise ConfigurationError("INVARIANT: virtual time is only for throw-away servers")
+    address = parse_address(url)
+    clients = make_clients(address, settings.store_timeout_seconds)
+    store = Store(address, clients, ScriptSet(virtual_time=virtual_time), settings.store_timeout_seconds)
+    store.embedded = embedded
+    try:
+        await store.check()
+        await store.prepare(settings.pepper.get_secret_value() if settings.pepper else None)
+    except BaseException:
+        await store.aclose()
+        raise
+    return store

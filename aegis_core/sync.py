@@ -1,0 +1,205 @@
+"""The same interface for plain code: one background event loop, and one thin bridge to it."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Coroutine, Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager
+from typing import Any, TypeVar
+
+from aegis_core.agent import GovernedAgent, Governor, Grant
+from aegis_core.money import UsdLike
+from aegis_core.protocol import (
+    AgentSummary,
+    BudgetReport,
+    BudgetState,
+    Event,
+    Framework,
+    Receipt,
+    ResourceType,
+    SessionOpened,
+    Usage,
+    Verdict,
+)
+
+_T = TypeVar("_T")
+
+
+class Portal:
+    """An event loop in a thread of its own. Usable from any thread, also while another loop runs in the caller's."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="aegis", daemon=True)
+        self._thread.start()
+
+    def run(self, work: Coroutine[Any, Any, _T]) -> _T:
+        """Run a coroutine to its end and answer its result; an interrupted caller cancels it."""
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()
+            raise
+
+    @contextmanager
+    def hold(self, manager: AbstractAsyncContextManager[_T]) -> Iterator[_T]:
+        """Enter an async context manager for a plain ``with`` block."""
+        value = self.run(_enter(manager))
+        try:
+            yield value
+        except BaseException as error:
+            if not self.run(_exit(manager, error)):
+                raise
+        else:
+            self.run(_exit(manager, None))
+
+    def close(self) -> None:
+        """End the loop and its thread."""
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+
+async def _enter(manager: AbstractAsyncContextManager[_T]) -> _T:
+    return await manager.__aenter__()
+
+
+async def _exit(manager: AbstractAsyncContextManager[Any], error: BaseException | None) -> bool | None:
+    return await manager.__aexit__(type(error) if error else None, error, error.__traceback__ if error else None)
+
+
+class SyncGovernor:
+    """`Governor` for plain code. Made by `aegis_core.connect_sync`."""
+
+    def __init__(self, portal: Portal, inner: Governor) -> None:
+        self._portal, self._inner = portal, inner
+
+    @property
+    def tenant(self) -> str:
+        """The tenant that this connection speaks for."""
+        return self._inner.tenant
+
+    def handshake(
+        self,
+        agent_id: str,
+        *,
+        framework: Framework = "custom",
+        capabilities: tuple[str, ...] | list[str] = (),
+        max_priority: int = 5,
+        session_budget_usd: UsdLike | None = None,
+    ) -> SyncGovernedAgent:
+        """As `Governor.handshake`."""
+        agent = self._portal.run(
+            self._inner.handshake(
+                agent_id,
+                framework=framework,
+                capabilities=capabilities,
+                max_priority=max_priority,
+                session_budget_usd=session_budget_usd,
+            )
+        )
+        return SyncGovernedAgent(self._portal, agent)
+
+    def budget(self, agent_id: str) -> BudgetReport:
+        """As `Governor.budget`."""
+        return self._portal.run(self._inner.budget(agent_id))
+
+    def set_budget(
+        self, scope: str, name: str, window: str, limit_usd: UsdLike, *, author: str = "operator"
+    ) -> BudgetState:
+        """As `Governor.set_budget`."""
+        return self._portal.run(self._inner.set_budget(scope, name, window, limit_usd, author=author))
+
+    def agents(self, *, after: str | None = None, limit: int = 100) -> tuple[AgentSummary, ...]:
+        """As `Governor.agents`."""
+        return self._portal.run(self._inner.agents(after=after, limit=limit))
+
+    def events(self, *, after: str = "0", limit: int = 100, wait: float = 0) -> tuple[Event, ...]:
+        """As `Governor.events`."""
+        return self._portal.run(self._inner.events(after=after, limit=limit, wait=wait))
+
+
+class SyncGovernedAgent:
+    """`GovernedAgent` for plain code."""
+
+    def __init__(self, portal: Portal, inner: GovernedAgent) -> None:
+        self._portal, self._inner = portal, inner
+
+    @property
+    def agent_id(self) -> str:
+        """The agent's name, normalised."""
+        return self._inner.agent_id
+
+    @property
+    def session(self) -> SessionOpened:
+        """What the handshake answered."""
+        return self._inner.session
+
+    def request(
+        self, intent: str, *, resource_type: ResourceType = "llm_tokens", wait: float = 0, **fields: Any
+    ) -> Verdict:
+        """As `GovernedAgent.request`."""
+        return self._portal.run(self._inner.request(intent, resource_type=resource_type, wait=wait, **fields))
+
+    @contextmanager
+    def permit(self, intent: str, *, resource_type: ResourceType = "llm_tokens", **fields: Any) -> Iterator[SyncGrant]:
+        """As `GovernedAgent.permit`."""
+        with self._portal.hold(self._inner.permit(intent, resource_type=resource_type, **fields)) as grant:
+            yield SyncGrant(self._portal, grant)
+
+    def settle(self, grant_id: str, *, cost_usd: UsdLike | None = None, usage: Usage | None = None) -> Receipt:
+        """As `GovernedAgent.settle`."""
+        return self._portal.run(self._inner.settle(grant_id, cost_usd=cost_usd, usage=usage))
+
+    def release(self, grant_id: str) -> Receipt:
+        """As `GovernedAgent.release`."""
+        return self._portal.run(self._inner.release(grant_id))
+
+    def extend(self, grant_id: str, seconds: float = 600) -> Receipt:
+        """As `GovernedAgent.extend`."""
+        return self._portal.run(self._inner.extend(grant_id, seconds))
+
+    def budget(self) -> BudgetReport:
+        """As `GovernedAgent.budget`."""
+        return self._portal.run(self._inner.budget())
+
+
+class SyncGrant:
+    """`Grant` for plain code."""
+
+    def __init__(self, portal: Portal, inner: Grant) -> None:
+        self._portal, self._inner = portal, inner
+
+    @property
+    def verdict(self) -> Verdict:
+        """The verdict that granted it."""
+        return self._inner.verdict
+
+    @property
+    def grant_id(self) -> str:
+        """The id under which the money is held."""
+        return self._inner.grant_id
+
+    @property
+    def model(self) -> str | None:
+        """The model to use."""
+        return self._inner.model
+
+    @property
+    def receipt(self) -> Receipt | None:
+        """What became of it, once the block has ended."""
+        return self._inner.receipt
+
+    def settle(self, *, cost_usd: UsdLike | None = None, usage: Usage | None = None) -> None:
+        """As `Grant.settle`."""
+        self._inner.settle(cost_usd=cost_usd, usage=usage)
+
+    def release(self) -> None:
+        """As `Grant.release`."""
+        self._inner.release()
+
+    def extend(self, seconds: float = 600) -> Receipt:
+        """As `Grant.extend`."""
+        return self._portal.run(self._inner.extend(seconds))

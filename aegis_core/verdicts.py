@@ -1,0 +1,116 @@
+"""A record in words: the verdict and the receipt that callers see."""
+
+from __future__ import annotations
+
+from aegis_core.budgets import at_ms, day_left, lines_of, shortage
+from aegis_core.money import format_usd, to_usd
+from aegis_core.protocol import GrantState, Receipt, Status, Verdict
+from aegis_core.store.ledger import Record
+
+_STATUS: dict[str, Status] = {"G": "GRANTED", "P": "PENDING", "R": "REJECTED", "T": "REJECTED", "D": "REJECTED"}
+_STATES: dict[str, GrantState] = {
+    "G": "live", "P": "pending", "R": "rejected", "S": "settled", "L": "released", "X": "expired", "T": "timed_out",
+    "D": "declined",
+}  # fmt: skip
+_REASONS = {
+    "tenant_halted": "The tenant is halted by its operator.",
+    "agent_blocked": "The agent is blocked by its operator.",
+    "missing_capability": "The session did not register the capability that this request needs.",
+    "priority_above_maximum": "The priority is above the maximum that the session registered.",
+    "too_many_open_grants": "The agent has as many open grants as it may hold; settle or release some.",
+}
+
+
+def verdict_of(record: Record, grant: str, now: int) -> Verdict:
+    """The verdict of a record: what was decided, and the state it is in now.
+
+    Args:
+        record: the record as the script answered it.
+        grant: the record's id.
+        now: the server's time in ms, for `retry_after_seconds`.
+    """
+    state = record.state
+    live = state in "GP"
+    verdict = Verdict(
+        _STATUS.get(state, "GRANTED"),
+        record.agent,
+        _reason(record),
+        _code(record),
+        to_usd(day_left(record)),
+        record.request,
+        record.policy,
+        lines_of(record),
+    )
+    verdict.state = _STATES[state]
+    verdict.recommended_model = record.recommended or None
+    verdict.rule = record.rule or None
+    if state == "R":
+        if record.retry:
+            verdict.retry_after_seconds = max(0.0, (record.retry - now) / 1000)
+        return verdict
+    verdict.reserved_usd = to_usd(record.amount)
+    verdict.grant_id = "gr_" + grant
+    if live:
+        verdict.expires_at = at_ms(record.deadline)
+    if record.code == "escalated" or state in "PTD" or record.rule:
+        verdict.escalation_id = "ap_" + grant
+    if state == "P":
+        verdict.waiting_for = "human"
+    elif state not in "TD":
+        verdict.granted_at = at_ms(record.created)
+    return verdict
+
+
+def receipt_of(record: Record, grant: str, *, repeated: bool, late: bool) -> Receipt:
+    """What became of a grant after settle, release or extend."""
+    overrun = max(0, record.charged - record.amount)
+    open_ = record.state in "GP"
+    return Receipt(
+        grant_id="gr_" + grant,
+        agent_id=record.agent,
+        state=_STATES[record.state],
+        reserved_usd=to_usd(record.amount),
+        charged_usd=to_usd(record.charged),
+        returned_usd=to_usd(0 if open_ else max(0, record.amount - record.charged)),
+        overrun_usd=to_usd(overrun),
+        expires_at=at_ms(record.deadline) if open_ else None,
+        repeated=repeated,
+        late=late,
+    )
+
+
+def grant_key(grant_id: str) -> str:
+    """The record id inside a grant or escalation id; anything else names nothing."""
+    key = grant_id.removeprefix("gr_").removeprefix("ap_")
+    return key if len(key) == 32 and key.isalnum() else "none"
+
+
+def _code(record: Record) -> str:
+    if record.state == "T":
+        return "approval_timed_out"
+    if record.state == "D":
+        return "declined"
+    return "approval_needed" if record.state == "P" else record.code
+
+
+def _reason(record: Record) -> str:
+    state, code = record.state, record.code
+    if state == "P":
+        return f"Waits for an operator's approval: {_because(record)} {format_usd(record.amount)} is held meanwhile."
+    if state == "T":
+        return f"Nobody approved it in time, so it is refused: {_because(record)}"
+    if state == "D":
+        return f"An operator declined it: {_because(record)}"
+    if code == "ok":
+        return "Within every budget and the policy."
+    if code == "budget_exceeded":
+        return shortage(record)
+    return _REASONS.get(code) or _sentence(record.reason or "refused")
+
+
+def _because(record: Record) -> str:
+    return f"{record.reason or f'rule {record.rule} asks for it'}.".replace("..", ".")
+
+
+def _sentence(phrase: str) -> str:
+    return (phrase[:1].upper() + phrase[1:]).removesuffix(".") + "."

@@ -1,0 +1,270 @@
+"""Prices: exact to the nano-dollar, never below what is charged, never zero for a name that is not known."""
+
+from __future__ import annotations
+
+import gc
+import subprocess
+import sys
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import ROUND_CEILING, Decimal
+from functools import cache
+
+import genai_prices
+import pytest
+from genai_prices import data_snapshot
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aegis_core.arbiter.catalog import load_catalog, split_provider
+from aegis_core.arbiter.prices import Prices
+from aegis_core.arbiter.rates import Rates, Step, Tariff
+from aegis_core.errors import ConfigurationError, NotFoundError, UnknownModelError
+from aegis_core.protocol import Usage, parse
+
+AT = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+MOMENTS = [AT, AT.replace(hour=2), AT.replace(hour=7), AT.replace(hour=23), datetime(2027, 3, 1, 9, 30, tzinfo=UTC)]
+CATALOG = load_catalog()
+
+
+def prices_at(at: datetime) -> Prices:
+    return Prices(CATALOG, clock=lambda: at)
+
+
+@cache
+def priced_names() -> tuple[str, ...]:
+    """Every entry of the price list that has a price per token, as provider/model."""
+    prices = prices_at(AT)
+    names: list[str] = []
+    for provider in data_snapshot.get_snapshot().providers:
+        for model in provider.models:
+            name = f"{provider.id}/{model.id}"
+            try:
+                prices.rates(name)
+            except UnknownModelError:
+                continue
+            names.append(name)
+    return tuple(names)
+
+
+def charged(name: str, at: datetime, fresh: int, cached: int, output: int) -> int:
+    """What the library itself charges, in nano-dollars, rounded up."""
+    provider, ref = split_provider(name)
+    usage = genai_prices.Usage(input_tokens=fresh + cached, cache_read_tokens=cached, output_tokens=output)
+    price = genai_prices.calc_price(usage, ref, provider_id=provider, genai_request_timestamp=at).total_price
+    return int(price.scaleb(9).to_integral_value(ROUND_CEILING))
+
+
+def usage(model: str, fresh: int, cached: int, output: int) -> Usage:
+    return Usage.model_construct(
+        model=model, input_tokens=fresh + cached, cached_input_tokens=cached, output_tokens=output
+    )
+
+
+@pytest.fixture
+def prices() -> Prices:
+    return prices_at(AT)
+
+
+def test_gpt_4o_costs_what_its_price_page_says(prices: Prices) -> None:
+    """$2.50, $1.25 and $10.00 per million tokens."""
+    rates = prices.rates("gpt-4o")
+    assert (rates.input, rates.cached_input, rates.output) == (2_500_000_000, 1_250_000_000, 10_000_000_000)
+    assert prices.cost(parse(Usage, model="gpt-4o", input_tokens=1_000, output_tokens=500)) == 7_500_000
+    assert prices.cost(parse(Usage, model="gpt-4o", input_tokens=1_000, cached_input_tokens=400)) == 2_000_000
+    assert prices.cost(parse(Usage, model="gpt-4o")) == 0
+    assert prices.bound("gpt-4o", 1_000, 500) == 7_500_000
+
+
+def test_a_step_holds_for_all_tokens_of_the_call(prices: Prices) -> None:
+    """gemini-2.5-pro doubles its input price above 200,000 tokens, for the whole call."""
+    assert prices.cost(parse(Usage, model="gemini-2.5-pro", input_tokens=200_000, output_tokens=10)) == 250_100_000
+    assert prices.cost(parse(Usage, model="gemini-2.5-pro", input_tokens=200_001, output_tokens=10)) == 500_152_500
+    assert prices.rates("gemini-2.5-pro").input == 2_500_000_000
+    assert prices.bound("gemini-2.5-pro", 200_000, 10) == 250_100_000
+
+
+def test_a_bound_covers_writing_to_the_cache(prices: Prices) -> None:
+    """Anthropic charges 1.25 times the input price for tokens that are written to its cache."""
+    assert prices.cost(parse(Usage, model="claude-opus-4-5", input_tokens=1_000)) == 5_000_000
+    assert prices.bound("claude-opus-4-5", 1_000, 0) == 6_250_000
+
+
+def test_a_fee_per_call_is_part_of_the_cost(prices: Prices) -> None:
+    fee = Tariff((Step(-1, 1_000_000_000, 1_000_000_000, 1_000_000_000, 0),), request=5_000_000 * 1_000_000)
+    assert fee.cost(1_000, 0, 0) == fee.bound(1_000, 0) == 6_000_000
+    assert prices.cost(parse(Usage, model="perplexity/sonar")) == charged("perplexity/sonar", AT, 0, 0, 0) > 0
+
+
+def test_a_fraction_of_a_nano_dollar_is_rounded_up_once() -> None:
+    tariff = Tariff((Step(-1, 1, 1, 1, 1),))
+    assert tariff.cost(1, 0, 0) == tariff.cost(500_000, 0, 500_000) == 1
+    assert tariff.cost(500_000, 0, 500_001) == 2
+
+
+def test_every_entry_of_the_price_list_costs_what_the_library_charges() -> None:
+    names = priced_names()
+    assert len(names) > 2_000
+    prices = prices_at(AT)
+    for name in names:
+        for fresh, cached, output in [(1, 0, 1), (90_001, 38_000, 4_321), (250_001, 777, 0)]:
+            assert prices.cost(usage(name, fresh, cached, output)) == charged(name, AT, fresh, cached, output), name
+
+
+tokens = st.one_of(st.integers(0, 3_000), st.integers(0, 1_000_000), st.sampled_from([128_000, 200_000, 272_001]))
+
+
+@settings(max_examples=400, deadline=None)
+@given(index=st.integers(0), at=st.sampled_from(MOMENTS), fresh=tokens, cached=tokens, output=tokens)
+def test_cost_equals_the_library_at_any_size_and_hour(
+    index: int, at: datetime, fresh: int, cached: int, output: int
+) -> None:
+    name = priced_names()[index % len(priced_names())]
+    assert prices_at(at).cost(usage(name, fresh, cached, output)) == charged(name, at, fresh, cached, output)
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    index=st.integers(0),
+    later=st.timedeltas(timedelta(0), timedelta(days=400)),
+    call=st.tuples(tokens, tokens, tokens),
+    more=st.tuples(tokens, tokens),
+)
+def test_a_bound_is_never_below_the_cost(
+    index: int, later: timedelta, call: tuple[int, int, int], more: tuple[int, int]
+) -> None:
+    """Whatever share is cached, however much smaller the call is, and at whatever later hour it is settled."""
+    name = priced_names()[index % len(priced_names())]
+    fresh, cached, output = call
+    bound = prices_at(AT).bound(name, fresh + cached + more[0], output + more[1])
+    assert bound >= charged(name, AT + later, fresh, cached, output)
+
+
+@pytest.mark.parametrize("model", [model.name for model in CATALOG.models])
+def test_bounds_of_the_catalog_grow_with_size(model: str, prices: Prices) -> None:
+    sizes = [0, 1, 127_999, 199_999, 200_000, 200_001, 900_000]
+    assert [prices.bound(model, size, 7) for size in sizes] == sorted(prices.bound(model, size, 7) for size in sizes)
+
+
+def test_prices_that_change_with_the_hour() -> None:
+    """deepseek-chat is cheaper at night: a cost follows the hour, a bound does not."""
+    day, night = prices_at(AT), prices_at(AT.replace(hour=20))
+    call = usage("deepseek-chat", 1_000_000, 0, 0)
+    assert (day.cost(call), night.cost(call)) == (270_000_000, 135_000_000)
+    assert day.bound("deepseek-chat", 1_000_000, 0) == night.bound("deepseek-chat", 1_000_000, 0) == 270_000_000
+
+
+def test_a_rise_announced_for_later_is_in_the_bound_already() -> None:
+    """gemini-4-argon doubles on 1 December 2026."""
+    now = AT
+    prices = Prices(clock=lambda: now)
+    call = usage("gemini-4-argon", 1_000_000, 0, 0)
+    assert prices.cost(call) == 2_000_000_000
+    assert prices.bound("gemini-4-argon", 1_000_000, 0) == 4_000_000_000
+    now = datetime(2026, 12, 1, tzinfo=UTC)
+    assert prices.cost(call) == 4_000_000_000
+
+
+def test_a_price_that_was_cut_no_longer_counts(prices: Prices) -> None:
+    """o3 cost $10 until June 2025."""
+    assert prices.rates("o3").input == 2_000_000_000
+
+
+@pytest.mark.parametrize(
+    ("name", "ref"),
+    [
+        ("gpt-4o", "openai:gpt-4o"),
+        ("GPT-4o", "openai:gpt-4o"),
+        ("openai/gpt-4o", "openai:gpt-4o"),
+        ("openai:gpt-4o", "openai:gpt-4o"),
+        ("azure/gpt-4o", "azure:gpt-4o"),
+        ("anthropic:claude-sonnet-4-5", "anthropic:claude-sonnet-4-5"),
+        ("claude-sonnet-4-5-20250929", "anthropic:claude-sonnet-4-5"),
+        ("models/gemini-2.5-flash", "google:gemini-2.5-flash"),
+        ("vertex_ai/gemini-2.5-flash", "google:gemini-2.5-flash"),
+    ],
+)
+def test_names_are_known_as_frameworks_write_them(name: str, ref: str, prices: Prices) -> None:
+    assert prices.rates(name).ref == ref
+    assert prices.rates(name) is prices.rates(name)
+
+
+@pytest.mark.parametrize(
+    "name", ["gpt-4oo", "openai/gpt-4oo", "anthropic/gpt-4o", "my-own", "", ":", "whisper-1", "tts-1"]
+)
+def test_an_unknown_price_is_an_error_and_never_zero(name: str, prices: Prices) -> None:
+    """Also for names that the list holds without a price per token."""
+    for act in (prices.rates, lambda name: prices.bound(name, 1, 1), lambda name: prices.cost(usage(name, 1, 0, 1))):
+        with pytest.raises(UnknownModelError) as caught:
+            act(name)
+        assert caught.value.facts["name"] == name
+    assert isinstance(caught.value, NotFoundError)
+
+
+def test_an_unknown_model_says_which_names_are_near(prices: Prices) -> None:
+    with pytest.raises(
+        UnknownModelError, match=r"no price is known for the model 'gpt-4oo'.*nearest known are gpt-4o"
+    ) as e:
+        prices.rates("gpt-4oo")
+    assert e.value.facts["kind"] == "model"
+    assert e.value.facts["nearest"][0] == "gpt-4o"
+
+
+def test_a_catalog_name_goes_to_its_price_ref() -> None:
+    local = CATALOG.models[0].model_copy(update={"name": "gemini-flash"})
+    catalog = replace(CATALOG, models=(local,), by_name={"gemini-flash": local})
+    assert Prices(catalog).rates("gemini-flash").ref == "google:gemini-2.5-flash-lite"
+    with pytest.raises(UnknownModelError):
+        Prices().rates("gemini-flash")
+
+
+def test_a_catalog_whose_price_is_unknown_is_a_misconfiguration() -> None:
+    wrong = CATALOG.models[0].model_copy(update={"name": "mine", "price_ref": "openai:mine"})
+    catalog = replace(CATALOG, models=(wrong,), by_name={"mine": wrong})
+    with pytest.raises(ConfigurationError, match="mine has the price_ref 'openai:mine'"):
+        Prices(catalog).warm()
+
+
+def test_the_whole_catalog_has_prices(prices: Prices) -> None:
+    prices.warm()
+    for model in CATALOG.models:
+        rates = prices.rates(model.name)
+        assert rates.ref == model.price_ref
+        assert rates.input >= rates.cached_input > 0 < rates.output
+
+
+def test_names_from_agents_do_not_fill_memory(prices: Prices) -> None:
+    book = data_snapshot.get_snapshot()
+    known = len(book._lookup_cache), len(book._provider_cache), len(book._provider_misses)
+    for number in range(3_000):
+        with pytest.raises(UnknownModelError):
+            prices.rates(f"zz{number}")
+    assert prices._others.cache_info().currsize <= 2_048
+    assert prices._near.cache_info().currsize <= 2_048
+    assert (len(book._lookup_cache), len(book._provider_cache), len(book._provider_misses)) == known
+    gc.collect()
+
+
+def test_prices_finer_than_a_nano_dollar_stay_exact(prices: Prices) -> None:
+    """One reseller lists $0.13999999999999999 a million."""
+    name = "huggingface_together/deepseek-ai/DeepSeek-V4-Flash-0731"
+    rates: Rates = prices.rates(name)
+    assert rates.tariffs[-1].per > 1_000_000
+    assert Decimal(rates.input) / 10**9 >= Decimal("0.13999999999999999")
+    call = usage(name, 10**9, 0, 10**9)
+    assert prices.cost(call) == charged(name, AT, 10**9, 0, 10**9)
+
+
+def test_nothing_is_loaded_before_it_is_used() -> None:
+    """The price list takes a quarter of a second, which `import aegis_core` must not cost."""
+    code = (
+        "import sys\n"
+        "import aegis_core.arbiter.arbiter as arbiter\n"
+        "from aegis_core.arbiter.catalog import load_catalog\n"
+        "from aegis_core.arbiter.prices import Prices\n"
+        "catalog = load_catalog()\n"
+        "arbiter.Arbiter(catalog, Prices(catalog))\n"
+        "print('genai_prices' in sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
