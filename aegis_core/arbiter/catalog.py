@@ -84,7 +84,7 @@ class Catalog:
             return model
         provider, bare = split_provider(name)
         model = self.by_name.get(bare)
-        return model if model and model.provider == provider else None
+        return model if model and provider in ("", model.provider) else None
 
     def nearest(self, name: str) -> list[str]:
         """Up to three names that look like this one, best first."""
@@ -92,9 +92,12 @@ class Catalog:
 
 
 def split_provider(name: str) -> tuple[str, str]:
-    """Cut ``provider/model`` or ``provider:model`` at its first separator; without one the provider is empty."""
-    parts = re.split("[/:]", name, maxsplit=1)
-    return (parts[0], parts[1]) if len(parts) == 2 else ("", name)
+    """Cut ``provider/model`` or ``provider:model`` at its first separator; without one the provider is empty.
+
+    Google's own ``models/`` is not a provider and falls away.
+    """
+    parts = re.split("[/:]", name.removeprefix("models/"), maxsplit=1)
+    return (parts[0], parts[1]) if len(parts) == 2 else ("", parts[0])
 
 
 def load_catalog(path: Path | None = None) -> Catalog:

@@ -1,8 +1,8 @@
 """From sizes to tokens: upper bounds to reserve by, and a forecast to compare prices by.
 
-The bounds are those of text as agents send it, not of every conceivable byte string: prose, code, JSON and Chinese
-stay at or under one token for two bytes, base64 under one for 1.4. A tokenizer may spend one token on each byte of a
-rare script; whoever sends such text gives a claim or its own count.
+The bounds are those of text as agents send it, not of every conceivable byte string. Prose, code, JSON and Chinese
+stay at or under one token for two bytes, base64 under one for 1.4. A tokenizer may still spend a token on each byte of
+a rare script, or on each digit of a long table of numbers: for such text, send a claim or a count of your own.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ IMAGE_TOKENS = 6_000
 FORECAST_INPUT, FORECAST_OUTPUT = 1_000, 250
 """The mix by which models are compared when a request gives no sizes."""
 
-_DENSE = re.compile(rb"[A-Za-z0-9+/=_.%-]{48,}")  # base64, hex, tokens, long identifiers: few characters to a token
+_DENSE = re.compile(rb"[A-Za-z0-9+/=_.%-]{32,}")  # base64, hashes, UUIDs, long paths: few characters a token
 
 
 def input_bound(prompt_bytes: int) -> int:

@@ -74,7 +74,7 @@ class Prices:
         if listed := self._listed.get(name):
             return listed
         if model := self._catalog.find(name) if self._catalog else None:
-            # Kept outside the bounded cache: there are as many as the catalog has, under three spellings each.
+            # Kept outside the bounded cache: there are as many as the catalog has, under a few spellings each.
             self._listed[name] = rates = self._of_catalog(model)
             return rates
         if found := self._others(name):
@@ -123,7 +123,7 @@ class Prices:
         provider, bare = split_provider(name)
         if provider and find_provider_by_id(self._load(), provider):
             return self._look_up(provider, bare)  # and nowhere else: another provider may charge less
-        return self._look_up(None, name)
+        return self._look_up(None, name if provider else bare)
 
     def _look_up(self, provider_id: str | None, model_ref: str) -> Rates | None:
         from genai_prices.data_snapshot import DataSnapshot

@@ -156,19 +156,7 @@ async def join(
 
 def server_status(directory: Path | None = None) -> dict[str, Any]:
     """What a doctor asks, without changing anything: directory, socket, log, running, answers, pid, stay, in_use."""
-    place = _locate(directory)
-    there = place.is_dir()
-    running = there and keeper.server_lives(str(place))
-    return {
-        "directory": str(place),
-        "socket": keeper.socket_of(str(place)),
-        "log": str(place / keeper.LOG),
-        "running": running,
-        "answers": running and keeper.answers(keeper.socket_of(str(place))),
-        "pid": keeper.read_pid(str(place)) if running else None,
-        "stay": (place / keeper.STAY).exists(),
-        "in_use": there and keeper.in_use(str(place)),
-    }
+    return keeper.status(str(_locate(directory)))
 
 
 def stop_server(directory: Path | None = None, *, timeout: float = 15) -> bool:
@@ -180,7 +168,7 @@ def stop_server(directory: Path | None = None, *, timeout: float = 15) -> bool:
     place = _locate(directory)
     (place / keeper.STAY).unlink(missing_ok=True)
     deadline = time.monotonic() + timeout
-    while place.is_dir() and keeper.server_lives(str(place)):
+    while (place / keeper.USERS).exists() and keeper.server_lives(str(place)):
         if keeper.in_use(str(place)):
             return False
         if time.monotonic() > deadline:
@@ -220,12 +208,15 @@ def _await_server(place: Path, deadline: float, *, throwaway: bool) -> None:
                 pipe = _start_keeper(place, throwaway=throwaway)
             if keeper.answers(keeper.socket_of(str(place))):
                 return
-            ended = pipe is not None and keeper.closed(pipe)
-            if ended or time.monotonic() > deadline:
+            last_word = None if pipe is None else keeper.last_word(pipe)
+            if last_word or time.monotonic() > deadline:
                 why = f"{keeper.last_line(str(log))} (log: {log})"
-                if ended:
+                if last_word:
                     raise ConfigurationError(f"the embedded server did not start: {why}; mend that, {_ELSEWHERE}")
                 raise StoreError(f"the embedded server does not answer: {why}", reason="slow")
+            if pipe is not None and last_word is not None:  # killed without a word
+                os.close(pipe)
+                pipe = None
             time.sleep(_TICK)
     finally:
         if pipe is not None:
@@ -262,10 +253,14 @@ def _launch(place: Path, lock: int, kind: str) -> int:
     try:
         os.set_blocking(ours, False)
         with (place / keeper.LOG).open("ab") as log:
-            subprocess.run(  # noqa: S603 - our own program; it forks itself off and returns at once
+            started = subprocess.run(  # noqa: S603 - our own program; it forks itself off and returns at once
                 [*program, str(theirs), kind], stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment,
                 cwd="/", pass_fds=(lock, theirs), start_new_session=True, check=False,
             )  # fmt: skip
+        if started.returncode > 0:
+            raise ConfigurationError(
+                f"{program[0]} cannot run the keeper: {keeper.last_line(log.name)} (log: {log.name})"
+            )
     except BaseException:
         os.close(ours)
         raise

@@ -87,12 +87,12 @@ def last_line(log: str) -> str:
     return next((line for line in reversed(lines) if line), "the log is empty")
 
 
-def closed(pipe: int) -> bool:
-    """Whether the writing end of a pipe that nobody writes to is gone."""
+def last_word(pipe: int) -> bytes | None:
+    """How a keeper ended, by its pipe: None while it lives, a byte when it gave up, empty when it was killed."""
     try:
-        return not os.read(pipe, 1)
+        return os.read(pipe, 1)
     except BlockingIOError:
-        return False
+        return None
 
 
 def open_lock(directory: str, name: str) -> int:
@@ -137,11 +137,27 @@ def read_pid(directory: str) -> int | None:
     return int(text) if text.isdigit() and int(text) > 1 else None
 
 
+def status(directory: str) -> dict[str, object]:
+    """What can be told from outside."""
+    there = os.path.exists(directory + "/" + USERS)  # noqa: PTH110
+    running = there and server_lives(directory)
+    return {
+        "directory": directory,
+        "socket": socket_of(directory),
+        "log": directory + "/" + LOG,
+        "running": running,
+        "answers": running and answers(socket_of(directory)),
+        "pid": read_pid(directory) if running else None,
+        "stay": os.path.exists(directory + "/" + STAY),  # noqa: PTH110
+        "in_use": there and in_use(directory),
+    }
+
+
 class Keeper:
     """The supervision of one server: :meth:`watch` runs in a thread of its own, :meth:`run` in the main one."""
 
-    def __init__(self, directory: str, binary: str, *, throwaway: bool) -> None:
-        self.directory, self.binary, self.throwaway = directory, binary, throwaway
+    def __init__(self, directory: str, binary: str, pipe: int, *, throwaway: bool) -> None:
+        self.directory, self.binary, self.pipe, self.throwaway = directory, binary, pipe, throwaway
         self.socket_path = socket_of(directory)
         self.log = directory + "/" + LOG
         self.child: int | None = None
@@ -256,7 +272,8 @@ class Keeper:
     def _give_up(self, why: str = "") -> None:
         if why:
             os.write(2, f"keeper: {why}\n".encode())
-        os._exit(1)  # from any thread; the kernel frees the locks, and the starter sees its pipe close
+        _quietly(os.write, self.pipe, b"!")
+        os._exit(1)  # from any thread; the kernel frees the locks
 
 
 def _quietly(action: Callable[..., object], *arguments: object) -> None:
@@ -274,7 +291,7 @@ def main(arguments: list[str]) -> None:
     os.umask(0o077)
     for descriptor in (int(keeper_lock), int(pipe)):
         os.set_inheritable(descriptor, False)  # the server must not inherit them: they tell whether the keeper lives
-    Keeper(directory, binary, throwaway=kind == "throwaway").run(int(keeper_lock))
+    Keeper(directory, binary, int(pipe), throwaway=kind == "throwaway").run(int(keeper_lock))
     os._exit(0)  # the watching thread may still wait for a server that stays
 
 

@@ -250,6 +250,25 @@ def test_leaving_replaces_a_killed_keeper_as_well(home: Path) -> None:
     gone(home)
 
 
+def test_a_keeper_killed_while_it_starts_is_replaced(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    launch, launched = embedded._launch, list[int]()
+
+    def launch_and_kill_the_first(place: Path, lock: int, kind: str) -> int:
+        pipe = launch(place, lock, kind)
+        launched.append(pipe)
+        if len(launched) == 1:
+            for pid in processes(home):
+                os.kill(pid, signal.SIGKILL)
+        return pipe
+
+    monkeypatch.setattr(embedded, "_launch", launch_and_kill_the_first)
+    handle = embedded.join_sync(home)
+    assert len(launched) == 2
+    assert len(processes(home)) == 2
+    assert call(handle, "PING") is True
+    handle.leave_sync()
+
+
 def test_keeper_and_server_killed_together(home: Path) -> None:
     handle = embedded.join_sync(home)
     call(handle, "SET", "k", "kept")
@@ -454,6 +473,15 @@ def test_a_server_that_refuses_to_run_says_why(home: Path, monkeypatch: pytest.M
         embedded.join_sync(home)
     monkeypatch.setattr(embedded, "find_binary", lambda: home / "missing")
     with pytest.raises(ConfigurationError, match="cannot keep the server running"):
+        embedded.join_sync(home)
+
+
+def test_an_interpreter_that_cannot_run_the_keeper(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong = home.parent / "python"
+    wrong.write_text("#!/bin/sh\necho not today >&2\nexit 1\n")
+    wrong.chmod(0o700)
+    monkeypatch.setattr(embedded.sys, "executable", str(wrong))
+    with pytest.raises(ConfigurationError, match="cannot run the keeper: not today"):
         embedded.join_sync(home)
 
 

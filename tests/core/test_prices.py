@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import subprocess
 import sys
 from dataclasses import replace
@@ -242,7 +241,6 @@ def test_names_from_agents_do_not_fill_memory(prices: Prices) -> None:
     assert prices._others.cache_info().currsize <= 2_048
     assert prices._near.cache_info().currsize <= 2_048
     assert (len(book._lookup_cache), len(book._provider_cache), len(book._provider_misses)) == known
-    gc.collect()
 
 
 def test_prices_finer_than_a_nano_dollar_stay_exact(prices: Prices) -> None:

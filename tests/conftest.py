@@ -1,0 +1,66 @@
+"""One real server for each test worker; each test has a tenant of its own on it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+import aegis_core
+from aegis_core import Governor, Settings
+from aegis_core.store.embedded import join_sync
+from aegis_core.store.store import Store
+from aegis_core.testing import FakeClock, private_settings, virtual_governor
+
+SHARED_DATA = Path(__file__).parent.parent.parent / "shared" / "data"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _clean_environment() -> None:
+    """The developer's own AEGIS_ variables must not steer the tests."""
+    for name in list(os.environ):
+        if name.startswith("AEGIS_") or name == "USE_FAKE_REDIS":
+            del os.environ[name]
+
+
+@pytest.fixture(scope="session")
+def server_url() -> Iterator[str]:
+    """A throw-away Valkey of this worker."""
+    handle = join_sync(None, throwaway=True)
+    yield handle.url
+    handle.leave_sync()
+
+
+@pytest.fixture
+def tenant() -> str:
+    return f"t-{uuid4().hex[:12]}"
+
+
+@pytest.fixture
+def settings(server_url: str, tenant: str) -> Settings:
+    return private_settings(url=server_url, tenant=tenant)
+
+
+@pytest.fixture
+async def governor(settings: Settings) -> AsyncIterator[Governor]:
+    async with aegis_core.connect(settings=settings) as connected:
+        yield connected
+
+
+@pytest.fixture
+async def virtual(settings: Settings) -> AsyncIterator[tuple[Governor, FakeClock, Store]]:
+    """A governor whose clock the test moves."""
+    async with virtual_governor(settings, start=datetime(2026, 3, 27, 12, tzinfo=UTC)) as parts:
+        yield parts
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Recorded traffic beside the project; absent in most checkouts."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip(f"needs the recorded traffic in {SHARED_DATA.parent.name}/{SHARED_DATA.name} beside the checkout")
+    return SHARED_DATA
