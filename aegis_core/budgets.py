@@ -86,23 +86,24 @@ def checked(name: str, field: str) -> str:
 
 def lines_of(record: Record) -> tuple[BudgetLine, ...]:
     """The budgets of a decision; the one with the least left is marked."""
-    flat = record.lines
-    tightest, least = -1, None
     lines: list[BudgetLine] = []
-    for at in range(0, len(flat), _LINE):
-        owner, kind, _, limit, room = flat[at : at + _LINE]
+    tightest, least = None, 0
+    flat = iter(record.lines)
+    for owner, kind, _, limit, room in zip(flat, flat, flat, flat, flat, strict=True):
         if limit is False:
             continue
-        if least is None or room < least:
-            tightest, least = len(lines), room
-        lines.append(
-            BudgetLine(
-                _SCOPES[owner[0]], owner[2:] or owner_name(owner, record.agent, record.session), window_name(kind),
-                to_usd(limit), to_usd(room if room > 0 else 0),
-            )
-        )  # fmt: skip
-    if tightest >= 0:
-        lines[tightest].tightest = True
+        line = BudgetLine(
+            _SCOPES[owner[0]],
+            owner[2:] or owner_name(owner, record.agent, record.session),
+            _WINDOWS.get(kind) or window_name(kind),
+            to_usd(limit),
+            to_usd(room if room > 0 else 0),
+        )
+        if tightest is None or room < least:
+            tightest, least = line, room
+        lines.append(line)
+    if tightest is not None:
+        tightest.tightest = True
     return tuple(lines)
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hmac
+import os
 import re
 import secrets
 import time
+from functools import lru_cache
 from hashlib import blake2b
 
 from aegis_core.errors import AuthError
@@ -26,6 +28,7 @@ def hash_secret(secret: str, pepper: bytes) -> str:
     return hmac.digest(pepper, secret.encode(), "sha256").hex()
 
 
+@lru_cache(maxsize=4_096)
 def caller_of(token: str | None, pepper: bytes) -> Caller:
     """Whom a session token speaks for. Without a token: nobody in particular.
 
@@ -54,11 +57,10 @@ class RequestIds:
     def new(self) -> tuple[str, int]:
         """A fresh id and its time in ms."""
         now = time.monotonic_ns() // 1_000_000 + self._offset
-        number = int.from_bytes(secrets.token_bytes(10), "big")
-        high = (now << 16) | 0x7000 | (number >> 68)
-        low = 0x8000_0000_0000_0000 | (number & 0x3FFF_FFFF_FFFF_FFFF)
-        text = f"{high:016x}{low:016x}"
-        return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}", now
+        noise = os.urandom(10)
+        stamp, tail = f"{now:012x}", noise.hex()
+        variant = "89ab"[noise[0] & 3]
+        return f"{stamp[:8]}-{stamp[8:]}-7{tail[2:5]}-{variant}{tail[5:8]}-{tail[8:]}", now
 
 
 def born_at(request_id: str) -> int:

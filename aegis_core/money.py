@@ -17,6 +17,8 @@ MAX_NANOS = MAX_USD * NANOS_PER_USD
 
 _HINT = "give a number or a decimal string such as 0.035"
 
+_NANO = Decimal("1e-9")
+
 UsdLike = Decimal | int | float | str
 
 
@@ -61,7 +63,7 @@ def to_nanos(value: object, field: str = "amount") -> int:
 
 def to_usd(nanos: int) -> Decimal:
     """Nano-dollars as an exact ``Decimal`` of dollars."""
-    return Decimal(nanos).scaleb(-9)
+    return _NANO * nanos
 
 
 def format_usd(nanos: int) -> str:

@@ -17,10 +17,10 @@ from typing import Annotated, Any, Literal, TypeVar, get_args
 from pydantic import (
     AfterValidator,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
     PlainSerializer,
+    PlainValidator,
     ValidationError,
     WithJsonSchema,
     model_validator,
@@ -41,6 +41,8 @@ RESOURCE_TYPES: tuple[str, ...] = get_args(ResourceType)
 MAX_INTENT = 8_000
 """Characters of a task intent that are judged; a longer one is refused, never cut."""
 
+Scalar = str | int | float | bool | None
+
 _IDENTIFIER = re.compile(r"[\w.:@/-]{1,128}")
 _WINDOW = re.compile(r"hour|day|week|month|total|rolling:(?P<count>[1-9]\d{0,4})(?P<unit>[mhd])")
 _UNIT_MS = {"m": 60_000, "h": 3_600_000, "d": 86_400_000}
@@ -53,7 +55,7 @@ def identifier(value: str) -> str:
     Raises:
         ValueError: anything but 1 to 128 letters, digits, ``_ . : @ / -``.
     """
-    text = unicodedata.normalize("NFKC", value)
+    text = value if value.isascii() else unicodedata.normalize("NFKC", value)
     if not _IDENTIFIER.fullmatch(text):
         raise ValueError("must be 1 to 128 letters, digits or any of _ . : @ / -")
     return text
@@ -77,6 +79,12 @@ def _window(value: str) -> str:
     return value
 
 
+def _brief(value: dict[str, Scalar]) -> dict[str, Scalar]:
+    if sum(len(str(item)) for item in value.values()) > 4_096:
+        raise ValueError("holds more than 4,096 characters; keep references, not contents")
+    return value
+
+
 def _usd(value: Any) -> Decimal:
     try:
         return to_usd(to_nanos(value, "amount"))
@@ -89,8 +97,6 @@ def _printable(value: str) -> str:
         raise ValueError(f"is {len(value):,} characters long; at most {MAX_INTENT:,} are accepted")
     if not value.strip():
         raise ValueError("is empty; say in a few words what the agent wants to do")
-    if any("\ud800" <= char <= "\udfff" for char in value):
-        raise ValueError("holds a lone surrogate, which is not text")
     return value
 
 
@@ -105,7 +111,7 @@ Window = Annotated[
 ]
 Usd = Annotated[
     Decimal,
-    BeforeValidator(_usd),
+    PlainValidator(_usd),
     PlainSerializer(float, return_type=float, when_used="json"),
     WithJsonSchema(
         {"anyOf": [{"type": "number", "minimum": 0, "maximum": MAX_USD}, {"type": "string", "pattern": r"^\d+(\.\d{1,9})?$"}]},
@@ -113,7 +119,6 @@ Usd = Annotated[
     ),
     WithJsonSchema({"type": "number"}, mode="serialization"),
 ]
-Scalar = str | int | float | bool | None
 
 
 class Message(BaseModel):
@@ -167,13 +172,9 @@ class PermissionRequest(Message):
     max_output_tokens: Annotated[int, Field(ge=0, le=100_000_000)] | None = None
     task_type: Identifier | None = None
     requirements: Requirements | None = None
-    metadata: dict[Annotated[str, Field(min_length=1, max_length=64)], Scalar] = Field(default={}, max_length=32)
-
-    @model_validator(mode="after")
-    def _bounded_metadata(self) -> PermissionRequest:
-        if self.metadata and sum(len(str(value)) for value in self.metadata.values()) > 4_096:
-            raise ValueError("metadata: holds more than 4,096 characters; keep references, not contents")
-        return self
+    metadata: Annotated[
+        dict[Annotated[str, Field(min_length=1, max_length=64)], Scalar], Field(max_length=32), AfterValidator(_brief)
+    ] = {}
 
 
 class Usage(Message):

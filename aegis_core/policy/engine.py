@@ -53,6 +53,10 @@ class _Compiled:
         return " and ".join(parts) or f"every {request.resource_type} request"
 
 
+_Candidate = tuple[int, str, Phrase, _Compiled]
+"""A phrase of a rule, with what is looked at first taken out: the rule's weight and the phrase's opening."""
+
+
 @dataclass(frozen=True, slots=True)
 class Explanation:
     """What one rule made of a request, `why` in words. `matched` is false for a rule that is switched off."""
@@ -88,12 +92,12 @@ class Policy:
             kind: tuple(each for each in judged if kind in each.resource_types and not each.phrases)
             for kind in RESOURCE_TYPES
         }
-        self._index: dict[str, list[tuple[Phrase, _Compiled]]] = {}
-        self._unindexed: list[tuple[Phrase, _Compiled]] = []
+        self._index: dict[str, list[_Candidate]] = {}
+        self._unindexed: list[_Candidate] = []
         for each in judged:
             for phrase in each.phrases:
                 bucket = self._unindexed if phrase.stem is None else self._index.setdefault(phrase.stem, [])
-                bucket.append((phrase, each))
+                bucket.append((each.weight, phrase.opening, phrase, each))
         self._stems = frozenset(self._index)
 
     @property
@@ -139,12 +143,15 @@ class Policy:
         kind = request.resource_type
         weight = 2 * len(self._compiled) if best is None else best.weight
         for candidates in (self._unindexed, *map(self._index.__getitem__, stems)):
-            for phrase, each in candidates:
-                if each.weight >= weight:
+            for weighs, opening, phrase, each in candidates:
+                if weighs >= weight:
                     # Candidates lie in order of weight: none of the rest can be stricter.
                     break
-                if kind in each.resource_types and phrase.occurs(text) and each.test(request, facts):
-                    best, weight = each, each.weight
+                # Most candidates fail at the first search, so it comes before any call.
+                if opening not in text or kind not in each.resource_types:
+                    continue
+                if phrase.occurs(text) and each.test(request, facts):
+                    best, weight = each, weighs
         return best
 
     def explain(

@@ -52,14 +52,13 @@ class Phrase:
     runs: tuple[Run, ...]
     stem: str | None
 
+    @property
+    def opening(self) -> str:
+        """Literal text without which the phrase occurs nowhere."""
+        return self.runs[0].first
+
     def occurs(self, text: str) -> bool:
         """Whether the phrase occurs in a text made by `text.spaced`."""
-        # Most phrases are one literal, and most that are tried are not there: the quickest search answers for both.
-        first = self.runs[0]
-        if first.first not in text:
-            return False
-        if len(self.runs) == 1 and not first.rest:
-            return True
         at = 0
         for run in self.runs:
             at = run.end(text, at)

@@ -95,8 +95,9 @@ class EmbeddedHandle:
         deadline = time.monotonic() + 2
         while self._throwaway and self.directory.exists() and time.monotonic() < deadline:
             time.sleep(_TICK)
-        if self._throwaway and not (self.directory.exists() and keeper.server_lives(str(self.directory))):
-            shutil.rmtree(self.directory, ignore_errors=True)  # a keeper that gave up removed nothing
+        with suppress(OSError):
+            if self._throwaway and not keeper.server_lives(str(self.directory)):
+                shutil.rmtree(self.directory)  # a keeper that gave up removed nothing
 
     async def leave(self) -> None:
         """:meth:`leave_sync` beside the event loop."""

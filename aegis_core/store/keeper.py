@@ -186,6 +186,7 @@ class Keeper:
         while True:
             lock = open_lock(self.directory, SERVER)
             fcntl.flock(lock, fcntl.LOCK_EX)
+            os.ftruncate(lock, 0)  # the pid in it means nobody from here on
             self._refuse_hopeless()
             with self.spawning:
                 if self.stopping.is_set():
@@ -199,12 +200,12 @@ class Keeper:
         """Reap the server that ended; give up when it would only end again, else wait longer each time."""
         child, self.child = self.child, None
         if child is not None:
-            status = os.waitpid(child, 0)[1]
-            if os.WIFEXITED(status) and os.WEXITSTATUS(status) and not self.stopping.is_set():
+            ending = os.waitpid(child, 0)[1]
+            if os.WIFEXITED(ending) and os.WEXITSTATUS(ending) and not self.stopping.is_set():
                 self._give_up()  # it refused to run, and its log says why; a crash ends by a signal
         now = time.monotonic()
         self.starts = [start for start in self.starts if now - start < RESTART_WINDOW]
-        if len(self.starts) > RESTARTS:
+        if len(self.starts) > RESTARTS and not self.stopping.is_set():
             self._give_up(f"the server ended {len(self.starts)} times in {RESTART_WINDOW:.0f} s; not starting it again")
         if self.starts:
             self.stopping.wait(0.05 * 2 ** (len(self.starts) - 1))
@@ -212,7 +213,6 @@ class Keeper:
     def _spawn(self, lock: int) -> None:
         _quietly(os.unlink, self.socket_path)
         self._rotate()
-        os.ftruncate(lock, 0)
         os.set_inheritable(lock, True)
         self.starts.append(time.monotonic())
         defaults = [signal.SIGINT, signal.SIGTERM]
@@ -237,7 +237,7 @@ class Keeper:
         """Ask over the socket, which is heeded at once; a SIGTERM waits for the server's next tick."""
         try:
             refusal = ask(self.socket_path, b"SHUTDOWN NOSAVE\r\n", timeout=1)
-        except OSError:
+        except (OSError, ImportError):  # a library may be upgraded away under a process as old as this
             refusal = b"no answer"
         if refusal:
             self._signal(signal.SIGTERM)

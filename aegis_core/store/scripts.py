@@ -9,6 +9,7 @@ from importlib.resources import files
 from aegis_core.store.layout import CLOCK_KEY, lua_constants
 
 _CORE = ("prelude", "windows", "budgets", "records")
+_ENDINGS = "endings"
 
 VIRTUAL_CLOCK = f"local NOW = tonumber(redis.call('GET', '{CLOCK_KEY}'))\n"
 """Replaces ``clock.lua`` on throw-away servers, for tests and for replaying a trace on its own time."""
@@ -31,7 +32,7 @@ class ScriptSet:
 
     def __init__(self, *, virtual_time: bool = False) -> None:
         self._clock = VIRTUAL_CLOCK if virtual_time else _read("clock")
-        self.authorize = self._assemble("authorize")
+        self.authorize = self._assemble("authorize", rarely_ends=True)
         self.settle = self._assemble("settle", closing=True)
         self.look = self._assemble("look", closing=True)
         self.sweep = self._assemble("sweep", closing=True)
@@ -44,8 +45,11 @@ class ScriptSet:
         self.list_agents = self._assemble("list_agents")
         self.label_agent = self._assemble("label_agent")
 
-    def _assemble(self, name: str, *, closing: bool = False) -> Script:
-        body = self._clock + "".join(_read(part) for part in (*_CORE, name))
+    def _assemble(self, name: str, *, closing: bool = False, rarely_ends: bool = False) -> Script:
+        endings = _read(_ENDINGS)
+        if rarely_ends:  # every function that a script defines costs it time on every call, used or not
+            endings = f"local function endings()\n{endings}return sweep, expire\nend\n"
+        body = self._clock + "".join(_read(part) for part in _CORE) + endings + _read(name)
         shebang = "#!lua flags=allow-oom\n" if closing else "#!lua\n"
         return Script(name, (shebang + lua_constants(body) + body).encode())
 

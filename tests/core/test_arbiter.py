@@ -133,6 +133,13 @@ def test_a_model_whose_context_is_too_short_drops_out() -> None:
     assert "gpt-4.1" in names(answer)
 
 
+@pytest.mark.parametrize(("cap", "fits"), [(1_000, True), (1_001, False)])
+def test_prompt_and_answer_share_the_context(cap: int, fits: bool) -> None:
+    """gpt-4o has 128,000 tokens for both."""
+    answer = appraise(prompt_bytes=254_000, max_output_tokens=cap, logic_density=8, requirements={"models": ["gpt-4o"]})
+    assert bool(answer.candidates) is fits
+
+
 def test_a_prompt_that_nothing_holds_is_a_refusal_with_the_longest_context() -> None:
     answer = appraise(prompt_bytes=4_000_000, max_output_tokens=1_000, logic_density=8)
     assert answer.candidates == ()

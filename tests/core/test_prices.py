@@ -145,6 +145,14 @@ def test_bounds_of_the_catalog_grow_with_size(model: str, prices: Prices) -> Non
     assert [prices.bound(model, size, 7) for size in sizes] == sorted(prices.bound(model, size, 7) for size in sizes)
 
 
+def test_a_bound_looks_at_every_step_up_to_its_size() -> None:
+    """Where a larger prompt is cheaper, a smaller call may still cost more."""
+    tariff = Tariff((Step(-1, 9, 9, 9, 9), Step(1_000, 1, 1, 1, 1)), per=1)
+    assert tariff.cost(1_000, 0, 0) == 9_000
+    assert tariff.bound(1_001, 0) == 9_009
+    assert tariff.bound(1_001, 0) >= tariff.cost(1_000, 0, 0) > tariff.cost(1_001, 0, 0)
+
+
 def test_prices_that_change_with_the_hour() -> None:
     """deepseek-chat is cheaper at night: a cost follows the hour, a bound does not."""
     day, night = prices_at(AT), prices_at(AT.replace(hour=20))

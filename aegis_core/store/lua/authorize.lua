@@ -14,6 +14,7 @@ if blobs[1] then
   if R[R_AGENT] ~= agent or R[R_DIGEST] ~= digest then return {'REUSED'} end
   if overdue(R) then
     if zone_missing() then return {'ZONE', NOW, T[T_ZONE][1]} end
+    local _, expire = endings()
     expire(id, R)
     flush()
   end
@@ -29,7 +30,7 @@ end
 if not S then return {'NO_SESSION'} end
 if S[S_AGENT] ~= agent then return {'NOT_YOURS'} end
 if zone_missing() then return {'ZONE', NOW, T[T_ZONE][1]} end
-local behind = NOW >= T[T_DUE] and sweep(4)
+local behind = NOW >= T[T_DUE] and endings()(4)
 S = fetch('s:' .. sid)
 if not S then return {'NO_SESSION'} end
 
@@ -88,7 +89,7 @@ else
     chosen, full = choose(), G[G_OPEN] >= T[T_CONFIG][C_OPEN]
     asked = candidates[chosen + 2]
     if not (short or full) or not behind then break end
-    behind = sweep(200)
+    behind = endings()(200)
     G, S = fetch('a:' .. agent), fetch('s:' .. sid)
     if not S then return {'NO_SESSION'} end
   end
@@ -141,10 +142,9 @@ else
   end
   G[G_OPEN], G[G_SEEN], S[S_SEEN] = G[G_OPEN] + 1, NOW, NOW
   due_at('r:' .. id, deadline)
-  HELD['r:' .. id] = R
-  change('t'); change('a:' .. agent); change('s:' .. sid); change('r:' .. id)
-  flush()
   body = encode(R)
+  change('t'); change('a:' .. agent); change('s:' .. sid)
+  flush(PREFIX .. 'r:' .. id, body)
 end
 event(state == 'G' and 'granted' or state == 'P' and 'pending' or 'rejected', body, trace)
 return {'NEW', body}
