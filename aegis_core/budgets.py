@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from decimal import Decimal
+from functools import lru_cache
 from typing import Any, cast
 
 from aegis_core.errors import InvalidRequestError
@@ -22,6 +24,8 @@ _SCOPES: dict[str, Scope] = {
 }
 _OWNERS = {scope: letter for letter, scope in _SCOPES.items()}
 _LINE = 5
+_NOTHING = Decimal(0)
+_usd = lru_cache(maxsize=1_024)(to_usd)  # limits repeat from decision to decision
 
 
 def window_kind(window: str) -> str | int:
@@ -84,36 +88,23 @@ def checked(name: str, field: str) -> str:
         raise _bad(field, str(error)) from None
 
 
-def lines_of(record: Record) -> tuple[BudgetLine, ...]:
-    """The budgets of a decision; the one with the least left is marked."""
+def lines_of(record: Record) -> tuple[tuple[BudgetLine, ...], Decimal]:
+    """The budgets of a decision, the one with the least left marked; and what is left of the agent's day."""
     lines: list[BudgetLine] = []
-    tightest, least = None, 0
+    tightest, least, day = None, 0, _NOTHING
     flat = iter(record.lines)
     for owner, kind, _, limit, room in zip(flat, flat, flat, flat, flat, strict=True):
-        if limit is False:
-            continue
-        line = BudgetLine(
-            _SCOPES[owner[0]],
-            owner[2:] or owner_name(owner, record.agent, record.session),
-            _WINDOWS.get(kind) or window_name(kind),
-            to_usd(limit),
-            to_usd(room if room > 0 else 0),
-        )
+        left = to_usd(room) if room > 0 else _NOTHING
+        name = owner[2:] or owner_name(owner, record.agent, record.session)
+        line = BudgetLine(_SCOPES[owner[0]], name, _WINDOWS.get(kind) or window_name(kind), _usd(limit), left)
         if tightest is None or room < least:
             tightest, least = line, room
+        if kind == "d" and owner == "a":
+            day = left
         lines.append(line)
     if tightest is not None:
         tightest.tightest = True
-    return tuple(lines)
-
-
-def day_left(record: Record) -> int:
-    """What is left of the agent's day after a decision, in nano-dollars, never below 0."""
-    flat = record.lines
-    for at in range(0, len(flat), _LINE):
-        if flat[at] == "a" and flat[at + 1] == "d":
-            return max(0, flat[at + 4])
-    return 0
+    return tuple(lines), day
 
 
 def shortage(record: Record) -> str:

@@ -312,10 +312,10 @@ _TRACED = (
 
 def _trace(request: PermissionRequest) -> bytes:
     """What observers and approvers may see of a request, with secrets masked."""
+    values = request.__dict__
     trace: dict[str, Any] = {"intent": mask_text(request.task_intent)}
     for name in _TRACED:
-        value = getattr(request, name)
-        if value is not None:
+        if (value := values[name]) is not None:
             trace[name] = value
     if request.metadata:
         trace["metadata"] = mask_metadata(request.metadata)

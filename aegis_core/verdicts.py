@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from aegis_core.budgets import at_ms, day_left, lines_of, shortage
+from aegis_core.budgets import at_ms, lines_of, shortage
 from aegis_core.money import format_usd, to_usd
 from aegis_core.protocol import GrantState, Receipt, Status, Verdict
 from aegis_core.store.ledger import Record
@@ -31,15 +31,16 @@ def verdict_of(record: Record, grant: str, now: int) -> Verdict:
     """
     state = record.state
     live = state in "GP"
+    lines, day = lines_of(record)
     verdict = Verdict(
         _STATUS.get(state, "GRANTED"),
         record.agent,
         _reason(record),
         _code(record),
-        to_usd(day_left(record)),
+        day,
         record.request,
         record.policy,
-        lines_of(record),
+        lines,
     )
     verdict.state = _STATES[state]
     verdict.recommended_model = record.recommended or None

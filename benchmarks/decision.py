@@ -74,20 +74,22 @@ async def run(rounds: int, seconds: float) -> dict[str, dict[str, float]]:
     turn = 0
 
     def request() -> PermissionRequest:
-        nonlocal turn
-        turn += 1
         agent = agents[turn % 8]
         return PermissionRequest(
             agent_id=agent.agent_id, session_id=agent.session_id, task_intent="Summarise Sui governance proposals",
             resource_type="llm_tokens", estimated_cost_usd="0.000001", logic_density=3, confidence=0.9,
         )  # type: ignore[arg-type]  # fmt: skip
 
-    open_grants: list[tuple[str, str]] = []
+    ready: list[tuple[PermissionRequest, str]] = []
+    for turn in range(8):
+        ready.append((request(), agents[turn].session_token))  # noqa: PERF401 - `request` reads the turn
 
     async def decide() -> None:
-        verdict = await governor.request_permission(request(), token=agents[turn % 8].session_token)
+        nonlocal turn
+        turn += 1
+        asked, token = ready[turn % 8]
+        verdict = await governor.request_permission(asked, token=token)
         assert verdict.granted and len(verdict.budgets) == 3, verdict
-        open_grants.append((verdict.grant_id or "", verdict.agent_id))
 
     raw = raw_script(store, governor, request)
     rows: dict[str, tuple[Call, int]] = {

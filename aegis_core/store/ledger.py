@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hmac
 from typing import Any, Literal, NamedTuple, cast
 
+import hiredis
 import msgpack
 
 from aegis_core.errors import AegisError, AuthError, ConflictError, InvalidRequestError, NotFoundError, StaleError
@@ -87,7 +89,9 @@ class Ledger:
 
     async def authorize(self, order: tuple[Any, ...]) -> tuple[str, Any]:
         """Judge one request. Answers ``NEW``/``OLD`` with a `Record`, or ``STALE`` with the version in force."""
-        answer = await self._call(self.store.scripts.authorize, order)
+        answer = await self._try_once(self.store.scripts.authorize, order)
+        if answer is None or answer[0] not in _FINAL:
+            answer = await self._call(self.store.scripts.authorize, order)
         if answer[0] == b"STALE":
             return "STALE", answer[1]
         return answer[0].decode(), Record._make(unpack(answer[1]))
@@ -131,6 +135,18 @@ class Ledger:
         """Open a session; the same session id and token again find the same session."""
         answer = await self._call(self.store.scripts.handshake, (*order, layout.SESSIONS_KEPT))
         return Opened._make(unpack(answer[1]))
+
+    async def agent_of(self, caller: Caller) -> str:
+        """The agent for whom a session token speaks, for calls that are no decision.
+
+        Raises:
+            AuthError: the token is wrong or its session has ended.
+        """
+        blob = await self.store.command("GET", layout.key(self.tenant, f"s:{caller.session}"))
+        session = dict(zip(layout.SESSION, unpack(blob), strict=True)) if blob else None
+        if session is None or not hmac.compare_digest(str(session["TOKEN"]), str(caller.token)):
+            raise _refusal("BAD_TOKEN", [])
+        return session["AGENT"]
 
     async def set_budget(
         self, owner: str, agent: str | None, session: str | None, kind: str | int, limit: int, author: str
@@ -176,6 +192,19 @@ class Ledger:
             return []
         entries: Any = next(iter(answer.values()))[0] if isinstance(answer, dict) else answer[0][1]
         return [(entry_id.decode(), dict(fields)) for entry_id, fields in entries]
+
+    async def _try_once(self, script: Script, arguments: tuple[Any, ...]) -> Any:
+        """The hot path: one try on the open connection. None when that fails for whatever reason; `_call` then knows.
+
+        A request that was carried out but whose answer was lost is found again by its id, and charged once.
+        """
+        future = self.store.send(script, self._root, arguments)
+        if future is None:
+            return None
+        try:
+            return await future
+        except (hiredis.ReplyError, ConnectionLostError):
+            return None
 
     async def _call(self, script: Script, arguments: tuple[Any, ...]) -> Any:
         """Run a script; answer its control answers once each, and send it once more when its reply was lost."""

@@ -62,6 +62,13 @@ class Store:
         self._connecting = asyncio.Lock()
         self._closed = False
 
+    def send(self, script: Script, key: str, arguments: Any) -> asyncio.Future[Any] | None:
+        """The first try of `run` without its care: None when not connected, and errors as the server put them."""
+        wire = self._wire
+        if wire is None or wire.lost:
+            return None
+        return wire.call(b"EVALSHA", script.sha, 1, key, _pack(arguments))
+
     async def run(self, script: Script, key: str, arguments: Any, zone: Any = None) -> Any:
         """Run a script on one tenant, in one round trip.
 
@@ -106,6 +113,13 @@ class Store:
             return await self.clients.any.execute_command(*parts)
         except (RedisError, OSError) as error:
             raise self._explain(error, str(parts[0])) from None
+
+    async def turn_clock(self, milliseconds: int) -> None:
+        """Move the virtual time of a throw-away server; sent in order with the scripts, before those that start later."""
+        wire = self._wire
+        if wire is None or wire.lost:
+            wire = await self._connect()
+        await wire.call(b"SET", layout.CLOCK_KEY, milliseconds)
 
     async def listen(self, channel: str) -> AsyncIterator[tuple[str, str]]:
         """Channel and text of every message on a channel, for ever. ``("", "")`` after each (re)connection."""

@@ -16,6 +16,9 @@ from aegis_core.errors import StoreError
 
 Reply = Any
 
+_BATCH = 8
+"""Calls in one write: few enough that the server works on some while the next are still being prepared."""
+
 
 class ConnectionLostError(StoreError):
     """The connection went away with calls in flight: whether they were carried out is unknown."""
@@ -57,9 +60,12 @@ class Wire(asyncio.Protocol):
             self._transport.write(packed)
             return future
         waiting.append(future)
-        if not self._buffer:
+        buffer = self._buffer
+        if not buffer:
             self._loop.call_soon(self._flush)
-        self._buffer.append(packed)
+        buffer.append(packed)
+        if len(buffer) >= _BATCH:
+            self._flush()
         return future
 
     def _flush(self) -> None:

@@ -1,0 +1,103 @@
+"""The application: its life, its middlewares and its document."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from aegis_core.api import problems, schemas
+from aegis_core.api.auth import Auth, operator_secret
+from aegis_core.api.gate import Gate
+from aegis_core.api.logs import RequestLog, configure_logs
+from aegis_core.api.routes import Service, router
+from aegis_core.connect import open_governor
+from aegis_core.errors import AegisError
+from aegis_core.settings import Settings, load_settings
+from aegis_core.store.ledger import Ledger
+from aegis_core.store.store import Store, open_store
+
+_DESCRIPTION = """\
+Before an agent spends money, uses a model or calls a tool, it asks here; the answer is GRANTED, PENDING or REJECTED, \
+with a reason, what is left of its budget, and the model to use.
+
+1. `POST /api/v1/handshake` registers the agent. 2. `POST /api/v1/request-permission` asks. \
+3. `POST /api/v1/grants/{grant_id}/settle` reports what it really cost.
+
+Every verdict is a 200, refusals too. Errors are `application/problem+json`, and say which field is wrong.
+"""
+_TAGS = [
+    {"name": "Agents", "description": "The handshake protocol."},
+    {"name": "Grants", "description": "What becomes of reserved money."},
+    {"name": "Budgets", "description": "What is left."},
+    {"name": "Operators", "description": "Limits, agents and events."},
+    {"name": "Server", "description": "For those who run it."},
+]
+
+
+def create_app(settings: Settings | None = None, store: Store | None = None) -> FastAPI:
+    """Build the application. Its store and governor open when the server starts.
+
+    Args:
+        settings: default: the environment.
+        store: an open store to work on, which stays the caller's to close.
+
+    Raises:
+        ConfigurationError: a setting that cannot be accepted.
+    """
+    settings = settings or load_settings()
+
+    @asynccontextmanager
+    async def life(app: FastAPI) -> AsyncGenerator[None, None]:
+        configure_logs(settings.log_level)
+        secret = operator_secret(settings)
+        opened = store or await open_store(settings)
+        try:
+            governor = await open_governor(opened, settings)
+            ledger = Ledger(opened, settings.tenant)
+            app.state.service = Service(governor, ledger, Auth(secret, ledger))
+            try:
+                yield
+            finally:
+                await governor.aclose()
+        finally:
+            if store is None:
+                await opened.aclose()
+
+    app = FastAPI(
+        title="Aegis Governor",
+        summary="Governs what AI agents may consume.",
+        description=_DESCRIPTION,
+        version=version("aegis-governor"),
+        license_info={"name": "MIT", "identifier": "MIT"},
+        openapi_tags=_TAGS,
+        lifespan=life,
+        redirect_slashes=False,
+        redoc_url=None,
+    )
+    app.include_router(router)
+    app.add_exception_handler(AegisError, problems.on_aegis_error)
+    app.add_exception_handler(RequestValidationError, problems.on_invalid)
+    app.add_exception_handler(HTTPException, problems.on_http_error)
+    app.add_middleware(Gate, host=settings.host, tenant=settings.tenant)
+    app.add_middleware(RequestLog)  # added last, so it is the outermost
+    _document(app)
+    return app
+
+
+def _document(app: FastAPI) -> None:
+    """Complete the OpenAPI document when it is first asked for."""
+    plain = app.openapi
+    made: dict[str, Any] = {}
+
+    def openapi() -> dict[str, Any]:
+        if not made:
+            made.update(schemas.completed(plain()))
+        return made
+
+    app.openapi = openapi

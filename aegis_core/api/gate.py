@@ -1,0 +1,118 @@
+"""What is judged before a request is read: where it comes from, what it claims to be, and how long it is.
+
+Without keys the only protection is that nobody but programs of this machine reaches the server. A browser would carry
+a foreign page's requests there, so Host (against DNS rebinding), Origin and Sec-Fetch-Site are judged.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from ipaddress import ip_address
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from aegis_core.api.problems import response_to
+from aegis_core.errors import AegisError, AuthError, InvalidRequestError, NotFoundError
+
+MAX_BODY = 256 * 1024
+"""Bytes of a body; the largest honest message is some 50 KB."""
+
+TENANT_HEADER = b"x-aegis-tenant"
+_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
+_JUDGED = frozenset(
+    {b"host", b"origin", b"sec-fetch-site", b"sec-fetch-mode", b"content-type", b"content-length", TENANT_HEADER}
+)
+_TOO_LARGE = f"The body is larger than {MAX_BODY // 1024} KB, which is the most that is accepted."
+
+
+def is_loopback(host: str) -> bool:
+    """True for the names and addresses by which a machine reaches itself."""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+class Gate:
+    """Pure ASGI middleware. Refusals are problem documents like all others."""
+
+    def __init__(self, app: ASGIApp, *, host: str, tenant: str) -> None:
+        self._app, self._host, self._tenant = app, host.lower(), tenant.encode()
+        self._ours = lru_cache(maxsize=256)(self._is_ours)
+        self._local = lru_cache(maxsize=256)(is_loopback)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self._app(scope, receive, send)
+        try:
+            self._judge(scope)
+        except AegisError as error:
+            return await response_to(error)(scope, receive, send)
+        return await self._app(scope, _limited(receive), send)
+
+    def _judge(self, scope: Scope) -> None:
+        found: dict[bytes, bytes] = {name: value for name, value in scope["headers"] if name in _JUDGED}
+        self._judge_origin(scope, found)
+        if found.get(TENANT_HEADER, self._tenant) != self._tenant:
+            raise NotFoundError(
+                f"This server governs the tenant {self._tenant.decode()!r} only; set AEGIS_TENANT to it.", kind="tenant"
+            )
+        length = found.get(b"content-length", b"0")
+        if not length.isdigit() or int(length) > MAX_BODY:
+            raise InvalidRequestError(_TOO_LARGE, code="too_large", limit_bytes=MAX_BODY)
+        if scope["method"] not in _WITH_BODY:
+            return
+        if found.get(b"content-type", b"").partition(b";")[0].strip().lower() != b"application/json":
+            raise InvalidRequestError("Send JSON, with the header Content-Type: application/json.", code="not_json")
+
+    def _judge_origin(self, scope: Scope, found: dict[bytes, bytes]) -> None:
+        server = scope.get("server")
+        if server and server[1] is not None and not self._local(server[0]):
+            raise AuthError(
+                "Without API keys this server answers its own machine only; bind it to 127.0.0.1.", code="not_loopback"
+            )
+        host = found.get(b"host", b"")
+        if not self._ours(host):
+            raise AuthError(
+                "The Host header names another server; ask for localhost or 127.0.0.1.", code="foreign_host"
+            )
+        origin = found.get(b"origin")
+        if origin is not None and origin not in (b"http://" + host, b"https://" + host):
+            raise AuthError("A page of another origin may not drive this server.", code="foreign_origin")
+        site = found.get(b"sec-fetch-site", b"none")
+        if site not in (b"none", b"same-origin") and not (
+            # Following a link to the documentation harms nobody.
+            scope["path"] == "/docs" and found.get(b"sec-fetch-mode") == b"navigate"
+        ):
+            raise AuthError("A page of another site may not drive this server.", code="foreign_origin")
+
+    def _is_ours(self, header: bytes) -> bool:
+        try:
+            text = header.decode("ascii").lower()
+        except UnicodeDecodeError:
+            return False
+        name, colon, port = text.rpartition(":")
+        if not colon or text.endswith("]"):
+            name = text
+        elif not port.isdigit():
+            return False
+        name = name.removeprefix("[").removesuffix("]")
+        return bool(name) and (name == self._host or is_loopback(name))
+
+
+def _limited(receive: Receive) -> Receive:
+    """Count what really arrives: a chunked body announces no length."""
+    taken = 0
+
+    async def counting() -> Message:
+        nonlocal taken
+        message = await receive()
+        if message["type"] == "http.request":
+            taken += len(message.get("body", b""))
+            if taken > MAX_BODY:
+                raise InvalidRequestError(_TOO_LARGE, code="too_large", limit_bytes=MAX_BODY)
+        return message
+
+    return counting

@@ -1,0 +1,107 @@
+"""One JSON line per request. JSON escapes control characters, so nothing that an agent says can move a terminal."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import sys
+import time
+from datetime import UTC, datetime
+from secrets import token_hex
+from typing import Any
+
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from aegis_core.api.problems import problem
+
+AGENT = "aegis.agent_id"
+"""Where a route puts the agent's name into the scope."""
+
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9_.:@/-]{1,128}")
+_log = logging.getLogger("aegis.http")
+
+
+class JsonFormatter(logging.Formatter):
+    """A record as one line of JSON; ``extra={"facts": {...}}`` adds members."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line, without its end."""
+        facts: dict[str, Any] = getattr(record, "facts", {})
+        line = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "message": record.getMessage(),
+            **facts,
+        }
+        if record.exc_info:
+            line["error"] = self.formatException(record.exc_info)
+        return json.dumps(line, default=str)
+
+
+def configure_logs(level: str) -> None:
+    """Send our records and uvicorn's to standard error as JSON. The access log is ours alone."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter())
+    for name in ("aegis", "uvicorn"):
+        logger = logging.getLogger(name)
+        logger.handlers, logger.propagate = [handler], False
+        logger.setLevel(level.upper())
+    logging.getLogger("uvicorn.error").handlers = []
+    access = logging.getLogger("uvicorn.access")
+    access.handlers, access.propagate = [], False
+
+
+class RequestLog:
+    """Pure ASGI middleware, the outermost: request id, log line, and the answer to what nobody foresaw."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self._app(scope, receive, send)
+        began = time.perf_counter()
+        request_id = _request_id(scope)
+        status = 0
+
+        async def sending(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"].append((b"x-request-id", request_id))
+            await send(message)
+
+        try:
+            await self._app(scope, receive, sending)
+        except ClientDisconnect:
+            status = 499  # nginx's number for a client that went away before the end of its own request
+        except Exception:  # noqa: BLE001 - the last resort: logged whole, and the caller learns no internals
+            _log.exception("INVARIANT: unforeseen error", extra={"facts": {"request_id": request_id.decode()}})
+            if not status:
+                text = "An unforeseen error; nothing more is known than what the log says under this request id."
+                await problem(500, "unforeseen", text, {}, {})(scope, receive, sending)
+        finally:
+            if _log.isEnabledFor(logging.INFO):
+                _log.info("request", extra={"facts": _facts(scope, request_id, status, began)})
+
+
+def _facts(scope: Scope, request_id: bytes, status: int, began: float) -> dict[str, Any]:
+    facts: dict[str, Any] = {
+        "request_id": request_id.decode(),
+        "method": scope["method"],
+        "path": scope["path"],
+        "status": status,
+        "ms": round((time.perf_counter() - began) * 1000, 2),
+    }
+    if AGENT in scope:
+        facts["agent_id"] = scope[AGENT]
+    return facts
+
+
+def _request_id(scope: Scope) -> bytes:
+    for name, value in scope["headers"]:
+        if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
+            return value
+    return token_hex(12).encode()

@@ -1,0 +1,178 @@
+"""What the OpenAPI document says beyond the routes' signatures: bodies, problems, headers, examples."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from fastapi import Path, Query
+from pydantic import BaseModel, TypeAdapter
+from pydantic.json_schema import models_json_schema
+
+from aegis_core.api.problems import MEDIA_TYPE, Problem
+from aegis_core.protocol import (
+    AgentSummary,
+    BudgetChange,
+    Event,
+    ExtendRequest,
+    Handshake,
+    Identifier,
+    PermissionRequest,
+    ReleaseRequest,
+    SettleRequest,
+)
+
+
+@dataclass(slots=True)
+class AgentPage:
+    """Some agents by name. Pass `next` as `after` for those that follow; null: there are no more."""
+
+    agents: tuple[AgentSummary, ...]
+    next: str | None
+
+
+@dataclass(slots=True)
+class EventPage:
+    """Some events, oldest first. Pass `next` as `after` for those that follow."""
+
+    events: tuple[Event, ...]
+    next: str
+
+
+@dataclass(slots=True)
+class Health:
+    """The process answers."""
+
+    status: Literal["ok"] = "ok"
+
+
+@dataclass(slots=True)
+class Readiness:
+    """The store answers, so decisions can be made."""
+
+    status: Literal["ready"]
+    tenant: str
+    store: str
+
+
+GrantId = Annotated[
+    str,
+    Path(
+        description="A `grant_id` or `escalation_id` of a verdict.",
+        json_schema_extra={"pattern": "^(gr|ap)_[0-9a-f]{32}$"},
+        examples=["gr_0f3c2a9d4b5e6f708192a3b4c5d6e7f8"],
+    ),
+]
+AgentId = Annotated[
+    Identifier, Path(description="The agent's name; it may hold slashes.", examples=["crew-researcher-01"])
+]
+Wait = Annotated[
+    float,
+    Query(ge=0, le=60, allow_inf_nan=False, description="Seconds to wait for news before answering as things stand."),
+]
+Limit = Annotated[int, Query(ge=1, le=500, description="The most entries of a page.")]
+EventId = Annotated[
+    str,
+    Query(
+        pattern=r"^(\$|[0-9]{1,19}(-[0-9]{1,19})?)$",
+        description="Events after this id; `0`: from the oldest kept, `$`: from now on.",
+    ),
+]
+
+Document = dict[str, Any]
+
+_EXAMPLES: dict[type[BaseModel], Document] = {
+    Handshake: {
+        "agent_id": "crew-researcher-01",
+        "agent_framework": "crewai",
+        "capabilities": ["web_search", "code_gen"],
+        "max_priority": 7,
+        "session_budget_usd": 2.50,
+    },
+    PermissionRequest: {
+        "agent_id": "crew-researcher-01",
+        "task_intent": "Summarise Sui governance proposals",
+        "resource_type": "llm_tokens",
+        "estimated_cost_usd": 0.035,
+        "priority": 5,
+        "logic_density": 3,
+    },
+    SettleRequest: {"agent_id": "crew-researcher-01", "cost_usd": 0.031},
+    ReleaseRequest: {"agent_id": "crew-researcher-01"},
+    ExtendRequest: {"agent_id": "crew-researcher-01", "seconds": 600},
+    BudgetChange: {"window": "day", "limit_usd": 25},
+}
+_WORDS = {
+    400: "The body is not JSON.",
+    401: "A credential is wrong, or missing where one is needed.",
+    403: "The thing belongs to somebody else, or the request comes from a foreign page or host.",
+    404: "Something named does not exist.",
+    409: "An id was reused with other content, or the grant is closed otherwise.",
+    413: "The body is too large.",
+    415: "The body is not declared as JSON.",
+    422: "A field cannot be accepted; the answer names it.",
+    429: "There is no room for more of them.",
+    503: "Redis does not answer as it must. No decision was made.",
+}
+_HEADERS = {
+    401: {"WWW-Authenticate": {"required": True, "schema": {"type": "string"}}},
+    429: {"Retry-After": {"required": True, "schema": {"type": "string"}}},
+    503: {"Retry-After": {"required": True, "schema": {"type": "string"}}},
+}
+_REQUEST_ID = {
+    "X-Request-Id": {"required": True, "schema": {"type": "string"}, "description": "As sent, else made up."}
+}
+_REF = "#/components/schemas/{model}"
+_BEARER = {
+    "type": "http",
+    "scheme": "bearer",
+    "description": "An agent's session token, or the operator secret. May be absent for agents' calls on loopback.",
+}
+
+
+def problems(*statuses: int) -> dict[int | str, Document]:
+    """The `responses` of a route that may answer with these errors."""
+    content = {MEDIA_TYPE: {"schema": {"$ref": _REF.format(model="Problem")}}}
+    return {
+        status: {"description": _WORDS[status], "content": content, "headers": _HEADERS.get(status, {})}
+        for status in statuses
+    }
+
+
+def body(model: type[BaseModel], *, operator: bool = False) -> Document:
+    """The `openapi_extra` of a route that reads a message by itself."""
+    content = {
+        "schema": {"$ref": _REF.format(model=model.__name__)},
+        "examples": {"typical": {"value": _EXAMPLES[model]}},
+    }
+    return {"requestBody": {"required": True, "content": {"application/json": content}}, **security(operator=operator)}
+
+
+def security(*, operator: bool = False) -> Document:
+    """Which credential a route takes."""
+    return {"security": [{"Bearer": []}] if operator else [{}, {"Bearer": []}]}
+
+
+def completed(document: Document) -> Document:
+    """Add to FastAPI's document what the routes refer to."""
+    _, definitions = models_json_schema([(model, "validation") for model in _EXAMPLES], ref_template=_REF)
+    refused = TypeAdapter(Problem).json_schema(ref_template=_REF, mode="serialization")
+    components = document.setdefault("components", {})
+    schemas = components.setdefault("schemas", {})
+    schemas |= definitions["$defs"] | refused.pop("$defs") | {"Problem": {**refused, "additionalProperties": True}}
+    _require_one(schemas["SettleRequest"])
+    components["securitySchemes"] = {"Bearer": _BEARER}
+    for path in document["paths"].values():
+        for operation in path.values():
+            for answer in operation["responses"].values():
+                answer["headers"] = {**_REQUEST_ID, **answer.get("headers", {})}
+    return document
+
+
+def _require_one(settlement: Document) -> None:
+    """Say in JSON Schema what the message checks by itself: exactly one of dollars and usage."""
+    null = {"type": "null"}
+    settlement["oneOf"] = [
+        {"required": [one], "properties": {one: {"not": null}, other: null}}
+        for one, other in (("cost_usd", "usage"), ("usage", "cost_usd"))
+    ]

@@ -1,0 +1,48 @@
+"""Runs the application with uvicorn. ``uvicorn main:app`` does the same with less judgement of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import uvicorn
+
+from aegis_core.api.app import create_app
+from aegis_core.api.auth import check_bind, secret_path
+from aegis_core.api.logs import configure_logs
+from aegis_core.settings import Settings
+from aegis_core.store.store import open_store
+
+_log = logging.getLogger("aegis.http")
+
+
+def serve(settings: Settings) -> None:
+    """Serve until interrupted; uvloop and httptools are used where they are installed.
+
+    Raises:
+        ConfigurationError: an address beyond loopback, a setting or a server that cannot be used.
+        StoreError: Redis cannot be reached.
+    """
+    check_bind(settings.host)
+    configure_logs(settings.log_level)
+    plan = uvicorn.Config(
+        "aegis_core.api.app:create_app", factory=True, host=settings.host, port=settings.port, log_config=None,
+        access_log=False, server_header=False, timeout_keep_alive=30, timeout_graceful_shutdown=5,
+    )  # fmt: skip
+    with asyncio.Runner(loop_factory=plan.get_loop_factory()) as runner:
+        runner.run(_serve(settings, plan))
+
+
+async def _serve(settings: Settings, plan: uvicorn.Config) -> None:
+    """Open the store before the server starts, so that what is wrong with it reaches the caller as a typed error."""
+    store = await open_store(settings)
+    try:
+        plan.app, plan.factory = create_app(settings, store), False
+        host = f"[{settings.host}]" if ":" in settings.host else settings.host
+        facts = {"url": f"http://{host}:{settings.port}", "docs": f"http://{host}:{settings.port}/docs"}
+        if settings.operator_secret is None:
+            facts["operator_secret_file"] = str(secret_path(settings))
+        _log.info("serving", extra={"facts": facts})
+        await uvicorn.Server(plan).serve()
+    finally:
+        await store.aclose()

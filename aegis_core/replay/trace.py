@@ -1,0 +1,189 @@
+"""A trace: recorded calls in the order of their time, from a CSV or JSONL file, plain or gzipped."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from aegis_core.errors import InvalidRequestError
+
+Format = Literal["auto", "csv", "jsonl"]
+
+DEFAULT_AGENT = "trace"
+"""The agent of calls whose file names none."""
+
+_SUFFIXES: dict[str, Format] = {".csv": "csv", ".tsv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
+_GZIP = b"\x1f\x8b"
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One recorded call of a model, or of a tool.
+
+    Attributes:
+        at: when, in ms since 1970.
+        agent: who asked.
+        run: the run of that agent, which becomes a session; empty: one session for all its calls.
+        line: where the file tells of it.
+        intent: what it was about, in words that a policy can judge.
+        tool: the tool's name; None for a call of a model.
+        model: the model that was called; None: the file does not say.
+        input_tokens: of the prompt, recorded or estimated.
+        output_tokens: of the answer, recorded or estimated.
+        prompt_bytes: the size to reserve by, of which the core takes half as the most tokens.
+        max_output_tokens: the most tokens of the answer, to reserve by.
+        cost: what it cost in nano-dollars, where the file says so itself.
+        arguments_hash: a fingerprint of a tool's arguments.
+        target: what a tool works on, where an argument names it.
+    """
+
+    at: int
+    agent: str
+    run: str
+    line: int
+    intent: str
+    tool: str | None = None
+    model: str | None = None
+    input_tokens: int = 0
+    output_tokens: int = 0
+    prompt_bytes: int = 0
+    max_output_tokens: int = 0
+    cost: int | None = None
+    arguments_hash: str | None = None
+    target: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """What a file holds, ready to be replayed.
+
+    Attributes:
+        path: the file.
+        format: how it was read.
+        calls: sorted by time; equal times keep the order of the file.
+        runs: runs of agents that the file tells apart; 0 for a CSV, which does not.
+        bad: what is wrong with each row that was left out, one line each.
+        notes: what was assumed where the file is silent.
+    """
+
+    path: Path
+    format: Literal["csv", "jsonl"]
+    calls: tuple[Call, ...]
+    runs: int = 0
+    bad: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class Reading:
+    """What a reader gathers: it hands over rows one by one, and the bad ones are refused or set aside here."""
+
+    name: str
+    limit: int | None
+    skip_bad: bool
+    calls: list[Call] = field(default_factory=list[Call])
+    bad: list[str] = field(default_factory=list[str])
+    rows: int = 0
+    notes: list[str] = field(default_factory=list[str])
+
+    def gather(self, rows: Iterable[Callable[[], list[Call]]]) -> None:
+        """Parse rows, each given as what makes calls of it, up to the limit.
+
+        Raises:
+            InvalidRequestError: the first bad row, unless bad ones are to be skipped.
+        """
+        for parse in rows:
+            if self.limit is not None and self.rows >= self.limit:
+                break
+            self.rows += 1
+            try:
+                self.calls += parse()
+            except InvalidRequestError as error:
+                if not self.skip_bad:
+                    raise
+                self.bad.append(error.message)
+
+    def refuse(self, line: int, column: str, problem: str) -> InvalidRequestError:
+        """The error for something in the file: where it is, and what was expected there."""
+        return refusal(f"{self.name}:{line}", column, problem, line=line)
+
+
+def refusal(where: str, column: str, problem: str, *, line: int | None = None) -> InvalidRequestError:
+    """The error for a trace that cannot be read. Facts: `line` from 1, `field` (the column), `problem`."""
+    place = f"{where}: {column}" if column else where
+    return InvalidRequestError(f"{place}: {problem}", code="invalid_trace", field=column, problem=problem, line=line)
+
+
+def shown(value: object) -> str:
+    """A value from the file for a message: quoted, so that no control character survives, and short."""
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def read_trace(path: Path, *, format: Format = "auto", limit: int | None = None, skip_bad: bool = False) -> Trace:  # noqa: A002
+    """Read a whole trace before anything is replayed, so that a bad row is found before a figure is reported.
+
+    Args:
+        path: a CSV or JSONL file in UTF-8, plain or gzipped.
+        format: ``auto`` goes by the name, then by the first character.
+        limit: rows (CSV) or runs (JSONL) to read at most.
+        skip_bad: set malformed rows aside in `Trace.bad` instead of refusing the file.
+
+    Raises:
+        InvalidRequestError: the file cannot be read, is empty, or holds a malformed row; names line and column.
+    """
+    text = _decode(path)
+    kind = _format_of(path, text) if format == "auto" else format
+    reading = Reading(str(path), limit, skip_bad)
+    if kind == "csv":
+        from aegis_core.replay.csv_reader import read_csv
+
+        read_csv(text, reading)
+    else:
+        from aegis_core.replay.jsonl_reader import read_jsonl
+
+        read_jsonl(text, reading)
+    if not reading.calls:
+        left_out = f"all of its {len(reading.bad)} rows are malformed; the first: {reading.bad[0]}" if reading.bad else ""
+        raise refusal(str(path), "", left_out or "holds no calls")
+    calls = tuple(sorted(reading.calls, key=lambda call: call.at))
+    runs = len({(call.agent, call.run) for call in calls if call.run})
+    return Trace(path, kind, calls, runs, tuple(reading.bad), tuple(reading.notes))
+
+
+def _decode(path: Path) -> str:
+    try:
+        raw = path.read_bytes()
+        if raw.startswith(_GZIP):
+            raw = gzip.decompress(raw)
+    except (OSError, EOFError, zlib.error) as error:
+        problem = error.strerror.lower() if isinstance(error, OSError) and error.strerror else f"broken gzip data ({error})"
+        raise refusal(str(path), "", f"cannot be read: {problem}") from None
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        problem = f"is not UTF-8 text (byte 0x{raw[error.start]:02x}); convert it: iconv -t UTF-8 FILE"
+        raise refusal(f"{path}:{line}", "", problem, line=line) from None
+    if not text.strip():
+        raise refusal(str(path), "", "is empty; expected a CSV with a header, or one JSON object a line")
+    return text
+
+
+def _format_of(path: Path, text: str) -> Literal["csv", "jsonl"]:
+    for suffix in reversed(path.suffixes):
+        found = _SUFFIXES.get(suffix.lower())
+        if found == "csv" or found == "jsonl":
+            return found
+    return "jsonl" if text.lstrip().startswith("{") else "csv"
+
+
+def lines_of(text: str) -> Iterator[tuple[int, str]]:
+    """The lines of a text that hold something, numbered from 1; only line feeds end a line, as JSONL has it."""
+    for number, line in enumerate(text.split("\n"), start=1):
+        if line.strip():
+            yield number, line
