@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 from aegis_core.errors import AegisDenied, ConflictError
+from aegis_core.money import UsdLike
 from aegis_core.ports import GovernorPort
 from aegis_core.protocol import (
     AgentSummary,
@@ -26,7 +27,6 @@ from aegis_core.protocol import (
     Verdict,
     parse,
 )
-from aegis_core.money import UsdLike
 
 _APPROVAL_WAIT = 604_800.0
 """Seconds a permit waits for a human: longer than any approval may stay open, whose own deadline ends the wait."""
@@ -86,6 +86,10 @@ class Governor:
         """Events after an id, oldest first."""
         return await self.port.events(after=after, limit=limit, wait=wait)
 
+    async def latest_events(self, limit: int = 50) -> tuple[Event, ...]:
+        """The newest events, oldest of them first."""
+        return await self.port.latest_events(limit)
+
     def follow(self, *, after: str = "$") -> AsyncIterator[Event]:
         """Every event from now on."""
         return self.port.follow(after=after)
@@ -130,7 +134,7 @@ class GovernedAgent:
     @asynccontextmanager
     async def permit(
         self, intent: str, *, resource_type: ResourceType = "llm_tokens", wait: float = _APPROVAL_WAIT, **fields: Any
-    ) -> AsyncIterator[Grant]:
+    ) -> AsyncGenerator[Grant]:
         """Ask, wait for an approval where one is needed, and hold the grant for the block.
 
         Leaving the block settles as `Grant.settle` said, or at the whole estimate when nothing was said; an exception

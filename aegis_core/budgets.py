@@ -8,8 +8,9 @@ from functools import lru_cache
 from typing import Any, cast
 
 from aegis_core.errors import InvalidRequestError
+from aegis_core.fields import identifier, window_ms
 from aegis_core.money import format_usd, to_usd
-from aegis_core.protocol import RESOURCE_TYPES, BudgetLine, BudgetState, Scope, identifier, window_ms
+from aegis_core.protocol import RESOURCE_TYPES, BudgetLine, BudgetState, Scope
 from aegis_core.store.ledger import BudgetRow, Record
 
 _WINDOWS: dict[str | int, str] = {"h": "hour", "d": "day", "w": "week", "m": "month", "t": "total"}
@@ -149,7 +150,9 @@ def lines_of_purses(purses: dict[str, list[list[Any]]], agent: str, session: str
     for owner, purse in purses.items():
         for kind, limit, _, spent, reserved, *_ in purse:
             left = to_usd(max(0, limit - spent - reserved))
-            lines.append(BudgetLine(_SCOPES[owner], owner_name(owner, agent, session), window_name(kind), to_usd(limit), left))
+            lines.append(
+                BudgetLine(_SCOPES[owner], owner_name(owner, agent, session), window_name(kind), to_usd(limit), left)
+            )
     if lines:
         min(lines, key=lambda line: line.remaining_usd).tightest = True
     return tuple(lines)

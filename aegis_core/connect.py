@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 @asynccontextmanager
 async def connect(
     url: str | None = None, *, tenant: str | None = None, token: str | None = None, settings: Settings | None = None
-) -> AsyncIterator[Governor]:
+) -> AsyncGenerator[Governor]:
     """Connect to a governor: on Redis (embedded when no URL says otherwise), or a remote one over HTTP.
 
     Args:
         url: ``redis://``, ``rediss://``, ``unix://``, ``redis+sentinel://``, ``redis+cluster://``, ``http(s)://``;
             default: ``AEGIS_URL``, else the embedded server.
         tenant: the isolated pool of agents, budgets and policy; default ``AEGIS_TENANT``.
-        token: the credential for a remote governor's operator calls.
+        token: the credential for a remote governor's operator calls; default ``AEGIS_OPERATOR_SECRET``.
         settings: everything else; default: the environment.
 
     Raises:
@@ -40,7 +40,8 @@ async def connect(
     if settings.url.startswith(("http://", "https://")):
         from aegis_core.remote import RemoteGovernor
 
-        remote = RemoteGovernor(settings.url, tenant=settings.tenant, token=token)
+        secret = settings.operator_secret.get_secret_value() if settings.operator_secret else None
+        remote = RemoteGovernor(settings.url, tenant=settings.tenant, token=token or secret)
         try:
             yield Governor(remote)
         finally:
@@ -62,7 +63,7 @@ async def connect(
 @contextmanager
 def connect_sync(
     url: str | None = None, *, tenant: str | None = None, token: str | None = None, settings: Settings | None = None
-) -> Iterator[SyncGovernor]:
+) -> Generator[SyncGovernor, None, None]:
     """`connect` for plain code. Usable from many threads, and inside a running event loop."""
     portal = Portal()
     try:

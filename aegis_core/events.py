@@ -6,11 +6,10 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-import msgpack
-
 from aegis_core.money import to_usd
 from aegis_core.protocol import Event
 from aegis_core.store.ledger import Record
+from aegis_core.store.packing import unpack
 
 _RECORD_KINDS = frozenset(
     {"granted", "pending", "rejected", "settled", "overrun", "released", "expired", "timed_out", "declined", "extended"}
@@ -20,12 +19,12 @@ _RECORD_KINDS = frozenset(
 def decode_event(entry_id: str, fields: dict[bytes, bytes], tenant: str) -> Event:
     """One entry of the stream as an `Event`; unknown kinds keep their raw values, so that nothing is hidden."""
     kind = fields[b"k"].decode()
-    body = msgpack.unpackb(fields[b"b"])
+    body = unpack(fields[b"b"])
     if kind in _RECORD_KINDS:
         record = Record._make(body)
         facts = _record_facts(record)
         if b"q" in fields:
-            facts["request"] = msgpack.unpackb(fields[b"q"])
+            facts["request"] = unpack(fields[b"q"])
         return Event(entry_id, _at(record.changed), kind, tenant, record.agent, facts)
     agent, facts = _DECODERS.get(kind, _unknown)(body[1:])
     return Event(entry_id, _at(body[0]), kind, tenant, agent or None, facts)
@@ -82,7 +81,8 @@ def _session_closed(body: list[Any]) -> _Decoded:
 def _crossed(body: list[Any]) -> _Decoded:
     owner, agent, session, kind, limit, used, mark = body
     return agent or None, {
-        "owner": owner, "session_id": session or None, "window": kind, "limit_usd": _usd(limit), "committed_usd": _usd(used),
+        "owner": owner, "session_id": session or None, "window": kind, "limit_usd": _usd(limit),
+        "committed_usd": _usd(used),
         "percent": mark,
     }  # fmt: skip
 

@@ -10,23 +10,18 @@ from decimal import Decimal
 from hashlib import blake2b
 from typing import Any
 
-import msgpack
-
 from aegis_core import budgets
-from aegis_core.arbiter.arbiter import Appraisal, Arbiter
+from aegis_core.arbiter.arbiter import Arbiter
 from aegis_core.arbiter.prices import Prices
 from aegis_core.errors import AuthError, InvalidRequestError, StaleError
 from aegis_core.events import decode_event
-from aegis_core.identity import RequestIds, born_at, caller_of, hash_secret, new_session, record_id
+from aegis_core.identity import RequestIds, born_at, caller_of, hash_secret, new_session
 from aegis_core.inbox import Inbox
-from aegis_core.masking import mask_metadata, mask_text
 from aegis_core.money import to_nanos, to_usd
+from aegis_core.orders import Ask
 from aegis_core.policy.engine import Policy
-from aegis_core.policy.facts import AgentFacts
 from aegis_core.policy.loading import load_policy
-from aegis_core.policy.ruling import Ruling
 from aegis_core.protocol import (
-    LOCK_TYPES,
     AgentSummary,
     BudgetReport,
     BudgetState,
@@ -40,12 +35,9 @@ from aegis_core.protocol import (
     SettleRequest,
     Verdict,
 )
-from aegis_core.store.ledger import Caller, Ledger, Record
+from aegis_core.store.ledger import Caller, Ledger
 from aegis_core.usage import UsageRow, decode_usage
 from aegis_core.verdicts import grant_key, receipt_of, verdict_of
-
-_pack = msgpack.Packer(use_bin_type=False, autoreset=True).pack
-_NO_FACTS = AgentFacts(agent_id="", framework="custom", capabilities=frozenset(), max_priority=10, labels={})
 
 
 class ResourceGovernor:
@@ -58,6 +50,7 @@ class ResourceGovernor:
         self._ledger, self._arbiter, self._prices = ledger, arbiter, prices
         self._policy_version, self._policy = policy
         self._ids = RequestIds(server_ms)
+        self._warm = False
         self._inbox = Inbox(ledger.store, ledger.tenant)
 
     @property
@@ -71,6 +64,9 @@ class ResourceGovernor:
         Raises:
             StoreError: Redis could not be asked; the agent is not registered.
         """
+        if not self._warm:  # the price list takes 0.2 s to load, which must not stall the first request
+            await asyncio.to_thread(self._arbiter.warm)
+            self._warm = True
         sid, token = new_session()
         limit = message.session_budget_usd
         capabilities = f",{','.join(message.capabilities)},"
@@ -121,20 +117,19 @@ class ResourceGovernor:
             request_id, born = self._ids.new()
         else:
             born = born_at(request_id)
-        appraisal = self._arbiter.appraise(request)
-        trace = _trace(request)
-        digest = _digest(trace, request)
-        key = record_id(request.agent_id, request_id)
+        asked = Ask.of(request, request_id, born, self._arbiter.appraise(request))
+        key = asked.key
         for _ in range(2):
-            order = self._order(request, key, digest, caller, born, request_id, appraisal, trace)
-            word, found = await self._ledger.authorize(order)
+            word, found = await self._ledger.authorize(asked.order(caller, self._policy_version, self._policy))
             if word != "STALE":
                 verdict = verdict_of(found, key, found.created if word == "NEW" else found.changed)
                 if wait > 0 and verdict.status == "PENDING":
                     return await self.wait_for(key, wait)
                 return verdict
             await self._reload_policy()
-        raise StaleError("The policy changes faster than it can be read; no decision was made. Try again.", reason="stale")
+        raise StaleError(
+            "The policy changes faster than it can be read; no decision was made. Try again.", reason="stale"
+        )
 
     def _caller(self, request: PermissionRequest, token: str | None) -> Caller:
         if token is None:
@@ -143,19 +138,6 @@ class ResourceGovernor:
         if request.session_id is not None and request.session_id != caller.session:
             raise AuthError("session_id: the token belongs to another session.", code="not_yours")
         return caller
-
-    def _order(
-        self, request: PermissionRequest, key: str, digest: str, caller: Caller, born: int, request_id: str,
-        appraisal: Appraisal, trace: bytes,
-    ) -> tuple[Any, ...]:  # fmt: skip
-        """The arguments of ``authorize.lua``, in its order."""
-        ruling = self._policy.evaluate(request, _NO_FACTS)
-        code, reason = _refused_before(request, appraisal) or (None, ruling.reason)
-        return (
-            key, digest, self._policy_version, request.agent_id, caller.session, caller.token, born, request_id,
-            request.priority, request.capability, request.resource_type, _candidates(request, appraisal), ruling.effect,
-            ruling.rule, reason, code, _limits(ruling), trace,
-        )  # fmt: skip
 
     async def _reload_policy(self) -> None:
         version, document = await self._ledger.read_policy()
@@ -222,7 +204,9 @@ class ResourceGovernor:
         _, rows = await self._ledger.read_budgets(None, None)
         return tuple(budgets.state_of(row, None, None) for row in rows)
 
-    async def set_budget(self, scope: str, name: str, window: str, limit_usd: object, *, author: str = "operator") -> BudgetState:
+    async def set_budget(
+        self, scope: str, name: str, window: str, limit_usd: object, *, author: str = "operator"
+    ) -> BudgetState:
         """Set one limit, for operators. What is spent and reserved stays.
 
         Raises:
@@ -275,60 +259,23 @@ class ResourceGovernor:
         self._policy_version, self._policy = version, policy
         return version
 
+    async def latest_events(self, limit: int) -> tuple[Event, ...]:
+        """The newest events, oldest of them first."""
+        entries = await self._ledger.latest_events(limit)
+        return tuple(decode_event(entry_id, fields, self.tenant) for entry_id, fields in entries)
+
+    def policy_summary(self) -> str:
+        """One line on the policy in force."""
+        return f"version {self._policy_version} with {len(self._policy.rules)} rules"
+
+    def catalog_summary(self) -> str:
+        """One line on the models that are recommended."""
+        catalog = self._arbiter.catalog
+        return f"{len(catalog.models)} models in five tiers (catalog {catalog.version})"
+
     async def aclose(self) -> None:
         """Stop listening; open grants stay open."""
         await self._inbox.aclose()
-
-
-def _refused_before(request: PermissionRequest, appraisal: Appraisal) -> tuple[str, str] | None:
-    """Refusals that are known before Redis is asked; they are recorded there like any other."""
-    if request.resource_type in LOCK_TYPES:
-        return "locks_unavailable", f"{request.resource_type} cannot be granted: this version has no lock manager yet."
-    if not appraisal.candidates:
-        return "no_model", appraisal.note
-    return None
-
-
-def _candidates(request: PermissionRequest, appraisal: Appraisal) -> list[Any]:
-    """Flat triples: the model to recommend, the model whose budget is charged, the amount."""
-    flat: list[Any] = []
-    for candidate in appraisal.candidates:
-        flat += (appraisal.recommended if request.model else candidate.model, candidate.model, candidate.nanos)
-    return flat or [False, False, 0]
-
-
-def _limits(ruling: Ruling) -> list[Any]:
-    flat: list[Any] = []
-    for limit in ruling.limits:
-        flat += (limit.nanos, limit.effect, limit.rule, limit.reason)
-    return flat
-
-
-_TRACED = (
-    "resource_type", "priority", "logic_density", "confidence", "target_resource", "capability", "tool",
-    "arguments_hash", "model", "task_type",
-)  # fmt: skip
-
-
-def _trace(request: PermissionRequest) -> bytes:
-    """What observers and approvers may see of a request, with secrets masked."""
-    values = request.__dict__
-    trace: dict[str, Any] = {"intent": mask_text(request.task_intent)}
-    for name in _TRACED:
-        if (value := values[name]) is not None:
-            trace[name] = value
-    if request.metadata:
-        trace["metadata"] = mask_metadata(request.metadata)
-    return _pack(trace)
-
-
-def _digest(trace: bytes, request: PermissionRequest) -> str:
-    """A fingerprint of the content: equal for a retry, different for another request under the same id."""
-    rest = (
-        None if request.estimated_cost_usd is None else str(request.estimated_cost_usd), request.prompt_bytes,
-        request.max_output_tokens, None if request.requirements is None else request.requirements.model_dump_json(),
-    )  # fmt: skip
-    return blake2b(trace + _pack(rest), digest_size=16).hexdigest()
 
 
 def _summary(row: list[Any]) -> AgentSummary:
@@ -345,6 +292,3 @@ def _summary(row: list[Any]) -> AgentSummary:
         registered_at=budgets.at_ms(registered),
         last_seen_at=budgets.at_ms(seen),
     )
-
-
-__all__ = ["Record", "ResourceGovernor"]

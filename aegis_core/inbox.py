@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 
 from aegis_core.store import layout
@@ -21,7 +21,7 @@ class Inbox:
         self._ready = asyncio.Event()
 
     @asynccontextmanager
-    async def waiting_for(self, record: str) -> AsyncIterator[asyncio.Event]:
+    async def waiting_for(self, record: str) -> AsyncGenerator[asyncio.Event]:
         """An event that is set when the record changed, or may have. Look at the record after entering, then wait."""
         if self._listening is None:
             self._listening = asyncio.create_task(self._listen())

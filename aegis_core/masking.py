@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from aegis_core.protocol import Scalar
+from aegis_core.fields import Scalar
 
 MASK = "[masked]"
 
 _HINTS = (
-    "key", "token", "secret", "passw", "passphrase", "bearer", "-----begin", "sk-", "sk_", "pk-", "pk_", "rk-", "rk_", "ghp_",
-    "gho_", "ghu_", "ghs_", "ghr_", "xox", "akia", "aiza", "eyj", "0x", "://", "mnemonic", "seed phrase",
+    "key", "token", "secret", "passw", "passphrase", "bearer", "-----begin", "sk-", "sk_", "pk-", "pk_", "rk-", "rk_",
+    "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "xox", "akia", "aiza", "eyj", "0x", "://", "mnemonic", "seed phrase",
 )  # fmt: skip
 """Every pattern below holds one of these, and looking for them is ten times faster than trying the patterns."""
 
@@ -48,6 +48,10 @@ def mask_text(text: str) -> str:
 def mask_metadata(metadata: Mapping[str, Scalar]) -> dict[str, Scalar]:
     """Metadata with secret-looking values masked, by their name or by their shape."""
     return {
-        name: MASK if isinstance(value, str) and _SECRET_NAME.search(name) else mask_text(value) if isinstance(value, str) else value
+        name: MASK
+        if isinstance(value, str) and _SECRET_NAME.search(name)
+        else mask_text(value)
+        if isinstance(value, str)
+        else value
         for name, value in metadata.items()
     }

@@ -7,27 +7,15 @@ a number in JSON; numbers and decimal strings are both accepted.
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    PlainSerializer,
-    PlainValidator,
-    ValidationError,
-    WithJsonSchema,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from aegis_core.errors import InvalidRequestError
-from aegis_core.money import MAX_USD, to_nanos, to_usd
+from aegis_core.fields import Identifier, Intent, Metadata, Usd, Window
 
 Status = Literal["GRANTED", "PENDING", "REJECTED"]
 Framework = Literal["langchain", "langgraph", "crewai", "autogen", "custom"]
@@ -37,88 +25,6 @@ GrantState = Literal["live", "pending", "rejected", "settled", "released", "expi
 
 LOCK_TYPES: frozenset[str] = frozenset({"file_lock", "wallet_lock"})
 RESOURCE_TYPES: tuple[str, ...] = get_args(ResourceType)
-
-MAX_INTENT = 8_000
-"""Characters of a task intent that are judged; a longer one is refused, never cut."""
-
-Scalar = str | int | float | bool | None
-
-_IDENTIFIER = re.compile(r"[\w.:@/-]{1,128}")
-_WINDOW = re.compile(r"hour|day|week|month|total|rolling:(?P<count>[1-9]\d{0,4})(?P<unit>[mhd])")
-_UNIT_MS = {"m": 60_000, "h": 3_600_000, "d": 86_400_000}
-_MAX_ROLLING_MS = 366 * 86_400_000
-
-
-def identifier(value: str) -> str:
-    """NFKC-normalise a name and check its alphabet.
-
-    Raises:
-        ValueError: anything but 1 to 128 letters, digits, ``_ . : @ / -``.
-    """
-    text = value if value.isascii() else unicodedata.normalize("NFKC", value)
-    if not _IDENTIFIER.fullmatch(text):
-        raise ValueError("must be 1 to 128 letters, digits or any of _ . : @ / -")
-    return text
-
-
-def window_ms(window: str) -> int:
-    """The span of a rolling window (``rolling:24h``, ``rolling:90m``, ``rolling:7d``) in milliseconds, 0 for a calendar one."""
-    match = _WINDOW.fullmatch(window)
-    if match is None:
-        raise ValueError("must be hour, day, week, month, total, or rolling:N followed by m, h or d (rolling:24h)")
-    if not match["count"]:
-        return 0
-    span = int(match["count"]) * _UNIT_MS[match["unit"]]
-    if not 10 * 60_000 <= span <= _MAX_ROLLING_MS:
-        raise ValueError("a rolling window lasts 10 minutes to 366 days")
-    return span
-
-
-def _window(value: str) -> str:
-    window_ms(value)
-    return value
-
-
-def _brief(value: dict[str, Scalar]) -> dict[str, Scalar]:
-    if sum(len(str(item)) for item in value.values()) > 4_096:
-        raise ValueError("holds more than 4,096 characters; keep references, not contents")
-    return value
-
-
-def _usd(value: Any) -> Decimal:
-    try:
-        return to_usd(to_nanos(value, "amount"))
-    except InvalidRequestError as error:
-        raise ValueError(str(error.facts["problem"])) from None
-
-
-def _printable(value: str) -> str:
-    if len(value) > MAX_INTENT:
-        raise ValueError(f"is {len(value):,} characters long; at most {MAX_INTENT:,} are accepted")
-    if not value.strip():
-        raise ValueError("is empty; say in a few words what the agent wants to do")
-    return value
-
-
-Identifier = Annotated[
-    str, AfterValidator(identifier), WithJsonSchema({"type": "string", "pattern": r"^[A-Za-z0-9_.:@/-]{1,128}$"})
-]
-Intent = Annotated[str, AfterValidator(_printable), Field(min_length=1, max_length=MAX_INTENT)]
-Window = Annotated[
-    str,
-    AfterValidator(_window),
-    WithJsonSchema({"type": "string", "pattern": "^(hour|day|week|month|total|rolling:[1-9][0-9]{0,4}[mhd])$"}),
-]
-Usd = Annotated[
-    Decimal,
-    PlainValidator(_usd),
-    PlainSerializer(float, return_type=float, when_used="json"),
-    WithJsonSchema(
-        {"anyOf": [{"type": "number", "minimum": 0, "maximum": MAX_USD}, {"type": "string", "pattern": r"^\d+(\.\d{1,9})?$"}]},
-        mode="validation",
-    ),
-    WithJsonSchema({"type": "number"}, mode="serialization"),
-]
 
 
 class Message(BaseModel):
@@ -172,9 +78,7 @@ class PermissionRequest(Message):
     max_output_tokens: Annotated[int, Field(ge=0, le=100_000_000)] | None = None
     task_type: Identifier | None = None
     requirements: Requirements | None = None
-    metadata: Annotated[
-        dict[Annotated[str, Field(min_length=1, max_length=64)], Scalar], Field(max_length=32), AfterValidator(_brief)
-    ] = {}
+    metadata: Metadata = {}
 
 
 class Usage(Message):

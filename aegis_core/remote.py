@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 from urllib.parse import quote, urlsplit
@@ -164,6 +165,12 @@ class RemoteGovernor:
     async def events(self, *, after: str = "0", limit: int = 100, wait: float = 0) -> tuple[Event, ...]:
         """As `ResourceGovernor.events`."""
         return (await self._events(after, limit, wait)).events
+
+    async def latest_events(self, limit: int) -> tuple[Event, ...]:
+        """As `ResourceGovernor.latest_events`."""
+        query = {"latest": limit}
+        page: _EventPage = await self._call("GET", "/events", _EventPage, query=query, token=self._token, retry=True)
+        return page.events
 
     async def _events(self, after: str, limit: int, wait: float) -> _EventPage:
         query = {"after": after, "limit": limit}

@@ -11,7 +11,8 @@ from pydantic import AfterValidator, AliasChoices, Field, SecretStr, ValidationE
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from aegis_core.errors import ConfigurationError
-from aegis_core.protocol import Identifier, Usd, invalid
+from aegis_core.fields import Identifier, Usd
+from aegis_core.protocol import invalid
 
 EMBEDDED = "embedded"
 

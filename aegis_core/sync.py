@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Generator
 from contextlib import AbstractAsyncContextManager, contextmanager
 from typing import Any, TypeVar
 
@@ -44,7 +44,7 @@ class Portal:
             raise
 
     @contextmanager
-    def hold(self, manager: AbstractAsyncContextManager[_T]) -> Iterator[_T]:
+    def hold(self, manager: AbstractAsyncContextManager[_T]) -> Generator[_T, None, None]:
         """Enter an async context manager for a plain ``with`` block."""
         value = self.run(_enter(manager))
         try:
@@ -144,7 +144,9 @@ class SyncGovernedAgent:
         return self._portal.run(self._inner.request(intent, resource_type=resource_type, wait=wait, **fields))
 
     @contextmanager
-    def permit(self, intent: str, *, resource_type: ResourceType = "llm_tokens", **fields: Any) -> Iterator[SyncGrant]:
+    def permit(
+        self, intent: str, *, resource_type: ResourceType = "llm_tokens", **fields: Any
+    ) -> Generator[SyncGrant, None, None]:
         """As `GovernedAgent.permit`."""
         with self._portal.hold(self._inner.permit(intent, resource_type=resource_type, **fields)) as grant:
             yield SyncGrant(self._portal, grant)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -34,7 +34,9 @@ class FakeClock:
 
 
 @asynccontextmanager
-async def virtual_governor(settings: Settings | None = None, *, start: datetime = START) -> AsyncIterator[tuple[Governor, FakeClock, Store]]:
+async def virtual_governor(
+    settings: Settings | None = None, *, start: datetime = START
+) -> AsyncGenerator[tuple[Governor, FakeClock, Store]]:
     """A governor whose time is the test's: on the server that the settings name, else on a private throw-away one."""
     settings = settings or private_settings()
     store = await open_store(settings, throwaway=settings.is_embedded, virtual_time=True)
@@ -52,4 +54,5 @@ async def virtual_governor(settings: Settings | None = None, *, start: datetime 
 
 def private_settings(**values: Any) -> Settings:
     """Settings that read neither ``.env`` nor a rules file of the environment."""
-    return Settings(**{"policy_file": None, "catalog_file": None, "_env_file": None, **values})
+    merged: dict[str, Any] = {"policy_file": None, "catalog_file": None, "_env_file": None, **values}
+    return Settings(**merged)

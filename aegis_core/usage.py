@@ -51,9 +51,12 @@ def total_by(rows: Iterable[UsageRow], by: str) -> list[UsageTotal]:
     cost: dict[str, Decimal] = defaultdict(Decimal)
     calls: dict[str, int] = defaultdict(int)
     for row in rows:
-        name = {"agent": row.agent_id, "model": row.model, "resource": row.resource_type, "day": row.day.isoformat()}.get(
-            by, row.labels.get(by, "")
-        )
+        name = {
+            "agent": row.agent_id,
+            "model": row.model,
+            "resource": row.resource_type,
+            "day": row.day.isoformat(),
+        }.get(by, row.labels.get(by, ""))
         cost[name or "(none)"] += row.cost_usd
         calls[name or "(none)"] += row.calls
     return [UsageTotal(name, calls[name], cost[name]) for name in sorted(cost, key=lambda name: (-cost[name], name))]

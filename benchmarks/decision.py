@@ -35,9 +35,17 @@ def twenty_rules() -> str:
     rules: list[dict[str, object]] = [
         {"name": f"cost-{n}", "type": "max_cost", "limit_usd": 5 + n, "effect": "escalate"} for n in range(4)
     ]
-    rules += [{"name": f"blocked-{n}", "type": "blocked_intent", "phrases": [f"drop table{n}", f"wipe … disk{n}"]} for n in range(6)]
-    rules += [{"name": f"floor-{n}", "type": "priority_floor", "phrases": [f"bridge{n}*"], "min_priority": 7} for n in range(4)]
-    rules += [{"name": f"sensitive-{n}", "type": "sensitive_intent", "phrases": [f"revoke … access{n}"]} for n in range(4)]
+    rules += [
+        {"name": f"blocked-{n}", "type": "blocked_intent", "phrases": [f"drop table{n}", f"wipe … disk{n}"]}
+        for n in range(6)
+    ]
+    rules += [
+        {"name": f"floor-{n}", "type": "priority_floor", "phrases": [f"bridge{n}*"], "min_priority": 7}
+        for n in range(4)
+    ]
+    rules += [
+        {"name": f"sensitive-{n}", "type": "sensitive_intent", "phrases": [f"revoke … access{n}"]} for n in range(4)
+    ]
     rules += [{"name": "blocklist", "type": "agent_blocklist", "agents": ["rogue-*"]}]
     rules += [{"name": "confidence", "type": "confidence_floor", "min_confidence": 0.7}]
     assert len(rules) == 20
@@ -62,11 +70,15 @@ async def measure(call: Call, tasks: int, seconds: float) -> tuple[float, float]
 
 async def run(rounds: int, seconds: float) -> dict[str, dict[str, float]]:
     """Interleave all rows; answer p50 (µs) and rate of each, medians over the rounds."""
-    settings = private_settings(agent_day_usd="1000000", tenant_day_usd="8000000", max_open_grants=100_000, grant_seconds=3600)
+    settings = private_settings(
+        agent_day_usd="1000000", tenant_day_usd="8000000", max_open_grants=100_000, grant_seconds=3600
+    )
     store = await open_store(settings, throwaway=True)
     governor = await open_governor(store, settings)
     await governor.publish_policy(load_policy(twenty_rules(), "benchmark"), author="benchmark")
-    agents = [await governor.handshake(Handshake(agent_id=f"agent-{n}", session_budget_usd="1000000")) for n in range(8)]  # type: ignore[arg-type]
+    agents = [
+        await governor.handshake(Handshake(agent_id=f"agent-{n}", session_budget_usd="1000000")) for n in range(8)
+    ]  # type: ignore[arg-type]
     client = redis.Redis.from_url(store.address.url, max_connections=128)
     socket = store.address.url.removeprefix("unix://")
     limiter = FixedWindowRateLimiter(RedisStorage(f"async+redis+unix://{socket}", implementation="redispy"))
@@ -82,14 +94,15 @@ async def run(rounds: int, seconds: float) -> dict[str, dict[str, float]]:
 
     ready: list[tuple[PermissionRequest, str]] = []
     for turn in range(8):
-        ready.append((request(), agents[turn].session_token))  # noqa: PERF401 - `request` reads the turn
+        ready.append((request(), agents[turn].session_token))
 
     async def decide() -> None:
         nonlocal turn
         turn += 1
         asked, token = ready[turn % 8]
         verdict = await governor.request_permission(asked, token=token)
-        assert verdict.granted and len(verdict.budgets) == 3, verdict
+        assert verdict.granted, verdict
+        assert len(verdict.budgets) == 3, verdict
 
     raw = raw_script(store, governor, request)
     rows: dict[str, tuple[Call, int]] = {
@@ -102,7 +115,7 @@ async def run(rounds: int, seconds: float) -> dict[str, dict[str, float]]:
         "redis-py PING @64": (client.ping, 64),
     }
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in rows}
-    for name, (call, tasks) in rows.items():
+    for call, tasks in rows.values():
         await measure(call, tasks, 0.2)
     for _ in range(rounds):
         for name, (call, tasks) in rows.items():
@@ -112,7 +125,10 @@ async def run(rounds: int, seconds: float) -> dict[str, dict[str, float]]:
     await governor.aclose()
     await store.aclose()
     return {
-        name: {"p50_us": statistics.median(p50 for p50, _ in pairs), "per_second": statistics.median(rate for _, rate in pairs)}
+        name: {
+            "p50_us": statistics.median(p50 for p50, _ in pairs),
+            "per_second": statistics.median(rate for _, rate in pairs),
+        }
         for name, pairs in found.items()
     }
 
@@ -151,7 +167,9 @@ async def forget(client: redis.Redis) -> None:
     names = [name async for name in client.scan_iter(match="*:r:*", count=5000)]
     for at in range(0, len(names), 5000):
         await client.unlink(*names[at : at + 5000])
-    script = "local k=KEYS[1]; local g=cmsgpack.unpack(redis.call('GET',k)); g[3]=0; redis.call('SET',k,cmsgpack.pack(g))"
+    script = (
+        "local k=KEYS[1]; local g=cmsgpack.unpack(redis.call('GET',k)); g[3]=0; redis.call('SET',k,cmsgpack.pack(g))"
+    )
     async for name in client.scan_iter(match="*:a:*"):
         await client.eval(script, 1, name)
     async for name in client.scan_iter(match="*}:d"):
@@ -169,8 +187,10 @@ def main() -> None:
     ping, alone, many = rows["redis-py PING @1"], rows["decision @1"], rows["decision @64"]
     ratios = {
         "decision @1 p50 / redis-py PING @1 p50 (wanted <= 2.2)": alone["p50_us"] / ping["p50_us"],
-        "decision @64 rate / limits fixed window @64 rate (wanted >= 1)": many["per_second"] / rows["limits fixed window @64"]["per_second"],
-        "decision @64 rate / raw script @64 rate (wanted >= 0.6)": many["per_second"] / rows["raw script @64"]["per_second"],
+        "decision @64 rate / limits fixed window @64 rate (wanted >= 1)": many["per_second"]
+        / rows["limits fixed window @64"]["per_second"],
+        "decision @64 rate / raw script @64 rate (wanted >= 0.6)": many["per_second"]
+        / rows["raw script @64"]["per_second"],
     }
     if options.json:
         print(json.dumps({"rows": rows, "ratios": ratios}, indent=2))

@@ -6,17 +6,17 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from fastapi import Path, Query
-from pydantic import BaseModel, TypeAdapter
+from pydantic import BaseModel, Field, TypeAdapter
 from pydantic.json_schema import models_json_schema
 
 from aegis_core.api.problems import MEDIA_TYPE, Problem
+from aegis_core.fields import Identifier
 from aegis_core.protocol import (
     AgentSummary,
     BudgetChange,
     Event,
     ExtendRequest,
     Handshake,
-    Identifier,
     PermissionRequest,
     ReleaseRequest,
     SettleRequest,
@@ -66,11 +66,32 @@ GrantId = Annotated[
 AgentId = Annotated[
     Identifier, Path(description="The agent's name; it may hold slashes.", examples=["crew-researcher-01"])
 ]
-Wait = Annotated[
-    float,
-    Query(ge=0, le=60, allow_inf_nan=False, description="Seconds to wait for news before answering as things stand."),
-]
+_WAIT: dict[str, Any] = {
+    "ge": 0,
+    "le": 60,
+    "allow_inf_nan": False,
+    "description": "Seconds to wait for news before answering as things stand.",
+}
+Wait = Annotated[float, Query(**_WAIT)]
+
+
+class Waiting(BaseModel):
+    """The query of a direct route that can wait."""
+
+    wait: Annotated[float, Field(**_WAIT)] = 0
+
+
+WAIT_PARAMETER = {
+    "name": "wait",
+    "in": "query",
+    "required": False,
+    "description": _WAIT["description"],
+    "schema": {"type": "number", "minimum": _WAIT["ge"], "maximum": _WAIT["le"], "default": 0},
+}
 Limit = Annotated[int, Query(ge=1, le=500, description="The most entries of a page.")]
+Latest = Annotated[
+    int | None, Query(ge=1, le=500, description="The newest so many instead, oldest of them first; at once.")
+]
 EventId = Annotated[
     str,
     Query(

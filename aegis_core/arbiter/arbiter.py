@@ -88,6 +88,11 @@ class Arbiter:
         self._prices = prices
         self._shortlist = lru_cache(maxsize=_CACHED_SHORTLISTS)(partial(select, catalog, prices))
 
+    @property
+    def catalog(self) -> Catalog:
+        """The models among which it chooses."""
+        return self._catalog
+
     def warm(self) -> None:
         """Load the prices and order the models now rather than in the first request."""
         self._prices.warm()

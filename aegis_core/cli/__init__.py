@@ -1,1 +1,43 @@
-""""""
+"""The ``aegis`` command. Each command lives in a module of its own; this one lists them and words their errors."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from aegis_core.cli import agents, budget, demo, doctor, events, replay, serve, usage
+from aegis_core.errors import AegisError
+
+app = typer.Typer(
+    name="aegis",
+    help="The governor between human intent and what AI agents do.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+app.command()(serve.serve)
+app.command()(doctor.doctor)
+app.command()(demo.demo)
+app.command()(replay.replay)
+app.command()(events.events)
+app.command()(usage.usage)
+app.add_typer(budget.app, name="budget")
+app.add_typer(agents.app, name="agents")
+
+
+def main() -> None:
+    """Run the command line; an Aegis error becomes one line on stderr and exit code 1."""
+    try:
+        app()
+    except AegisError as error:
+        sys.stderr.write(f"aegis: {error.message}\n")
+        sys.exit(1)
+    except BrokenPipeError:
+        sys.exit(141)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+__all__ = ["app", "main"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -34,14 +34,19 @@ def replay(
     trace: Annotated[Path, typer.Argument(help="A CSV or JSONL file, plain or .gz.", show_default=False)],
     format: Annotated[TraceFormat, typer.Option(help="auto goes by the file's name.")] = TraceFormat.AUTO,  # noqa: A002
     model: Annotated[str, typer.Option(help="The model of rows that name none.")] = "gpt-4o",
-    policy: Annotated[Path | None, typer.Option(help="A rules file; default: the rules in force.", show_default=False)] = None,
+    policy: Annotated[
+        Path | None, typer.Option(help="A rules file; default: the rules in force.", show_default=False)
+    ] = None,
     budget: Annotated[
-        str | None, typer.Option(metavar="USD", help="Per agent and day; default: the standing one.", show_default=False)
+        str | None,
+        typer.Option(metavar="USD", help="Per agent and day; default: the standing one.", show_default=False),
     ] = None,
     tenant_budget: Annotated[
         str | None, typer.Option(metavar="USD", help="For all agents together and day.", show_default=False)
     ] = None,
-    density: Annotated[int, typer.Option(min=1, max=10, help="Logic density of the calls, for the recommendation.")] = 5,
+    density: Annotated[
+        int, typer.Option(min=1, max=10, help="Logic density of the calls, for the recommendation.")
+    ] = 5,
     rate: Annotated[str, typer.Option(metavar="max|realtime|N", help="N: calls a second.")] = "max",
     limit: Annotated[int | None, typer.Option(min=1, help="Rows (CSV) or runs (JSONL) to read at most.")] = None,
     skip_bad: Annotated[bool, typer.Option("--skip-bad", help="Leave malformed rows out, and list them.")] = False,
@@ -59,13 +64,12 @@ def replay(
     from aegis_core.replay.report import as_json as report
     from aegis_core.replay.report import print_report
 
-    with _errors():
-        plan, settings, recorded = _prepare(
-            trace, format, model=model, policy=policy, budget=budget, tenant_budget=tenant_budget, density=density,
-            rate=rate, limit=limit, skip_bad=skip_bad,
-        )  # fmt: skip
-        terms = _terms(settings)
-        tally = _run(recorded, plan, settings)
+    plan, settings, recorded = _prepare(
+        trace, format, model=model, policy=policy, budget=budget, tenant_budget=tenant_budget, density=density,
+        rate=rate, limit=limit, skip_bad=skip_bad,
+    )  # fmt: skip
+    terms = _terms(settings)
+    tally = _run(recorded, plan, settings)
     if as_json:
         import json
 
@@ -88,7 +92,10 @@ def _prepare(
 
     plan = Plan(model=model, density=density, rate=_rate(rate))
     settings = replay_settings(
-        load_settings(), policy=policy, budget=_usd(budget, "--budget"), tenant_budget=_usd(tenant_budget, "--tenant-budget")
+        load_settings(),
+        policy=policy,
+        budget=_usd(budget, "--budget"),
+        tenant_budget=_usd(tenant_budget, "--tenant-budget"),
     )
     return plan, settings, read_trace(path, format=format.value, limit=limit, skip_bad=skip_bad)
 
@@ -122,7 +129,7 @@ def _run(recorded: Trace, plan: Plan, settings: Settings) -> Tally:
 
 
 @contextmanager
-def _progress(total: int) -> Iterator[Callable[[], None]]:
+def _progress(total: int) -> Generator[Callable[[], None]]:
     """A bar on standard error, where a terminal shows it."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -152,7 +159,7 @@ def _progress(total: int) -> Iterator[Callable[[], None]]:
 def _rate(text: str) -> Rate:
     from aegis_core.errors import InvalidRequestError
 
-    if text == "max" or text == "realtime":
+    if text in ("max", "realtime"):
         return text
     try:
         pace = float(text)
@@ -168,16 +175,3 @@ def _usd(text: str | None, option: str) -> Decimal | None:
     from aegis_core.money import to_nanos, to_usd
 
     return None if text is None else to_usd(to_nanos(text, option))
-
-
-@contextmanager
-def _errors() -> Iterator[None]:
-    """An error is one line on standard error, and nothing is reported."""
-    from aegis_core.errors import AegisError
-    from aegis_core.replay.report import printable
-
-    try:
-        yield
-    except AegisError as error:
-        typer.echo(f"aegis replay: {printable(error.message)}", err=True)
-        raise typer.Exit(1) from None

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from aegis_core.replay import values
-from aegis_core.replay.trace import DEFAULT_AGENT, Call, Reading, refusal, shown
+from aegis_core.replay.trace import DEFAULT_AGENT, Call, Reading, printable, refusal, shown
 
 INTENT = "Answer a recorded call"
 """A CSV tells sizes, not contents; no rule on words applies to its calls."""
@@ -87,7 +87,7 @@ def _call(row: list[str], line: int, header: list[str], places: dict[str, int], 
         try:
             fields[field] = parse(cell)
         except ValueError as error:
-            raise reading.refuse(line, header[place].strip(), str(error)) from None
+            raise reading.refuse(line, printable(header[place].strip()), str(error)) from None
     # The core takes half of the bytes as the most tokens: so it reserves exactly the recorded prompt.
     sizes = {"prompt_bytes": 2 * fields["input_tokens"], "max_output_tokens": fields["output_tokens"]}
     return [Call(run="", line=line, intent=INTENT, **sizes, **fields)]

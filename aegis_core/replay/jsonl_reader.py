@@ -12,7 +12,7 @@ from functools import partial
 from hashlib import blake2b
 from typing import Any, TypeVar, cast
 
-from aegis_core.protocol import MAX_INTENT, identifier
+from aegis_core.fields import MAX_INTENT, identifier
 from aegis_core.replay import values
 from aegis_core.replay.trace import DEFAULT_AGENT, Call, Reading, lines_of, shown
 
@@ -26,14 +26,16 @@ STEP_MS, GAP_MS = 1_000, 60_000
 _MESSAGES = ("steps", "messages")
 _OPENING = "Begin a conversation"
 _NO_USAGE = (
-    f"Tokens are estimated, because messages hold no usage: UTF-8 bytes / {BYTES_PER_TOKEN}, rounded up, of all messages "
-    "before an answer (input) and of the answer (output). System prompts and tool definitions that the file leaves "
-    "out are not counted. Reservations use the strict bound, bytes / 2."
+    f"Tokens are estimated, because messages hold no usage: UTF-8 bytes / {BYTES_PER_TOKEN}, rounded up, of all "
+    "messages before an answer (input) and of the answer (output). System prompts and tool definitions that the file "
+    "leaves out are not counted. Reservations use the strict bound, bytes / 2."
 )
 _NO_TIMES = (
     "The file tells no times: requests of a run are put one second apart, and a run begins one minute after the last "
     "one ended, the first at 2026-01-01 00:00 UTC."
 )
+_NO_AGENTS = f"The file names no agents: every run is a session of one agent, {DEFAULT_AGENT}."
+_INTENTS = "The policy judges a model call by the user's latest message, a tool call by its name and arguments."
 _T = TypeVar("_T")
 _Object = dict[str, Any]
 
@@ -42,7 +44,7 @@ class _Notes:
     """What the file left out anywhere, and the time that has been reached."""
 
     def __init__(self) -> None:
-        self.without_usage = self.without_times = False
+        self.without_usage = self.without_times = self.without_agents = False
         self.next_run = START_MS
 
 
@@ -54,7 +56,13 @@ def read_jsonl(text: str, reading: Reading) -> None:
     """
     notes = _Notes()
     reading.gather(partial(_run, line, number, reading, notes) for number, line in lines_of(text))
-    reading.notes += [_NO_USAGE] * notes.without_usage + [_NO_TIMES] * notes.without_times
+    told = (
+        (notes.without_agents, _NO_AGENTS),
+        (True, _INTENTS),
+        (notes.without_usage, _NO_USAGE),
+        (notes.without_times, _NO_TIMES),
+    )
+    reading.notes += [note for applies, note in told if applies]
 
 
 def _run(line: str, number: int, reading: Reading, notes: _Notes) -> list[Call]:
@@ -73,8 +81,10 @@ class _Run:
 
     def __init__(self, content: object, number: int, reading: Reading, notes: _Notes) -> None:
         self._number, self._reading, self._notes = number, reading, notes
-        self._content = self._expect(content, dict, "", "a JSON object")
-        self._agent = self._optional(self._content, values.AGENT, values.name, "") or DEFAULT_AGENT
+        self._content = self._object(content, "", "a JSON object")
+        agent = self._optional(self._content, values.AGENT, values.name, "")
+        notes.without_agents |= agent is None
+        self._agent = agent or DEFAULT_AGENT
         self._model = self._optional(self._content, values.MODEL, values.name, "")
         start = self._optional(self._content, values.TIME, values.milliseconds, "")
         self._at = notes.next_run if start is None else start
@@ -89,12 +99,14 @@ class _Run:
             found = ", ".join(shown(key) for key in list(self._content)[:12]) or "nothing"
             raise self._refuse("", f"found {found}; expected a list of messages under steps or messages")
         calls: list[Call] = []
-        for place, entry in enumerate(self._expect(self._content[name], list, name, "a list of messages")):
+        for place, entry in enumerate(self._list(self._content[name], name, "a list of messages")):
             where = f"{name}[{place}]"
-            message = self._expect(entry, dict, where, "a message object")
-            role = self._expect(message.get("role"), str, f"{where}.role", "text: user, assistant, tool or system")
+            message = self._object(entry, where, "a message object")
+            role = self._str(message.get("role"), f"{where}.role", "text: user, assistant, tool or system")
             text = self._text(message, where)
-            tools = [self._tool(tool, f"{where}.tool_calls[{n}]") for n, tool in enumerate(self._tool_calls(message, where))]
+            tools = [
+                self._tool(tool, f"{where}.tool_calls[{n}]") for n, tool in enumerate(self._tool_calls(message, where))
+            ]
             size = len(_bytes(text)) + sum(len(_bytes(tool + arguments)) for tool, arguments in tools)
             when = self._optional(message, values.TIME, values.milliseconds, where)
             if when is not None:
@@ -143,27 +155,32 @@ class _Run:
         content = message.get("content")
         if content is None or isinstance(content, str):
             return content or ""
-        parts = self._expect(content, list, f"{where}.content", "text, null or a list of parts")
-        return "\n".join(part if isinstance(part, str) else str(part.get("text", "")) for part in parts if part)
+        parts = self._list(content, f"{where}.content", "text, null or a list of parts")
+        return "\n".join(_part(part) for part in parts)
 
     def _tool_calls(self, message: _Object, where: str) -> list[Any]:
-        return self._expect(message.get("tool_calls") or [], list, f"{where}.tool_calls", "a list of tool calls")
+        return self._list(message.get("tool_calls") or [], f"{where}.tool_calls", "a list of tool calls")
 
     def _tool(self, entry: object, where: str) -> tuple[str, str]:
         """Name and canonical arguments, in the flat form or in that of OpenAI (``function``)."""
-        fields = self._expect(entry, dict, where, "an object with name and arguments")
+        fields = self._object(entry, where, "an object with name and arguments")
         if "function" in fields:
-            fields, where = self._expect(fields["function"], dict, f"{where}.function", "an object"), f"{where}.function"
-        raw_name = self._expect(fields.get("name"), str, f"{where}.name", "the tool's name as text")
+            fields, where = (
+                self._object(fields["function"], f"{where}.function", "an object"),
+                f"{where}.function",
+            )
+        raw_name = self._str(fields.get("name"), f"{where}.name", "the tool's name as text")
         tool = self._parse(raw_name, values.name, f"{where}.name")
         arguments = fields.get("arguments", {})
-        return tool, arguments if isinstance(arguments, str) else json.dumps(arguments, sort_keys=True, ensure_ascii=False)
+        return tool, arguments if isinstance(arguments, str) else json.dumps(
+            arguments, sort_keys=True, ensure_ascii=False
+        )
 
     def _usage(self, message: _Object, where: str) -> tuple[int | None, int | None]:
         usage = message.get("usage")
         if usage is None:
             return None, None
-        fields = self._expect(usage, dict, where, "an object with input_tokens and output_tokens")
+        fields = self._object(usage, where, "an object with input_tokens and output_tokens")
         used = self._optional(fields, values.INPUT, values.tokens, where)
         return used, self._optional(fields, values.OUTPUT, values.tokens, where)
 
@@ -181,8 +198,18 @@ class _Run:
         except ValueError as error:
             raise self._refuse(where, str(error)) from None
 
-    def _expect(self, value: object, kind: type[_T], where: str, expected: str) -> _T:
-        if not isinstance(value, kind):
+    def _object(self, value: object, where: str, expected: str) -> _Object:
+        if not isinstance(value, dict):
+            raise self._refuse(where, f"{shown(value)} was found; expected {expected}")
+        return cast("_Object", value)
+
+    def _list(self, value: object, where: str, expected: str) -> list[Any]:
+        if not isinstance(value, list):
+            raise self._refuse(where, f"{shown(value)} was found; expected {expected}")
+        return cast("list[Any]", value)
+
+    def _str(self, value: object, where: str, expected: str) -> str:
+        if not isinstance(value, str):
             raise self._refuse(where, f"{shown(value)} was found; expected {expected}")
         return value
 
@@ -194,7 +221,14 @@ def _matching(fields: _Object, aliases: tuple[str, ...]) -> Iterator[tuple[str, 
     plain = {values.plain(key): key for key in fields}
     for alias in aliases:
         if alias in plain:
-            yield plain[alias], cast("Any", fields[plain[alias]])
+            yield plain[alias], fields[plain[alias]]
+
+
+def _part(part: Any) -> str:
+    """The text of a part of a message; an image has none."""
+    if isinstance(part, dict):
+        part = cast("_Object", part).get("text")
+    return part if isinstance(part, str) else ""
 
 
 def _target(arguments: str) -> str | None:

@@ -13,10 +13,10 @@ from rich.table import Table
 from rich.text import Text
 
 from aegis_core.budgets import at_ms
-from aegis_core.money import to_usd
+from aegis_core.money import format_usd, to_usd
 from aegis_core.replay.runner import Plan
 from aegis_core.replay.tally import Share, Shortage, Tally
-from aegis_core.replay.trace import Trace
+from aegis_core.replay.trace import Trace, printable
 
 _MOST_LINES = 6
 _COLOURS = {"granted": "green", "escalated": "yellow", "rejected": "red"}
@@ -57,7 +57,7 @@ def as_json(trace: Trace, plan: Plan, terms: Terms, tally: Tally) -> dict[str, A
         "granted_cost_usd": _usd(total.granted_cost),
         "recommended_cost_usd": _usd(tally.recommended_cost),
         "saving_usd": _usd(total.cost - tally.recommended_cost),
-        "by_rule": {name: {"escalated": share.escalated, "rejected": share.rejected} for name, share in tally.rules.items()},
+        "by_rule": {name: _rule_json(share, *tally.examples[name]) for name, share in tally.rules.items()},
         "by_budget": [_shortage_json(short) for short in tally.shortages.values()],
         "by_code": dict(tally.others),
         "agents": {name: _share_json(share) for name, share in _dearest(tally.agents)},
@@ -80,6 +80,10 @@ def _share_json(share: Share) -> dict[str, Any]:
     }
 
 
+def _rule_json(share: Share, line: int, reason: str) -> dict[str, Any]:
+    return {"escalated": share.escalated, "rejected": share.rejected, "first_line": line, "first_reason": reason}
+
+
 def _shortage_json(short: Shortage) -> dict[str, Any]:
     return {
         "scope": short.scope,
@@ -95,107 +99,130 @@ def _shortage_json(short: Shortage) -> dict[str, Any]:
 
 def print_report(console: Console, trace: Trace, plan: Plan, terms: Terms, tally: Tally) -> None:
     """The page for people. Its sums are rounded; the JSON report has every nano-dollar."""
-    console.print(Group(*_header(trace, terms, tally), *_outcome(tally), *_reasons(tally), *_costs(plan, tally), *_rest(trace, tally)))
+    page = _Page(trace, plan, terms, tally)
+    console.print(Group(*page.header(), *page.answers(), *page.reasons(), *page.costs(), *page.agents(), *page.rest()))
 
 
-def _header(trace: Trace, terms: Terms, tally: Tally) -> Iterable[RenderableType]:
-    total, agents = tally.all.calls, len(tally.agents)
-    what = f"{total:,} {'call' if total == 1 else 'calls'}"
-    if tally.tools:
-        what += f" ({total - tally.tools:,} of models, {tally.tools:,} of tools)"
-    what += f" by {agents:,} {'agent' if agents == 1 else 'agents'}" + (f" in {trace.runs:,} runs" if trace.runs else "")
-    title = Text.assemble(("Replay of ", "bold"), (printable(trace.path.name), "bold cyan"))
-    if tally.interrupted:
-        title.append(f"  interrupted after {total:,} of {len(trace.calls):,} calls", "bold yellow")
-    yield title
-    yield Text(what)
-    yield Text(f"Trace    {_when(tally.first)} to {_when(tally.last)} UTC ({_span(tally.last - tally.first)})")
-    yield Text(f"Policy   {printable(terms.policy)}")
-    yield Text(f"Budgets  {_money(terms.agent_day)} per agent and day, {_money(terms.tenant_day)} for the tenant and day")
+class _Page:
+    """The report, section by section. All sums have as many decimals as the whole cost needs to be readable."""
 
+    def __init__(self, trace: Trace, plan: Plan, terms: Terms, tally: Tally) -> None:
+        self._trace, self._plan, self._terms, self._tally = trace, plan, terms, tally
+        whole = tally.all.cost
+        self._decimals = 2 if whole >= 1_000_000_000 or not whole else 4 if whole >= 10_000_000 else 6
 
-def _outcome(tally: Tally) -> Iterable[RenderableType]:
-    total = tally.all
-    table = _grid("right", "right", "left", "right")
-    costs = {"granted": total.granted_cost, "escalated": total.escalated_cost, "rejected": total.rejected_cost}
-    for status, colour in _COLOURS.items():
-        count: int = getattr(total, status)
-        share = count / total.calls if total.calls else 0
-        bar = Text("█" * max(round(share * _BAR), 1 if count else 0), colour)
-        table.add_row(Text(status.upper(), f"bold {colour}"), f"{count:,}", f"{share:.1%}", bar, _money(costs[status]))
-    yield from _section("Answers", table)
-    if total.escalated:
-        yield Padding(Text("Escalated calls wait for a person; here nobody was asked, and what they held was given back."), (0, 2))
+    def _money(self, nanos: int) -> str:
+        return f"${nanos / 1e9:,.{self._decimals}f}"
 
+    def header(self) -> Iterable[RenderableType]:
+        trace, terms, tally = self._trace, self._terms, self._tally
+        total, agents = tally.all.calls, len(tally.agents)
+        what = f"{total:,} {'call' if total == 1 else 'calls'}"
+        if tally.tools:
+            what += f" ({total - tally.tools:,} of models, {tally.tools:,} of tools)"
+        what += f" by {agents:,} {'agent' if agents == 1 else 'agents'}" + (
+            f" in {trace.runs:,} runs" if trace.runs else ""
+        )
+        title = Text.assemble(("Replay of ", "bold"), (printable(trace.path.name), "bold cyan"))
+        if tally.interrupted:
+            title.append(f"  interrupted after {total:,} of {len(trace.calls):,} calls", "bold yellow")
+        yield title
+        yield Text(what)
+        yield Text(f"Trace    {_when(tally.first)} to {_when(tally.last)} UTC ({_span(tally.last - tally.first)})")
+        yield Text(f"Policy   {printable(terms.policy)}")
+        limits = f"{format_usd(terms.agent_day)} for each agent, {format_usd(terms.tenant_day)} for all together"
+        yield Text(f"Budgets  {limits}, a day")
 
-def _reasons(tally: Tally) -> Iterable[RenderableType]:
-    table = _grid("right", "left", "right")
-    for name, share in sorted(tally.rules.items(), key=lambda item: -item[1].calls):
-        for status in ("escalated", "rejected"):
-            if count := getattr(share, status):
-                cost: int = getattr(share, f"{status}_cost")
-                table.add_row(Text(status, _COLOURS[status]), f"{count:,}", Text(f"rule {printable(name)}"), _money(cost))
-    shortages = sorted(tally.shortages.values(), key=lambda short: -short.rejected)
-    for short in shortages[:_MOST_LINES]:
-        table.add_row(Text("rejected", "red"), f"{short.rejected:,}", _shortage(short, tally.first), _money(short.refused))
-    if rest := shortages[_MOST_LINES:]:
-        count, cost = sum(short.rejected for short in rest), sum(short.refused for short in rest)
-        table.add_row(Text("rejected", "red"), f"{count:,}", f"{len(rest):,} more budgets (see --json)", _money(cost))
-    for code, count in tally.others.most_common():
-        table.add_row(Text("rejected", "red"), f"{count:,}", code.replace("_", " "))
-    if table.row_count:
-        yield from _section("Why not", table)
+    def answers(self) -> Iterable[RenderableType]:
+        total = self._tally.all
+        table = _grid("right", "right", "left", "right")
+        costs = {"granted": total.granted_cost, "escalated": total.escalated_cost, "rejected": total.rejected_cost}
+        for status, colour in _COLOURS.items():
+            count: int = getattr(total, status)
+            share = count / total.calls if total.calls else 0
+            bar = Text("█" * max(round(share * _BAR), 1 if count else 0), colour)
+            table.add_row(
+                Text(status.upper(), f"bold {colour}"), f"{count:,}", f"{share:.1%}", bar, self._money(costs[status])
+            )
+        yield from _section("Answers", table)
+        if total.escalated:
+            yield Padding(
+                Text("ESCALATED waits for a person. Here nobody was asked: the money was given back.", "dim"), (0, 2)
+            )
 
+    def reasons(self) -> Iterable[RenderableType]:
+        tally, table = self._tally, _grid("right", "left", "right")
+        for name, share in sorted(tally.rules.items(), key=lambda item: -item[1].calls):
+            line, reason = tally.examples[name]
+            why = Text(f"rule {printable(name)}").append(f"\nfirst at line {line}: {printable(reason)}", "dim")
+            for status in ("escalated", "rejected"):
+                if count := getattr(share, status):
+                    cost: int = getattr(share, f"{status}_cost")
+                    table.add_row(Text(status, _COLOURS[status]), f"{count:,}", why, self._money(cost))
+        shortages = sorted(tally.shortages.values(), key=lambda short: -short.rejected)
+        rejected = Text("rejected", "red")
+        for short in shortages[:_MOST_LINES]:
+            table.add_row(rejected, f"{short.rejected:,}", self._shortage(short), self._money(short.refused))
+        if rest := shortages[_MOST_LINES:]:
+            count, cost = sum(short.rejected for short in rest), sum(short.refused for short in rest)
+            table.add_row(rejected, f"{count:,}", f"{len(rest):,} more budgets (see --json)", self._money(cost))
+        for code, count in tally.others.most_common():
+            table.add_row(rejected, f"{count:,}", code.replace("_", " "))
+        if table.row_count:
+            yield from _section("Why not", table)
 
-def _shortage(short: Shortage, first: int) -> Text:
-    whose = "the tenant's" if short.scope == "tenant" else f"{short.scope} {short.name}'s"
-    window = "" if short.window == "total" else f" {short.window}"
-    text = Text(f"{whose}{window} budget of {_money(short.limit)}\n")
-    text.append(f"ran out at {_when(short.ran_out)}, {_span(short.ran_out - first)} into the trace", "bold")
-    if short.resets is not None:
-        text.append(f"\nbegins anew at {_when(short.resets)}", "dim")
-    return text
+    def _shortage(self, short: Shortage) -> Text:
+        whose = "the tenant's" if short.scope == "tenant" else f"{short.scope} {short.name}'s"
+        window = "" if short.window == "total" else f" {short.window}"
+        text = Text(f"{whose}{window} budget of {format_usd(short.limit)}")
+        text.append(f"\nran out at {_when(short.ran_out)}, {_span(short.ran_out - self._tally.first)} in", "bold")
+        if short.resets is not None:
+            text.append(f"\nbegins anew at {_when(short.resets)}", "dim")
+        return text
 
+    def costs(self) -> Iterable[RenderableType]:
+        tally, table = self._tally, _grid("left", "right", "left")
+        present, better = tally.all.cost, tally.recommended_cost
+        names = ", ".join(name for name, _ in _dearest(tally.models)) or "no model"
+        table.add_row("present", Text(printable(names)), self._money(present))
+        calls = sum(tally.recommended.values())
+        mix = [f"{name} {count / calls:.0%}" for name, count in tally.recommended.most_common(4)]
+        note = Text()
+        if present:
+            saved = present - better
+            word, colour = ("saves", "bold green") if saved >= 0 else ("costs more:", "bold yellow")
+            note = Text(f"{word} {self._money(abs(saved))} ({abs(saved) / present:.0%})", colour)
+        table.add_row("recommended", Text(", ".join(mix) or "nothing else"), self._money(better), note)
+        yield from _section(f"What all {tally.all.calls - tally.tools:,} model calls cost, granted or not", table)
 
-def _costs(plan: Plan, tally: Tally) -> Iterable[RenderableType]:
-    table = _grid("left", "right", "left")
-    present, better = tally.all.cost, tally.recommended_cost
-    names = ", ".join(name for name, _ in _dearest(tally.models)) or "no model"
-    table.add_row("present", Text(printable(names)), _money(present))
-    calls = sum(tally.recommended.values())
-    mix = [f"{name} {count / calls:.0%}" for name, count in tally.recommended.most_common(4)]
-    note = Text()
-    if present:
-        saved = present - better
-        word, colour = ("saves", "bold green") if saved >= 0 else ("costs more:", "bold yellow")
-        note = Text(f"{word} {_money(abs(saved))} ({abs(saved) / present:.0%})", colour)
-    table.add_row("recommended", Text(", ".join(mix) or "nothing cheaper"), _money(better), note)
-    yield from _section(f"What all {tally.all.calls - tally.tools:,} model calls cost (logic density {plan.density})", table)
-
-
-def _rest(trace: Trace, tally: Tally) -> Iterable[RenderableType]:
-    if len(tally.agents) > 1:
+    def agents(self) -> Iterable[RenderableType]:
+        if len(self._tally.agents) < 2:
+            return
         table = _grid("right", "right", "right")
-        for name, share in _dearest(tally.agents)[:_MOST_LINES]:
+        for name, share in _dearest(self._tally.agents)[:_MOST_LINES]:
             refused = Text(f"{share.rejected:,} rejected", "red" if share.rejected else "dim")
-            table.add_row(Text(name), f"{share.calls:,} calls", refused, _money(share.cost))
+            table.add_row(Text(name), f"{share.calls:,} calls", refused, self._money(share.cost))
         yield from _section("Dearest agents", table)
-    if trace.bad:
-        lines = [*trace.bad[:_MOST_LINES], *(["…"] if len(trace.bad) > _MOST_LINES else [])]
-        yield from _section(f"{len(trace.bad):,} malformed rows were left out", Text(printable("\n".join(lines)), "yellow"))
-    if trace.notes:
+
+    def rest(self) -> Iterable[RenderableType]:
+        trace, tally = self._trace, self._tally
+        if trace.bad:
+            lines = [*trace.bad[:_MOST_LINES], *(["…"] if len(trace.bad) > _MOST_LINES else [])]
+            yield from _section(
+                f"{len(trace.bad):,} malformed rows were left out", Text(printable("\n".join(lines)), "yellow")
+            )
         yield Text()
-        for note in trace.notes:
+        for note in (*trace.notes, f"Logic density {self._plan.density} is taken for every call, priority 5."):
             yield Text(note, "dim")
-    rate = tally.all.calls / tally.seconds if tally.seconds else 0
-    yield Text()
-    yield Text(f"Replayed in {tally.seconds:.1f} s ({rate:,.0f} calls/s) on a throw-away server; live budgets are untouched.", "dim")
+        rate = tally.all.calls / tally.seconds if tally.seconds else 0
+        done = f"Replayed in {tally.seconds:.1f} s ({rate:,.0f}/s)"
+        yield Text(f"{done} on a throw-away server; live budgets are untouched.", "dim")
 
 
 def _section(title: str, body: RenderableType) -> Iterable[RenderableType]:
     yield Text()
     yield Text(title, "bold")
-    yield Padding(body, (0, 0, 0, 2))
+    yield Padding(body, (0, 0, 0, 2), expand=False)
 
 
 def _grid(*justify: Any) -> Table:
@@ -211,18 +238,8 @@ def _dearest(shares: dict[str, Share]) -> list[tuple[str, Share]]:
     return sorted(shares.items(), key=lambda item: (-item[1].cost, item[0]))
 
 
-def printable(text: str) -> str:
-    """Text for a terminal: what is neither printable nor a line break, an escape for example, is shown as its code."""
-    return "".join(char if char.isprintable() or char == "\n" else repr(char)[1:-1] for char in text)
-
-
 def _usd(nanos: int) -> float:
     return float(to_usd(nanos))
-
-
-def _money(nanos: int) -> str:
-    """Dollars to the cent, small amounts to a hundredth of it."""
-    return f"${nanos / 1e9:,.{2 if nanos >= 1_000_000_000 or nanos == 0 else 4}f}"
 
 
 def _when(milliseconds: int) -> str:

@@ -29,7 +29,7 @@ from aegis_core.protocol import (
     parse,
 )
 from aegis_core.replay.tally import BY_RULE, Tally
-from aegis_core.replay.trace import Call, Trace, refusal
+from aegis_core.replay.trace import Call, Trace, printable, refusal
 from aegis_core.settings import EMBEDDED, Settings
 from aegis_core.store.layout import SESSIONS_KEPT
 from aegis_core.store.store import Store, open_store
@@ -55,7 +55,9 @@ class Plan:
     rate: Rate = "max"
 
 
-def replay_settings(settings: Settings, *, policy: Path | None, budget: Decimal | None, tenant_budget: Decimal | None) -> Settings:
+def replay_settings(
+    settings: Settings, *, policy: Path | None, budget: Decimal | None, tenant_budget: Decimal | None
+) -> Settings:
     """The caller's settings, on a server of its own: zone, catalog, limits and rules hold, its data is out of reach.
 
     Args:
@@ -108,7 +110,9 @@ def _check_models(trace: Trace, plan: Plan, prices: Prices) -> None:
             try:
                 prices.rates(call.model)
             except UnknownModelError as error:
-                raise refusal(f"{trace.path}:{call.line}", "model", error.message, line=call.line) from None
+                raise refusal(
+                    f"{printable(str(trace.path))}:{call.line}", "model", error.message, line=call.line
+                ) from None
             known.add(call.model)
 
 
@@ -156,7 +160,7 @@ class _Run:
         session = await self._session(call)
         model = "" if call.tool else call.model or self._plan.model
         request = self._request(number, call, model, session)
-        # Started in this order, each is written before the next one is: what the last call left, the time, the question.
+        # Started in this order, they are written in it: the last call's settlement, the time, the question.
         _, _, verdict = await asyncio.gather(
             self._close(), self._store.turn_clock(call.at), self._governor.request_permission(request)
         )
@@ -209,7 +213,7 @@ class _Run:
         self._tally.charge(call, model, int(receipt.charged_usd.scaleb(9)))
 
     async def _session(self, call: Call) -> str:
-        """The session of the call's run, opened anew where the governor has forgotten it: idle for long, or one of many."""
+        """The session of the call's run, opened anew where the governor forgot it: idle for long, or one of many."""
         known = self._sessions.get((call.agent, call.run))
         opened = self._opened[call.agent]
         if known is None or call.at - known.seen >= _IDLE_MS or opened - known.number >= SESSIONS_KEPT:

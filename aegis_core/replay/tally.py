@@ -8,14 +8,13 @@ from dataclasses import dataclass, field
 from aegis_core.protocol import BudgetLine, Verdict
 from aegis_core.replay.trace import Call
 
-
 BY_RULE = frozenset({"policy", "approval_needed"})
 """Codes of verdicts that a rule of the policy decided; another verdict may name a rule that came to nothing."""
 
 
 @dataclass(slots=True)
 class Share:
-    """The calls of one agent, model or rule. `cost` counts all at the present model, `granted_cost` what was charged."""
+    """The calls of one agent, model or rule. `cost` is that of the present model, `granted_cost` was charged."""
 
     calls: int = 0
     granted: int = 0
@@ -51,7 +50,21 @@ class Shortage:
 
 @dataclass(slots=True)
 class Tally:
-    """What a replay has come to so far. `cost` and `recommended_cost` count every call, granted or not."""
+    """What a replay has come to so far.
+
+    Attributes:
+        all: every call; `agents`, `models` and `rules` hold the shares of each by name.
+        recommended: calls by the model that was recommended for them.
+        recommended_cost: what every call, granted or not, would cost at its recommended model.
+        kept: calls for which there was nothing to recommend; they count at the present model.
+        tools: calls of tools among all.
+        examples: by rule, the first call that it decided: line of the trace, and the verdict's reason.
+        shortages: budgets that did not suffice, window by window.
+        others: refusals for other reasons, by code.
+        first: the time of the first answered call, in ms; `last` that of the last one.
+        seconds: how long the replay took.
+        interrupted: the user ended it early.
+    """
 
     all: Share = field(default_factory=Share)
     agents: dict[str, Share] = field(default_factory=dict[str, Share])
@@ -61,6 +74,7 @@ class Tally:
     kept: int = 0
     tools: int = 0
     rules: dict[str, Share] = field(default_factory=dict[str, Share])
+    examples: dict[str, tuple[int, str]] = field(default_factory=dict[str, tuple[int, str]])
     shortages: dict[tuple[str, str, str, int | None], Shortage] = field(
         default_factory=dict[tuple[str, str, str, int | None], Shortage]
     )
@@ -88,6 +102,7 @@ class Tally:
             self.tools += 1
         if verdict.rule and verdict.code in BY_RULE:
             shares.append(self.rules.setdefault(verdict.rule, Share()))
+            self.examples.setdefault(verdict.rule, (call.line, verdict.reason))
         for share in shares:
             share.calls += 1
             share.cost += cost

@@ -16,7 +16,7 @@ Format = Literal["auto", "csv", "jsonl"]
 DEFAULT_AGENT = "trace"
 """The agent of calls whose file names none."""
 
-_SUFFIXES: dict[str, Format] = {".csv": "csv", ".tsv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
+_SUFFIXES: dict[str, Literal["csv", "jsonl"]] = {".csv": "csv", ".tsv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 _GZIP = b"\x1f\x8b"
 
 
@@ -118,6 +118,11 @@ def refusal(where: str, column: str, problem: str, *, line: int | None = None) -
     return InvalidRequestError(f"{place}: {problem}", code="invalid_trace", field=column, problem=problem, line=line)
 
 
+def printable(text: str) -> str:
+    """Text for a terminal: what is neither printable nor a line break, an escape for example, is shown as its code."""
+    return "".join(char if char.isprintable() or char == "\n" else repr(char)[1:-1] for char in text)
+
+
 def shown(value: object) -> str:
     """A value from the file for a message: quoted, so that no control character survives, and short."""
     text = repr(value)
@@ -138,7 +143,8 @@ def read_trace(path: Path, *, format: Format = "auto", limit: int | None = None,
     """
     text = _decode(path)
     kind = _format_of(path, text) if format == "auto" else format
-    reading = Reading(str(path), limit, skip_bad)
+    name = printable(str(path))
+    reading = Reading(name, limit, skip_bad)
     if kind == "csv":
         from aegis_core.replay.csv_reader import read_csv
 
@@ -148,8 +154,10 @@ def read_trace(path: Path, *, format: Format = "auto", limit: int | None = None,
 
         read_jsonl(text, reading)
     if not reading.calls:
-        left_out = f"all of its {len(reading.bad)} rows are malformed; the first: {reading.bad[0]}" if reading.bad else ""
-        raise refusal(str(path), "", left_out or "holds no calls")
+        left_out = (
+            f"all of its {len(reading.bad)} rows are malformed; the first: {reading.bad[0]}" if reading.bad else ""
+        )
+        raise refusal(name, "", left_out or "holds no calls")
     calls = tuple(sorted(reading.calls, key=lambda call: call.at))
     runs = len({(call.agent, call.run) for call in calls if call.run})
     return Trace(path, kind, calls, runs, tuple(reading.bad), tuple(reading.notes))
@@ -161,23 +169,25 @@ def _decode(path: Path) -> str:
         if raw.startswith(_GZIP):
             raw = gzip.decompress(raw)
     except (OSError, EOFError, zlib.error) as error:
-        problem = error.strerror.lower() if isinstance(error, OSError) and error.strerror else f"broken gzip data ({error})"
-        raise refusal(str(path), "", f"cannot be read: {problem}") from None
+        problem = (
+            error.strerror.lower() if isinstance(error, OSError) and error.strerror else f"broken gzip data ({error})"
+        )
+        raise refusal(printable(str(path)), "", f"cannot be read: {problem}") from None
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         problem = f"is not UTF-8 text (byte 0x{raw[error.start]:02x}); convert it: iconv -t UTF-8 FILE"
-        raise refusal(f"{path}:{line}", "", problem, line=line) from None
+        raise refusal(f"{printable(str(path))}:{line}", "", problem, line=line) from None
     if not text.strip():
-        raise refusal(str(path), "", "is empty; expected a CSV with a header, or one JSON object a line")
+        raise refusal(printable(str(path)), "", "is empty; expected a CSV with a header, or one JSON object a line")
     return text
 
 
 def _format_of(path: Path, text: str) -> Literal["csv", "jsonl"]:
     for suffix in reversed(path.suffixes):
         found = _SUFFIXES.get(suffix.lower())
-        if found == "csv" or found == "jsonl":
+        if found is not None:
             return found
     return "jsonl" if text.lstrip().startswith("{") else "csv"
 

@@ -1,4 +1,4 @@
-"""Single values of a trace, from text or JSON: each parser answers a value, or raises `ValueError` with what it expected."""
+"""Single values of a trace, from text or JSON. A parser raises `ValueError` with what it found and expected."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import re
 from datetime import UTC, datetime
 from decimal import ROUND_CEILING, Decimal, InvalidOperation
 
+from aegis_core.fields import identifier
 from aegis_core.money import MAX_USD
-from aegis_core.protocol import identifier
 from aegis_core.replay.trace import shown
 
 MAX_TOKENS = 100_000_000

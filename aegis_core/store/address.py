@@ -52,12 +52,16 @@ def parse_address(url: str) -> Address:
         parts = urlsplit(url)
         kind = _KINDS[parts.scheme]
     except (KeyError, ValueError):
-        raise ConfigurationError(f"AEGIS_URL {hide_password(url)!r} is not understood; give {_FORMS}", url=hide_password(url)) from None
+        raise ConfigurationError(
+            f"AEGIS_URL {hide_password(url)!r} is not understood; give {_FORMS}", url=hide_password(url)
+        ) from None
     default = 26379 if kind == "sentinel" else 6379
     hosts = tuple(_host(part, default, url) for part in parts.netloc.rpartition("@")[2].split(",") if part)
     service, _, database = parts.path.strip("/").partition("/")
     if kind == "sentinel" and not (service and hosts):
-        raise ConfigurationError("AEGIS_URL for Sentinel lacks hosts or the service: redis+sentinel://HOST:26379/SERVICE")
+        raise ConfigurationError(
+            "AEGIS_URL for Sentinel lacks hosts or the service: redis+sentinel://HOST:26379/SERVICE"
+        )
     if kind == "cluster" and not hosts:
         raise ConfigurationError("AEGIS_URL for a cluster lacks hosts: redis+cluster://HOST:6379,HOST:6379")
     options: dict[str, Any] = {"ssl": True} if parts.scheme.startswith("rediss") else {}
@@ -139,8 +143,9 @@ def make_clients(address: Address, timeout: float) -> Clients:
             nodes = [ClusterNode(host, port) for host, port in address.hosts]
             return Clients(cluster=RedisCluster(startup_nodes=nodes, **common, **address.options))
         if address.kind == "sentinel":
-            sentinel = Sentinel(address.hosts, sentinel_kwargs=dict(common), **once, **address.options)
+            sentinel: Any = Sentinel(address.hosts, sentinel_kwargs=dict(common), **once, **address.options)
             return Clients(single=sentinel.master_for(address.service), sentinel=sentinel)
-        return Clients(single=Redis.from_url(address.url, **once))
+        client: Any = Redis
+        return Clients(single=client.from_url(address.url, **once))
     except ValueError as error:
         raise ConfigurationError(f"AEGIS_URL {address.shown!r}: {error}", url=address.shown) from None

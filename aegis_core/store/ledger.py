@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hmac
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, Literal, NamedTuple
 
 import hiredis
-import msgpack
 
 from aegis_core.errors import AegisError, AuthError, ConflictError, InvalidRequestError, NotFoundError, StaleError
 from aegis_core.store import layout
+from aegis_core.store.packing import unpack
 from aegis_core.store.scripts import Script
 from aegis_core.store.store import Store, newer_schema
 from aegis_core.store.wire import ConnectionLostError
@@ -75,11 +75,6 @@ class Opened(NamedTuple):
     tenant: list[list[Any]]
 
 
-def unpack(blob: bytes) -> Any:
-    """Decode what a script packed."""
-    return msgpack.unpackb(blob)
-
-
 class Ledger:
     """Typed calls of the scripts for one tenant."""
 
@@ -114,7 +109,9 @@ class Ledger:
         answer = await self._call(self.store.scripts.sweep, (most,))
         return bool(answer[1])
 
-    async def open(self, config: tuple[int, ...], zone: str, day_limit: int, document: str, digest: str) -> tuple[int, int]:
+    async def open(
+        self, config: tuple[int, ...], zone: str, day_limit: int, document: str, digest: str
+    ) -> tuple[int, int]:
         """Make or adjust the tenant; answers its policy version and the server's time in ms."""
         now = int((await self.store.command("TIME"))[0]) * 1000
         order = (layout.SCHEMA, config, zone_at(zone, now), day_limit, document, digest)
@@ -173,13 +170,18 @@ class Ledger:
     async def usage(self, day: int) -> dict[str, int]:
         """The raw bill of one day: ``agent \\t resource \\t model \\t labels \\t $|n`` to nano-dollars or calls."""
         flat: Any = await self.store.command("HGETALL", layout.key(self.tenant, f"u:{day}"))
-        pairs = flat.items() if isinstance(flat, dict) else zip(flat[::2], flat[1::2], strict=True)
-        return {name.decode(): int(value) for name, value in cast("Any", pairs)}
+        pairs: Any = flat.items() if hasattr(flat, "items") else zip(flat[::2], flat[1::2], strict=True)
+        return {name.decode(): int(value) for name, value in pairs}
 
     async def newest_event(self) -> str:
         """The id of the newest event, ``0-0`` before the first."""
         entries: Any = await self.store.command("XREVRANGE", layout.key(self.tenant, "e"), "+", "-", "COUNT", 1)
         return entries[0][0].decode() if entries else "0-0"
+
+    async def latest_events(self, most: int) -> list[tuple[str, dict[bytes, bytes]]]:
+        """The newest events, oldest of them first."""
+        entries: Any = await self.store.command("XREVRANGE", layout.key(self.tenant, "e"), "+", "-", "COUNT", most)
+        return _decoded(entries[::-1])
 
     async def events(self, after: str, most: int, block_ms: int | None = None) -> list[tuple[str, dict[bytes, bytes]]]:
         """Events after an id (``0`` from the oldest kept, ``$`` from now), oldest first."""
@@ -190,8 +192,8 @@ class Ledger:
         answer: Any = await self.store.command(*parts, "STREAMS", name, after)
         if not answer:
             return []
-        entries: Any = next(iter(answer.values()))[0] if isinstance(answer, dict) else answer[0][1]
-        return [(entry_id.decode(), dict(fields)) for entry_id, fields in entries]
+        entries: Any = next(iter(answer.values()))[0] if hasattr(answer, "values") else answer[0][1]
+        return _decoded(entries)
 
     async def _try_once(self, script: Script, arguments: tuple[Any, ...]) -> Any:
         """The hot path: one try on the open connection. None when that fails for whatever reason; `_call` then knows.
@@ -230,6 +232,10 @@ class Ledger:
                 raise _refusal(word.decode(), answer)
 
 
+def _decoded(entries: Any) -> list[tuple[str, dict[bytes, bytes]]]:
+    return [(entry_id.decode(), dict(fields)) for entry_id, fields in entries]
+
+
 _FINAL = frozenset({b"NEW", b"OLD", b"OK", b"STALE"})
 
 
@@ -237,7 +243,9 @@ def _refusal(word: str, answer: list[Any]) -> AegisError:
     """The error for an answer that is not a decision."""
     match word:
         case "NO_TENANT":
-            return NotFoundError("This tenant does not exist on this Redis; open it with aegis_core.connect.", kind="tenant")
+            return NotFoundError(
+                "This tenant does not exist on this Redis; open it with aegis_core.connect.", kind="tenant"
+            )
         case "NO_AGENT":
             return NotFoundError("This agent never shook hands. POST /api/v1/handshake first.", kind="agent")
         case "NO_SESSION":
@@ -247,7 +255,9 @@ def _refusal(word: str, answer: list[Any]) -> AegisError:
         case "NOT_YOURS":
             return AuthError("This belongs to another agent.", code="not_yours")
         case "BAD_TOKEN":
-            return AuthError("The session token is wrong or its session has ended. Shake hands again.", code="bad_token")
+            return AuthError(
+                "The session token is wrong or its session has ended. Shake hands again.", code="bad_token"
+            )
         case "REUSED":
             return ConflictError("request_id: was used before for another request; use a new one.", field="request_id")
         case "TOO_OLD":
@@ -258,13 +268,17 @@ def _refusal(word: str, answer: list[Any]) -> AegisError:
                 problem="is too old",
             )
         case "TOO_MANY_AGENTS":
-            return ConflictError(f"The tenant already has {answer[1]} agents, its ceiling (AEGIS_MAX_AGENTS).", code="too_many_agents")
+            return ConflictError(
+                f"The tenant already has {answer[1]} agents, its ceiling (AEGIS_MAX_AGENTS).", code="too_many_agents"
+            )
         case "CLOSED":
             return _closed(Record._make(unpack(answer[1])))
         case "NEWER":
             return newer_schema(int(answer[1]))
         case _:
-            return StaleError(f"Redis answered {word} twice in a row; no decision was made. Try again.", reason=word.lower())
+            return StaleError(
+                f"Redis answered {word} twice in a row; no decision was made. Try again.", reason=word.lower()
+            )
 
 
 ENDED = {
@@ -279,4 +293,6 @@ ENDED = {
 
 
 def _closed(record: Record) -> ConflictError:
-    return ConflictError(f"The grant is {ENDED[record.state]}; nothing changed.", state=record.state, code="grant_closed")
+    return ConflictError(
+        f"The grant is {ENDED[record.state]}; nothing changed.", state=record.state, code="grant_closed"
+    )

@@ -55,4 +55,4 @@ class ScriptSet:
 
 
 def _read(name: str) -> str:
-    return (files(__package__) / "lua" / f"{name}.lua").read_text("utf-8")
+    return (files("aegis_core.store") / "lua" / f"{name}.lua").read_text("utf-8")

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import hiredis
-import msgpack
 from redis.exceptions import RedisError
 
 from aegis_core.errors import ConfigurationError, StoreError
@@ -18,10 +17,10 @@ from aegis_core.settings import Settings
 from aegis_core.store import layout
 from aegis_core.store.address import Address, Clients, make_clients, parse_address
 from aegis_core.store.embedded import EmbeddedHandle, join
+from aegis_core.store.packing import pack
 from aegis_core.store.scripts import Script, ScriptSet
 from aegis_core.store.wire import ConnectionLostError, Wire
 
-_pack = msgpack.Packer(use_bin_type=False, autoreset=True).pack  # cmsgpack knows no bin type
 _REASONS = {
     "READONLY": ("read_only", "Redis is read-only (a replica?); point AEGIS_URL at the primary"),
     "OOM": ("full", "Redis is out of memory; raise maxmemory: CONFIG SET maxmemory SIZE"),
@@ -67,7 +66,7 @@ class Store:
         wire = self._wire
         if wire is None or wire.lost:
             return None
-        return wire.call(b"EVALSHA", script.sha, 1, key, _pack(arguments))
+        return wire.call(b"EVALSHA", script.sha, 1, key, pack(arguments))
 
     async def run(self, script: Script, key: str, arguments: Any, zone: Any = None) -> Any:
         """Run a script on one tenant, in one round trip.
@@ -76,8 +75,8 @@ class Store:
             StoreError: the server is down, slow, read-only, full, or failed in the script. No decision was made,
                 except that after a lost connection (`ConnectionLostError`) it is unknown.
         """
-        packed = _pack(arguments)
-        extra = () if zone is None else (_pack(zone),)
+        packed = pack(arguments)
+        extra = () if zone is None else (pack(zone),)
         try:
             if self.clients.cluster is not None:
                 return await self._run_on_cluster(script, key, packed, *extra)
@@ -115,7 +114,7 @@ class Store:
             raise self._explain(error, str(parts[0])) from None
 
     async def turn_clock(self, milliseconds: int) -> None:
-        """Move the virtual time of a throw-away server; sent in order with the scripts, before those that start later."""
+        """Move the virtual time of a throw-away server; ordered before every script that starts later."""
         wire = self._wire
         if wire is None or wire.lost:
             wire = await self._connect()
@@ -188,7 +187,9 @@ class Store:
         product = "valkey" if "valkey_version" in info else "redis"
         version = str(info.get("valkey_version") or info.get("redis_version"))
         if int(str(info.get("redis_version", "0")).split(".")[0]) < 7:
-            raise ConfigurationError(f"{product} {version} is too old; Aegis needs Redis 7.0 or Valkey 7.2", version=version)
+            raise ConfigurationError(
+                f"{product} {version} is too old; Aegis needs Redis 7.0 or Valkey 7.2", version=version
+            )
         eviction = str(info.get("maxmemory_policy", "unknown"))
         if eviction != "noeviction":
             raise ConfigurationError(
@@ -196,7 +197,9 @@ class Store:
                 "Mend it: redis-cli CONFIG SET maxmemory-policy noeviction",
                 eviction=eviction,
             )
-        self.server = ServerFacts(product, version, eviction, int(info["used_memory"]), aof=bool(info.get("aof_enabled")))
+        self.server = ServerFacts(
+            product, version, eviction, int(info["used_memory"]), aof=bool(info.get("aof_enabled"))
+        )
         return self.server
 
     async def _info(self) -> dict[str, Any]:

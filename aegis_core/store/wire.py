@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from typing import Any, cast
 
 import hiredis
@@ -15,6 +16,8 @@ import hiredis
 from aegis_core.errors import StoreError
 
 Reply = Any
+
+_pack_command = cast("Callable[[tuple[bytes | str | int, ...]], bytes]", hiredis.pack_command)  # pyright: ignore[reportUnknownMemberType]
 
 _BATCH = 8
 """Calls in one write: few enough that the server works on some while the next are still being prepared."""
@@ -53,7 +56,7 @@ class Wire(asyncio.Protocol):
         """Send one command. The future holds the reply, or fails with what the server or the connection said."""
         future = self._loop.create_future()
         waiting = self._waiting
-        packed = cast("bytes", hiredis.pack_command(parts))
+        packed = _pack_command(parts)
         if not waiting:
             self._progress = self._loop.time()
             waiting.append(future)

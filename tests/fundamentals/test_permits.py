@@ -11,7 +11,9 @@ from aegis_core import AegisDenied, Governor, Settings, Usage
 
 
 async def test_a_granted_request_says_what_is_left_and_which_model_to_use(governor: Governor) -> None:
-    agent = await governor.handshake("crew-researcher-01", framework="crewai", session_budget_usd="2.50", max_priority=7)
+    agent = await governor.handshake(
+        "crew-researcher-01", framework="crewai", session_budget_usd="2.50", max_priority=7
+    )
     verdict = await agent.request("Summarise Sui governance proposals", estimated_cost_usd="0.035", logic_density=3)
     assert verdict.status == "GRANTED"
     assert verdict.remaining_budget_usd == Decimal("9.965")

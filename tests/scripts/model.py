@@ -96,6 +96,7 @@ class Budget:
 class Session:
     agent: str
     priority: int
+    capabilities: tuple[str, ...]
     due: int
     seen: int
     purse: list[Budget]
@@ -129,6 +130,7 @@ class Ask:
     effect: str = "allow"
     code: str | None = None
     born: int = 0
+    capability: str | None = None
 
 
 @dataclass
@@ -192,12 +194,14 @@ class World:
 
     # --- administration
 
-    def handshake(self, agent: str, session: str, priority: int, limit: int | None) -> None:
+    def handshake(
+        self, agent: str, session: str, priority: int, capabilities: tuple[str, ...], limit: int | None
+    ) -> None:
         if agent not in self.agents:
             self.agents[agent] = Agent(session, [Budget("a", agent, None, "d", self.timings.agent_day)])
         self.agents[agent].session = session
         purse = [] if limit is None else [Budget("s", agent, session, "t", limit)]
-        self.sessions[session] = Session(agent, priority, self.now + self.timings.idle, self.now, purse)
+        self.sessions[session] = Session(agent, priority, capabilities, self.now + self.timings.idle, self.now, purse)
         self.events.append(("handshake", agent, session))
 
     def set_limit(self, owner: str, agent: str | None, session: str | None, kind: str | int, limit: int) -> Budget:
@@ -274,6 +278,8 @@ class World:
 
     def _judge(self, ask: Ask, sid: str) -> tuple[Record, list[Budget]]:
         code, choice, short = ask.code, ask.candidates[0], None
+        if code is None and ask.capability is not None and ask.capability not in self.sessions[sid].capabilities:
+            code = "missing_capability"
         if code is None and ask.priority > self.sessions[sid].priority:
             code = "priority_above_maximum"
         if code is None and ask.effect == "deny":

@@ -12,10 +12,11 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, Field, StrictBool
 
+from aegis_core.fields import Identifier
 from aegis_core.policy.facts import AgentFacts
 from aegis_core.policy.phrases import Phrase, compile_phrase
 from aegis_core.policy.ruling import Objection
-from aegis_core.protocol import RESOURCE_TYPES, Identifier, PermissionRequest, ResourceType
+from aegis_core.protocol import RESOURCE_TYPES, PermissionRequest, ResourceType
 
 MAX_PHRASE = 200
 

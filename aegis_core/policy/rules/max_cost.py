@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
+from aegis_core.fields import Usd
 from aegis_core.money import to_nanos
 from aegis_core.policy.rules.base import Conditions, ResourceTypes, Rule, types_or_all
 from aegis_core.policy.ruling import Objection
-from aegis_core.protocol import Usd
 
 
 class MaxCost(Rule, frozen=True):

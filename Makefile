@@ -1,0 +1,40 @@
+# Only Python >= 3.11, git and a package index are needed; everything lands in .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export CREWAI_DISABLE_TELEMETRY = true
+
+.PHONY: help demo test check bench clean
+help:
+	@echo "make demo   run the main job on an embedded server    make test    every test on a real server"
+	@echo "make check  ruff, pyright, import-linter, deptry      make bench   the figures of the README"
+
+$(VENV)/.server: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[server]'
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@ $(VENV)/.server
+
+demo: $(VENV)/.server
+	$(BIN)/aegis demo
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest -n auto --dist worksteal -rs $(ARGS)
+
+check: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+	$(BIN)/deptry .
+
+bench: $(VENV)/.dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'limits>=5'
+	for script in decision http overshoot memory; do $(BIN)/python benchmarks/$$script.py || exit 1; done
+
+clean:
+	rm -rf $(VENV)

@@ -1,0 +1,135 @@
+"""``aegis demo``: the main job, for real, in a few seconds."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from aegis_core.settings import Settings
+
+GRANT_SECONDS = 4.0
+"""The deadline of a grant in the demonstration, so that an unsettled one is seen to be charged. Usually 10 minutes."""
+
+_START_SECONDS = 20.0
+
+
+def demo(
+    pause: Annotated[
+        bool | None, typer.Option("--pause/--no-pause", help="Wait between the lines; default: on a terminal.")
+    ] = None,
+) -> None:
+    """Watch several agents ask for money, models and permission, on a governor of their own.
+
+    A throw-away server and the HTTP API start on this machine. No model is called and no key is needed: the agents
+    report the token usage that is written in their part. Every verdict, receipt and sum is the governor's own.
+    """
+    import asyncio
+
+    from rich.console import Console
+
+    from aegis_core.cli.demo_page import Page
+    from aegis_core.cli.demo_scenes import play
+
+    console = Console(highlight=False, soft_wrap=False)
+    page = Page(console, seconds=0.35 if (console.is_terminal if pause is None else pause) else 0.0)
+    with _governor() as settings:
+        sound = asyncio.run(play(settings, page))
+    if not sound:
+        raise typer.Exit(1)
+
+
+def _settings(url: str, port: int) -> Settings:
+    """Everything that the demonstration depends on, whatever the environment says."""
+    import secrets
+
+    from pydantic import SecretStr
+
+    from aegis_core.testing import private_settings
+
+    return private_settings(
+        url=url, port=port, host="127.0.0.1", tenant="demo", timezone="UTC", log_level="error", agent_day_usd=10,
+        tenant_day_usd=100, grant_seconds=GRANT_SECONDS, max_grant_seconds=60, approval_seconds=600,
+        use_fake_redis=False, operator_secret=SecretStr(secrets.token_urlsafe(32)), pepper=None, reservation="strict",
+    )  # fmt: skip
+
+
+@contextmanager
+def _governor() -> Generator[Settings]:
+    """A governor's HTTP API on a free port, in a thread with a throw-away server; answers how to connect to it.
+
+    Raises:
+        ConfigurationError: the extra `server` is not installed. StoreError: it did not start in time.
+    """
+    import socket
+
+    from aegis_core.errors import ConfigurationError, StoreError
+
+    try:
+        import uvicorn
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(
+            f"The demonstration needs the extra `server` ({error.name} is missing): pip install 'aegis-governor[server]'"
+        ) from None
+    listening = socket.create_server(("127.0.0.1", 0))
+    port: int = listening.getsockname()[1]
+    config = uvicorn.Config("aegis", log_config=None, access_log=False, lifespan="on", server_header=False)
+    api = _Api(uvicorn.Server(config), listening, port)
+    api.start()
+    try:
+        if not api.ready.wait(_START_SECONDS) or api.error:
+            raise api.error or StoreError("The governor did not start in time.", reason="slow")
+        yield _settings(f"http://127.0.0.1:{port}", port)
+    finally:
+        api.server.should_exit = True
+        api.join(_START_SECONDS)
+        listening.close()
+
+
+class _Api(threading.Thread):
+    """The HTTP API with an event loop and a store of its own, as another process would have them."""
+
+    def __init__(self, server: object, listening: object, port: int) -> None:
+        super().__init__(name="aegis-demo-api", daemon=True)
+        import socket
+
+        import uvicorn
+
+        assert isinstance(server, uvicorn.Server)
+        assert isinstance(listening, socket.socket)
+        self.server, self._listening, self._port = server, listening, port
+        self.ready = threading.Event()
+        self.error: BaseException | None = None
+
+    def run(self) -> None:
+        import asyncio
+
+        try:
+            asyncio.run(self._serve())
+        except BaseException as error:  # noqa: BLE001 - told in the thread that waits
+            self.error = error
+        finally:
+            self.ready.set()
+
+    async def _serve(self) -> None:
+        import asyncio
+
+        from aegis_core.api.app import create_app
+        from aegis_core.settings import EMBEDDED
+        from aegis_core.store.store import open_store
+
+        settings = _settings(EMBEDDED, self._port)
+        store = await open_store(settings, throwaway=True)
+        try:
+            self.server.config.app = create_app(settings, store)
+            serving = asyncio.create_task(self.server.serve(sockets=[self._listening]))
+            while not (self.server.started or serving.done()):
+                await asyncio.sleep(0.005)
+            self.ready.set()
+            await serving
+        finally:
+            await store.aclose()

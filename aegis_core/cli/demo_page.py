@@ -1,0 +1,178 @@
+"""What the demonstration shows: a line for each verdict as it arrives, and the sums at the end. Words carry the colours."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.rule import Rule
+from rich.table import Table
+from rich.text import Text
+
+from aegis_core.money import format_usd, to_nanos
+from aegis_core.protocol import Receipt, SessionOpened, Verdict
+
+_COLOURS = {"GRANTED": "bold green", "PENDING": "bold yellow", "REJECTED": "bold red"}
+_MARKS = {"GRANTED": "■", "PENDING": "◆", "REJECTED": "·"}
+_WIDTH = 8
+
+
+@dataclass(slots=True)
+class Part:
+    """One agent of the cast: what it is, and what it was answered."""
+
+    name: str
+    framework: str
+    way: str
+    answers: Counter[str] = field(default_factory=Counter[str])
+    charged: Decimal = Decimal(0)
+
+
+class Page:
+    """The terminal. Keeps what it showed, so that the summary is made of nothing else."""
+
+    def __init__(self, console: Console, seconds: float) -> None:
+        self.console, self._seconds = console, seconds
+        self.parts: dict[str, Part] = {}
+        self.refusals: Counter[str] = Counter()
+        self.models: Counter[str] = Counter()
+
+    async def pause(self, times: float = 1) -> None:
+        """Give the audience time to read."""
+        if self._seconds:
+            await asyncio.sleep(self._seconds * times)
+
+    async def scene(self, title: str, words: str = "") -> None:
+        """A new part of the show."""
+        self.console.print()
+        self.console.print(Rule(Text(title, "bold"), align="left", characters="─", style="dim"))
+        if words:
+            self.console.print(Text(words, "dim"))
+        await self.pause(2)
+
+    async def opened(self, session: SessionOpened, way: str) -> None:
+        """A handshake."""
+        part = self.parts.setdefault(session.agent_id, Part(session.agent_id, session.agent_framework, way))
+        limit = session.session_budget_usd
+        text = Text.assemble((part.name, "bold"), f"  {part.framework}, {way}, priority up to {session.max_priority}")
+        text.append(
+            f", {money(session.remaining_budget_usd)} today" + (f", {money(limit)} this session" if limit else "")
+        )
+        self._line(Text("HELLO", "bold cyan"), text)
+        await self.pause()
+
+    async def verdict(self, intent: str, verdict: Verdict) -> None:
+        """One answer."""
+        self.count(verdict)
+        head = Text.assemble((verdict.agent_id, "bold"), f"  {intent}")
+        facts = Text()
+        if verdict.granted:
+            facts.append(f"{money(verdict.reserved_usd)} held")
+            if verdict.recommended_model:
+                facts.append(", use ").append(verdict.recommended_model, "bold cyan")
+            facts.append(f", {money(verdict.remaining_budget_usd)} left today")
+        else:
+            facts.append(verdict.reason)
+            if verdict.rule:
+                facts.append(f" [{verdict.rule}]", "dim")
+        self._line(Text(verdict.status, _COLOURS[verdict.status]), head, facts)
+        await self.pause()
+
+    def count(self, verdict: Verdict) -> None:
+        """Keep an answer for the summary."""
+        self.parts[verdict.agent_id].answers[verdict.status] += 1
+        if not verdict.granted:
+            self.refusals[f"{verdict.status} {_cause(verdict)}"] += 1
+        elif verdict.recommended_model:
+            self.models[verdict.recommended_model] += 1
+
+    async def receipt(self, receipt: Receipt, words: str) -> None:
+        """What became of a grant."""
+        self.parts[receipt.agent_id].charged += receipt.charged_usd
+        facts = Text(f"{money(receipt.reserved_usd)} held, {money(receipt.charged_usd)} charged")
+        if receipt.overrun_usd:
+            facts.append(f", {money(receipt.overrun_usd)} over: charged all the same, and announced", "yellow")
+        elif receipt.returned_usd:
+            facts.append(f", {money(receipt.returned_usd)} back")
+        self._line(
+            Text(receipt.state.upper(), "bold cyan"), Text.assemble((receipt.agent_id, "bold"), f"  {words}"), facts
+        )
+        await self.pause()
+
+    async def herd(self, verdicts: Iterable[Verdict]) -> None:
+        """Many answers at once: one mark each, in the order in which they came."""
+        marks, counts = Text(), Counter[str]()
+        for verdict in verdicts:
+            self.count(verdict)
+            counts[verdict.status] += 1
+            marks.append(_MARKS[verdict.status], _COLOURS[verdict.status])
+        told = [f"{count} {status} ({_MARKS[status]})" for status, count in counts.items()]
+        self.console.print(Padding(marks, (0, 0, 0, 2)))
+        self.console.print(Padding(Text(", ".join(told), "bold"), (0, 0, 0, 2)))
+        await self.pause(2)
+
+    def say(self, text: str, style: str = "") -> None:
+        """One line of prose."""
+        self.console.print(Padding(Text(text, style), (0, 0, 0, 2)))
+
+    def _line(self, word: Text, head: Text, facts: Text | None = None) -> None:
+        table = Table.grid(padding=(0, 2, 0, 0))
+        table.add_column(width=_WIDTH, no_wrap=True)
+        table.add_column()
+        table.add_row(word, head)
+        if facts is not None:
+            table.add_row("", facts)
+        self.console.print(Padding(table, (0, 0, 0, 2)))
+
+    def summary(self) -> None:
+        """Who asked, what they got, and why not."""
+        table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+        table.add_column("agent")
+        table.add_column("framework")
+        for title, colour in (("granted", "green"), ("pending", "yellow"), ("rejected", "red"), ("charged", "")):
+            table.add_column(title, justify="right", style=colour)
+        for part in self.parts.values():
+            counts = [str(part.answers[status] or "") for status in _COLOURS]
+            table.add_row(part.name, part.framework, *counts, money(part.charged))
+        totals = [str(sum(part.answers[status] for part in self.parts.values())) for status in _COLOURS]
+        table.add_section()
+        table.add_row(
+            "all", "", *totals, money(sum((part.charged for part in self.parts.values()), Decimal(0))), style="bold"
+        )
+        self.console.print(Padding(table, (0, 0, 1, 2)))
+        causes = Table.grid(padding=(0, 2, 0, 0))
+        causes.add_column(justify="right")
+        for cause, count in self.refusals.most_common():
+            status, _, why = cause.partition(" ")
+            causes.add_row(str(count), Text(status, _COLOURS[status]), why)
+        self.console.print(Padding(causes, (0, 0, 0, 2)))
+
+    def savings(self, charged: Decimal, elsewhere: dict[str, Decimal]) -> None:
+        """What the routed calls cost, and what the same tokens would have cost on one model."""
+        table = Table.grid(padding=(0, 2, 0, 0))
+        table.add_column()
+        table.add_column(justify="right")
+        routed = ", ".join(name for name, _ in self.models.most_common())
+        table.add_row(f"routed ({routed})", Text(money(charged), "bold green"))
+        for model, cost in elsewhere.items():
+            table.add_row(f"always {model}", money(cost), Text(f"{1 - charged / cost:.0%} saved", "bold green"))
+        self.console.print(Padding(table, (0, 0, 0, 2)))
+
+
+def _cause(verdict: Verdict) -> str:
+    if verdict.rule and verdict.code in ("policy", "approval_needed"):
+        return f"rule {verdict.rule}"
+    if verdict.code == "budget_exceeded":
+        line = next((line for line in verdict.budgets if line.tightest), None)
+        return f"{line.scope} budget ({line.window})" if line else "budget"
+    return verdict.code.replace("_", " ")
+
+
+def money(amount: Decimal) -> str:
+    """Dollars to the hundredth of a cent; whole cents where that is all there is."""
+    return format_usd(to_nanos(amount.quantize(Decimal("0.0001"))))

@@ -1,0 +1,244 @@
+"""What the agents of the demonstration do. They know the governor's address, and nothing else of it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable
+from datetime import UTC, datetime
+from decimal import Decimal
+from statistics import median
+from typing import Any, TypeVar
+
+import httpx
+from pydantic import TypeAdapter
+
+from aegis_core.agent import GovernedAgent, Governor
+from aegis_core.arbiter.catalog import load_catalog
+from aegis_core.arbiter.prices import Prices
+from aegis_core.cli.demo_page import Page, money
+from aegis_core.connect import connect
+from aegis_core.money import to_usd
+from aegis_core.protocol import Receipt, SessionOpened, Usage, Verdict
+from aegis_core.settings import Settings
+
+_DEAR = ("gpt-4o", "claude-opus-4-5")
+_HERD, _ASKED, _LIMIT = 50, Decimal("0.50"), Decimal(10)
+_T = TypeVar("_T")
+_session, _verdict, _receipt = TypeAdapter(SessionOpened), TypeAdapter(Verdict), TypeAdapter(Receipt)
+
+
+class Show:
+    """The state of the demonstration: the connection, the page, and the calls that were routed."""
+
+    def __init__(self, governor: Governor, page: Page, settings: Settings) -> None:
+        self.governor, self.page, self.settings = governor, page, settings
+        self.prices = Prices(load_catalog())
+        self.agents: dict[str, GovernedAgent] = {}
+        self.routed: list[tuple[Receipt, Usage]] = []
+        self.times: list[float] = []
+
+    async def timed(self, answer: Awaitable[_T]) -> _T:
+        """Wait for an answer, and note how long that took."""
+        started = time.perf_counter()
+        result = await answer
+        self.times.append(time.perf_counter() - started)
+        return result
+
+    async def ask(self, name: str, intent: str, **fields: Any) -> Verdict:
+        """One question and its line on the page."""
+        verdict = await self.timed(self.agents[name].request(intent, **fields))
+        await self.page.verdict(intent, verdict)
+        return verdict
+
+    async def work(self, name: str, intent: str, tokens: tuple[int, int], **fields: Any) -> None:
+        """Ask, use the model that was recommended, and settle with the tokens it took."""
+        verdict = await self.ask(name, intent, **fields)
+        if verdict.grant_id and verdict.recommended_model:
+            usage = Usage(model=verdict.recommended_model, input_tokens=tokens[0], output_tokens=tokens[1])
+            receipt = await self.agents[name].settle(verdict.grant_id, usage=usage)
+            self.routed.append((receipt, usage))
+            await self.page.receipt(receipt, f"used {tokens[0]:,} + {tokens[1]:,} tokens of {usage.model}")
+
+
+async def play(settings: Settings, page: Page) -> bool:
+    """The whole demonstration.
+
+    Args:
+        settings: with the address of a governor that runs for this alone.
+        page: where it is shown.
+
+    Returns:
+        True when the governor kept its word: not a cent above a budget, and one event a decision.
+    """
+    page.say(f"Aegis governs agents: before they spend, they ask. The governor answers at {settings.url}.", "bold")
+    page.say("No model is called here: the agents report the tokens that are written in their part.", "dim")
+    async with connect(settings=settings) as governor, httpx.AsyncClient(base_url=settings.url) as http:
+        show = Show(governor, page, settings)
+        await _handshakes(show)
+        forgotten = await _routing(show)
+        await _policy(show)
+        await _plain_http(show, http)
+        exact = await _herd(show)
+        await _costs(show, forgotten)
+        return await _summary(show) and exact
+
+
+async def _handshakes(show: Show) -> None:
+    await show.page.scene("1  Agents shake hands", "Whatever framework they come from, they speak one protocol.")
+    cast: tuple[tuple[str, dict[str, Any]], ...] = (
+        ("crew-researcher-01", {"framework": "crewai", "max_priority": 7, "session_budget_usd": "2.50"}),
+        ("graph-planner", {"framework": "langgraph"}),
+        ("autogen-coder", {"framework": "autogen"}),
+        ("support-chain", {"framework": "langchain"}),
+        ("trader-bot", {"framework": "custom", "max_priority": 7}),
+        ("swarm", {"framework": "crewai"}),
+    )
+    for name, fields in cast:
+        agent = show.agents[name] = await show.governor.handshake(name, **fields)
+        await show.page.opened(agent.session, "aegis_core.connect")
+
+
+async def _routing(show: Show) -> Verdict:
+    await show.page.scene(
+        "2  Granted, and routed", "How much thought a task needs (logic density 1-10) decides the tier of the model."
+    )
+    work = show.work
+    await work(
+        "crew-researcher-01", "Summarise Sui governance proposals", (9_200, 640), estimated_cost_usd="0.035",
+        logic_density=3,
+    )  # fmt: skip
+    await work(
+        "support-chain", "Answer a customer's question on billing", (3_100, 420), prompt_bytes=12_800,
+        max_output_tokens=800, logic_density=4,
+    )  # fmt: skip
+    await work(
+        "graph-planner", "Plan the migration of the data warehouse", (14_500, 2_300), prompt_bytes=60_000,
+        max_output_tokens=4_000, logic_density=7,
+    )  # fmt: skip
+    await work(
+        "autogen-coder", "Refactor the settlement module", (22_000, 5_800), prompt_bytes=90_000,
+        max_output_tokens=8_000, logic_density=9,
+    )  # fmt: skip
+    return await show.ask("graph-planner", "Draft a report, and then forget to settle it", estimated_cost_usd="0.20")
+
+
+async def _policy(show: Show) -> None:
+    await show.page.scene("3  Refused, and why", "Words, priority and budgets are judged in one atomic step on Redis.")
+    ask = show.ask
+    await ask("support-chain", "DROP   DATABASE customers", resource_type="api_call", estimated_cost_usd="0.01")
+    swap = {"resource_type": "gas_budget", "estimated_cost_usd": "0.80"}
+    await ask("trader-bot", "Swap 2 ETH for USDC", priority=4, **swap)
+    await ask("trader-bot", "Swap 2 ETH for USDC, urgently", priority=9, **swap)
+    verdict = await ask("trader-bot", "Swap 2 ETH for USDC, properly", priority=7, **swap)
+    if verdict.grant_id:
+        await show.page.receipt(
+            await show.agents["trader-bot"].settle(verdict.grant_id, cost_usd="0.74"), "paid the gas"
+        )
+    await ask("crew-researcher-01", "Translate the whole archive", estimated_cost_usd="3.00")
+
+
+async def _plain_http(show: Show, http: httpx.AsyncClient) -> None:
+    await show.page.scene(
+        "4  A person decides", "Any program that speaks HTTP can ask; this one uses nothing of Aegis."
+    )
+    hello = {"agent_id": "plain-http-agent", "agent_framework": "custom"}
+    opened = await http.post("/api/v1/handshake", json=hello)
+    session = _session.validate_json(opened.raise_for_status().content)
+    await show.page.opened(session, "POST /api/v1/handshake")
+    bearer = {"Authorization": f"Bearer {session.session_token}"}
+    questions: tuple[tuple[str, dict[str, Any]], ...] = (
+        ("Rent a GPU for the night", {"resource_type": "compute", "estimated_cost_usd": 6}),
+        ("Refund an order", {"resource_type": "api_call", "estimated_cost_usd": 0.5, "confidence": 0.55}),
+    )
+    for intent, fields in questions:
+        body = {"agent_id": session.agent_id, "task_intent": intent, **fields}
+        answer = await show.timed(http.post("/api/v1/request-permission", json=body, headers=bearer))
+        verdict = _verdict.validate_json(answer.raise_for_status().content)
+        await show.page.verdict(intent, verdict)
+        gone = await http.post(f"/api/v1/grants/{verdict.grant_id}/release", json={}, headers=bearer)
+        receipt = _receipt.validate_json(gone.raise_for_status().content)
+        await show.page.receipt(receipt, "nobody is here to approve, so it withdraws")
+
+
+async def _herd(show: Show) -> bool:
+    page, agent = show.page, show.agents["swarm"]
+    await page.scene(
+        f"5  {_HERD} at once", f"One agent, {money(_LIMIT)} a day, {_HERD} concurrent requests of {money(_ASKED)} each."
+    )
+    arrived: list[Verdict] = []
+
+    async def one(number: int) -> None:
+        request = agent.request(f"Label batch {number}", estimated_cost_usd=_ASKED)
+        arrived.append(await show.timed(request))
+
+    await asyncio.gather(*(one(number) for number in range(1, _HERD + 1)))
+    await page.herd(arrived)
+    granted = [verdict for verdict in arrived if verdict.granted]
+    exact = len(granted) == int(_LIMIT / _ASKED)
+    page.say(
+        f"{len(granted)} × {money(_ASKED)} = {money(len(granted) * _ASKED)}: the budget, to the cent." if exact
+        else f"{len(granted)} were granted, and {int(_LIMIT / _ASKED)} is what the budget pays: this is a bug.",
+        "green" if exact else "bold red",
+    )  # fmt: skip
+    await show.ask("swarm", "Label one more batch", estimated_cost_usd=_ASKED)
+    receipts = await asyncio.gather(*(agent.settle(v.grant_id, cost_usd=_ASKED) for v in granted if v.grant_id))
+    page.parts["swarm"].charged += sum((receipt.charged_usd for receipt in receipts), Decimal(0))
+    return exact
+
+
+async def _costs(show: Show, forgotten: Verdict) -> None:
+    page = show.page
+    await page.scene(
+        "6  What it really cost", "A grant holds the estimate. Settling returns or charges the difference."
+    )
+    verdict = await show.ask("autogen-coder", "Write the release notes", estimated_cost_usd="0.10")
+    assert verdict.grant_id is not None
+    assert forgotten.grant_id is not None
+    assert forgotten.expires_at is not None
+    await page.receipt(
+        await show.agents["autogen-coder"].settle(verdict.grant_id, cost_usd="0.25"), "needed more than it said"
+    )
+    left = (forgotten.expires_at - datetime.now(UTC)).total_seconds() + 0.1
+    if left > 0:
+        page.say(f"Waiting {left:.1f} s for the grant that nobody settled …", "dim")
+        await asyncio.sleep(left)
+    before = page.parts[forgotten.agent_id].charged
+    report = await show.governor.budget(forgotten.agent_id)
+    spent = next(line.spent_usd for line in report.budgets if (line.scope, line.window) == ("agent", "day"))
+    page.parts[forgotten.agent_id].charged = spent
+    page.say(
+        f"{forgotten.agent_id} never settled: its {money(forgotten.reserved_usd)} are charged, not free "
+        f"({money(before)} became {money(spent)})."
+    )
+
+
+async def _summary(show: Show) -> bool:
+    page = show.page
+    await page.scene("Summary")
+    page.summary()
+    await page.scene("What routing saved", f"The {len(show.routed)} calls that were settled with their tokens.")
+    charged = sum((receipt.charged_usd for receipt, _ in show.routed), Decimal(0))
+    page.savings(charged, {model: _at(show, model) for model in _DEAR})
+    decisions = sum(sum(part.answers.values()) for part in page.parts.values())
+    events = await show.governor.events(limit=1_000)
+    recorded = sum(event.kind in {"granted", "pending", "rejected"} for event in events)
+    spent = Decimal(0)
+    for name in page.parts:
+        report = await show.governor.budget(name)
+        spent += next(line.spent_usd for line in report.budgets if (line.scope, line.window) == ("agent", "day"))
+    shown = sum((part.charged for part in page.parts.values()), Decimal(0))
+    sound = recorded == decisions and spent == shown
+    await page.scene("Checked")
+    page.say(f"{decisions} decisions over HTTP, {recorded} events; median answer {median(show.times) * 1000:.1f} ms.")
+    page.say(
+        f"{money(shown)} charged by the receipts, {money(spent)} spent in the budgets.", "" if sound else "bold red"
+    )
+    page.say("Next: aegis serve, aegis replay TRACE, aegis doctor.", "dim")
+    return sound
+
+
+def _at(show: Show, model: str) -> Decimal:
+    """What the same tokens would have cost on one model."""
+    nanos = (show.prices.cost(usage.model_copy(update={"model": model})) for _, usage in show.routed)
+    return to_usd(sum(nanos))

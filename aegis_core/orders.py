@@ -1,0 +1,97 @@
+"""From a request to the arguments of the one script that decides it."""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from typing import Any, NamedTuple
+
+from aegis_core.arbiter.arbiter import Appraisal
+from aegis_core.identity import record_id
+from aegis_core.masking import mask_metadata, mask_text
+from aegis_core.policy.engine import Policy
+from aegis_core.policy.facts import AgentFacts
+from aegis_core.policy.ruling import Ruling
+from aegis_core.protocol import LOCK_TYPES, PermissionRequest
+from aegis_core.store.ledger import Caller
+from aegis_core.store.packing import pack
+
+
+class Ask(NamedTuple):
+    """One request made ready: what does not depend on the policy in force, so that STALE costs only a second ruling."""
+
+    request: PermissionRequest
+    request_id: str
+    born: int
+    key: str
+    trace: bytes
+    digest: str
+    appraisal: Appraisal
+
+    @classmethod
+    def of(cls, request: PermissionRequest, request_id: str, born: int, appraisal: Appraisal) -> Ask:
+        """Mask, fingerprint and name a request."""
+        trace = _trace(request)
+        key = record_id(request.agent_id, request_id)
+        return cls(request, request_id, born, key, trace, _digest(trace, request), appraisal)
+
+    def order(self, caller: Caller, version: int, policy: Policy) -> tuple[Any, ...]:
+        """The arguments of ``authorize.lua``, in its order, under one policy."""
+        request, appraisal = self.request, self.appraisal
+        ruling = policy.evaluate(request, AgentFacts(request.agent_id))
+        code, reason = _refused_before(request, appraisal) or (None, ruling.reason)
+        return (
+            self.key, self.digest, version, request.agent_id, caller.session, caller.token, self.born, self.request_id,
+            request.priority, request.capability, request.resource_type, _candidates(request, appraisal), ruling.effect,
+            ruling.rule, reason, code, _limits(ruling), self.trace,
+        )  # fmt: skip
+
+
+def _refused_before(request: PermissionRequest, appraisal: Appraisal) -> tuple[str, str] | None:
+    """Refusals that are known before Redis is asked; they are recorded there like any other."""
+    if request.resource_type in LOCK_TYPES:
+        return "locks_unavailable", f"{request.resource_type} cannot be granted: this version has no lock manager yet."
+    if not appraisal.candidates:
+        return "no_model", appraisal.note
+    return None
+
+
+def _candidates(request: PermissionRequest, appraisal: Appraisal) -> list[Any]:
+    """Flat triples: the model to recommend, the model whose budget is charged, the amount."""
+    flat: list[Any] = []
+    for candidate in appraisal.candidates:
+        flat += (appraisal.recommended if request.model else candidate.model, candidate.model, candidate.nanos)
+    return flat or [False, False, 0]
+
+
+def _limits(ruling: Ruling) -> list[Any]:
+    flat: list[Any] = []
+    for limit in ruling.limits:
+        flat += (limit.nanos, limit.effect, limit.rule, limit.reason)
+    return flat
+
+
+_TRACED = (
+    "resource_type", "priority", "logic_density", "confidence", "target_resource", "capability", "tool",
+    "arguments_hash", "model", "task_type",
+)  # fmt: skip
+
+
+def _trace(request: PermissionRequest) -> bytes:
+    """What observers and approvers may see of a request, with secrets masked."""
+    values = request.__dict__
+    trace: dict[str, Any] = {"intent": mask_text(request.task_intent)}
+    for name in _TRACED:
+        if (value := values[name]) is not None:
+            trace[name] = value
+    if request.metadata:
+        trace["metadata"] = mask_metadata(request.metadata)
+    return pack(trace)
+
+
+def _digest(trace: bytes, request: PermissionRequest) -> str:
+    """A fingerprint of the content: equal for a retry, different for another request under the same id."""
+    rest = (
+        None if request.estimated_cost_usd is None else str(request.estimated_cost_usd), request.prompt_bytes,
+        request.max_output_tokens, None if request.requirements is None else request.requirements.model_dump_json(),
+    )  # fmt: skip
+    return blake2b(trace + pack(rest), digest_size=16).hexdigest()

@@ -1,0 +1,37 @@
+"""The governor on a real server against a small model: money, windows, deadlines, idempotency, events, isolation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from .machine import Bench, machine_on
+
+QUICK = settings(
+    max_examples=250, stateful_step_count=40, deadline=None, database=None, derandomize=True, print_blob=False,
+    suppress_health_check=list(HealthCheck), phases=[Phase.explicit, Phase.generate, Phase.shrink],
+)  # fmt: skip
+LONG = settings(QUICK, max_examples=3_000, stateful_step_count=80, derandomize=False)
+
+
+@pytest.fixture
+def bench(server_url: str) -> Iterator[Bench]:
+    opened = Bench(server_url)
+    yield opened
+    opened.close()
+
+
+@pytest.mark.timeout(300)
+def test_every_step_does_what_the_model_does(bench: Bench) -> None:
+    machine = machine_on(bench)
+    run_state_machine_as_test(machine, settings=QUICK)
+    print(f"{machine.examples} examples, {machine.steps} calls")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3_600)
+def test_every_step_does_what_the_model_does_for_long(bench: Bench) -> None:
+    run_state_machine_as_test(machine_on(bench), settings=LONG)
