@@ -44,13 +44,20 @@ class ResourceGovernor:
     """Decides for one tenant on one store. Made by `aegis_core.connect`."""
 
     def __init__(
-        self, ledger: Ledger, arbiter: Arbiter, prices: Prices, policy: tuple[int, Policy], server_ms: int
+        self,
+        ledger: Ledger,
+        arbiter: Arbiter,
+        prices: Prices,
+        policy: tuple[int, Policy],
+        server_ms: int,
+        *,
+        forecast: bool = False,
     ) -> None:
         self.tenant = ledger.tenant
         self._ledger, self._arbiter, self._prices = ledger, arbiter, prices
         self._policy_version, self._policy = policy
         self._ids = RequestIds(server_ms)
-        self._warm = False
+        self._warm, self._forecast = False, forecast
         self._inbox = Inbox(ledger.store, ledger.tenant)
 
     @property
@@ -120,7 +127,7 @@ class ResourceGovernor:
         asked = Ask.of(request, request_id, born, self._arbiter.appraise(request))
         key = asked.key
         for _ in range(2):
-            word, found = await self._ledger.authorize(asked.order(caller, self._policy_version, self._policy))
+            word, found = await self._ledger.authorize(asked.order(caller, self._policy_version, self._policy, forecast=self._forecast))
             if word != "STALE":
                 verdict = verdict_of(found, key, found.created if word == "NEW" else found.changed)
                 if wait > 0 and verdict.status == "PENDING":

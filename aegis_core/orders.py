@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from aegis_core.arbiter.arbiter import Appraisal
 from aegis_core.identity import record_id
 from aegis_core.masking import mask_metadata, mask_text
+from aegis_core.money import to_nanos
 from aegis_core.policy.engine import Policy
 from aegis_core.policy.facts import AgentFacts
 from aegis_core.policy.ruling import Ruling
@@ -34,7 +35,7 @@ class Ask(NamedTuple):
         key = record_id(request.agent_id, request_id)
         return cls(request, request_id, born, key, trace, _digest(trace, request), appraisal)
 
-    def order(self, caller: Caller, version: int, policy: Policy) -> tuple[Any, ...]:
+    def order(self, caller: Caller, version: int, policy: Policy, *, forecast: bool = False) -> tuple[Any, ...]:
         """The arguments of ``authorize.lua``, in its order, under one policy."""
         request, appraisal = self.request, self.appraisal
         ruling = policy.evaluate(request, AgentFacts(request.agent_id))
@@ -43,6 +44,7 @@ class Ask(NamedTuple):
             self.key, self.digest, version, request.agent_id, caller.session, caller.token, self.born, self.request_id,
             request.priority, request.capability, request.resource_type, _candidates(request, appraisal), ruling.effect,
             ruling.rule, reason, code, _limits(ruling), self.trace,
+            _least(request, appraisal) if forecast else None,
         )  # fmt: skip
 
 
@@ -56,11 +58,20 @@ def _refused_before(request: PermissionRequest, appraisal: Appraisal) -> tuple[s
 
 
 def _candidates(request: PermissionRequest, appraisal: Appraisal) -> list[Any]:
-    """Flat triples: the model to recommend, the model whose budget is charged, the amount."""
+    """Flat triples: the model to recommend, the model whose budget is charged, the amount. False, never None: a Lua
+    list ends at its first nil, and with it would end the judgement."""
     flat: list[Any] = []
     for candidate in appraisal.candidates:
-        flat += (appraisal.recommended if request.model else candidate.model, candidate.model, candidate.nanos)
+        recommended = appraisal.recommended if request.model else candidate.model
+        flat += (recommended or False, candidate.model or False, candidate.nanos)
     return flat or [False, False, 0]
+
+
+def _least(request: PermissionRequest, appraisal: Appraisal) -> int | None:
+    """The least that a forecast may reserve: the agent's own claim. None where nothing was computed from sizes."""
+    if appraisal.priced_by == "claim":
+        return None
+    return 0 if request.estimated_cost_usd is None else to_nanos(request.estimated_cost_usd)
 
 
 def _limits(ruling: Ruling) -> list[Any]:

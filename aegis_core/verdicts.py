@@ -31,9 +31,10 @@ def verdict_of(record: Record, grant: str, now: int) -> Verdict:
     """
     state = record.state
     live = state in "GP"
+    asking = state in "PTD" or _withdrawn(record)
     lines, day = lines_of(record)
     verdict = Verdict(
-        _STATUS.get(state, "GRANTED"),
+        "REJECTED" if _withdrawn(record) else _STATUS.get(state, "GRANTED"),
         record.agent,
         _reason(record),
         _code(record),
@@ -53,11 +54,11 @@ def verdict_of(record: Record, grant: str, now: int) -> Verdict:
     verdict.grant_id = "gr_" + grant
     if live:
         verdict.expires_at = at_ms(record.deadline)
-    if record.code == "escalated" or state in "PTD" or record.rule:
+    if record.code == "escalated" or record.rule:
         verdict.escalation_id = "ap_" + grant
     if state == "P":
         verdict.waiting_for = "human"
-    elif state not in "TD":
+    elif not asking:
         verdict.granted_at = at_ms(record.created)
     return verdict
 
@@ -86,7 +87,14 @@ def grant_key(grant_id: str) -> str:
     return key if len(key) == 32 and key.isalnum() else "none"
 
 
+def _withdrawn(record: Record) -> bool:
+    """True for a question taken back before it was answered, which never was a grant."""
+    return record.state == "L" and record.code == "escalated"
+
+
 def _code(record: Record) -> str:
+    if _withdrawn(record):
+        return "withdrawn"
     if record.state == "T":
         return "approval_timed_out"
     if record.state == "D":
@@ -100,13 +108,23 @@ def _reason(record: Record) -> str:
         return f"Waits for an operator's approval: {_because(record)} {format_usd(record.amount)} is held meanwhile."
     if state == "T":
         return f"Nobody approved it in time, so it is refused: {_because(record)}"
+    if _withdrawn(record):
+        return f"It was withdrawn before anybody approved it: {_because(record)}"
     if state == "D":
         return f"An operator declined it: {_because(record)}"
     if code == "ok":
-        return "Within every budget and the policy."
+        return "Within every budget and the policy." + _forecast_of(record)
     if code == "budget_exceeded":
         return shortage(record)
     return _REASONS.get(code) or _sentence(record.reason or "refused")
+
+
+def _forecast_of(record: Record) -> str:
+    """The bound on a forecast: of n exchangeable calls and the next, each is the dearest with a chance of 1 in n + 1."""
+    if not record.samples:
+        return ""
+    more = format_usd(record.strict - record.amount)
+    return f" Reserved by forecast: about 1 call in {record.samples + 1} may cost more, by at most {more}."
 
 
 def _because(record: Record) -> str:

@@ -15,7 +15,7 @@ from aegis_core.api import problems, schemas
 from aegis_core.api.auth import Auth, operator_secret
 from aegis_core.api.gate import Gate
 from aegis_core.api.logs import RequestLog, configure_logs
-from aegis_core.api.routes import Service, router
+from aegis_core.api.routes import Service, hot, router
 from aegis_core.connect import open_governor
 from aegis_core.errors import AegisError
 from aegis_core.settings import Settings, load_settings
@@ -80,9 +80,8 @@ def create_app(settings: Settings | None = None, store: Store | None = None) -> 
         redirect_slashes=False,
         redoc_url=None,
     )
-    app.router.routes.extend(
-        router.routes
-    )  # an included router matches every path twice, which costs a tenth of the rate
+    # Included routers would match each path twice, at a tenth of the rate; the busiest route is looked at first.
+    app.router.routes[:0] = [*hot.routes, *router.routes]
     app.add_exception_handler(AegisError, problems.on_aegis_error)
     app.add_exception_handler(RequestValidationError, problems.on_invalid)
     app.add_exception_handler(HTTPException, problems.on_http_error)

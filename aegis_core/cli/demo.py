@@ -10,6 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    import socket
+
+    import uvicorn
+
     from aegis_core.settings import Settings
 
 GRANT_SECONDS = 4.0
@@ -43,10 +47,8 @@ def demo(
         raise typer.Exit(1)
 
 
-def _settings(url: str, port: int) -> Settings:
+def _settings(url: str, port: int, secret: str) -> Settings:
     """Everything that the demonstration depends on, whatever the environment says."""
-    import secrets
-
     from pydantic import SecretStr
 
     from aegis_core.testing import private_settings
@@ -54,7 +56,7 @@ def _settings(url: str, port: int) -> Settings:
     return private_settings(
         url=url, port=port, host="127.0.0.1", tenant="demo", timezone="UTC", log_level="error", agent_day_usd=10,
         tenant_day_usd=100, grant_seconds=GRANT_SECONDS, max_grant_seconds=60, approval_seconds=600,
-        use_fake_redis=False, operator_secret=SecretStr(secrets.token_urlsafe(32)), pepper=None, reservation="strict",
+        use_fake_redis=False, operator_secret=SecretStr(secret), pepper=None, reservation="strict",
     )  # fmt: skip
 
 
@@ -65,25 +67,29 @@ def _governor() -> Generator[Settings]:
     Raises:
         ConfigurationError: the extra `server` is not installed. StoreError: it did not start in time.
     """
+    import secrets
     import socket
 
     from aegis_core.errors import ConfigurationError, StoreError
+    from aegis_core.settings import EMBEDDED
 
     try:
         import uvicorn
     except ModuleNotFoundError as error:
         raise ConfigurationError(
-            f"The demonstration needs the extra `server` ({error.name} is missing): pip install 'aegis-governor[server]'"
+            f"The demonstration needs the extra `server` ({error.name} is missing): "
+            "pip install 'aegis-governor[server]'"
         ) from None
     listening = socket.create_server(("127.0.0.1", 0))
     port: int = listening.getsockname()[1]
+    secret = secrets.token_urlsafe(32)
     config = uvicorn.Config("aegis", log_config=None, access_log=False, lifespan="on", server_header=False)
-    api = _Api(uvicorn.Server(config), listening, port)
+    api = _Api(uvicorn.Server(config), listening, _settings(EMBEDDED, port, secret))
     api.start()
     try:
         if not api.ready.wait(_START_SECONDS) or api.error:
             raise api.error or StoreError("The governor did not start in time.", reason="slow")
-        yield _settings(f"http://127.0.0.1:{port}", port)
+        yield _settings(f"http://127.0.0.1:{port}", port, secret)
     finally:
         api.server.should_exit = True
         api.join(_START_SECONDS)
@@ -93,15 +99,9 @@ def _governor() -> Generator[Settings]:
 class _Api(threading.Thread):
     """The HTTP API with an event loop and a store of its own, as another process would have them."""
 
-    def __init__(self, server: object, listening: object, port: int) -> None:
+    def __init__(self, server: uvicorn.Server, listening: socket.socket, settings: Settings) -> None:
         super().__init__(name="aegis-demo-api", daemon=True)
-        import socket
-
-        import uvicorn
-
-        assert isinstance(server, uvicorn.Server)
-        assert isinstance(listening, socket.socket)
-        self.server, self._listening, self._port = server, listening, port
+        self.server, self._listening, self._settings = server, listening, settings
         self.ready = threading.Event()
         self.error: BaseException | None = None
 
@@ -110,7 +110,7 @@ class _Api(threading.Thread):
 
         try:
             asyncio.run(self._serve())
-        except BaseException as error:  # noqa: BLE001 - told in the thread that waits
+        except BaseException as error:  # noqa: BLE001 - raised again in the thread that waits
             self.error = error
         finally:
             self.ready.set()
@@ -119,15 +119,13 @@ class _Api(threading.Thread):
         import asyncio
 
         from aegis_core.api.app import create_app
-        from aegis_core.settings import EMBEDDED
         from aegis_core.store.store import open_store
 
-        settings = _settings(EMBEDDED, self._port)
-        store = await open_store(settings, throwaway=True)
+        store = await open_store(self._settings, throwaway=True)
         try:
-            self.server.config.app = create_app(settings, store)
+            self.server.config.app = create_app(self._settings, store)
             serving = asyncio.create_task(self.server.serve(sockets=[self._listening]))
-            while not (self.server.started or serving.done()):
+            while not (self.server.started or serving.done()):  # noqa: ASYNC110 - uvicorn only has a flag
                 await asyncio.sleep(0.005)
             self.ready.set()
             await serving

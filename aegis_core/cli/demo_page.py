@@ -1,4 +1,4 @@
-"""What the demonstration shows: a line for each verdict as it arrives, and the sums at the end. Words carry the colours."""
+"""What the demonstration shows: a line for each verdict as it arrives, and sums. Colours only repeat the words."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.padding import Padding
 from rich.rule import Rule
 from rich.table import Table
@@ -19,7 +19,8 @@ from aegis_core.protocol import Receipt, SessionOpened, Verdict
 
 _COLOURS = {"GRANTED": "bold green", "PENDING": "bold yellow", "REJECTED": "bold red"}
 _MARKS = {"GRANTED": "■", "PENDING": "◆", "REJECTED": "·"}
-_WIDTH = 8
+_BAR = 24
+_WORD, _NAME, _FRAMEWORK = 8, 18, 9
 
 
 @dataclass(slots=True)
@@ -28,7 +29,6 @@ class Part:
 
     name: str
     framework: str
-    way: str
     answers: Counter[str] = field(default_factory=Counter[str])
     charged: Decimal = Decimal(0)
 
@@ -40,7 +40,6 @@ class Page:
         self.console, self._seconds = console, seconds
         self.parts: dict[str, Part] = {}
         self.refusals: Counter[str] = Counter()
-        self.models: Counter[str] = Counter()
 
     async def pause(self, times: float = 1) -> None:
         """Give the audience time to read."""
@@ -55,15 +54,17 @@ class Page:
             self.console.print(Text(words, "dim"))
         await self.pause(2)
 
-    async def opened(self, session: SessionOpened, way: str) -> None:
+    async def opened(self, session: SessionOpened) -> None:
         """A handshake."""
-        part = self.parts.setdefault(session.agent_id, Part(session.agent_id, session.agent_framework, way))
+        part = self.parts.setdefault(session.agent_id, Part(session.agent_id, session.agent_framework))
         limit = session.session_budget_usd
-        text = Text.assemble((part.name, "bold"), f"  {part.framework}, {way}, priority up to {session.max_priority}")
-        text.append(
-            f", {money(session.remaining_budget_usd)} today" + (f", {money(limit)} this session" if limit else "")
-        )
-        self._line(Text("HELLO", "bold cyan"), text)
+        facts = f"priority up to {session.max_priority}" + (f", {money(limit)} a session" if limit is not None else "")
+        table = Table.grid(padding=(0, 2, 0, 0))
+        for width in (_WORD, _NAME, _FRAMEWORK):
+            table.add_column(width=width, no_wrap=True)
+        table.add_column()
+        table.add_row(Text("HELLO", "bold cyan"), Text(part.name, "bold"), part.framework, facts)
+        self._indented(table)
         await self.pause()
 
     async def verdict(self, intent: str, verdict: Verdict) -> None:
@@ -88,8 +89,6 @@ class Page:
         self.parts[verdict.agent_id].answers[verdict.status] += 1
         if not verdict.granted:
             self.refusals[f"{verdict.status} {_cause(verdict)}"] += 1
-        elif verdict.recommended_model:
-            self.models[verdict.recommended_model] += 1
 
     async def receipt(self, receipt: Receipt, words: str) -> None:
         """What became of a grant."""
@@ -112,22 +111,25 @@ class Page:
             counts[verdict.status] += 1
             marks.append(_MARKS[verdict.status], _COLOURS[verdict.status])
         told = [f"{count} {status} ({_MARKS[status]})" for status, count in counts.items()]
-        self.console.print(Padding(marks, (0, 0, 0, 2)))
-        self.console.print(Padding(Text(", ".join(told), "bold"), (0, 0, 0, 2)))
+        self._indented(marks)
+        self._indented(Text(", ".join(told), "bold"))
         await self.pause(2)
 
     def say(self, text: str, style: str = "") -> None:
         """One line of prose."""
-        self.console.print(Padding(Text(text, style), (0, 0, 0, 2)))
+        self._indented(Text(text, style))
+
+    def _indented(self, what: RenderableType) -> None:
+        self.console.print(Padding(what, (0, 0, 0, 2), expand=False))
 
     def _line(self, word: Text, head: Text, facts: Text | None = None) -> None:
         table = Table.grid(padding=(0, 2, 0, 0))
-        table.add_column(width=_WIDTH, no_wrap=True)
+        table.add_column(width=_WORD, no_wrap=True)
         table.add_column()
         table.add_row(word, head)
         if facts is not None:
             table.add_row("", facts)
-        self.console.print(Padding(table, (0, 0, 0, 2)))
+        self._indented(table)
 
     def summary(self) -> None:
         """Who asked, what they got, and why not."""
@@ -144,24 +146,30 @@ class Page:
         table.add_row(
             "all", "", *totals, money(sum((part.charged for part in self.parts.values()), Decimal(0))), style="bold"
         )
-        self.console.print(Padding(table, (0, 0, 1, 2)))
+        self._indented(table)
+        self.console.print()
         causes = Table.grid(padding=(0, 2, 0, 0))
         causes.add_column(justify="right")
         for cause, count in self.refusals.most_common():
             status, _, why = cause.partition(" ")
             causes.add_row(str(count), Text(status, _COLOURS[status]), why)
-        self.console.print(Padding(causes, (0, 0, 0, 2)))
+        self._indented(causes)
 
     def savings(self, charged: Decimal, elsewhere: dict[str, Decimal]) -> None:
         """What the routed calls cost, and what the same tokens would have cost on one model."""
         table = Table.grid(padding=(0, 2, 0, 0))
-        table.add_column()
-        table.add_column(justify="right")
-        routed = ", ".join(name for name, _ in self.models.most_common())
-        table.add_row(f"routed ({routed})", Text(money(charged), "bold green"))
+        for side in ("left", "right", "left", "left"):
+            table.add_column(justify=side)
+        longest = max(charged, *elsewhere.values())
+        table.add_row("as routed", Text(money(charged), "bold"), _bar(charged / longest, "green"))
         for model, cost in elsewhere.items():
-            table.add_row(f"always {model}", money(cost), Text(f"{1 - charged / cost:.0%} saved", "bold green"))
-        self.console.print(Padding(table, (0, 0, 0, 2)))
+            saved = Text(f"{1 - charged / cost:.0%} saved", "bold green")
+            table.add_row(f"always {model}", money(cost), _bar(cost / longest, "red"), saved)
+        self._indented(table)
+
+
+def _bar(share: Decimal, colour: str) -> Text:
+    return Text("█" * max(1, round(share * _BAR)), colour)
 
 
 def _cause(verdict: Verdict) -> str:
@@ -169,10 +177,11 @@ def _cause(verdict: Verdict) -> str:
         return f"rule {verdict.rule}"
     if verdict.code == "budget_exceeded":
         line = next((line for line in verdict.budgets if line.tightest), None)
-        return f"{line.scope} budget ({line.window})" if line else "budget"
+        window = f" {line.window}" if line and line.window != "total" else ""
+        return f"the {line.scope}'s{window} budget" if line else "a budget"
     return verdict.code.replace("_", " ")
 
 
 def money(amount: Decimal) -> str:
-    """Dollars to the hundredth of a cent; whole cents where that is all there is."""
-    return format_usd(to_nanos(amount.quantize(Decimal("0.0001"))))
+    """Dollars, to the nano-dollar where there are any."""
+    return format_usd(to_nanos(amount))

@@ -71,9 +71,13 @@ async def play(settings: Settings, page: Page) -> bool:
     Returns:
         True when the governor kept its word: not a cent above a budget, and one event a decision.
     """
-    page.say(f"Aegis governs agents: before they spend, they ask. The governor answers at {settings.url}.", "bold")
-    page.say("No model is called here: the agents report the tokens that are written in their part.", "dim")
-    async with connect(settings=settings) as governor, httpx.AsyncClient(base_url=settings.url) as http:
+    page.say("Aegis: before an agent spends, it asks.", "bold")
+    page.say(f"The governor answers at {settings.url}, for this demonstration only.")
+    page.say("No model is called: the agents report the tokens that stand in their part.", "dim")
+    async with (
+        connect(settings=settings) as governor,
+        httpx.AsyncClient(base_url=settings.url, trust_env=False) as http,
+    ):
         show = Show(governor, page, settings)
         await _handshakes(show)
         forgotten = await _routing(show)
@@ -85,7 +89,10 @@ async def play(settings: Settings, page: Page) -> bool:
 
 
 async def _handshakes(show: Show) -> None:
-    await show.page.scene("1  Agents shake hands", "Whatever framework they come from, they speak one protocol.")
+    await show.page.scene(
+        "1  Agents shake hands",
+        f"Whatever their framework, they speak one protocol. Each has {money(show.settings.agent_day_usd)} a day.",
+    )
     cast: tuple[tuple[str, dict[str, Any]], ...] = (
         ("crew-researcher-01", {"framework": "crewai", "max_priority": 7, "session_budget_usd": "2.50"}),
         ("graph-planner", {"framework": "langgraph"}),
@@ -96,12 +103,12 @@ async def _handshakes(show: Show) -> None:
     )
     for name, fields in cast:
         agent = show.agents[name] = await show.governor.handshake(name, **fields)
-        await show.page.opened(agent.session, "aegis_core.connect")
+        await show.page.opened(agent.session)
 
 
 async def _routing(show: Show) -> Verdict:
     await show.page.scene(
-        "2  Granted, and routed", "How much thought a task needs (logic density 1-10) decides the tier of the model."
+        "2  Granted, and routed", "The logic density of a task, 1 to 10, decides which class of model it needs."
     )
     work = show.work
     await work(
@@ -145,7 +152,7 @@ async def _plain_http(show: Show, http: httpx.AsyncClient) -> None:
     hello = {"agent_id": "plain-http-agent", "agent_framework": "custom"}
     opened = await http.post("/api/v1/handshake", json=hello)
     session = _session.validate_json(opened.raise_for_status().content)
-    await show.page.opened(session, "POST /api/v1/handshake")
+    await show.page.opened(session)
     bearer = {"Authorization": f"Bearer {session.session_token}"}
     questions: tuple[tuple[str, dict[str, Any]], ...] = (
         ("Rent a GPU for the night", {"resource_type": "compute", "estimated_cost_usd": 6}),
@@ -169,8 +176,7 @@ async def _herd(show: Show) -> bool:
     arrived: list[Verdict] = []
 
     async def one(number: int) -> None:
-        request = agent.request(f"Label batch {number}", estimated_cost_usd=_ASKED)
-        arrived.append(await show.timed(request))
+        arrived.append(await agent.request(f"Label batch {number}", estimated_cost_usd=_ASKED))
 
     await asyncio.gather(*(one(number) for number in range(1, _HERD + 1)))
     await page.herd(arrived)
@@ -217,12 +223,18 @@ async def _summary(show: Show) -> bool:
     page = show.page
     await page.scene("Summary")
     page.summary()
-    await page.scene("What routing saved", f"The {len(show.routed)} calls that were settled with their tokens.")
+    models = {usage.model for _, usage in show.routed}
+    await page.scene(
+        "What routing saved",
+        f"The {len(show.routed)} calls that were settled with their tokens went to {len(models)} models.",
+    )
     charged = sum((receipt.charged_usd for receipt, _ in show.routed), Decimal(0))
     page.savings(charged, {model: _at(show, model) for model in _DEAR})
     decisions = sum(sum(part.answers.values()) for part in page.parts.values())
-    events = await show.governor.events(limit=1_000)
-    recorded = sum(event.kind in {"granted", "pending", "rejected"} for event in events)
+    recorded, after = 0, "0"
+    while events := await show.governor.events(after=after, limit=500):
+        recorded += sum(event.kind in {"granted", "pending", "rejected"} for event in events)
+        after = events[-1].id
     spent = Decimal(0)
     for name in page.parts:
         report = await show.governor.budget(name)
@@ -230,10 +242,10 @@ async def _summary(show: Show) -> bool:
     shown = sum((part.charged for part in page.parts.values()), Decimal(0))
     sound = recorded == decisions and spent == shown
     await page.scene("Checked")
-    page.say(f"{decisions} decisions over HTTP, {recorded} events; median answer {median(show.times) * 1000:.1f} ms.")
-    page.say(
-        f"{money(shown)} charged by the receipts, {money(spent)} spent in the budgets.", "" if sound else "bold red"
-    )
+    colour = "green" if sound else "bold red"
+    page.say(f"{decisions} decisions were shown, and {recorded} events tell of them.", colour)
+    page.say(f"{money(shown)} is what the receipts charged, {money(spent)} what the budgets spent.", colour)
+    page.say(f"An answer over HTTP took {median(show.times) * 1000:.1f} ms (median of {len(show.times)}).")
     page.say("Next: aegis serve, aegis replay TRACE, aegis doctor.", "dim")
     return sound
 

@@ -15,6 +15,7 @@ Keys of a tenant share the hash tag ``{tenant}`` (one cluster slot) and the pref
 ``ag``, ``as:AGENT``    names of agents; sessions of an agent (ZSET)  as many as those
 ``b:OWNER``, ``bs``     a shared budget; their names (SET)            made by operators only
 ``p:VERSION``           a policy document                             the last 100
+``f:AGENT\tMODEL``       shares of the bound that settled (STRING)     expires after 30 days
 ``u:DAY``               what a day cost, for the bill (HASH)          expires after 400 days
 ``i``                   the inbox (PUBSUB channel, no key)
 ======================  ============================================  ===================================
@@ -40,7 +41,7 @@ AGENT = ("STATUS", "FRAMEWORK", "OPEN", "SESSION", "LABELS", "PURSE", "REGISTERE
 SESSION = ("AGENT", "PRIORITY", "CAPABILITIES", "TOKEN", "OPENED", "SEEN", "FRAMEWORK", "PURSE")
 RECORD = (
     "STATE", "AGENT", "REQUEST", "SESSION", "DIGEST", "POLICY", "CREATED", "CHANGED", "DEADLINE", "AMOUNT", "CHARGED",
-    "CODE", "RULE", "REASON", "RETRY", "MODEL", "RECOMMENDED", "RESOURCE", "LINES", "SHORT", "SETTLED",
+    "CODE", "RULE", "REASON", "RETRY", "MODEL", "RECOMMENDED", "RESOURCE", "LINES", "SHORT", "SETTLED", "STRICT", "SAMPLES",
 )  # fmt: skip
 BUDGET = ("KIND", "LIMIT", "WINDOW", "SPENT", "RESERVED", "CROSSED", "RING")
 CONFIG = (

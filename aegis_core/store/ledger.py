@@ -42,6 +42,8 @@ class Record(NamedTuple):
     lines: list[Any]
     short: int | Literal[False]
     settled: str | Literal[False]
+    strict: int
+    samples: int
 
 
 class Caller(NamedTuple):

@@ -69,8 +69,9 @@ OWNERS = [
 ]  # fmt: skip
 LABELS = [{}, {"team": "red"}, {"team": "blue"}, {"team": "red", "project": "x"}]
 AGENTS = ["ann", "bob"]
+MODELS = [None, None, None, "gpt-4o", "gpt-4.1-nano", "gemini-2.5-flash-lite"]
 COSTS = [
-    0, 1, USD // 2, USD, USD, 2 * USD + 1, 2_499_999_999, 3 * USD, 5 * USD, 5 * USD + 1, 8 * USD, 10 * USD, 26 * USD,
+    0, 1, USD // 2, USD, USD, 2 * USD + 1, 2_499_999_999, 3 * USD, 4 * USD, 5 * USD, 5 * USD + 1, 8 * USD, 26 * USD,
 ]  # fmt: skip
 LIMITS = [0, 1, USD, 2 * USD, 5 * USD + 1, 10 * USD, 12 * USD, 40 * USD, 2_000_000 * USD]
 STEPS = [
@@ -80,7 +81,10 @@ STEPS = [
 POLICIES = [(5 * USD, 1 << 60), (2 * USD, 9 * USD), (6 * USD, 7 * USD)]
 
 costs, pick = st.sampled_from(COSTS), st.integers(0, 63)
-side = st.booleans()
+side = st.sampled_from([False, False, False, True])
+sometimes = precondition(lambda self: self.count % 3 == 0)
+rarely = precondition(lambda self: self.count % 5 == 0)
+granted = precondition(lambda self: any(record.key for one in self.sides for record in one.world.records.values()))
 agents = st.sampled_from(AGENTS)
 bearers = st.sampled_from(["", "", "", "own", "other"])
 
@@ -229,6 +233,7 @@ class BudgetMachine(RuleBasedStateMachine):
 
     # --- administration
 
+    @sometimes
     @rule(
         which=side, agent=agents, priority=st.sampled_from([3, 5, 8]), web=st.booleans(),
         limit=st.sampled_from([None, None, *LIMITS[:6]]),
@@ -249,6 +254,7 @@ class BudgetMachine(RuleBasedStateMachine):
             (SCOPES[o], _window(k)): (b.limit, max(0, b.limit - b.used)) for (o, k), b in budgets.items() if o in "ast"
         }
 
+    @sometimes
     @rule(which=side, owner=st.sampled_from(OWNERS), agent=agents, number=pick, window=st.sampled_from(sorted(WINDOWS)),
           limit=st.sampled_from(LIMITS))  # fmt: skip
     def set_limit(self, which: bool, owner: str, agent: str, number: int, window: str, limit: int) -> None:
@@ -262,12 +268,14 @@ class BudgetMachine(RuleBasedStateMachine):
         if got is not None:
             self._same_state(got, budget)
 
+    @rarely
     @rule(which=side, agent=agents, labels=st.sampled_from(LABELS))
     def label(self, which: bool, agent: str, labels: dict[str, str]) -> None:
         one = self._one(which)
         self.bench.run(one.governor.label_agent(agent, labels, author="test"))
         one.world.label(agent, sorted(f"{key}={value}" for key, value in labels.items()))
 
+    @rarely
     @rule(which=side, policy=st.sampled_from(POLICIES))
     def publish(self, which: bool, policy: tuple[int, int]) -> None:
         """Through another process's governor, so that this one learns of it from a control answer."""
@@ -281,17 +289,28 @@ class BudgetMachine(RuleBasedStateMachine):
 
     # --- decisions
 
+    @rule(which=side, agent=agents, cost=st.sampled_from(COSTS[:10]), model=st.sampled_from(MODELS), density=st.sampled_from([1, 1, 5]))
+    def ask(self, which: bool, agent: str, cost: int, model: str | None, density: int) -> None:
+        one = self._one(which)
+        fields = {
+            "agent_id": agent, "task_intent": "Summarise it", "resource_type": "llm_tokens" if cost % 3 else "api_call",
+            "estimated_cost_usd": Decimal(cost).scaleb(-9), "logic_density": density, "request_id": f"q{self.count}",
+        }  # fmt: skip
+        self._ask(one, {**fields, "model": model} if cost % 3 else fields, None, 0)
+
+    ask_more = ask_often = ask_and_ask = ask  # rules are drawn evenly, and most of what happens are requests
+
     @rule(
         which=side, agent=agents, cost=costs, priority=st.sampled_from([5, 5, 5, 3, 6, 9]),
         resource=st.sampled_from(["llm_tokens", "llm_tokens", "llm_tokens", "api_call", "compute", "wallet_lock"]),
         intent=st.sampled_from(["Summarise it"] * 5 + ["Drop database x"]),
         confidence=st.sampled_from([None, None, None, 0.9, 0.5]),
-        model=st.sampled_from([None, None, None, "gpt-4o", "gpt-4.1-nano", "gemini-2.5-flash-lite"]),
+        model=st.sampled_from(MODELS),
         density=st.sampled_from([1, 1, 5]), sized=st.sampled_from([False, False, True]),
         capability=st.sampled_from([None, None, None, "web"]), session=st.sampled_from([None, None, "own", "other"]),
         number=pick, bearer=bearers, age=st.sampled_from([None, None, None, 0, -HOUR, HOUR, HOUR + 1]),
     )  # fmt: skip
-    def request(self, which: bool, agent: str, session: str | None, number: int, bearer: str, age: int | None, **how: Any) -> None:
+    def ask_oddly(self, which: bool, agent: str, session: str | None, number: int, bearer: str, age: int | None, **how: Any) -> None:
         one = self._one(which)
         fields: dict[str, Any] = {
             "agent_id": agent, "task_intent": how["intent"], "resource_type": how["resource"], "priority": how["priority"],
@@ -348,9 +367,9 @@ class BudgetMachine(RuleBasedStateMachine):
             request.capability,
         )  # fmt: skip
 
-    @precondition(lambda self: self.count > 4)
+    @granted
     @rule(which=side, number=pick, change=st.sampled_from([None, None, "estimated_cost_usd", "priority", "task_intent"]), bearer=bearers)
-    def request_again(self, which: bool, number: int, change: str | None, bearer: str) -> None:
+    def ask_again(self, which: bool, number: int, change: str | None, bearer: str) -> None:
         one = self._one(which)
         if not one.asked:
             return
@@ -372,6 +391,7 @@ class BudgetMachine(RuleBasedStateMachine):
             known = [record for record in known if record.open] or known
         return known[number % len(known)] if known else None
 
+    @granted
     @rule(which=side, number=pick, cost=st.sampled_from(["same", "same", *COSTS]), bearer=bearers, named=st.sampled_from([True, True, False]))
     def settle(self, which: bool, number: int, cost: int | str, bearer: str, named: bool) -> None:
         one = self._one(which)
@@ -379,6 +399,7 @@ class BudgetMachine(RuleBasedStateMachine):
         if record is not None:
             self._settle(one, record, record.amount if isinstance(cost, str) else cost, number, bearer, named)
 
+    @granted
     @rule(which=side, number=pick, other=st.booleans())
     def settle_again(self, which: bool, number: int, other: bool) -> None:
         one = self._one(which)
@@ -400,6 +421,7 @@ class BudgetMachine(RuleBasedStateMachine):
             assert (got.repeated, got.late) == found
             self._same_receipt(got, record)
 
+    @granted
     @rule(which=side, number=pick, bearer=bearers, mine=st.sampled_from([True, True, True, False]))
     def release(self, which: bool, number: int, bearer: str, mine: bool) -> None:
         one = self._one(which)
@@ -416,6 +438,7 @@ class BudgetMachine(RuleBasedStateMachine):
             assert got.repeated == repeated
             self._same_receipt(got, record)
 
+    @granted
     @rule(which=side, number=pick, seconds=st.sampled_from([1, 600, 1_200, 7_200]), bearer=bearers)
     def extend(self, which: bool, number: int, seconds: int, bearer: str) -> None:
         one = self._one(which)
@@ -432,6 +455,7 @@ class BudgetMachine(RuleBasedStateMachine):
             assert got.repeated == repeated
             self._same_receipt(got, record)
 
+    @granted
     @rule(which=side, number=pick)
     def look(self, which: bool, number: int) -> None:
         one = self._one(which)
@@ -441,6 +465,7 @@ class BudgetMachine(RuleBasedStateMachine):
             got = self.bench.run(one.governor.wait_for(f"gr_{record.key}", 0))
             self._same_verdict(got, record, one.policies[record.ask.agent, record.ask.request])
 
+    @rarely
     @rule(which=side, number=pick)
     def grants_of_the_other_tenant_are_unknown(self, which: bool, number: int) -> None:
         one = self._one(which)
@@ -454,11 +479,13 @@ class BudgetMachine(RuleBasedStateMachine):
     def _refuse(self, code: str) -> None:
         raise Refused(code)
 
+    @sometimes
     @rule(which=side, most=st.sampled_from([1, 3, 200]))
     def sweep(self, which: bool, most: int) -> None:
         one = self._one(which)
         assert self.bench.run(one.governor._ledger.sweep(most)) == one.world.sweep(most)
 
+    @sometimes
     @rule(which=side, agent=st.sampled_from([*AGENTS, None]))
     def read_budgets(self, which: bool, agent: str | None) -> None:
         one = self._one(which)

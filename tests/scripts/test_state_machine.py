@@ -11,7 +11,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from .machine import Bench, machine_on
 
 QUICK = settings(
-    max_examples=250, stateful_step_count=40, deadline=None, database=None, derandomize=True, print_blob=False,
+    max_examples=250, stateful_step_count=60, deadline=None, database=None, derandomize=True, print_blob=False,
     suppress_health_check=list(HealthCheck), phases=[Phase.explicit, Phase.generate, Phase.shrink],
 )  # fmt: skip
 LONG = settings(QUICK, max_examples=3_000, stateful_step_count=80, derandomize=False)

@@ -1,6 +1,7 @@
 -- Judges one request whole, then writes the whole outcome: reservation, idempotency record and event in one.
 local id, digest, policy, agent, sid, token, born, request_id, priority, capability, resource, candidates, effect, rule,
-  reason, code, limits, trace = unpack(A, 1, 18)
+  reason, code, limits, trace, forecast = unpack(A, 1, 19)
+if #candidates == 0 or #candidates % 3 > 0 then return redis.error_reply('ERR candidates must be triples without nil') end
 
 local blobs = call('MGET', PREFIX .. 'r:' .. id, PREFIX .. 't', PREFIX .. 'a:' .. agent, PREFIX .. 's:' .. (sid or ''))
 T = hold('t', blobs[2])
@@ -71,50 +72,63 @@ local function judge_all(model, amount)
   if shared[3] > 0 and model then judge('m:' .. model, amount) end
 end
 
--- The first candidate {recommended model, model charged, amount} that the money allows.
+-- What to reserve for a bound: all of it, or with a forecast (the least to reserve) the largest share of the bound that
+-- any of the agent's recent calls of this model settled at.
+local function amount_of(model, bound)
+  if not forecast then return bound, 0 end
+  local shares = call('GET', PREFIX .. 'f:' .. agent .. '\t' .. (model or ''))
+  if not shares or #shares < FORECAST_FROM then return bound, 0 end
+  local top = 0
+  for i = 1, #shares do top = math.max(top, string.byte(shares, i)) end
+  return math.min(bound, math.max(forecast, math.ceil(bound / 255 * top))), #shares
+end
+
+-- The first candidate {recommended model, model charged, bound} that the money allows: its place, amount and samples.
 local function choose()
   for i = 1, #candidates, 3 do
-    judge_all(candidates[i + 1], candidates[i + 2])
-    if not short then return i end
+    local amount, samples = amount_of(candidates[i + 1], candidates[i + 2])
+    judge_all(candidates[i + 1], amount)
+    if not short then return i, amount, samples end
   end
-  if #candidates > 3 then judge_all(candidates[2], candidates[3]) end -- the refusal speaks of the first
-  return 1
+  local amount, samples = amount_of(candidates[2], candidates[3]) -- the refusal speaks of the first
+  if #candidates > 3 then judge_all(candidates[2], amount) end
+  return 1, amount, samples
 end
-local chosen, full, asked = 1, false, 0
+local chosen, full, amount, samples, judged = 1, false, candidates[3], 0, not code
 if code then
   judge_all(candidates[2], 0)
 else
   -- Nobody is refused for money or room that only the overdue still hold.
-  for _ = 1, 2 do
-    chosen, full = choose(), G[G_OPEN] >= T[T_CONFIG][C_OPEN]
-    asked = candidates[chosen + 2]
+  for round = 1, 2 do
+    chosen, amount, samples = choose()
+    full = G[G_OPEN] >= T[T_CONFIG][C_OPEN]
     if not (short or full) or not behind then break end
+    if round == 2 then return {'SWEEP'} end
     behind = endings()(200)
     G, S = fetch('a:' .. agent), fetch('s:' .. sid)
     if not S then return {'NO_SESSION'} end
   end
-  if (short or full) and behind then return {'SWEEP'} end
   if full then
     code, transient = 'too_many_open_grants', true
   elseif short then
     code, transient, retry = 'budget_exceeded', true, window_end(lines[short + 2])
   end
 end
-local recommended, model, amount = candidates[chosen] or false, candidates[chosen + 1] or false, candidates[chosen + 2]
+local recommended, model, bound = candidates[chosen] or false, candidates[chosen + 1] or false, candidates[chosen + 2]
 
--- Thresholds on the amount that is really reserved: {above, effect, rule, reason, ...}; the strictest wins.
+-- Thresholds on what it may cost at most: {above, effect, rule, reason, ...}; the strictest wins.
 if not code then
   for i = 1, #limits, 4 do
-    if amount > limits[i] and (limits[i + 1] == 'deny' or effect == 'allow') then
+    if bound > limits[i] and (limits[i + 1] == 'deny' or effect == 'allow') then
       effect, rule, reason = limits[i + 1], limits[i + 2], limits[i + 3]
       if effect == 'deny' then code = 'policy' end
     end
   end
 end
 
-if code then -- nothing is taken, so what is left is what was left before
+if code and judged then -- nothing is taken, so what is left is what was left before
   for i = LINE, #lines, LINE do
-    if lines[i] then lines[i] = lines[i] + asked end
+    if lines[i] then lines[i] = lines[i] + amount end
   end
 end
 
@@ -125,9 +139,10 @@ local deadline = state == 'G' and NOW + config[C_GRANT] or state == 'P' and NOW 
 local R = {}
 R[R_STATE], R[R_AGENT], R[R_REQUEST], R[R_SESSION], R[R_DIGEST], R[R_POLICY] = state, agent, request_id, sid, digest, policy
 R[R_CREATED], R[R_CHANGED], R[R_DEADLINE], R[R_AMOUNT], R[R_CHARGED] = NOW, NOW, deadline, amount, 0
-R[R_CODE], R[R_RULE], R[R_REASON], R[R_RETRY] = code or 'ok', rule or false, reason or false, retry
+R[R_CODE] = code or state == 'P' and 'escalated' or 'ok'
+R[R_RULE], R[R_REASON], R[R_RETRY] = rule or false, reason or false, retry
 R[R_MODEL], R[R_RECOMMENDED], R[R_RESOURCE], R[R_LINES] = model, recommended, resource, lines
-R[R_SHORT], R[R_SETTLED] = short, false
+R[R_SHORT], R[R_SETTLED], R[R_STRICT], R[R_SAMPLES] = short, false, forecast and bound or 0, samples
 local body
 if state == 'R' then
   body = encode(R)

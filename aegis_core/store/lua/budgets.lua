@@ -25,6 +25,12 @@ local function new_budget(kind, limit)
   return b
 end
 
+-- How much of its limit is committed, in the steps that are announced.
+local function mark_of(b)
+  local limit, used = b[B_LIMIT], b[B_SPENT] + b[B_RESERVED]
+  return used >= limit and 100 or (limit - used) * 5 <= limit and 80 or 0
+end
+
 -- Brings a budget to the present window, only ever forwards. A ring is a flat list {cell, spent, reserved, ...}.
 local function roll(b)
   local now = window_number(b[B_KIND])
@@ -41,8 +47,8 @@ local function roll(b)
     end
     b[B_RING] = kept
   end
-  if spent + reserved < b[B_SPENT] + b[B_RESERVED] then b[B_CROSSED] = 0 end
   b[B_SPENT], b[B_RESERVED] = spent, reserved
+  b[B_CROSSED] = math.min(b[B_CROSSED], mark_of(b))
   return b
 end
 
@@ -64,11 +70,10 @@ end
 
 -- One event when 80 % and when 100 % of a limit are committed, once a window.
 local function note_crossing(b, owner, agent, session)
-  local limit, used = b[B_LIMIT], b[B_SPENT] + b[B_RESERVED]
-  if not limit then return end
-  local mark = used >= limit and 100 or (limit - used) * 5 <= limit and 80 or 0
+  local mark = mark_of(b)
   if mark > b[B_CROSSED] then
     b[B_CROSSED] = mark
-    event('budget_crossed', encode({NOW, owner, agent or false, session or false, b[B_KIND], limit, used, mark}))
+    local used = b[B_SPENT] + b[B_RESERVED]
+    event('budget_crossed', encode({NOW, owner, agent or false, session or false, b[B_KIND], b[B_LIMIT], used, mark}))
   end
 end

@@ -11,11 +11,20 @@ if refused then return {refused} end
 if zone_missing() then return {'ZONE', NOW, T[T_ZONE][1]} end
 if overdue(R) then expire(id, R) end
 
+-- Remembers which share of its bound a call cost, in 255ths rounded up.
+local function learn()
+  if R[R_STRICT] == 0 then return end
+  local name = PREFIX .. 'f:' .. R[R_AGENT] .. '\t' .. (R[R_MODEL] or '')
+  local share = string.char(math.min(255, math.ceil(cost / R[R_STRICT] * 255)))
+  call('SET', name, string.sub((call('GET', name) or '') .. share, -FORECAST_KEEP), 'EX', 30 * 86400)
+end
+
 local state, repeated, late = R[R_STATE], false, false
 if act == 'settle' then
   if state == 'G' then
     R[R_SETTLED] = digest
     close(id, R, 'S', cost)
+    learn()
   elseif state == 'S' and R[R_SETTLED] == digest then
     repeated = true
   elseif state == 'X' then

@@ -31,7 +31,7 @@ local function window_number(kind)
   local day = math.floor((NOW + ZONE[2]) / DAY)
   if kind == 'd' then number = day
   elseif kind == 't' then number = 0
-  elseif kind == 'h' then number = math.floor((NOW + ZONE[2] % 3600000) / 3600000)
+  elseif kind == 'h' then number = NOW - (NOW + ZONE[2]) % 3600000 -- its start: offsets may change by half an hour
   elseif kind == 'w' then number = math.floor((day + 3) / 7)
   elseif kind == 'm' then number = month_of(day)
   else number = math.floor(NOW / (kind / RING)) end
@@ -42,7 +42,7 @@ end
 -- When the window ends in real time, 0 for never: a day with a clock change has 23 or 25 hours.
 local function window_end(kind)
   if kind == 't' then return 0 end
-  if kind == 'h' then return (window_number('h') + 1) * 3600000 - ZONE[2] % 3600000 end
+  if kind == 'h' then return window_number('h') + 3600000 end
   if type(kind) == 'number' then return (window_number(kind) + 1) * (kind / RING) end
   local day = math.floor((NOW + ZONE[2]) / DAY) + 1
   if kind == 'w' then
@@ -51,6 +51,6 @@ local function window_end(kind)
     while month_of(day) == window_number('m') do day = day + 1 end
   end
   local ends = day * DAY - ZONE[2]
-  if ends >= ZONE[4] then ends = day * DAY - ZONE[5] end
+  if ends >= ZONE[4] then ends = math.max(ZONE[4], day * DAY - ZONE[5]) end -- midnight itself may be skipped
   return ends
 end

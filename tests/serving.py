@@ -1,0 +1,37 @@
+"""A real HTTP server for tests: uvicorn in a thread, on a free loopback port."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import uvicorn
+
+from aegis_core import Settings
+from aegis_core.api.app import create_app
+
+OPERATOR = "aegis_op_of-the-tests-and-of-nobody-else"
+
+
+@contextmanager
+def serving(settings: Settings) -> Iterator[str]:
+    """Serve until the block ends; answers the URL."""
+    settings = settings.model_copy(update={"log_level": "error"})
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        plan = uvicorn.Config(create_app(settings), log_config=None, ws="none", timeout_graceful_shutdown=1)
+        server = uvicorn.Server(plan)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+        thread.start()
+        deadline = time.monotonic() + 20
+        while not server.started:
+            assert thread.is_alive() and time.monotonic() < deadline, "the server did not start"
+            time.sleep(0.005)
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join(20)
