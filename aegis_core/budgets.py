@@ -130,6 +130,11 @@ def owner_name(owner: str, agent: str | None, session: str | None) -> str:
     return {"a": agent, "s": session, "t": "tenant"}[owner] or ""
 
 
+def budget_name(owner: str) -> str:
+    """``l:team=research`` as ``label team=research``, ``a`` as ``agent``."""
+    return f"{_SCOPES[owner[0]]} {owner[2:]}".strip()
+
+
 def state_of(row: BudgetRow, agent: str | None, session: str | None) -> BudgetState:
     """A row of the ledger for people."""
     return BudgetState(

@@ -75,7 +75,7 @@ def _printable(value: str) -> str:
 
 
 Identifier = Annotated[
-    str, AfterValidator(identifier), WithJsonSchema({"type": "string", "pattern": r"^[A-Za-z0-9_.:@/-]{1,128}$"})
+    str, AfterValidator(identifier), WithJsonSchema({"type": "string", "pattern": r"^[\w.:@/-]{1,128}$"})
 ]
 Intent = Annotated[str, AfterValidator(_printable), Field(min_length=1, max_length=MAX_INTENT)]
 Window = Annotated[

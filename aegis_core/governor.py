@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import suppress
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 from hashlib import blake2b
 from typing import Any
@@ -270,6 +270,10 @@ class ResourceGovernor:
         """The newest events, oldest of them first."""
         entries = await self._ledger.latest_events(limit)
         return tuple(decode_event(entry_id, fields, self.tenant) for entry_id, fields in entries)
+
+    async def clock(self) -> datetime:
+        """The server's time, by which everything is decided."""
+        return budgets.at_ms(await self._ledger.now())
 
     def policy_summary(self) -> str:
         """One line on the policy in force."""

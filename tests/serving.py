@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import uvicorn
+from pydantic import SecretStr
 
 from aegis_core import Settings
 from aegis_core.api.app import create_app
@@ -17,18 +18,20 @@ OPERATOR = "aegis_op_of-the-tests-and-of-nobody-else"
 
 
 @contextmanager
-def serving(settings: Settings) -> Iterator[str]:
+def serving(settings: Settings, *, log_level: str = "error", bind: str = "127.0.0.1") -> Iterator[str]:
     """Serve until the block ends; answers the URL."""
-    settings = settings.model_copy(update={"log_level": "error"})
+    secret = settings.operator_secret or SecretStr(OPERATOR)  # else one would be made in the user's own directory
+    settings = settings.model_copy(update={"log_level": log_level, "operator_secret": secret})
     with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
+        listener.bind((bind, 0))
         plan = uvicorn.Config(create_app(settings), log_config=None, ws="none", timeout_graceful_shutdown=1)
         server = uvicorn.Server(plan)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()
         deadline = time.monotonic() + 20
         while not server.started:
-            assert thread.is_alive() and time.monotonic() < deadline, "the server did not start"
+            assert thread.is_alive(), "the server did not start"
+            assert time.monotonic() < deadline, "the server does not answer"
             time.sleep(0.005)
         try:
             yield f"http://127.0.0.1:{listener.getsockname()[1]}"

@@ -92,7 +92,8 @@ class _Writer:
         self._dump = TypeAdapter[Any](kind).dump_json
 
     def __call__(self, value: object) -> Response:
-        return Response(self._dump(value), media_type="application/json")
+        # What agents say may hold terminal controls beyond ASCII; JSON says the same without them.
+        return Response(self._dump(value, ensure_ascii=True), media_type="application/json")
 
 
 _session, _verdict, _receipt, _report, _state, _agents, _events, _health, _ready = map(

@@ -57,18 +57,20 @@ def _table(states: tuple[BudgetState, ...]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("scope", "name", "window", box=None, header_style="bold")
-    for column in ("limit", "spent", "reserved", "left"):
-        table.add_column(column, justify="right")
-    table.add_column("used")
-    table.add_column("starts anew (UTC)")
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for column in ("budget", "window"):
+        table.add_column(column, overflow="fold")
+    for column in ("limit", "spent", "held", "left"):
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("used", no_wrap=True)
+    table.add_column("anew (UTC)", no_wrap=True)
     for state in states:
         used = 1.0 if not state.limit_usd else float((state.spent_usd + state.reserved_usd) / state.limit_usd)
         colour = "red" if used >= 1 else "yellow" if used >= 0.8 else "green"
-        bar = "█" * min(10, round(used * 10))
         table.add_row(
-            state.scope, shown(state.name), state.window, dollars(state.limit_usd), dollars(state.spent_usd),
-            dollars(state.reserved_usd), dollars(state.remaining_usd), f"[{colour}]{bar:·<10}[/] {used:4.0%}",
-            f"{state.resets_at:%Y-%m-%d %H:%M}" if state.resets_at else "never",
+            state.scope if state.scope == "tenant" else f"{state.scope} {shown(state.name)}", state.window,
+            dollars(state.limit_usd), dollars(state.spent_usd), dollars(state.reserved_usd),
+            dollars(state.remaining_usd), f"[{colour}]{'█' * min(5, round(used * 5)):·<5}[/] {used:4.0%}",
+            f"{state.resets_at:%b %d %H:%M}" if state.resets_at else "never",
         )  # fmt: skip
     Console().print(table)

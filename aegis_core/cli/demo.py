@@ -80,7 +80,9 @@ def _governor() -> Generator[Settings]:
             f"The demonstration needs the extra `server` ({error.name} is missing): "
             "pip install 'aegis-governor[server]'"
         ) from None
-    listening = socket.create_server(("127.0.0.1", 0))
+    # asyncio sends answers without delay only on sockets that say they are TCP.
+    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listening.bind(("127.0.0.1", 0))
     port: int = listening.getsockname()[1]
     secret = secrets.token_urlsafe(32)
     config = uvicorn.Config("aegis", log_config=None, access_log=False, lifespan="on", server_header=False)

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from aegis_core.agent import Governor
+from aegis_core.budgets import budget_name, window_name
 from aegis_core.cli.common import JsonFlag, TenantOption, json_line, shown, with_governor
 from aegis_core.protocol import Event
 
@@ -60,8 +61,12 @@ def _line(event: Event) -> str:
         details.append(f"${facts['amount_usd']:.6g}")
     if event.kind in {"settled", "overrun", "expired"}:
         details.append(f"charged ${facts['charged_usd']:.6g}")
-    details += [shown(facts[name]) for name in ("recommended_model", "rule", "reason", "percent") if facts.get(name)]
-    if facts.get("code") not in {None, "ok"}:
+    if event.kind in {"budget_set", "budget_crossed"}:
+        details += [f"{budget_name(facts['owner'])} {window_name(facts['window'])}", f"limit ${facts['limit_usd']:.6g}"]
+    if facts.get("percent"):
+        details.append(f"{facts['percent']} % committed")
+    details += [shown(facts[name]) for name in ("recommended_model", "rule", "reason", "by") if facts.get(name)]
+    if facts.get("code") not in {None, "ok", "escalated", "policy"}:
         details.append(facts["code"])
     if request.get("intent"):
         details.append(f"[dim]“{shown(request['intent'])[:80]}”[/]")

@@ -42,8 +42,8 @@ def as_json(trace: Trace, plan: Plan, terms: Terms, tally: Tally) -> dict[str, A
         "agent_day_usd": _usd(terms.agent_day),
         "tenant_day_usd": _usd(terms.tenant_day),
         "logic_density": plan.density,
-        "first_at": _iso(tally.first),
-        "last_at": _iso(tally.last),
+        "first_at": _iso(tally.first) if total.calls else None,
+        "last_at": _iso(tally.last) if total.calls else None,
         "interrupted": tally.interrupted,
         "seconds": round(tally.seconds, 3),
         "runs": trace.runs,
@@ -128,7 +128,8 @@ class _Page:
             title.append(f"  interrupted after {total:,} of {len(trace.calls):,} calls", "bold yellow")
         yield title
         yield Text(what)
-        yield Text(f"Trace    {_when(tally.first)} to {_when(tally.last)} UTC ({_span(tally.last - tally.first)})")
+        if total:
+            yield Text(f"Trace    {_when(tally.first)} to {_when(tally.last)} UTC ({_span(tally.last - tally.first)})")
         yield Text(f"Policy   {printable(terms.policy)}")
         limits = f"{format_usd(terms.agent_day)} for each agent, {format_usd(terms.tenant_day)} for all together"
         yield Text(f"Budgets  {limits}, a day")

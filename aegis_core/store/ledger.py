@@ -111,12 +111,15 @@ class Ledger:
         answer = await self._call(self.store.scripts.sweep, (most,))
         return bool(answer[1])
 
+    async def now(self) -> int:
+        """The server's time in ms."""
+        return int((await self._call(self.store.scripts.sweep, (1,)))[2])
+
     async def open(
         self, config: tuple[int, ...], zone: str, day_limit: int, document: str, digest: str
     ) -> tuple[int, int]:
         """Make or adjust the tenant; answers its policy version and the server's time in ms."""
-        now = int((await self.store.command("TIME"))[0]) * 1000
-        order = (layout.SCHEMA, config, zone_at(zone, now), day_limit, document, digest)
+        order = (layout.SCHEMA, config, zone, day_limit, document, digest)
         answer = await self._call(self.store.scripts.open_tenant, order)
         return int(answer[1]), int(answer[2])
 

@@ -204,7 +204,7 @@ class Store:
 
     async def _info(self) -> dict[str, Any]:
         if self.clients.cluster is not None:
-            answer: Any = await self.clients.cluster.info(target_nodes="all-primaries")  # pyright: ignore[reportUnknownMemberType]
+            answer: Any = await self.clients.cluster.info(target_nodes="primaries")  # pyright: ignore[reportUnknownMemberType]
             nodes: list[dict[str, Any]] = list(answer.values()) if "used_memory" not in answer else [answer]
             evicting = [node for node in nodes if node.get("maxmemory_policy") != "noeviction"]
             return (evicting or nodes)[0]

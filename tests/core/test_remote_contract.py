@@ -53,7 +53,11 @@ class TestContract:
         )
         session = agent.session
         assert (session.agent_id, session.agent_framework, session.capabilities) == ("team/a", "crewai", ("search",))
-        assert (session.max_priority, session.session_budget_usd, session.tenant) == (7, Decimal("2.5"), settings.tenant)
+        assert (session.max_priority, session.session_budget_usd, session.tenant) == (
+            7,
+            Decimal("2.5"),
+            settings.tenant,
+        )
         assert session.remaining_budget_usd == Decimal(10)
         assert [(line.scope, line.tightest) for line in session.budgets] == [
             ("agent", False), ("session", True), ("tenant", False),
@@ -163,14 +167,18 @@ class TestContract:
         with pytest.raises(AuthError, match="belongs to another agent") as caught:
             await other.settle(grant, cost_usd=0)
         assert caught.value.code == "not_yours"
-        request = PermissionRequest(agent_id="a", task_intent="Summarise", resource_type="compute", estimated_cost_usd=1)
+        request = PermissionRequest(
+            agent_id="a", task_intent="Summarise", resource_type="compute", estimated_cost_usd=1
+        )
         with pytest.raises(AuthError, match="belongs to another agent"):
             await governor.port.request_permission(request, token=other.session.session_token)
         with pytest.raises(AuthError, match="not a session token"):
             await governor.port.settle(grant, SettleRequest(cost_usd=1), token="aegis_st_no")
 
     async def test_unknown_things_are_named(self, governor: Governor) -> None:
-        request = PermissionRequest(agent_id="x", task_intent="Summarise", resource_type="compute", estimated_cost_usd=1)
+        request = PermissionRequest(
+            agent_id="x", task_intent="Summarise", resource_type="compute", estimated_cost_usd=1
+        )
         with pytest.raises(NotFoundError, match="never shook hands") as caught:
             await governor.port.request_permission(request)
         assert caught.value.facts["kind"] == "agent"
@@ -203,7 +211,8 @@ class TestContract:
         report = await agent.budget()
         assert (report.agent_id, report.remaining_budget_usd) == ("team/a", Decimal("9.75"))
         assert {(state.scope, state.window, state.reserved_usd) for state in report.budgets} == {
-            (scope, window, Decimal("0.25")) for scope, window in (("agent", "day"), ("session", "total"), ("tenant", "day"))
+            (scope, window, Decimal("0.25"))
+            for scope, window in (("agent", "day"), ("session", "total"), ("tenant", "day"))
         }
         assert all((state.resets_at is None) == (state.window == "total") for state in report.budgets)
 
@@ -280,7 +289,9 @@ async def cutting(target: str, cut: int) -> AsyncIterator[str]:
         there, back = await asyncio.open_connection(upstream.hostname, upstream.port)
         try:
             while head := await reader.readuntil(b"\r\n\r\n"):
-                length = next((line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")), b":0")
+                length = next(
+                    (line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")), b":0"
+                )
                 back.write(head + await reader.readexactly(int(length.split(b":")[1])))
                 requests += 1
                 lost = requests == cut
@@ -331,7 +342,9 @@ async def test_a_wait_longer_than_one_call_goes_on(
 
 async def test_a_server_that_is_not_there_is_a_store_error(settings: Settings) -> None:
     async with aegis_core.connect("http://127.0.0.1:9", settings=settings) as governor:
-        with pytest.raises(StoreError, match=r"governor at http://127.0.0.1:9 cannot be reached .* `aegis serve`") as caught:
+        with pytest.raises(
+            StoreError, match=r"governor at http://127.0.0.1:9 cannot be reached .* `aegis serve`"
+        ) as caught:
             await governor.handshake("a")
         assert caught.value.facts["reason"] == "down"
 
@@ -356,7 +369,8 @@ async def test_a_server_of_another_tenant_refuses(address: str, settings: Settin
 
 
 async def test_operators_calls_need_the_operator_secret(address: str, settings: Settings) -> None:
-    async with aegis_core.connect(address, settings=settings) as governor:
+    plain = settings.model_copy(update={"operator_secret": None})
+    async with aegis_core.connect(address, settings=plain) as governor:
         with pytest.raises(AuthError, match="for operators: send Authorization") as caught:
             await governor.set_budget("tenant", settings.tenant, "day", 1)
         assert caught.value.code == "missing_credential"

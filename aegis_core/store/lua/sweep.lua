@@ -2,4 +2,4 @@
 T = fetch('t')
 if not T then return {'NO_TENANT'} end
 if zone_missing() then return {'ZONE', NOW, T[T_ZONE][1]} end
-return {'OK', NOW >= T[T_DUE] and sweep(A[1]) and 1 or 0}
+return {'OK', NOW >= T[T_DUE] and sweep(A[1]) and 1 or 0, NOW}
