@@ -78,6 +78,10 @@ class Governor:
         """Set one limit (operators). Scopes: agent, session, tenant, model, resource, label (``team=research``)."""
         return await self.port.set_budget(scope, name, window, limit_usd, author=author)
 
+    async def label_agent(self, agent_id: str, labels: dict[str, str], *, author: str = "operator") -> None:
+        """Replace an agent's labels (operators); the budgets of its labels apply from the next request."""
+        await self.port.label_agent(agent_id, labels, author=author)
+
     async def agents(self, *, after: str | None = None, limit: int = 100) -> tuple[AgentSummary, ...]:
         """A page of registered agents, by name."""
         return await self.port.agents(after=after, limit=limit)

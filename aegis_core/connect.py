@@ -104,7 +104,8 @@ async def open_governor(store: Store, settings: Settings, *, tenant: str | None 
     version, document = await ledger.read_policy()
     policy = first if document == first.document else load_policy(document, f"policy version {version}")
     prices = Prices(catalog)
-    governor = ResourceGovernor(ledger, Arbiter(catalog, prices), prices, (version, policy), now, forecast=settings.reservation == "forecast")
+    forecast = settings.reservation == "forecast"
+    governor = ResourceGovernor(ledger, Arbiter(catalog, prices), prices, (version, policy), now, forecast=forecast)
     if published is not None:
         await governor.publish_policy(published, author=f"file {settings.policy_file}")
     return governor

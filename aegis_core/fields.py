@@ -75,7 +75,7 @@ def _printable(value: str) -> str:
 
 
 Identifier = Annotated[
-    str, AfterValidator(identifier), WithJsonSchema({"type": "string", "pattern": r"^[\w.:@/-]{1,128}$"})
+    str, AfterValidator(identifier), WithJsonSchema({"type": "string", "pattern": r"^[\p{L}\p{N}_.:@/-]{1,128}$"})
 ]
 Intent = Annotated[str, AfterValidator(_printable), Field(min_length=1, max_length=MAX_INTENT)]
 Window = Annotated[

@@ -119,15 +119,15 @@ class ResourceGovernor:
             StoreError: Redis could not be asked; nothing was decided.
         """
         caller = self._caller(request, token)
-        request_id = request.request_id
-        if request_id is None:
-            request_id, born = self._ids.new()
+        if request.request_id is None:
+            request_id, born = self._ids.new(), 0
         else:
-            born = born_at(request_id)
+            request_id, born = request.request_id, born_at(request.request_id)
         asked = Ask.of(request, request_id, born, self._arbiter.appraise(request))
         key = asked.key
         for _ in range(2):
-            word, found = await self._ledger.authorize(asked.order(caller, self._policy_version, self._policy, forecast=self._forecast))
+            order = asked.order(caller, self._policy_version, self._policy, forecast=self._forecast)
+            word, found = await self._ledger.authorize(order)
             if word != "STALE":
                 verdict = verdict_of(found, key, found.created if word == "NEW" else found.changed)
                 if wait > 0 and verdict.status == "PENDING":
@@ -227,7 +227,7 @@ class ResourceGovernor:
         row = await self._ledger.set_budget(owner, agent, session, kind, limit, author)
         return budgets.state_of(row, agent, session)
 
-    async def label_agent(self, agent_id: str, labels: dict[str, str], *, author: str) -> None:
+    async def label_agent(self, agent_id: str, labels: dict[str, str], *, author: str = "operator") -> None:
         """Replace an agent's labels, for operators; label budgets apply from the next request."""
         pairs = sorted(budgets.label(f"{key}={value}") for key, value in labels.items())
         if len(pairs) > 16:

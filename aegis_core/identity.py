@@ -54,13 +54,13 @@ class RequestIds:
     def __init__(self, server_ms: int) -> None:
         self._offset = server_ms - time.monotonic_ns() // 1_000_000
 
-    def new(self) -> tuple[str, int]:
-        """A fresh id and its time in ms."""
+    def new(self) -> str:
+        """A fresh id."""
         now = time.monotonic_ns() // 1_000_000 + self._offset
         noise = os.urandom(10)
         stamp, tail = f"{now:012x}", noise.hex()
         variant = "89ab"[noise[0] & 3]
-        return f"{stamp[:8]}-{stamp[8:]}-7{tail[2:5]}-{variant}{tail[5:8]}-{tail[8:]}", now
+        return f"{stamp[:8]}-{stamp[8:]}-7{tail[2:5]}-{variant}{tail[5:8]}-{tail[8:]}"
 
 
 def born_at(request_id: str) -> int:

@@ -110,7 +110,7 @@ class RemoteGovernor:
     ) -> Verdict:
         """As `ResourceGovernor.request_permission`. When the answer is lost, the same request id is sent once more."""
         if request.request_id is None:
-            request = request.model_copy(update={"request_id": self._ids.new()[0]})
+            request = request.model_copy(update={"request_id": self._ids.new()})
         until = time.monotonic() + wait
         verdict: Verdict = await self._call(
             "POST", "/request-permission", Verdict, body=request, token=token, wait=wait, retry=True

@@ -35,14 +35,18 @@ def replay(
     format: Annotated[TraceFormat, typer.Option(help="auto goes by the file's name.")] = TraceFormat.AUTO,  # noqa: A002
     model: Annotated[str, typer.Option(help="The model of rows that name none.")] = "gpt-4o",
     policy: Annotated[
-        Path | None, typer.Option(help="A rules file; default: the rules in force.", show_default=False)
+        Path | None,
+        typer.Option(help="A rules file; default: AEGIS_POLICY_FILE, else the shipped rules.", show_default=False),
     ] = None,
     budget: Annotated[
         str | None,
-        typer.Option(metavar="USD", help="Per agent and day; default: the standing one.", show_default=False),
+        typer.Option(metavar="USD", help="Per agent and day; default AEGIS_AGENT_DAY_USD, 10.", show_default=False),
     ] = None,
     tenant_budget: Annotated[
-        str | None, typer.Option(metavar="USD", help="For all agents together and day.", show_default=False)
+        str | None,
+        typer.Option(
+            metavar="USD", help="For all agents and day; default AEGIS_TENANT_DAY_USD, 100.", show_default=False
+        ),
     ] = None,
     density: Annotated[
         int, typer.Option(min=1, max=10, help="Logic density of the calls, for the recommendation.")

@@ -88,7 +88,7 @@ class Ledger:
         """Judge one request. Answers ``NEW``/``OLD`` with a `Record`, or ``STALE`` with the version in force."""
         answer = await self._try_once(self.store.scripts.authorize, order)
         if answer is None or answer[0] not in _FINAL:
-            answer = await self._call(self.store.scripts.authorize, order)
+            answer = await self._call(self.store.scripts.authorize, order, answer)
         if answer[0] == b"STALE":
             return "STALE", answer[1]
         return answer[0].decode(), Record._make(unpack(answer[1]))
@@ -213,12 +213,12 @@ class Ledger:
         except (hiredis.ReplyError, ConnectionLostError):
             return None
 
-    async def _call(self, script: Script, arguments: tuple[Any, ...]) -> Any:
+    async def _call(self, script: Script, arguments: tuple[Any, ...], answer: Any = None) -> Any:
         """Run a script; answer its control answers once each, and send it once more when its reply was lost."""
         zone, swept, lost = None, False, False
         while True:
             try:
-                answer = await self.store.run(script, self._root, arguments, zone)
+                answer = answer or await self.store.run(script, self._root, arguments, zone)
             except ConnectionLostError:
                 if lost:
                     raise
@@ -229,8 +229,9 @@ class Ledger:
                 return answer
             if word == b"ZONE" and zone is None:
                 zone = zone_at(answer[2].decode(), int(answer[1]))
+                answer = None
             elif word == b"SWEEP" and not swept:
-                swept = True
+                swept, answer = True, None
                 while await self.sweep():
                     pass
             else:

@@ -13,6 +13,7 @@ from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
     negative_data_rejection,
+    positive_data_acceptance,
     response_headers_conformance,
     response_schema_conformance,
     status_code_conformance,
@@ -68,4 +69,6 @@ def test_the_document_holds(case: schemathesis.Case, base: str, agent: httpx.Cli
         case.query["wait"] = 0 if case.meta.generation.mode.is_positive else case.query["wait"]
     headers = {"Authorization": f"Bearer {OPERATOR}"} if case.method == "PUT" else {}
     response = case.call(base_url=base, headers=headers)
-    case.validate_response(response, checks=CHECKS)
+    # What a message demands across its fields, and that some letters are none once normalised, JSON Schema cannot say.
+    sayable = case.method == "GET" and case.path != "/api/v1/agents"
+    case.validate_response(response, checks=[*CHECKS, positive_data_acceptance] if sayable else CHECKS)

@@ -76,7 +76,7 @@ COSTS = [
 LIMITS = [0, 1, USD, 2 * USD, 5 * USD + 1, 10 * USD, 12 * USD, 40 * USD, 2_000_000 * USD]
 STEPS = [
     1, SECOND, 59 * SECOND, 4 * MINUTE, 10 * MINUTE, 29 * MINUTE, 37 * MINUTE + 11, HOUR, 3 * HOUR + 7 * MINUTE,
-    11 * HOUR, DAY, DAY + HOUR, 6 * DAY, 27 * DAY, 75 * DAY, -1_500,
+    11 * HOUR, 90 * MINUTE, 2 * HOUR, DAY, DAY, DAY + HOUR, 6 * DAY, 27 * DAY, 75 * DAY, -1_500,
 ]  # fmt: skip
 POLICIES = [(5 * USD, 1 << 60), (2 * USD, 9 * USD), (6 * USD, 7 * USD)]
 
@@ -184,8 +184,15 @@ class BudgetMachine(RuleBasedStateMachine):
 
     # --- the beginning and the end
 
-    @initialize(first=st.sampled_from(STARTS), second=st.sampled_from(STARTS), shift=st.integers(0, 7_200_000))
-    def begin(self, first: tuple[str, str], second: tuple[str, str], shift: int) -> None:
+    @initialize(
+        first=st.sampled_from(STARTS), second=st.sampled_from(STARTS), shift=st.integers(0, 7_200_000),
+        labels=st.sampled_from(LABELS),
+        limits=st.lists(st.tuples(st.sampled_from(OWNERS), st.sampled_from(sorted(WINDOWS)), st.sampled_from(LIMITS)), max_size=5),
+    )  # fmt: skip
+    def begin(
+        self, first: tuple[str, str], second: tuple[str, str], shift: int, labels: dict[str, str],
+        limits: list[tuple[str, str, int]],
+    ) -> None:  # fmt: skip
         self.now = int(datetime.fromisoformat(first[1]).replace(tzinfo=UTC).timestamp()) * 1000 + shift
         self._set_clock()
         for zone in (first[0], second[0]):
@@ -195,6 +202,9 @@ class BudgetMachine(RuleBasedStateMachine):
         for one in self.sides:
             for agent in AGENTS:
                 self._handshake(one, agent, 5, (), None)
+        self._label(self.sides[0], AGENTS[0], labels)
+        for owner, window, limit in limits:
+            self._set_limit(self.sides[0], owner, AGENTS[0], 0, window, limit)
 
     def teardown(self) -> None:
         for one in self.sides:
@@ -258,7 +268,9 @@ class BudgetMachine(RuleBasedStateMachine):
     @rule(which=side, owner=st.sampled_from(OWNERS), agent=agents, number=pick, window=st.sampled_from(sorted(WINDOWS)),
           limit=st.sampled_from(LIMITS))  # fmt: skip
     def set_limit(self, which: bool, owner: str, agent: str, number: int, window: str, limit: int) -> None:
-        one = self._one(which)
+        self._set_limit(self._one(which), owner, agent, number, window, limit)
+
+    def _set_limit(self, one: Side, owner: str, agent: str, number: int, window: str, limit: int) -> None:
         session = sorted(one.tokens, key=list(one.tokens).index)[number % len(one.tokens)] if owner == "s" else None
         name = {"a": agent, "s": session, "t": "tenant"}.get(owner) or owner[2:]
         got, budget = one.attempt(
@@ -271,7 +283,9 @@ class BudgetMachine(RuleBasedStateMachine):
     @rarely
     @rule(which=side, agent=agents, labels=st.sampled_from(LABELS))
     def label(self, which: bool, agent: str, labels: dict[str, str]) -> None:
-        one = self._one(which)
+        self._label(self._one(which), agent, labels)
+
+    def _label(self, one: Side, agent: str, labels: dict[str, str]) -> None:
         self.bench.run(one.governor.label_agent(agent, labels, author="test"))
         one.world.label(agent, sorted(f"{key}={value}" for key, value in labels.items()))
 

@@ -64,10 +64,10 @@ MUTANTS: dict[str, tuple[str, ...]] = {
     "another settlement replaces the first": ("settle", "elseif state == 'S' and R[R_SETTLED] == digest then", "elseif state == 'S' then"),
     "written before the last judgement": (
         "authorize",
-        "-- Thresholds on the amount",
+        "-- Thresholds on what",
         "if not code then\n  for i = 1, #purses do\n    local owner = lines[(i - 1) * LINE + 1]\n"
         "    add(purses[i], purses[i][B_WINDOW], 0, amount)\n    if #owner > 1 then change(shared_name(owner)) end\n  end\n"
-        "  change('t'); change('a:' .. agent); change('s:' .. sid)\nend\n-- Thresholds on the amount",
+        "  change('t'); change('a:' .. agent); change('s:' .. sid)\nend\n-- Thresholds on what",
         "    add(b, b[B_WINDOW], 0, amount)\n    note_crossing", "    note_crossing",
     ),
     "an open record expires": (

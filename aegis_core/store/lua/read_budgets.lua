@@ -16,7 +16,7 @@ end
 for _, owner in ipairs(call('SMEMBERS', PREFIX .. 'bs')) do
   if not agent or string.sub(owner, 1, 1) ~= 'l' then owners[#owners + 1] = owner end
 end
-if T[T_DUE] <= NOW then sweep(200) end
+if T[T_DUE] <= NOW and sweep(200) then return {'SWEEP'} end
 local answer = {}
 for _, owner in ipairs(owners) do
   for _, b in ipairs(purse_of(owner, agent, sid) or {}) do

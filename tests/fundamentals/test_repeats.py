@@ -1,0 +1,83 @@
+"""The same request id is the same decision: a lost answer costs nothing twice."""
+
+from __future__ import annotations
+
+import time
+from decimal import Decimal
+
+import pytest
+
+from aegis_core import Governor, InvalidRequestError
+from aegis_core.errors import AuthError, ConflictError, NotFoundError
+from aegis_core.identity import RequestIds
+
+
+async def test_a_repeat_gets_the_original_facts_and_the_present_state(governor: Governor) -> None:
+    agent = await governor.handshake("a")
+    first = await agent.request("Work", estimated_cost_usd=1, request_id="r-1")
+    await agent.request("Other work", estimated_cost_usd=2)
+    again = await agent.request("Work", estimated_cost_usd=1, request_id="r-1")
+    assert again == first
+    await agent.settle(first.grant_id or "", cost_usd="0.40")
+    later = await agent.request("Work", estimated_cost_usd=1, request_id="r-1")
+    assert (later.status, later.state, later.remaining_budget_usd) == ("GRANTED", "settled", Decimal(9))
+    assert [event.kind for event in await governor.events()].count("granted") == 2
+
+
+async def test_the_same_id_with_other_content_is_an_error(governor: Governor) -> None:
+    agent = await governor.handshake("a")
+    await agent.request("Work", estimated_cost_usd=1, request_id="r-1")
+    with pytest.raises(ConflictError, match="request_id: was used before for another request"):
+        await agent.request("Work", estimated_cost_usd=2, request_id="r-1")
+    assert (await agent.budget()).remaining_budget_usd == Decimal(9)
+
+
+async def test_ids_belong_to_an_agent(governor: Governor) -> None:
+    one, two = await governor.handshake("one"), await governor.handshake("two")
+    assert (await one.request("Work", estimated_cost_usd=1, request_id="r-1")).granted
+    assert (await two.request("Play", estimated_cost_usd=2, request_id="r-1")).granted
+
+
+async def test_an_id_from_before_the_memory_of_decisions_is_refused(governor: Governor) -> None:
+    agent = await governor.handshake("a")
+    old = RequestIds(int(time.time() * 1000) - 2 * 3_600_000).new()
+    with pytest.raises(
+        InvalidRequestError, match=r"request_id: was made 7\d\d\d s ago, longer than decisions are remembered"
+    ):
+        await agent.request("Work", estimated_cost_usd=1, request_id=old)
+
+
+async def test_a_client_whose_clock_jumps_is_governed_all_the_same(
+    governor: Governor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent = await governor.handshake("a")
+    monkeypatch.setattr(time, "time", lambda: 0.0)
+    monkeypatch.setattr(time, "time_ns", lambda: 0)
+    verdict = await agent.request("Work", estimated_cost_usd=1)
+    assert verdict.granted
+    assert verdict.expires_at is not None
+    assert verdict.granted_at is not None
+    assert (verdict.expires_at - verdict.granted_at).total_seconds() == 600
+
+
+async def test_settling_twice_with_the_same_content_is_harmless(governor: Governor) -> None:
+    agent = await governor.handshake("a")
+    verdict = await agent.request("Work", estimated_cost_usd=1)
+    first = await agent.settle(verdict.grant_id or "", cost_usd="0.40")
+    second = await agent.settle(verdict.grant_id or "", cost_usd="0.40")
+    assert (first.repeated, second.repeated) == (False, True)
+    assert second.charged_usd == Decimal("0.40")
+    with pytest.raises(ConflictError, match="already settled"):
+        await agent.release(verdict.grant_id or "")
+    assert (await agent.budget()).budgets[0].spent_usd == Decimal("0.40")
+
+
+async def test_a_grant_belongs_to_its_agent(governor: Governor) -> None:
+    one, two = await governor.handshake("one"), await governor.handshake("two")
+    verdict = await one.request("Work", estimated_cost_usd=1)
+    with pytest.raises(AuthError, match="belongs to another agent"):
+        await two.settle(verdict.grant_id or "", cost_usd=0)
+    with pytest.raises(NotFoundError, match="no such grant"):
+        await one.settle("gr_" + "0" * 32, cost_usd=0)
+    with pytest.raises(NotFoundError, match="no such grant"):
+        await one.settle("../../etc", cost_usd=0)
