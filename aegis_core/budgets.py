@@ -115,7 +115,7 @@ def shortage(record: Record) -> str:
     owner, kind, _, limit, room = record.lines[record.short : record.short + _LINE]
     name = owner_name(owner, record.agent, record.session)
     window = "" if kind == "t" else f" {window_name(kind)}"
-    whose = f"{_SCOPES[owner[0]]}'s" if owner in "at" else f"{_SCOPES[owner[0]]} {name}'s"
+    whose = f"{_SCOPES[owner[0]]}'s" if owner in "ast" else f"{_SCOPES[owner[0]]} {name}'s"
     text = (
         f"The {whose}{window} budget has {format_usd(max(0, room))} of {format_usd(limit)} left, "
         f"and {format_usd(record.amount)} was asked."

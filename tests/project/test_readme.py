@@ -1,0 +1,120 @@
+"""Every code block of the README and the docs does what it says."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+_BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def blocks(language: str) -> list[object]:
+    found: list[object] = []
+    for page in PAGES:
+        for number, match in enumerate(_BLOCK.finditer(page.read_text())):
+            if match[1] == language:
+                found.append(pytest.param(match[2], id=f"{page.name}-{number}"))
+    return found
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    """A bare home, the project's commands on the path, and an embedded server of the test's own."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return {"PATH": path, "HOME": str(tmp_path), "AEGIS_DATA_DIR": str(tmp_path / "data"), "LANG": "C.UTF-8"}
+
+
+@pytest.fixture
+def api(environment: dict[str, str]) -> Iterator[str]:
+    """The server as the README starts it, on a free port."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    command = [sys.executable, "-m", "uvicorn", "main:app", "--port", port]
+    with subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as server:
+        until = time.monotonic() + 30
+        while True:
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/api/v1/ready", timeout=2).close()
+                break
+            except OSError:
+                assert server.poll() is None, "the server ended"
+                assert time.monotonic() < until, "the server did not start in time"
+                time.sleep(0.05)
+        yield port
+        server.terminate()
+
+
+def run(script: str, environment: dict[str, str]) -> str:
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", script],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("code", blocks("python"))
+def test_python(code: str, environment: dict[str, str]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("code", blocks("sh"))
+def test_shell(code: str, environment: dict[str, str], request: pytest.FixtureRequest) -> None:
+    if re.match(r"\s*make ", code):  # the test suite runs inside one of these, so only what they would do is looked at
+        assert "pytest" in run("make -n test", environment)
+        for target in re.findall(r"^make (\S+)", code, re.MULTILINE):
+            run(f"make -n {target}", environment)
+    elif code.startswith("uvicorn"):
+        assert code.split()[:2] == ["uvicorn", "main:app"]
+        assert request.getfixturevalue("api")
+    elif "localhost:8000" in code:
+        answers = run(code.replace("localhost:8000", f"localhost:{request.getfixturevalue('api')}"), environment)
+        decoder, at, found = json.JSONDecoder(), 0, []
+        while at < len(answers.strip()):
+            value, at = decoder.raw_decode(answers, at)
+            found.append(value)
+        promised = json.loads(
+            next(match[2] for match in _BLOCK.finditer((ROOT / "README.md").read_text()) if match[1] == "json")
+        )
+        del promised["granted_at"]
+        assert {name: found[-1][name] for name in promised} == promised
+    else:
+        assert run(code, environment)
+
+
+@pytest.mark.parametrize("code", blocks("json"))
+def test_json(code: str) -> None:
+    assert json.loads(code)
+
+
+def test_no_block_is_left_out() -> None:
+    languages = {match[1] for page in PAGES for match in _BLOCK.finditer(page.read_text())}
+    assert languages <= {"python", "sh", "json", "text"}, "a language that no test executes"
+    assert not any("@" + name + "@" in page.read_text() for page in PAGES for name in ("REPLAY", "FIGURES"))
+
+
+def test_the_first_example_has_at_most_fifteen_lines() -> None:
+    first = next(match[2] for match in _BLOCK.finditer((ROOT / "README.md").read_text()) if match[1] == "python")
+    assert first.count("\n") <= 15
