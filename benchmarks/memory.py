@@ -63,12 +63,10 @@ def main() -> None:
     if options.json:
         print(json.dumps(found, indent=2))
     else:
-        print(
-            f"{found['agents']:,} agents: {found['megabytes']} MB, {found['bytes_per_agent']} bytes each (wanted <= 150 MB)"
-        )
-        print(
-            f"an open grant: {found['bytes_per_open_grant']} bytes; of 10,000 decisions the stream keeps {found['events_kept']}"
-        )
+        each, total = found["bytes_per_agent"], found["megabytes"]
+        print(f"{found['agents']:,} agents: {total} MB, {each} bytes each (wanted <= 150 MB)")
+        print(f"an open grant: {found['bytes_per_open_grant']} bytes")
+        print(f"of 10,000 decisions the stream keeps {found['events_kept']} events")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Decisions over HTTP: 50 connections against `aegis serve`, all on this machine.
 
-Usage: python benchmarks/http.py [--connections 50] [--seconds 3] [--rounds 7] [--json]
+Usage: python benchmarks/over_http.py [--connections 50] [--seconds 3] [--rounds 7] [--json]
 
 The load generator is this process: raw asyncio, keep-alive, one request in flight on each connection. The governor and
 its embedded server run beside it, so two cores carry all three. Medians over the rounds.
@@ -52,8 +52,8 @@ def serving() -> Iterator[int]:
 
 async def post(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, path: str, body: bytes) -> bytes:
     """One request on an open connection."""
-    head = f"POST /api/v1/{path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
-    writer.write(head.encode() + b"\r\n\r\n" + body)
+    head = f"POST /api/v1/{path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+    writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
     headers = await reader.readuntil(b"\r\n\r\n")
     assert headers.startswith(b"HTTP/1.1 200"), headers
     at = headers.lower().index(b"content-length:") + 15
