@@ -92,6 +92,7 @@ async def open_governor(store: Store, settings: Settings, *, tenant: str | None 
     from aegis_core.arbiter.prices import Prices
     from aegis_core.governor import ResourceGovernor
     from aegis_core.policy.loading import default_policy, load_policy
+    from aegis_core.store.layout import TENANTS_KEY
     from aegis_core.store.ledger import Ledger
 
     published = read_policy_file(settings.policy_file) if settings.policy_file else None
@@ -101,6 +102,7 @@ async def open_governor(store: Store, settings: Settings, *, tenant: str | None 
     _, now = await ledger.open(
         config_of(settings), settings.timezone, to_nanos(settings.tenant_day_usd), first.document, first.digest
     )
+    await store.command("SADD", TENANTS_KEY, ledger.tenant)
     version, document = await ledger.read_policy()
     policy = first if document == first.document else load_policy(document, f"policy version {version}")
     prices = Prices(catalog)

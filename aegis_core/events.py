@@ -43,6 +43,7 @@ def _record_facts(record: Record) -> dict[str, Any]:
         "recommended_model": record.recommended or None,
         "rule": record.rule or None,
         "reason": record.reason or None,
+        "would_be": {"G": "GRANTED", "P": "PENDING", "R": "REJECTED"}[record.would] if record.would else None,
         "deadline": _at(record.deadline).isoformat() if record.deadline else None,
     }
     return {name: value for name, value in facts.items() if value is not None}
@@ -95,10 +96,6 @@ def _budget_set(body: list[Any]) -> _Decoded:
     }  # fmt: skip
 
 
-def _labelled(body: list[Any]) -> _Decoded:
-    return body[0], {"labels": body[1], "by": body[2]}
-
-
 def _published(body: list[Any]) -> _Decoded:
     return None, {"policy_version": body[0], "digest": body[1], "by": body[2]}
 
@@ -111,12 +108,31 @@ def _configured(body: list[Any]) -> _Decoded:
     return None, {"timezone": body[0], "timings": body[1]}
 
 
+def _by(*names: str) -> Callable[[list[Any]], _Decoded]:
+    """A body of named values whose last is the author; one called ``agent_id`` is whom it is about."""
+
+    def decode(body: list[Any]) -> _Decoded:
+        facts = dict(zip((*names, "by"), body, strict=True))
+        agent = facts.pop("agent_id", None)
+        return agent or None, facts
+
+    return decode
+
+
 _DECODERS: dict[str, Callable[[list[Any]], _Decoded]] = {
     "handshake": _handshake,
     "session_closed": _session_closed,
     "budget_crossed": _crossed,
     "budget_set": _budget_set,
-    "agent_labelled": _labelled,
+    "profiles_published": _by("profiles_version"),
+    "agent_blocked": _by("agent_id"),
+    "agent_active": _by("agent_id"),
+    "tenant_halted": _by("agent_id"),
+    "tenant_active": _by("agent_id"),
+    "tenant_mode": _by("mode"),
+    "key_created": _by("key_id", "role", "name"),
+    "key_revoked": _by("key_id", "role", "name"),
+    "agent_forgotten": _by("removed"),
     "policy_published": _published,
     "tenant_opened": _opened,
     "tenant_configured": _configured,

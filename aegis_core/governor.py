@@ -8,7 +8,7 @@ from contextlib import suppress
 from datetime import date, datetime
 from decimal import Decimal
 from hashlib import blake2b
-from typing import Any
+from typing import Any, NamedTuple
 
 from aegis_core import budgets
 from aegis_core.arbiter.arbiter import Arbiter
@@ -18,9 +18,11 @@ from aegis_core.events import decode_event
 from aegis_core.identity import RequestIds, born_at, caller_of, hash_secret, new_session
 from aegis_core.inbox import Inbox
 from aegis_core.money import to_nanos, to_usd
-from aegis_core.orders import Ask
+from aegis_core.operator import Operator
+from aegis_core.orders import Ask, Rules
 from aegis_core.policy.engine import Policy
-from aegis_core.policy.loading import load_policy
+from aegis_core.policy.facts import AgentFacts
+from aegis_core.profiles import Profile
 from aegis_core.protocol import (
     AgentSummary,
     BudgetReport,
@@ -34,10 +36,25 @@ from aegis_core.protocol import (
     SessionOpened,
     SettleRequest,
     Verdict,
+    parse,
 )
+from aegis_core.rulebook import Rulebook
 from aegis_core.store.ledger import Caller, Ledger
+from aegis_core.store.registry import Registry
 from aegis_core.usage import UsageRow, decode_usage
 from aegis_core.verdicts import grant_key, receipt_of, verdict_of
+
+
+class Entry(NamedTuple):
+    """The door of a handshake. `trusted`: a process with Redis credentials, whose word on spending counts. `guarded`: a
+    live agent is only taken over with `token`, one of its session tokens."""
+
+    trusted: bool
+    guarded: bool = False
+    token: str | None = None
+
+
+OWN_PROCESS = Entry(trusted=True)
 
 
 class ResourceGovernor:
@@ -55,7 +72,9 @@ class ResourceGovernor:
     ) -> None:
         self.tenant = ledger.tenant
         self._ledger, self._arbiter, self._prices = ledger, arbiter, prices
-        self._policy_version, self._policy = policy
+        self._registry = Registry(ledger)
+        self._rules = Rulebook(ledger, self._registry, policy)
+        self.operator = Operator(self._registry)
         self._ids = RequestIds(server_ms)
         self._warm, self._forecast = False, forecast
         self._inbox = Inbox(ledger.store, ledger.tenant)
@@ -65,10 +84,15 @@ class ResourceGovernor:
         """What chooses and prices models."""
         return self._arbiter
 
-    async def handshake(self, message: Handshake) -> SessionOpened:
-        """Register the agent on first sight and open a session for it.
+    async def handshake(self, message: Handshake, *, entry: Entry = OWN_PROCESS) -> SessionOpened:
+        """Register the agent on first sight and open a session for it, within the operator's profile.
+
+        Args:
+            message: who the agent says it is; it only narrows what the profile allows.
+            entry: through which door it came, and what it showed there.
 
         Raises:
+            AuthError: the agent is blocked, or has an open session that the caller showed no token of.
             StoreError: Redis could not be asked; the agent is not registered.
         """
         if not self._warm:  # the price list takes 0.2 s to load, which must not stall the first request
@@ -77,12 +101,17 @@ class ResourceGovernor:
         sid, token = new_session()
         limit = message.session_budget_usd
         capabilities = f",{','.join(message.capabilities)},"
-        found = await self._ledger.handshake(
-            (
-                message.agent_id, message.agent_framework, capabilities, message.max_priority,
-                None if limit is None else to_nanos(limit), sid, hash_secret(token, self._ledger.store.pepper),
-            )
+        owner = caller_of(entry.token, self._ledger.store.pepper)
+        order = (
+            message.agent_id, message.agent_framework, capabilities, message.max_priority,
+            None if limit is None else to_nanos(limit), sid, hash_secret(token, self._ledger.store.pepper),
+            entry.trusted, owner.session, owner.token, entry.guarded,
         )  # fmt: skip
+        found = await self._ledger.handshake(order)
+        if found.outdated:
+            await self._rules.apply_profile(message.agent_id)
+            found = await self._ledger.handshake(order)  # the same session id and token: the same session
+        allowed = None if found.capabilities is False else set(found.capabilities.split(","))
         purses = {"a": found.agent, "s": found.session, "t": found.tenant}
         lines = budgets.lines_of_purses(purses, message.agent_id, sid)
         return SessionOpened(
@@ -91,8 +120,8 @@ class ResourceGovernor:
             session_token=token,
             tenant=self.tenant,
             agent_framework=message.agent_framework,
-            capabilities=message.capabilities,
-            max_priority=message.max_priority,
+            capabilities=tuple(name for name in message.capabilities if allowed is None or name in allowed),
+            max_priority=min(message.max_priority, found.priority),
             remaining_budget_usd=next(
                 (line.remaining_usd for line in lines if (line.scope, line.window) == ("agent", "day")), Decimal(0)
             ),
@@ -125,18 +154,25 @@ class ResourceGovernor:
             request_id, born = request.request_id, born_at(request.request_id)
         asked = Ask.of(request, request_id, born, self._arbiter.appraise(request))
         key = asked.key
-        for _ in range(2):
-            order = asked.order(caller, self._policy_version, self._policy, forecast=self._forecast)
+        latest = caller.session is None
+        for _ in range(4):
+            sid, facts = await self._rules.facts_of(request.agent_id, caller.session)
+            rules = self._rule(request, facts)
+            order = asked.order(Caller(sid, caller.token), rules, latest=latest, forecast=self._forecast)
             word, found = await self._ledger.authorize(order)
-            if word != "STALE":
+            if word in {"NEW", "OLD"}:
                 verdict = verdict_of(found, key, found.created if word == "NEW" else found.changed)
                 if wait > 0 and verdict.status == "PENDING":
                     return await self.wait_for(key, wait)
                 return verdict
-            await self._reload_policy()
+            await self._rules.reload(word, request.agent_id)
         raise StaleError(
-            "The policy changes faster than it can be read; no decision was made. Try again.", reason="stale"
+            "The rules change faster than they can be read; no decision was made. Try again.", reason="stale"
         )
+
+    def _rule(self, request: PermissionRequest, facts: AgentFacts) -> Rules:
+        ruling = self._rules.policy.evaluate(request, facts, self._ids.now())
+        return Rules(self._rules.policy_version, self._rules.profiles_version, ruling)
 
     def _caller(self, request: PermissionRequest, token: str | None) -> Caller:
         if token is None:
@@ -145,11 +181,6 @@ class ResourceGovernor:
         if request.session_id is not None and request.session_id != caller.session:
             raise AuthError("session_id: the token belongs to another session.", code="not_yours")
         return caller
-
-    async def _reload_policy(self) -> None:
-        version, document = await self._ledger.read_policy()
-        if version != self._policy_version:
-            self._policy_version, self._policy = version, load_policy(document, f"policy version {version}")
 
     async def wait_for(self, grant_id: str, seconds: float) -> Verdict:
         """The verdict of a grant once it is no longer PENDING, or as it stands after `seconds`."""
@@ -229,10 +260,9 @@ class ResourceGovernor:
 
     async def label_agent(self, agent_id: str, labels: dict[str, str], *, author: str = "operator") -> None:
         """Replace an agent's labels, for operators; label budgets apply from the next request."""
-        pairs = sorted(budgets.label(f"{key}={value}") for key, value in labels.items())
-        if len(pairs) > 16:
-            raise InvalidRequestError("labels: at most 16 are accepted", field="labels", problem="are too many")
-        await self._ledger.label_agent(budgets.checked(agent_id, "agent_id"), pairs, author)
+        profile = (await self.operator.profiles()).of(budgets.checked(agent_id, "agent_id"))
+        changed = profile.model_dump(exclude_unset=True) | {"match": agent_id, "labels": labels}
+        await self.operator.set_profile(parse(Profile, **changed), author=author)
 
     async def agents(self, *, after: str | None = None, limit: int = 100) -> tuple[AgentSummary, ...]:
         """A page of registered agents, by name."""
@@ -263,7 +293,7 @@ class ResourceGovernor:
     async def publish_policy(self, policy: Policy, *, author: str) -> int:
         """Put a policy in force at the very next request everywhere; answers its version."""
         version = await self._ledger.publish_policy(policy.document, policy.digest, author)
-        self._policy_version, self._policy = version, policy
+        self._rules.policy_version, self._rules.policy = version, policy
         return version
 
     async def latest_events(self, limit: int) -> tuple[Event, ...]:
@@ -277,7 +307,7 @@ class ResourceGovernor:
 
     def policy_summary(self) -> str:
         """One line on the policy in force."""
-        return f"version {self._policy_version} with {len(self._policy.rules)} rules"
+        return f"version {self._rules.policy_version} with {len(self._rules.policy.rules)} rules"
 
     def catalog_summary(self) -> str:
         """One line on the models that are recommended."""

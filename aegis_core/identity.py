@@ -7,6 +7,7 @@ import os
 import re
 import secrets
 import time
+from datetime import UTC, datetime
 from functools import lru_cache
 from hashlib import blake2b
 
@@ -53,6 +54,10 @@ class RequestIds:
 
     def __init__(self, server_ms: int) -> None:
         self._offset = server_ms - time.monotonic_ns() // 1_000_000
+
+    def now(self) -> datetime:
+        """The server's time, as far as it was learned."""
+        return datetime.fromtimestamp((time.monotonic_ns() // 1_000_000 + self._offset) / 1000, UTC)
 
     def new(self) -> str:
         """A fresh id."""

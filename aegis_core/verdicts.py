@@ -13,6 +13,7 @@ _STATES: dict[str, GrantState] = {
     "D": "declined",
 }  # fmt: skip
 _REASONS = {
+    "too_much_pending": "The agent's unanswered requests already hold half of a budget that it shares.",
     "tenant_halted": "The tenant is halted by its operator.",
     "agent_blocked": "The agent is blocked by its operator.",
     "missing_capability": "The session did not register the capability that this request needs.",
@@ -46,6 +47,8 @@ def verdict_of(record: Record, grant: str, now: int) -> Verdict:
     verdict.state = _STATES[state]
     verdict.recommended_model = record.recommended or None
     verdict.rule = record.rule or None
+    if record.would:
+        verdict.would_be = _STATUS[record.would]
     if state == "R":
         if record.retry:
             verdict.retry_after_seconds = max(0.0, (record.retry - now) / 1000)

@@ -108,7 +108,7 @@ class Policy:
     def __repr__(self) -> str:
         return f"<Policy {self.digest[:12]}, {len(self._compiled)} rules>"
 
-    def evaluate(self, request: PermissionRequest, facts: AgentFacts) -> Ruling:
+    def evaluate(self, request: PermissionRequest, facts: AgentFacts, now: object = None) -> Ruling:
         """Judge a request of an agent by the rules alone.
 
         Args:

@@ -19,6 +19,20 @@ class CostLimit:
     effect: Objection
     rule: str
     reason: str
+    observed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Counter:
+    """shim"""
+
+    kind: Literal["rate", "repeat", "spend"]
+    rule: str
+    limit: int
+    window_ms: int
+    effect: Objection
+    reason: str
+    observed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +50,12 @@ class Ruling:
     rule: str | None
     reason: str
     limits: tuple[CostLimit, ...] = ()
+    counters: tuple[Counter, ...] = ()
+    models: tuple[str, ...] = ()
+
+    @property
+    def would_be(self) -> Effect:
+        return self.effect
 
     def at(self, amount_nanos: int) -> Ruling:
         """The final ruling for an amount in nano-dollars: the strictest of `effect` and the limits it exceeds."""

@@ -15,6 +15,8 @@ Keys of a tenant share the hash tag ``{tenant}`` (one cluster slot) and the pref
 ``ag``, ``as:AGENT``    names of agents; sessions of an agent (ZSET)  as many as those
 ``b:OWNER``, ``bs``     a shared budget; their names (SET)            made by operators only
 ``p:VERSION``           a policy document                             the last 100
+``pf``                  the agent profiles                            one
+``k:KEY``, ``ks``       an API key, hashed; their names (SET)         made by operators only
 ``f:AGENT\tMODEL``       shares of the bound that settled (STRING)     expires after 30 days
 ``u:DAY``               what a day cost, for the bill (HASH)          expires after 400 days
 ``i``                   the inbox (PUBSUB channel, no key)
@@ -30,18 +32,36 @@ SCHEMA = 1
 
 SCHEMA_KEY = "ae:schema"
 PEPPER_KEY = "ae:pepper"
+TENANTS_KEY = "ae:tenants"
 CLOCK_KEY = "ae:clock"
 """Holds the virtual time of a throw-away server; no shipped script reads it."""
 
 POLICIES_KEPT = 100
 SESSIONS_KEPT = 64
 
-TENANT = ("SCHEMA", "STATUS", "POLICY", "ZONE", "DUE", "CONFIG", "SHARED", "AGENTS", "PURSE")
-AGENT = ("STATUS", "FRAMEWORK", "OPEN", "SESSION", "LABELS", "PURSE", "REGISTERED", "SEEN")
-SESSION = ("AGENT", "PRIORITY", "CAPABILITIES", "TOKEN", "OPENED", "SEEN", "FRAMEWORK", "PURSE")
+TENANT = (
+    "SCHEMA",
+    "STATUS",
+    "POLICY",
+    "ZONE",
+    "DUE",
+    "CONFIG",
+    "SHARED",
+    "AGENTS",
+    "PURSE",
+    "MODE",
+    "PROFILES",
+    "KEYS",
+)
+AGENT = (
+    "STATUS", "FRAMEWORK", "OPEN", "SESSION", "LABELS", "PURSE", "REGISTERED", "SEEN", "PROFILE", "PRIORITY",
+    "CAPABILITIES", "TRUST", "PENDING", "COUNTERS", "RING",
+)  # fmt: skip
+SESSION = ("AGENT", "PRIORITY", "CAPABILITIES", "TOKEN", "OPENED", "SEEN", "FRAMEWORK", "PURSE", "LOCAL")
 RECORD = (
     "STATE", "AGENT", "REQUEST", "SESSION", "DIGEST", "POLICY", "CREATED", "CHANGED", "DEADLINE", "AMOUNT", "CHARGED",
     "CODE", "RULE", "REASON", "RETRY", "MODEL", "RECOMMENDED", "RESOURCE", "LINES", "SHORT", "SETTLED", "STRICT", "SAMPLES",
+    "TRUSTED", "WOULD",
 )  # fmt: skip
 BUDGET = ("KIND", "LIMIT", "WINDOW", "SPENT", "RESERVED", "CROSSED", "RING")
 CONFIG = (

@@ -44,6 +44,8 @@ class Record(NamedTuple):
     settled: str | Literal[False]
     strict: int
     samples: int
+    trusted: bool
+    would: str | Literal[False]
 
 
 class Caller(NamedTuple):
@@ -68,13 +70,17 @@ class BudgetRow(NamedTuple):
 
 
 class Opened(NamedTuple):
-    """What a handshake found: policy version, time in ms, and the purses of agent, session and tenant."""
+    """What a handshake found: policy version, time in ms, the purses of agent, session and tenant, whether the agent's
+    profile must be applied first, and its ceilings."""
 
     policy: int
     opened: int
     agent: list[list[Any]]
     session: list[list[Any]]
     tenant: list[list[Any]]
+    outdated: bool
+    priority: int
+    capabilities: str | Literal[False]
 
 
 class Ledger:
@@ -85,12 +91,13 @@ class Ledger:
         self._root = layout.root(tenant)
 
     async def authorize(self, order: tuple[Any, ...]) -> tuple[str, Any]:
-        """Judge one request. Answers ``NEW``/``OLD`` with a `Record`, or ``STALE`` with the version in force."""
+        """Judge one request. Answers ``NEW``/``OLD`` with a `Record`, or what must be read anew: ``STALE`` the policy,
+        ``PROFILE`` the agent profiles (each with the version in force), ``SESSION`` the agent's open session."""
         answer = await self._try_once(self.store.scripts.authorize, order)
         if answer is None or answer[0] not in _FINAL:
-            answer = await self._call(self.store.scripts.authorize, order, answer)
-        if answer[0] == b"STALE":
-            return "STALE", answer[1]
+            answer = await self.call(self.store.scripts.authorize, order, answer)
+        if answer[0] in _RELOAD:
+            return answer[0].decode(), answer[1]
         return answer[0].decode(), Record._make(unpack(answer[1]))
 
     async def settle(
@@ -98,44 +105,48 @@ class Ledger:
     ) -> tuple[Record, bool, bool]:
         """Settle, release or extend. Answers the record, whether it was a repeat, and whether it was late."""
         order = (grant, agent, caller.session, caller.token, act, cost, digest, more)
-        answer = await self._call(self.store.scripts.settle, order)
+        answer = await self.call(self.store.scripts.settle, order)
         return Record._make(unpack(answer[1])), bool(answer[2]), bool(answer[3])
 
     async def look(self, grant: str) -> tuple[Record, int]:
         """The record as it stands now, and the server's time in ms."""
-        answer = await self._call(self.store.scripts.look, (grant,))
+        answer = await self.call(self.store.scripts.look, (grant,))
         return Record._make(unpack(answer[1])), int(answer[2])
 
     async def sweep(self, most: int = 200) -> bool:
         """End up to `most` overdue records; true while more are left."""
-        answer = await self._call(self.store.scripts.sweep, (most,))
+        answer = await self.call(self.store.scripts.sweep, (most,))
         return bool(answer[1])
 
     async def now(self) -> int:
         """The server's time in ms."""
-        return int((await self._call(self.store.scripts.sweep, (1,)))[2])
+        return int((await self.call(self.store.scripts.sweep, (1,)))[2])
 
     async def open(
         self, config: tuple[int, ...], zone: str, day_limit: int, document: str, digest: str
     ) -> tuple[int, int]:
         """Make or adjust the tenant; answers its policy version and the server's time in ms."""
         order = (layout.SCHEMA, config, zone, day_limit, document, digest)
-        answer = await self._call(self.store.scripts.open_tenant, order)
+        answer = await self.call(self.store.scripts.open_tenant, order)
         return int(answer[1]), int(answer[2])
 
-    async def publish_policy(self, document: str, digest: str, author: str) -> int:
+    async def publish_policy(self, document: str, digest: str, author: str, parent: int | None = None) -> int:
         """Put a document in force; answers its version."""
-        order = (document, digest, author, layout.POLICIES_KEPT)
-        return int((await self._call(self.store.scripts.publish_policy, order))[1])
+        order = (document, digest, author, layout.POLICIES_KEPT, parent)
+        return int((await self.call(self.store.scripts.publish_policy, order))[1])
 
     async def read_policy(self) -> tuple[int, str]:
         """Version and text of the document in force."""
-        version, document = unpack((await self._call(self.store.scripts.read_policy, ()))[1])[:2]
+        version, document = unpack((await self.call(self.store.scripts.read_policy, ()))[1])[:2]
         return version, document
+
+    async def read_session(self, agent: str, session: str | None) -> tuple[str, str, str, int]:
+        """Session, framework, capabilities (``,a,b,``) and highest priority of who asks."""
+        return tuple(unpack((await self.call(self.store.scripts.read_session, (agent, session)))[1]))
 
     async def handshake(self, order: tuple[Any, ...]) -> Opened:
         """Open a session; the same session id and token again find the same session."""
-        answer = await self._call(self.store.scripts.handshake, (*order, layout.SESSIONS_KEPT))
+        answer = await self.call(self.store.scripts.handshake, (*order, layout.SESSIONS_KEPT))
         return Opened._make(unpack(answer[1]))
 
     async def agent_of(self, caller: Caller) -> str:
@@ -155,22 +166,18 @@ class Ledger:
     ) -> BudgetRow:
         """Set one limit."""
         order = (owner, agent, session, kind, limit, author)
-        answer = await self._call(self.store.scripts.set_budget, order)
+        answer = await self.call(self.store.scripts.set_budget, order)
         return BudgetRow._make(unpack(answer[1]))
 
     async def read_budgets(self, agent: str | None, session: str | None) -> tuple[str | None, list[BudgetRow]]:
         """The session looked at, and every budget that bounds the agent (or all shared ones)."""
-        answer = await self._call(self.store.scripts.read_budgets, (agent, session))
+        answer = await self.call(self.store.scripts.read_budgets, (agent, session))
         found, rows = unpack(answer[1])
         return found or None, [BudgetRow._make(row) for row in rows]
 
     async def list_agents(self, after: str | None, most: int) -> list[list[Any]]:
         """A page of agents by name."""
-        return unpack((await self._call(self.store.scripts.list_agents, (after, most)))[1])
-
-    async def label_agent(self, agent: str, labels: list[str], author: str) -> None:
-        """Replace the agent's labels."""
-        await self._call(self.store.scripts.label_agent, (agent, labels, author))
+        return unpack((await self.call(self.store.scripts.list_agents, (after, most)))[1])
 
     async def usage(self, day: int) -> dict[str, int]:
         """The raw bill of one day: ``agent \\t resource \\t model \\t labels \\t $|n`` to nano-dollars or calls."""
@@ -201,7 +208,7 @@ class Ledger:
         return _decoded(entries)
 
     async def _try_once(self, script: Script, arguments: tuple[Any, ...]) -> Any:
-        """The hot path: one try on the open connection. None when that fails for whatever reason; `_call` then knows.
+        """The hot path: one try on the open connection. None when that fails for whatever reason; `call` then knows.
 
         A request that was carried out but whose answer was lost is found again by its id, and charged once.
         """
@@ -213,7 +220,7 @@ class Ledger:
         except (hiredis.ReplyError, ConnectionLostError):
             return None
 
-    async def _call(self, script: Script, arguments: tuple[Any, ...], answer: Any = None) -> Any:
+    async def call(self, script: Script, arguments: tuple[Any, ...], answer: Any = None) -> Any:
         """Run a script; answer its control answers once each, and send it once more when its reply was lost."""
         zone, swept, lost = None, False, False
         while True:
@@ -242,7 +249,8 @@ def _decoded(entries: Any) -> list[tuple[str, dict[bytes, bytes]]]:
     return [(entry_id.decode(), dict(fields)) for entry_id, fields in entries]
 
 
-_FINAL = frozenset({b"NEW", b"OLD", b"OK", b"STALE"})
+_RELOAD = frozenset({b"STALE", b"PROFILE", b"SESSION"})
+_FINAL = frozenset({b"NEW", b"OLD", b"OK"}) | _RELOAD
 
 
 def _refusal(word: str, answer: list[Any]) -> AegisError:
@@ -273,6 +281,17 @@ def _refusal(word: str, answer: list[Any]) -> AegisError:
                 field="request_id",
                 problem="is too old",
             )
+        case "BLOCKED":
+            return AuthError("The agent is blocked by its operator.", code="agent_blocked")
+        case "LIVE":
+            return AuthError(
+                "This agent has an open session. Shake hands with one of its session tokens, or with an operator key.",
+                code="agent_is_live",
+            )
+        case "NO_POLICY":
+            return NotFoundError("There is no such policy version; the last 100 are kept.", kind="policy")
+        case "NO_KEY":
+            return NotFoundError("There is no such API key.", kind="key")
         case "TOO_MANY_AGENTS":
             return ConflictError(
                 f"The tenant already has {answer[1]} agents, its ceiling (AEGIS_MAX_AGENTS).", code="too_many_agents"

@@ -43,7 +43,16 @@ class ScriptSet:
         self.set_budget = self._assemble("set_budget")
         self.read_budgets = self._assemble("read_budgets", closing=True)
         self.list_agents = self._assemble("list_agents")
-        self.label_agent = self._assemble("label_agent")
+        self.publish_profiles = self._assemble("publish_profiles")
+        self.read_profiles = self._assemble("read_profiles")
+        self.apply_profile = self._assemble("apply_profile")
+        self.read_session = self._assemble("read_session")
+        self.brake = self._assemble("brake", closing=True)
+        self.list_open = self._assemble("list_open", closing=True)
+        self.note = self._assemble("note")
+        self.set_mode = self._assemble("set_mode")
+        self.put_key = self._assemble("put_key")
+        self.read_keys = self._assemble("read_keys")
 
     def _assemble(self, name: str, *, closing: bool = False, rarely_ends: bool = False) -> Script:
         endings = _read(_ENDINGS)

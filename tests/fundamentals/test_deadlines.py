@@ -91,7 +91,7 @@ async def test_settlement_goes_to_the_day_of_the_reservation(virtual: Virtual) -
 
 async def test_many_overdue_grants_never_refuse_a_newcomer(virtual: Virtual) -> None:
     governor, clock, _ = virtual
-    await governor.set_budget("tenant", "-", "day", 1_000)
+    await governor.set_budget("tenant", "-", "day", 3_000)
     agent = await governor.handshake("a")
     await governor.set_budget("agent", "a", "day", 3_000)
     for _ in range(300):

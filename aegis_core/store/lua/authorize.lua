@@ -1,6 +1,7 @@
 -- Judges one request whole, then writes the whole outcome: reservation, idempotency record and event in one.
 local id, digest, policy, agent, sid, token, born, request_id, priority, capability, resource, candidates, effect, rule,
-  reason, code, limits, trace, forecast = unpack(A, 1, 19)
+  reason, code, limits, trace, forecast, would, counters, fingerprint, latest,
+  profiles = unpack(A, 1, 24)
 if #candidates == 0 or #candidates % 3 > 0 then return redis.error_reply('ERR candidates must be triples without nil') end
 
 local blobs = call('MGET', PREFIX .. 'r:' .. id, PREFIX .. 't', PREFIX .. 'a:' .. agent, PREFIX .. 's:' .. (sid or ''))
@@ -24,25 +25,46 @@ end
 if born > 0 and NOW - born > T[T_CONFIG][C_KEEP] then return {'TOO_OLD', NOW - born} end
 if T[T_POLICY] ~= policy then return {'STALE', T[T_POLICY]} end
 if not G then return {'NO_AGENT'} end
-if not sid then
-  sid = G[G_SESSION]
-  S = fetch('s:' .. sid)
-end
+if latest and G[G_SESSION] ~= sid then return {'SESSION', G[G_SESSION]} end -- the caller meant the agent's open one
 if not S then return {'NO_SESSION'} end
 if S[S_AGENT] ~= agent then return {'NOT_YOURS'} end
+if profiles ~= T[T_PROFILES] or G[G_PROFILE] ~= profiles then return {'PROFILE', T[T_PROFILES]} end
 if zone_missing() then return {'ZONE', NOW, T[T_ZONE][1]} end
 local behind = NOW >= T[T_DUE] and endings()(4)
 S = fetch('s:' .. sid)
 if not S then return {'NO_SESSION'} end
 
--- Refusals that no money can mend.
+-- Objections. The strictest decides; one that is only observed counts in `would`, what would have been decided.
+local SEVERITY = {allow = 0, escalate = 1, deny = 2}
 local retry, transient, short = false, false, false
+local watched = T[T_MODE] == 'observe'
+local function object(severity, why, observed, by, because)
+  if SEVERITY[severity] > SEVERITY[would] then
+    would = severity
+    if watched or observed then rule, reason = by or rule or why, because or reason end
+  end
+  if watched or observed or SEVERITY[severity] <= SEVERITY[effect] then return end
+  effect, rule, reason = severity, by, because
+  if severity == 'deny' then code = why end
+end
+
+-- What a tenant can't watch instead of enforcing: who may act at all, and what cannot be carried out.
 if code then effect = 'deny'
 elseif T[T_STATUS] ~= 'active' then code = 'tenant_halted'
-elseif G[G_STATUS] ~= 'active' then code = 'agent_blocked'
-elseif capability and not string.find(S[S_CAPABILITIES], ',' .. capability .. ',', 1, true) then code = 'missing_capability'
-elseif priority > S[S_PRIORITY] then code = 'priority_above_maximum'
-elseif effect == 'deny' then code = 'policy' end
+elseif G[G_STATUS] ~= 'active' then code = 'agent_blocked' end
+local judged = not code
+if judged then
+  local asked = effect
+  if SEVERITY[would] < SEVERITY[asked] then would = asked end
+  effect = watched and 'allow' or asked
+  if effect == 'deny' then code = 'policy' end
+  local held = capability and ',' .. capability .. ','
+  if held and not (string.find(S[S_CAPABILITIES], held, 1, true)
+      and (not G[G_CAPABILITIES] or string.find(G[G_CAPABILITIES], held, 1, true))) then
+    object('deny', 'missing_capability')
+  end
+  if priority > math.min(S[S_PRIORITY], G[G_PRIORITY]) then object('deny', 'priority_above_maximum') end
+end
 
 -- Every budget that applies, for the amount asked: none is written here.
 local lines, purses = {}, {}
@@ -94,7 +116,7 @@ local function choose()
   if #candidates > 3 then judge_all(candidates[2], amount) end
   return 1, amount, samples
 end
-local chosen, full, amount, samples, judged = 1, false, candidates[3], 0, not code
+local chosen, full, amount, samples, measured = 1, false, candidates[3], 0, not code
 if code then
   judge_all(candidates[2], 0)
 else
@@ -109,24 +131,73 @@ else
     if not S then return {'NO_SESSION'} end
   end
   if full then
-    code, transient = 'too_many_open_grants', true
+    code, transient, effect = 'too_many_open_grants', true, 'deny'
   elseif short then
-    code, transient, retry = 'budget_exceeded', true, window_end(lines[short + 2])
+    object('deny', 'budget_exceeded')
+    if code then transient, retry = true, window_end(lines[short + 2]) end
   end
 end
 local recommended, model, bound = candidates[chosen] or false, candidates[chosen + 1] or false, candidates[chosen + 2]
 
--- Thresholds on what it may cost at most: {above, effect, rule, reason, ...}; the strictest wins.
-if not code then
-  for i = 1, #limits, 4 do
-    if bound > limits[i] and (limits[i + 1] == 'deny' or effect == 'allow') then
-      effect, rule, reason = limits[i + 1], limits[i + 2], limits[i + 3]
-      if effect == 'deny' then code = 'policy' end
+-- Thresholds on what it may cost at most: {above, effect, rule, reason, observed, ...}.
+for i = 1, judged and #limits or 0, 5 do
+  if bound > limits[i] then object(limits[i + 1], 'policy', limits[i + 4], limits[i + 2], limits[i + 3]) end
+end
+
+-- Counters of the policy: {kind, rule, limit, window, effect, reason, observed, ...}, kept with the agent. A repeat counts
+-- every attempt, a rate those that reach it, a spend rate what was granted.
+local counted = judged and #counters > 0
+local function count_all()
+  local kept, cell = G[G_COUNTERS], nil
+  if fingerprint then -- 8 characters and the second in hexadecimal, the last 64 of them
+    G[G_RING] = string.sub(G[G_RING] .. fingerprint .. string.format('%08x', math.floor(NOW / 1000)), -1024)
+  end
+  for i = 1, #counters, 7 do
+    local kind, name, limit, span = counters[i], counters[i + 1], counters[i + 2], counters[i + 3]
+    local over
+    if kind == 'repeat' then
+      local from, seen = 1, 0
+      while true do
+        local at = string.find(G[G_RING], fingerprint, from, true)
+        if not at then break end
+        local second = at % 16 == 1 and tonumber(string.sub(G[G_RING], at + 8, at + 15), 16)
+        if second and second * 1000 > NOW - span then seen = seen + 1 end
+        from = at + 1
+      end
+      over = seen > limit
+    elseif kind == 'rate' then
+      cell = math.floor(NOW / span)
+      local c = kept[name] or {cell, 0, 0}
+      if c[1] < cell then c = {cell, 0, c[1] == cell - 1 and c[2] or 0} end
+      over = c[2] + c[3] * (1 - (NOW % span) / span) >= limit
+      if not over and not code then c[2] = c[2] + 1 end
+      kept[name] = c
+    else
+      local b = kept[name] or new_budget(span, MAX)
+      roll(b)
+      over = b[B_SPENT] + bound > limit
+      kept[name] = b
+    end
+    if over then
+      object(counters[i + 4], kind == 'spend' and 'policy' or kind .. '_limit', counters[i + 6], name, counters[i + 5])
+      if code and kind ~= 'spend' then transient, retry = true, NOW + span end
+    end
+  end
+  change('a:' .. agent)
+end
+if counted then count_all() end
+
+-- One agent's unanswered questions never hold more than half of what it shares with others.
+if judged and not code and effect == 'escalate' then
+  for i = 1, #lines, LINE do
+    local owner, limit = lines[i], lines[i + 3]
+    if owner ~= 'a' and owner ~= 's' and limit and (G[G_PENDING] + amount) * 2 > limit then
+      code, transient, effect = 'too_much_pending', true, 'deny'
     end
   end
 end
 
-if code and judged then -- nothing is taken, so what is left is what was left before
+if code and measured then -- nothing is taken, so what is left is what was left before
   for i = LINE, #lines, LINE do
     if lines[i] then lines[i] = lines[i] + amount end
   end
@@ -135,6 +206,7 @@ end
 -- From here on there are only writes.
 local config = T[T_CONFIG]
 local state = code and 'R' or effect == 'escalate' and 'P' or 'G'
+local outcome = ({allow = 'G', escalate = 'P', deny = 'R'})[would]
 local deadline = state == 'G' and NOW + config[C_GRANT] or state == 'P' and NOW + config[C_APPROVAL] or 0
 local R = {}
 R[R_STATE], R[R_AGENT], R[R_REQUEST], R[R_SESSION], R[R_DIGEST], R[R_POLICY] = state, agent, request_id, sid, digest, policy
@@ -143,6 +215,8 @@ R[R_CODE] = code or state == 'P' and 'escalated' or 'ok'
 R[R_RULE], R[R_REASON], R[R_RETRY] = rule or false, reason or false, retry
 R[R_MODEL], R[R_RECOMMENDED], R[R_RESOURCE], R[R_LINES] = model, recommended, resource, lines
 R[R_SHORT], R[R_SETTLED], R[R_STRICT], R[R_SAMPLES] = short, false, forecast and bound or 0, samples
+R[R_TRUSTED] = G[G_TRUST] == 'trusted' or S[S_LOCAL] and G[G_TRUST] ~= 'estimate'
+R[R_WOULD] = outcome ~= state and state ~= 'R' and outcome
 local body
 if state == 'R' then
   body = encode(R)
@@ -155,6 +229,13 @@ else
     note_crossing(b, owner, agent, sid)
     if #owner > 1 then change(shared_name(owner)) end
   end
+  for i = 1, counted and #counters or 0, 7 do
+    if counters[i] == 'spend' then
+      local b = G[G_COUNTERS][counters[i + 1]]
+      add(b, b[B_WINDOW], bound, 0)
+    end
+  end
+  if state == 'P' then G[G_PENDING] = G[G_PENDING] + amount end
   G[G_OPEN], G[G_SEEN], S[S_SEEN] = G[G_OPEN] + 1, NOW, NOW
   due_at('r:' .. id, deadline)
   body = encode(R)

@@ -45,6 +45,7 @@ local function close(id, R, state, charged)
   local G = fetch('a:' .. R[R_AGENT])
   if G then
     G[G_OPEN] = G[G_OPEN] - 1
+    if pending then G[G_PENDING] = G[G_PENDING] - R[R_AMOUNT] end
     change('a:' .. R[R_AGENT])
   end
   book(R, charged, state == 'L' and 0 or state == 'T' and 0 or 1)

@@ -1,16 +1,24 @@
 -- Registers an agent on first sight and opens a session. It never raises or resets a budget.
-local agent, framework, capabilities, priority, session_limit, sid, token, most_sessions = unpack(A, 1, 8)
+local agent, framework, capabilities, priority, session_limit, sid, token, is_local, owned_sid, owned_token, guarded,
+  most_sessions = unpack(A, 1, 12)
 T = fetch('t')
 if not T then return {'NO_TENANT'} end
 if zone_missing() then return {'ZONE', NOW, T[T_ZONE][1]} end
 local G, S, config = fetch('a:' .. agent), fetch('s:' .. sid), T[T_CONFIG]
 if S and S[S_TOKEN] ~= token then return {'BAD_TOKEN'} end
+if G and G[G_STATUS] ~= 'active' then return {'BLOCKED'} end
+if not S and G and guarded and call('ZCARD', PREFIX .. 'as:' .. agent) > 0 then
+  -- A live agent is taken over only with the token of one of its sessions, or by an operator (who is not guarded).
+  if not owned_token or impostor(agent, owned_sid, owned_token) then return {'LIVE'} end
+end
 if not S then
   if not G then
     if T[T_AGENTS] >= config[C_AGENTS] then return {'TOO_MANY_AGENTS', config[C_AGENTS]} end
     G = {}
     G[G_STATUS], G[G_FRAMEWORK], G[G_OPEN], G[G_SESSION], G[G_LABELS] = 'active', framework, 0, sid, {}
     G[G_PURSE], G[G_REGISTERED], G[G_SEEN] = {new_budget('d', config[C_AGENT_DAY])}, NOW, NOW
+    G[G_PROFILE], G[G_PRIORITY], G[G_CAPABILITIES], G[G_TRUST] = 0, 10, false, false
+    G[G_PENDING], G[G_COUNTERS], G[G_RING] = 0, {}, ''
     HELD['a:' .. agent] = G
     T[T_AGENTS] = T[T_AGENTS] + 1
     call('ZADD', PREFIX .. 'ag', 0, agent)
@@ -18,7 +26,7 @@ if not S then
   G[G_FRAMEWORK], G[G_SESSION], G[G_SEEN] = framework, sid, NOW
   S = {}
   S[S_AGENT], S[S_PRIORITY], S[S_CAPABILITIES], S[S_TOKEN] = agent, priority, capabilities, token
-  S[S_OPENED], S[S_SEEN], S[S_FRAMEWORK] = NOW, NOW, framework
+  S[S_OPENED], S[S_SEEN], S[S_FRAMEWORK], S[S_LOCAL] = NOW, NOW, framework, is_local
   S[S_PURSE] = session_limit and {new_budget('t', session_limit)} or {}
   HELD['s:' .. sid] = S
   call('ZADD', PREFIX .. 'as:' .. agent, NOW, sid)
@@ -38,4 +46,6 @@ end
 for i = 1, #G[G_PURSE] do roll(G[G_PURSE][i]) end
 for i = 1, #T[T_PURSE] do roll(T[T_PURSE][i]) end
 flush()
-return {'OK', encode({T[T_POLICY], S[S_OPENED], G[G_PURSE], S[S_PURSE], T[T_PURSE]})}
+local outdated = G[G_PROFILE] ~= T[T_PROFILES]
+return {'OK', encode({T[T_POLICY], S[S_OPENED], G[G_PURSE], S[S_PURSE], T[T_PURSE], outdated, G[G_PRIORITY],
+  G[G_CAPABILITIES]})}

@@ -9,8 +9,9 @@ if not T then
   T[T_SCHEMA], T[T_STATUS], T[T_POLICY], T[T_ZONE], T[T_DUE] = schema, 'active', 1, zone, MAX
   T[T_CONFIG], T[T_SHARED], T[T_AGENTS] = config, {0, 0, 0}, 0
   T[T_PURSE] = {new_budget('d', day_limit)}
+  T[T_MODE], T[T_PROFILES], T[T_KEYS] = 'enforce', 0, 0
   HELD.t = T
-  call('SET', PREFIX .. 'p:1', encode({1, document, fingerprint, 'defaults', NOW}))
+  call('SET', PREFIX .. 'p:1', encode({1, document, fingerprint, 'defaults', NOW, 0}))
   change('t')
   event('tenant_opened', encode({NOW, day_limit, fingerprint}))
 else

@@ -19,6 +19,10 @@ local function learn()
   call('SET', name, string.sub((call('GET', name) or '') .. share, -FORECAST_KEEP), 'EX', 30 * 86400)
 end
 
+-- What an agent that is not trusted says of its spending can add to a charge, never take from it.
+local least = R[R_TRUSTED] and 0 or R[R_AMOUNT]
+if act == 'settle' then cost = math.max(cost, least) end
+
 local state, repeated, late = R[R_STATE], false, false
 if act == 'settle' then
   if state == 'G' then
@@ -40,7 +44,8 @@ if act == 'settle' then
     return {'CLOSED', encode(R)}
   end
 elseif act == 'release' then
-  if state == 'G' or state == 'P' then close(id, R, 'L', 0)
+  if state == 'G' then close(id, R, 'L', least)
+  elseif state == 'P' then close(id, R, 'L', 0)
   elseif state == 'L' then repeated = true
   else
     flush()

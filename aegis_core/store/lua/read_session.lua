@@ -1,0 +1,11 @@
+-- What the policy may know of who asks: {session, framework, capabilities, priority}, within the agent's own ceilings.
+local agent, sid = unpack(A, 1, 2)
+T = fetch('t')
+if not T then return {'NO_TENANT'} end
+local G = fetch('a:' .. agent)
+if not G then return {'NO_AGENT'} end
+sid = sid or G[G_SESSION]
+local S = fetch('s:' .. sid)
+if not S then return {'NO_SESSION'} end
+if S[S_AGENT] ~= agent then return {'NOT_YOURS'} end
+return {'OK', encode({sid, S[S_FRAMEWORK], S[S_CAPABILITIES], S[S_PRIORITY]})}

@@ -1,0 +1,102 @@
+"""What operators keep for a tenant: profiles, keys, brakes, policy versions. Typed calls of the scripts, as in `ledger`."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NamedTuple
+
+from aegis_core.store import layout
+from aegis_core.store.ledger import Ledger, Record
+from aegis_core.store.packing import unpack
+
+KeyAct = Literal["created", "revoked"]
+
+
+class KeyRow(NamedTuple):
+    """An API key as it is stored: its hash, never the key. Times in ms; ``revoked`` is 0 while it is in force."""
+
+    key_id: str
+    role: str
+    hash: str
+    name: str
+    author: str
+    made: int
+    revoked: int
+
+
+class PolicyRow(NamedTuple):
+    """A stored version of the policy."""
+
+    version: int
+    document: str
+    digest: str
+    author: str
+    at: int
+    parent: int
+
+
+class Registry:
+    """The operator's scripts of one tenant."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger, self._scripts = ledger, ledger.store.scripts
+        self.tenant, self.store = ledger.tenant, ledger.store
+
+    async def publish_profiles(self, document: str, author: str) -> int:
+        """Put profiles in force; answers their version."""
+        return int((await self._ledger.call(self._scripts.publish_profiles, (document, author)))[1])
+
+    async def read_profiles(self) -> tuple[int, str]:
+        """Version and text of the profiles in force; 0 and nothing before the first."""
+        version, document = unpack((await self._ledger.call(self._scripts.read_profiles, ()))[1])[:2]
+        return version, document
+
+    async def apply_profile(self, order: tuple[Any, ...]) -> bool:
+        """Write a resolved profile into an agent's record; false when newer profiles are in force by now."""
+        return (await self._ledger.call(self._scripts.apply_profile, order))[0] == b"OK"
+
+    async def brake(self, agent: str | None, status: str, author: str) -> None:
+        """Block or free an agent, halt or resume the tenant."""
+        await self._ledger.call(self._scripts.brake, (agent, status, author))
+
+    async def open_records(self, agent: str | None, decline_by: str | None) -> list[tuple[str, Record]]:
+        """Every open record; with an operator's name, PENDING ones are declined on the way."""
+        found: list[tuple[str, Record]] = []
+        start: int | Literal[False] = 0
+        while start is not False:
+            answer = await self._ledger.call(self._scripts.list_open, (agent, start, decline_by))
+            start, page = unpack(answer[1])
+            found += [(key, Record._make(values)) for key, values in page]
+        return found
+
+    async def set_mode(self, mode: str, author: str) -> None:
+        """Enforce, or only observe."""
+        await self._ledger.call(self._scripts.set_mode, (mode, author))
+
+    async def policy_version(self, version: int | None) -> PolicyRow:
+        """One stored version of the policy, the one in force by default."""
+        return PolicyRow._make(unpack((await self._ledger.call(self._scripts.read_policy, (version,)))[1]))
+
+    async def put_key(self, row: tuple[str, str | None, str | None, str | None, str], act: KeyAct) -> int:
+        """Make or revoke a key (id, role, hash, name, author); answers how many are in force."""
+        return int((await self._ledger.call(self._scripts.put_key, (*row, act)))[1])
+
+    async def read_keys(self, key_id: str | None = None) -> tuple[int, list[KeyRow]]:
+        """How many keys are in force; and one of them, or all."""
+        count, rows = unpack((await self._ledger.call(self._scripts.read_keys, (key_id,)))[1])
+        return count, [KeyRow._make(row) for row in rows]
+
+    async def forget(self, agent: str, author: str) -> int:
+        """Remove an agent's events, whose texts are its own words, and note that; answers how many."""
+        stream, removed, last = layout.key(self.tenant, "e"), 0, "-"
+        while entries := await self.store.command("XRANGE", stream, last, "+", "COUNT", 1_000):
+            mine = [entry_id for entry_id, fields in entries if _names(dict(fields), agent)]
+            if mine:
+                removed += int(await self.store.command("XDEL", stream, *mine))
+            last = "(" + entries[-1][0].decode()
+        await self._ledger.call(self._scripts.note, ("agent_forgotten", removed, author))
+        return removed
+
+
+def _names(fields: dict[bytes, bytes], agent: str) -> bool:
+    body = unpack(fields[b"b"])
+    return isinstance(body, list) and len(body) > 1 and agent in body[:4]  # pyright: ignore[reportUnknownArgumentType]
