@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from aegis_core.cli import agents, budget, demo, doctor, events, replay, serve, usage
+from aegis_core.cli import agents, brakes, budget, demo, doctor, events, keys, profiles, replay, serve, usage
 from aegis_core.errors import AegisError
 
 app = typer.Typer(
@@ -23,7 +23,11 @@ app.command()(demo.demo)
 app.command()(replay.replay)
 app.command()(events.events)
 app.command()(usage.usage)
+for brake in (brakes.block, brakes.unblock, brakes.halt, brakes.resume, brakes.mode, brakes.forget):
+    app.command()(brake)
 app.add_typer(budget.app, name="budget")
+app.add_typer(profiles.app, name="profiles")
+app.add_typer(keys.app, name="keys")
 app.add_typer(agents.app, name="agents")
 
 
