@@ -132,7 +132,7 @@ if code and judged then -- nothing is taken, so what is left is what was left be
   end
 end
 
--- From here on there are only writes.
+-- From here on there are only writes, and those that a damaged key could stop come first.
 local config = T[T_CONFIG]
 local state = code and 'R' or effect == 'escalate' and 'P' or 'G'
 local deadline = state == 'G' and NOW + config[C_GRANT] or state == 'P' and NOW + config[C_APPROVAL] or 0
@@ -143,12 +143,14 @@ R[R_CODE] = code or state == 'P' and 'escalated' or 'ok'
 R[R_RULE], R[R_REASON], R[R_RETRY] = rule or false, reason or false, retry
 R[R_MODEL], R[R_RECOMMENDED], R[R_RESOURCE], R[R_LINES] = model, recommended, resource, lines
 R[R_SHORT], R[R_SETTLED], R[R_STRICT], R[R_SAMPLES] = short, false, forecast and bound or 0, samples
-local body
+local body = encode(R)
+local kind = state == 'G' and 'granted' or state == 'P' and 'pending' or 'rejected'
 if state == 'R' then
-  body = encode(R)
+  event(kind, body, trace)
   call('SET', PREFIX .. 'r:' .. id, body, 'PX', transient and math.min(config[C_TRANSIENT], config[C_KEEP]) or config[C_KEEP])
   flush()
 else
+  due_at('r:' .. id, deadline)
   for i = 1, #purses do
     local b, owner = purses[i], lines[(i - 1) * LINE + 1]
     add(b, b[B_WINDOW], 0, amount)
@@ -156,10 +158,8 @@ else
     if #owner > 1 then change(shared_name(owner)) end
   end
   G[G_OPEN], G[G_SEEN], S[S_SEEN] = G[G_OPEN] + 1, NOW, NOW
-  due_at('r:' .. id, deadline)
-  body = encode(R)
+  event(kind, body, trace)
   change('t'); change('a:' .. agent); change('s:' .. sid)
   flush(PREFIX .. 'r:' .. id, body)
 end
-event(state == 'G' and 'granted' or state == 'P' and 'pending' or 'rejected', body, trace)
 return {'NEW', body}
