@@ -25,7 +25,8 @@ class Inbox:
         """An event that is set when the record changed, or may have. Look at the record after entering, then wait."""
         if self._listening is None:
             self._listening = asyncio.create_task(self._listen())
-        await self._ready.wait()
+        with suppress(TimeoutError):  # without a subscription the waiter still looks, and then learns what is wrong
+            await asyncio.wait_for(self._ready.wait(), self._store.timeout)
         bell = asyncio.Event()
         self._waiters[record].add(bell)
         try:

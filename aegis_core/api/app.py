@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -40,12 +42,13 @@ _TAGS = [
 ]
 
 
-def create_app(settings: Settings | None = None, store: Store | None = None) -> FastAPI:
+def create_app(settings: Settings | None = None, store: Store | None = None, *, close_store: bool = False) -> FastAPI:
     """Build the application. Its store and governor open when the server starts.
 
     Args:
         settings: default: the environment.
-        store: an open store to work on, which stays the caller's to close.
+        store: an open store to work on.
+        close_store: close that store when the server stops; else it stays the caller's to close.
 
     Raises:
         ConfigurationError: a setting that cannot be accepted.
@@ -60,13 +63,16 @@ def create_app(settings: Settings | None = None, store: Store | None = None) -> 
         try:
             governor = await open_governor(opened, settings)
             ledger = Ledger(opened, settings.tenant)
+            await asyncio.to_thread(governor.arbiter.warm)
+            gc.freeze()  # prices and schemas outlive every request; a collector that walks them stalls answers
             app.state.service = Service(governor, ledger, Auth(secret, ledger))
             try:
                 yield
             finally:
+                gc.unfreeze()
                 await governor.aclose()
         finally:
-            if store is None:
+            if store is None or close_store:
                 await opened.aclose()
 
     app = FastAPI(

@@ -57,7 +57,7 @@ from aegis_core.store.ledger import Ledger
 class DirectRoute(APIRoute):
     """A route that FastAPI documents and Starlette runs.
 
-    Solving FastAPI's dependencies, and the stacks that close them, take a fifth of the time of a whole decision.
+    Solving FastAPI's dependencies, and the stacks that close them, would take a fifth of the time of a whole answer.
     """
 
     def __init__(self, path: str, endpoint: Callable[[Request], Awaitable[Response]], **more: Any) -> None:

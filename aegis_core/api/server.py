@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 
 import uvicorn
 
 from aegis_core.api.app import create_app
-from aegis_core.api.auth import check_bind, secret_path
+from aegis_core.api.auth import check_bind, operator_secret, secret_path
 from aegis_core.api.logs import configure_logs
+from aegis_core.connect import read_policy_file
 from aegis_core.settings import Settings
 from aegis_core.store.store import open_store
 
@@ -21,28 +23,31 @@ def serve(settings: Settings) -> None:
 
     Raises:
         ConfigurationError: an address beyond loopback, a setting or a server that cannot be used.
+        PolicyError: the rules file cannot be used.
         StoreError: Redis cannot be reached.
     """
     check_bind(settings.host)
     configure_logs(settings.log_level)
+    # What would fail while the server starts would end in its log; here it still reaches the caller as a typed error.
+    operator_secret(settings)
+    if settings.policy_file is not None:
+        read_policy_file(settings.policy_file)
     plan = uvicorn.Config(
         "aegis_core.api.app:create_app", factory=True, host=settings.host, port=settings.port, log_config=None,
         access_log=False, server_header=False, timeout_keep_alive=30, timeout_graceful_shutdown=5,
     )  # fmt: skip
-    with asyncio.Runner(loop_factory=plan.get_loop_factory()) as runner:
+    # uvicorn raises once more, after it has stopped, the signal that stopped it.
+    with asyncio.Runner(loop_factory=plan.get_loop_factory()) as runner, suppress(KeyboardInterrupt):
         runner.run(_serve(settings, plan))
 
 
 async def _serve(settings: Settings, plan: uvicorn.Config) -> None:
     """Open the store before the server starts, so that what is wrong with it reaches the caller as a typed error."""
     store = await open_store(settings)
-    try:
-        plan.app, plan.factory = create_app(settings, store), False
-        host = f"[{settings.host}]" if ":" in settings.host else settings.host
-        facts = {"url": f"http://{host}:{settings.port}", "docs": f"http://{host}:{settings.port}/docs"}
-        if settings.operator_secret is None:
-            facts["operator_secret_file"] = str(secret_path(settings))
-        _log.info("serving", extra={"facts": facts})
-        await uvicorn.Server(plan).serve()
-    finally:
-        await store.aclose()
+    plan.app, plan.factory = create_app(settings, store, close_store=True), False
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    facts = {"url": f"http://{host}:{settings.port}", "docs": f"http://{host}:{settings.port}/docs"}
+    if settings.operator_secret is None:
+        facts["operator_secret_file"] = str(secret_path(settings))
+    _log.info("serving", extra={"facts": facts})
+    await uvicorn.Server(plan).serve()

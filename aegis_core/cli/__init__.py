@@ -7,6 +7,7 @@ import sys
 import typer
 
 from aegis_core.cli import agents, brakes, budget, demo, doctor, events, keys, profiles, replay, serve, usage
+from aegis_core.cli.common import say
 from aegis_core.errors import AegisError
 
 app = typer.Typer(
@@ -36,7 +37,7 @@ def main() -> None:
     try:
         app()
     except AegisError as error:
-        sys.stderr.write(f"aegis: {error.message}\n")
+        say(error.message)
         sys.exit(1)
     except BrokenPipeError:
         sys.exit(141)

@@ -6,7 +6,19 @@ from typing import Annotated
 
 import typer
 
-from aegis_core.cli.common import JsonFlag, TenantOption, dollars, print_json, shown, with_governor, with_resources
+from aegis_core.agent import Governor
+from aegis_core.cli.common import (
+    JsonFlag,
+    TenantOption,
+    brief,
+    dollars,
+    print_json,
+    shown,
+    stdout_console,
+    with_governor,
+    with_resources,
+)
+from aegis_core.errors import InvalidRequestError
 from aegis_core.protocol import BudgetState
 
 app = typer.Typer(help="Show and set budgets.", no_args_is_help=True)
@@ -44,9 +56,24 @@ def set_(
 ) -> None:
     """Set one limit. It decides the very next request; what is spent and reserved stays.
 
-    Examples: aegis budget set agent crew-researcher-01 25 · aegis budget set label team=research 300 --window month
+    Example: aegis budget set label team=research 300 --window month
     """
-    state = with_governor(tenant, lambda governor: governor.set_budget(scope, name, window, limit, author="cli"))
+
+    async def change(governor: Governor) -> BudgetState:
+        if scope == "tenant" and name not in {"-", governor.tenant}:
+            raise InvalidRequestError(
+                f"name: {name!r} is not the tenant of this command, {governor.tenant!r}; give --tenant {name}, "
+                "and - as the name",
+                field="name",
+            )
+        if scope == "model" and isinstance(governor.port, ResourceGovernor):
+            Prices(governor.port.arbiter.catalog).rates(name)  # a budget of a model that nobody can call caps nothing
+        return await governor.set_budget(scope, name, window, limit, author="cli")
+
+    from aegis_core.arbiter.prices import Prices
+    from aegis_core.governor import ResourceGovernor
+
+    state = with_governor(tenant, change)
     if json:
         print_json(state)
     else:
@@ -54,23 +81,31 @@ def set_(
 
 
 def _table(states: tuple[BudgetState, ...]) -> None:
-    from rich.console import Console
     from rich.table import Table
 
+    console = stdout_console()
+    money = dollars if console.width >= 120 else brief
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for column in ("budget", "window"):
-        table.add_column(column, overflow="fold")
+    table.add_column("budget", overflow="fold", min_width=14)
+    table.add_column("window", no_wrap=True)
     for column in ("limit", "spent", "held", "left"):
         table.add_column(column, justify="right", no_wrap=True)
-    table.add_column("used", no_wrap=True)
+    table.add_column("used", justify="right", no_wrap=True)
     table.add_column("anew (UTC)", no_wrap=True)
     for state in states:
         used = 1.0 if not state.limit_usd else float((state.spent_usd + state.reserved_usd) / state.limit_usd)
         colour = "red" if used >= 1 else "yellow" if used >= 0.8 else "green"
+        figures = (state.limit_usd, state.spent_usd, state.reserved_usd, state.remaining_usd)
         table.add_row(
-            state.scope if state.scope == "tenant" else f"{state.scope} {shown(state.name)}", state.window,
-            dollars(state.limit_usd), dollars(state.spent_usd), dollars(state.reserved_usd),
-            dollars(state.remaining_usd), f"[{colour}]{'█' * min(5, round(used * 5)):·<5}[/] {used:4.0%}",
-            f"{state.resets_at:%b %d %H:%M}" if state.resets_at else "never",
-        )  # fmt: skip
-    Console().print(table)
+            state.scope if state.scope == "tenant" else f"{state.scope} {shown(state.name)}",
+            state.window,
+            *(money(figure) for figure in figures),
+            f"[{colour}]{_percent(used)}[/]",
+            f"{state.resets_at:%m-%d %H:%M}" if state.resets_at else "never",
+        )
+    console.print(table)
+
+
+def _percent(share: float) -> str:
+    """Rounded down, so that 100% means all of it; something is never 0%."""
+    return "<1%" if 0 < share < 0.01 else ">999%" if share >= 10 else f"{int(share * 100 + 1e-9)}%"

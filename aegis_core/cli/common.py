@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import asdict, is_dataclass
 from datetime import date, datetime
 from decimal import Decimal
+from io import TextIOWrapper
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
@@ -16,12 +17,16 @@ import typer
 from aegis_core.agent import Governor
 from aegis_core.connect import connect
 from aegis_core.errors import ConfigurationError
-from aegis_core.money import format_usd, to_nanos
+from aegis_core.money import format_usd
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from aegis_core.governor import ResourceGovernor
 
 _T = TypeVar("_T")
+
+_PIPE_WIDTH = 10_000
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="JSON alone on stdout, for programs.")]
 TenantOption = Annotated[str | None, typer.Option("--tenant", help="The tenant; default AEGIS_TENANT.")]
@@ -53,27 +58,58 @@ def with_resources(tenant: str | None, work: Callable[[ResourceGovernor], Awaita
     return with_governor(tenant, run)
 
 
+def stdout_console() -> Console:
+    """Standard output as wide as the terminal; in a pipe a row stays one line, however long."""
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=_PIPE_WIDTH)
+
+
+def say(line: str) -> None:
+    """One line for a person, on standard error; whatever it quotes arrives as text."""
+    if isinstance(sys.stderr, TextIOWrapper):
+        sys.stderr.reconfigure(errors="backslashreplace")
+    sys.stderr.write(f"aegis: {visible(line)}\n")
+
+
 def print_json(value: Any) -> None:
     """One JSON document on stdout; money as numbers, times in ISO 8601."""
-    sys.stdout.write(json.dumps(value, default=_plain, ensure_ascii=False, indent=2) + "\n")
+    sys.stdout.write(_json(value, indent=2) + "\n")
 
 
 def json_line(value: Any) -> str:
     """The same on one line."""
-    return json.dumps(value, default=_plain, ensure_ascii=False)
+    return _json(value)
 
 
 def dollars(amount: Decimal) -> str:
-    """An amount for a person."""
-    return format_usd(to_nanos(amount))
+    """An amount for a person, to the nano-dollar."""
+    return format_usd(int(amount.scaleb(9)))
+
+
+def brief(amount: Decimal) -> str:
+    """An amount for a narrow table: four decimals, and never nothing for something."""
+    rounded = round(amount, 4)
+    return "<$0.0001" if amount and not rounded else dollars(rounded)
+
+
+def visible(text: object) -> str:
+    """Text from agents as one line for a terminal: control and direction characters are spelt out."""
+    return "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in str(text))
 
 
 def shown(text: object) -> str:
-    """Text from agents for a terminal: control and direction characters made visible, markup made harmless."""
+    """The same where rich reads markup, which becomes text too."""
     from rich.markup import escape
 
-    plain = "".join(char if char.isprintable() else f"\\u{ord(char):04x}" for char in str(text))
-    return escape(plain)
+    return escape(visible(text))
+
+
+def _json(value: Any, indent: int | None = None) -> str:
+    """JSON in which other scripts stay readable, and characters that steer a terminal are escaped."""
+    text = json.dumps(value, default=_plain, ensure_ascii=False, indent=indent)
+    return text if text.isprintable() else "\n".join(visible(line) for line in text.split("\n"))
 
 
 def _plain(value: Any) -> Any:

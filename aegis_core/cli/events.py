@@ -2,74 +2,124 @@
 
 from __future__ import annotations
 
+import re
 import sys
-from typing import Annotated, Any
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from aegis_core.agent import Governor
 from aegis_core.budgets import budget_name, window_name
-from aegis_core.cli.common import JsonFlag, TenantOption, json_line, shown, with_governor
+from aegis_core.cli.common import (
+    JsonFlag,
+    TenantOption,
+    dollars,
+    json_line,
+    stdout_console,
+    visible,
+    with_governor,
+)
+from aegis_core.errors import InvalidRequestError
 from aegis_core.protocol import Event
+
+if TYPE_CHECKING:
+    from rich.table import Table
+    from rich.text import Text
 
 _COLOURS = {
     "granted": "green", "pending": "yellow", "rejected": "red", "overrun": "red", "expired": "yellow",
     "timed_out": "red", "budget_crossed": "yellow",
 }  # fmt: skip
+_CHARGED = {"settled", "overrun", "expired"}
+_AMOUNTS = {
+    "amount_usd": "{}", "charged_usd": "charged {}", "limit_usd": "limit {}", "committed_usd": "{} committed",
+    "session_budget_usd": "session budget {}", "tenant_day_usd": "{} a day",
+}  # fmt: skip
+_WORDS = {"by": "by {}", "policy_version": "version {}"}
+_ID = re.compile(r"\d{1,15}(-\d{1,15})?")
 
 
 def events(
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Stay and show each event as it happens.")] = False,
-    after: Annotated[str | None, typer.Option(help="Only events after this id.")] = None,
-    limit: Annotated[int, typer.Option(min=1, help="How many of the newest to show first.")] = 50,
+    after: Annotated[str | None, typer.Option(help="Only those after the event of this id.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="How many to show first.")] = 50,
     tenant: TenantOption = None,
     json: JsonFlag = False,
 ) -> None:
-    """Show decisions, settlements, expiries and acts of operators, oldest first.
+    """Show decisions, settlements, expiries and acts of operators, oldest first. Times are UTC.
 
     Example: aegis events --follow --json | jq 'select(.kind == "rejected")'
     """
-    from rich.console import Console
-
-    console = Console(highlight=False, soft_wrap=True)
+    if after is not None and not _ID.fullmatch(after):
+        raise InvalidRequestError(f"after: {after!r} is not the id of an event, such as 1795385013802-0", field="after")
+    console = stdout_console()
 
     def show(event: Event) -> None:
         if json:
             sys.stdout.write(json_line(event) + "\n")
             sys.stdout.flush()
         else:
-            console.print(_line(event))
+            console.print(_row(event) if console.is_terminal else _line(event), soft_wrap=not console.is_terminal)
 
     async def work(governor: Governor) -> None:
         last = after or "0"
-        newest = await governor.events(after=last, limit=limit) if after else await governor.latest_events(limit)
-        for event in newest:
+        for event in await (governor.events(after=after, limit=limit) if after else governor.latest_events(limit)):
             show(event)
             last = event.id
         if follow:
-            async for event in governor.follow(after=last if newest or after else "$"):
+            async for event in governor.follow(after=last):
                 show(event)
 
     with_governor(tenant, work)
 
 
-def _line(event: Event) -> str:
+def _row(event: Event) -> Table:
+    """For a terminal: what does not fit goes on below itself."""
+    from rich.table import Table
+    from rich.text import Text
+
+    row = Table.grid(padding=(0, 1))
+    row.add_column(no_wrap=True)
+    row.add_column(no_wrap=True, min_width=14)
+    row.add_column(overflow="fold")
+    text = Text(" · ".join([visible(event.agent_id or "-"), *_details(event)]))
+    at, kind = Text(f"{event.at:%m-%d %H:%M:%S}", "dim"), Text(visible(event.kind), _COLOURS.get(event.kind, "cyan"))
+    row.add_row(at, kind, text)
+    return row
+
+
+def _line(event: Event) -> Text:
+    """For a pipe: one line, in columns that text tools can cut."""
+    from rich.text import Text
+
+    said = f"{event.at:%Y-%m-%dT%H:%M:%SZ} {visible(event.kind):14} {visible(event.agent_id or '-')}"
+    return Text(" · ".join([said, *_details(event)]))
+
+
+def _details(event: Event) -> Iterator[str]:
+    """What an event says beyond when, what and who, as harmless text."""
     facts = event.facts
+    if owner := facts.get("owner"):
+        yield visible(f"{budget_name(owner)} {window_name(facts['window'])}")
+    for name, words in _AMOUNTS.items():
+        if isinstance(amount := facts.get(name), float) and (name != "charged_usd" or event.kind in _CHARGED):
+            yield words.format(dollars(Decimal(repr(amount))))
+    if percent := facts.get("percent"):
+        yield f"{percent} % committed"
+    if event.kind == "extended" and "deadline" in facts:
+        yield f"until {facts['deadline'][11:19]}"
+    if model := facts.get("recommended_model") or facts.get("model"):
+        yield visible(model)
+    if rule := facts.get("rule"):
+        yield visible(f"{rule}: {facts.get('reason', '')}")
+    elif facts.get("code") not in {None, "ok"}:
+        yield visible(facts["code"]).replace("_", " ")
+    for name in ("framework", "labels", "timezone", "policy_version", "by"):
+        if (value := facts.get(name)) and (name != "policy_version" or event.kind == "policy_published"):
+            yield _WORDS.get(name, "{}").format(visible(" ".join(value) if isinstance(value, list) else value))
     request: dict[str, Any] = facts.get("request", {})
-    details: list[str] = []
-    if "amount_usd" in facts:
-        details.append(f"${facts['amount_usd']:.6g}")
-    if event.kind in {"settled", "overrun", "expired"}:
-        details.append(f"charged ${facts['charged_usd']:.6g}")
-    if event.kind in {"budget_set", "budget_crossed"}:
-        details += [f"{budget_name(facts['owner'])} {window_name(facts['window'])}", f"limit ${facts['limit_usd']:.6g}"]
-    if facts.get("percent"):
-        details.append(f"{facts['percent']} % committed")
-    details += [shown(facts[name]) for name in ("recommended_model", "rule", "reason", "by") if facts.get(name)]
-    if facts.get("code") not in {None, "ok", "escalated", "policy"}:
-        details.append(facts["code"])
-    if request.get("intent"):
-        details.append(f"[dim]“{shown(request['intent'])[:80]}”[/]")
-    colour = _COLOURS.get(event.kind, "cyan")
-    who = shown(event.agent_id or "-")
-    return f"[dim]{event.at:%H:%M:%S}[/] [{colour}]{event.kind:14}[/] {who:24} {' · '.join(details)}"
+    if intent := request.get("intent"):
+        short = visible(intent[:100])
+        yield f"“{short}…”" if len(intent) > 100 else f"“{short}”"

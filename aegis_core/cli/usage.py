@@ -10,14 +10,26 @@ from typing import Annotated
 
 import typer
 
-from aegis_core.cli.common import JsonFlag, TenantOption, dollars, print_json, shown, with_resources
+from aegis_core.cli.common import (
+    JsonFlag,
+    TenantOption,
+    dollars,
+    print_json,
+    say,
+    shown,
+    stdout_console,
+    with_resources,
+)
 from aegis_core.errors import InvalidRequestError
 from aegis_core.usage import UsageTotal, total_by
+
+_NAMES = {"agent", "model", "resource", "day"}
+_MAX_DAYS = 400
 
 
 def usage(
     by: Annotated[str, typer.Option(help="agent, model, resource, day, or the name of a label such as team")] = "agent",
-    since: Annotated[str | None, typer.Option(help="First day, YYYY-MM-DD; default: the first of this month.")] = None,
+    since: Annotated[str | None, typer.Option(help="First day, YYYY-MM-DD; default: the first of the month.")] = None,
     until: Annotated[str | None, typer.Option(help="Last day, YYYY-MM-DD; default: today.")] = None,
     csv_: Annotated[bool, typer.Option("--csv", help="CSV on stdout, for a spreadsheet.")] = False,
     tenant: TenantOption = None,
@@ -27,12 +39,13 @@ def usage(
 
     Example: aegis usage --by team --since 2026-11-01 --csv > bill.csv
     """
-    last = _day(until, "until") or datetime.now(UTC).date() + timedelta(days=1)
-    first = _day(since, "since") or datetime.now(UTC).date().replace(day=1)
-    if first > last or (last - first).days > 400:
-        raise InvalidRequestError("since: must lie at most 400 days before --until", field="since")
-    days = [first + timedelta(days=count) for count in range((last - first).days + 1)]
-    totals = total_by(with_resources(tenant, lambda governor: governor.usage(days)), by)
+    if csv_ and json:
+        raise InvalidRequestError("--csv and --json cannot both have standard output; give one", field="json")
+    days = _days(since, until)
+    rows = with_resources(tenant, lambda governor: governor.usage(days))
+    if rows and by not in _NAMES and not any(by in row.labels for row in rows):
+        say(f"nothing charged in these days carries a label {by!r}")
+    totals = total_by(rows, by)
     if json:
         print_json(totals)
     elif csv_:
@@ -51,17 +64,32 @@ def write_csv(by: str, totals: list[UsageTotal]) -> None:
 
 
 def _table(by: str, totals: list[UsageTotal]) -> None:
-    from rich.console import Console
     from rich.table import Table
 
-    table = Table(by, box=None, header_style="bold", show_footer=bool(totals))
-    table.columns[0].footer = "total"
+    console = stdout_console()
+    if not totals:
+        console.print("Nothing was charged in these days.")
+        return
     calls, cost = sum(total.calls for total in totals), sum((total.cost_usd for total in totals), start=Decimal(0))
-    table.add_column("calls", justify="right", footer=f"{calls:,}")
-    table.add_column("charged", justify="right", footer=dollars(cost))
+    table = Table(box=None, header_style="bold", footer_style="bold", pad_edge=False, show_footer=True)
+    table.add_column(shown(by), overflow="fold", footer="total")
+    table.add_column("calls", justify="right", no_wrap=True, footer=f"{calls:,}")
+    table.add_column("charged", justify="right", no_wrap=True, footer=dollars(cost))
     for total in totals:
         table.add_row(shown(total.name), f"{total.calls:,}", dollars(total.cost_usd))
-    Console().print(table if totals else "Nothing was charged in these days.")
+    console.print(table)
+
+
+def _days(since: str | None, until: str | None) -> list[date]:
+    """Both ends included. Days are the tenant's, which may be a day ahead of UTC."""
+    today = datetime.now(UTC).date()
+    last = _day(until, "until") or today + timedelta(days=1)
+    first = _day(since, "since") or min(last, today).replace(day=1)
+    if first > last:
+        raise InvalidRequestError(f"since: {first} lies after the last day, {last}", field="since")
+    if (last - first).days > _MAX_DAYS:
+        raise InvalidRequestError(f"since: {first} lies more than {_MAX_DAYS} days before {last}", field="since")
+    return [first + timedelta(days=count) for count in range((last - first).days + 1)]
 
 
 def _day(text: str | None, field: str) -> date | None:

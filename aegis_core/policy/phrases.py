@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from aegis_core.policy.text import WORD, normalise
+from aegis_core.policy.text import WORD, fold
 
 STEM = 4
 """Characters of a word by which phrases are looked up."""
@@ -73,7 +73,7 @@ def compile_phrase(source: str) -> Phrase:
     Raises:
         ValueError: what is wrong with it, in words.
     """
-    segments = [_tokens(segment) for segment in _GAP.split(normalise(source))]
+    segments = [_tokens(segment) for segment in _GAP.split(fold(source))]
     if not any(segments):
         raise ValueError("has no word in it")
     if not all(segments):

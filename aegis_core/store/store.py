@@ -11,6 +11,7 @@ from typing import Any
 
 import hiredis
 from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from aegis_core.errors import ConfigurationError, StoreError
 from aegis_core.settings import Settings
@@ -171,7 +172,7 @@ class Store:
         return ConnectionLostError(
             f"Redis at {self.address.shown} cannot be reached ({text or type(error).__name__}); no decision was made. "
             "`aegis doctor` says what is wrong.",
-            reason="down",
+            reason="slow" if RedisTimeoutError in (type(error), type(error.__cause__)) else "down",
         )
 
     async def check(self) -> ServerFacts:
@@ -216,14 +217,18 @@ class Store:
         Raises:
             ConfigurationError: the data was written by a newer Aegis.
         """
-        found = await self.command("SET", layout.SCHEMA_KEY, layout.SCHEMA, "NX", "GET")
-        if found is not None and int(found) > layout.SCHEMA:
-            raise newer_schema(int(found))
+        found = int(await self._agree(layout.SCHEMA_KEY, layout.SCHEMA))
+        if found > layout.SCHEMA:
+            raise newer_schema(found)
         if pepper is not None:
             self.pepper = pepper.encode()
         else:
-            made = secrets.token_hex(32).encode()
-            self.pepper = await self.command("SET", layout.PEPPER_KEY, made, "NX", "GET") or made
+            self.pepper = await self._agree(layout.PEPPER_KEY, secrets.token_hex(32))
+
+    async def _agree(self, key: str, proposal: str | int) -> bytes:
+        """What the first to come wrote. Two commands, because redis-py reads the answer of SET with GET as a yes or no."""
+        await self.command("SET", key, proposal, "NX")
+        return await self.command("GET", key)
 
     async def aclose(self) -> None:
         """Close all connections and leave the embedded server."""

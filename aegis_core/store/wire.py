@@ -19,6 +19,8 @@ Reply = Any
 
 _pack_command = cast("Callable[[tuple[bytes | str | int, ...]], bytes]", hiredis.pack_command)  # pyright: ignore[reportUnknownMemberType]
 
+_UNKNOWN = "whether it decided is not known. Asking again with the same request_id is safe."
+
 _BATCH = 8
 """Calls in one write: few enough that the server works on some while the next are still being prepared."""
 
@@ -55,6 +57,9 @@ class Wire(asyncio.Protocol):
     def call(self, *parts: bytes | str | int) -> asyncio.Future[Reply]:
         """Send one command. The future holds the reply, or fails with what the server or the connection said."""
         future = self._loop.create_future()
+        if self.lost:  # it can be, between two calls of one script
+            future.set_exception(ConnectionLostError("The connection to Redis is closed.", reason="down"))
+            return future
         waiting = self._waiting
         packed = _pack_command(parts)
         if not waiting:
@@ -107,7 +112,7 @@ class Wire(asyncio.Protocol):
         while self._waiting:
             future = self._waiting.popleft()
             if not future.done():
-                future.set_exception(ConnectionLostError(f"{message}; no decision was made.", reason=reason))
+                future.set_exception(ConnectionLostError(f"{message}; {_UNKNOWN}", reason=reason))
 
     def close(self) -> None:
         """Close the transport; calls in flight fail."""

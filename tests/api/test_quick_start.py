@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 ROOT = Path(__file__).parent.parent.parent
@@ -122,12 +123,10 @@ def test_serve_logs_nothing_but_json_and_says_where_it_is(port: int, home: dict[
         "from aegis_core.api.server import serve; from aegis_core.settings import load_settings; serve(load_settings())"
     )
     command = [sys.executable, "-c", program]
-    for log in running(command, port, {**home, "AEGIS_PORT": str(port)}, tmp_path / "log"):
-        import httpx
-
+    for _ in running(command, port, {**home, "AEGIS_PORT": str(port)}, tmp_path / "log"):
         answer = httpx.get(f"http://127.0.0.1:{port}/api/v1/ready", trust_env=False)
         assert (answer.status_code, "server" in answer.headers) == (200, False)
-        lines = [json.loads(line) for line in log.read_text().splitlines()]
+    lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
     first = next(line for line in lines if line["message"] == "serving")
     assert first["url"] == f"http://127.0.0.1:{port}"
     assert first["operator_secret_file"] == str(tmp_path / "data" / "aegis" / "operator-secret")

@@ -50,10 +50,10 @@ MUTANTS: dict[str, tuple[str, ...]] = {
     "the event of an expiry is dropped": (
         "endings", "  event(charged > R[R_AMOUNT] and", "  if state == 'X' then return end\n  event(charged > R[R_AMOUNT] and",
     ),
-    "the event of a refusal is dropped": ("authorize", "event(state == 'G' and", "if state ~= 'R' then event(state == 'G' and",
-                                          "body, trace)\nreturn", "body, trace) end\nreturn"),
+    "the event of a refusal is dropped": ("authorize", "  event(kind, body, trace)\n  call('SET'", "  call('SET'"),
+    "the event of a grant is dropped": ("authorize", "  event(kind, body, trace)\n  change('t')", "  change('t')"),
     "a replay is an event again": ("authorize", "  return {'OLD', encode(R)}", "  event('granted', encode(R))\n  return {'OLD', encode(R)}"),
-    "the tenant is dropped from the bill's key": ("endings", "local key = PREFIX .. 'u:'", "local key = 'ae:u:'"),
+    "the tenant is dropped from the bill's key": ("endings", "return PREFIX .. 'u:'", "return 'ae:u:'"),
     "a window is not reset": (
         "budgets", "  b[B_SPENT], b[B_RESERVED] = spent, reserved\n",
         "  if ring then b[B_SPENT], b[B_RESERVED] = spent, reserved end\n",

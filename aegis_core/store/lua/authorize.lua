@@ -35,7 +35,7 @@ S = fetch('s:' .. sid)
 if not S then return {'NO_SESSION'} end
 
 -- Objections. The strictest decides; one that is only observed counts in `would`, what would have been decided.
-local SEVERITY = {allow = 0, escalate = 1, deny = 2}
+local SEVERITY = {allow = 0, observe = 0, escalate = 1, deny = 2}
 local retry, transient, short = false, false, false
 local watched = T[T_MODE] == 'observe'
 local function object(severity, why, observed, by, because)
@@ -203,7 +203,7 @@ if code and measured then -- nothing is taken, so what is left is what was left 
   end
 end
 
--- From here on there are only writes.
+-- From here on there are only writes, and those that a damaged key could stop come first.
 local config = T[T_CONFIG]
 local state = code and 'R' or effect == 'escalate' and 'P' or 'G'
 local outcome = ({allow = 'G', escalate = 'P', deny = 'R'})[would]
@@ -217,12 +217,14 @@ R[R_MODEL], R[R_RECOMMENDED], R[R_RESOURCE], R[R_LINES] = model, recommended, re
 R[R_SHORT], R[R_SETTLED], R[R_STRICT], R[R_SAMPLES] = short, false, forecast and bound or 0, samples
 R[R_TRUSTED] = G[G_TRUST] == 'trusted' or S[S_LOCAL] and G[G_TRUST] ~= 'estimate'
 R[R_WOULD] = outcome ~= state and state ~= 'R' and outcome
-local body
+local body = encode(R)
+local kind = state == 'G' and 'granted' or state == 'P' and 'pending' or 'rejected'
 if state == 'R' then
-  body = encode(R)
+  event(kind, body, trace)
   call('SET', PREFIX .. 'r:' .. id, body, 'PX', transient and math.min(config[C_TRANSIENT], config[C_KEEP]) or config[C_KEEP])
   flush()
 else
+  due_at('r:' .. id, deadline)
   for i = 1, #purses do
     local b, owner = purses[i], lines[(i - 1) * LINE + 1]
     add(b, b[B_WINDOW], 0, amount)
@@ -237,10 +239,8 @@ else
   end
   if state == 'P' then G[G_PENDING] = G[G_PENDING] + amount end
   G[G_OPEN], G[G_SEEN], S[S_SEEN] = G[G_OPEN] + 1, NOW, NOW
-  due_at('r:' .. id, deadline)
-  body = encode(R)
+  event(kind, body, trace)
   change('t'); change('a:' .. agent); change('s:' .. sid)
   flush(PREFIX .. 'r:' .. id, body)
 end
-event(state == 'G' and 'granted' or state == 'P' and 'pending' or 'rejected', body, trace)
 return {'NEW', body}

@@ -5,12 +5,21 @@ local function store_ended(id, R)
   call('SET', PREFIX .. 'r:' .. id, encode(R), 'PX', T[T_CONFIG][C_KEEP])
 end
 
+local function bill() return PREFIX .. 'u:' .. string.format('%.0f', window_number('d')) end
+
+-- Fails, before anything is written, where a key is damaged that an ending writes one command at a time.
+local function check_keys(id)
+  call('ZSCORE', PREFIX .. 'd', 'r:' .. id)
+  call('XLEN', PREFIX .. 'e')
+  call('HLEN', bill())
+end
+
 -- What a day cost, by agent, model and labels, for the operator's bill.
 local function book(R, cost, calls)
   if cost == 0 and calls == 0 then return end
   local G = fetch('a:' .. R[R_AGENT])
   local labels = G and table.concat(G[G_LABELS], ',') or ''
-  local key = PREFIX .. 'u:' .. string.format('%.0f', window_number('d'))
+  local key = bill()
   local field = R[R_AGENT] .. '\t' .. R[R_RESOURCE] .. '\t' .. (R[R_MODEL] or '') .. '\t' .. labels .. '\t'
   call('HINCRBY', key, field .. '$', string.format('%.0f', cost))
   call('HINCRBY', key, field .. 'n', calls)
@@ -40,6 +49,7 @@ end
 -- Ends an open record: reserved becomes charged or free. One event; whoever waits for an answer is woken.
 local function close(id, R, state, charged)
   local pending = R[R_STATE] == 'P'
+  check_keys(id)
   move(R, R[R_AMOUNT], 0, charged)
   R[R_STATE], R[R_CHARGED], R[R_CHANGED] = state, charged, NOW
   local G = fetch('a:' .. R[R_AGENT])

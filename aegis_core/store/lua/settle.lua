@@ -33,6 +33,7 @@ if act == 'settle' then
     repeated = true
   elseif state == 'X' then
     local estimate = R[R_CHARGED]
+    check_keys(id)
     move(R, 0, estimate, cost)
     book(R, cost - estimate, 0)
     R[R_STATE], R[R_CHARGED], R[R_CHANGED], R[R_SETTLED] = 'S', cost, NOW, digest
@@ -56,9 +57,9 @@ elseif state == 'G' then
   repeated = deadline <= R[R_DEADLINE]
   if not repeated then
     R[R_DEADLINE], R[R_CHANGED] = deadline, NOW
-    call('SET', PREFIX .. 'r:' .. id, encode(R))
     due_at('r:' .. id, deadline)
     event('extended', encode(R))
+    call('SET', PREFIX .. 'r:' .. id, encode(R))
   end
 else
   flush()

@@ -1,0 +1,57 @@
+"""One request under judgement: what rules look at, each reading of it made once and only when a rule asks."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from aegis_core.policy.facts import AgentFacts
+from aegis_core.policy.text import fold, normalise, spaced, words
+from aegis_core.protocol import PermissionRequest
+
+
+class Case:
+    """A request of an agent at a time.
+
+    Attributes:
+        request: what is asked.
+        facts: what is known of who asks.
+        now: the server's time; None when it is not known.
+        bindings: the names of `condition` rules with their values, made by the first that needs them.
+    """
+
+    __slots__ = ("_searchable", "_text", "_words", "bindings", "facts", "now", "request")
+
+    def __init__(self, request: PermissionRequest, facts: AgentFacts, now: datetime | None) -> None:
+        self.request, self.facts, self.now = request, facts, now
+        self._words: list[str] | None = None
+        self._text: str | None = None
+        self._searchable: tuple[bytes, ...] | None = None
+        self.bindings: object | None = None
+
+    @property
+    def words(self) -> list[str]:
+        """The words of the intent."""
+        if self._words is None:
+            self._words = words(self.request.task_intent)
+        return self._words
+
+    @property
+    def text(self) -> str:
+        """The intent as phrases read it."""
+        if self._text is None:
+            self._text = spaced(self.words)
+        return self._text
+
+    @property
+    def searchable(self) -> tuple[bytes, ...]:
+        """The intent as regular expressions read it: folded, and where that differs, with its own letters as well.
+
+        A pattern is not folded, so one that is written in Greek or Cyrillic would otherwise match nothing.
+        """
+        if self._searchable is None:
+            intent = self.request.task_intent
+            readings = [normalise(intent)]
+            if not intent.isascii() and (folded := fold(intent)) != readings[0]:
+                readings.append(folded)
+            self._searchable = tuple(reading.encode("utf-8", "replace") for reading in readings)
+        return self._searchable

@@ -1,0 +1,75 @@
+"""Names and patterns of names: ``bot-7``, ``old-*``. Letters that look alike, and upper and lower case, are one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Annotated
+from unicodedata import normalize
+
+from pydantic import AfterValidator, Field
+
+from aegis_core.policy.text import fold
+
+_PATTERN = re.compile(r"[\w.:@/*-]{1,128}")
+
+
+def _pattern(value: str) -> str:
+    text = normalize("NFKC", value)
+    if not _PATTERN.fullmatch(text):
+        raise ValueError("must be 1 to 128 letters, digits or any of _ . : @ / - and * for anything")
+    return text
+
+
+NamePatterns = Annotated[tuple[Annotated[str, AfterValidator(_pattern)], ...], Field(min_length=1)]
+
+
+@dataclass(frozen=True, slots=True)
+class Glob:
+    """A pattern with stars. The leftmost place of each inner part is the best one, so nothing is tried twice."""
+
+    source: str
+    head: str
+    inner: tuple[str, ...]
+    tail: str
+
+    @classmethod
+    def parse(cls, source: str) -> Glob:
+        """Read a pattern that has at least one star."""
+        head, *inner, tail = fold(source).split("*")
+        return cls(source, head, tuple(inner), tail)
+
+    def matches(self, name: str) -> bool:
+        """Whether the whole folded name fits the pattern."""
+        end = len(name) - len(self.tail)
+        at = len(self.head)
+        if end < at or not name.startswith(self.head) or not name.endswith(self.tail):
+            return False
+        for part in self.inner:
+            found = name.find(part, at, end)
+            if found < 0:
+                return False
+            at = found + len(part)
+        return True
+
+
+class Names:
+    """A list of names and patterns, ready to be asked."""
+
+    __slots__ = ("_exact", "_globs", "sources")
+
+    def __init__(self, patterns: Iterable[str]) -> None:
+        self.sources = tuple(patterns)
+        self._exact = {fold(name): name for name in reversed(self.sources) if "*" not in name}
+        self._globs = tuple(Glob.parse(name) for name in self.sources if "*" in name)
+
+    def entry(self, name: str) -> str | None:
+        """The entry of the list that a name falls under."""
+        folded = name.lower() if name.isascii() else fold(name)
+        if (found := self._exact.get(folded)) is not None:
+            return found
+        for glob in self._globs:
+            if glob.matches(folded):
+                return glob.source
+        return None
