@@ -29,7 +29,8 @@ async def connect(
         url: ``redis://``, ``rediss://``, ``unix://``, ``redis+sentinel://``, ``redis+cluster://``, ``http(s)://``;
             default: ``AEGIS_URL``, else the embedded server.
         tenant: the isolated pool of agents, budgets and policy; default ``AEGIS_TENANT``.
-        token: the credential for a remote governor's operator calls; default ``AEGIS_OPERATOR_SECRET``.
+        token: the credential for a remote governor: an API key or the operator secret; default ``AEGIS_API_KEY``, else
+            ``AEGIS_OPERATOR_SECRET``.
         settings: everything else; default: the environment.
 
     Raises:
@@ -40,8 +41,10 @@ async def connect(
     if settings.url.startswith(("http://", "https://")):
         from aegis_core.remote import RemoteGovernor
 
-        secret = settings.operator_secret.get_secret_value() if settings.operator_secret else None
-        remote = RemoteGovernor(settings.url, tenant=settings.tenant, token=token or secret)
+        secret = settings.api_key or settings.operator_secret
+        remote = RemoteGovernor(
+            settings.url, tenant=settings.tenant, token=token or (secret.get_secret_value() if secret else None)
+        )
         try:
             yield Governor(remote)
         finally:
@@ -111,6 +114,21 @@ async def open_governor(store: Store, settings: Settings, *, tenant: str | None 
     if published is not None:
         await governor.publish_policy(published, author=f"file {settings.policy_file}")
     return governor
+
+
+async def visit_tenant(home: ResourceGovernor, store: Store, tenant: str) -> ResourceGovernor:
+    """A governor of another tenant on the same store, which exists already: its timings, budgets and policy stay.
+
+    Raises:
+        NotFoundError: there is no such tenant; none is made.
+    """
+    from aegis_core.policy.loading import load_policy
+    from aegis_core.store.ledger import Ledger
+
+    ledger = Ledger(store, tenant)
+    now = await ledger.now()
+    version, document = await ledger.read_policy()
+    return home.beside(ledger, (version, load_policy(document, f"policy version {version}")), now)
 
 
 def read_policy_file(path: Path) -> Policy:

@@ -15,7 +15,7 @@ from aegis_core.arbiter.arbiter import Arbiter
 from aegis_core.arbiter.prices import Prices
 from aegis_core.errors import AuthError, InvalidRequestError, StaleError
 from aegis_core.events import decode_event
-from aegis_core.identity import RequestIds, born_at, caller_of, hash_secret, new_session
+from aegis_core.identity import RequestIds, born_at, caller_of, hash_secret, new_session, of_tenant
 from aegis_core.inbox import Inbox
 from aegis_core.money import to_nanos, to_usd
 from aegis_core.operator import Operator
@@ -79,6 +79,12 @@ class ResourceGovernor:
         self._warm, self._forecast = False, forecast
         self._inbox = Inbox(ledger.store, ledger.tenant)
 
+    def beside(self, ledger: Ledger, policy: tuple[int, Policy], server_ms: int) -> ResourceGovernor:
+        """A governor of another tenant, with the same models and prices."""
+        other = ResourceGovernor(ledger, self._arbiter, self._prices, policy, server_ms, forecast=self._forecast)
+        other._warm = self._warm
+        return other
+
     @property
     def arbiter(self) -> Arbiter:
         """What chooses and prices models."""
@@ -99,6 +105,7 @@ class ResourceGovernor:
             await asyncio.to_thread(self._arbiter.warm)
             self._warm = True
         sid, token = new_session()
+        token = of_tenant(token, self.tenant)
         limit = message.session_budget_usd
         capabilities = f",{','.join(message.capabilities)},"
         owner = caller_of(entry.token, self._ledger.store.pepper)

@@ -10,11 +10,15 @@ import time
 from datetime import UTC, datetime
 from functools import lru_cache
 from hashlib import blake2b
+from urllib.parse import quote, unquote
 
 from aegis_core.errors import AuthError
+from aegis_core.fields import identifier
 from aegis_core.store.ledger import ANYONE, Caller
 
-_TOKEN = re.compile(r"aegis_st_(?P<sid>s[0-9a-f]{24})_(?P<secret>[A-Za-z0-9_-]{43})")
+_TOKEN = re.compile(
+    r"aegis_st_(?P<sid>s[0-9a-f]{24})_(?P<secret>[A-Za-z0-9_-]{43})(?:_(?P<tenant>[\w.:@/%-]{1,1536}))?", re.ASCII
+)
 _UUID7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", re.IGNORECASE)
 
 
@@ -22,6 +26,32 @@ def new_session() -> tuple[str, str]:
     """A fresh session id and its token."""
     sid = "s" + secrets.token_hex(12)
     return sid, f"aegis_st_{sid}_{secrets.token_urlsafe(32)}"
+
+
+def spelt(tenant: str) -> str:
+    """A tenant's name in letters that an HTTP header carries: ASCII as it is, the rest percent-encoded."""
+    return quote(tenant, safe="@:/")
+
+
+def unspelt(text: str) -> str | None:
+    """The reverse of `spelt`; None for what no tenant can be called."""
+    try:
+        tenant = unquote(text, errors="strict")
+        return tenant if identifier(tenant) == tenant else None
+    except ValueError:
+        return None
+
+
+def of_tenant(token: str, tenant: str) -> str:
+    """A token that says whose it is, so that a server of many tenants need not search them."""
+    return f"{token}_{spelt(tenant)}"
+
+
+@lru_cache(maxsize=4_096)
+def tenant_of_token(token: str) -> str | None:
+    """The tenant that a session token names, before it is known to be right; None for anything else."""
+    match = _TOKEN.fullmatch(token)
+    return unspelt(match["tenant"]) if match and match["tenant"] else None
 
 
 def hash_secret(secret: str, pepper: bytes) -> str:

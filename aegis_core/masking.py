@@ -12,11 +12,13 @@ MASK = "[masked]"
 _HINTS = (
     "key", "token", "secret", "passw", "passphrase", "bearer", "-----begin", "sk-", "sk_", "pk-", "pk_", "rk-", "rk_",
     "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "xox", "akia", "aiza", "eyj", "0x", "://", "mnemonic", "seed phrase",
+    "aegis_",
 )  # fmt: skip
 """Every pattern below holds one of these, and looking for them is ten times faster than trying the patterns."""
 
 _SECRET = re.compile(
     r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"
+    r"|\baegis_(?:st|key|op)_[\w.:@/%-]{16,}"
     r"|\b(?:sk|pk|rk)[-_](?:[A-Za-z]+[-_])*[A-Za-z0-9]{16,}\b"
     r"|\bgh[pousr]_[A-Za-z0-9]{20,}\b|\bxox[a-z]-[A-Za-z0-9-]{10,}|\bAKIA[A-Z0-9]{12,}\b|\bAIza[A-Za-z0-9_-]{30,}"
     r"|\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*"

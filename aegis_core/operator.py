@@ -12,7 +12,7 @@ from typing import Literal
 
 from aegis_core.budgets import at_ms, checked
 from aegis_core.errors import AuthError, NotFoundError
-from aegis_core.identity import hash_secret
+from aegis_core.identity import hash_secret, of_tenant, unspelt
 from aegis_core.money import to_usd
 from aegis_core.policy.engine import Policy
 from aegis_core.policy.loading import load_policy
@@ -21,7 +21,9 @@ from aegis_core.store.layout import TENANTS_KEY
 from aegis_core.store.registry import KeyRow, Registry
 
 Role = Literal["agent", "operator"]
-_KEY = re.compile(r"aegis_key_(?P<id>k[0-9a-f]{16})_(?P<secret>[A-Za-z0-9_-]{43})_(?P<tenant>[\w.:@/-]{1,128})")
+_KEY = re.compile(
+    r"aegis_key_(?P<id>k[0-9a-f]{16})_(?P<secret>[A-Za-z0-9_-]{43})_(?P<tenant>[\w.:@/%-]{1,1536})", re.ASCII
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +136,7 @@ class Operator:
     async def create_key(self, role: Role, *, name: str, author: str) -> ApiKey:
         """Make an API key. It is shown once; what is stored is its hash."""
         key_id = "k" + secrets.token_hex(8)
-        secret = f"aegis_key_{key_id}_{secrets.token_urlsafe(32)}_{self.tenant}"
+        secret = of_tenant(f"aegis_key_{key_id}_{secrets.token_urlsafe(32)}", self.tenant)
         row = (key_id, role, hash_secret(secret, self._registry.store.pepper), checked(name, "name"), author)
         await self._registry.put_key(row, "created")
         made = next(key for key in await self.keys() if key.key_id == key_id)
@@ -163,17 +165,22 @@ class Operator:
         return made
 
     async def role_of(self, secret: str) -> Role:
-        """The role of an API key.
+        """The role of an API key. Raises as `key_of` does."""
+        return (await self.key_of(secret)).role
+
+    async def key_of(self, secret: str) -> ApiKey:
+        """The API key behind a secret.
 
         Raises:
             AuthError: not a key of this tenant, or a revoked one.
         """
         match = _KEY.fullmatch(secret)
-        rows = (await self._registry.read_keys(match["id"]))[1] if match and match["tenant"] == self.tenant else []
+        ours = match is not None and tenant_of_key(secret) == self.tenant
+        rows = (await self._registry.read_keys(match["id"]))[1] if match and ours else []
         hashed = hash_secret(secret, self._registry.store.pepper)
         if not rows or not hmac.compare_digest(rows[0].hash, hashed) or rows[0].revoked:
             raise AuthError("The API key is wrong or was revoked.", code="bad_key")
-        return _key(rows[0]).role
+        return _key(rows[0])
 
     async def forget(self, agent_id: str, *, author: str) -> int:
         """Remove what an agent wrote from the events; answers how many were removed."""
@@ -183,7 +190,7 @@ class Operator:
 def tenant_of_key(secret: str) -> str | None:
     """The tenant that a key names, before it is known to be right; None for anything that is not a key."""
     match = _KEY.fullmatch(secret)
-    return match["tenant"] if match else None
+    return unspelt(match["tenant"]) if match else None
 
 
 def _key(row: KeyRow) -> ApiKey:

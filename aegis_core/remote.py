@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -24,7 +25,8 @@ from aegis_core.errors import (
     StoreError,
     UnknownModelError,
 )
-from aegis_core.identity import RequestIds
+from aegis_core.identity import RequestIds, spelt
+from aegis_core.profiles import Profile, ProfileSet
 from aegis_core.protocol import (
     AgentSummary,
     BudgetChange,
@@ -49,6 +51,8 @@ _PATIENCE = 10.0
 """Seconds for an answer beyond those that the call itself asked to wait."""
 _LONGEST_WAIT = 60.0
 """Seconds that the server lets one call wait."""
+
+_SESSIONS_HELD = 10_000
 
 _BY_CODE: dict[str, type[AegisError]] = {
     "unknown_model": UnknownModelError,
@@ -77,6 +81,11 @@ class _AgentPage:
 
 
 @dataclass(slots=True)
+class _Version:
+    version: int
+
+
+@dataclass(slots=True)
 class _EventPage:
     events: tuple[Event, ...]
     next: str
@@ -87,8 +96,8 @@ class RemoteGovernor:
 
     Args:
         url: where the server answers, without ``/api/v1``.
-        tenant: whose agents these are; a server that governs another tenant refuses.
-        token: the operator secret, for operators' calls only.
+        tenant: whose agents these are; a server or credential of another tenant refuses.
+        token: an API key, or the operator secret. An agent's key opens sessions, whose own tokens speak for them then.
     """
 
     def __init__(self, url: str, *, tenant: str, token: str | None = None) -> None:
@@ -97,11 +106,18 @@ class RemoteGovernor:
         self.tenant = tenant
         self._url, self._token = url.rstrip("/"), token
         self._ids = RequestIds(time.time_ns() // 1_000_000)
+        self._sessions: OrderedDict[str, str] = OrderedDict()
         self._http: httpx.AsyncClient | None = None
 
     async def handshake(self, message: Handshake) -> SessionOpened:
-        """As `ResourceGovernor.handshake`."""
-        opened: SessionOpened = await self._call("POST", "/handshake", SessionOpened, body=message, retry=True)
+        """As `ResourceGovernor.handshake`. An agent that shook hands here before shows its session token."""
+        opened: SessionOpened = await self._call(
+            "POST", "/handshake", SessionOpened, body=message, token=self._token,
+            session=self._sessions.get(message.agent_id), retry=True,
+        )  # fmt: skip
+        self._sessions[opened.agent_id] = opened.session_token
+        if len(self._sessions) > _SESSIONS_HELD:
+            self._sessions.popitem(last=False)
         self._ids = RequestIds(int(opened.opened_at.timestamp() * 1000))
         return opened
 
@@ -138,8 +154,15 @@ class RemoteGovernor:
         return await self._call("POST", path, Receipt, body=message, token=token, retry=True)
 
     async def budget(self, agent_id: str) -> BudgetReport:
-        """As `ResourceGovernor.budget`."""
-        return await self._call("GET", f"/budget/{_segment(agent_id)}", BudgetReport, token=self._token, retry=True)
+        """As `ResourceGovernor.budget`, with the token of the agent's session where it was opened here."""
+        path = f"/budget/{_segment(agent_id)}"
+        session = self._sessions.get(agent_id)
+        if session is not None:
+            try:
+                return await self._call("GET", path, BudgetReport, token=session, retry=True)
+            except AuthError:
+                self._sessions.pop(agent_id, None)  # it has ended; an operator may ask on
+        return await self._call("GET", path, BudgetReport, token=self._token, retry=True)
 
     async def set_budget(
         self,
@@ -155,6 +178,13 @@ class RemoteGovernor:
         whom = self.tenant if scope == "tenant" else name
         path = f"/budgets/{_segment(scope)}/{_segment(whom)}"
         return await self._call("PUT", path, BudgetState, body=change, token=self._token, retry=True)
+
+    async def label_agent(self, agent_id: str, labels: dict[str, str], *, author: str = "operator") -> None:  # noqa: ARG002
+        """As `ResourceGovernor.label_agent`, except that the server decides who the author is."""
+        profiles: ProfileSet = await self._call("GET", "/profiles", ProfileSet, token=self._token, retry=True)
+        changed = profiles.of(agent_id).model_dump(exclude_unset=True) | {"match": agent_id, "labels": labels}
+        body = profiles.with_profile(parse(Profile, **changed))
+        await self._call("PUT", "/profiles", _Version, body=body, token=self._token, retry=True)
 
     async def agents(self, *, after: str | None = None, limit: int = 100) -> tuple[AgentSummary, ...]:
         """As `ResourceGovernor.agents`."""
@@ -193,17 +223,20 @@ class RemoteGovernor:
 
     async def _call(
         self, method: str, path: str, kind: Any, *, body: BaseModel | None = None,
-        query: Mapping[str, Any] | None = None, token: str | None = None, wait: float = 0, retry: bool = False,
+        query: Mapping[str, Any] | None = None, token: str | None = None, session: str | None = None, wait: float = 0,
+        retry: bool = False,
     ) -> Any:  # fmt: skip
         """One call; with `retry`, a second one of the same content when the first one's answer was lost."""
         import httpx
 
         wait = min(max(wait, 0.0), _LONGEST_WAIT)
-        headers = {"X-Aegis-Tenant": self.tenant}
+        headers = {"X-Aegis-Tenant": spelt(self.tenant)}
         if body is not None:
             headers["Content-Type"] = "application/json"
         if token is not None:
             headers["Authorization"] = f"Bearer {token}"
+        if session is not None:
+            headers["X-Aegis-Session"] = session
         request = self._client().build_request(
             method,
             path,

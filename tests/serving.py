@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import httpx
 import uvicorn
 from pydantic import SecretStr
 
@@ -15,6 +16,14 @@ from aegis_core import Settings
 from aegis_core.api.app import create_app
 
 OPERATOR = "aegis_op_of-the-tests-and-of-nobody-else"
+
+
+def trusting(url: str) -> None:
+    """Let what agents report lower a charge; over HTTP that is a profile's to allow."""
+    body = {"profiles": [{"settlement": "trusted"}]}
+    headers = {"Authorization": f"Bearer {OPERATOR}"}
+    answer = httpx.put(f"{url}/api/v1/profiles", json=body, headers=headers, trust_env=False)
+    assert answer.json() == {"version": 1}
 
 
 @contextmanager

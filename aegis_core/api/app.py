@@ -12,12 +12,14 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.types import Scope
 
-from aegis_core.api import problems, schemas
+from aegis_core.api import problems, routes_agents, routes_operators, routes_policy, routes_server, schemas
 from aegis_core.api.auth import Auth, operator_secret
 from aegis_core.api.gate import Gate
 from aegis_core.api.logs import RequestLog, configure_logs
-from aegis_core.api.routes import Service, hot, router
+from aegis_core.api.routing import Service
+from aegis_core.api.tenants import House, Houses, KeyWatch
 from aegis_core.connect import open_governor
 from aegis_core.errors import AegisError
 from aegis_core.settings import Settings, load_settings
@@ -37,7 +39,8 @@ _TAGS = [
     {"name": "Agents", "description": "The handshake protocol."},
     {"name": "Grants", "description": "What becomes of reserved money."},
     {"name": "Budgets", "description": "What is left."},
-    {"name": "Operators", "description": "Limits, agents and events."},
+    {"name": "Operators", "description": "Limits, agents, events, brakes and keys."},
+    {"name": "Policy", "description": "The rules and the profiles of agents, with their versions."},
     {"name": "Server", "description": "For those who run it."},
 ]
 
@@ -62,14 +65,17 @@ def create_app(settings: Settings | None = None, store: Store | None = None, *, 
         opened = store or await open_store(settings)
         try:
             governor = await open_governor(opened, settings)
-            ledger = Ledger(opened, settings.tenant)
             await asyncio.to_thread(governor.arbiter.warm)
             gc.freeze()  # prices and schemas outlive every request; a collector that walks them stalls answers
-            app.state.service = Service(governor, ledger, Auth(secret, ledger))
+            houses = Houses(House.of(governor, Ledger(opened, settings.tenant)), opened)
+            app.state.service = Service(
+                Auth(secret, houses, KeyWatch(governor.operator, required=settings.require_keys))
+            )
             try:
                 yield
             finally:
                 gc.unfreeze()
+                await houses.aclose()
                 await governor.aclose()
         finally:
             if store is None or close_store:
@@ -87,14 +93,22 @@ def create_app(settings: Settings | None = None, store: Store | None = None, *, 
         redoc_url=None,
     )
     # Included routers would match each path twice, at a tenth of the rate; the busiest route is looked at first.
-    app.router.routes[:0] = [*hot.routes, *router.routes]
+    app.router.routes[:0] = [
+        *routes_agents.hot.routes, *routes_agents.router.routes, *routes_operators.router.routes,
+        *routes_policy.router.routes, *routes_server.router.routes,
+    ]  # fmt: skip
     app.add_exception_handler(AegisError, problems.on_aegis_error)
     app.add_exception_handler(RequestValidationError, problems.on_invalid)
     app.add_exception_handler(HTTPException, problems.on_http_error)
-    app.add_middleware(Gate, host=settings.host, tenant=settings.tenant)
+    app.add_middleware(Gate, host=settings.host, keys=_keys_on)
     app.add_middleware(RequestLog)  # added last, so it is the outermost
     _document(app)
     return app
+
+
+async def _keys_on(scope: Scope) -> bool:
+    service: Service = scope["app"].state.service
+    return await service.auth.keys.on()
 
 
 def _document(app: FastAPI) -> None:

@@ -1,4 +1,8 @@
-"""Who calls: a session token speaks for an agent, the operator secret for the operator. Keys will join them here."""
+"""Who calls: a session token speaks for an agent, an API key for agents or operators, the operator secret too.
+
+A tenant follows from the credential alone. Without keys, a missing credential is accepted for agents' calls, because
+the gate lets nobody but programs of this machine in.
+"""
 
 from __future__ import annotations
 
@@ -13,99 +17,188 @@ import platformdirs
 from starlette.requests import Request
 
 from aegis_core.api.gate import is_loopback
-from aegis_core.errors import AuthError, ConfigurationError
-from aegis_core.identity import caller_of
+from aegis_core.api.tenants import House, Houses, KeyWatch
+from aegis_core.errors import AuthError, ConfigurationError, NotFoundError, StoreError
+from aegis_core.governor import Entry
+from aegis_core.identity import caller_of, spelt
 from aegis_core.settings import Settings
-from aegis_core.store.ledger import Ledger
 
-_SESSION_PREFIX = "aegis_st_"
+_SESSION_PREFIX, _KEY_PREFIX = "aegis_st_", "aegis_key_"
 SECRET_FILE = "operator-secret"  # noqa: S105 - the name of a file
+SESSION_HEADER = "X-Aegis-Session"
+_TENANT_HEADER, _AUTHORIZATION, _SESSION = b"x-aegis-tenant", b"authorization", SESSION_HEADER.lower().encode()
 
 
-class Credential(NamedTuple):
-    """What the Authorization header holds: nothing, the operator secret, or a session token not yet verified."""
+class Caller(NamedTuple):
+    """Who calls, and whose house it is about.
 
-    kind: Literal["none", "operator", "session"]
+    ``nobody`` showed nothing, which only a server without keys accepts. A ``session`` is not verified yet: its `token`
+    is judged by the decision itself. An ``agent`` holds a key and may shake hands; an ``operator`` may do everything.
+    """
+
+    role: Literal["nobody", "session", "agent", "operator"]
+    house: House
+    name: str = "operator"
     token: str | None = None
 
 
-_NOBODY = Credential("none")
-_OPERATOR = Credential("operator")
-
-
 class Auth:
-    """Reads and judges credentials for one tenant."""
+    """Reads and judges credentials."""
 
-    def __init__(self, operator_secret: str, ledger: Ledger) -> None:
-        self._secret, self._ledger = operator_secret.encode(), ledger
+    def __init__(self, operator_secret: str, houses: Houses, keys: KeyWatch) -> None:
+        self._secret, self.houses, self.keys = operator_secret.encode(), houses, keys
 
-    def read(self, request: Request) -> Credential:
-        """The caller's credential. None at all is accepted, for the server is loopback only.
+    async def caller(self, request: Request, *, fresh: bool = False) -> Caller:
+        """Who calls. `fresh`: do not trust the last second on whether keys are asked for.
 
         Raises:
-            AuthError: not a bearer token, or one of no known kind. Session tokens are judged by the decision itself.
+            AuthError: nothing, where there are keys; no bearer token, one of no known kind, or one that does not hold.
+            NotFoundError: the caller expects another tenant.
         """
-        header = request.headers.get("authorization")
-        if header is None:
-            return _NOBODY
-        scheme, _, token = header.partition(" ")
+        header = expected = None
+        for name, value in request.scope["headers"]:
+            if name == _AUTHORIZATION:
+                header = value
+            elif name == _TENANT_HEADER:
+                expected = value
+        found = await (self._nobody(fresh) if header is None else self._bearer(header))
+        if expected is not None and expected != spelt(found.house.tenant).encode():
+            raise NotFoundError(
+                f"This credential is for the tenant {found.house.tenant!r} only; set AEGIS_TENANT to it."
+                if header is not None
+                else f"This server governs the tenant {found.house.tenant!r} only; set AEGIS_TENANT to it.",
+                kind="tenant",
+            )
+        return found
+
+    async def _nobody(self, fresh: bool) -> Caller:
+        if await self.keys.on(fresh=fresh):
+            raise AuthError(
+                "This server asks for credentials: shake hands with Authorization: Bearer API_KEY, and send the "
+                "session token with everything that follows.",
+                code="missing_credential",
+            )
+        return Caller("nobody", self.houses.home)
+
+    async def _bearer(self, header: bytes) -> Caller:
+        scheme, _, token = header.decode("latin-1").partition(" ")
         token = token.strip()
         if scheme.lower() != "bearer" or not token:
             raise AuthError("The Authorization header must be: Bearer TOKEN.", code="bad_token")
         if token.startswith(_SESSION_PREFIX):
-            return Credential("session", token)
-        if hmac.compare_digest(token.encode(errors="replace"), self._secret):
-            return _OPERATOR
-        raise AuthError("This is neither a session token nor the operator secret.", code="bad_token")
+            return Caller("session", await self.houses.of_session(token), token=token)
+        if token.startswith(_KEY_PREFIX):
+            house, key = await self.houses.of_key(token)
+            return Caller(key.role, house, key.name)
+        if hmac.compare_digest(token.encode(), self._secret):
+            return Caller("operator", self.houses.home)
+        raise AuthError("This is neither a session token nor the operator secret nor an API key.", code="bad_token")
 
-    def operator(self, request: Request) -> None:
+    async def asker(self, request: Request) -> Caller:
+        """Let pass who may ask and settle: sessions, operators, and nobody in particular where there are no keys.
+
+        Raises:
+            AuthError: an agent's key, which opens sessions only.
+        """
+        caller = await self.caller(request)
+        if caller.role == "agent":
+            raise AuthError(
+                "An API key opens sessions: shake hands with it, and send the session token here.",
+                code="session_needed",
+            )
+        return caller
+
+    async def entrant(self, request: Request) -> tuple[Caller, Entry]:
+        """Let pass who may shake hands, and say what that proves. A live agent is taken over with a token of its own.
+
+        Raises:
+            AuthError: a session token that does not hold, or one where a key is asked for.
+        """
+        caller = await self.caller(request, fresh=True)
+        if caller.role == "session":
+            await self._agent_of(caller)
+            if await self.keys.on(fresh=True) or caller.house is not self.houses.home:
+                raise AuthError(
+                    f"Sessions are opened with an API key; a session token goes into the header {SESSION_HEADER}.",
+                    code="key_needed",
+                )
+        token = next((value.decode("latin-1") for name, value in request.scope["headers"] if name == _SESSION), None)
+        caller_of(token, caller.house.ledger.store.pepper)  # a wrong token is never taken for none
+        return caller, Entry(trusted=False, guarded=caller.role == "agent", token=token)
+
+    async def operator(self, request: Request) -> Caller:
         """Let operators pass.
 
         Raises:
-            AuthError: no operator secret.
+            AuthError: neither an operator's key nor the operator secret.
         """
-        kind = self.read(request).kind
-        if kind == "session":
-            raise AuthError("This is for operators; a session token speaks for an agent.", code="operator_only")
-        if kind == "none":
+        caller = await self.caller(request, fresh=True)
+        if caller.role == "nobody":
             raise AuthError(
                 "This is for operators: send Authorization: Bearer OPERATOR_SECRET.", code="missing_credential"
             )
+        if caller.role != "operator":
+            whose = "a session token speaks for an agent" if caller.role == "session" else "this key is an agent's"
+            raise AuthError(f"This is for operators; {whose}.", code="operator_only")
+        return caller
 
-    async def reader(self, request: Request, agent_id: str | None = None) -> str | None:
-        """Let pass who may read about an agent, or (without one) about all. Answers whose token it is.
+    async def reader(self, request: Request, agent_id: str | None = None) -> tuple[Caller, str | None]:
+        """Let pass who may read about an agent, or (without one) about something of its own. Answers whose token it is.
 
         Raises:
             AuthError: a wrong token, or another agent's.
         """
-        credential = self.read(request)
-        if credential.token is None:
-            return None
-        agent = await self._ledger.agent_of(caller_of(credential.token, self._ledger.store.pepper))
+        caller = await self.asker(request)
+        if caller.token is None:
+            return caller, None
+        agent = await self._agent_of(caller)
         if agent_id is not None and agent != agent_id:
             raise AuthError("This belongs to another agent.", code="not_yours")
-        return agent
+        return caller, agent
 
-    async def overseer(self, request: Request) -> None:
-        """Let pass who may read about all agents: anybody of this machine, but not with one agent's token.
+    async def overseer(self, request: Request) -> Caller:
+        """Let pass who may read about all agents: operators, and anybody of this machine where there are no keys.
 
         Raises:
-            AuthError: a session token, right or wrong.
+            AuthError: a session token, right or wrong, or an agent's key.
         """
-        if await self.reader(request) is not None:
-            raise AuthError("This is about all agents; a session token speaks for one.", code="not_yours")
+        caller = await self.caller(request)
+        if caller.role == "session":
+            await self._agent_of(caller)
+        if caller.role in {"session", "agent"}:
+            whose = "a session token speaks for one" if caller.role == "session" else "an agent's key opens sessions"
+            raise AuthError(f"This is about all agents; {whose}.", code="not_yours")
+        return caller
+
+    async def observer(self, request: Request) -> House:
+        """Let pass who may read figures, and say of which house. A store that is down is one of the figures.
+
+        Raises:
+            AuthError: as `overseer`.
+        """
+        try:
+            return (await self.overseer(request)).house
+        except StoreError:
+            if self.keys.last_known or "authorization" in request.headers:
+                raise
+            return self.houses.home
+
+    @staticmethod
+    async def _agent_of(caller: Caller) -> str:
+        ledger = caller.house.ledger
+        return await ledger.agent_of(caller_of(caller.token, ledger.store.pepper))
 
 
-def check_bind(host: str) -> None:
+def check_bind(host: str, *, keys: bool) -> None:
     """Refuse to serve other machines while there are no keys.
 
     Raises:
-        ConfigurationError: not a loopback address.
+        ConfigurationError: not a loopback address, and no API key is asked for.
     """
-    if not is_loopback(host):
+    if not keys and not is_loopback(host):
         raise ConfigurationError(
             f"Without API keys the server may not listen on {host}: everybody who reaches it could spend. "
-            "Use --host 127.0.0.1 (AEGIS_HOST), and a proxy that authenticates in front of it.",
+            "Make one (aegis keys create operator), or use --host 127.0.0.1 (AEGIS_HOST).",
             host=host,
         )
 

@@ -1,26 +1,27 @@
 """What is judged before a request is read: where it comes from, what it claims to be, and how long it is.
 
 Without keys the only protection is that nobody but programs of this machine reaches the server. A browser would carry
-a foreign page's requests there, so Host (against DNS rebinding), Origin and Sec-Fetch-Site are judged.
+a foreign page's requests there, so Host (against DNS rebinding), Origin and Sec-Fetch-Site are judged. With keys the
+server may have other addresses and names: a page that reaches it has no credential to send.
 """
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from functools import lru_cache
 from ipaddress import ip_address
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from aegis_core.api.problems import response_to
-from aegis_core.errors import AegisError, AuthError, InvalidRequestError, NotFoundError
+from aegis_core.errors import AegisError, AuthError, InvalidRequestError
 
 MAX_BODY = 256 * 1024
 """Bytes of a body; the largest honest message is some 50 KB."""
 
-TENANT_HEADER = b"x-aegis-tenant"
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 _JUDGED = frozenset(
-    {b"host", b"origin", b"sec-fetch-site", b"sec-fetch-mode", b"content-type", b"content-length", TENANT_HEADER}
+    {b"host", b"origin", b"sec-fetch-site", b"sec-fetch-mode", b"content-type", b"content-length", b"transfer-encoding"}
 )
 _TOO_LARGE = f"The body is larger than {MAX_BODY // 1024} KB, which is the most that is accepted."
 
@@ -38,46 +39,49 @@ def is_loopback(host: str) -> bool:
 class Gate:
     """Pure ASGI middleware. Refusals are problem documents like all others."""
 
-    def __init__(self, app: ASGIApp, *, host: str, tenant: str) -> None:
-        self._app, self._host, self._tenant = app, host.lower(), tenant.encode()
+    def __init__(self, app: ASGIApp, *, host: str, keys: Callable[[Scope], Awaitable[bool]]) -> None:
+        self._app, self._host, self._keys = app, host.lower(), keys
         self._ours = lru_cache(maxsize=256)(self._is_ours)
         self._local = lru_cache(maxsize=256)(is_loopback)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
+        found: dict[bytes, bytes] = {name: value for name, value in scope["headers"] if name in _JUDGED}
         try:
-            self._judge(scope)
+            stranger = self._stranger(scope, found)
+            if stranger is not None and not await self._keys(scope):
+                raise stranger
+            self._judge(scope, found)
         except AegisError as error:
             return await response_to(error)(scope, receive, send)
         return await self._app(scope, _limited(receive), send)
 
-    def _judge(self, scope: Scope) -> None:
-        found: dict[bytes, bytes] = {name: value for name, value in scope["headers"] if name in _JUDGED}
+    def _judge(self, scope: Scope, found: dict[bytes, bytes]) -> None:
         self._judge_origin(scope, found)
-        if found.get(TENANT_HEADER, self._tenant) != self._tenant:
-            raise NotFoundError(
-                f"This server governs the tenant {self._tenant.decode()!r} only; set AEGIS_TENANT to it.", kind="tenant"
-            )
         length = found.get(b"content-length", b"0")
         if not length.isdigit() or int(length) > MAX_BODY:
             raise InvalidRequestError(_TOO_LARGE, code="too_large", limit_bytes=MAX_BODY)
-        if scope["method"] not in _WITH_BODY:
+        if scope["method"] not in _WITH_BODY or (length == b"0" and b"transfer-encoding" not in found):
             return
         if found.get(b"content-type", b"").partition(b";")[0].strip().lower() != b"application/json":
             raise InvalidRequestError("Send JSON, with the header Content-Type: application/json.", code="not_json")
 
-    def _judge_origin(self, scope: Scope, found: dict[bytes, bytes]) -> None:
+    def _stranger(self, scope: Scope, found: dict[bytes, bytes]) -> AuthError | None:
+        """Why the request cannot come from a program of this machine that means this server."""
         server = scope.get("server")
         if server and server[1] is not None and not self._local(server[0]):
-            raise AuthError(
+            return AuthError(
                 "Without API keys this server answers its own machine only; bind it to 127.0.0.1.", code="not_loopback"
             )
-        host = found.get(b"host", b"")
-        if not self._ours(host):
-            raise AuthError(
+        if not self._ours(found.get(b"host", b"")):
+            return AuthError(
                 "The Host header names another server; ask for localhost or 127.0.0.1.", code="foreign_host"
             )
+        return None
+
+    def _judge_origin(self, scope: Scope, found: dict[bytes, bytes]) -> None:
+        host = found.get(b"host", b"")
         origin = found.get(b"origin")
         if origin is not None and origin not in (b"http://" + host, b"https://" + host):
             raise AuthError("A page of another origin may not drive this server.", code="foreign_origin")

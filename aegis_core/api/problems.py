@@ -32,6 +32,7 @@ _MOST_ERRORS = 20
 _BY_CODE = {
     "malformed_json": 400,
     "bad_token": 401,
+    "bad_key": 401,
     "missing_credential": 401,
     "too_large": 413,
     "not_json": 415,

@@ -9,8 +9,10 @@ from fastapi import Path, Query
 from pydantic import BaseModel, Field, TypeAdapter
 from pydantic.json_schema import models_json_schema
 
+from aegis_core.api.messages import KeyWish, ModeChange, Rollback
 from aegis_core.api.problems import MEDIA_TYPE, Problem
 from aegis_core.fields import Identifier
+from aegis_core.profiles import ProfileSet
 from aegis_core.protocol import (
     AgentSummary,
     BudgetChange,
@@ -48,11 +50,11 @@ class Health:
 
 @dataclass(slots=True)
 class Readiness:
-    """The store answers, so decisions can be made."""
+    """The store answers, so decisions can be made. What it is, only a server without keys says."""
 
     status: Literal["ready"]
-    tenant: str
-    store: str
+    tenant: str | None = None
+    store: str | None = None
 
 
 GrantId = Annotated[
@@ -72,6 +74,7 @@ _WAIT: dict[str, Any] = {
     "allow_inf_nan": False,
     "description": "Seconds to wait for news before answering as things stand.",
 }
+KeyId = Annotated[str, Path(description="A key's id, as the list shows it.", pattern="^k[0-9a-f]{16}$")]
 Wait = Annotated[float, Query(**_WAIT)]
 
 
@@ -87,6 +90,13 @@ WAIT_PARAMETER = {
     "required": False,
     "description": _WAIT["description"],
     "schema": {"type": "number", "minimum": _WAIT["ge"], "maximum": _WAIT["le"], "default": 0},
+}
+SESSION_PARAMETER = {
+    "name": "X-Aegis-Session",
+    "in": "header",
+    "required": False,
+    "description": "One of the agent's own session tokens, to shake hands again while it is live.",
+    "schema": {"type": "string", "pattern": r"^aegis_st_s[0-9a-f]{24}_[A-Za-z0-9_-]{43}_[A-Za-z0-9_.:@/%-]+$"},
 }
 Limit = Annotated[int, Query(ge=1, le=500, description="The most entries of a page.")]
 Latest = Annotated[
@@ -122,6 +132,21 @@ _EXAMPLES: dict[type[BaseModel], Document] = {
     ReleaseRequest: {"agent_id": "crew-researcher-01"},
     ExtendRequest: {"agent_id": "crew-researcher-01", "seconds": 600},
     BudgetChange: {"window": "day", "limit_usd": 25},
+    KeyWish: {"role": "agent", "name": "research-cluster"},
+    ModeChange: {"mode": "observe"},
+    Rollback: {"version": 1},
+    ProfileSet: {
+        "profiles": [
+            {
+                "match": "crew-*",
+                "max_priority": 7,
+                "capabilities": ["web_search"],
+                "budgets": {"day": 5},
+                "labels": {"team": "research"},
+                "settlement": "estimate",
+            }
+        ]
+    },
 }
 _WORDS = {
     400: "The body is not JSON.",
@@ -147,7 +172,8 @@ _REF = "#/components/schemas/{model}"
 _BEARER = {
     "type": "http",
     "scheme": "bearer",
-    "description": "An agent's session token, or the operator secret. May be absent for agents' calls on loopback.",
+    "description": "An agent's session token, an API key, or the operator secret. Where there are no keys, on "
+    "loopback, it may be absent from agents' calls.",
 }
 
 
@@ -167,6 +193,19 @@ def body(model: type[BaseModel], *, operator: bool = False) -> Document:
         "examples": {"typical": {"value": _EXAMPLES[model]}},
     }
     return {"requestBody": {"required": True, "content": {"application/json": content}}, **security(operator=operator)}
+
+
+def document_body() -> Document:
+    """The `openapi_extra` of the route that reads a policy, whose own loader says what is wrong with it and where."""
+    example = {
+        "schema": 1,
+        "rules": [{"name": "no-more-than-50", "type": "max_cost", "above_usd": 50, "effect": "deny"}],
+    }
+    content = {"schema": {"type": "object"}, "examples": {"typical": {"value": example}}}
+    return {
+        "requestBody": {"required": True, "content": {"application/json": content}},
+        **security(operator=True),
+    }
 
 
 def security(*, operator: bool = False) -> Document:

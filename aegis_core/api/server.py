@@ -12,7 +12,10 @@ from aegis_core.api.app import create_app
 from aegis_core.api.auth import check_bind, operator_secret, secret_path
 from aegis_core.api.logs import configure_logs
 from aegis_core.connect import read_policy_file
+from aegis_core.operator import Operator
 from aegis_core.settings import Settings
+from aegis_core.store.ledger import Ledger
+from aegis_core.store.registry import Registry
 from aegis_core.store.store import open_store
 
 _log = logging.getLogger("aegis.http")
@@ -26,7 +29,6 @@ def serve(settings: Settings) -> None:
         PolicyError: the rules file cannot be used.
         StoreError: Redis cannot be reached.
     """
-    check_bind(settings.host)
     configure_logs(settings.log_level)
     # What would fail while the server starts would end in its log; here it still reaches the caller as a typed error.
     operator_secret(settings)
@@ -44,9 +46,16 @@ def serve(settings: Settings) -> None:
 async def _serve(settings: Settings, plan: uvicorn.Config) -> None:
     """Open the store before the server starts, so that what is wrong with it reaches the caller as a typed error."""
     store = await open_store(settings)
+    try:
+        keys = settings.require_keys or await Operator(Registry(Ledger(store, settings.tenant))).keys_in_force() > 0
+        check_bind(settings.host, keys=keys)
+    except BaseException:
+        await store.aclose()
+        raise
     plan.app, plan.factory = create_app(settings, store, close_store=True), False
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     facts = {"url": f"http://{host}:{settings.port}", "docs": f"http://{host}:{settings.port}/docs"}
+    facts["api_keys"] = "asked for" if keys else "none"
     if settings.operator_secret is None:
         facts["operator_secret_file"] = str(secret_path(settings))
     _log.info("serving", extra={"facts": facts})

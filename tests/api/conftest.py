@@ -8,7 +8,7 @@ from uuid import uuid4
 import httpx
 import pytest
 from pydantic import SecretStr
-from serving import OPERATOR, serving
+from serving import OPERATOR, serving, trusting
 
 from aegis_core import Settings
 from aegis_core.testing import private_settings
@@ -29,6 +29,7 @@ def served(server_url: str) -> Settings:
 @pytest.fixture(scope="module")
 def base(served: Settings) -> Iterator[str]:
     with serving(served) as url:
+        trusting(url)
         yield url
 
 

@@ -31,15 +31,20 @@ from aegis_core.testing import private_settings
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "127.1.2.3"])
 def test_loopback_may_be_served(host: str) -> None:
-    check_bind(host)
+    check_bind(host, keys=False)
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "example.org", "127.0.0.1.example.org", ""])
 def test_other_machines_are_not_served_without_keys(host: str) -> None:
     with pytest.raises(ConfigurationError, match=r"Without API keys the server may not listen on .* --host 127.0.0.1"):
-        check_bind(host)
-    with pytest.raises(ConfigurationError):
-        serve(private_settings(host=host))
+        check_bind(host, keys=False)
+    check_bind(host, keys=True)
+
+
+def test_serve_looks_for_keys_before_it_listens(settings: Settings) -> None:
+    away = settings.model_copy(update={"host": "0.0.0.0", "port": 0, "operator_secret": SecretStr("x" * 16)})
+    with pytest.raises(ConfigurationError, match="aegis keys create operator"):
+        serve(away)
 
 
 def test_a_server_bound_elsewhere_by_other_means_answers_nobody_there(settings: Settings) -> None:

@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import httpx
 import pytest
-from serving import OPERATOR, serving
+from serving import OPERATOR, serving, trusting
 
 from aegis_core import Settings
 
@@ -379,7 +379,8 @@ class TestWhoIsWho:
             assert answer.headers["www-authenticate"].startswith("Bearer")
 
     def test_a_forged_secret_of_a_real_session_is_wrong(self, agent: Agent, http: httpx.Client) -> None:
-        forged = {"Authorization": agent.auth["Authorization"][:-43] + "A" * 43}
+        token = agent.session["session_token"]
+        forged = {"Authorization": f"Bearer {token[:35]}{'A' * 43}{token[78:]}"}
         for answer in (
             http.post("/request-permission", json=agent.body(), headers=forged),
             http.get(f"/budget/{agent.name}", headers=forged),
@@ -394,7 +395,7 @@ class TestWhoIsWho:
         assert answer.headers["www-authenticate"].startswith("Bearer")
         refused(http.put(path, json=change, headers=agent.auth), 403, "operator_only", "This is for operators")
         wrong = {"Authorization": f"Bearer {OPERATOR[:-1]}x"}
-        refused(http.put(path, json=change, headers=wrong), 401, "bad_token", "nor the operator secret")
+        refused(http.put(path, json=change, headers=wrong), 401, "bad_token", "neither a session token nor the operator secret nor an API key")
         assert agent.left() == 10
 
     def test_one_agents_token_does_not_read_about_all(self, agent: Agent, http: httpx.Client) -> None:
@@ -405,7 +406,7 @@ class TestWhoIsWho:
     def test_the_budget_of_another_tenant_is_not_there(self, http: httpx.Client, served: Settings) -> None:
         change = {"window": "day", "limit_usd": 1}
         answer = http.put("/budgets/tenant/other", json=change, headers=AS_OPERATOR)
-        refused(answer, 404, "not_found", f"This server governs the tenant '{served.tenant}' only")
+        refused(answer, 404, "not_found", f"You govern the tenant '{served.tenant}' only")
 
 
 class TestClosedGrants:
@@ -431,6 +432,7 @@ class TestClosedGrants:
     def test_a_late_settlement_replaces_the_charge(self, served: Settings) -> None:
         short = served.model_copy(update={"tenant": f"t-{uuid4().hex[:8]}", "grant_seconds": 0.05})
         with serving(short) as url, httpx.Client(base_url=f"{url}/api/v1", trust_env=False) as http:
+            trusting(url)
             agent = Agent(http)
             grant = agent.grant()
             time.sleep(0.1)

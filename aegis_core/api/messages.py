@@ -1,0 +1,115 @@
+"""The messages that only operators exchange with the server. Answers give money as numbers, like all others."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from aegis_core.fields import Identifier, Usd
+from aegis_core.operator import ApiKey, OpenRecord, PolicyVersion, Role
+from aegis_core.protocol import Message
+
+Mode = Literal["enforce", "observe"]
+
+
+class KeyWish(Message):
+    """An API key to make: for agents, which may shake hands, or for operators, who may do everything."""
+
+    role: Role
+    name: Identifier = "unnamed"
+
+
+class ModeChange(Message):
+    """Enforce policy and budgets, or grant and book everything and say what would have been decided."""
+
+    mode: Mode
+
+
+class Rollback(Message):
+    """A stored version of the policy, to be put in force once more."""
+
+    version: Annotated[int, Field(ge=1, le=2**53)]
+
+
+@dataclass(slots=True)
+class Done:
+    """It was done, and is in force at the next request of every process."""
+
+    status: Literal["done"] = "done"
+
+
+@dataclass(slots=True)
+class ModeNow:
+    """The tenant's mode."""
+
+    mode: Mode
+
+
+@dataclass(slots=True)
+class Keys:
+    """All keys, revoked ones included, oldest first; never their secrets."""
+
+    keys: tuple[ApiKey, ...]
+
+
+@dataclass(slots=True)
+class Opened:
+    """Something that was open when a brake was pulled, and what became of it."""
+
+    grant_id: str
+    agent_id: str
+    state: str
+    amount_usd: Usd
+    expires_at: datetime
+
+    @classmethod
+    def of(cls, row: OpenRecord) -> Opened:
+        """The same for HTTP."""
+        return cls(row.grant_id, row.agent_id, row.state, row.amount_usd, row.expires_at)
+
+
+@dataclass(slots=True)
+class Braked:
+    """What was open: live grants may still settle, questions were declined."""
+
+    open: tuple[Opened, ...]
+
+
+@dataclass(slots=True)
+class Forgotten:
+    """How many events were removed."""
+
+    removed: int
+
+
+@dataclass(slots=True)
+class VersionNow:
+    """The version that is in force from now on."""
+
+    version: int
+
+
+@dataclass(slots=True)
+class PolicyNow:
+    """A version of the policy that was put in force."""
+
+    version: int
+    digest: str
+    rules: int
+
+
+@dataclass(slots=True)
+class StoredPolicy(PolicyNow):
+    """A stored version of the policy, whole."""
+
+    document: dict[str, Any] = field(default_factory=dict[str, Any])
+
+
+@dataclass(slots=True)
+class PolicyHistory:
+    """The stored versions, newest first; the first one is in force."""
+
+    versions: tuple[PolicyVersion, ...]

@@ -1,0 +1,152 @@
+"""What agents do: shake hands, ask, settle, and read what is theirs. Every decision, refusals too, is an HTTP 200."""
+
+from __future__ import annotations
+
+from time import perf_counter
+from typing import TypeVar
+
+from fastapi import APIRouter, Request, Response
+from pydantic import ValidationError
+
+from aegis_core.api.auth import Caller
+from aegis_core.api.logs import AGENT
+from aegis_core.api.routing import ACTING, PREFIX, READING, DirectRoute, Writer, auth_of, read
+from aegis_core.api.schemas import (
+    SESSION_PARAMETER,
+    WAIT_PARAMETER,
+    AgentId,
+    GrantId,
+    Wait,
+    Waiting,
+    body,
+    problems,
+    security,
+)
+from aegis_core.errors import AuthError, InvalidRequestError
+from aegis_core.protocol import (
+    BudgetReport,
+    ExtendRequest,
+    Handshake,
+    PermissionRequest,
+    Receipt,
+    ReleaseRequest,
+    SessionOpened,
+    SettleRequest,
+    Verdict,
+    invalid,
+)
+
+router = APIRouter(prefix=PREFIX)
+hot = APIRouter(prefix=PREFIX, route_class=DirectRoute)
+
+_Closing = TypeVar("_Closing", SettleRequest, ReleaseRequest, ExtendRequest)
+
+_session, _verdict, _receipt, _report = map(Writer, (SessionOpened, Verdict, Receipt, BudgetReport))
+
+
+def _wait(request: Request) -> float:
+    """The query's ``wait``, for a direct route."""
+    if not request.scope["query_string"]:
+        return 0
+    try:
+        return Waiting.model_validate(dict(request.query_params)).wait
+    except ValidationError as error:
+        raise invalid(error) from None
+
+
+@router.post(
+    "/handshake", tags=["Agents"], summary="Register an agent and open a session",
+    response_model=SessionOpened, responses=problems(400, 401, 403, 404, 413, 415, 422, 429, 503),
+    openapi_extra=body(Handshake) | {"parameters": [SESSION_PARAMETER]},
+)  # fmt: skip
+async def handshake(request: Request) -> Response:
+    """Step 1. The `session_token` is shown once: send it as `Authorization: Bearer …` with everything that follows.
+
+    Where API keys are in use, this call takes one. A live agent is then taken over only with one of its own session
+    tokens in the header `X-Aegis-Session`, or by an operator's key.
+    """
+    caller, entry = await auth_of(request).entrant(request)
+    message = await read(request, Handshake)
+    request.scope[AGENT] = message.agent_id
+    return _session(await caller.house.governor.handshake(message, entry=entry))
+
+
+@hot.post(
+    "/request-permission", tags=["Agents"], summary="Ask before spending",
+    response_model=Verdict, responses=ACTING, openapi_extra=body(PermissionRequest) | {"parameters": [WAIT_PARAMETER]},
+)  # fmt: skip
+async def request_permission(request: Request) -> Response:
+    """Step 2. The verdict is GRANTED, PENDING or REJECTED, with a reason, what is left, and the model to use."""
+    caller = await auth_of(request).asker(request)
+    wait = _wait(request)
+    message = await read(request, PermissionRequest)
+    request.scope[AGENT] = message.agent_id
+    began = None if wait else perf_counter()
+    verdict = await caller.house.governor.request_permission(message, token=caller.token, wait=wait)
+    caller.house.metrics.count(verdict, began)
+    return _verdict(verdict)
+
+
+@router.post(
+    "/grants/{grant_id}/settle", tags=["Grants"], summary="Report what a grant really cost",
+    response_model=Receipt, responses=ACTING, openapi_extra=body(SettleRequest),
+)  # fmt: skip
+async def settle(request: Request, grant_id: GrantId) -> Response:
+    """Give `cost_usd`, or `usage` to have it priced. The same settlement again is a harmless repeat."""
+    caller, message = await _closing(request, SettleRequest)
+    return _receipt(await caller.house.governor.settle(grant_id, message, token=caller.token))
+
+
+@router.post(
+    "/grants/{grant_id}/release", tags=["Grants"], summary="Give a grant back unused",
+    response_model=Receipt, responses=ACTING, openapi_extra=body(ReleaseRequest),
+)  # fmt: skip
+async def release(request: Request, grant_id: GrantId) -> Response:
+    """Also withdraws a PENDING request."""
+    caller, message = await _closing(request, ReleaseRequest)
+    return _receipt(await caller.house.governor.release(grant_id, message, token=caller.token))
+
+
+@router.post(
+    "/grants/{grant_id}/extend", tags=["Grants"], summary="Keep a long call's grant alive",
+    response_model=Receipt, responses=ACTING, openapi_extra=body(ExtendRequest),
+)  # fmt: skip
+async def extend(request: Request, grant_id: GrantId) -> Response:
+    """The deadline moves to so many seconds from now, never earlier, up to the tenant's cap."""
+    caller, message = await _closing(request, ExtendRequest)
+    return _receipt(await caller.house.governor.extend(grant_id, message, token=caller.token))
+
+
+async def _closing(request: Request, model: type[_Closing]) -> tuple[Caller, _Closing]:
+    caller = await auth_of(request).asker(request)
+    message = await read(request, model)
+    if caller.role == "nobody" and message.agent_id is None:
+        problem = "is required without a session token"
+        raise InvalidRequestError(f"agent_id: {problem}", field="agent_id", problem=problem)
+    if message.agent_id is not None:
+        request.scope[AGENT] = message.agent_id
+    return caller, message
+
+
+@router.get(
+    "/grants/{grant_id}", tags=["Grants"], summary="A verdict as it stands now",
+    response_model=Verdict, responses=READING, openapi_extra=security(),
+)  # fmt: skip
+async def look(request: Request, grant_id: GrantId, wait: Wait = 0) -> Response:
+    """With `wait`, answers as soon as a PENDING one is decided."""
+    caller, agent = await auth_of(request).reader(request)
+    governor = caller.house.governor
+    if agent is not None and (await governor.wait_for(grant_id, 0)).agent_id != agent:
+        raise AuthError("This belongs to another agent.", code="not_yours")
+    return _verdict(await governor.wait_for(grant_id, wait))
+
+
+@router.get(
+    "/budget/{agent_id:path}", tags=["Budgets"], summary="Every budget that bounds an agent",
+    response_model=BudgetReport, responses=READING, openapi_extra=security(),
+)  # fmt: skip
+async def budget(request: Request, agent_id: AgentId) -> Response:
+    """Limits, what is spent and reserved, and when each window starts anew."""
+    request.scope[AGENT] = agent_id
+    caller, _ = await auth_of(request).reader(request, agent_id)
+    return _report(await caller.house.governor.budget(agent_id))

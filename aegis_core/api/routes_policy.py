@@ -1,0 +1,108 @@
+"""The policy and its versions, and the profiles of agents."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Request, Response
+
+from aegis_core.api.auth import Caller
+from aegis_core.api.messages import PolicyHistory, PolicyNow, Rollback, StoredPolicy, VersionNow
+from aegis_core.api.routing import PREFIX, READING, WRITING, Writer, auth_of, read
+from aegis_core.api.schemas import body, document_body, security
+from aegis_core.policy.engine import Policy
+from aegis_core.policy.loading import load_policy
+from aegis_core.profiles import ProfileSet
+
+router = APIRouter(prefix=PREFIX)
+
+_now, _stored, _history, _profiles, _version = map(
+    Writer, (PolicyNow, StoredPolicy, PolicyHistory, ProfileSet, VersionNow)
+)
+
+
+@router.get(
+    "/policy", tags=["Policy"], summary="The policy in force",
+    response_model=StoredPolicy, responses=READING, openapi_extra=security(operator=True),
+)  # fmt: skip
+async def policy(request: Request) -> Response:
+    """Its document, version and digest."""
+    return await _stored_version(request, None)
+
+
+@router.put(
+    "/policy", tags=["Policy"], summary="Put a policy in force",
+    response_model=PolicyNow, responses=WRITING, openapi_extra=document_body(),
+)  # fmt: skip
+async def apply_policy(request: Request) -> Response:
+    """The body is the document. It decides the very next request of every process. One that cannot be loaded is refused
+    with its line, its field and the nearest name that is known, and the last good one stays."""
+    caller = await auth_of(request).operator(request)
+    text = await request.body()
+    # Compiling takes time that grows with the document; agents are answered meanwhile.
+    return await _publish(caller, await asyncio.to_thread(load_policy, text))
+
+
+@router.get(
+    "/policy/versions", tags=["Policy"], summary="The history of the policy",
+    response_model=PolicyHistory, responses=READING, openapi_extra=security(operator=True),
+)  # fmt: skip
+async def policy_versions(request: Request) -> Response:
+    """Who put which version in force, when, and which one it replaced."""
+    caller = await auth_of(request).operator(request)
+    return _history(PolicyHistory(tuple(await caller.house.governor.operator.policy_history())))
+
+
+@router.get(
+    "/policy/versions/{version}", tags=["Policy"], summary="One version of the policy",
+    response_model=StoredPolicy, responses=READING, openapi_extra=security(operator=True),
+)  # fmt: skip
+async def policy_version(request: Request, version: Annotated[int, Path(ge=1, le=2**53)]) -> Response:
+    """The last hundred are kept."""
+    return await _stored_version(request, version)
+
+
+@router.post(
+    "/policy/rollback", tags=["Policy"], summary="Put a stored version in force again",
+    response_model=PolicyNow, responses=WRITING, openapi_extra=body(Rollback, operator=True),
+)  # fmt: skip
+async def rollback(request: Request) -> Response:
+    """It becomes a new version with the same digest; history is never rewritten."""
+    caller = await auth_of(request).operator(request)
+    wanted = (await read(request, Rollback)).version
+    _, found = await caller.house.governor.operator.policy_version(wanted)
+    return await _publish(caller, found)
+
+
+async def _publish(caller: Caller, found: Policy) -> Response:
+    version = await caller.house.governor.publish_policy(found, author=caller.name)
+    return _now(PolicyNow(version, found.digest, len(found.rules)))
+
+
+async def _stored_version(request: Request, wanted: int | None) -> Response:
+    caller = await auth_of(request).operator(request)
+    version, found = await caller.house.governor.operator.policy_version(wanted)
+    return _stored(StoredPolicy(version, found.digest, len(found.rules), json.loads(found.document)))
+
+
+@router.get(
+    "/profiles", tags=["Policy"], summary="The profiles of agents",
+    response_model=ProfileSet, responses=READING, openapi_extra=security(operator=True),
+)  # fmt: skip
+async def profiles(request: Request) -> Response:
+    """What bounds every handshake, by name or pattern."""
+    caller = await auth_of(request).operator(request)
+    return _profiles(await caller.house.governor.operator.profiles())
+
+
+@router.put(
+    "/profiles", tags=["Policy"], summary="Replace the profiles of agents",
+    response_model=VersionNow, responses=WRITING, openapi_extra=body(ProfileSet, operator=True),
+)  # fmt: skip
+async def set_profiles(request: Request) -> Response:
+    """The whole set. It bounds each agent from its very next request on."""
+    caller = await auth_of(request).operator(request)
+    wanted = await read(request, ProfileSet)
+    return _version(VersionNow(await caller.house.governor.operator.set_profiles(wanted, author=caller.name)))

@@ -1,0 +1,158 @@
+"""The tenants of one server: its own, and those whose keys knock. Whether keys are asked for is known here, too."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+
+from aegis_core.api.metrics import Metrics
+from aegis_core.connect import visit_tenant
+from aegis_core.errors import AuthError, NotFoundError, StoreError
+from aegis_core.governor import ResourceGovernor
+from aegis_core.identity import caller_of, tenant_of_token
+from aegis_core.operator import ApiKey, Operator, tenant_of_key
+from aegis_core.store.ledger import Ledger
+from aegis_core.store.registry import Registry
+from aegis_core.store.store import Store
+
+OPEN_TENANTS = 64
+"""Governors of other tenants that stay open; the one that was asked longest ago makes room."""
+_FRESH = 1.0
+"""Seconds for which it is taken as known whether there are keys."""
+_LINGER = 65.0
+"""Seconds that a governor which made room goes on for those who still wait in it: longer than any wait."""
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """One tenant as the routes work with it."""
+
+    governor: ResourceGovernor
+    ledger: Ledger
+    metrics: Metrics
+
+    @classmethod
+    def of(cls, governor: ResourceGovernor, ledger: Ledger) -> House:
+        """A house with nothing counted yet."""
+        return cls(governor, ledger, Metrics(governor, ledger))
+
+    @property
+    def tenant(self) -> str:
+        """Its name."""
+        return self.ledger.tenant
+
+
+class KeyWatch:
+    """Knows whether the server's own tenant has keys in force, without a round trip for each call."""
+
+    def __init__(self, operator: Operator, *, required: bool) -> None:
+        self._operator, self._required = operator, required
+        self._on, self._until = False, 0.0
+        self._asking = asyncio.Lock()
+
+    @property
+    def last_known(self) -> bool:
+        """What the last look found, however long ago."""
+        return self._required or self._on
+
+    async def on(self, *, fresh: bool = False) -> bool:
+        """True when callers must show a credential. `fresh`: look now rather than trust the last second.
+
+        Raises:
+            StoreError: Redis cannot be asked and there were no keys: none is taken for keyless on a guess. (Where there
+                were keys, there still are: what callers show must then hold before Redis anyway.)
+        """
+        if self._required or (not fresh and time.monotonic() < self._until):
+            return self.last_known
+        try:
+            async with self._asking:
+                if fresh or time.monotonic() >= self._until:  # of many who found it old, one asks
+                    self._on = await self._operator.keys_in_force() > 0
+                    self._until = time.monotonic() + _FRESH
+        except StoreError:
+            if not self._on:
+                raise
+        return self._on
+
+    def expire(self) -> None:
+        """Look again at the next call, for a key was made or revoked."""
+        self._until = 0.0
+
+
+class Houses:
+    """The server's own tenant, and others by what their callers show. None is opened before a credential held."""
+
+    def __init__(self, home: House, store: Store) -> None:
+        self.home, self._store = home, store
+        self._others: OrderedDict[str, House] = OrderedDict()
+        self._leaving: set[asyncio.Task[None]] = set()
+
+    async def of_session(self, token: str) -> House:
+        """The house that a session token names. In an open house the token itself is judged by what follows.
+
+        Raises:
+            AuthError: not a session token, or none that opens another tenant.
+        """
+        tenant = tenant_of_token(token)
+        if tenant == self.home.tenant:
+            return self.home
+        if tenant is None:
+            raise AuthError("This is not a session token; shake hands to get one.", code="bad_token")
+        known = self._known(tenant)
+        if known is not None:
+            return known
+        await Ledger(self._store, tenant).agent_of(caller_of(token, self._store.pepper))
+        return await self._open(tenant)
+
+    async def of_key(self, secret: str) -> tuple[House, ApiKey]:
+        """The house that an API key opens, and the key.
+
+        Raises:
+            AuthError: not a key, or a revoked one.
+        """
+        tenant = tenant_of_key(secret)
+        if tenant is None:
+            raise AuthError("The API key is wrong or was revoked.", code="bad_key")
+        key = await Operator(Registry(Ledger(self._store, tenant))).key_of(secret)
+        if tenant == self.home.tenant:
+            return self.home, key
+        return self._known(tenant) or await self._open(tenant), key
+
+    def _known(self, tenant: str) -> House | None:
+        house = self._others.get(tenant)
+        if house is not None:
+            self._others.move_to_end(tenant)
+        return house
+
+    async def _open(self, tenant: str) -> House:
+        try:
+            governor = await visit_tenant(self.home.governor, self._store, tenant)
+        except NotFoundError:
+            raise AuthError("The credential names a tenant that is gone.", code="bad_token") from None
+        house = self._others.setdefault(tenant, House.of(governor, Ledger(self._store, tenant)))
+        while len(self._others) > OPEN_TENANTS:
+            _, left = self._others.popitem(last=False)
+            leaving = asyncio.create_task(_close_later(left.governor.aclose))
+            self._leaving.add(leaving)
+            leaving.add_done_callback(self._leaving.discard)
+        return house
+
+    async def aclose(self) -> None:
+        """Close what was opened here."""
+        for task in list(self._leaving):
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+        for house in self._others.values():
+            await house.governor.aclose()
+
+
+async def _close_later(close: Callable[[], Awaitable[None]]) -> None:
+    try:
+        await asyncio.sleep(_LINGER)
+    finally:
+        await close()
