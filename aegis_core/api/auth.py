@@ -137,6 +137,8 @@ class Auth:
             raise AuthError(
                 "This is for operators: send Authorization: Bearer OPERATOR_SECRET.", code="missing_credential"
             )
+        if caller.role == "session":
+            await self._agent_of(caller)
         if caller.role != "operator":
             whose = "a session token speaks for an agent" if caller.role == "session" else "this key is an agent's"
             raise AuthError(f"This is for operators; {whose}.", code="operator_only")

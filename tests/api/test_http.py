@@ -395,7 +395,12 @@ class TestWhoIsWho:
         assert answer.headers["www-authenticate"].startswith("Bearer")
         refused(http.put(path, json=change, headers=agent.auth), 403, "operator_only", "This is for operators")
         wrong = {"Authorization": f"Bearer {OPERATOR[:-1]}x"}
-        refused(http.put(path, json=change, headers=wrong), 401, "bad_token", "neither a session token nor the operator secret nor an API key")
+        refused(
+            http.put(path, json=change, headers=wrong),
+            401,
+            "bad_token",
+            "neither a session token nor the operator secret nor an API key",
+        )
         assert agent.left() == 10
 
     def test_one_agents_token_does_not_read_about_all(self, agent: Agent, http: httpx.Client) -> None:

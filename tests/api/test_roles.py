@@ -1,0 +1,280 @@
+"""Every role against every operation of the OpenAPI document, where keys are asked for.
+
+The table says for each operation whom it lets in. The document is generated from the routes, so an operation that is
+missing here fails the test, and so does one that is gone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+from uuid import uuid4
+
+import httpx
+import pytest
+from keys import AS_OPERATOR, Guarded, bearer, guarded
+
+from aegis_core import Settings
+from aegis_core.api.app import create_app
+from aegis_core.testing import private_settings
+
+API = "/api/v1"
+ROLES = (
+    "nobody", "agent key", "session", "operator key", "operator secret", "wrong key", "revoked key", "wrong session",
+    "foreign agent key", "foreign operator key", "foreign session",
+)  # fmt: skip
+INTRUDERS = {"wrong key", "revoked key", "wrong session"}
+FOREIGNERS = {"foreign agent key", "foreign operator key", "foreign session"}
+"""Their credentials hold, in another tenant: they may do there what they may, and touch nothing here."""
+
+OPERATORS = {"operator key", "operator secret"}
+ENTER = OPERATORS | {"agent key"}
+AGENTS = OPERATORS | {"session"}
+ANYBODY = set(ROLES)
+
+
+class Row(NamedTuple):
+    """Whom an operation lets in, and a call of it that succeeds for those."""
+
+    allowed: set[str]
+    body: Callable[[dict[str, Any]], Any] | None = None
+
+
+def _plain(body: Any) -> Callable[[dict[str, Any]], Any]:
+    return lambda _: body
+
+
+def _wish(case: dict[str, Any]) -> dict[str, Any]:
+    who = case["agent_id"]
+    return {"agent_id": who, "task_intent": "Summarise", "resource_type": "compute", "estimated_cost_usd": 0.01}
+
+
+def _policy(_: dict[str, Any]) -> Any:
+    """One that was never published before, for the same one again is no event."""
+    return {"schema": 1, "rules": [{"name": f"r-{uuid4().hex}", "type": "max_cost", "limit_usd": 500_000}]}
+
+
+TABLE: dict[tuple[str, str], Row] = {
+    ("POST", f"{API}/handshake"): Row(ENTER, lambda _: {"agent_id": f"new-{uuid4().hex}"}),
+    ("POST", f"{API}/request-permission"): Row(AGENTS, _wish),
+    ("POST", f"{API}/grants/{{grant_id}}/settle"): Row(AGENTS, _plain({"cost_usd": 0.01})),
+    ("POST", f"{API}/grants/{{grant_id}}/release"): Row(AGENTS, _plain({})),
+    ("POST", f"{API}/grants/{{grant_id}}/extend"): Row(AGENTS, _plain({})),
+    ("GET", f"{API}/grants/{{grant_id}}"): Row(AGENTS),
+    ("GET", f"{API}/budget/{{agent_id}}"): Row(AGENTS),
+    ("PUT", f"{API}/budgets/{{scope}}/{{name}}"): Row(OPERATORS, _plain({"window": "day", "limit_usd": 9})),
+    ("GET", f"{API}/agents"): Row(OPERATORS),
+    ("GET", f"{API}/events"): Row(OPERATORS),
+    ("GET", f"{API}/keys"): Row(OPERATORS),
+    ("POST", f"{API}/keys"): Row(OPERATORS, _plain({"role": "operator"})),
+    ("POST", f"{API}/keys/{{key_id}}/rotate"): Row(OPERATORS),
+    ("DELETE", f"{API}/keys/{{key_id}}"): Row(OPERATORS),
+    ("POST", f"{API}/agents/{{agent_id}}/block"): Row(OPERATORS),
+    ("POST", f"{API}/agents/{{agent_id}}/unblock"): Row(OPERATORS),
+    ("POST", f"{API}/agents/{{agent_id}}/forget"): Row(OPERATORS),
+    ("POST", f"{API}/halt"): Row(OPERATORS),
+    ("POST", f"{API}/resume"): Row(OPERATORS),
+    ("PUT", f"{API}/mode"): Row(OPERATORS, _plain({"mode": "observe"})),
+    ("GET", f"{API}/policy"): Row(OPERATORS),
+    ("PUT", f"{API}/policy"): Row(OPERATORS, _policy),
+    ("GET", f"{API}/policy/versions"): Row(OPERATORS),
+    ("GET", f"{API}/policy/versions/{{version}}"): Row(OPERATORS),
+    ("POST", f"{API}/policy/rollback"): Row(OPERATORS, _plain({"version": 1})),
+    ("GET", f"{API}/profiles"): Row(OPERATORS),
+    ("PUT", f"{API}/profiles"): Row(OPERATORS, _plain({"profiles": []})),
+    ("GET", f"{API}/health"): Row(ANYBODY),
+    ("GET", f"{API}/ready"): Row(ANYBODY),
+    ("GET", "/metrics"): Row(OPERATORS),
+}
+
+
+def operations() -> set[tuple[str, str]]:
+    paths = create_app(private_settings()).openapi()["paths"]
+    return {(method.upper(), path) for path, methods in paths.items() for method in methods}
+
+
+def test_the_table_holds_every_operation_and_no_other() -> None:
+    assert operations() == set(TABLE)
+
+
+@pytest.fixture(scope="module")
+def home(server_url: str) -> Iterator[Guarded]:
+    settings = private_settings(url=server_url, tenant=f"t-{uuid4().hex[:12]}", tenant_day_usd=100_000)
+    with guarded(settings) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def credentials(home: Guarded) -> dict[str, dict[str, str]]:
+    """What each role shows."""
+    from keys import made_keys
+
+    away = home.settings.model_copy(update={"tenant": home.settings.tenant + "-b"})
+    foreign = made_keys(away, agents="agent", ops="operator")
+    revoked = home.http.post(f"{API}/keys", json={"role": "operator"}, headers=AS_OPERATOR).json()
+    home.http.delete(f"{API}/keys/{revoked['key_id']}", headers=AS_OPERATOR)
+    mine, theirs = home.enter("mine"), home.enter("mine", key=foreign["agents"].secret)
+    token = mine["session_token"]
+    return {
+        "nobody": {},
+        "agent key": bearer(home.agent_key),
+        "session": bearer(token),
+        "operator key": bearer(home.operator_key),
+        "operator secret": AS_OPERATOR,
+        "wrong key": bearer(home.operator_key[:30] + "A" * 30 + home.operator_key[60:]),
+        "revoked key": bearer(revoked["secret"]),
+        "wrong session": bearer(token[:35] + "A" * 43 + token[78:]),
+        "foreign agent key": bearer(foreign["agents"].secret),
+        "foreign operator key": bearer(foreign["ops"].secret),
+        "foreign session": bearer(theirs["session_token"]),
+    }  # fmt: skip
+
+
+@pytest.fixture
+def case(home: Guarded, credentials: dict[str, dict[str, str]]) -> Iterator[dict[str, Any]]:
+    """Fresh things of the home tenant for one call: a live grant of the agent `mine`, a key, and names for the path."""
+    wish = _wish({"agent_id": "mine"})
+    verdict = home.http.post(f"{API}/request-permission", json=wish, headers=credentials["session"]).json()
+    key = home.http.post(f"{API}/keys", json={"role": "agent", "name": "spare"}, headers=AS_OPERATOR).json()
+    yield {
+        "agent_id": "mine", "grant_id": verdict["grant_id"], "key_id": key["key_id"], "version": 1, "scope": "tenant",
+        "name": home.settings.tenant,
+    }  # fmt: skip
+    for path, body in (("resume", None), ("agents/mine/unblock", None)):
+        assert home.http.post(f"{API}/{path}", json=body, headers=AS_OPERATOR).status_code == 200
+    for path, body in (
+        ("mode", {"mode": "enforce"}),
+        ("profiles", {"profiles": []}),
+        (f"budgets/tenant/{home.settings.tenant}", {"window": "day", "limit_usd": 100_000}),
+    ):
+        assert home.http.put(f"{API}/{path}", json=body, headers=AS_OPERATOR).status_code == 200
+    home.http.delete(f"{API}/keys/{key['key_id']}", headers=AS_OPERATOR)
+
+
+def call(
+    home: Guarded, method: str, path: str, case: dict[str, Any], credential: dict[str, str], **more: Any
+) -> httpx.Response:
+    make = TABLE[method, path].body
+    body = {} if make is None else {"json": make(case)}
+    return home.http.request(method, path.format(**case), headers={**credential, **more}, **body)
+
+
+@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize(("method", "path"), sorted(TABLE), ids=lambda value: value.removeprefix(API))
+def test_who_may_do_what(
+    home: Guarded, credentials: dict[str, dict[str, str]], case: dict[str, Any], method: str, path: str, role: str
+) -> None:
+    answer = call(home, method, path, case, credentials[role])
+    allowed = TABLE[method, path].allowed
+    if role in FOREIGNERS:
+        assert answer.status_code == (
+            403 if role.removeprefix("foreign ") not in allowed and allowed != ANYBODY
+            else 404 if any(named in path for named in ("{grant_id}", "{key_id}", "{name}"))
+            else 200  # of the agent and the policy of the same name in their own tenant
+        ), answer.text  # fmt: skip
+    elif role in allowed:
+        assert answer.status_code == 200, answer.text
+    elif role == "nobody" or role in INTRUDERS:
+        assert answer.status_code == 401, answer.text
+        assert answer.headers["www-authenticate"].startswith("Bearer")
+    else:
+        assert answer.status_code == 403, answer.text
+        assert answer.json()["code"] in {"operator_only", "not_yours", "session_needed", "key_needed"}
+
+
+@pytest.mark.parametrize(("method", "path"), sorted(TABLE), ids=lambda value: value.removeprefix(API))
+def test_an_agent_may_do_nothing_that_only_an_operator_may(method: str, path: str) -> None:
+    row = TABLE[method, path]
+    agents = row.allowed & {"agent key", "session", "nobody"}
+    own = path.removeprefix(API).split("/")[1] in {
+        "handshake",
+        "request-permission",
+        "grants",
+        "budget",
+        "health",
+        "ready",
+    }
+    assert bool(agents) == own
+
+
+def image(home: Guarded) -> list[Any]:
+    """What operators see of the home tenant, but for times."""
+    return [
+        home.http.get(f"{API}{path}", headers=AS_OPERATOR).json()
+        for path in ("/agents", "/events?latest=500", "/keys", "/policy", "/policy/versions", "/profiles")
+    ]
+
+
+@pytest.mark.parametrize("role", sorted(FOREIGNERS | INTRUDERS | {"nobody"}))
+def test_who_does_not_belong_to_a_tenant_changes_and_sees_nothing_of_it(
+    home: Guarded, credentials: dict[str, dict[str, str]], case: dict[str, Any], role: str
+) -> None:
+    before = image(home)
+    for method, path in sorted(TABLE):
+        answer = call(home, method, path, case, credentials[role])
+        named = {name for name in ("name", "key_id") if f"{{{name}}}" in path}  # what the caller said is no secret
+        text = answer.text.replace(home.settings.tenant + "-b", "")
+        assert not [case[name] for name in {"name", "key_id"} - named if case[name] in text], (method, path, text)
+    assert image(home) == before
+
+
+@pytest.mark.parametrize("role", ["agent key", "session", "operator key"])
+def test_a_header_that_names_another_tenant_opens_nothing(
+    home: Guarded, credentials: dict[str, dict[str, str]], case: dict[str, Any], role: str
+) -> None:
+    header = {"X-Aegis-Tenant": home.settings.tenant + "-b"}
+    for method, path in sorted(TABLE):
+        if role in TABLE[method, path].allowed and path.removeprefix(API) not in {"/health", "/ready"}:
+            answer = call(home, method, path, case, credentials[role], **header)
+            assert (answer.status_code, answer.json()["kind"]) == (404, "tenant"), (method, path, answer.text)
+
+
+def test_every_operators_act_is_an_event_with_the_keys_name(
+    home: Guarded, credentials: dict[str, dict[str, str]], case: dict[str, Any]
+) -> None:
+    acts = {
+        "policy_published": ("PUT", f"{API}/policy"), "profiles_published": ("PUT", f"{API}/profiles"),
+        "key_created": ("POST", f"{API}/keys"), "key_revoked": ("DELETE", f"{API}/keys/{{key_id}}"),
+        "agent_blocked": ("POST", f"{API}/agents/{{agent_id}}/block"), "tenant_halted": ("POST", f"{API}/halt"),
+        "agent_active": ("POST", f"{API}/agents/{{agent_id}}/unblock"), "tenant_active": ("POST", f"{API}/resume"),
+        "tenant_mode": ("PUT", f"{API}/mode"), "budget_set": ("PUT", f"{API}/budgets/{{scope}}/{{name}}"),
+        "agent_forgotten": ("POST", f"{API}/agents/{{agent_id}}/forget"),
+    }  # fmt: skip
+    for role, author in (("operator key", "ada"), ("operator secret", "operator")):
+        for kind, (method, path) in acts.items():
+            assert call(home, method, path, case, credentials[role]).status_code == 200
+            event = home.http.get(f"{API}/events?latest=1", headers=AS_OPERATOR).json()["events"][0]
+            assert (event["kind"], event["facts"]["by"]) == (kind, author)
+            if kind == "key_revoked":
+                spare = home.http.post(f"{API}/keys", json={"role": "agent"}, headers=AS_OPERATOR).json()
+                case["key_id"] = spare["key_id"]
+
+
+def test_the_settings_can_ask_for_keys_before_there_are_any(settings: Settings) -> None:
+    from serving import serving
+
+    with serving(settings.model_copy(update={"require_keys": True})) as url:
+        answer = httpx.post(f"{url}{API}/handshake", json={"agent_id": "a"}, trust_env=False)
+        assert (answer.status_code, answer.json()["code"]) == (401, "missing_credential")
+        made = httpx.post(f"{url}{API}/keys", json={"role": "agent"}, headers=AS_OPERATOR, trust_env=False).json()
+        entered = httpx.post(
+            f"{url}{API}/handshake", json={"agent_id": "a"}, headers=bearer(made["secret"]), trust_env=False
+        )
+        assert entered.status_code == 200
+
+
+def test_the_first_key_ends_keyless_calls_at_once_and_the_last_one_brings_them_back(settings: Settings) -> None:
+    from serving import serving
+
+    with serving(settings) as url, httpx.Client(base_url=f"{url}{API}", trust_env=False) as http:
+        assert http.post("/handshake", json={"agent_id": "a"}).status_code == 200
+        made = http.post("/keys", json={"role": "agent"}, headers=AS_OPERATOR).json()
+        for answer in (
+            http.post("/handshake", json={"agent_id": "a"}),
+            http.post("/request-permission", json=_wish({"agent_id": "a"})),
+            http.get("/events"),
+            http.get("/budget/a"),
+        ):
+            assert (answer.status_code, answer.json()["code"]) == (401, "missing_credential")
+        http.delete(f"/keys/{made['key_id']}", headers=AS_OPERATOR)
+        assert http.get("/events").status_code == 200
