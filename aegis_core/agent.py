@@ -151,6 +151,8 @@ class GovernedAgent:
         if not verdict.granted:
             if verdict.status == "PENDING" and verdict.grant_id:
                 await self.release(verdict.grant_id)
+            if verdict.status == "GRANTED":
+                raise AegisDenied(f"Aegis refused: this grant is already {verdict.state}.", verdict=verdict)
             raise AegisDenied(f"Aegis refused: {verdict.reason}", verdict=verdict)
         grant = Grant(self, verdict)
         try:

@@ -79,11 +79,18 @@ def record_id(agent: str, request_id: str) -> str:
     return blake2b(f"{agent}\0{request_id}".encode(), digest_size=16).hexdigest()
 
 
+_BOOT_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # Linux's monotonic clock stops in suspend
+
+
+def _uptime_ms() -> int:
+    return time.clock_gettime_ns(_BOOT_CLOCK) // 1_000_000
+
+
 class RequestIds:
     """Makes UUIDv7 request ids on the server's time, so that a client's clock may jump without harm."""
 
     def __init__(self, server_ms: int) -> None:
-        self._offset = server_ms - time.monotonic_ns() // 1_000_000
+        self._offset = server_ms - _uptime_ms()
 
     def now(self) -> datetime:
         """The server's time, as far as it was learned."""
@@ -91,7 +98,7 @@ class RequestIds:
 
     def new(self) -> str:
         """A fresh id."""
-        now = time.monotonic_ns() // 1_000_000 + self._offset
+        now = _uptime_ms() + self._offset
         noise = os.urandom(10)
         stamp, tail = f"{now:012x}", noise.hex()
         variant = "89ab"[noise[0] & 3]

@@ -175,8 +175,8 @@ class Verdict:
 
     @property
     def granted(self) -> bool:
-        """True when the agent may go on now."""
-        return self.status == "GRANTED"
+        """True when the agent may go on now: granted, and neither settled, released nor expired since."""
+        return self.status == "GRANTED" and self.state == "live"
 
 
 @dataclass(slots=True)

@@ -123,7 +123,7 @@ def _reason(record: Record) -> str:
 
 
 def _forecast_of(record: Record) -> str:
-    """The bound on a forecast: of n exchangeable calls and the next, each is the dearest with a chance of 1 in n + 1."""
+    """The bound on a forecast: of n exchangeable calls and the next, each is the dearest with chance 1 in n + 1."""
     if not record.samples:
         return ""
     more = format_usd(record.strict - record.amount)

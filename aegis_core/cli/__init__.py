@@ -6,7 +6,11 @@ import sys
 
 import typer
 
+<<<<<<< HEAD
 from aegis_core.cli import agents, brakes, budget, demo, doctor, events, keys, profiles, replay, serve, usage
+=======
+from aegis_core.cli import agents, budget, demo, doctor, events, policy, replay, serve, usage
+>>>>>>> main
 from aegis_core.cli.common import say
 from aegis_core.errors import AegisError
 
@@ -30,6 +34,7 @@ app.add_typer(budget.app, name="budget")
 app.add_typer(profiles.app, name="profiles")
 app.add_typer(keys.app, name="keys")
 app.add_typer(agents.app, name="agents")
+app.add_typer(policy.app, name="policy")
 
 
 def main() -> None:

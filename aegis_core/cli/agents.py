@@ -16,11 +16,14 @@ from aegis_core.cli.common import (
     shown,
     stdout_console,
     with_governor,
+    with_resources,
 )
 from aegis_core.errors import InvalidRequestError
 from aegis_core.protocol import AgentSummary
 
-app = typer.Typer(help="List and label agents.", no_args_is_help=True)
+app = typer.Typer(
+    help="List and label agents.\n\nExample: aegis agents label crew-researcher-01 team=research", no_args_is_help=True
+)
 
 
 @app.command("list")
@@ -54,7 +57,7 @@ def label(
         if key in pairs:
             raise InvalidRequestError(f"label: {key!r} is given twice", field="label")
         pairs[key] = value
-    with_governor(tenant, lambda governor: governor.label_agent(agent, pairs, author="cli"))
+    with_resources(tenant, lambda governor: governor.label_agent(agent, pairs, author="cli"))
     stdout_console().print(f"{shown(agent)}: {shown(_words(pairs)) or 'no labels'}")
 
 

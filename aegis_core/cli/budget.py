@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Annotated
 
 import typer
@@ -21,7 +22,9 @@ from aegis_core.cli.common import (
 from aegis_core.errors import InvalidRequestError
 from aegis_core.protocol import BudgetState
 
-app = typer.Typer(help="Show and set budgets.", no_args_is_help=True)
+app = typer.Typer(
+    help="Show and set budgets.\n\nExample: aegis budget set agent crew-researcher-01 25", no_args_is_help=True
+)
 
 
 @app.command()
@@ -81,31 +84,35 @@ def set_(
 
 
 def _table(states: tuple[BudgetState, ...]) -> None:
+    """A terminal too narrow for everything has a budget's window below its name."""
     from rich.table import Table
 
     console = stdout_console()
-    money = dollars if console.width >= 120 else brief
+    wide = console.width >= 120
+    money = dollars if wide else brief
     table = Table(box=None, header_style="bold", pad_edge=False)
-    table.add_column("budget", overflow="fold", min_width=14)
-    table.add_column("window", no_wrap=True)
-    for column in ("limit", "spent", "held", "left"):
+    table.add_column("budget", overflow="fold", min_width=16)
+    for column in ("limit", "spent", "held", "left", "used"):
         table.add_column(column, justify="right", no_wrap=True)
-    table.add_column("used", justify="right", no_wrap=True)
-    table.add_column("anew (UTC)", no_wrap=True)
+    if wide:
+        table.add_column("window", no_wrap=True)
+        table.add_column("anew (UTC)", no_wrap=True)
     for state in states:
-        used = 1.0 if not state.limit_usd else float((state.spent_usd + state.reserved_usd) / state.limit_usd)
-        colour = "red" if used >= 1 else "yellow" if used >= 0.8 else "green"
+        name = state.scope if state.scope == "tenant" else f"{state.scope} {shown(state.name)}"
+        used = (state.spent_usd + state.reserved_usd) / state.limit_usd if state.limit_usd else Decimal(1)
+        colour = "red" if used >= 1 else "yellow" if used >= Decimal("0.8") else "green"
         figures = (state.limit_usd, state.spent_usd, state.reserved_usd, state.remaining_usd)
-        table.add_row(
-            state.scope if state.scope == "tenant" else f"{state.scope} {shown(state.name)}",
-            state.window,
-            *(money(figure) for figure in figures),
-            f"[{colour}]{_percent(used)}[/]",
-            f"{state.resets_at:%m-%d %H:%M}" if state.resets_at else "never",
-        )
+        cells = (*(money(figure) for figure in figures), f"[{colour}]{_percent(used)}[/]")
+        ends = state.resets_at and not state.window.startswith("rolling:")  # those lose an hour or so at a time
+        if wide:
+            anew = f"{state.resets_at:%Y-%m-%d %H:%M}" if ends else "-"
+            table.add_row(name, *cells, state.window, anew)
+        else:
+            anew = f", anew {state.resets_at:%m-%d %H:%M} UTC" if ends else ""
+            table.add_row(f"{name}\n  [dim]{state.window}{anew}[/]", *cells)
     console.print(table)
 
 
-def _percent(share: float) -> str:
+def _percent(share: Decimal) -> str:
     """Rounded down, so that 100% means all of it; something is never 0%."""
-    return "<1%" if 0 < share < 0.01 else ">999%" if share >= 10 else f"{int(share * 100 + 1e-9)}%"
+    return "<1%" if 0 < share * 100 < 1 else ">999%" if share >= 10 else f"{int(share * 100)}%"

@@ -9,7 +9,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import asdict, is_dataclass
 from datetime import date, datetime
 from decimal import Decimal
-from io import TextIOWrapper
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
@@ -68,8 +67,6 @@ def stdout_console() -> Console:
 
 def say(line: str) -> None:
     """One line for a person, on standard error; whatever it quotes arrives as text."""
-    if isinstance(sys.stderr, TextIOWrapper):
-        sys.stderr.reconfigure(errors="backslashreplace")
     sys.stderr.write(f"aegis: {visible(line)}\n")
 
 

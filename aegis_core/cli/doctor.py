@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import platform
+import shlex
 import statistics
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import typer
 
-from aegis_core.cli.common import JsonFlag, print_json, shown
-from aegis_core.errors import AegisError
+from aegis_core.cli.common import JsonFlag, print_json, stdout_console, visible
+from aegis_core.errors import AegisError, AuthError, ConfigurationError, PolicyError, StoreError
 from aegis_core.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from aegis_core.governor import ResourceGovernor
 
 _EXTRAS = {
     "server": "fastapi", "langchain": "langchain-core", "langgraph": "langgraph", "crewai": "crewai",
@@ -33,6 +37,11 @@ class Finding:
     mend: str = ""
 
 
+_SUBJECTS: dict[type[AegisError], str] = {
+    StoreError: "server", ConfigurationError: "settings", AuthError: "governor", PolicyError: "policy",
+}  # fmt: skip
+
+
 def doctor(json: JsonFlag = False) -> None:
     """Check settings, server, policy and prices. Exit code 1 when something must be mended.
 
@@ -48,28 +57,50 @@ def doctor(json: JsonFlag = False) -> None:
 
 
 async def examine() -> list[Finding]:
-    """Every check, in order; one that fails keeps those after it from running."""
+    """Every check, in order. Nothing is mended, and no rules are published."""
     findings = [Finding("ok", "aegis", f"{_version('aegis-governor')} on Python {platform.python_version()}")]
     try:
         settings = load_settings()
-        findings += _of_settings(settings)
-        if settings.url.startswith("http"):
+    except AegisError as error:
+        return [*findings, _problem(error), *_of_extras()]
+    try:
+        findings += _of_place(settings)
+        if settings.url.startswith(("http://", "https://")) and not settings.is_embedded:
             findings += await _of_remote(settings)
         else:
             findings += await _of_store(settings)
     except AegisError as error:
-        findings.append(Finding("problem", error.code, error.message))
-    findings += _of_extras()
-    return findings
+        findings.append(_problem(error))
+    return [*findings, *_of_rules(settings), *_of_secret(settings), *_of_extras()]
 
 
-def _of_settings(settings: Settings) -> Iterator[Finding]:
+def _problem(error: AegisError) -> Finding:
+    """An error as a finding; where it names a command that mends it, that stands apart."""
+    text, _, mend = error.message.partition(" Mend it: ")
+    text = text.removesuffix(" `aegis doctor` says what is wrong.")
+    if error.facts.get("reason") == "down" and not mend:
+        mend = "start it, or change AEGIS_URL (unset: an embedded server)"
+    subject = next((name for kind, name in _SUBJECTS.items() if isinstance(error, kind)), "aegis")
+    return Finding("problem", subject, text, mend)
+
+
+def _of_place(settings: Settings) -> Iterator[Finding]:
     if settings.is_embedded:
         from aegis_core.store.embedded import server_status
 
         status = server_status(settings.data_dir)
         state = f"running (pid {status['pid']})" if status["running"] else "not running; it starts when it is needed"
         yield Finding("ok", "store", f"embedded server in {status['directory']}: {state}")
+        if status["running"] and not status["answers"]:
+            yield Finding("problem", "store", "the embedded server runs but does not answer", f"see {status['log']}")
+        elif status["running"] and not status["in_use"] and not settings.embedded_stay:
+            place = "" if settings.data_dir is None else f"pathlib.Path({str(settings.data_dir)!r})"
+            yield Finding(
+                "note",
+                "store",
+                "nobody uses the embedded server, which was once asked to stay (AEGIS_EMBEDDED_STAY)",
+                f'python -c "import pathlib, aegis_core.store.embedded as e; e.stop_server({place})"',
+            )
     else:
         from aegis_core.store.address import hide_password
 
@@ -81,9 +112,11 @@ def _of_settings(settings: Settings) -> Iterator[Finding]:
 async def _of_remote(settings: Settings) -> list[Finding]:
     from aegis_core.connect import connect
 
+    began = time.perf_counter()
     async with connect(settings=settings) as governor:
         await governor.events(limit=1)
-    return [Finding("ok", "governor", f"{settings.url} answers")]
+    took = time.perf_counter() - began
+    return [Finding("ok", "governor", f"answers for tenant {settings.tenant}, in {took * 1e3:.0f} ms")]
 
 
 async def _of_store(settings: Settings) -> list[Finding]:
@@ -93,37 +126,73 @@ async def _of_store(settings: Settings) -> list[Finding]:
     store = await open_store(settings)
     try:
         server = store.server
-        findings = [
-            Finding(
-                "ok",
-                "server",
-                f"{server.product} {server.version}, {server.used_bytes / 1e6:.1f} MB used, {server.eviction}",
-            )
-        ]
+        text = f"{server.product} {server.version}, {server.used_bytes / 1e6:.1f} MB used, {server.eviction}"
+        findings = [Finding("ok", "server", text)]
         if not server.aof:
             findings.append(
                 Finding("note", "durability", "the append-only file is off: a crash loses what is spent and reserved",
                         "redis-cli CONFIG SET appendonly yes")
             )  # fmt: skip
-        governor = await open_governor(store, settings)
-        began = time.time()
-        theirs = (await governor.clock()).timestamp()
-        skew = theirs - (began + time.time()) / 2
-        if abs(skew) > 1 + time.time() - began:
-            text = f"this machine's clock is {-skew:+.1f} s off the server's; decisions use the server's"
-            findings.append(Finding("note", "clock", text))
-        laps: list[float] = []
-        for _ in range(50):
-            lap = time.perf_counter()
-            await governor.clock()
-            laps.append(time.perf_counter() - lap)
-        findings.append(Finding("ok", "latency", f"a script takes {statistics.median(laps) * 1e6:.0f} µs"))
-        findings.append(Finding("ok", "policy", governor.policy_summary()))
-        findings.append(Finding("ok", "models", governor.catalog_summary()))
-        await governor.aclose()
+        # Opening a governor would publish the rules of AEGIS_POLICY_FILE; they are looked at on their own.
+        governor = await open_governor(store, settings.model_copy(update={"policy_file": None}))
+        try:
+            findings += await _of_time(governor)
+            findings.append(Finding("ok", "policy", governor.policy_summary()))
+            findings.append(Finding("ok", "models", governor.catalog_summary()))
+        finally:
+            await governor.aclose()
         return findings
     finally:
         await store.aclose()
+
+
+async def _of_time(governor: ResourceGovernor) -> list[Finding]:
+    began = time.time()
+    theirs = (await governor.clock()).timestamp()
+    skew = theirs - (began + time.time()) / 2
+    findings: list[Finding] = []
+    if abs(skew) > 1 + time.time() - began:
+        text = f"this machine's clock is {-skew:+.1f} s off the server's; decisions use the server's"
+        findings.append(Finding("note", "clock", text))
+    laps: list[float] = []
+    for _ in range(50):
+        lap = time.perf_counter()
+        await governor.clock()
+        laps.append(time.perf_counter() - lap)
+    findings.append(Finding("ok", "latency", f"a script takes {statistics.median(laps) * 1e6:.0f} µs"))
+    return findings
+
+
+def _of_rules(settings: Settings) -> Iterator[Finding]:
+    if settings.policy_file is None:
+        return
+    from aegis_core.connect import read_policy_file
+
+    try:
+        policy = read_policy_file(settings.policy_file)
+    except AegisError as error:
+        yield Finding("problem", "rules file", error.message, "mend it; until then nothing starts, and the rules in "
+                      "force stay")  # fmt: skip
+    else:
+        text = f"{settings.policy_file}: {len(policy.rules)} rules, put in force whenever a governor starts"
+        yield Finding("ok", "rules file", text)
+
+
+def _of_secret(settings: Settings) -> Iterator[Finding]:
+    """Who reads the operator secret is the operator."""
+    if settings.operator_secret is not None:
+        return
+    try:
+        from aegis_core.api.auth import secret_path
+    except ModuleNotFoundError:  # without the extra `server` none was made
+        return
+    path = secret_path(settings)
+    try:
+        found = path.stat()
+    except OSError:
+        return
+    if found.st_mode & 0o077:
+        yield Finding("problem", "secret", f"{path} is open to other users", f"chmod 600 {shlex.quote(str(path))}")
 
 
 def _of_extras() -> list[Finding]:
@@ -139,11 +208,17 @@ def _version(package: str) -> str:
 
 
 def _print(findings: list[Finding]) -> None:
-    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
 
-    console = Console(highlight=False, soft_wrap=True)
-    signs = {"ok": "[green]✓[/]", "note": "[yellow]![/]", "problem": "[red]✗[/]"}
+    console = stdout_console()
+    signs = {"ok": Text("✓", "green"), "note": Text("!", "yellow"), "problem": Text("✗", "red")}
     for finding in findings:
-        console.print(f"{signs[finding.level]} {finding.subject:12} {shown(finding.text)}")
-        if finding.mend:
-            console.print(f"  {'':12} [bold]{shown(finding.mend)}[/]")
+        row = Table.grid(padding=(0, 1))
+        row.add_column(no_wrap=True)
+        row.add_column(no_wrap=True, min_width=11)
+        row.add_column(overflow="fold")
+        row.add_row(signs[finding.level], finding.subject, Text(visible(finding.text)))
+        console.print(row)
+        if finding.mend:  # left to the terminal to wrap, so that it can be copied whole
+            console.print(Text(f"{'':14}{visible(finding.mend)}", "bold"), soft_wrap=True)

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from aegis_core.agent import Governor
-from aegis_core.budgets import budget_name, window_name
 from aegis_core.cli.common import (
     JsonFlag,
     TenantOption,
@@ -37,7 +36,6 @@ _AMOUNTS = {
     "amount_usd": "{}", "charged_usd": "charged {}", "limit_usd": "limit {}", "committed_usd": "{} committed",
     "session_budget_usd": "session budget {}", "tenant_day_usd": "{} a day",
 }  # fmt: skip
-_WORDS = {"by": "by {}", "policy_version": "version {}"}
 _ID = re.compile(r"\d{1,15}(-\d{1,15})?")
 
 
@@ -84,7 +82,8 @@ def _row(event: Event) -> Table:
     row.add_column(no_wrap=True)
     row.add_column(no_wrap=True, min_width=14)
     row.add_column(overflow="fold")
-    text = Text(" · ".join([visible(event.agent_id or "-"), *_details(event)]))
+    who = [visible(event.agent_id)] if event.agent_id else []
+    text = Text(" · ".join([*who, *_details(event)]))
     at, kind = Text(f"{event.at:%m-%d %H:%M:%S}", "dim"), Text(visible(event.kind), _COLOURS.get(event.kind, "cyan"))
     row.add_row(at, kind, text)
     return row
@@ -102,10 +101,10 @@ def _details(event: Event) -> Iterator[str]:
     """What an event says beyond when, what and who, as harmless text."""
     facts = event.facts
     if owner := facts.get("owner"):
+        from aegis_core.budgets import budget_name, window_name  # with it comes redis, which --help can do without
+
         yield visible(f"{budget_name(owner)} {window_name(facts['window'])}")
-    for name, words in _AMOUNTS.items():
-        if isinstance(amount := facts.get(name), float) and (name != "charged_usd" or event.kind in _CHARGED):
-            yield words.format(dollars(Decimal(repr(amount))))
+    yield from _money(event)
     if percent := facts.get("percent"):
         yield f"{percent} % committed"
     if event.kind == "extended" and "deadline" in facts:
@@ -116,10 +115,29 @@ def _details(event: Event) -> Iterator[str]:
         yield visible(f"{rule}: {facts.get('reason', '')}")
     elif facts.get("code") not in {None, "ok"}:
         yield visible(facts["code"]).replace("_", " ")
-    for name in ("framework", "labels", "timezone", "policy_version", "by"):
-        if (value := facts.get(name)) and (name != "policy_version" or event.kind == "policy_published"):
-            yield _WORDS.get(name, "{}").format(visible(" ".join(value) if isinstance(value, list) else value))
+    yield from _operator(event)
     request: dict[str, Any] = facts.get("request", {})
     if intent := request.get("intent"):
         short = visible(intent[:100])
         yield f"“{short}…”" if len(intent) > 100 else f"“{short}”"
+
+
+def _money(event: Event) -> Iterator[str]:
+    for name, words in _AMOUNTS.items():
+        amount = event.facts.get(name)
+        if isinstance(amount, int | float) and (name != "charged_usd" or event.kind in _CHARGED):
+            yield words.format(dollars(Decimal(repr(amount))))
+
+
+def _operator(event: Event) -> Iterator[str]:
+    facts = event.facts
+    if labels := facts.get("labels"):
+        yield visible(" ".join(labels))
+    if framework := facts.get("framework"):
+        yield visible(framework)
+    if event.kind == "policy_published":
+        yield visible(f"version {facts['policy_version']}")
+    if zone := facts.get("timezone"):
+        yield visible(zone)
+    if by := facts.get("by"):
+        yield visible(f"by {by}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from aegis_core.policy.facts import AgentFacts
+from aegis_core.policy.globs import fold_name
 from aegis_core.policy.text import fold, normalise, spaced, words
 from aegis_core.protocol import PermissionRequest
 
@@ -16,17 +17,23 @@ class Case:
         request: what is asked.
         facts: what is known of who asks.
         now: the server's time; None when it is not known.
-        bindings: the names of `condition` rules with their values, made by the first that needs them.
     """
 
-    __slots__ = ("_searchable", "_text", "_words", "bindings", "facts", "now", "request")
+    # Of the class until they are made: one is built for each evaluation, and most of these stay unused.
+    _words: list[str] | None = None
+    _text: str | None = None
+    _searchable: tuple[bytes, ...] | None = None
+    _agent: str | None = None
 
     def __init__(self, request: PermissionRequest, facts: AgentFacts, now: datetime | None) -> None:
         self.request, self.facts, self.now = request, facts, now
-        self._words: list[str] | None = None
-        self._text: str | None = None
-        self._searchable: tuple[bytes, ...] | None = None
-        self.bindings: object | None = None
+
+    @property
+    def agent(self) -> str:
+        """The agent's id, folded as names are."""
+        if self._agent is None:
+            self._agent = fold_name(self.facts.agent_id)
+        return self._agent
 
     @property
     def words(self) -> list[str]:

@@ -66,10 +66,18 @@ class Names:
 
     def entry(self, name: str) -> str | None:
         """The entry of the list that a name falls under."""
-        folded = name.lower() if name.isascii() else fold(name)
-        if (found := self._exact.get(folded)) is not None:
-            return found
+        return self.find(fold_name(name))
+
+    def find(self, folded: str) -> str | None:
+        """The same for a name that went through `fold_name`."""
+        if folded in self._exact:
+            return self._exact[folded]
         for glob in self._globs:
-            if glob.matches(folded):
+            if folded.startswith(glob.head) and glob.matches(folded):
                 return glob.source
         return None
+
+
+def fold_name(name: str) -> str:
+    """A name as names are compared."""
+    return name.lower() if name.isascii() else fold(name)

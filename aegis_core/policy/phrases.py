@@ -27,8 +27,8 @@ class Run:
     first: str
     rest: tuple[str, ...]
 
-    def end(self, text: str, start: int) -> int:
-        """Where the leftmost occurrence from `start` ends (the next word's leading space at the earliest), or -1."""
+    def span(self, text: str, start: int) -> tuple[int, int]:
+        """Where the leftmost occurrence from `start` begins and ends (before the next word's space), or -1 twice."""
         at = text.find(self.first, start)
         while at >= 0:
             last, end = self.first, at + len(self.first)
@@ -39,9 +39,9 @@ class Run:
                 last, end = piece, end + len(piece)
             else:
                 # A closing space may open the next run as well.
-                return end - 1 if last[-1] == " " else end
+                return at, end - 1 if last[-1] == " " else end
             at = text.find(self.first, at + 1)
-        return -1
+        return -1, -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +61,21 @@ class Phrase:
         """Whether the phrase occurs in a text made by `text.spaced`."""
         at = 0
         for run in self.runs:
-            at = run.end(text, at)
+            at = run.span(text, at)[1]
             if at < 0:
                 return False
         return True
+
+    def cut(self, text: str) -> str:
+        """The text without the occurrences of a phrase that has no gap. What stood around them stays apart."""
+        run, pieces, kept = self.runs[0], list[str](), 0
+        at, end = run.span(text, 0)
+        while at >= 0:
+            end = text.find(" ", end)
+            pieces.append(text[kept:at])
+            kept = end
+            at, end = run.span(text, end)
+        return " |".join([*pieces, text[kept:]])
 
 
 def compile_phrase(source: str) -> Phrase:

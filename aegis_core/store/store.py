@@ -226,7 +226,7 @@ class Store:
             self.pepper = await self._agree(layout.PEPPER_KEY, secrets.token_hex(32))
 
     async def _agree(self, key: str, proposal: str | int) -> bytes:
-        """What the first to come wrote. Two commands, because redis-py reads the answer of SET with GET as a yes or no."""
+        """What the first to come wrote. Two commands: redis-py reads the answer of SET NX GET as a yes or no."""
         await self.command("SET", key, proposal, "NX")
         return await self.command("GET", key)
 

@@ -86,7 +86,7 @@ def binaries() -> list[object]:
     system = shutil.which("redis-server")
     absent = pytest.mark.skipif(system is None, reason="no redis-server on PATH")
     return [
-        pytest.param(lambda: find_binary(), id="embedded"),
+        pytest.param(find_binary, id="embedded"),
         pytest.param(lambda: Path(system or ""), id="redis-server", marks=absent),
     ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 
 import pytest
@@ -92,3 +93,10 @@ def test_plain_code_uses_the_same_interface(settings: Settings) -> None:
 async def test_plain_code_works_inside_a_running_loop(settings: Settings) -> None:
     with aegis_core.connect_sync(settings=settings) as governor:
         assert governor.handshake("a").request("Summarise", estimated_cost_usd=0.25).granted
+
+
+def test_many_threads_share_one_connection_and_never_overspend(settings: Settings) -> None:
+    with aegis_core.connect_sync(settings=settings) as governor, ThreadPoolExecutor(16) as threads:
+        agent = governor.handshake("a")
+        verdicts = list(threads.map(lambda _: agent.request("Work", estimated_cost_usd="0.50"), range(64)))
+    assert sum(verdict.granted for verdict in verdicts) == 20

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import pytest
 
-from aegis_core import Governor, InvalidRequestError
+from aegis_core import AegisDenied, Governor, InvalidRequestError
 from aegis_core.errors import AuthError, ConflictError, NotFoundError
 from aegis_core.identity import RequestIds
 
@@ -22,6 +22,15 @@ async def test_a_repeat_gets_the_original_facts_and_the_present_state(governor: 
     later = await agent.request("Work", estimated_cost_usd=1, request_id="r-1")
     assert (later.status, later.state, later.remaining_budget_usd) == ("GRANTED", "settled", Decimal(9))
     assert [event.kind for event in await governor.events()].count("granted") == 2
+
+
+async def test_a_grant_that_has_ended_lets_nobody_spend_again(governor: Governor) -> None:
+    agent = await governor.handshake("a")
+    async with agent.permit("Work", estimated_cost_usd=1, request_id="r-1") as grant:
+        grant.settle(cost_usd="0.40")
+    with pytest.raises(AegisDenied, match="already"):
+        async with agent.permit("Work", estimated_cost_usd=1, request_id="r-1"):
+            pytest.fail("the block ran a second time on one reservation")
 
 
 async def test_the_same_id_with_other_content_is_an_error(governor: Governor) -> None:

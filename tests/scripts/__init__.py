@@ -2,4 +2,4 @@
 
 import pytest
 
-pytest.register_assert_rewrite("scripts.machine")
+pytest.register_assert_rewrite("scripts.machine", "scripts.bench", "scripts.walk")

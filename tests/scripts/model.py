@@ -309,7 +309,8 @@ class World:
         lines = {(b.owner, b.kind): (b.limit, b.limit - b.used - taken) for b in budgets}
         retry = end_of(short.kind, self.now, self.zone) if short is not None and code == "budget_exceeded" else 0
         record = Record(
-            ask, sid, state, code or ("escalated" if state == "pending" else "ok"), choice.amount, self.now + life, self.now, choice.model, choice.recommended,
+            ask, sid, state, code or ("escalated" if state == "pending" else "ok"), choice.amount, self.now + life,
+            self.now, choice.model, choice.recommended,
             lines, retry, escalated=state == "pending",
         )  # fmt: skip
         return record, budgets

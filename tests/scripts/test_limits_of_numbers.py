@@ -15,7 +15,13 @@ from aegis_core.money import MAX_USD
 MAX = Decimal(MAX_USD)
 NANO = Decimal("0.000000001")
 
-ODD = [Decimal("100000.000000001"), Decimal("123456.789012345"), Decimal("999999.999999999"), Decimal("4000000.000000003"), MAX - NANO]
+ODD = [
+    Decimal("100000.000000001"),
+    Decimal("123456.789012345"),
+    Decimal("999999.999999999"),
+    Decimal("4000000.000000003"),
+    MAX - NANO,
+]
 """From $100,000 a nano-dollar is lost when Lua writes a number as text in its usual way."""
 
 
@@ -129,7 +135,11 @@ async def test_amounts_beyond_the_largest_are_refused_by_name(governor: Governor
 async def test_the_largest_session_budget_holds_beside_a_smaller_one(governor: Governor) -> None:
     agent = await governor.handshake("a", session_budget_usd=MAX)
     verdict = await agent.request("Summarise", estimated_cost_usd=1)
-    assert {line.scope: line.remaining_usd for line in verdict.budgets} == {"agent": 9, "session": MAX - 1, "tenant": 99}
+    assert {line.scope: line.remaining_usd for line in verdict.budgets} == {
+        "agent": 9,
+        "session": MAX - 1,
+        "tenant": 99,
+    }
 
 
 async def test_thousands_of_odd_amounts_add_up_exactly(governor: Governor) -> None:

@@ -17,10 +17,21 @@ from hypothesis.stateful import run_state_machine_as_test
 from aegis_core.store import layout, scripts
 from aegis_core.store.scripts import ScriptSet
 
-from .machine import Bench, machine_on
+from .bench import Bench
+from .machine import machine_on
 from .test_state_machine import QUICK
 
 HUNT = settings(QUICK, max_examples=1_000, phases=[Phase.generate], report_multiple_bugs=False)
+
+_EARLY = """if not code then
+  for i = 1, #purses do
+    local owner = lines[(i - 1) * LINE + 1]
+    add(purses[i], purses[i][B_WINDOW], 0, amount)
+    if #owner > 1 then change(shared_name(owner)) end
+  end
+  change('t'); change('a:' .. agent); change('s:' .. sid)
+end
+"""
 
 # Name: file, then pairs of what the file says and what the mutant says instead.
 MUTANTS: dict[str, tuple[str, ...]] = {
@@ -28,70 +39,114 @@ MUTANTS: dict[str, tuple[str, ...]] = {
     "label budgets are unchecked": ("authorize", "  if shared[1] > 0 then", "  if false then"),
     "idempotency is dropped": ("authorize", "if blobs[1] then", "if false then"),
     "other content under a known id is taken for a repeat": ("authorize", " or R[R_DIGEST] ~= digest", ""),
-    "old request ids are taken for new ones": ("authorize", "if born > 0 and NOW - born > T[T_CONFIG][C_KEEP]", "if false"),
+    "old request ids are taken for new ones": (
+        "authorize",
+        "if born > 0 and NOW - born > T[T_CONFIG][C_KEEP]",
+        "if false",
+    ),
     "the client's time is used": (
-        "authorize", "local blobs = call('MGET'", "if born > 0 then NOW = born end\nlocal blobs = call('MGET'",
+        "authorize",
+        "local blobs = call('MGET'",
+        "if born > 0 then NOW = born end\nlocal blobs = call('MGET'",
     ),
     "a refusal keeps its hold": (
-        "authorize", "if state == 'R' then\n",
+        "authorize",
+        "if state == 'R' then\n",
         "if state == 'R' then\n  add(purses[1], purses[1][B_WINDOW], 0, amount)\n  change('a:' .. agent)\n",
     ),
     "a refusal counts as an open grant": (
-        "authorize", "if state == 'R' then\n", "if state == 'R' then\n  G[G_OPEN] = G[G_OPEN] + 1\n  change('a:' .. agent)\n",
+        "authorize",
+        "if state == 'R' then\n",
+        "if state == 'R' then\n  G[G_OPEN] = G[G_OPEN] + 1\n  change('a:' .. agent)\n",
     ),
     "an approval that timed out keeps its hold": (
-        "endings", "  move(R, R[R_AMOUNT], 0, charged)", "  if state ~= 'T' then move(R, R[R_AMOUNT], 0, charged) end",
+        "endings",
+        "  move(R, R[R_AMOUNT], 0, charged)",
+        "  if state ~= 'T' then move(R, R[R_AMOUNT], 0, charged) end",
     ),
     "a release keeps its hold": (
-        "endings", "  move(R, R[R_AMOUNT], 0, charged)", "  if state ~= 'L' then move(R, R[R_AMOUNT], 0, charged) end",
+        "endings",
+        "  move(R, R[R_AMOUNT], 0, charged)",
+        "  if state ~= 'L' then move(R, R[R_AMOUNT], 0, charged) end",
     ),
     "an expired grant is free": ("endings", "close(id, R, 'X', R[R_AMOUNT])", "close(id, R, 'X', 0)"),
     "an approval that timed out is charged": ("endings", "close(id, R, 'T', 0)", "close(id, R, 'T', R[R_AMOUNT])"),
     "the event of an expiry is dropped": (
-        "endings", "  event(charged > R[R_AMOUNT] and", "  if state == 'X' then return end\n  event(charged > R[R_AMOUNT] and",
+        "endings",
+        "  event(charged > R[R_AMOUNT] and",
+        "  if state == 'X' then return end\n  event(charged > R[R_AMOUNT] and",
     ),
     "the event of a refusal is dropped": ("authorize", "  event(kind, body, trace)\n  call('SET'", "  call('SET'"),
     "the event of a grant is dropped": ("authorize", "  event(kind, body, trace)\n  change('t')", "  change('t')"),
-    "a replay is an event again": ("authorize", "  return {'OLD', encode(R)}", "  event('granted', encode(R))\n  return {'OLD', encode(R)}"),
+    "a replay is an event again": (
+        "authorize",
+        "  return {'OLD', encode(R)}",
+        "  event('granted', encode(R))\n  return {'OLD', encode(R)}",
+    ),
     "the tenant is dropped from the bill's key": ("endings", "return PREFIX .. 'u:'", "return 'ae:u:'"),
     "a window is not reset": (
-        "budgets", "  b[B_SPENT], b[B_RESERVED] = spent, reserved\n",
+        "budgets",
+        "  b[B_SPENT], b[B_RESERVED] = spent, reserved\n",
         "  if ring then b[B_SPENT], b[B_RESERVED] = spent, reserved end\n",
     ),
     "a grant is settled twice": (
-        "settle", "R[R_SETTLED] == digest then\n    repeated = true", "R[R_SETTLED] == digest then\n    close(id, R, 'S', cost)",
+        "settle",
+        "R[R_SETTLED] == digest then\n    repeated = true",
+        "R[R_SETTLED] == digest then\n    close(id, R, 'S', cost)",
     ),
-    "another settlement replaces the first": ("settle", "elseif state == 'S' and R[R_SETTLED] == digest then", "elseif state == 'S' then"),
+    "another settlement replaces the first": (
+        "settle",
+        "elseif state == 'S' and R[R_SETTLED] == digest then",
+        "elseif state == 'S' then",
+    ),
     "written before the last judgement": (
         "authorize",
         "-- Thresholds on what",
-        "if not code then\n  for i = 1, #purses do\n    local owner = lines[(i - 1) * LINE + 1]\n"
-        "    add(purses[i], purses[i][B_WINDOW], 0, amount)\n    if #owner > 1 then change(shared_name(owner)) end\n  end\n"
-        "  change('t'); change('a:' .. agent); change('s:' .. sid)\nend\n-- Thresholds on what",
-        "    add(b, b[B_WINDOW], 0, amount)\n    note_crossing", "    note_crossing",
+        _EARLY + "-- Thresholds on what",
+        "    add(b, b[B_WINDOW], 0, amount)\n    note_crossing",
+        "    note_crossing",
     ),
     "an open record expires": (
-        "authorize", "  flush(PREFIX .. 'r:' .. id, body)\n",
+        "authorize",
+        "  flush(PREFIX .. 'r:' .. id, body)\n",
         "  flush(PREFIX .. 'r:' .. id, body)\n  call('PEXPIRE', PREFIX .. 'r:' .. id, config[C_KEEP])\n",
     ),
     "an extended record expires": (
-        "settle", "    call('SET', PREFIX .. 'r:' .. id, encode(R))", "    call('SET', PREFIX .. 'r:' .. id, encode(R), 'EX', 3600)",
+        "settle",
+        "    call('SET', PREFIX .. 'r:' .. id, encode(R))",
+        "    call('SET', PREFIX .. 'r:' .. id, encode(R), 'EX', 3600)",
     ),
     "an ended record stays for ever": ("endings", ", 'PX', T[T_CONFIG][C_KEEP])", ")"),
     "an overrun is not charged": ("endings", "        add(b, b[B_WINDOW], charged - amount, 0)\n", ""),
     "an overrun is charged to the old window": (
-        "endings", "add(b, b[B_WINDOW], charged - amount, 0)", "add(b, lines[i + 2], charged - amount, 0)",
+        "endings",
+        "add(b, b[B_WINDOW], charged - amount, 0)",
+        "add(b, lines[i + 2], charged - amount, 0)",
     ),
     "a settlement goes to the present window": (
-        "endings", "add(b, lines[i + 2], math.min(charged, amount)", "add(b, b[B_WINDOW], math.min(charged, amount)",
+        "endings",
+        "add(b, lines[i + 2], math.min(charged, amount)",
+        "add(b, b[B_WINDOW], math.min(charged, amount)",
     ),
     "a late settlement is refused": ("settle", "elseif state == 'X' then", "elseif state == 'x' then"),
     "a late settlement is charged on top": ("settle", "    move(R, 0, estimate, cost)", "    move(R, 0, 0, cost)"),
-    "a change of the clocks is missed": ("windows", "if NOW >= ZONE[3] and NOW < ZONE[4] then", "if NOW >= ZONE[3] then"),
+    "a change of the clocks is missed": (
+        "windows",
+        "if NOW >= ZONE[3] and NOW < ZONE[4] then",
+        "if NOW >= ZONE[3] then",
+    ),
     "months begin a day late": ("windows", "local z = day + 719468", "local z = day + 719467"),
     "weeks begin on Sunday": ("windows", "number = math.floor((day + 3) / 7)", "number = math.floor((day + 4) / 7)"),
-    "a rolling window forgets a cell too early": ("budgets", "if ring[i] >= now - RING then", "if ring[i] > now - RING then"),
-    "the overdue are not ended first": ("authorize", "local behind = NOW >= T[T_DUE] and endings()(4)", "local behind = false"),
+    "a rolling window forgets a cell too early": (
+        "budgets",
+        "if ring[i] >= now - RING then",
+        "if ring[i] > now - RING then",
+    ),
+    "the overdue are not ended first": (
+        "authorize",
+        "local behind = NOW >= T[T_DUE] and endings()(4)",
+        "local behind = false",
+    ),
     "a new limit forgets what was spent": ("set_budget", "roll(b)\n", "roll(b)\nb[B_SPENT] = 0\n"),
     "one open grant too many": ("authorize", "G[G_OPEN] >= T[T_CONFIG][C_OPEN]", "G[G_OPEN] > T[T_CONFIG][C_OPEN]"),
     "extensions have no end": ("settle", "math.min(NOW + more, R[R_CREATED] + T[T_CONFIG][C_GRANT_MAX])", "NOW + more"),
@@ -100,7 +155,7 @@ MUTANTS: dict[str, tuple[str, ...]] = {
     "a crossing is announced again and again": ("budgets", "if mark > b[B_CROSSED] then", "if mark > 0 then"),
     "only the first candidate is tried": ("authorize", "for i = 1, #candidates, 3 do", "for i = 1, 3, 3 do"),
     "an old policy still decides": ("authorize", "if T[T_POLICY] ~= policy then", "if false then"),
-}  # fmt: skip
+}
 
 
 def _apply(text: str, *pairs: str) -> str:
@@ -128,7 +183,7 @@ def test_the_state_machine_finds(name: str, server_url: str, monkeypatch: pytest
 def test_the_state_machine_finds_a_key_without_its_tenant(server_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     source = textwrap.dedent(inspect.getsource(layout.root))
     names: dict[str, object] = {}
-    exec(_apply(source, 'f"ae:{{{tenant}}}:t"', '"ae:{everybody}:t"'), vars(layout) | names, names)  # noqa: S102
+    exec(_apply(source, 'f"ae:{{{tenant}}}:t"', '"ae:{everybody}:t"'), vars(layout) | names, names)
     monkeypatch.setattr(layout, "root", names["root"])
     _hunt(server_url)
 

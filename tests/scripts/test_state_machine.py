@@ -8,7 +8,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from .machine import Bench, machine_on
+from .bench import Bench
+from .machine import machine_on
 
 QUICK = settings(
     max_examples=250, stateful_step_count=60, deadline=None, database=None, derandomize=True, print_blob=False,

@@ -134,7 +134,7 @@ async def test_a_full_server_grants_nothing_but_lets_grants_end(server: Server) 
         assert settled.grant_id
         assert released.grant_id
         server.admin.config_set("maxmemory", 1)
-        with pytest.raises(StoreError, match="out of memory.*maxmemory") as caught:
+        with pytest.raises(StoreError, match=r"out of memory.*maxmemory") as caught:
             await agent.request("Summarise", estimated_cost_usd=1)
         assert caught.value.facts["reason"] == "full"
         with pytest.raises(StoreError):
@@ -160,7 +160,7 @@ async def test_a_server_that_may_evict_is_refused_with_the_remedy(server: Server
 
 async def test_data_of_a_newer_version_is_refused_and_left_alone(server: Server) -> None:
     server.admin.set(layout.SCHEMA_KEY, layout.SCHEMA + 1)
-    with pytest.raises(ConfigurationError, match="newer Aegis.*pip install -U aegis-governor"):
+    with pytest.raises(ConfigurationError, match=r"newer Aegis.*pip install -U aegis-governor"):
         async with governed(server):
             pytest.fail("connected")
     assert server.admin.keys("ae:*") == [layout.SCHEMA_KEY.encode()]
@@ -217,8 +217,11 @@ class Cut:
         self.swallow = 0
         self.cuts = 0
         self._writers: set[asyncio.StreamWriter] = set()
+        self._handlers: set[asyncio.Task[Any]] = set()
 
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if task := asyncio.current_task():
+            self._handlers.add(task)
         there, to_server = await asyncio.open_unix_connection(self._target)
         self._writers |= {writer, to_server}
         await asyncio.gather(self._up(reader, to_server), self._down(there, writer), return_exceptions=True)
@@ -226,6 +229,11 @@ class Cut:
             end.close()
             with suppress(OSError):
                 await end.wait_closed()
+
+    async def aclose(self) -> None:
+        for end in self._writers:
+            end.close()
+        await asyncio.gather(*self._handlers, return_exceptions=True)
 
     async def _up(self, reader: asyncio.StreamReader, to_server: asyncio.StreamWriter) -> None:
         while data := await reader.read(65_536):
@@ -251,6 +259,7 @@ async def proxied(server: Server) -> AsyncIterator[tuple[Cut, str]]:
         yield cut, server.url + "p"
     finally:
         listening.close()
+        await cut.aclose()
 
 
 async def test_a_decision_whose_answer_was_lost_is_asked_again_and_charged_once(server: Server) -> None:

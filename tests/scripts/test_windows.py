@@ -62,7 +62,8 @@ async def ask(store: Store, zone: str, instants: list[int]) -> list[Asked]:
         for now in instants[at : at + 500]:
             given += (now, zone_at(zone, now))
         flat = iter(unpack(await store.run(script, "ae:{windows}:t", given)))
-        answers += [dict(zip("hdwm", pairs, strict=True)) for pairs in zip(*[zip(flat, flat, strict=True)] * 4, strict=True)]
+        windows = zip(flat, flat, strict=True)
+        answers += [dict(zip("hdwm", four, strict=True)) for four in zip(*[windows] * 4, strict=True)]
     return answers
 
 
@@ -191,7 +192,12 @@ async def test_a_day_budget_starts_anew_at_local_midnight(
     await port.aclose()
 
 
-SPANS: list[tuple[str, int]] = [("rolling:10m", 10 * MINUTE), ("rolling:90m", 90 * MINUTE), ("rolling:1d", DAY), ("rolling:366d", 366 * DAY)]
+SPANS: list[tuple[str, int]] = [
+    ("rolling:10m", 10 * MINUTE),
+    ("rolling:90m", 90 * MINUTE),
+    ("rolling:1d", DAY),
+    ("rolling:366d", 366 * DAY),
+]
 
 
 @pytest.mark.parametrize(("window", "span"), SPANS)
@@ -229,7 +235,7 @@ async def _session_is_gone(agent: Any) -> bool:
     from aegis_core.errors import AegisError
 
     try:
-        await agent.request("Summarise", estimated_cost_usd=0, request_id=f"z{random.random()}", resource_type="compute")
+        await agent.request("Count", estimated_cost_usd=0, resource_type="compute", request_id=f"z{random.random()}")
     except AegisError:
         return True
     return False
@@ -281,5 +287,3 @@ async def test_the_script_asks_for_the_zone_when_the_clocks_change(
         assert (await agent.request("Summarise", estimated_cost_usd=0, request_id=f"after{number}")).granted
     assert len(asked) == 1
     await port.aclose()
-
-

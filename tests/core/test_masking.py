@@ -1,0 +1,129 @@
+"""Credentials in agents' text are masked; ordinary words, names and addresses are not."""
+
+from __future__ import annotations
+
+import string
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aegis_core.masking import MASK, mask_metadata, mask_text
+
+_PEM = "-----BEGIN RSA PRIVATE KEY-----\nMIIEpAIBAAKCAQEA7\nq2w3e4r5t6y7u8\n-----END RSA PRIVATE KEY-----"
+_JWT = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N_XgL0n3I9PlFUP0THsR8U"
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "sk-abcdefghijklmnopqrstuvwxyz0123456789ABCDEFGHIJKL",
+        "sk-proj-abcdefghijklmnopqrstuvwxyz0123456789",
+        "sk-ant-api03-abcdefghijklmnopqrstuvwxyz0123456789",
+        "sk_live_abcdefghijklmnopqrstuvwx",
+        "rk_test_abcdefghijklmnopqrstuvwx",
+        "ghp_abcdefghijklmnopqrstuvwxyz0123456789",
+        "gho_abcdefghijklmnopqrstuvwxyz0123456789",
+        "AKIAIOSFODNN7EXAMPLE",
+        "AIzaSyA-abcdefghijklmnopqrstuvwxyz01234",
+        "xoxb-123456789012-abcdefghijkl",
+        _JWT,
+        _PEM,
+        _PEM.partition("\n-----END")[0],
+        "0x" + "ab" * 32,
+    ],
+    ids=lambda secret: secret[:12],
+)
+@pytest.mark.parametrize("frame", ["{}", "Use {} now", 'x="{}";', "({}), then", "see:{}\nand go on"])
+def test_a_key_is_masked_wherever_it_stands(secret: str, frame: str) -> None:
+    masked = mask_text(frame.format(secret))
+    assert secret not in masked
+    assert MASK in masked
+    assert not any(secret[at : at + 16] in masked for at in range(len(secret) - 15))
+
+
+@pytest.mark.parametrize(
+    ("text", "masked"),
+    [
+        ("Authorization: Bearer abcdef1234567890", "Authorization: Bearer [masked]"),
+        ("password: hunter2hunter2", "password: [masked]"),
+        ("PASSWORD=hunter2", "PASSWORD=[masked]"),
+        ("the password is hunter2, go", "the password is [masked], go"),
+        ('{"api_key": "abcd1234"}', '{"api_key": "[masked]"}'),
+        ("api-key=abcd1234&x=1", "api-key=[masked]"),
+        ("auth_token: abcd1234", "auth_token: [masked]"),
+        ("secret='abcd1234'", "secret='[masked]'"),
+        ("passphrase: correct-horse", "passphrase: [masked]"),
+        ("redis://:hunter2@db:6379/0", "redis://[masked]@db:6379/0"),
+        ("postgres://app:p%40ss@db/x", "postgres://[masked]@db/x"),
+        ("https://user:token@host/path", "https://[masked]@host/path"),
+    ],
+)
+def test_what_a_word_says_is_secret(text: str, masked: str) -> None:
+    assert mask_text(text) == masked
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Summarise Sui governance proposals",
+        "Stay within the token budget",
+        "The key question is whether tokens matter",
+        "Count the tokens; the secret of good prose is brevity",
+        "What is the password policy?",
+        "Send 1 ETH to 0x52908400098527886E0F7030069857D2E4169EE7",
+        "Open https://example.com:8080/a?key=1 and mail ann@example.com",
+        "sk-learn and pk-fields are short",
+        "Compare task-management-software-for-enterprise-customers",
+        "Rotate the API key of team research",
+        "Who is the bearer of this message?",
+        "eyJ is how a JWT begins",
+        "key: C major",
+        "",
+    ],
+)
+def test_ordinary_text_is_left_alone(text: str) -> None:
+    assert mask_text(text) == text
+
+
+def test_masking_twice_is_masking_once() -> None:
+    text = f"Bearer abcdef1234567890 password: hunter2 {_JWT} redis://:pw@h {_PEM}"
+    assert mask_text(mask_text(text)) == mask_text(text)
+
+
+def test_metadata_is_masked_by_name_and_by_shape() -> None:
+    masked = mask_metadata(
+        {
+            "api_key": "x", "Authorization": "y", "db_password": "z", "note": "ghp_" + "a" * 36, "team": "research",
+            "tokens": 7, "key_count": 3, "on": True, "none": None,
+        }
+    )  # fmt: skip
+    assert masked == {
+        "api_key": MASK, "Authorization": MASK, "db_password": MASK, "note": MASK, "team": "research",
+        "tokens": 7, "key_count": 3, "on": True, "none": None,
+    }  # fmt: skip
+
+
+@given(st.text(max_size=200), st.sampled_from(["ghp_" + "a" * 36, "AKIAIOSFODNN7EXAMPLE", "password: hunter2x"]))
+def test_any_text_around_a_secret(text: str, secret: str) -> None:
+    word = secret.removeprefix("password: ")
+    assert word not in mask_text(f"{text.replace(word, '')}\n{secret}\n{text.replace(word, '')}")
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    "unit",
+    [
+        "-----BEGIN ", "-----BEGIN A PRIVATE KEY-----", "-----BEGIN PRIVATE", "sk-", "sk-a-", "sk-abcdefghijklmno-", "sk_a_",
+        "ghp_", "xoxb-1", "eyJaaaaaaaa.", "eyJaaaaaaaa.bbbbbbbb.", "://", "://a:", "://a:b", "bearer ", "bearer\t",
+        "password ", "password is ", "password:    ", "api_key", "token token=", "secret key ", "0x", "a", "A-", "_",
+        "AKIA", "AIza", "mnemonic '  ", "seed phrase", '":', "key",
+    ],
+)  # fmt: skip
+def test_hostile_text_is_read_in_linear_time(unit: str) -> None:
+    """8,000 characters, thirty times over; a quadratic pattern of these would need minutes."""
+    for tail in ("", "x", " ", "@", "\n", "."):
+        text = (unit * 8_000)[: 8_000 - len(tail)] + tail
+        for _ in range(5):
+            mask_text(text)
+            mask_text(f"password: {string.ascii_letters}{text}"[:8_000])

@@ -1,0 +1,176 @@
+"""The walk through a tenant's keys in Redis, compared with its model."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any
+
+import msgpack
+
+from aegis_core.store import layout
+
+from .bench import DAY, TIMINGS, TRANSIENT, Side
+from .model import CELLS, Record, World
+
+
+def read(one: Side) -> tuple[dict[bytes, Any], dict[bytes, int]]:
+    """Every key of a tenant: its value and whether it expires; and how many ms it has left."""
+    names: Any = one.bench.plain.keys(f"ae:{{{one.name}}}:*")
+    reader = one.bench.plain.pipeline(transaction=False)
+    prefix = len(f"ae:{{{one.name}}}:")
+    short = sorted(name[prefix:] for name in names)
+    for name in short:
+        full = layout.key(one.name, name.decode())
+        kind = name[:2]
+        if kind in {b"d", b"ag", b"as"}:
+            reader.zrange(full, 0, -1, withscores=True)
+        elif kind == b"u:":
+            reader.hgetall(full)
+        elif kind == b"bs":
+            reader.smembers(full)
+        elif name == b"e":
+            reader.xlen(full)
+        else:
+            reader.get(full)
+        reader.pttl(full)
+    answers = reader.execute()
+    image = {name: (answers[2 * i], answers[2 * i + 1] > -1) for i, name in enumerate(short)}
+    return image, dict(zip(short, answers[1::2], strict=True))
+
+
+def check_events(one: Side) -> None:
+    """The stream grew by exactly what the model announced, in its order."""
+    entries: Any = one.bench.plain.xrange(layout.key(one.name, "e"), one.last_event, "+")
+    told = [_event(fields) for _, fields in entries]
+    expected, one.world.events = one.world.events, []
+    assert told == expected
+    if entries:
+        one.last_event = f"({entries[-1][0].decode()}"
+
+
+def check_keys(one: Side, image: dict[bytes, Any], ttl: dict[bytes, int]) -> None:
+    """Every key is documented, expires or not as it must, and holds what the model holds."""
+    world = one.world
+    purses: dict[tuple[str, str | None], list[Any]] = {}
+    open_records: dict[bytes, Any] = {}
+    bill: dict[tuple[int, str], int] = {}
+    open_counts: dict[str, int] = {}
+    ended = set()
+    for name, entry in image.items():
+        value, expires = entry
+        head, _, tail = name.decode().partition(":")
+        record = _record(value) if head == "r" else {}
+        assert expires == (head == "u" or (head == "r" and record["STATE"] not in {"G", "P"})), name
+        if head == "r":
+            if record["STATE"] in {"G", "P"}:
+                open_records[tail.encode()] = record
+            else:
+                transient = record["CODE"] in {"budget_exceeded", "too_many_open_grants"}
+                assert ttl[name] <= (TRANSIENT if transient else TIMINGS.keep), name
+                ended.add((record["AGENT"], record["REQUEST"]))
+        elif head == "a":
+            purses["a", tail] = _field("AGENT", value, "PURSE")
+            open_counts[tail] = _field("AGENT", value, "OPEN")
+        elif head == "s":
+            purses["s", tail] = _field("SESSION", value, "PURSE")
+        elif head == "b":
+            purses[tail, None] = msgpack.unpackb(value)
+        elif head == "t":
+            purses["t", None] = _field("TENANT", value, "PURSE")
+        elif head == "u":
+            assert ttl[name] <= 400 * DAY
+            bill |= {(int(tail), field.decode()): int(number) for field, number in value.items()}
+        else:
+            assert head in {"d", "e", "ag", "as", "bs", "p"}, f"{name!r} is not documented"
+    _check_records(world, open_records, ended, image, open_counts)
+    assert bill == {
+        (day, "\t".join((*row, sort))): number
+        for (day, *row), numbers in world.bill.items()
+        for sort, number in zip("$n", numbers, strict=True)
+    }
+    _check_money(one, purses, list(open_records.values()))
+
+
+def _check_records(
+    world: World,
+    open_records: dict[bytes, Any],
+    ended: set[Any],
+    image: dict[bytes, Any],
+    counts: dict[str, int],
+) -> None:
+    assert {(r["AGENT"], r["REQUEST"]): r["DEADLINE"] for r in open_records.values()} == {
+        key: record.deadline for key, record in world.records.items() if record.open
+    }
+    assert ended == {key for key, record in world.records.items() if not record.open}
+    due = {f"r:{key.decode()}".encode(): r["DEADLINE"] for key, r in open_records.items()}
+    due |= {f"s:{sid}".encode(): session.due for sid, session in world.sessions.items()}
+    assert dict(image.get(b"d", ([],))[0]) == due
+    open_now: dict[str, int] = defaultdict(int)
+    for agent, _ in [key for key, record in world.records.items() if record.open]:
+        open_now[agent] += 1
+    assert counts == {agent: open_now[agent] for agent in world.agents}
+
+
+def _check_money(one: Side, purses: dict[tuple[str, str | None], list[Any]], open_records: list[Any]) -> None:
+    """Reserved is what open grants hold in that window; an admission leaves no budget above its limit."""
+    held: dict[tuple[Any, ...], int] = defaultdict(int)
+    for record in open_records:
+        flat = iter(record["LINES"])
+        for owner, kind, window, _, _ in zip(flat, flat, flat, flat, flat, strict=True):
+            name = {"a": record["AGENT"], "s": record["SESSION"]}.get(owner)
+            held[owner, name, kind, window] += record["AMOUNT"]
+    budgets = one.world.every_budget()
+    seen = set()
+    for (owner, name), purse in purses.items():
+        for packed in purse:
+            kind, limit, window, spent, reserved, _, ring = packed
+            seen.add((owner, name, kind))
+            assert limit == budgets[owner, name, kind].limit
+            if ring is False:
+                assert reserved == held[owner, name, kind, window], (owner, name, kind)
+            else:
+                cells = {ring[at]: ring[at + 1 : at + 3] for at in range(0, len(ring), 3)}
+                assert min(cells, default=window) >= window - CELLS
+                assert (spent, reserved) == tuple(sum(cell[i] for cell in cells.values()) for i in (0, 1))
+                for cell, (_, kept) in cells.items():
+                    assert kept == held[owner, name, kind, cell], (owner, name, kind)
+            if _applied(one.admitted, owner, name, kind):
+                assert spent + reserved <= limit, f"admitted above the limit of {owner} {name} {kind}"
+                budget = budgets[owner, name, kind]
+                assert (spent, reserved) == (budget.total(budget.spent), budget.total(budget.reserved))
+    assert seen == set(budgets)
+
+
+def _applied(record: Record | None, owner: str, name: str | None, kind: str | int) -> bool:
+    if record is None or (owner, kind) not in record.lines:
+        return False
+    return name == {"a": record.ask.agent, "s": record.session}.get(owner)
+
+
+def _record(blob: bytes) -> dict[str, Any]:
+    return dict(zip(layout.RECORD, msgpack.unpackb(blob), strict=True))
+
+
+def _field(what: str, blob: bytes, name: str) -> Any:
+    names: tuple[str, ...] = getattr(layout, what)
+    return dict(zip(names, msgpack.unpackb(blob), strict=True))[name]
+
+
+def _event(fields: dict[bytes, bytes]) -> tuple[Any, ...]:
+    kind, body = fields[b"k"].decode(), msgpack.unpackb(fields[b"b"])
+    if len(body) == len(layout.RECORD):
+        record = dict(zip(layout.RECORD, body, strict=True))
+        return (kind, record["AGENT"], record["REQUEST"], record["CODE"], record["AMOUNT"], record["CHARGED"])
+    body = [None if value is False else value for value in body[1:]]
+    match kind:
+        case "handshake" | "session_closed":
+            return (kind, *body[:2])
+        case "budget_set":
+            return (kind, *body[:6])
+        case "agent_labelled":
+            return (kind, body[0], *body[1])
+        case "policy_published":
+            return (kind, body[0])
+        case "tenant_opened":
+            return (kind,)
+    return (kind, *body)

@@ -1,0 +1,128 @@
+"""The public API as a type checker sees it. Never run: pyright checks it in strict mode."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import datetime
+from decimal import Decimal
+from typing import Literal, assert_type
+
+import aegis_core
+from aegis_core import (
+    AegisDenied,
+    AegisError,
+    GovernedAgent,
+    Governor,
+    Grant,
+    InvalidRequestError,
+    Receipt,
+    Settings,
+    Usage,
+    Verdict,
+)
+from aegis_core.protocol import AgentSummary, BudgetLine, BudgetReport, BudgetState, Event, SessionOpened
+from aegis_core.sync import SyncGovernedAgent, SyncGovernor, SyncGrant
+
+
+async def asynchronous() -> None:
+    async with aegis_core.connect() as governor:
+        assert_type(governor, Governor)
+    settings = Settings(tenant="acme", grant_seconds=60)
+    async with aegis_core.connect("redis://localhost", tenant="acme", token="t", settings=settings) as governor:
+        assert_type(governor.tenant, str)
+        agent = await governor.handshake(
+            "crew-researcher-01", framework="crewai", capabilities=["web_search"], max_priority=7,
+            session_budget_usd="2.50",
+        )  # fmt: skip
+        assert_type(agent, GovernedAgent)
+        assert_type(agent.agent_id, str)
+        assert_type(agent.session, SessionOpened)
+        assert_type(agent.session.session_token, str)
+        await governor.handshake("a", framework="rails")  # pyright: ignore[reportArgumentType]
+
+        verdict = await agent.request("Summarise", estimated_cost_usd=Decimal("0.035"), logic_density=3, wait=2)
+        assert_type(verdict, Verdict)
+        assert_type(await agent.request("Swap", resource_type="gas_budget", estimated_cost_usd=1), Verdict)
+        await agent.request("Fly", resource_type="kerosene")  # pyright: ignore[reportArgumentType]
+
+        async with agent.permit("Summarise", estimated_cost_usd=0.035) as grant:
+            assert_type(grant, Grant)
+            assert_type(grant.grant_id, str)
+            assert_type(grant.model, str | None)
+            assert_type(grant.verdict, Verdict)
+            assert_type(await grant.extend(60), Receipt)
+            assert_type(grant.settle(cost_usd="0.031"), None)
+            assert_type(grant.settle(usage=Usage(model="gpt-4o", input_tokens=1, output_tokens=1)), None)
+            assert_type(grant.release(), None)
+        assert_type(grant.receipt, Receipt | None)
+
+        assert_type(await agent.settle("gr_1", cost_usd=1), Receipt)
+        assert_type(await agent.release("gr_1"), Receipt)
+        assert_type(await agent.extend("gr_1", seconds=5), Receipt)
+        report = await agent.budget()
+        assert_type(report, BudgetReport)
+        assert_type(report.remaining_budget_usd, Decimal)
+        assert_type(await governor.budget("a"), BudgetReport)
+        state = await governor.set_budget("label", "team=research", "month", "300")
+        assert_type(state, BudgetState)
+        assert_type(state.resets_at, datetime | None)
+        assert_type(await governor.agents(), tuple[AgentSummary, ...])
+        assert_type(await governor.events(after="0", wait=1), tuple[Event, ...])
+        assert_type(governor.follow(), AsyncIterator[Event])
+
+
+def plain() -> None:
+    with aegis_core.connect_sync("http://localhost:8000", tenant="acme") as governor:
+        assert_type(governor, SyncGovernor)
+        agent = governor.handshake("a", session_budget_usd=2)
+        assert_type(agent, SyncGovernedAgent)
+        assert_type(agent.request("Summarise", estimated_cost_usd="0.035"), Verdict)
+        with agent.permit("Summarise", estimated_cost_usd="0.035") as grant:
+            assert_type(grant, SyncGrant)
+            assert_type(grant.model, str | None)
+            assert_type(grant.settle(cost_usd=Decimal("0.03")), None)
+            assert_type(grant.extend(), Receipt)
+        assert_type(grant.receipt, Receipt | None)
+        assert_type(agent.settle("gr_1", usage=Usage(model="gpt-4o")), Receipt)
+        assert_type(agent.budget(), BudgetReport)
+        assert_type(governor.events(), tuple[Event, ...])
+
+
+def answers(verdict: Verdict, receipt: Receipt) -> None:
+    assert_type(verdict.status, Literal["GRANTED", "PENDING", "REJECTED"])
+    assert_type(verdict.granted, bool)
+    assert_type(verdict.reason, str)
+    assert_type(verdict.code, str)
+    assert_type(verdict.remaining_budget_usd, Decimal)
+    assert_type(verdict.reserved_usd, Decimal)
+    assert_type(verdict.budgets, tuple[BudgetLine, ...])
+    assert_type(verdict.budgets[0].scope, Literal["agent", "session", "tenant", "model", "resource", "label"])
+    assert_type(verdict.budgets[0].tightest, bool)
+    assert_type(verdict.recommended_model, str | None)
+    assert_type(verdict.granted_at, datetime | None)
+    assert_type(verdict.expires_at, datetime | None)
+    assert_type(verdict.grant_id, str | None)
+    assert_type(verdict.rule, str | None)
+    assert_type(verdict.policy_version, int)
+    assert_type(verdict.retry_after_seconds, float | None)
+    assert_type(verdict.waiting_for, Literal["human", "lock"] | None)
+    assert_type(verdict.escalation_id, str | None)
+    assert_type(verdict.fence, int | None)
+    assert_type(verdict.would_be, Literal["GRANTED", "PENDING", "REJECTED"] | None)
+    assert_type(receipt.charged_usd, Decimal)
+    assert_type(receipt.repeated, bool)
+
+
+def errors(agent: SyncGovernedAgent) -> None:
+    try:
+        with agent.permit("Summarise", estimated_cost_usd="0.035"):
+            pass
+    except AegisDenied as denied:
+        assert_type(denied.verdict, Verdict)
+        assert_type(denied.code, str)
+    except InvalidRequestError as wrong:
+        assert_type(wrong.field, str)
+    except AegisError as error:
+        assert_type(error.message, str)
+    refusal: ValueError = AegisDenied("no", verdict=agent.request("Summarise"))
+    assert_type(refusal, AegisDenied)
