@@ -33,8 +33,10 @@ class Rulebook:
     async def facts_of(self, agent: str, session: str | None) -> tuple[str, AgentFacts]:
         """The session that asks (the agent's open one by default), and what the policy may know of it.
 
+        Of a session that has ended or is another agent's nothing is known, and the script refuses to decide anything new.
+
         Raises:
-            NotFoundError: the agent or session is unknown. AuthError: the session is another agent's.
+            NotFoundError: the agent is unknown.
         """
         sid = session or self._latest.get(agent)
         facts = self._sessions.get(sid) if sid else None
@@ -44,6 +46,8 @@ class Rulebook:
 
     async def _read_session(self, agent: str, session: str | None) -> tuple[str, AgentFacts]:
         sid, framework, claimed, priority = await self._ledger.read_session(agent, session)
+        if priority == 0:
+            return sid, AgentFacts(agent)
         profile = self._profile(agent)
         capabilities = frozenset(name for name in claimed.split(",") if name)
         if profile.capabilities is not None:

@@ -107,6 +107,8 @@ class Agent:
     session: str
     purse: list[Budget]
     labels: list[str] = field(default_factory=list)
+    profile: list[str] = field(default_factory=list)
+    """The labels published for it, which become its own at its next request or handshake."""
 
 
 @dataclass(frozen=True)
@@ -189,7 +191,7 @@ class World:
         self.shared: dict[str, list[Budget]] = {}
         self.events: list[tuple[object, ...]] = []
         self.bill: dict[tuple[int, str, str, str, str], list[int]] = defaultdict(lambda: [0, 0])
-        self.policy = 1
+        self.policy, self.profiles = 1, 0
         self.escalate_above, self.deny_above = 5_000_000_000, 1 << 60
 
     # --- administration
@@ -200,6 +202,7 @@ class World:
         if agent not in self.agents:
             self.agents[agent] = Agent(session, [Budget("a", agent, None, "d", self.timings.agent_day)])
         self.agents[agent].session = session
+        self._take_profile(agent)
         purse = [] if limit is None else [Budget("s", agent, session, "t", limit)]
         self.sessions[session] = Session(agent, priority, capabilities, self.now + self.timings.idle, self.now, purse)
         self.events.append(("handshake", agent, session))
@@ -226,8 +229,9 @@ class World:
         return budget
 
     def label(self, agent: str, labels: list[str]) -> None:
-        self.agents[agent].labels = labels
-        self.events.append(("agent_labelled", agent, *labels))
+        self.agents[agent].profile = labels
+        self.profiles += 1
+        self.events.append(("profiles_published", self.profiles))
 
     def publish(self, escalate_above: int, deny_above: int) -> None:
         if (escalate_above, deny_above) != (self.escalate_above, self.deny_above):
@@ -255,11 +259,12 @@ class World:
             raise Refused("not_found")
         if self.sessions[sid].agent != ask.agent:
             raise Refused("not_yours")
+        self._take_profile(ask.agent)
         behind = self.sweep(4)
         if sid not in self.sessions:
             raise Refused("not_found")
         record, budgets = self._judge(ask, sid)
-        if record.code in {"budget_exceeded", "too_many_open_grants"} and behind:
+        if record.code in {"budget_exceeded", "too_many_open_grants", "too_much_pending"} and behind:
             self.sweep()
             if sid not in self.sessions:
                 raise Refused("not_found")
@@ -278,12 +283,12 @@ class World:
 
     def _judge(self, ask: Ask, sid: str) -> tuple[Record, list[Budget]]:
         code, choice, short = ask.code, ask.candidates[0], None
+        if code is None and ask.effect == "deny":
+            code = "policy"
         if code is None and ask.capability is not None and ask.capability not in self.sessions[sid].capabilities:
             code = "missing_capability"
         if code is None and ask.priority > self.sessions[sid].priority:
             code = "priority_above_maximum"
-        if code is None and ask.effect == "deny":
-            code = "policy"
         budgets = self._applying(ask, sid, choice.model)
         if code is None:
             for candidate in ask.candidates:
@@ -303,6 +308,10 @@ class World:
             effect = "escalate"
         if code is None and choice.amount > self.deny_above:
             code = "policy"
+        if code is None and effect == "escalate":
+            held = sum(r.amount for (name, _), r in self.records.items() if name == ask.agent and r.state == "pending")
+            if any(b.owner not in {"a", "s"} and (held + choice.amount) * 2 > b.limit for b in budgets):
+                code = "too_much_pending"
         state = "rejected" if code else "pending" if effect == "escalate" else "live"
         life = {"rejected": -self.now, "pending": self.timings.approval, "live": self.timings.grant}[state]
         taken = 0 if code else choice.amount
@@ -392,6 +401,7 @@ class World:
 
     def _close(self, record: Record, state: str, charged: int) -> None:
         for budget, window in record.held:
+            budget.roll(self.now, self.zone)  # before money moves: on its way to what is spent it never was free
             budget.reserved[window] -= record.amount
         self._spend(record, charged, already=0)
         self._book(record, charged, 0 if state in {"released", "timed_out"} else 1)
@@ -411,6 +421,9 @@ class World:
                 self._announce(budget, record.ask.agent, record.session)
 
     # --- the rest
+
+    def _take_profile(self, agent: str) -> None:
+        self.agents[agent].labels = self.agents[agent].profile
 
     def budgets_of(self, agent: str | None) -> dict[tuple[str, str | int], Budget]:
         """What a report on an agent, or on everything shared, shows."""

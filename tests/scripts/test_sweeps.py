@@ -40,8 +40,9 @@ async def test_nobody_is_refused_for_money_that_only_the_overdue_hold(
 ) -> None:
     async with virtual_governor(settings, start=START) as (governor, clock, store):
         all_of_it = count * Decimal("0.005")
-        await governor.set_budget("tenant", "tenant", "day", all_of_it)
+        await governor.set_budget("tenant", "tenant", "day", 2 * all_of_it)  # questions may hold half of it
         await _overdue(governor, clock, count, "0.005", confidence=0.1)
+        await governor.set_budget("tenant", "tenant", "day", all_of_it)
         verdict = await (await governor.handshake("a")).request(
             "Summarise", estimated_cost_usd=all_of_it, request_id="q"
         )
@@ -49,6 +50,19 @@ async def test_nobody_is_refused_for_money_that_only_the_overdue_hold(
         assert await _left(store, tenant) == 1
         kinds = [event.kind for event in await governor.events(limit=10_000)]
         assert (kinds.count("timed_out"), kinds.count("granted")) == (count, 1)
+
+
+@pytest.mark.parametrize("count", [4, 5, 300, 405])
+async def test_no_question_is_refused_for_questions_that_are_overdue(settings: Settings, count: int) -> None:
+    async with virtual_governor(settings, start=START) as (governor, clock, _):
+        all_of_it = count * Decimal("0.005")
+        await governor.set_budget("tenant", "tenant", "day", 2 * all_of_it)
+        await _overdue(governor, clock, count, "0.005", confidence=0.1)
+        agent = await governor.handshake("slow")
+        asked = await agent.request("Summarise", estimated_cost_usd=all_of_it, confidence=0.1, request_id="q")
+        assert asked.status == "PENDING", asked.reason
+        more = await agent.request("Summarise", estimated_cost_usd="0.000000001", confidence=0.1, request_id="r")
+        assert (more.status, more.code) == ("REJECTED", "too_much_pending")
 
 
 @pytest.mark.parametrize("count", [5, 205, 300, 405])

@@ -54,7 +54,7 @@ def check_keys(one: Side, image: dict[bytes, Any], ttl: dict[bytes, int]) -> Non
     purses: dict[tuple[str, str | None], list[Any]] = {}
     open_records: dict[bytes, Any] = {}
     bill: dict[tuple[int, str], int] = {}
-    open_counts: dict[str, int] = {}
+    open_counts: dict[str, tuple[int, int]] = {}
     ended = set()
     for name, entry in image.items():
         value, expires = entry
@@ -65,12 +65,12 @@ def check_keys(one: Side, image: dict[bytes, Any], ttl: dict[bytes, int]) -> Non
             if record["STATE"] in {"G", "P"}:
                 open_records[tail.encode()] = record
             else:
-                transient = record["CODE"] in {"budget_exceeded", "too_many_open_grants"}
+                transient = record["CODE"] in {"budget_exceeded", "too_many_open_grants", "too_much_pending"}
                 assert ttl[name] <= (TRANSIENT if transient else TIMINGS.keep), name
                 ended.add((record["AGENT"], record["REQUEST"]))
         elif head == "a":
             purses["a", tail] = _field("AGENT", value, "PURSE")
-            open_counts[tail] = _field("AGENT", value, "OPEN")
+            open_counts[tail] = (_field("AGENT", value, "OPEN"), _field("AGENT", value, "PENDING"))
         elif head == "s":
             purses["s", tail] = _field("SESSION", value, "PURSE")
         elif head == "b":
@@ -81,7 +81,7 @@ def check_keys(one: Side, image: dict[bytes, Any], ttl: dict[bytes, int]) -> Non
             assert ttl[name] <= 400 * DAY
             bill |= {(int(tail), field.decode()): int(number) for field, number in value.items()}
         else:
-            assert head in {"d", "e", "ag", "as", "bs", "p"}, f"{name!r} is not documented"
+            assert head in {"d", "e", "ag", "as", "bs", "p", "pf"}, f"{name!r} is not documented"
     _check_records(world, open_records, ended, image, open_counts)
     assert bill == {
         (day, "\t".join((*row, sort))): number
@@ -96,7 +96,7 @@ def _check_records(
     open_records: dict[bytes, Any],
     ended: set[Any],
     image: dict[bytes, Any],
-    counts: dict[str, int],
+    counts: dict[str, tuple[int, int]],
 ) -> None:
     assert {(r["AGENT"], r["REQUEST"]): r["DEADLINE"] for r in open_records.values()} == {
         key: record.deadline for key, record in world.records.items() if record.open
@@ -105,10 +105,14 @@ def _check_records(
     due = {f"r:{key.decode()}".encode(): r["DEADLINE"] for key, r in open_records.items()}
     due |= {f"s:{sid}".encode(): session.due for sid, session in world.sessions.items()}
     assert dict(image.get(b"d", ([],))[0]) == due
-    open_now: dict[str, int] = defaultdict(int)
-    for agent, _ in [key for key, record in world.records.items() if record.open]:
-        open_now[agent] += 1
-    assert counts == {agent: open_now[agent] for agent in world.agents}
+    held: dict[str, list[Record]] = {agent: [] for agent in world.agents}
+    for (agent, _), record in world.records.items():
+        if record.open:
+            held[agent].append(record)
+    assert counts == {
+        agent: (len(records), sum(record.amount for record in records if record.state == "pending"))
+        for agent, records in held.items()
+    }
 
 
 def _check_money(one: Side, purses: dict[tuple[str, str | None], list[Any]], open_records: list[Any]) -> None:
@@ -167,9 +171,7 @@ def _event(fields: dict[bytes, bytes]) -> tuple[Any, ...]:
             return (kind, *body[:2])
         case "budget_set":
             return (kind, *body[:6])
-        case "agent_labelled":
-            return (kind, body[0], *body[1])
-        case "policy_published":
+        case "policy_published" | "profiles_published":
             return (kind, body[0])
         case "tenant_opened":
             return (kind,)

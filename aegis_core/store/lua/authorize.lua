@@ -192,6 +192,7 @@ if judged and not code and effect == 'escalate' then
   for i = 1, #lines, LINE do
     local owner, limit = lines[i], lines[i + 3]
     if owner ~= 'a' and owner ~= 's' and limit and (G[G_PENDING] + amount) * 2 > limit then
+      if behind then return {'SWEEP'} end -- perhaps only the overdue hold it
       code, transient, effect = 'too_much_pending', true, 'deny'
     end
   end
