@@ -156,6 +156,17 @@ class RemoteGovernor:
         path = f"/budgets/{_segment(scope)}/{_segment(whom)}"
         return await self._call("PUT", path, BudgetState, body=change, token=self._token, retry=True)
 
+    async def label_agent(self, agent_id: str, labels: dict[str, str], *, author: str = "operator") -> None:
+        """Labels are an operator's, and set where the store is.
+
+        Raises:
+            ConfigurationError: always; the message says which command does it.
+        """
+        raise ConfigurationError(
+            "Labels are set on the governor's own Redis: point AEGIS_URL at it and run `aegis agents label`.",
+            agent_id=agent_id,
+        )
+
     async def agents(self, *, after: str | None = None, limit: int = 100) -> tuple[AgentSummary, ...]:
         """As `ResourceGovernor.agents`."""
         query = {"limit": limit} if after is None else {"limit": limit, "after": after}

@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from aegis_core.cli import agents, budget, demo, doctor, events, policy, replay, serve, usage
+from aegis_core.cli import agents, budget, demo, doctor, events, replay, serve, usage
 from aegis_core.cli.common import say
 from aegis_core.errors import AegisError
 
@@ -26,7 +26,6 @@ app.command()(events.events)
 app.command()(usage.usage)
 app.add_typer(budget.app, name="budget")
 app.add_typer(agents.app, name="agents")
-app.add_typer(policy.app, name="policy")
 
 
 def main() -> None:

@@ -9,7 +9,6 @@ from typing import Any, cast
 
 from pydantic import ValidationError
 
-from aegis_core.policy.regexes import ExpressionError
 from aegis_core.policy.rules import RULE_TYPES, Rule
 from aegis_core.policy.source import Source, Where
 from aegis_core.protocol import invalid
@@ -26,8 +25,6 @@ _KINDS = {
     "int_type": "must be a whole number",
     "float_type": "must be a number",
     "too_short": "is empty",
-    "too_long": "holds more than {max_length} entries",
-    "string_too_short": "is empty",
     "string_too_long": "is longer than {max_length} characters",
     "string_unicode": "holds a lone surrogate, which is not text",
 }
@@ -82,8 +79,8 @@ def _read_rule(entry: object, where: Where, source: Source) -> Rule:
     try:
         return model.model_validate(entry)
     except ValidationError as error:
-        field, problem, nearest, column = _first_problem(error)
-        raise source.refuse((*where, *field), f"{label}: {problem}", nearest=nearest, column=column) from None
+        field, problem, nearest = _first_problem(error)
+        raise source.refuse((*where, *field), f"{label}: {problem}", nearest=nearest) from None
 
 
 def _refuse_unknown(fields: Iterable[object], known: tuple[str, ...], where: Where, label: str, source: Source) -> None:
@@ -105,22 +102,20 @@ def _refuse_duplicates(rules: tuple[Rule, ...], source: Source) -> None:
             raise source.refuse(("rules", place, "name"), f"two rules are named {_shown(rule.name)}; {before}")
 
 
-def _first_problem(error: ValidationError) -> tuple[Where, str, str | None, int | None]:
-    """The first complaint as (place within the rule, words, nearest valid value, column of an expression)."""
+def _first_problem(error: ValidationError) -> tuple[Where, str, str | None]:
+    """The first complaint as (place within the rule, words, nearest valid value)."""
     details = error.errors()[0]
     refusal = invalid(error)
     field, problem = refusal.field, str(refusal.facts["problem"])
     context: dict[str, Any] = details.get("ctx", {})
     if details["type"] in _KINDS:
         problem = _KINDS[details["type"]].format_map(context)
-    nearest, column, cause = None, None, context.get("error")
-    if isinstance(cause, ExpressionError):
-        nearest, column = cause.nearest, cause.column
+    nearest = None
     if details["type"] == "literal_error":
         nearest = _nearest(
             str(details["input"]), str(context["expected"]).replace(" or ", ", ").replace("'", "").split(", ")
         )
-    return details["loc"] or (field,), f"{field}: {problem}", nearest, column
+    return details["loc"] or (field,), f"{field}: {problem}", nearest
 
 
 def _nearest(name: str, known: Iterable[str]) -> str | None:

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from aegis_core.policy.text import WORD, fold
+from aegis_core.policy.text import WORD, normalise
 
 STEM = 4
 """Characters of a word by which phrases are looked up."""
@@ -27,8 +27,8 @@ class Run:
     first: str
     rest: tuple[str, ...]
 
-    def span(self, text: str, start: int) -> tuple[int, int]:
-        """Where the leftmost occurrence from `start` begins and ends (before the next word's space), or -1 twice."""
+    def end(self, text: str, start: int) -> int:
+        """Where the leftmost occurrence from `start` ends (the next word's leading space at the earliest), or -1."""
         at = text.find(self.first, start)
         while at >= 0:
             last, end = self.first, at + len(self.first)
@@ -39,9 +39,9 @@ class Run:
                 last, end = piece, end + len(piece)
             else:
                 # A closing space may open the next run as well.
-                return at, end - 1 if last[-1] == " " else end
+                return end - 1 if last[-1] == " " else end
             at = text.find(self.first, at + 1)
-        return -1, -1
+        return -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,21 +61,10 @@ class Phrase:
         """Whether the phrase occurs in a text made by `text.spaced`."""
         at = 0
         for run in self.runs:
-            at = run.span(text, at)[1]
+            at = run.end(text, at)
             if at < 0:
                 return False
         return True
-
-    def cut(self, text: str) -> str:
-        """The text without the occurrences of a phrase that has no gap. What stood around them stays apart."""
-        run, pieces, kept = self.runs[0], list[str](), 0
-        at, end = run.span(text, 0)
-        while at >= 0:
-            end = text.find(" ", end)
-            pieces.append(text[kept:at])
-            kept = end
-            at, end = run.span(text, end)
-        return " |".join([*pieces, text[kept:]])
 
 
 def compile_phrase(source: str) -> Phrase:
@@ -84,7 +73,7 @@ def compile_phrase(source: str) -> Phrase:
     Raises:
         ValueError: what is wrong with it, in words.
     """
-    segments = [_tokens(segment) for segment in _GAP.split(fold(source))]
+    segments = [_tokens(segment) for segment in _GAP.split(normalise(source))]
     if not any(segments):
         raise ValueError("has no word in it")
     if not all(segments):

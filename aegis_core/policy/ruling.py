@@ -2,100 +2,45 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 Effect = Literal["allow", "escalate", "deny"]
 Objection = Literal["escalate", "deny"]
-RuleEffect = Literal["observe", "escalate", "deny"]
-"""What a rule does when it matches; ``observe`` only notes that it did."""
 
-CounterKind = Literal["rate", "repeat", "spend"]
-
-SEVERITY: dict[Effect | RuleEffect, int] = {"allow": 0, "observe": 0, "escalate": 1, "deny": 2}
+SEVERITY: dict[Effect, int] = {"allow": 0, "escalate": 1, "deny": 2}
 
 
 @dataclass(frozen=True, slots=True)
 class CostLimit:
-    """An amount above which `effect` takes hold. Exactly `nanos` is still within the limit.
-
-    One that is `observed` is noted, never enforced; only such a one can have the effect ``observe``.
-    """
+    """An amount above which `effect` takes hold. Exactly `nanos` is still within the limit."""
 
     nanos: int
-    effect: RuleEffect
+    effect: Objection
     rule: str
-    reason: str
-    observed: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Counter:
-    """A count that the script keeps and judges: `effect` takes hold when this request brings it above `limit`.
-
-    `limit` is a number of requests (`rate`), of equal calls (`repeat`), or nano-dollars (`spend`), within `window_ms`.
-    """
-
-    kind: CounterKind
-    rule: str
-    limit: int
-    window_ms: int
-    effect: RuleEffect
-    reason: str
-    observed: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Observed:
-    """A rule that matched and is only observed, with the effect it would have had."""
-
-    rule: str
-    effect: RuleEffect
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Ruling:
-    """The strictest effect among the rules that matched, and what is yet to be judged by amount and count.
+    """The strictest effect among the rules that matched, and the limits on the amount that is yet to be chosen.
 
     Attributes:
-        effect: what holds whatever the amount and the counts are. Observed rules never change it.
+        effect: what holds whatever the amount is.
         rule: the name of the rule behind `effect`; None when it is ``allow``.
         reason: one phrase for a person.
-        limits: for each effect the lowest enforced limit that applies, then the same of observed ones.
-        counters: the rate, repeat and spend rules that the request falls under, in the order of the policy.
-        models: the only models that may be used and recommended, in the policy's order; empty means any.
-        observed: the observed rules that matched, in the order of the policy.
+        limits: at most one per effect, each the lowest that applies to the request.
     """
 
     effect: Effect
     rule: str | None
     reason: str
     limits: tuple[CostLimit, ...] = ()
-    counters: tuple[Counter, ...] = ()
-    models: tuple[str, ...] = ()
-    observed: tuple[Observed, ...] = ()
-
-    @property
-    def would_be(self) -> Effect:
-        """The strictest effect if the observed rules that matched were enforced."""
-        worst = self.effect
-        for each in self.observed:
-            if each.effect != "observe" and SEVERITY[each.effect] > SEVERITY[worst]:
-                worst = each.effect
-        return worst
 
     def at(self, amount_nanos: int) -> Ruling:
         """The final ruling for an amount in nano-dollars: the strictest of `effect` and the limits it exceeds."""
-        effect, rule, reason, noted = self.effect, self.rule, self.reason, self.observed
+        ruling = self
         for limit in self.limits:
-            if amount_nanos <= limit.nanos:
-                continue
-            if limit.observed or limit.effect == "observe":
-                seen = Observed(limit.rule, limit.effect, limit.reason)
-                noted += () if seen in noted else (seen,)
-            elif SEVERITY[limit.effect] > SEVERITY[effect]:
-                effect, rule, reason = limit.effect, limit.rule, limit.reason
-        if effect == self.effect and noted == self.observed:
-            return self
-        return replace(self, effect=effect, rule=rule, reason=reason, observed=noted)
+            if amount_nanos > limit.nanos and SEVERITY[limit.effect] > SEVERITY[ruling.effect]:
+                ruling = Ruling(limit.effect, limit.rule, limit.reason, self.limits)
+        return ruling

@@ -37,24 +37,15 @@ class Source:
                 return line
         return None
 
-    def refuse(
-        self,
-        where: Where,
-        problem: str,
-        *,
-        nearest: str | None = None,
-        line: int | None = None,
-        column: int | None = None,
-    ) -> PolicyError:
-        """The error for something wrong at a place of the document; `column` is one within an expression."""
+    def refuse(self, where: Where, problem: str, *, nearest: str | None = None, line: int | None = None) -> PolicyError:
+        """The error for something wrong at a place of the document."""
         line = line or self.line(where)
         at = f"{self.path}:{line}" if line else self.path
         hint = f'; did you mean "{nearest}"?' if nearest else ""
         name = ".".join(str(part) for part in where)
-        facts: dict[str, object] = {"path": self.path, "line": line, "field": _writable(name), "nearest": nearest}
-        if column is not None:
-            facts["column"] = column
-        return PolicyError(_writable(f"{at}: {problem}{hint}"), **facts)
+        return PolicyError(
+            _writable(f"{at}: {problem}{hint}"), path=self.path, line=line, field=_writable(name), nearest=nearest
+        )
 
 
 @dataclass(slots=True)

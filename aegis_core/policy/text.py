@@ -2,8 +2,7 @@
 
 Punctuation separates words and has no meaning of its own, so ``drop_database``, ``DROP   DATABASE;`` and
 ``drop-database`` are one text, and ``rm -rf /`` is the words ``rm rf``. Characters that nobody sees are dropped, not
-taken for a separator: with a zero-width space inside, ``drop`` is still ``drop``. Letters that look like Latin ones
-are read as those, with or without accents, so a Cyrillic ``о`` hides nothing.
+taken for a separator: with a zero-width space inside, ``drop`` is still ``drop``.
 """
 
 from __future__ import annotations
@@ -12,13 +11,10 @@ import re
 import string
 from unicodedata import category, normalize
 
-from aegis_core.policy.lookalikes import LOOKALIKES
-
 # Scripts written without spaces: each character is a word, which makes a phrase match as a substring does.
 _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U0003ffff"
 WORD = re.compile(f"[{_UNSPACED}]|[^\\W_{_UNSPACED}]+")
 
-_ACCENTS = re.compile("([a-z])[\u0300-\u036f]+")
 _FILLERS = frozenset("\u115f\u1160\u3164\uffa0")
 _WORD_BYTES = (string.ascii_letters + string.digits).encode()
 _SEPARATED = bytes(ord(chr(code).lower()) if code in _WORD_BYTES else 0x20 for code in range(256))
@@ -59,23 +55,11 @@ def normalise(text: str) -> str:
     return " ".join(normalize("NFKC", text).split())
 
 
-def fold(text: str) -> str:
-    """Normalise, and read letters that look Latin as Latin. What rules and texts are compared by."""
-    if text.isascii():
-        return normalise(text)
-    # Once in the writer's own case, which decides what a letter looks like, and once for what case folding brings up.
-    text = normalise(normalize("NFKC", text).translate(LOOKALIKES))
-    if text.isascii():
-        return text
-    apart = normalize("NFD", text).translate(LOOKALIKES)
-    return normalize("NFC", _ACCENTS.sub(r"\1", apart))
-
-
 def words(text: str) -> list[str]:
-    """The words of a text in order, folded, without punctuation."""
+    """The words of a text in order, normalised, without punctuation."""
     if text.isascii():
         return text.encode("ascii").translate(_SEPARATED, _UNSEEN_BYTES).decode("ascii").split()
-    return WORD.findall(fold(text))
+    return WORD.findall(normalise(text))
 
 
 def spaced(words: list[str]) -> str:

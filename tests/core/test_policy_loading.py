@@ -32,12 +32,7 @@ def one_rule(**fields: Any) -> str:
 
 
 KINDS = "'llm_tokens', 'gas_budget', 'api_call', 'file_lock', 'wallet_lock' or 'compute'"
-TYPES = (
-    "agent_blocklist, blocked_intent, capability_required, condition, confidence_floor, environment, max_cost, "
-    "model_override, priority_floor, rate_limit, repeat_limit, sensitive_intent, spend_rate, time_window"
-)
-HOURS = 'must be days, hours or both, such as "mon-fri 09:00-17:00", "sat,sun" or "22:00-06:00"'
-NARROW = "phrases: give phrases, regexes, tools or resource_types, or several, which must all hold"
+TYPES = "agent_blocklist, blocked_intent, confidence_floor, max_cost, priority_floor, sensitive_intent"
 
 
 @pytest.mark.parametrize(
@@ -102,10 +97,10 @@ def test_a_document_that_is_none(text: str | bytes, message: str) -> None:
         ({**SPEND, "reason": " "}, ':8: rule "spend": reason: is blank; leave it out for a text made from the rule'),
         ({**SPEND, "reason": "\ud800"}, ':8: rule "spend": reason: holds a lone surrogate, which is not text'),
         ({**SPEND, "reason": "x" * 501}, ':8: rule "spend": reason: is longer than 500 characters'),
-        ({**SPEND, "effect": "allow"}, ":8: rule \"spend\": effect: must be one of 'observe', 'escalate' or 'deny'"),
+        ({**SPEND, "effect": "allow"}, ":8: rule \"spend\": effect: must be one of 'escalate' or 'deny'"),
         (
             {**SPEND, "effect": "escalte"},
-            ":8: rule \"spend\": effect: must be one of 'observe', 'escalate' or 'deny'; did you mean \"escalate\"?",
+            ":8: rule \"spend\": effect: must be one of 'escalate' or 'deny'; did you mean \"escalate\"?",
         ),
         ({**SPEND, "resource_types": "api_call"}, ':8: rule "spend": resource_types: must be a list'),
         ({**SPEND, "resource_types": []}, ':8: rule "spend": resource_types: is empty'),
@@ -124,7 +119,7 @@ def test_a_document_that_is_none(text: str | bytes, message: str) -> None:
         ),
         (
             {"name": "a", "type": "priority_floor", "min_priority": 7},
-            f':4: rule "a": {NARROW}',
+            ':4: rule "a": phrases: give phrases, resource_types or both',
         ),
         (
             {"name": "a", "type": "priority_floor", "min_priority": 11},
@@ -146,72 +141,6 @@ def test_a_document_that_is_none(text: str | bytes, message: str) -> None:
             {"name": "a", "type": "agent_blocklist", "agents": ["x", "b c"]},
             ':9: rule "a": agents.1: must be 1 to 128 letters, digits or any of _ . : @ / - and * for anything',
         ),
-        ({**SPEND, "mode": "watch"}, ":8: rule \"spend\": mode: must be one of 'enforce' or 'observe'"),
-        ({**SPEND, "tools": []}, ':8: rule "spend": tools: is empty'),
-        (
-            {**SPEND, "tools": ["a b"]},
-            ':9: rule "spend": tools.0: must be 1 to 128 letters, digits or any of _ . : @ / - and * for anything',
-        ),
-        (
-            {**SPEND, "ignore_phrases": ["to a human"]},
-            ':8: rule "spend": ignore_phrases: is of use beside phrases only',
-        ),
-        (
-            {**SPEND, "phrases": ["a"], "ignore_phrases": ["to … human"]},
-            ':12: rule "spend": ignore_phrases.0: has a …; what is ignored must stand in one piece',
-        ),
-        ({"name": "a", "type": "blocked_intent"}, f':4: rule "a": {NARROW}'),
-        ({"name": "a", "type": "capability_required", "capability": "x"}, f':4: rule "a": {NARROW}'),
-        ({"name": "a", "type": "capability_required"}, ':4: rule "a": capability: is required'),
-        (
-            {"name": "a", "type": "rate_limit", "limit": 0, "window": "1m"},
-            ':7: rule "a": limit: must be greater than or equal to 1',
-        ),
-        ({"name": "a", "type": "rate_limit", "limit": 5}, ':4: rule "a": window: is required'),
-        (
-            {"name": "a", "type": "repeat_limit", "times": 2, "window": "1 minute"},
-            ':8: rule "a": window: must be a number followed by s, m, h or d, such as 60s, 1m or 24h',
-        ),
-        (
-            {"name": "a", "type": "spend_rate", "limit_usd": 2, "window": "32d"},
-            ':8: rule "a": window: is longer than 31 days',
-        ),
-        (
-            {"name": "a", "type": "environment", "environment": "main net"},
-            ':7: rule "a": environment: must be 1 to 128 letters, digits or any of _ . : @ / -',
-        ),
-        (
-            {"name": "a", "type": "environment", "environment": "mainnet", "allowed": []},
-            ':8: rule "a": allowed: is empty',
-        ),
-        ({"name": "a", "type": "time_window"}, ':4: rule "a": allowed: give either allowed or denied hours'),
-        (
-            {"name": "a", "type": "time_window", "denied": ["9-17"]},
-            f':8: rule "a": denied.0: {HOURS}',
-        ),
-        (
-            {"name": "a", "type": "time_window", "denied": ["22:00-24:30"]},
-            ':8: rule "a": denied.0: ends after 24:00',
-        ),
-        (
-            {"name": "a", "type": "time_window", "denied": ["22:00-22:00"]},
-            ':8: rule "a": denied.0: begins and ends at the same time; leave the hours out for a whole day',
-        ),
-        (
-            {"name": "a", "type": "time_window", "denied": ["sun"], "time_zone": "Mars/Base"},
-            ':10: rule "a": time_zone: is not a time zone; write one of the IANA names, such as Europe/Berlin or UTC',
-        ),
-        ({"name": "a", "type": "model_override"}, ':4: rule "a": models: give either model or models'),
-        (
-            {"name": "a", "type": "model_override", "models": ["m"] * 65},
-            ':7: rule "a": models: holds more than 64 entries',
-        ),
-        (
-            {"name": "a", "type": "model_override", "model": "m", "effect": "deny"},
-            ":8: rule \"a\": effect: must be one of 'observe' or 'allow'",
-        ),
-        ({"name": "a", "type": "condition"}, ':4: rule "a": expr: is required'),
-        ({"name": "a", "type": "condition", "expr": ""}, ':7: rule "a": expr: is empty'),
     ],
 )
 def test_a_rule_that_cannot_be_used(fields: dict[str, Any], message: str) -> None:
@@ -285,6 +214,6 @@ def test_every_rule_type_is_named_after_its_file() -> None:
 
 def test_the_shipped_policy_loads_and_says_what_it_is() -> None:
     policy = default_policy()
-    assert {rule.type for rule in policy.rules} <= RULE_TYPES.keys()
+    assert len({rule.type for rule in policy.rules} | {"agent_blocklist"}) == len(RULE_TYPES)
     assert load_policy(policy.document).digest == policy.digest
     assert repr(policy) == f"<Policy {policy.digest[:12]}, {len(policy.rules)} rules>"

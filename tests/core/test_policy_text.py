@@ -6,8 +6,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from aegis_core.policy.globs import Glob
 from aegis_core.policy.phrases import compile_phrase
+from aegis_core.policy.rules.agent_blocklist import Glob
 from aegis_core.policy.text import WORD, normalise, spaced, words
 
 

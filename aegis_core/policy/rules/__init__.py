@@ -11,18 +11,10 @@ RULE_TYPES: dict[str, type[Rule]] = {
     for name in (
         "agent_blocklist",
         "blocked_intent",
-        "capability_required",
-        "condition",
         "confidence_floor",
-        "environment",
         "max_cost",
-        "model_override",
         "priority_floor",
-        "rate_limit",
-        "repeat_limit",
         "sensitive_intent",
-        "spend_rate",
-        "time_window",
     )
 }
 """The class of every rule type, by the name used in a policy document."""

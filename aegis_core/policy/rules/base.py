@@ -7,18 +7,16 @@ rules at once; whatever else a rule type wants to know goes into its `test`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Annotated, Literal
+from dataclasses import dataclass
+from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, Field, StrictBool, model_validator
+from pydantic import AfterValidator, BaseModel, Field, StrictBool
 
 from aegis_core.fields import Identifier
-from aegis_core.policy.case import Case
-from aegis_core.policy.globs import NamePatterns, Names
+from aegis_core.policy.facts import AgentFacts
 from aegis_core.policy.phrases import Phrase, compile_phrase
-from aegis_core.policy.regexes import Regex, Regexes, compile_regex
-from aegis_core.policy.ruling import CounterKind, Effect, RuleEffect
-from aegis_core.protocol import RESOURCE_TYPES, ResourceType
+from aegis_core.policy.ruling import Objection
+from aegis_core.protocol import RESOURCE_TYPES, PermissionRequest, ResourceType
 
 MAX_PHRASE = 200
 
@@ -35,30 +33,19 @@ def _not_blank(value: str) -> str:
 
 
 PhraseText = Annotated[str, Field(max_length=MAX_PHRASE), AfterValidator(_phrase)]
-
-
-def _gapless(value: str) -> str:
-    if len(compile_phrase(value).runs) > 1:
-        raise ValueError("has a …; what is ignored must stand in one piece")
-    return value
-
-
 Phrases = Annotated[tuple[PhraseText, ...], Field(min_length=1)]
-IgnoredPhrases = Annotated[tuple[Annotated[PhraseText, AfterValidator(_gapless)], ...], Field(min_length=1)]
 ResourceTypes = Annotated[tuple[ResourceType, ...], Field(min_length=1)]
-Test = Callable[[Case], bool]
-Account = Callable[[Case], str]
+Test = Callable[[PermissionRequest, AgentFacts], bool]
+Account = Callable[[PermissionRequest, AgentFacts], str]
 
 ALL_TYPES = frozenset(RESOURCE_TYPES)
 
 
-def always(_case: Case) -> bool:
-    """The test of a rule that asks nothing more."""
+def _always(_request: PermissionRequest, _facts: AgentFacts) -> bool:
     return True
 
 
-def nothing(_case: Case) -> str:
-    """The account of a test that saw nothing worth telling."""
+def _nothing(_request: PermissionRequest, _facts: AgentFacts) -> str:
     return ""
 
 
@@ -67,28 +54,18 @@ class Conditions:
     """When a compiled rule matches: all of these hold.
 
     Attributes:
-        phrases: at least one of them, or of `regexes`, occurs in the intent; none given asks nothing of it.
-        ignored: words that are taken out of the intent before phrases are looked for.
-        regexes: patterns with their sources.
-        tools: the request names one of these tools.
+        phrases: at least one of them occurs in the intent; none given asks nothing of it.
         resource_types: the request's is one of them.
-        test: true for this request of this agent at this time.
+        test: true for this request of this agent.
         account: what `test` saw, in words, whichever way it went.
         above_nanos: the amount, which is not known here, exceeds this many nano-dollars.
-        count: kind, limit, window in ms and a word for all of it: judged by the script, which keeps the counts.
-        models: the only models that may be used.
     """
 
     phrases: tuple[Phrase, ...] = ()
-    ignored: tuple[Phrase, ...] = ()
-    regexes: tuple[tuple[str, Regex], ...] = ()
-    tools: Names | None = None
     resource_types: frozenset[str] = ALL_TYPES
-    test: Test = always
-    account: Account = nothing
+    test: Test = _always
+    account: Account = _nothing
     above_nanos: int | None = None
-    count: tuple[CounterKind, int, int, str] | None = None
-    models: tuple[str, ...] = ()
 
 
 class Rule(BaseModel, extra="forbid", frozen=True):
@@ -96,63 +73,20 @@ class Rule(BaseModel, extra="forbid", frozen=True):
 
     name: Identifier
     type: str
-    effect: Effect | RuleEffect
-    mode: Literal["enforce", "observe"] = "enforce"
+    effect: Objection
     reason: Annotated[str, Field(max_length=500), AfterValidator(_not_blank)] | None = None
     enabled: StrictBool = True
-
-    @property
-    def observed(self) -> bool:
-        """True when the rule is noted and never enforced."""
-        return self.mode == "observe" or self.effect == "observe"
 
     def compile(self) -> Conditions:
         """The rule in the form that the engine evaluates."""
         raise NotImplementedError
 
 
-class NarrowedRule(Rule, frozen=True):
-    """A rule about some requests only: of these words, of these tools, of these kinds; what is given must all hold.
-
-    `ignore_phrases` are taken out of the intent before `phrases` are looked for; the rest of the intent still counts.
-    """
-
-    phrases: Phrases | None = None
-    ignore_phrases: IgnoredPhrases | None = None
-    regexes: Regexes | None = None
-    tools: NamePatterns | None = None
-    resource_types: ResourceTypes | None = None
-
-    @model_validator(mode="after")
-    def _ignoring_something(self) -> NarrowedRule:
-        if self.ignore_phrases and not self.phrases:
-            raise ValueError("ignore_phrases: is of use beside phrases only")
-        return self
-
-    def compile(self) -> Conditions:
-        """The requests that the rule is about."""
-        return Conditions(
-            phrases=tuple(compile_phrase(source) for source in self.phrases or ()),
-            ignored=tuple(compile_phrase(source) for source in self.ignore_phrases or ()),
-            regexes=tuple((source, compile_regex(source)) for source in self.regexes or ()),
-            tools=Names(self.tools) if self.tools else None,
-            resource_types=frozenset[str](self.resource_types) if self.resource_types else ALL_TYPES,
-        )
-
-    def compile_with(self, test: Test, account: Account) -> Conditions:
-        """The same with a test of one's own."""
-        return replace(NarrowedRule.compile(self), test=test, account=account)
-
-    def refuse_unnarrowed(self) -> None:
-        """For types that would otherwise be about every request.
-
-        Raises:
-            ValueError: none of the four is given.
-        """
-        if not (self.phrases or self.regexes or self.tools or self.resource_types):
-            raise ValueError("phrases: give phrases, regexes, tools or resource_types, or several, which must all hold")
+def compile_phrases(sources: tuple[str, ...] | None) -> tuple[Phrase, ...]:
+    """Phrases that have passed validation."""
+    return tuple(compile_phrase(source) for source in sources or ())
 
 
-def beyond(effect: Effect | RuleEffect) -> str:
-    """What is said of going beyond a limit."""
-    return {"escalate": "needs a person's approval", "deny": "is not allowed"}.get(effect, "is noted")
+def types_or_all(resource_types: tuple[ResourceType, ...] | None) -> frozenset[str]:
+    """An absent list of resource types means all of them."""
+    return frozenset[str](resource_types) if resource_types else ALL_TYPES

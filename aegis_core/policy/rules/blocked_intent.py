@@ -1,25 +1,23 @@
-"""``blocked_intent``: what an agent says it wants to do, or the tool it wants to use, is refused."""
+"""``blocked_intent``: what an agent says it wants to do is refused by its words."""
 
 from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import model_validator
-
-from aegis_core.policy.rules.base import NarrowedRule
-from aegis_core.policy.ruling import RuleEffect
+from aegis_core.policy.rules.base import Conditions, Phrases, Rule, compile_phrases
+from aegis_core.policy.ruling import Objection
 
 
-class BlockedIntent(NarrowedRule, frozen=True):
-    """An intent in which one of `phrases` or `regexes` occurs; `tools` alone match the tool and no text."""
+class BlockedIntent(Rule, frozen=True):
+    """An intent in which one of `phrases` occurs."""
 
     type: Literal["blocked_intent"] = "blocked_intent"
-    effect: RuleEffect = "deny"
+    effect: Objection = "deny"
+    phrases: Phrases
 
-    @model_validator(mode="after")
-    def _narrowed(self) -> BlockedIntent:
-        self.refuse_unnarrowed()
-        return self
+    def compile(self) -> Conditions:
+        """Phrases alone."""
+        return Conditions(phrases=compile_phrases(self.phrases))
 
 
 RULE = BlockedIntent

@@ -6,33 +6,36 @@ from typing import Annotated, Literal
 
 from pydantic import Field, Strict
 
-from aegis_core.policy.case import Case
-from aegis_core.policy.rules.base import Conditions, NarrowedRule
-from aegis_core.policy.ruling import RuleEffect
+from aegis_core.policy.facts import AgentFacts
+from aegis_core.policy.rules.base import Conditions, Rule
+from aegis_core.policy.ruling import Objection
+from aegis_core.protocol import PermissionRequest
 
 
-class ConfidenceFloor(NarrowedRule, frozen=True):
+class ConfidenceFloor(Rule, frozen=True):
     """A stated confidence below `min_confidence` (0 to 1). A request that states none is not concerned."""
 
     type: Literal["confidence_floor"] = "confidence_floor"
-    effect: RuleEffect = "escalate"
+    effect: Objection = "escalate"
     min_confidence: Annotated[float, Strict(), Field(gt=0, le=1, allow_inf_nan=False)]
 
     def compile(self) -> Conditions:
         """A comparison."""
         floor = self.min_confidence
 
-        def test(case: Case) -> bool:
-            confidence = case.request.confidence
-            return confidence is not None and confidence < floor
+        def test(request: PermissionRequest, _: AgentFacts) -> bool:
+            return request.confidence is not None and request.confidence < floor
 
-        def account(case: Case) -> str:
-            confidence = case.request.confidence
-            if confidence is None:
+        def account(request: PermissionRequest, _: AgentFacts) -> str:
+            if request.confidence is None:
                 return "no confidence is stated"
-            return f"confidence {confidence:g} is {'below' if confidence < floor else 'not below'} {floor:g}"
+            return f"confidence {request.confidence:g} is {_side(request.confidence < floor)} {floor:g}"
 
-        return self.compile_with(test, account)
+        return Conditions(test=test, account=account)
+
+
+def _side(below: bool) -> str:
+    return "below" if below else "not below"
 
 
 RULE = ConfidenceFloor

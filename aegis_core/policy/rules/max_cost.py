@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Literal
 
 from aegis_core.fields import Usd
 from aegis_core.money import to_nanos
-from aegis_core.policy.rules.base import Conditions, NarrowedRule
-from aegis_core.policy.ruling import RuleEffect
+from aegis_core.policy.rules.base import Conditions, ResourceTypes, Rule, types_or_all
+from aegis_core.policy.ruling import Objection
 
 
-class MaxCost(NarrowedRule, frozen=True):
-    """More than `limit_usd` (dollars) for one request, of any kind or of the kinds that are given."""
+class MaxCost(Rule, frozen=True):
+    """More than `limit_usd` (dollars) for one request; `resource_types` narrows it to some kinds of request."""
 
     type: Literal["max_cost"] = "max_cost"
-    effect: RuleEffect = "escalate"
+    effect: Objection = "escalate"
     limit_usd: Usd
+    resource_types: ResourceTypes | None = None
 
     def compile(self) -> Conditions:
         """A limit without a test of its own."""
-        return replace(super().compile(), above_nanos=to_nanos(self.limit_usd))
+        return Conditions(above_nanos=to_nanos(self.limit_usd), resource_types=types_or_all(self.resource_types))
 
 
 RULE = MaxCost
