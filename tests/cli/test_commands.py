@@ -183,7 +183,7 @@ def test_a_narrow_terminal_folds_nothing_important(here: Settings, aegis: Aegis)
     shown = re.sub(r"\x1b\[[\d;]*m", "", on_a_terminal("budget", "show", name))
     assert all(len(line) <= 80 for line in shown.splitlines())
     assert re.search(r"crew-res.*\n?.*long-n.*\n.*000042", shown)
-    assert re.search(r"agent crew.* \$10\.00 +\$1\.2346 +\$0\.00 +\$8\.7654 +12%", shown)
+    assert re.search(r"agent\b.* \$10\.00 +\$1\.2346 +\$0\.00 +\$8\.7654 +12%", shown)
     assert "  day, anew " in shown
     assert "<$0.0001" in shown
     listed = on_a_terminal("agents", "list")

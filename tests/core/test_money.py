@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from decimal import Decimal
 
 import pytest
@@ -63,12 +64,13 @@ def test_what_is_accepted(value: object, expected: int) -> None:
 
 @given(st.floats(min_value=0, max_value=1000))
 def test_a_float_is_exact_rounded_up_by_less_than_a_nano_dollar_or_refused(value: float) -> None:
-    try:
-        n = to_nanos(value)
-    except InvalidRequestError as error:
-        assert "finer than a nano-dollar" in error.message
+    exact = Decimal(repr(value)).scaleb(9)
+    residue = len(exact.as_tuple().digits) >= 15 and exact >= 1
+    if residue or exact == int(exact):
+        assert 0 <= to_nanos(value) - exact < 1
     else:
-        assert 0 <= n - Decimal(repr(value)).scaleb(9) < 1
+        with pytest.raises(InvalidRequestError, match="finer than a nano-dollar"):
+            to_nanos(value)
 
 
 @pytest.mark.parametrize(
@@ -117,10 +119,8 @@ def test_what_is_refused_and_why(value: object, problem: str) -> None:
 
 @given(st.text(max_size=40) | st.floats() | st.decimals(allow_nan=True) | st.integers())
 def test_anything_is_either_an_amount_or_refused(value: object) -> None:
-    try:
+    with suppress(InvalidRequestError):
         assert 0 <= to_nanos(value) <= MAX_NANOS
-    except InvalidRequestError as error:
-        assert error.field == "amount"
 
 
 @pytest.mark.parametrize(

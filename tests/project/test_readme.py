@@ -67,6 +67,7 @@ def run(script: str, environment: dict[str, str]) -> str:
         capture_output=True,
         text=True,
         timeout=120,
+        check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
