@@ -156,7 +156,13 @@ class RemoteGovernor:
         path = f"/budgets/{_segment(scope)}/{_segment(whom)}"
         return await self._call("PUT", path, BudgetState, body=change, token=self._token, retry=True)
 
-    async def label_agent(self, agent_id: str, labels: dict[str, str], *, author: str = "operator") -> None:
+    async def label_agent(
+        self,
+        agent_id: str,
+        labels: dict[str, str],  # noqa: ARG002 - the port's signature
+        *,
+        author: str = "operator",  # noqa: ARG002 - the same
+    ) -> None:
         """Labels are an operator's, and set where the store is.
 
         Raises:
