@@ -153,7 +153,7 @@ MUTANTS: dict[str, tuple[str, ...]] = {
     "anybody may settle": ("settle", "if agent and R[R_AGENT] ~= agent then", "if false then"),
     "any token will do": ("records", "if S[S_AGENT] ~= agent then return 'NOT_YOURS' end", ""),
     "a crossing is announced again and again": ("budgets", "if mark > b[B_CROSSED] then", "if mark > 0 then"),
-    "only the first candidate is tried": ("authorize", "for i = 1, #candidates, 3 do", "for i = 1, 3, 3 do"),
+    "only the first candidate is tried": ("authorize", "for i = 1, #others, 3 do", "for i = 1, 0, 3 do"),
     "an old policy still decides": ("authorize", "if T[T_POLICY] ~= policy then", "if false then"),
 }
 

@@ -1,7 +1,7 @@
 -- Judges one request whole, then writes the whole outcome: reservation, idempotency record and event in one.
 local id, digest, policy, agent, sid, token, born, request_id, priority, capability, resource, candidates, effect, rule,
   reason, code, limits, trace, forecast = unpack(A, 1, 19)
-if #candidates == 0 or #candidates % 3 > 0 then return redis.error_reply('ERR candidates must be triples without nil') end
+if #candidates < 3 or #candidates > 4 then return redis.error_reply('ERR candidates must be a triple without nil') end
 
 local blobs = call('MGET', PREFIX .. 'r:' .. id, PREFIX .. 't', PREFIX .. 'a:' .. agent, PREFIX .. 's:' .. (sid or ''))
 T = hold('t', blobs[2])
@@ -83,18 +83,22 @@ local function amount_of(model, bound)
   return math.min(bound, math.max(forecast, math.ceil(bound / 255 * top))), #shares
 end
 
--- The first candidate {recommended model, model charged, bound} that the money allows: its place, amount and samples.
+-- The first candidate {recommended model, model charged, bound} that the money allows, with its amount and samples. The
+-- others come packed, as the fourth element, because they are seldom needed.
 local function choose()
-  for i = 1, #candidates, 3 do
-    local amount, samples = amount_of(candidates[i + 1], candidates[i + 2])
-    judge_all(candidates[i + 1], amount)
-    if not short then return i, amount, samples end
+  local first_amount, first_samples = amount_of(candidates[2], candidates[3])
+  judge_all(candidates[2], first_amount)
+  if not short or not candidates[4] then return candidates, first_amount, first_samples end
+  local others = decode(candidates[4])
+  for i = 1, #others, 3 do
+    local amount, samples = amount_of(others[i + 1], others[i + 2])
+    judge_all(others[i + 1], amount)
+    if not short then return {others[i], others[i + 1], others[i + 2]}, amount, samples end
   end
-  local amount, samples = amount_of(candidates[2], candidates[3]) -- the refusal speaks of the first
-  if #candidates > 3 then judge_all(candidates[2], amount) end
-  return 1, amount, samples
+  judge_all(candidates[2], first_amount) -- the refusal speaks of the first
+  return candidates, first_amount, first_samples
 end
-local chosen, full, amount, samples, judged = 1, false, candidates[3], 0, not code
+local chosen, full, amount, samples, judged = candidates, false, candidates[3], 0, not code
 if code then
   judge_all(candidates[2], 0)
 else
@@ -114,7 +118,7 @@ else
     code, transient, retry = 'budget_exceeded', true, window_end(lines[short + 2])
   end
 end
-local recommended, model, bound = candidates[chosen] or false, candidates[chosen + 1] or false, candidates[chosen + 2]
+local recommended, model, bound = chosen[1], chosen[2], chosen[3]
 
 -- Thresholds on what it may cost at most: {above, effect, rule, reason, ...}; the strictest wins.
 if not code then
