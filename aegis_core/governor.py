@@ -225,7 +225,7 @@ class ResourceGovernor:
         """
         if scope == "model":
             name = self._prices.canonical(budgets.checked(name, "name"))
-        elif scope == "tenant" and name not in {"-", self.tenant}:
+        elif scope == "tenant" and name not in {"", "-", "tenant", self.tenant}:
             raise InvalidRequestError(
                 f"name: this is the tenant {self.tenant}; give its name or -", field="name", problem="is another tenant"
             )
