@@ -392,6 +392,7 @@ class World:
 
     def _close(self, record: Record, state: str, charged: int) -> None:
         for budget, window in record.held:
+            budget.roll(self.now, self.zone)  # before money moves: on its way to what is spent it never was free
             budget.reserved[window] -= record.amount
         self._spend(record, charged, already=0)
         self._book(record, charged, 0 if state in {"released", "timed_out"} else 1)

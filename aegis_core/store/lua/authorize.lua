@@ -3,7 +3,8 @@ local id, digest, policy, agent, sid, token, born, request_id, priority, capabil
   reason, code, limits, trace, forecast = unpack(A, 1, 19)
 if #candidates < 3 or #candidates > 4 then return redis.error_reply('ERR candidates must be a triple without nil') end
 
-local blobs = call('MGET', PREFIX .. 'r:' .. id, PREFIX .. 't', PREFIX .. 'a:' .. agent, PREFIX .. 's:' .. (sid or ''))
+local record_key, agent_key, session_key = PREFIX .. 'r:' .. id, PREFIX .. 'a:' .. agent, PREFIX .. 's:' .. (sid or '')
+local blobs = call('MGET', record_key, KEYS[1], agent_key, session_key)
 T = hold('t', blobs[2])
 if not T then return {'NO_TENANT'} end
 local G, S = hold('a:' .. agent, blobs[3]), sid and hold('s:' .. sid, blobs[4])
@@ -46,9 +47,7 @@ elseif effect == 'deny' then code = 'policy' end
 
 -- Every budget that applies, for the amount asked: none is written here.
 local lines, purses = {}, {}
-local function judge(owner, amount)
-  local purse = purse_of(owner, agent, sid)
-  if not purse then return end
+local function judge(owner, purse, amount)
   for i = 1, #purse do
     local b = roll(purse[i])
     local limit = b[B_LIMIT]
@@ -59,17 +58,21 @@ local function judge(owner, amount)
     if room and room < 0 and not short then short = n end
   end
 end
+local function judge_shared(owner, amount)
+  local purse = fetch(shared_name(owner))
+  if purse then judge(owner, purse, amount) end
+end
 local function judge_all(model, amount)
   lines, purses, short = {}, {}, false
-  judge('a', amount)
-  judge('s', amount)
-  judge('t', amount)
+  judge('a', G[G_PURSE], amount)
+  judge('s', S[S_PURSE], amount)
+  judge('t', T[T_PURSE], amount)
   local shared = T[T_SHARED]
   if shared[1] > 0 then
-    for _, label in ipairs(G[G_LABELS]) do judge('l:' .. label, amount) end
+    for _, label in ipairs(G[G_LABELS]) do judge_shared('l:' .. label, amount) end
   end
-  if shared[2] > 0 then judge('k:' .. resource, amount) end
-  if shared[3] > 0 and model then judge('m:' .. model, amount) end
+  if shared[2] > 0 then judge_shared('k:' .. resource, amount) end
+  if shared[3] > 0 and model then judge_shared('m:' .. model, amount) end
 end
 
 -- What to reserve for a bound: all of it, or with a forecast (the least to reserve) the largest share of the bound that
@@ -151,7 +154,7 @@ local body = encode(R)
 local kind = state == 'G' and 'granted' or state == 'P' and 'pending' or 'rejected'
 if state == 'R' then
   event(kind, body, trace)
-  call('SET', PREFIX .. 'r:' .. id, body, 'PX', transient and math.min(config[C_TRANSIENT], config[C_KEEP]) or config[C_KEEP])
+  call('SET', record_key, body, 'PX', transient and math.min(config[C_TRANSIENT], config[C_KEEP]) or config[C_KEEP])
   flush()
 else
   due_at('r:' .. id, deadline)
@@ -163,7 +166,7 @@ else
   end
   G[G_OPEN], G[G_SEEN], S[S_SEEN] = G[G_OPEN] + 1, NOW, NOW
   event(kind, body, trace)
-  change('t'); change('a:' .. agent); change('s:' .. sid)
-  flush(PREFIX .. 'r:' .. id, body)
+  if next(CHANGED) then flush() end -- what a sweep or a shared budget left
+  call('MSET', record_key, body, KEYS[1], encode(T), agent_key, encode(G), PREFIX .. 's:' .. sid, encode(S))
 end
 return {'NEW', body}
