@@ -174,7 +174,10 @@ async def walk(store: Store, tenant: str) -> dict[str, int]:
     async for raw in client.scan_iter(match=f"{prefix}*", count=2_000):
         name = raw.decode().removeprefix(prefix)
         if name.startswith("r:"):
-            record = Record._make(unpack(await client.get(raw)))
+            blob = await client.get(raw)
+            if blob is None:  # a remembered refusal that expired just now
+                continue
+            record = Record._make(unpack(blob))
             records[name[2:]] = record
             open_ = record.state in "GP"
             assert (await client.ttl(raw) == -1) is open_, f"open records have no expiry, ended ones do: {record}"
