@@ -160,6 +160,22 @@ def holding(journal: str) -> int:
     return len({line[1:] for line in lines if line[0] == "+"} - {line[1:] for line in lines if line[0] == "-"})
 
 
+async def told(store: Store, tenant: str) -> tuple[dict[tuple[str, str], int], set[tuple[str, str]], Counter[str], int]:
+    """What the events say: the charge of each grant, which ended, how many of each kind, and how many in all."""
+    charged: dict[tuple[str, str], int] = {}  # a settlement after the deadline replaces the charge at the estimate
+    ended: set[tuple[str, str]] = set()
+    kinds: Counter[str] = Counter()
+    events = await store.clients.any.xrange(layout.key(tenant, "e"))
+    for _, fields in events:
+        kind = fields[b"k"].decode()
+        kinds[kind] += 1
+        if kind in {"settled", "overrun", "expired", "released"}:
+            record = Record._make(unpack(fields[b"b"]))
+            ended.add((record.agent, record.request))
+            charged[record.agent, record.request] = record.charged
+    return charged, ended, kinds, len(events)
+
+
 async def walk(store: Store, tenant: str) -> dict[str, int]:
     """Check architecture's invariants 1, 2, 8 and 11 on what lies in Redis.
 
@@ -191,17 +207,7 @@ async def walk(store: Store, tenant: str) -> dict[str, int]:
         if record.state in "GP":
             held["a " + record.agent] += record.amount
             held["t"] += record.amount
-    charged: dict[tuple[str, str], int] = {}  # a settlement after the deadline replaces the charge at the estimate
-    ended: set[tuple[str, str]] = set()
-    kinds: Counter[str] = Counter()
-    events = await client.xrange(layout.key(tenant, "e"))
-    for _, fields in events:
-        kind = fields[b"k"].decode()
-        kinds[kind] += 1
-        if kind in {"settled", "overrun", "expired", "released"}:
-            record = Record._make(unpack(fields[b"b"]))
-            ended.add((record.agent, record.request))
-            charged[record.agent, record.request] = record.charged
+    charged, ended, kinds, seen = await told(store, tenant)
     spent: Counter[str] = Counter()
     for (agent_id, _), cost in charged.items():
         spent["a " + agent_id] += cost
@@ -223,7 +229,7 @@ async def walk(store: Store, tenant: str) -> dict[str, int]:
         "ended": len(ended),
         "expired": kinds["expired"],
         "open": open_count,
-        "events": len(events),
+        "events": seen,
     }
 
 
