@@ -36,7 +36,12 @@ PRICE = Decimal("0.50")
 
 def settings_for(url: str, **values: Any) -> Settings:
     """Room for the tenant, $10 a day for each agent."""
-    limits = {"tenant_day_usd": 1_000_000, "max_open_grants": 100_000, "events_kept": 10_000_000}
+    limits = {
+        "tenant_day_usd": 1_000_000,
+        "max_open_grants": 100_000,
+        "events_kept": 10_000_000,
+        "store_timeout_seconds": 60,
+    }
     return private_settings(url=url, timezone=noon_zone(), **limits, **values)
 
 
@@ -165,15 +170,22 @@ async def told(store: Store, tenant: str) -> tuple[dict[tuple[str, str], int], s
     charged: dict[tuple[str, str], int] = {}  # a settlement after the deadline replaces the charge at the estimate
     ended: set[tuple[str, str]] = set()
     kinds: Counter[str] = Counter()
-    events = await store.clients.any.xrange(layout.key(tenant, "e"))
-    for _, fields in events:
+    seen, after = 0, "-"
+    while page := await store.clients.any.xrange(layout.key(tenant, "e"), after, "+", count=5_000):
+        seen, after = seen + len(page), "(" + page[-1][0].decode()
+        tell(page, charged, ended, kinds)
+    return charged, ended, kinds, seen
+
+
+def tell(page: Any, charged: dict[tuple[str, str], int], ended: set[tuple[str, str]], kinds: Counter[str]) -> None:
+    """Count one page of events."""
+    for _, fields in page:
         kind = fields[b"k"].decode()
         kinds[kind] += 1
         if kind in {"settled", "overrun", "expired", "released"}:
             record = Record._make(unpack(fields[b"b"]))
             ended.add((record.agent, record.request))
             charged[record.agent, record.request] = record.charged
-    return charged, ended, kinds, len(events)
 
 
 async def walk(store: Store, tenant: str) -> dict[str, int]:
@@ -269,6 +281,7 @@ def main() -> None:
     finally:
         server.leave_sync()
     granted = Counter(counts["GRANTED ok"] for counts in found)
+    sys.stderr.write(f"\r{len(found)} rounds, granted: {dict(granted)}\n")
     report: dict[str, Any] = {
         "rounds": len(found),
         "granted_per_round": {str(n): times for n, times in granted.items()},
