@@ -38,7 +38,7 @@ async def connect(
         StoreError: the server cannot be reached.
     """
     settings = with_overrides(settings, url=url, tenant=tenant)
-    if settings.url.startswith(("http://", "https://")):
+    if not settings.is_embedded and settings.url.startswith(("http://", "https://")):
         from aegis_core.remote import RemoteGovernor
 
         secret = settings.api_key or settings.operator_secret

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Iterable
 from contextlib import suppress
 from datetime import date, datetime
@@ -43,6 +44,8 @@ from aegis_core.store.ledger import Caller, Ledger
 from aegis_core.store.registry import Registry
 from aegis_core.usage import UsageRow, decode_usage
 from aegis_core.verdicts import grant_key, receipt_of, verdict_of
+
+_EVENT_ID = re.compile(r"\d{1,19}(-\d{1,19})?|\$")
 
 
 class Entry(NamedTuple):
@@ -258,6 +261,12 @@ class ResourceGovernor:
             InvalidRequestError: a scope, window, name or amount that is not understood; no limit was changed.
             NotFoundError: the agent or session is unknown.
         """
+        if scope == "model":
+            name = self._prices.canonical(budgets.checked(name, "name"))
+        elif scope == "tenant" and name not in {"", "-", "tenant", self.tenant}:
+            raise InvalidRequestError(
+                f"name: this is the tenant {self.tenant}; give its name or -", field="name", problem="is another tenant"
+            )
         owner = budgets.owner_of(scope, name)
         named = budgets.checked(name, "name") if owner in "as" else None
         kind, limit = budgets.window_kind(window), to_nanos(limit_usd, "limit_usd")
@@ -277,6 +286,9 @@ class ResourceGovernor:
 
     async def events(self, *, after: str = "0", limit: int = 100, wait: float = 0) -> tuple[Event, ...]:
         """Events after an id, oldest first; with `wait`, up to that many seconds for the first one."""
+        if not _EVENT_ID.fullmatch(after):
+            problem = "must be the id of an event, such as 1795382065724-0, or 0 for the oldest kept"
+            raise InvalidRequestError(f"after: {problem}", field="after", problem=problem)
         block = int(min(wait, self._ledger.store.timeout / 2) * 1000) or None
         entries = await self._ledger.events(after, limit, block)
         return tuple(decode_event(entry_id, fields, self.tenant) for entry_id, fields in entries)

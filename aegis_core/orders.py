@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, NamedTuple
 
-from aegis_core.arbiter.arbiter import Appraisal
+from aegis_core.arbiter.arbiter import Appraisal, Candidate
 from aegis_core.identity import record_id
 from aegis_core.masking import mask_metadata, mask_text
 from aegis_core.money import to_nanos
@@ -66,13 +67,26 @@ def _refused_before(request: PermissionRequest, appraisal: Appraisal, ruling: Ru
 
 
 def _candidates(request: PermissionRequest, appraisal: Appraisal) -> list[Any]:
-    """Flat triples: the model to recommend, the model whose budget is charged, the amount. False, never None: a Lua
-    list ends at its first nil, and with it would end the judgement."""
+    """The first candidate as a triple: the model to recommend, the model whose budget is charged, the amount; and the
+    others packed, because the script seldom needs them. False, never None: a Lua list ends at its first nil, and with
+    it would end the judgement."""
+    if not appraisal.candidates:
+        return [False, False, 0]
+    first, *others = appraisal.candidates
+    recommended = appraisal.recommended if request.model else first.model
+    triple: list[Any] = [recommended or False, first.model or False, first.nanos]
+    if others:
+        triple.append(_packed(tuple(others)))
+    return triple
+
+
+@lru_cache(maxsize=1_024)
+def _packed(candidates: tuple[Candidate, ...]) -> bytes:
+    """Candidates as flat triples. With a claim they are the same from request to request."""
     flat: list[Any] = []
-    for candidate in appraisal.candidates:
-        recommended = appraisal.recommended if request.model else candidate.model
-        flat += (recommended or False, candidate.model or False, candidate.nanos)
-    return flat or [False, False, 0]
+    for candidate in candidates:
+        flat += (candidate.model or False, candidate.model or False, candidate.nanos)
+    return pack(flat)
 
 
 def _least(request: PermissionRequest, appraisal: Appraisal) -> int | None:

@@ -29,7 +29,7 @@ def serving() -> Iterator[int]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("AEGIS_")}
         environment |= {
             "AEGIS_DATA_DIR": folder, "AEGIS_AGENT_DAY_USD": "1000000", "AEGIS_TENANT_DAY_USD": "8000000",

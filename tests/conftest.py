@@ -64,3 +64,11 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip(f"needs the recorded traffic in {SHARED_DATA.parent.name}/{SHARED_DATA.name} beside the checkout")
     return SHARED_DATA
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Tests that take many minutes run only when they are asked for, and say so."""
+    if not config.option.markexpr:
+        for item in items:
+            if item.get_closest_marker("slow"):
+                item.add_marker(pytest.mark.skip(reason="takes many minutes; run it with: make test ARGS='-m slow'"))

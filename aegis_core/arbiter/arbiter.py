@@ -151,7 +151,7 @@ class Arbiter:
             note = f"{name} costs up to {format_usd(nanos)}, more than requirements.ceiling_usd, {ceiling}."
             return Appraisal((), recommended, terms.priced_by, note)
         note = shortlist.note if best else _why_none(shortlist, terms)
-        return Appraisal((Candidate(name, nanos),), recommended, terms.priced_by, note)
+        return Appraisal((Candidate(self._prices.canonical(name), nanos),), recommended, terms.priced_by, note)
 
 
 def _choose(shortlist: Shortlist, terms: _Terms, most: int) -> list[Candidate]:

@@ -49,6 +49,7 @@ class Prices:
         self._catalog = catalog
         self._clock = clock
         self._listed: dict[str, Rates] = {}
+        self._names: dict[str, str] | None = None
         self._providers: list[Provider] | None = None
         # Names come from agents: both caches are bounded, and the library's own, which is not, is never filled.
         self._others = lru_cache(maxsize=_KNOWN_NAMES)(self._search)
@@ -80,6 +81,18 @@ class Prices:
         if found := self._others(name):
             return found
         raise self._unknown(name)
+
+    def canonical(self, name: str) -> str:
+        """The one name for every spelling of a model: ``openai/gpt-4o``, ``GPT-4o``, a dated release.
+
+        Raises:
+            UnknownModelError: the model has no known price.
+        """
+        bare = self.rates(name).ref.partition(":")[2]
+        if self._names is None:
+            listed = self._catalog.models if self._catalog else ()
+            self._names = {self.rates(model.name).ref.partition(":")[2]: model.name for model in listed}
+        return self._names.get(bare, bare)
 
     def bound(self, name: str, input_tokens: int, output_tokens: int) -> int:
         """The most, in nano-dollars, that a call of a model costs with at most so many tokens.

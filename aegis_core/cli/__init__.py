@@ -6,11 +6,7 @@ import sys
 
 import typer
 
-<<<<<<< HEAD
-from aegis_core.cli import agents, brakes, budget, demo, doctor, events, keys, profiles, replay, serve, usage
-=======
-from aegis_core.cli import agents, budget, demo, doctor, events, policy, replay, serve, usage
->>>>>>> main
+from aegis_core.cli import agents, brakes, budget, demo, doctor, events, keys, policy, profiles, replay, serve, usage
 from aegis_core.cli.common import say
 from aegis_core.errors import AegisError
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from hashlib import sha1
 from importlib.resources import files
 
-from aegis_core.store.layout import CLOCK_KEY, lua_constants
+from aegis_core.store.layout import CLOCK_KEY, with_positions
 
 _CORE = ("prelude", "windows", "budgets", "records")
 _ENDINGS = "endings"
@@ -60,7 +60,7 @@ class ScriptSet:
             endings = f"local function endings()\n{endings}return sweep, expire\nend\n"
         body = self._clock + "".join(_read(part) for part in _CORE) + endings + _read(name)
         shebang = "#!lua flags=allow-oom\n" if closing else "#!lua\n"
-        return Script(name, (shebang + lua_constants(body) + body).encode())
+        return Script(name, (shebang + with_positions(body)).encode())
 
 
 def _read(name: str) -> str:

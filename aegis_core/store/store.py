@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import hiredis
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from aegis_core.errors import ConfigurationError, StoreError
@@ -34,6 +34,16 @@ _REASONS = {
     "WRONGPASS": ("auth", "Redis refuses the password in AEGIS_URL"),
     "NOPERM": ("auth", "the Redis user in AEGIS_URL lacks a permission"),
 }
+_STRIPPED = {
+    "ReadOnlyError": "READONLY",
+    "OutOfMemoryError": "OOM",
+    "BusyLoadingError": "LOADING",
+    "MasterDownError": "MASTERDOWN",
+    "NoPermissionError": "NOPERM",
+    "AuthenticationError": "NOAUTH",
+    "AuthenticationWrongNumberOfArgsError": "NOAUTH",
+}
+"""redis-py's own classes, whose texts have lost the word."""
 _RECONNECT = {"READONLY", "MASTERDOWN"}
 
 
@@ -161,14 +171,14 @@ class Store:
         if isinstance(error, StoreError):
             return error
         text = str(error)
-        word = text.split(" ", 1)[0]
+        word = _STRIPPED.get(type(error).__name__) or text.split(" ", 1)[0]
         if word in _REASONS:
             reason, meaning = _REASONS[word]
             if word in _RECONNECT and self._wire is not None:
                 self._wire.close()
             return StoreError(f"{meaning}; no decision was made.", reason=reason, server_said=text)
-        if isinstance(error, hiredis.ReplyError):
-            return StoreError(f"INVARIANT: script {doing} failed: {text}", reason="script", server_said=text)
+        if isinstance(error, hiredis.ReplyError | ResponseError):
+            return StoreError(f"INVARIANT: {doing} failed: {text}", reason="script", server_said=text)
         return ConnectionLostError(
             f"Redis at {self.address.shown} cannot be reached ({text or type(error).__name__}); no decision was made. "
             "`aegis doctor` says what is wrong.",

@@ -9,7 +9,7 @@ import pytest
 
 import aegis_core
 from aegis_core import Governor, InvalidRequestError, Settings
-from aegis_core.errors import NotFoundError
+from aegis_core.errors import NotFoundError, UnknownModelError
 
 
 async def test_one_scope_without_room_refuses_and_the_others_keep_theirs(governor: Governor) -> None:
@@ -118,3 +118,21 @@ async def test_many_at_once_never_get_more_than_there_is(governor: Governor) -> 
     agent = await governor.handshake("a")
     verdicts = await asyncio.gather(*(agent.request("Work", estimated_cost_usd="0.50") for _ in range(200)))
     assert sum(verdict.granted for verdict in verdicts) == 20
+
+
+@pytest.mark.parametrize("spelling", ["gpt-4o", "openai/gpt-4o", "openai:gpt-4o", "GPT-4o", "gpt-4o-2024-08-06"])
+async def test_a_models_budget_holds_however_the_model_is_spelled(governor: Governor, spelling: str) -> None:
+    await governor.set_budget("model", "openai/gpt-4o", "day", "0.10")
+    agent = await governor.handshake("a")
+    assert (await agent.request("Work", model="gpt-4o", estimated_cost_usd="0.09")).granted
+    refused = await agent.request("Work", model=spelling, estimated_cost_usd="0.09")
+    assert "model gpt-4o's day budget has $0.01 of $0.10 left" in refused.reason
+
+
+async def test_a_budget_for_what_does_not_exist_is_an_error(governor: Governor) -> None:
+    with pytest.raises(UnknownModelError, match=r"no price is known for the model 'gpt-4oo'.*nearest known are gpt-4o"):
+        await governor.set_budget("model", "gpt-4oo", "day", 1)
+    with pytest.raises(InvalidRequestError, match="name: this is the tenant t-"):
+        await governor.set_budget("tenant", "another", "day", 1)
+    with pytest.raises(InvalidRequestError, match="after: must be the id of an event"):
+        await governor.events(after="foo")

@@ -35,7 +35,7 @@ end
 
 # Name: file, then pairs of what the file says and what the mutant says instead.
 MUTANTS: dict[str, tuple[str, ...]] = {
-    "the session budget is unchecked": ("authorize", "  judge('s', amount)\n", ""),
+    "the session budget is unchecked": ("authorize", "  judge('s', S[S_PURSE], amount)\n", ""),
     "label budgets are unchecked": ("authorize", "  if shared[1] > 0 then", "  if false then"),
     "idempotency is dropped": ("authorize", "if blobs[1] then", "if false then"),
     "other content under a known id is taken for a repeat": ("authorize", " or R[R_DIGEST] ~= digest", ""),
@@ -77,7 +77,11 @@ MUTANTS: dict[str, tuple[str, ...]] = {
         "  if state == 'X' then return end\n  event(charged > R[R_AMOUNT] and",
     ),
     "the event of a refusal is dropped": ("authorize", "  event(kind, body, trace)\n  call('SET'", "  call('SET'"),
-    "the event of a grant is dropped": ("authorize", "  event(kind, body, trace)\n  change('t')", "  change('t')"),
+    "the event of a grant is dropped": (
+        "authorize",
+        "  event(kind, body, trace)\n  if next(CHANGED)",
+        "  if next(CHANGED)",
+    ),
     "a replay is an event again": (
         "authorize",
         "  return {'OLD', encode(R)}",
@@ -108,8 +112,8 @@ MUTANTS: dict[str, tuple[str, ...]] = {
     ),
     "an open record expires": (
         "authorize",
-        "  flush(PREFIX .. 'r:' .. id, body)\n",
-        "  flush(PREFIX .. 'r:' .. id, body)\n  call('PEXPIRE', PREFIX .. 'r:' .. id, config[C_KEEP])\n",
+        "agent_key, encode(G), PREFIX .. 's:' .. sid, encode(S))\n",
+        "agent_key, encode(G), PREFIX .. 's:' .. sid, encode(S))\n  call('PEXPIRE', record_key, config[C_KEEP])\n",
     ),
     "an extended record expires": (
         "settle",
@@ -157,7 +161,7 @@ MUTANTS: dict[str, tuple[str, ...]] = {
     "anybody may settle": ("settle", "if agent and R[R_AGENT] ~= agent then", "if false then"),
     "any token will do": ("records", "if S[S_AGENT] ~= agent then return 'NOT_YOURS' end", ""),
     "a crossing is announced again and again": ("budgets", "if mark > b[B_CROSSED] then", "if mark > 0 then"),
-    "only the first candidate is tried": ("authorize", "for i = 1, #candidates, 3 do", "for i = 1, 3, 3 do"),
+    "only the first candidate is tried": ("authorize", "for i = 1, #others, 3 do", "for i = 1, 0, 3 do"),
     "an old policy still decides": ("authorize", "if T[T_POLICY] ~= policy then", "if false then"),
 }
 

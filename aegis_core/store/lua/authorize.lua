@@ -2,9 +2,10 @@
 local id, digest, policy, agent, sid, token, born, request_id, priority, capability, resource, candidates, effect, rule,
   reason, code, limits, trace, forecast, would, counters, fingerprint, latest,
   profiles = unpack(A, 1, 24)
-if #candidates == 0 or #candidates % 3 > 0 then return redis.error_reply('ERR candidates must be triples without nil') end
+if #candidates < 3 or #candidates > 4 then return redis.error_reply('ERR candidates must be a triple without nil') end
 
-local blobs = call('MGET', PREFIX .. 'r:' .. id, PREFIX .. 't', PREFIX .. 'a:' .. agent, PREFIX .. 's:' .. (sid or ''))
+local record_key, agent_key, session_key = PREFIX .. 'r:' .. id, PREFIX .. 'a:' .. agent, PREFIX .. 's:' .. (sid or '')
+local blobs = call('MGET', record_key, KEYS[1], agent_key, session_key)
 T = hold('t', blobs[2])
 if not T then return {'NO_TENANT'} end
 local G, S = hold('a:' .. agent, blobs[3]), sid and hold('s:' .. sid, blobs[4])
@@ -68,9 +69,7 @@ end
 
 -- Every budget that applies, for the amount asked: none is written here.
 local lines, purses = {}, {}
-local function judge(owner, amount)
-  local purse = purse_of(owner, agent, sid)
-  if not purse then return end
+local function judge(owner, purse, amount)
   for i = 1, #purse do
     local b = roll(purse[i])
     local limit = b[B_LIMIT]
@@ -81,17 +80,21 @@ local function judge(owner, amount)
     if room and room < 0 and not short then short = n end
   end
 end
+local function judge_shared(owner, amount)
+  local purse = fetch(shared_name(owner))
+  if purse then judge(owner, purse, amount) end
+end
 local function judge_all(model, amount)
   lines, purses, short = {}, {}, false
-  judge('a', amount)
-  judge('s', amount)
-  judge('t', amount)
+  judge('a', G[G_PURSE], amount)
+  judge('s', S[S_PURSE], amount)
+  judge('t', T[T_PURSE], amount)
   local shared = T[T_SHARED]
   if shared[1] > 0 then
-    for _, label in ipairs(G[G_LABELS]) do judge('l:' .. label, amount) end
+    for _, label in ipairs(G[G_LABELS]) do judge_shared('l:' .. label, amount) end
   end
-  if shared[2] > 0 then judge('k:' .. resource, amount) end
-  if shared[3] > 0 and model then judge('m:' .. model, amount) end
+  if shared[2] > 0 then judge_shared('k:' .. resource, amount) end
+  if shared[3] > 0 and model then judge_shared('m:' .. model, amount) end
 end
 
 -- What to reserve for a bound: all of it, or with a forecast (the least to reserve) the largest share of the bound that
@@ -105,18 +108,22 @@ local function amount_of(model, bound)
   return math.min(bound, math.max(forecast, math.ceil(bound / 255 * top))), #shares
 end
 
--- The first candidate {recommended model, model charged, bound} that the money allows: its place, amount and samples.
+-- The first candidate {recommended model, model charged, bound} that the money allows, with its amount and samples. The
+-- others come packed, as the fourth element, because they are seldom needed.
 local function choose()
-  for i = 1, #candidates, 3 do
-    local amount, samples = amount_of(candidates[i + 1], candidates[i + 2])
-    judge_all(candidates[i + 1], amount)
-    if not short then return i, amount, samples end
+  local first_amount, first_samples = amount_of(candidates[2], candidates[3])
+  judge_all(candidates[2], first_amount)
+  if not short or not candidates[4] then return candidates, first_amount, first_samples end
+  local others = decode(candidates[4])
+  for i = 1, #others, 3 do
+    local amount, samples = amount_of(others[i + 1], others[i + 2])
+    judge_all(others[i + 1], amount)
+    if not short then return {others[i], others[i + 1], others[i + 2]}, amount, samples end
   end
-  local amount, samples = amount_of(candidates[2], candidates[3]) -- the refusal speaks of the first
-  if #candidates > 3 then judge_all(candidates[2], amount) end
-  return 1, amount, samples
+  judge_all(candidates[2], first_amount) -- the refusal speaks of the first
+  return candidates, first_amount, first_samples
 end
-local chosen, full, amount, samples, measured = 1, false, candidates[3], 0, not code
+local chosen, full, amount, samples, measured = candidates, false, candidates[3], 0, not code
 if code then
   judge_all(candidates[2], 0)
 else
@@ -137,7 +144,7 @@ else
     if code then transient, retry = true, window_end(lines[short + 2]) end
   end
 end
-local recommended, model, bound = candidates[chosen] or false, candidates[chosen + 1] or false, candidates[chosen + 2]
+local recommended, model, bound = chosen[1], chosen[2], chosen[3]
 
 -- Thresholds on what it may cost at most: {above, effect, rule, reason, observed, ...}.
 for i = 1, judged and #limits or 0, 5 do
@@ -222,7 +229,7 @@ local body = encode(R)
 local kind = state == 'G' and 'granted' or state == 'P' and 'pending' or 'rejected'
 if state == 'R' then
   event(kind, body, trace)
-  call('SET', PREFIX .. 'r:' .. id, body, 'PX', transient and math.min(config[C_TRANSIENT], config[C_KEEP]) or config[C_KEEP])
+  call('SET', record_key, body, 'PX', transient and math.min(config[C_TRANSIENT], config[C_KEEP]) or config[C_KEEP])
   flush()
 else
   due_at('r:' .. id, deadline)
@@ -241,7 +248,7 @@ else
   if state == 'P' then G[G_PENDING] = G[G_PENDING] + amount end
   G[G_OPEN], G[G_SEEN], S[S_SEEN] = G[G_OPEN] + 1, NOW, NOW
   event(kind, body, trace)
-  change('t'); change('a:' .. agent); change('s:' .. sid)
-  flush(PREFIX .. 'r:' .. id, body)
+  if next(CHANGED) then flush() end -- what a sweep or a shared budget left
+  call('MSET', record_key, body, KEYS[1], encode(T), agent_key, encode(G), PREFIX .. 's:' .. sid, encode(S))
 end
 return {'NEW', body}

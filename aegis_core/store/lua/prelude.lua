@@ -18,8 +18,8 @@ local function fetch(name)
   return value
 end
 local function change(name) CHANGED[name] = true end
-local function flush(key, packed) -- with one more key, packed already, where there is one
-  local writes, n = {key, packed}, key and 2 or 0
+local function flush()
+  local writes, n = {}, 0
   for name in pairs(CHANGED) do
     writes[n + 1], writes[n + 2] = PREFIX .. name, encode(HELD[name])
     n = n + 2
