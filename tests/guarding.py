@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -37,7 +38,8 @@ def made_keys(settings: Settings, **roles: str) -> dict[str, Any]:
         finally:
             await store.aclose()
 
-    return asyncio.run(make())
+    with ThreadPoolExecutor(1) as pool:  # a test may have a running loop of its own
+        return pool.submit(lambda: asyncio.run(make())).result()
 
 
 @dataclass(frozen=True)

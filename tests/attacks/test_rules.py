@@ -51,11 +51,15 @@ def test_look_alike_letters_in_intents(serve: Serve, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.skipif(not HAS_REGEXES, reason="needs look-alikes in lists of names")
-def test_look_alike_letters_in_blocked_names(serve: Serve) -> None:
+@DEFENDED
+def test_look_alike_letters_in_blocked_names(serve: Serve, monkeypatch: pytest.MonkeyPatch, defended: bool) -> None:
+    if not defended:
+        monkeypatch.setattr("aegis_core.policy.text.LOOKALIKES", {})
     server = serve()
     assert publish(server, {"type": "agent_blocklist", "agents": ["evil-bot", "bad-*"]}).status_code == 200
-    for name in ("evil-bot", "Evil-Bot", "ev\u0456l-b\u043et", "\uff45vil-bot", "b\u0430d-7"):
-        assert server.ask(server.enter(name)).json()["status"] == "REJECTED", name
+    names = ("evil-bot", "Evil-Bot", "ev\u0456l-b\u043et", "b\u0430d-7")
+    verdicts = [server.ask(server.enter(name)).json()["status"] for name in names]
+    assert (verdicts == ["REJECTED"] * len(names)) is defended
     assert server.ask(server.enter("good-bot")).json()["status"] == "GRANTED"
 
 
