@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ from typing import Any
 from uuid import uuid4
 
 import httpx
+import pytest
 from serving import OPERATOR, serving
 
 from aegis_core import Settings
@@ -80,3 +81,13 @@ def guarded(settings: Settings, **more: Any) -> Iterator[Guarded]:
     keys = made_keys(settings, agents="agent", ada="operator")
     with serving(settings, **more) as url, httpx.Client(base_url=url, trust_env=False, timeout=30) as http:
         yield Guarded(url, http, settings, keys["agents"].secret, keys["ada"].secret)
+
+
+Serve = Callable[..., Guarded]
+"""Starts such a server; keywords are settings."""
+
+Weaken = Callable[[str, str, str], None]
+"""Takes a defence out of a script: its name, the piece, and what stands there instead."""
+
+DEFENDED = pytest.mark.parametrize("defended", [True, False], ids=["defended", "undefended"])
+"""Runs an attack twice: against the server as it is, and against one without the defence."""

@@ -6,19 +6,14 @@ stops them, where they must succeed. So no test passes because its attack was cl
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
-from guarding import Guarded, guarded
+from guarding import Guarded, Serve, Weaken, guarded
 
 from aegis_core import Settings
 from aegis_core.store import scripts
-
-Serve = Callable[..., Guarded]
-Weaken = Callable[[str, str, str], None]
-
-DEFENDED = pytest.mark.parametrize("defended", [True, False], ids=["defended", "undefended"])
 
 
 @pytest.fixture

@@ -7,8 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
-from conftest import DEFENDED, Serve
-from guarding import bearer
+from guarding import DEFENDED, Serve, bearer
 from serving import serving
 
 from aegis_core import Settings

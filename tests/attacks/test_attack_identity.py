@@ -7,8 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
-from conftest import DEFENDED, Serve, Weaken
-from guarding import AS_OPERATOR, Guarded, bearer, made_keys
+from guarding import AS_OPERATOR, DEFENDED, Guarded, Serve, Weaken, bearer, made_keys
 
 from aegis_core.api.auth import Auth, Caller
 from aegis_core.store.registry import Registry

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from conftest import DEFENDED, Serve, Weaken
-from guarding import bearer
+from guarding import DEFENDED, Serve, Weaken, bearer
 
 API = "/api/v1"
 

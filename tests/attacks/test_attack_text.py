@@ -8,9 +8,8 @@ import sys
 from decimal import Decimal
 
 import pytest
-from conftest import DEFENDED, Serve
 from fastapi import Response
-from guarding import Guarded, bearer
+from guarding import DEFENDED, Guarded, Serve, bearer
 from pydantic import TypeAdapter
 
 from aegis_core.api.routing import Writer

@@ -9,8 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
-from conftest import DEFENDED, Serve
-from guarding import Guarded, bearer
+from guarding import DEFENDED, Guarded, Serve, bearer
 
 from aegis_core.policy.rules.blocked_intent import BlockedIntent
 
