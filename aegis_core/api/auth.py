@@ -185,6 +185,16 @@ class Auth:
                 raise
             return self.houses.home
 
+    async def recheck(self, caller: Caller, agent_id: str, error: NotFoundError) -> None:
+        """What was not found may be the caller's own session: say so, and nothing about other agents' names.
+
+        Raises:
+            AuthError: the session token does not hold, or is another agent's.
+        """
+        unknown = caller.token is not None and error.facts.get("kind") in {"agent", "session"}
+        if unknown and await self._agent_of(caller) != agent_id:
+            raise AuthError("This belongs to another agent.", code="not_yours")
+
     @staticmethod
     async def _agent_of(caller: Caller) -> str:
         ledger = caller.house.ledger

@@ -22,7 +22,7 @@ from aegis_core.api.schemas import (
     problems,
     security,
 )
-from aegis_core.errors import AuthError, InvalidRequestError
+from aegis_core.errors import AuthError, InvalidRequestError, NotFoundError
 from aegis_core.protocol import (
     BudgetReport,
     ExtendRequest,
@@ -82,7 +82,11 @@ async def request_permission(request: Request) -> Response:
     message = await read(request, PermissionRequest)
     request.scope[AGENT] = message.agent_id
     began = None if wait else perf_counter()
-    verdict = await caller.house.governor.request_permission(message, token=caller.token, wait=wait)
+    try:
+        verdict = await caller.house.governor.request_permission(message, token=caller.token, wait=wait)
+    except NotFoundError as error:
+        await auth_of(request).recheck(caller, message.agent_id, error)
+        raise
     caller.house.metrics.count(verdict, began)
     return _verdict(verdict)
 

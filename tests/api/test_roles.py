@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import httpx
 import pytest
-from keys import AS_OPERATOR, Guarded, bearer, guarded
+from guarding import AS_OPERATOR, Guarded, bearer, guarded
 
 from aegis_core import Settings
 from aegis_core.api.app import create_app
@@ -107,7 +107,7 @@ def home(server_url: str) -> Iterator[Guarded]:
 @pytest.fixture(scope="module")
 def credentials(home: Guarded) -> dict[str, dict[str, str]]:
     """What each role shows."""
-    from keys import made_keys
+    from guarding import made_keys
 
     away = home.settings.model_copy(update={"tenant": home.settings.tenant + "-b"})
     foreign = made_keys(away, agents="agent", ops="operator")

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
 import httpx
+import pytest
 from serving import OPERATOR, serving
 
 from aegis_core import Settings
@@ -37,7 +39,8 @@ def made_keys(settings: Settings, **roles: str) -> dict[str, Any]:
         finally:
             await store.aclose()
 
-    return asyncio.run(make())
+    with ThreadPoolExecutor(1) as pool:  # a test may have a running loop of its own
+        return pool.submit(lambda: asyncio.run(make())).result()
 
 
 @dataclass(frozen=True)
@@ -78,3 +81,13 @@ def guarded(settings: Settings, **more: Any) -> Iterator[Guarded]:
     keys = made_keys(settings, agents="agent", ada="operator")
     with serving(settings, **more) as url, httpx.Client(base_url=url, trust_env=False, timeout=30) as http:
         yield Guarded(url, http, settings, keys["agents"].secret, keys["ada"].secret)
+
+
+Serve = Callable[..., Guarded]
+"""Starts such a server; keywords are settings."""
+
+Weaken = Callable[[str, str, str], None]
+"""Takes a defence out of a script: its name, the piece, and what stands there instead."""
+
+DEFENDED = pytest.mark.parametrize("defended", [True, False], ids=["defended", "undefended"])
+"""Runs an attack twice: against the server as it is, and against one without the defence."""

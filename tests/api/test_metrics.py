@@ -1,0 +1,67 @@
+"""What Prometheus reads: figures of one tenant, and no word of an agent."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+from guarding import AS_OPERATOR, bearer, guarded, made_keys
+from prometheus_client.parser import text_string_to_metric_families
+from serving import serving
+
+from aegis_core import Settings, StoreError
+
+
+def figures(page: str) -> dict[str, float]:
+    """Every sample by its name and labels."""
+    return {
+        sample.name + "".join(f" {name}={value}" for name, value in sorted(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(page)
+        for sample in family.samples
+    }
+
+
+def test_decisions_money_and_open_grants_are_counted(settings: Settings) -> None:
+    with guarded(settings) as server:
+        session = server.enter("agent-with-a-name")
+        grant = server.grant(session, estimated_cost_usd=2)
+        server.grant(session)
+        server.ask(session, task_intent="drop database")
+        server.ask(session, estimated_cost_usd=6)
+        headers = bearer(session["session_token"])
+        server.http.post(f"/api/v1/grants/{grant}/settle", json={"cost_usd": 2}, headers=headers)
+        answer = server.http.get("/metrics", headers=bearer(server.operator_key))
+        assert answer.headers["content-type"].startswith("text/plain")
+        found = figures(answer.text)
+        assert found["aegis_decisions_total code=ok status=GRANTED"] == 2
+        assert found["aegis_decisions_total code=policy status=REJECTED"] == 1
+        assert found["aegis_decisions_total code=approval_needed status=PENDING"] == 1
+        assert found["aegis_request_permission_seconds_count"] == 4
+        assert found["aegis_tenant_budget_usd part=limit window=day"] == 100
+        assert found["aegis_tenant_budget_usd part=spent window=day"] == 2
+        assert found["aegis_tenant_budget_usd part=reserved window=day"] == 6.25
+        assert found["aegis_open_grants"] == 2
+        assert found["aegis_store_up"] == 1
+        assert "agent-with-a-name" not in answer.text
+
+
+def test_the_figures_of_one_tenant_are_not_those_of_another(settings: Settings) -> None:
+    away = settings.model_copy(update={"tenant": settings.tenant + "-b"})
+    with guarded(settings) as server:
+        server.grant(server.enter())
+        key = made_keys(away, ops="operator")["ops"].secret
+        theirs = figures(server.http.get("/metrics", headers=bearer(key)).text)
+        assert theirs["aegis_open_grants"] == 0
+        assert not [name for name in theirs if name.startswith("aegis_decisions_total")]
+
+
+def test_a_store_that_is_down_is_a_figure(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def down(*_: object, **__: object) -> None:
+        raise StoreError("Redis is gone.", reason="down")
+
+    with serving(settings) as url, httpx.Client(base_url=url, trust_env=False) as http:
+        assert figures(http.get("/metrics").text)["aegis_store_up"] == 1
+        monkeypatch.setattr("aegis_core.store.ledger.Ledger.call", down)
+        monkeypatch.setattr("aegis_core.api.tenants._FRESH", 0.0)
+        for headers in ({}, AS_OPERATOR):
+            answer = http.get("/metrics", headers=headers)
+            assert (answer.status_code, figures(answer.text)["aegis_store_up"]) == (200, 0)

@@ -1,0 +1,39 @@
+"""A server with keys for each test, and the means to take one defence away.
+
+Most attacks run twice: against the server as it is, where they must fail, and against one without the defence that
+stops them, where they must succeed. So no test passes because its attack was clumsy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+from guarding import Guarded, Serve, Weaken, guarded
+
+from aegis_core import Settings
+from aegis_core.store import scripts
+
+
+@pytest.fixture
+def serve(settings: Settings) -> Iterator[Serve]:
+    """Start a server with keys, once the defences are as the test wants them; with settings of one's own."""
+    with ExitStack() as stack:
+
+        def start(**changes: object) -> Guarded:
+            return stack.enter_context(guarded(settings.model_copy(update=changes)))
+
+        yield start
+
+
+@pytest.fixture
+def weaken(monkeypatch: pytest.MonkeyPatch) -> Weaken:
+    """Replace one piece of a script. The piece must be there, once."""
+
+    def change(name: str, old: str, new: str) -> None:
+        read = scripts._read
+        assert read(name).count(old) == 1, f"{name}.lua has no such defence"
+        monkeypatch.setattr(scripts, "_read", lambda part: read(part).replace(old, new) if part == name else read(part))
+
+    return change

@@ -1,0 +1,146 @@
+"""Attacks on the way in: pages of browsers, names that are no names, and bodies that are too large."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import httpx
+import pytest
+from guarding import DEFENDED, Serve, bearer
+from serving import serving
+
+from aegis_core import Settings
+from aegis_core.api import gate
+from aegis_core.api.gate import Gate
+
+API = "/api/v1"
+
+
+@DEFENDED
+@pytest.mark.parametrize(
+    "header", [{"Origin": "http://evil.example"}, {"Sec-Fetch-Site": "cross-site"}, {"Origin": "null"}]
+)
+def test_a_page_of_another_origin(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, header: dict[str, str], defended: bool
+) -> None:
+    if not defended:
+        monkeypatch.setattr(Gate, "_judge_origin", lambda *_: None)
+    with serving(settings) as url, httpx.Client(base_url=url, trust_env=False, headers=header) as page:
+        for answer in (page.post(f"{API}/handshake", json={"agent_id": "a"}), page.get(f"{API}/events")):
+            assert answer.status_code == (403 if defended else 200)
+            assert not defended or answer.json()["code"] == "foreign_origin"
+
+
+def test_a_form_that_a_page_posts_without_asking(settings: Settings) -> None:
+    with serving(settings) as url:
+        for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data"):
+            answer = httpx.post(
+                f"{url}{API}/handshake", content=b'{"agent_id": "a"}', headers={"Content-Type": kind}, trust_env=False
+            )
+            assert (answer.status_code, answer.json()["code"]) == (415, "not_json")
+
+
+@DEFENDED
+def test_dns_rebinding(settings: Settings, monkeypatch: pytest.MonkeyPatch, defended: bool) -> None:
+    if not defended:
+        monkeypatch.setattr(Gate, "_stranger", lambda *_: None)
+    with serving(settings) as url, httpx.Client(base_url=url, trust_env=False) as page:
+        # The page's own name leads to 127.0.0.1 now, so to the browser this is the page's own server.
+        rebound = {"Host": "evil.example", "Sec-Fetch-Site": "same-origin", "Origin": "http://evil.example"}
+        for answer in (
+            page.post(f"{API}/handshake", json={"agent_id": "a"}, headers=rebound),
+            page.get("/metrics", headers=rebound),
+        ):
+            assert answer.status_code == (403 if defended else 200)
+
+
+def test_with_keys_a_rebound_page_has_nothing_to_show(serve: Serve) -> None:
+    server = serve()
+    rebound = {"Host": "evil.example", "Sec-Fetch-Site": "same-origin", "Origin": "http://evil.example"}
+    for path in (f"{API}/events", f"{API}/agents", f"{API}/policy", "/metrics"):
+        assert server.http.get(path, headers=rebound).status_code == 401
+    assert server.http.post(f"{API}/handshake", json={"agent_id": "a"}, headers=rebound).status_code == 401
+
+
+def _keys(settings: Settings) -> set[bytes]:
+    import redis
+
+    with redis.Redis.from_url(settings.url) as client:
+        return {key for key in client.scan_iter(count=1_000) if settings.tenant.encode() in key}
+
+
+HOSTILE = [
+    "a}:t",
+    "{b}",
+    "a\nFLUSHALL\n",
+    "a\r\nDEL x",
+    "a\x00",
+    "\x00",
+    "a\t",
+    "ae:{x}:t",
+    "*",
+    "a\u2028b",
+    "a b",
+    "'; --",
+    "%00",
+]
+
+
+FIELDS = ("agent_id", "request_id", "session_id", "model")
+
+
+@DEFENDED
+def test_names_that_would_reach_other_keys_of_redis(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, defended: bool
+) -> None:
+    server = serve()
+    if not defended:
+        monkeypatch.setattr("aegis_core.fields._IDENTIFIER", re.compile(r"[\s\S]{1,128}"))
+        answer = server.http.post(f"{API}/handshake", json={"agent_id": "a}:t"}, headers=bearer(server.agent_key))
+        assert answer.status_code == 200
+        assert any(b"a}:t" in key for key in _keys(server.settings))
+        return
+    session = server.enter("a")
+    grant, before = server.grant(session), _keys(server.settings)
+    token, operator = bearer(session["session_token"]), bearer(server.operator_key)
+    wish = {"agent_id": "a", "task_intent": "x", "resource_type": "compute", "estimated_cost_usd": 0}
+    for name in HOSTILE:
+        bodies: list[tuple[str, dict[str, Any], dict[str, str]]] = [
+            ("handshake", {"agent_id": name}, bearer(server.agent_key)),
+            ("handshake", {"agent_id": "b", "capabilities": [name]}, bearer(server.agent_key)),
+            *[("request-permission", {**wish, field: name}, token) for field in FIELDS],
+            (f"grants/{grant}/settle", {"agent_id": name, "cost_usd": 0}, token),
+            ("keys", {"role": "agent", "name": name}, operator),
+        ]  # fmt: skip
+        for path, body, headers in bodies:
+            answer = server.http.post(f"{API}/{path}", json=body, headers=headers)
+            assert answer.status_code == 422, (path, body, answer.text)
+        quoted = "".join(f"%{byte:02X}" for byte in name.encode())
+        for method, path, body, headers in (
+            ("GET", f"grants/{quoted}", None, token),
+            ("GET", f"budget/{quoted}", None, operator),
+            ("POST", f"agents/{quoted}/block", None, operator),
+            ("DELETE", f"keys/{quoted}", None, operator),
+            ("PUT", f"budgets/agent/{quoted}", {"window": "day", "limit_usd": 1}, operator),
+            ("PUT", f"budgets/label/{quoted}", {"window": "day", "limit_usd": 1}, operator),
+        ):
+            answer = server.http.request(method, f"{API}/{path}", json=body, headers=headers)
+            assert answer.status_code in {404, 422}, (path, answer.text)
+    assert _keys(server.settings) == before
+
+
+@DEFENDED
+def test_a_body_of_eleven_megabytes(serve: Serve, monkeypatch: pytest.MonkeyPatch, defended: bool) -> None:
+    if not defended:
+        monkeypatch.setattr(gate, "MAX_BODY", 1 << 30)
+    server = serve()
+    session = server.enter("a")
+    size = 11 * 1024 * 1024
+    announced = server.ask(session, task_intent="x" * size)
+    chunks = (b"x" * 65_536 for _ in range(size // 65_536))
+    headers = {**bearer(session["session_token"]), "Content-Type": "application/json"}
+    streamed = server.http.post(f"{API}/request-permission", content=chunks, headers=headers)
+    codes = [answer.json()["code"] for answer in (announced, streamed)]
+    assert codes == (["too_large", "too_large"] if defended else ["invalid_request", "malformed_json"])
+    assert server.ask(session).json()["status"] == "GRANTED"
