@@ -12,7 +12,7 @@ from hashlib import blake2b
 from typing import Any, NamedTuple
 
 from aegis_core import budgets
-from aegis_core.arbiter.arbiter import Arbiter
+from aegis_core.arbiter.arbiter import Appraisal, Arbiter
 from aegis_core.arbiter.prices import Prices
 from aegis_core.errors import AuthError, InvalidRequestError, StaleError
 from aegis_core.events import decode_event
@@ -162,12 +162,12 @@ class ResourceGovernor:
             request_id, born = self._ids.new(), 0
         else:
             request_id, born = request.request_id, born_at(request.request_id)
-        asked = Ask.of(request, request_id, born, self._arbiter.appraise(request))
+        asked, appraisal = Ask.of(request, request_id, born), self._arbiter.appraise(request)
         key = asked.key
         latest = caller.session is None
         for _ in range(4):
             sid, facts = await self._rules.facts_of(request.agent_id, caller.session)
-            rules = self._rule(request, facts)
+            rules = self._rule(request, facts, appraisal)
             order = asked.order(Caller(sid, caller.token), rules, latest=latest, forecast=self._forecast)
             word, found = await self._ledger.authorize(order)
             if word in {"NEW", "OLD"}:
@@ -180,9 +180,11 @@ class ResourceGovernor:
             "The rules change faster than they can be read; no decision was made. Try again.", reason="stale"
         )
 
-    def _rule(self, request: PermissionRequest, facts: AgentFacts) -> Rules:
+    def _rule(self, request: PermissionRequest, facts: AgentFacts, appraisal: Appraisal) -> Rules:
         ruling = self._rules.policy.evaluate(request, facts, self._ids.now())
-        return Rules(self._rules.policy_version, self._rules.profiles_version, ruling)
+        if ruling.models:
+            appraisal = self._arbiter.appraise(request, ruling.models)
+        return Rules(self._rules.policy_version, self._rules.profiles_version, ruling, appraisal)
 
     def _caller(self, request: PermissionRequest, token: str | None) -> Caller:
         if token is None:

@@ -11,6 +11,7 @@ from aegis_core.identity import record_id
 from aegis_core.masking import mask_metadata, mask_text
 from aegis_core.money import to_nanos
 from aegis_core.policy.ruling import Ruling
+from aegis_core.policy.text import words
 from aegis_core.protocol import LOCK_TYPES, PermissionRequest
 from aegis_core.store.ledger import Caller
 from aegis_core.store.packing import pack
@@ -25,19 +26,18 @@ class Ask(NamedTuple):
     key: str
     trace: bytes
     digest: str
-    appraisal: Appraisal
 
     @classmethod
-    def of(cls, request: PermissionRequest, request_id: str, born: int, appraisal: Appraisal) -> Ask:
+    def of(cls, request: PermissionRequest, request_id: str, born: int) -> Ask:
         """Mask, fingerprint and name a request."""
         trace = _trace(request)
         key = record_id(request.agent_id, request_id)
-        return cls(request, request_id, born, key, trace, _digest(trace, request), appraisal)
+        return cls(request, request_id, born, key, trace, _digest(trace, request))
 
     def order(self, caller: Caller, rules: Rules, *, latest: bool, forecast: bool = False) -> tuple[Any, ...]:
         """The arguments of ``authorize.lua``, in its order, under the rules that the governor holds."""
-        request, appraisal, ruling = self.request, self.appraisal, rules.ruling
-        code, reason = _refused_before(request, appraisal, ruling) or (None, ruling.reason)
+        request, ruling, appraisal = self.request, rules.ruling, rules.appraisal
+        code, reason = _refused_before(request, appraisal) or (None, ruling.reason)
         return (
             self.key, self.digest, rules.policy_version, request.agent_id, caller.session, caller.token, self.born,
             self.request_id, request.priority, request.capability, request.resource_type,
@@ -48,21 +48,21 @@ class Ask(NamedTuple):
 
 
 class Rules(NamedTuple):
-    """What the rules say of one request, and the versions by which the script sees whether they are in force."""
+    """What the rules say of one request, the models that they leave it, and the versions by which the script sees
+    whether they are in force."""
 
     policy_version: int
     profiles_version: int
     ruling: Ruling
+    appraisal: Appraisal
 
 
-def _refused_before(request: PermissionRequest, appraisal: Appraisal, ruling: Ruling) -> tuple[str, str] | None:
+def _refused_before(request: PermissionRequest, appraisal: Appraisal) -> tuple[str, str] | None:
     """Refusals that are known before Redis is asked; they are recorded there like any other."""
     if request.resource_type in LOCK_TYPES:
         return "locks_unavailable", f"{request.resource_type} cannot be granted: this version has no lock manager yet."
     if not appraisal.candidates:
-        return "no_model", appraisal.note
-    if request.model and ruling.models and request.model not in ruling.models:
-        return "model_not_allowed", f"the policy allows only {', '.join(ruling.models)} here"
+        return appraisal.code, appraisal.note
     return None
 
 
@@ -107,14 +107,15 @@ def _counters(ruling: Ruling) -> list[Any]:
     flat: list[Any] = []
     for counter in ruling.counters:
         flat += (
-            counter.kind, counter.rule, counter.limit, counter.window_ms, counter.effect, counter.reason, counter.observed
+            counter.kind, counter.rule, counter.limit, counter.window_ms, counter.effect, counter.reason,
+            counter.observed,
         )  # fmt: skip
     return flat
 
 
 def _fingerprint(request: PermissionRequest) -> str:
     """Eight characters that are the same for the same tool or intent with the same arguments."""
-    what = request.tool or request.task_intent
+    what = request.tool or " ".join(words(request.task_intent))
     text = f"{what}\0{request.arguments_hash}\0{request.target_resource}\0{request.resource_type}"
     return blake2b(text.encode(), digest_size=4).hexdigest()
 

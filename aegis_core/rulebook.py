@@ -1,6 +1,7 @@
 """What a governor holds of its tenant's rules, each with its version: policy, agent profiles, and who asks.
 
-All of it is a copy. The script compares versions with what is in force and says which copy is old; then it is read anew.
+All of it is a copy. The script compares versions with what is in force and says which copy is old; that one is then
+read anew.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ class Rulebook:
 
     def __init__(self, ledger: Ledger, registry: Registry, policy: tuple[int, Policy]) -> None:
         self._ledger, self._registry = ledger, registry
-        self.policy_version, self.policy = policy
+        self.policy_version: int = policy[0]
+        self.policy: Policy = policy[1]
         self.profiles_version, self._profiles = 0, ProfileSet()
         self._known: OrderedDict[str, Profile] = OrderedDict()
         self._sessions: OrderedDict[str, AgentFacts] = OrderedDict()
@@ -33,7 +35,7 @@ class Rulebook:
     async def facts_of(self, agent: str, session: str | None) -> tuple[str, AgentFacts]:
         """The session that asks (the agent's open one by default), and what the policy may know of it.
 
-        Of a session that has ended or is another agent's nothing is known, and the script refuses to decide anything new.
+        Of a session that has ended or is another agent's nothing is known, and the script decides nothing new for it.
 
         Raises:
             NotFoundError: the agent is unknown.
@@ -66,7 +68,7 @@ class Rulebook:
         return profile
 
     async def reload(self, word: str, agent: str) -> None:
-        """Read anew what the script called old: ``STALE`` the policy, ``PROFILE`` the profiles, ``SESSION`` the session."""
+        """Read anew what the script called old: the policy (``STALE``), the profiles (``PROFILE``), or the session."""
         if word == "STALE":
             await self.reload_policy()
         elif word == "PROFILE":

@@ -46,7 +46,9 @@ class Settings(BaseSettings):
     policy_file: Path | None = Field(default=None, description="Rules to publish at start; unset: those in force.")
     catalog_file: Path | None = Field(default=None, description="Models and tiers instead of the shipped ones.")
     require_keys: bool = Field(default=False, description="Ask for API keys although none was made yet.")
-    api_key: SecretStr | None = Field(default=None, description="What a client shows to the governor at an http(s) URL.")
+    api_key: SecretStr | None = Field(
+        default=None, description="What a client shows to the governor at an http(s) URL."
+    )
     operator_secret: SecretStr | None = None
     pepper: SecretStr | None = None
     agent_day_usd: Usd = Field(default=Decimal(10), description="Day budget of an agent seen for the first time.")

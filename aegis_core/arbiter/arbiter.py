@@ -42,12 +42,14 @@ class Appraisal(NamedTuple):
         recommended: the model that the agent should use, whichever it named.
         priced_by: what the amounts come from: the claim, the sizes, or the higher of both.
         note: a sentence for the verdict's reason.
+        code: why there is no candidate, as the verdict's code.
     """
 
     candidates: tuple[Candidate, ...]
     recommended: str | None
     priced_by: PricedBy
     note: str
+    code: str = "no_model"
 
 
 @dataclass(slots=True)
@@ -99,8 +101,12 @@ class Arbiter:
         for density in range(LEAST_DENSITY, GREATEST_DENSITY + 1):
             self._shortlist(density, None)
 
-    def appraise(self, request: PermissionRequest) -> Appraisal:
+    def appraise(self, request: PermissionRequest, permitted: tuple[str, ...] = ()) -> Appraisal:
         """Say which models a request may use, in order, and what each costs at most.
+
+        Args:
+            request: what the agent wants.
+            permitted: the only models that the policy allows for it, best first; none: it leaves the choice open.
 
         Raises:
             InvalidRequestError: the request has neither a claim nor sizes to price it by.
@@ -114,10 +120,15 @@ class Arbiter:
                 raise _missing("estimated_cost_usd", problem)
             return Appraisal((Candidate(None, claim),), None, "claim", "")
         required = request.requirements
-        needs, ceiling = None, None
+        needs, ceiling = Needs(permitted=permitted) if permitted else None, None
         if required is not None:
             needs = Needs(
-                required.tools, required.vision, required.min_context_tokens, required.providers, required.models
+                required.tools,
+                required.vision,
+                required.min_context_tokens,
+                required.providers,
+                required.models,
+                permitted,
             )
             ceiling = None if required.ceiling_usd is None else int(required.ceiling_usd.scaleb(9))
         shortlist = self._shortlist(request.logic_density, needs)
@@ -130,11 +141,19 @@ class Arbiter:
         sized = prompt is not None or cap is not None
         terms = _Terms(claim, prompt, cap, ceiling, sized, input_bound(prompt or 0))
         if name is not None:
+            if permitted and not self._among(name, permitted):
+                note = f"{name} may not be used here; the policy permits only {', '.join(permitted)}."
+                best = shortlist.names[0] if shortlist.names else None
+                return Appraisal((), best, terms.priced_by, note, "model_not_allowed")
             return self._named(name, shortlist, terms)
         candidates = _choose(shortlist, terms, MAX_CANDIDATES)
         if not candidates:
             return Appraisal((), None, terms.priced_by, _why_none(shortlist, terms))
         return Appraisal(tuple(candidates), candidates[0].model, terms.priced_by, shortlist.note)
+
+    def _among(self, name: str, permitted: tuple[str, ...]) -> bool:
+        canonical = self._prices.canonical
+        return canonical(name) in {canonical(each) for each in permitted}
 
     def _named(self, name: str, shortlist: Shortlist, terms: _Terms) -> Appraisal:
         """Price the model that the agent will call, and recommend what the arbiter would have chosen."""

@@ -22,6 +22,8 @@ class Needs(NamedTuple):
     min_context_tokens: int = 0
     providers: tuple[str, ...] = ()
     models: tuple[str, ...] = ()
+    permitted: tuple[str, ...] = ()
+    """The models that the policy permits here, best first, whatever the logic density; none: it does not say."""
 
 
 class Entry(NamedTuple):
@@ -53,27 +55,46 @@ def select(catalog: Catalog, prices: Prices, logic_density: int, needs: Needs | 
     Raises:
         UnknownModelError: the requirements name a model that is not in the catalog.
     """
+    permitted = needs.permitted if needs else ()
+    entries = _permitted(catalog, prices, permitted) if permitted else _of_tier(catalog, prices, logic_density)
+    if not entries:
+        note = f"The policy permits only {_some(permitted)} here, and the catalog has none of them."
+        return Shortlist((), (), note)
     tier = catalog.tier_for(logic_density)
-    entries = sorted(
-        (
-            Entry(model, prices.rates(model.name), position)
-            for position, model in enumerate(catalog.models)
-            if model.tier >= tier
-        ),
-        key=lambda entry: (entry.model.tier, entry.rates.expected(FORECAST_INPUT, FORECAST_OUTPUT), entry.position),
-    )
     for what, meets in _tests(catalog, needs) if needs else ():
         left = [entry for entry in entries if meets(entry.model)]
         if not left:
-            note = (
-                f"{what} leaves no model of tier {tier} or above, which logic density {logic_density} asks for; "
-                f"without it the cheapest is {entries[0].model.name}."
-            )
+            which = f"of tier {tier} or above, which logic density {logic_density} asks for"
+            which = "of those that the policy permits here" if permitted else which
+            note = f"{what} leaves no model {which}; without it the first is {entries[0].model.name}."
             return Shortlist((), (), note)
         entries = left
+    names = tuple(entry.model.name for entry in entries)
+    if permitted:  # the order is the policy's, so each stands alone
+        return Shortlist(tuple((entry,) for entry in entries), names, f"The policy permits {_some(permitted)} here.")
     note = f"Logic density {logic_density} asks for tier {tier} or above."
     tiers = tuple(tuple(group) for _, group in groupby(entries, key=lambda entry: entry.model.tier))
-    return Shortlist(tiers, tuple(entry.model.name for entry in entries), note)
+    return Shortlist(tiers, names, note)
+
+
+def _of_tier(catalog: Catalog, prices: Prices, logic_density: int) -> list[Entry]:
+    """The models that satisfy a density, by tier and expected cost."""
+    tier = catalog.tier_for(logic_density)
+    found = (
+        Entry(model, prices.rates(model.name), position)
+        for position, model in enumerate(catalog.models)
+        if model.tier >= tier
+    )
+    return sorted(
+        found,
+        key=lambda entry: (entry.model.tier, entry.rates.expected(FORECAST_INPUT, FORECAST_OUTPUT), entry.position),
+    )
+
+
+def _permitted(catalog: Catalog, prices: Prices, names: tuple[str, ...]) -> list[Entry]:
+    """The models of the catalog among these names, in their order."""
+    found = dict.fromkeys(model for name in names if (model := catalog.find(name)))
+    return [Entry(model, prices.rates(model.name), position) for position, model in enumerate(found)]
 
 
 def _tests(catalog: Catalog, needs: Needs) -> Iterable[tuple[str, Callable[[Model], bool]]]:

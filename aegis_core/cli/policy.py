@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,7 +15,8 @@ from aegis_core.cli.common import JsonFlag, TenantOption, print_json, shown, std
 from aegis_core.connect import read_policy_file
 from aegis_core.errors import InvalidRequestError
 from aegis_core.money import to_nanos
-from aegis_core.policy import AgentFacts, Policy, load_policy
+from aegis_core.operator import PolicyVersion
+from aegis_core.policy import AgentFacts, Policy
 from aegis_core.policy.diff import Change, compare
 from aegis_core.policy.engine import plain_rule
 from aegis_core.policy.trials import read_trials, run_trial
@@ -86,7 +87,7 @@ def apply(
     policy = read_policy_file(file)
 
     async def work(governor: ResourceGovernor) -> tuple[int, list[Change], bool]:
-        version, present = await _newest(governor)
+        version, present = await governor.operator.policy_version()
         if present.digest == policy.digest:
             return version, [], False
         return await governor.publish_policy(policy, author=author), compare(present, policy), True
@@ -106,13 +107,12 @@ def history(tenant: TenantOption = None, json: JsonFlag = False) -> None:
 
     Example: aegis policy history
     """
-    found: list[Any] = with_resources(tenant, lambda governor: governor.policy_history())
-    versions = sorted(found, key=lambda each: each.version, reverse=True)
+    found: list[PolicyVersion] = with_resources(tenant, lambda governor: governor.operator.policy_history())
     if json:
-        print_json(versions)
+        print_json(found)
         return
     table = page.table("version", "rules", "from", "at (UTC)", "author", "digest")
-    for each in versions:
+    for each in found:
         table.add_row(
             str(each.version), str(each.rules), "" if each.parent is None else str(each.parent),
             f"{each.at:%Y-%m-%d %H:%M:%S}", shown(each.author), each.digest[:12],
@@ -133,8 +133,8 @@ def rollback(
     """
 
     async def work(governor: ResourceGovernor) -> tuple[int, list[Change]]:
-        _, present = await _newest(governor)
-        policy = await _version(governor, version)
+        _, present = await governor.operator.policy_version()
+        _, policy = await governor.operator.policy_version(version)
         return await governor.publish_policy(policy, author=author), compare(present, policy)
 
     made, changes = with_resources(tenant, work)
@@ -244,22 +244,10 @@ def run_cases(
         raise typer.Exit(1)
 
 
-async def _newest(governor: ResourceGovernor) -> tuple[int, Policy]:
-    number = max(each.version for each in await governor.policy_history())
-    return number, await _version(governor, number)
-
-
-async def _version(governor: ResourceGovernor, number: int) -> Policy:
-    return load_policy(await governor.policy_version_document(number), f"policy version {number}")
-
-
 def _in_force(tenant: str | None, version: int | None = None) -> tuple[int, Policy]:
     """The policy in force, or a version of it, with its number."""
 
-    async def work(governor: ResourceGovernor) -> tuple[int, Policy]:
-        return await _newest(governor) if version is None else (version, await _version(governor, version))
-
-    return with_resources(tenant, work)
+    return with_resources(tenant, lambda governor: governor.operator.policy_version(version))
 
 
 def _print(lines: Iterable[str]) -> None:

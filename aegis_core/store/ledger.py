@@ -7,11 +7,11 @@ from typing import Any, Literal, NamedTuple
 
 import hiredis
 
-from aegis_core.errors import AegisError, AuthError, ConflictError, InvalidRequestError, NotFoundError, StaleError
 from aegis_core.store import layout
 from aegis_core.store.packing import unpack
+from aegis_core.store.refusals import refusal
 from aegis_core.store.scripts import Script
-from aegis_core.store.store import Store, newer_schema
+from aegis_core.store.store import Store
 from aegis_core.store.wire import ConnectionLostError
 from aegis_core.store.zones import zone_at
 
@@ -158,7 +158,7 @@ class Ledger:
         blob = await self.store.command("GET", layout.key(self.tenant, f"s:{caller.session}"))
         session = dict(zip(layout.SESSION, unpack(blob), strict=True)) if blob else None
         if session is None or not hmac.compare_digest(str(session["TOKEN"]), str(caller.token)):
-            raise _refusal("BAD_TOKEN", [])
+            raise refusal("BAD_TOKEN", [])
         return session["AGENT"]
 
     async def set_budget(
@@ -242,7 +242,7 @@ class Ledger:
                 while await self.sweep():
                     pass
             else:
-                raise _refusal(word.decode(), answer)
+                raise refusal(word.decode(), answer)
 
 
 def _decoded(entries: Any) -> list[tuple[str, dict[bytes, bytes]]]:
@@ -251,73 +251,3 @@ def _decoded(entries: Any) -> list[tuple[str, dict[bytes, bytes]]]:
 
 _RELOAD = frozenset({b"STALE", b"PROFILE", b"SESSION"})
 _FINAL = frozenset({b"NEW", b"OLD", b"OK"}) | _RELOAD
-
-
-def _refusal(word: str, answer: list[Any]) -> AegisError:
-    """The error for an answer that is not a decision."""
-    match word:
-        case "NO_TENANT":
-            return NotFoundError(
-                "This tenant does not exist on this Redis; open it with aegis_core.connect.", kind="tenant"
-            )
-        case "NO_AGENT":
-            return NotFoundError("This agent never shook hands. POST /api/v1/handshake first.", kind="agent")
-        case "NO_SESSION":
-            return NotFoundError("The agent has no such open session. Shake hands again.", kind="session")
-        case "NO_GRANT":
-            return NotFoundError("There is no such grant; ended ones are forgotten after a while.", kind="grant")
-        case "NOT_YOURS":
-            return AuthError("This belongs to another agent.", code="not_yours")
-        case "BAD_TOKEN":
-            return AuthError(
-                "The session token is wrong or its session has ended. Shake hands again.", code="bad_token"
-            )
-        case "REUSED":
-            return ConflictError("request_id: was used before for another request; use a new one.", field="request_id")
-        case "TOO_OLD":
-            return InvalidRequestError(
-                f"request_id: was made {int(answer[1]) // 1000} s ago, longer than decisions are remembered. "
-                "Ask again with a new one.",
-                field="request_id",
-                problem="is too old",
-            )
-        case "BLOCKED":
-            return AuthError("The agent is blocked by its operator.", code="agent_blocked")
-        case "LIVE":
-            return AuthError(
-                "This agent has an open session. Shake hands with one of its session tokens, or with an operator key.",
-                code="agent_is_live",
-            )
-        case "NO_POLICY":
-            return NotFoundError("There is no such policy version; the last 100 are kept.", kind="policy")
-        case "NO_KEY":
-            return NotFoundError("There is no such API key.", kind="key")
-        case "TOO_MANY_AGENTS":
-            return ConflictError(
-                f"The tenant already has {answer[1]} agents, its ceiling (AEGIS_MAX_AGENTS).", code="too_many_agents"
-            )
-        case "CLOSED":
-            return _closed(Record._make(unpack(answer[1])))
-        case "NEWER":
-            return newer_schema(int(answer[1]))
-        case _:
-            return StaleError(
-                f"Redis answered {word} twice in a row; no decision was made. Try again.", reason=word.lower()
-            )
-
-
-ENDED = {
-    "S": "already settled with other content",
-    "L": "already released",
-    "X": "past its deadline and charged at its estimate; settle it to correct the charge",
-    "T": "not approved in time",
-    "D": "declined by an operator",
-    "P": "still waiting for an approval",
-    "R": "a refusal, so there is nothing to settle",
-}
-
-
-def _closed(record: Record) -> ConflictError:
-    return ConflictError(
-        f"The grant is {ENDED[record.state]}; nothing changed.", state=record.state, code="grant_closed"
-    )

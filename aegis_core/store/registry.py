@@ -1,4 +1,4 @@
-"""What operators keep for a tenant: profiles, keys, brakes, policy versions. Typed calls of the scripts, as in `ledger`."""
+"""What operators keep for a tenant: profiles, keys, brakes, policy versions. Typed calls of scripts, as in `ledger`."""
 
 from __future__ import annotations
 

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
 
+from aegis_core import Settings
 from aegis_core.cli import app
-from aegis_core.cli import policy as commands
 from aegis_core.errors import AegisError, InvalidRequestError, PolicyError
-from aegis_core.policy import Policy, compile_policy, default_policy
+from aegis_core.policy import compile_policy
 
 RULES = [
     {"name": "spend", "type": "max_cost", "limit_usd": 5},
@@ -180,86 +178,47 @@ class TestCases:
         assert problem in message
 
 
-@dataclass
-class Version:
-    """What the governor tells of a version."""
-
-    version: int
-    digest: str
-    author: str
-    at: datetime
-    rules: int
-    parent: int | None
-
-
-class Versions:
-    """A governor that keeps policies in a list."""
-
-    def __init__(self) -> None:
-        self.kept: list[tuple[Policy, str]] = [(default_policy(), "aegis")]
-
-    async def policy_history(self) -> list[Version]:
-        at = datetime(2026, 3, 27, 12, tzinfo=UTC)
-        return [
-            Version(number, policy.digest, author, at, len(policy.rules), number - 1 or None)
-            for number, (policy, author) in enumerate(self.kept, 1)
-        ]
-
-    async def policy_version_document(self, version: int) -> str:
-        return self.kept[version - 1][0].document
-
-    async def publish_policy(self, policy: Policy, *, author: str) -> int:
-        self.kept.append((policy, author))
-        return len(self.kept)
-
-
 @pytest.fixture
-def kept(monkeypatch: pytest.MonkeyPatch) -> Versions:
-    import asyncio
-
-    versions = Versions()
-
-    def with_resources(tenant: str | None, work: Callable[[Any], Awaitable[Any]]) -> Any:
-        async def call() -> Any:
-            return await work(versions)
-
-        return asyncio.run(call())
-
-    monkeypatch.setattr(commands, "with_resources", with_resources)
-    return versions
+def kept(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """The environment of the commands: the worker's server and a fresh tenant."""
+    monkeypatch.setenv("AEGIS_URL", settings.url)
+    monkeypatch.setenv("AEGIS_TENANT", settings.tenant)
+    return settings
 
 
 class TestVersions:
-    def test_apply_history_rollback_and_show(self, kept: Versions, rules: Path) -> None:
+    def test_apply_history_rollback_and_show(self, kept: Settings, rules: Path) -> None:
         applied = run("apply", rules, "--author", "dana")
         assert applied.output.splitlines()[-1] == "Version 2 is in force."
         assert "+ spend (max_cost, escalate)" in applied.output
         assert run("apply", rules).output == "Version 2 is in force already; nothing changed.\n"
         back = run("rollback", "1", "--author", "kim")
         assert back.output.splitlines()[-1] == "Version 3 is in force: the rules of version 1 again."
-        assert [author for _, author in kept.kept] == ["aegis", "dana", "kim"]
+        today = datetime.now(UTC).date()
         lines = [line.split() for line in run("history").output.splitlines()]
         assert [line[0] for line in lines] == ["version", "3", "2", "1"]
-        assert lines[2][1:6] == ["4", "1", "2026-03-27", "12:00:00", "dana"]
+        assert [lines[2][1], lines[2][2], lines[2][5]] == ["4", "1", "dana"]
+        assert lines[1][5] == "kim"
+        assert lines[2][3] in {str(today), str(today - timedelta(days=1))}
         shown = json.loads(run("show", "2", "--json").output)
-        assert compile_policy(shown).digest == kept.kept[1][0].digest
+        assert compile_policy(shown).digest == compile_policy({"schema": 1, "rules": RULES}).digest
         assert "Version 3: " in run("show").output
 
-    def test_json(self, kept: Versions, rules: Path) -> None:
+    def test_json(self, kept: Settings, rules: Path) -> None:
         first = json.loads(run("apply", rules, "--json").output)
         assert (first["version"], first["applied"], len(first["changes"]) > 4) == (2, True, True)
         assert json.loads(run("apply", rules, "--json").output) == {"version": 2, "applied": False, "changes": []}
         assert json.loads(run("rollback", "1", "--json").output)["rules_of"] == 1
         assert [each["version"] for each in json.loads(run("history", "--json").output)] == [3, 2, 1]
 
-    def test_without_a_file_the_policy_in_force_is_meant(self, kept: Versions, rules: Path, tmp_path: Path) -> None:
+    def test_without_a_file_the_policy_in_force_is_meant(self, kept: Settings, rules: Path, tmp_path: Path) -> None:
         assert "by no-database-drop" in run("explain", "drop database").output
         assert "+ spend" in run("diff", rules).output
         cases = tmp_path / "cases.json"
         cases.write_text('[{"name": "x", "request": {"task_intent": "drop database"}, "expect": "deny"}]')
         assert run("test", cases).exit_code == 0
 
-    def test_show_tells_what_each_rule_is_about(self, kept: Versions, rules: Path) -> None:
+    def test_show_tells_what_each_rule_is_about(self, kept: Settings, rules: Path) -> None:
         run("apply", rules)
         lines = [" ".join(line.split()) for line in run("show").output.splitlines()]
         assert "drops blocked_intent deny phrases drop table, drop view" in lines

@@ -112,7 +112,7 @@ async def test_a_live_agent_is_taken_over_only_with_a_token_of_its_own(governor:
     mine = await port.handshake(Handshake(agent_id="a"), entry=Entry(trusted=False, guarded=True))
     other = await port.handshake(Handshake(agent_id="b"), entry=Entry(trusted=False, guarded=True))
     for token in (None, other.session_token):
-        with pytest.raises(AuthError, match="has an open session. Shake hands with one of its session tokens"):
+        with pytest.raises(AuthError, match="has an open session"):
             await port.handshake(Handshake(agent_id="a"), entry=Entry(trusted=False, guarded=True, token=token))
     again = await port.handshake(
         Handshake(agent_id="a"), entry=Entry(trusted=False, guarded=True, token=mine.session_token)
@@ -205,7 +205,7 @@ async def test_the_history_of_the_policy_says_who_and_from_what(governor: Govern
     port, desk = resources(governor), operator(governor)
     await port.publish_policy(load_policy('{"schema": 1, "rules": []}'), author="ada")
     history = await desk.policy_history()
-    assert [(row.version, row.author, row.parent, row.rules) for row in history][0] == (2, "ada", 1, 0)
+    assert (history[0].version, history[0].author, history[0].parent, history[0].rules) == (2, "ada", 1, 0)
     assert history[1].rules > 5
     version, first = await desk.policy_version(1)
     await port.publish_policy(first, author="ada")

@@ -282,13 +282,7 @@ class World:
         return record, True
 
     def _judge(self, ask: Ask, sid: str) -> tuple[Record, list[Budget]]:
-        code, choice, short = ask.code, ask.candidates[0], None
-        if code is None and ask.effect == "deny":
-            code = "policy"
-        if code is None and ask.capability is not None and ask.capability not in self.sessions[sid].capabilities:
-            code = "missing_capability"
-        if code is None and ask.priority > self.sessions[sid].priority:
-            code = "priority_above_maximum"
+        code, choice, short = self._objection(ask, sid), ask.candidates[0], None
         budgets = self._applying(ask, sid, choice.model)
         if code is None:
             for candidate in ask.candidates:
@@ -323,6 +317,17 @@ class World:
             lines, retry, escalated=state == "pending",
         )  # fmt: skip
         return record, budgets
+
+    def _objection(self, ask: Ask, sid: str) -> str | None:
+        """Why a request is refused whatever it costs."""
+        session = self.sessions[sid]
+        if ask.code is not None:
+            return ask.code
+        if ask.effect == "deny":
+            return "policy"
+        if ask.capability is not None and ask.capability not in session.capabilities:
+            return "missing_capability"
+        return "priority_above_maximum" if ask.priority > session.priority else None
 
     def _applying(self, ask: Ask, sid: str, model: str | None) -> list[Budget]:
         agent = self.agents[ask.agent]
