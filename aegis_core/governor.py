@@ -18,7 +18,7 @@ from aegis_core.errors import AuthError, InvalidRequestError, StaleError
 from aegis_core.events import decode_event
 from aegis_core.identity import RequestIds, born_at, caller_of, hash_secret, new_session, of_tenant
 from aegis_core.inbox import Inbox
-from aegis_core.money import to_nanos, to_usd
+from aegis_core.money import to_nanos
 from aegis_core.operator import Operator
 from aegis_core.orders import Ask, Rules
 from aegis_core.policy.engine import Policy
@@ -43,7 +43,7 @@ from aegis_core.rulebook import Rulebook
 from aegis_core.store.ledger import Caller, Ledger
 from aegis_core.store.registry import Registry
 from aegis_core.usage import UsageRow, decode_usage
-from aegis_core.verdicts import grant_key, receipt_of, verdict_of
+from aegis_core.verdicts import grant_key, receipt_of, summary_of, verdict_of
 
 _EVENT_ID = re.compile(r"\d{1,19}(-\d{1,19})?|\$")
 
@@ -277,14 +277,21 @@ class ResourceGovernor:
         return budgets.state_of(row, agent, session)
 
     async def label_agent(self, agent_id: str, labels: dict[str, str], *, author: str = "operator") -> None:
-        """Replace an agent's labels, for operators; label budgets apply from the next request."""
-        profile = (await self.operator.profiles()).of(budgets.checked(agent_id, "agent_id"))
+        """Replace an agent's labels, for operators; label budgets apply from the next request.
+
+        Raises:
+            NotFoundError: the agent never shook hands.
+        """
+        await self._ledger.read_budgets(budgets.checked(agent_id, "agent_id"), None)
+        profile = (await self.operator.profiles()).of(agent_id)
         changed = profile.model_dump(exclude_unset=True) | {"match": agent_id, "labels": labels}
         await self.operator.set_profile(parse(Profile, **changed), author=author)
 
     async def agents(self, *, after: str | None = None, limit: int = 100) -> tuple[AgentSummary, ...]:
         """A page of registered agents, by name."""
-        return tuple(_summary(row) for row in await self._ledger.list_agents(after, limit))
+        profiles = await self.operator.profiles()
+        rows = await self._ledger.list_agents(after, limit)
+        return tuple(summary_of(row, profiles.of(row[0]).labels) for row in rows)
 
     async def events(self, *, after: str = "0", limit: int = 100, wait: float = 0) -> tuple[Event, ...]:
         """Events after an id, oldest first; with `wait`, up to that many seconds for the first one."""
@@ -338,19 +345,3 @@ class ResourceGovernor:
     async def aclose(self) -> None:
         """Stop listening; open grants stay open."""
         await self._inbox.aclose()
-
-
-def _summary(row: list[Any]) -> AgentSummary:
-    agent, status, framework, open_grants, labels, spent, reserved, limit, registered, seen = row
-    return AgentSummary(
-        agent_id=agent,
-        status=status,
-        framework=framework,
-        open_grants=open_grants,
-        labels=dict(label.split("=", 1) for label in labels),
-        spent_today_usd=to_usd(spent),
-        reserved_usd=to_usd(reserved),
-        limit_usd=to_usd(limit),
-        registered_at=budgets.at_ms(registered),
-        last_seen_at=budgets.at_ms(seen),
-    )

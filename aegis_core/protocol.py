@@ -296,7 +296,7 @@ def invalid(error: ValidationError) -> InvalidRequestError:
 
 
 def _problem(loc: tuple[int | str, ...], kind: str, text: str, context: dict[str, Any]) -> tuple[str, str]:
-    name = ".".join(str(part) for part in loc if part not in {"body", "query", "path"})
+    name = ".".join(str(part) for part in loc if part not in {"body", "query", "path", "[key]"})
     text = text.removeprefix("Value error, ")
     if kind == "missing":
         text = "is required"
@@ -304,6 +304,8 @@ def _problem(loc: tuple[int | str, ...], kind: str, text: str, context: dict[str
         text = "is not a field of this message"
     elif kind == "literal_error":
         text = f"must be one of {context['expected']}"
+    elif kind == "too_long":
+        text = f"at most {context['max_length']} are allowed"
     elif kind.startswith(("greater_than", "less_than")):
         text = "must be " + text.removeprefix("Input should be ")
     elif not name and ": " in text:

@@ -1,10 +1,12 @@
-"""A record in words: the verdict and the receipt that callers see."""
+"""What the store answers, in words: the verdict, the receipt and the summary of an agent that callers see."""
 
 from __future__ import annotations
 
+from typing import Any
+
 from aegis_core.budgets import at_ms, lines_of, shortage
 from aegis_core.money import format_usd, to_usd
-from aegis_core.protocol import GrantState, Receipt, Status, Verdict
+from aegis_core.protocol import AgentSummary, GrantState, Receipt, Status, Verdict
 from aegis_core.store.ledger import Record
 
 _STATUS: dict[str, Status] = {"G": "GRANTED", "P": "PENDING", "R": "REJECTED", "T": "REJECTED", "D": "REJECTED"}
@@ -136,3 +138,20 @@ def _because(record: Record) -> str:
 
 def _sentence(phrase: str) -> str:
     return (phrase[:1].upper() + phrase[1:]).removesuffix(".") + "."
+
+
+def summary_of(row: list[Any], labels: dict[str, str]) -> AgentSummary:
+    """An agent in one row, with the labels that its operator gave it."""
+    agent, status, framework, open_grants, _, spent, reserved, limit, registered, seen = row
+    return AgentSummary(
+        agent_id=agent,
+        status=status,
+        framework=framework,
+        open_grants=open_grants,
+        labels=dict(sorted(labels.items())),
+        spent_today_usd=to_usd(spent),
+        reserved_usd=to_usd(reserved),
+        limit_usd=to_usd(limit),
+        registered_at=at_ms(registered),
+        last_seen_at=at_ms(seen),
+    )

@@ -66,7 +66,7 @@ def select(catalog: Catalog, prices: Prices, logic_density: int, needs: Needs | 
         if not left:
             which = f"of tier {tier} or above, which logic density {logic_density} asks for"
             which = "of those that the policy permits here" if permitted else which
-            note = f"{what} leaves no model {which}; without it the first is {entries[0].model.name}."
+            note = f"{what} leaves no model {which}; without it the cheapest is {entries[0].model.name}."
             return Shortlist((), (), note)
         entries = left
     names = tuple(entry.model.name for entry in entries)

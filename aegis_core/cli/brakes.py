@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from aegis_core.cli.common import JsonFlag, TenantOption, dollars, print_json, shown, with_resources
 from aegis_core.errors import InvalidRequestError
-from aegis_core.operator import OpenRecord
+
+if TYPE_CHECKING:
+    from aegis_core.operator import OpenRecord
 
 Agent = Annotated[str, typer.Argument(help="A registered agent.")]
 All = Annotated[bool, typer.Option("--all", help="Every tenant on this Redis.")]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from aegis_core.cli.common import JsonFlag, TenantOption, print_json, shown, with_resources
 from aegis_core.errors import InvalidRequestError
-from aegis_core.operator import ApiKey
+
+if TYPE_CHECKING:
+    from aegis_core.operator import ApiKey
 
 app = typer.Typer(help="Make, list, rotate and revoke API keys.", no_args_is_help=True)
 

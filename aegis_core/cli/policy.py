@@ -15,7 +15,6 @@ from aegis_core.cli.common import JsonFlag, TenantOption, print_json, shown, std
 from aegis_core.connect import read_policy_file
 from aegis_core.errors import InvalidRequestError
 from aegis_core.money import to_nanos
-from aegis_core.operator import PolicyVersion
 from aegis_core.policy import AgentFacts, Policy
 from aegis_core.policy.diff import Change, compare
 from aegis_core.policy.engine import plain_rule
@@ -24,6 +23,7 @@ from aegis_core.protocol import PermissionRequest, parse
 
 if TYPE_CHECKING:
     from aegis_core.governor import ResourceGovernor
+    from aegis_core.operator import PolicyVersion
 
 app = typer.Typer(
     help="Read, try, compare and change the rules.\n\nExample: aegis policy explain 'Transfer 5 SUI' --priority 5",

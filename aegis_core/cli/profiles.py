@@ -9,7 +9,6 @@ import typer
 
 from aegis_core.cli.common import JsonFlag, TenantOption, dollars, print_json, shown, with_resources
 from aegis_core.errors import InvalidRequestError
-from aegis_core.profiles import load_profiles
 
 app = typer.Typer(help="Show and apply agent profiles.", no_args_is_help=True)
 
@@ -47,6 +46,8 @@ def apply(
 
     Example: aegis profiles apply profiles.json
     """
+    from aegis_core.profiles import load_profiles  # loads the client of Redis
+
     try:
         profiles = load_profiles(file.read_text("utf-8"))
     except (OSError, UnicodeDecodeError) as error:

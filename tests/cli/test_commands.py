@@ -233,8 +233,8 @@ def test_more_agents_than_a_page_holds(here: Settings, aegis: Aegis) -> None:
     ("labels", "message"),
     [
         (["team"], "label: 'team' must be key=value"),
-        (["team="], "label: must be 1 to 128"),
-        (["te am=x"], "label: must be 1 to 128"),
+        (["team="], "labels.team: must be 1 to 128"),
+        (["te am=x"], "labels.te am: must be 1 to 128"),
         (["team=a", "team=b"], "label: 'team' is given twice"),
         ([f"k{number}=v" for number in range(17)], "labels: at most 16"),
     ],
