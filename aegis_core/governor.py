@@ -208,7 +208,8 @@ class ResourceGovernor:
                     return verdict_of(record, key, now)
                 with suppress(TimeoutError):
                     # The deadline is the server's, so it is looked at again when it passes, by whoever waits.
-                    await asyncio.wait_for(bell.wait(), min(left, (record.deadline - now) / 1000 + 0.005))
+                    async with asyncio.timeout(min(left, (record.deadline - now) / 1000 + 0.005)):
+                        await bell.wait()
 
     async def settle(self, grant_id: str, message: SettleRequest, *, token: str | None = None) -> Receipt:
         """Report what a grant really cost; the difference returns to, or is charged to, every budget it was held in.

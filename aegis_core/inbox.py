@@ -26,7 +26,8 @@ class Inbox:
         if self._listening is None:
             self._listening = asyncio.create_task(self._listen())
         with suppress(TimeoutError):  # without a subscription the waiter still looks, and then learns what is wrong
-            await asyncio.wait_for(self._ready.wait(), self._store.timeout)
+            async with asyncio.timeout(self._store.timeout):
+                await self._ready.wait()
         bell = asyncio.Event()
         self._waiters[record].add(bell)
         try:

@@ -132,7 +132,8 @@ def make_clients(address: Address, timeout: float) -> Clients:
     from redis.backoff import NoBackoff
     from redis.maint_notifications import MaintNotificationsConfig
 
-    common: dict[str, Any] = {"protocol": 2, "socket_connect_timeout": timeout, "socket_timeout": timeout}
+    # Without a timeout of its own for sending: `asyncio.wait_for`, behind it, loses a cancellation on Python 3.11.
+    common: dict[str, Any] = {"protocol": 2, "socket_connect_timeout": timeout, "socket_timeout": None}
     once: dict[str, Any] = {
         **common,
         "retry": Retry(NoBackoff(), 0),
@@ -143,7 +144,7 @@ def make_clients(address: Address, timeout: float) -> Clients:
             nodes = [ClusterNode(host, port) for host, port in address.hosts]
             return Clients(cluster=RedisCluster(startup_nodes=nodes, **common, **address.options))
         if address.kind == "sentinel":
-            sentinel: Any = Sentinel(address.hosts, sentinel_kwargs=dict(common), **once, **address.options)
+            sentinel: Any = Sentinel(address.hosts, sentinel_kwargs=common | {"socket_timeout": timeout}, **once, **address.options)
             return Clients(single=sentinel.master_for(address.service), sentinel=sentinel)
         client: Any = Redis
         return Clients(single=client.from_url(address.url, **once))

@@ -108,10 +108,11 @@ class Store:
     async def _run_on_cluster(self, script: Script, key: str, *arguments: bytes) -> Any:
         from redis.exceptions import NoScriptError
 
-        try:
-            return await self.clients.any.execute_command("EVALSHA", script.sha, 1, key, *arguments)
-        except NoScriptError:
-            return await self.clients.any.execute_command("EVAL", script.source, 1, key, *arguments)
+        async with asyncio.timeout(self.timeout):
+            try:
+                return await self.clients.any.execute_command("EVALSHA", script.sha, 1, key, *arguments)
+            except NoScriptError:
+                return await self.clients.any.execute_command("EVAL", script.source, 1, key, *arguments)
 
     async def command(self, *parts: Any) -> Any:
         """One plain command, outside the hot path.
@@ -120,7 +121,8 @@ class Store:
             StoreError: as for `run`.
         """
         try:
-            return await self.clients.any.execute_command(*parts)
+            async with asyncio.timeout(self.timeout):
+                return await self.clients.any.execute_command(*parts)
         except (RedisError, OSError) as error:
             raise self._explain(error, str(parts[0])) from None
 
@@ -156,7 +158,8 @@ class Store:
             assert self.clients.single is not None
             pool: Any = self.clients.single.connection_pool
             connection = pool.make_connection()
-            await connection.connect()
+            async with asyncio.timeout(self.timeout):
+                await connection.connect()
             await self._drop_connection()
             self._wire = Wire.adopt(connection._writer.transport, self.timeout)  # noqa: SLF001 - see the text of wire.py
             self._connection = connection  # redis-py closes a connection that nobody holds
@@ -182,7 +185,7 @@ class Store:
         return ConnectionLostError(
             f"Redis at {self.address.shown} cannot be reached ({text or type(error).__name__}); no decision was made. "
             "`aegis doctor` says what is wrong.",
-            reason="slow" if RedisTimeoutError in (type(error), type(error.__cause__)) else "down",
+            reason="slow" if {type(error), type(error.__cause__)} & {RedisTimeoutError, TimeoutError} else "down",
         )
 
     async def check(self) -> ServerFacts:
@@ -219,7 +222,8 @@ class Store:
             nodes: list[dict[str, Any]] = list(answer.values()) if "used_memory" not in answer else [answer]
             evicting = [node for node in nodes if node.get("maxmemory_policy") != "noeviction"]
             return (evicting or nodes)[0]
-        return await self.clients.any.info()
+        async with asyncio.timeout(self.timeout):
+            return await self.clients.any.info()
 
     async def prepare(self, pepper: str | None) -> None:
         """Check the schema of the data, and agree on the pepper that hashes tokens.

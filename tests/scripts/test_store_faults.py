@@ -23,6 +23,7 @@ from aegis_core.errors import AegisError, ConfigurationError, NotFoundError, Sto
 from aegis_core.settings import Settings
 from aegis_core.store import layout
 from aegis_core.store.embedded import find_binary
+from aegis_core.store.store import open_store
 from aegis_core.testing import private_settings
 
 
@@ -348,3 +349,23 @@ async def test_a_damaged_key_does_not_lose_the_money_of_a_settlement(server: Ser
 
 def _image(server: Server, name: str) -> dict[bytes, Any]:
     return {key: server.admin.dump(key) for key in server.admin.keys("ae:*") if not key.endswith(f":{name}".encode())}
+
+
+async def test_a_cancelled_command_is_cancelled_wherever_it_was(settings: Settings) -> None:
+    store = await open_store(settings)
+
+    async def for_ever() -> None:
+        while True:
+            await store.command("PING")
+
+    try:
+        for steps in [*range(40)] * 5:
+            task = asyncio.create_task(for_ever())
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            task.cancel()
+            done, _ = await asyncio.wait([task], timeout=1)
+            assert done, f"after {steps} steps the cancellation was lost"
+            assert task.cancelled()
+    finally:
+        await store.aclose()
