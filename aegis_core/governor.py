@@ -283,7 +283,7 @@ class ResourceGovernor:
         Raises:
             NotFoundError: the agent never shook hands.
         """
-        await self._ledger.read_budgets(budgets.checked(agent_id, "agent_id"), None)
+        await self._ledger.read_session(budgets.checked(agent_id, "agent_id"), None)  # it must exist
         profile = (await self.operator.profiles()).of(agent_id)
         changed = profile.model_dump(exclude_unset=True) | {"match": agent_id, "labels": labels}
         await self.operator.set_profile(parse(Profile, **changed), author=author)

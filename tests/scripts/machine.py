@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from aegis_core.errors import AuthError
 from aegis_core.policy.loading import default_policy, load_policy
 from aegis_core.protocol import (
     ExtendRequest,
@@ -175,7 +176,10 @@ class BudgetMachine(RuleBasedStateMachine):
     def _handshake(self, one: Side, agent: str, priority: int, abilities: tuple[str, ...], limit: int | None) -> None:
         money = None if limit is None else Decimal(limit).scaleb(-9)
         message = Handshake(agent_id=agent, max_priority=priority, capabilities=abilities, session_budget_usd=money)
-        opened = self.bench.run(one.governor.handshake(message))
+        try:
+            opened = self.bench.run(one.governor.handshake(message))
+        except AuthError as error:
+            raise AssertionError("a handshake in the governor's own process is never refused") from error
         one.tokens[opened.session_id], one.owners[opened.session_id] = opened.session_token, agent
         one.world.handshake(agent, opened.session_id, priority, abilities, limit)
         budgets = one.world.budgets_of(agent)
