@@ -132,7 +132,8 @@ def kill_spree(url: str, folder: str, processes: int, wanted: int) -> tuple[int,
         nonlocal generation
         generation += 1
         journal = os.path.join(folder, f"{generation}.txt")  # noqa: PTH118
-        worker = context.Process(target=spender, args=(url, f"spender-{generation % processes}", journal))
+        agent_id = f"spender-{generation // 2}"  # shared by two workers, and fresh: a spent budget leaves nothing to kill
+        worker = context.Process(target=spender, args=(url, agent_id, journal))
         worker.start()
         running.append((worker, journal))
 

@@ -112,13 +112,16 @@ def test_a_terminal_sees_progress_and_an_interrupted_replay_reports_what_it_has(
     trace.write_text("time,input_tokens,output_tokens\n" + "1767225600,4000,0\n" * 400)
     command = [sys.executable, "-c", "from aegis_core.cli import main; main()", "replay", str(trace)]
     terminal, side = pty.openpty()
-    process = subprocess.Popen([*command, "--rate", "10", "--json"], stdout=subprocess.PIPE, stderr=side, text=True)
-    os.close(side)
-    seen = ""
-    while not re.search(r"\b[1-9]\d*/400", seen):
-        seen += os.read(terminal, 4_096).decode()
-    process.send_signal(signal.SIGINT)
-    out, _ = process.communicate(timeout=60)
+    environment = {**os.environ, "TERM": "xterm"}  # a dumb terminal can't draw over a line
+    with subprocess.Popen(
+        [*command, "--rate", "10", "--json"], stdout=subprocess.PIPE, stderr=side, text=True, env=environment
+    ) as process:
+        os.close(side)
+        seen = ""
+        while not re.search(r"\b[1-9]\d*/400", seen):
+            seen += os.read(terminal, 4_096).decode()
+        process.send_signal(signal.SIGINT)
+        out, _ = process.communicate(timeout=60)
     os.close(terminal)
     assert process.returncode == 130
     report = json.loads(out)
