@@ -9,7 +9,7 @@ from contextlib import suppress
 from datetime import date, datetime
 from decimal import Decimal
 from hashlib import blake2b
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from aegis_core import budgets
 from aegis_core.arbiter.arbiter import Appraisal, Arbiter

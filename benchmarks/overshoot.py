@@ -132,7 +132,7 @@ def kill_spree(url: str, folder: str, processes: int, wanted: int) -> tuple[int,
         nonlocal generation
         generation += 1
         journal = os.path.join(folder, f"{generation}.txt")  # noqa: PTH118
-        agent_id = f"spender-{generation // 2}"  # shared by two workers, and fresh: a spent budget leaves nothing to kill
+        agent_id = f"spender-{generation // 2}"  # two share one, and it is fresh: without money nothing is held
         worker = context.Process(target=spender, args=(url, agent_id, journal))
         worker.start()
         running.append((worker, journal))

@@ -144,7 +144,8 @@ def make_clients(address: Address, timeout: float) -> Clients:
             nodes = [ClusterNode(host, port) for host, port in address.hosts]
             return Clients(cluster=RedisCluster(startup_nodes=nodes, **common, **address.options))
         if address.kind == "sentinel":
-            sentinel: Any = Sentinel(address.hosts, sentinel_kwargs=common | {"socket_timeout": timeout}, **once, **address.options)
+            guards = common | {"socket_timeout": timeout}
+            sentinel: Any = Sentinel(address.hosts, sentinel_kwargs=guards, **once, **address.options)
             return Clients(single=sentinel.master_for(address.service), sentinel=sentinel)
         client: Any = Redis
         return Clients(single=client.from_url(address.url, **once))
