@@ -34,7 +34,7 @@ check: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'limits>=5'
-	for script in decision over_http overshoot memory; do $(BIN)/python benchmarks/$$script.py || exit 1; done
+	for script in decision policy over_http overshoot memory; do $(BIN)/python benchmarks/$$script.py || exit 1; done
 
 clean:
 	rm -rf $(VENV)

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -45,7 +45,7 @@ asyncio.run(main(*sys.argv[1:]))
 
 
 @contextmanager
-def busy(folder: Path, url: str, agents: list[tuple[str, str]]) -> Iterator[list[Path]]:
+def busy(folder: Path, url: str, agents: list[tuple[str, str]]) -> Generator[list[Path]]:
     """A process for each (tenant, agent), each with four tasks that ask without a pause; the journals they keep."""
     journals = [folder / f"{tenant}-{agent}.txt" for tenant, agent in agents]
     processes = [
