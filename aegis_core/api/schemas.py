@@ -199,7 +199,7 @@ def document_body() -> Document:
     """The `openapi_extra` of the route that reads a policy, whose own loader says what is wrong with it and where."""
     example = {
         "schema": 1,
-        "rules": [{"name": "no-more-than-50", "type": "max_cost", "above_usd": 50, "effect": "deny"}],
+        "rules": [{"name": "no-more-than-50", "type": "max_cost", "limit_usd": 50, "effect": "deny"}],
     }
     content = {"schema": {"type": "object"}, "examples": {"typical": {"value": example}}}
     return {

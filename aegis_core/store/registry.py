@@ -86,7 +86,12 @@ class Registry:
         return count, [KeyRow._make(row) for row in rows]
 
     async def forget(self, agent: str, author: str) -> int:
-        """Remove an agent's events, whose texts are its own words, and note that; answers how many."""
+        """Remove an agent's events, whose texts are its own words, and note that; answers how many.
+
+        Raises:
+            NotFoundError: the agent never shook hands.
+        """
+        await self._ledger.read_session(agent, None)  # it must exist
         stream, removed, last = layout.key(self.tenant, "e"), 0, "-"
         while entries := await self.store.command("XRANGE", stream, last, "+", "COUNT", 1_000):
             mine = [entry_id for entry_id, fields in entries if _names(dict(fields), agent)]

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,11 +19,13 @@ from aegis_core import Governor, Settings, connect
 from aegis_core.governor import ResourceGovernor
 from aegis_core.policy import load_policy
 from aegis_core.protocol import Event
+from aegis_core.store.embedded import join_sync
 from aegis_core.testing import private_settings
 
 WORKER = """
 import asyncio, sys, time
 from aegis_core import connect
+from aegis_core.store.embedded import join_sync
 from aegis_core.testing import private_settings
 
 async def main(url, tenant, name, journal):
@@ -42,6 +44,14 @@ async def main(url, tenant, name, journal):
 
 asyncio.run(main(*sys.argv[1:]))
 """
+
+
+@pytest.fixture
+def crowded(tenant: str) -> Iterator[Settings]:
+    """A server of its own: tens of thousands of records would slow whatever walks the keys of a shared one."""
+    handle = join_sync(None, throwaway=True)
+    yield private_settings(url=handle.url, tenant=tenant)
+    handle.leave_sync()
 
 
 @contextmanager
@@ -84,15 +94,15 @@ async def all_events(governor: Governor) -> list[Event]:
 
 
 @pytest.mark.timeout(300)
-async def test_no_request_is_decided_on_a_policy_that_was_replaced(settings: Settings, tmp_path: Path) -> None:
+async def test_no_request_is_decided_on_a_policy_that_was_replaced(crowded: Settings, tmp_path: Path) -> None:
     rules = '{"schema": 1, "rules": [{"name": "stop", "type": "blocked_intent", "phrases": ["work"]}]}'
     closed, free = load_policy(rules), load_policy('{"schema": 1, "rules": []}')
     versions = {1: "GRANTED"}
-    async with connect(settings=roomy(settings)) as governor:
+    async with connect(settings=roomy(crowded)) as governor:
         port = governor.port
         assert isinstance(port, ResourceGovernor)
-        agents = [(settings.tenant, "left"), (settings.tenant, "right")]
-        with busy(tmp_path, settings.url, agents) as journals:
+        agents = [(crowded.tenant, "left"), (crowded.tenant, "right")]
+        with busy(tmp_path, crowded.url, agents) as journals:
             periods: list[list[int]] = []  # from when a version was in force to when the next was sent
             for number in range(10):
                 policy, answer = (free, "GRANTED") if number % 2 else (closed, "REJECTED")
@@ -121,12 +131,12 @@ async def test_no_request_is_decided_on_a_policy_that_was_replaced(settings: Set
 
 
 @pytest.mark.timeout(300)
-def test_halt_all_stops_eight_busy_processes_within_one_request_each(settings: Settings, tmp_path: Path) -> None:
-    other = f"{settings.tenant}-b"
-    agents = [(tenant, f"agent-{number}") for tenant in (settings.tenant, other) for number in range(4)]
+def test_halt_all_stops_eight_busy_processes_within_one_request_each(crowded: Settings, tmp_path: Path) -> None:
+    other = f"{crowded.tenant}-b"
+    agents = [(tenant, f"agent-{number}") for tenant in (crowded.tenant, other) for number in range(4)]
     command = [sys.executable, "-c", "from aegis_core.cli import main; main()"]
-    environment = {**os.environ, "AEGIS_URL": settings.url, "AEGIS_TENANT": settings.tenant}
-    with busy(tmp_path, settings.url, agents) as journals:
+    environment = {**os.environ, "AEGIS_URL": crowded.url, "AEGIS_TENANT": crowded.tenant}
+    with busy(tmp_path, crowded.url, agents) as journals:
         halt = [*command, "halt", "--all", "--json"]
         done = subprocess.run(halt, env=environment, capture_output=True, text=True, timeout=60, check=True)
         halted = time.monotonic_ns()
