@@ -65,6 +65,11 @@ def replay(
 
     Example: aegis replay calls.csv --budget 25 --json
     """
+    import json
+
+    from rich.console import Console
+
+    from aegis_core.replay.comparison import compared_json, print_comparison
     from aegis_core.replay.report import as_json as report
     from aegis_core.replay.report import print_report
 
@@ -72,16 +77,17 @@ def replay(
         trace, format, model=model, policy=policy, budget=budget, tenant_budget=tenant_budget, density=density,
         rate=rate, limit=limit, skip_bad=skip_bad,
     )  # fmt: skip
-    terms = _terms(settings)
-    tally = _run(recorded, plan, settings)
+    terms, tally = _terms(settings), _run(recorded, plan, settings)
+    present = _present(settings) if policy is not None and not tally.interrupted else None
+    before = _run(recorded, plan, present) if present else None
+    compared = (_terms(present).policy, before) if present and before else None
     if as_json:
-        import json
-
-        typer.echo(json.dumps(report(recorded, plan, terms, tally), indent=2, ensure_ascii=False))
+        found = report(recorded, plan, terms, tally)
+        typer.echo(json.dumps(found | compared_json(compared, tally), indent=2, ensure_ascii=False))
     else:
-        from rich.console import Console
-
-        print_report(Console(highlight=False), recorded, plan, terms, tally)
+        console = Console(highlight=False)
+        print_report(console, recorded, plan, terms, tally)
+        print_comparison(console, compared, tally)
     if tally.interrupted:
         raise typer.Exit(_INTERRUPTED)
 
@@ -102,6 +108,13 @@ def _prepare(
         tenant_budget=_usd(tenant_budget, "--tenant-budget"),
     )
     return plan, settings, read_trace(path, format=format.value, limit=limit, skip_bad=skip_bad)
+
+
+def _present(settings: Settings) -> Settings:
+    """The same budgets under the policy that holds without ``--policy``."""
+    from aegis_core.settings import load_settings
+
+    return settings.model_copy(update={"policy_file": load_settings().policy_file})
 
 
 def _terms(settings: Settings) -> Terms:

@@ -150,3 +150,20 @@ def test_help_shows_an_example() -> None:
     done = aegis("replay", "--help")
     assert done.returncode == 0
     assert "aegis replay calls.csv --budget 25 --json" in " ".join(done.stdout.split())
+
+
+def test_a_proposed_policy_is_compared_with_the_present_one(trace: Path, tmp_path: Path) -> None:
+    proposed = tmp_path / "proposed.json"
+    proposed.write_text(
+        '{"schema": 1, "rules": [{"name": "none", "type": "max_cost", "limit_usd": 0, "effect": "deny"}]}'
+    )
+    report = json.loads(aegis("replay", trace, "--policy", proposed, "--json").stdout)
+    present = json.loads(aegis("replay", trace, "--json").stdout)
+    answers = ("granted", "escalated", "rejected")
+    assert present["granted"] == 4 > report["granted"] == 0
+    assert {name: report["present"][name] for name in answers} == {name: present[name] for name in answers}
+    assert report["present"]["difference"] == {name: report[name] - present[name] for name in answers}
+    shown = aegis("replay", trace, "--policy", proposed).stdout
+    assert re.search(r"Beside the present policy: the rules that Aegis ships with", shown)
+    assert re.search(r"GRANTED +4 +0 +-4", shown)
+    assert "present" not in present
