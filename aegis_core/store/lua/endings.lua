@@ -60,7 +60,7 @@ local function answer(id, R, how, by, why)
     change('a:' .. R[R_AGENT])
   end
   call('ZREM', PREFIX .. 'ap', id)
-  call('ZADD', PREFIX .. 'ah', NOW, id)
+  call('ZADD', PREFIX .. 'ah', Q[Q_AT], id)
   call('ZREMRANGEBYRANK', PREFIX .. 'ah', 0, -HISTORY - 1)
   call('PUBLISH', PREFIX .. 'i', id)
 end
