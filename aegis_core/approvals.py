@@ -145,8 +145,10 @@ class HITLManager:
         else:
             amount = bound = to_nanos(edit.estimated_cost_usd)
         effect, reason = "deny" if ruling.effect == "deny" else "allow", ruling.reason
-        if ruling.models and record.model and record.model not in ruling.models:
-            effect, reason = "deny", f"the model {record.model} may not be used for it"
+        if ruling.models and record.model:
+            allowed = self._arbiter.appraise(request, ruling.models).candidates
+            if record.model not in {candidate.model for candidate in allowed}:
+                effect, reason = "deny", f"the model {record.model} may not be used for it"
         terms = [
             (asker.terms.quorum, asker.terms.on_timeout == "approve", list(asker.terms.operators or ()) or False)
             for asker in policy.askers(request, facts, at_ms(now))

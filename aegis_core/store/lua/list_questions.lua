@@ -9,7 +9,8 @@ local name, answer, from = PREFIX .. (ended and 'ah' or 'ap'), {}, 0
 local verb = ended and 'ZREVRANGEBYSCORE' or 'ZRANGEBYSCORE'
 local start, stop = after and after[1] or ended and '+inf' or '-inf', ended and '-inf' or '+inf'
 local passed, last = not after, false
-for _ = 1, ROUNDS do
+local rounds = 0
+while rounds < ROUNDS do
   local gone = 0
   local page = call(verb, name, start, stop, 'WITHSCORES', 'LIMIT', from, ROUND)
   for i = 1, #page, 2 do
@@ -37,6 +38,7 @@ for _ = 1, ROUNDS do
     end
   end
   from = from + #page / 2 - gone
+  if passed then rounds = rounds + 1 end -- to skip what was seen costs little
   last = #page == 2 * ROUND and {page[#page], page[#page - 1]}
   if not last then break end
 end
