@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 from aegis_core.errors import AegisDenied, ConflictError
+from aegis_core.journal_protocol import JournalAct, JournalEntry, JournalRequest
 from aegis_core.money import UsdLike
 from aegis_core.ports import GovernorPort
 from aegis_core.protocol import (
@@ -68,6 +70,10 @@ class Governor:
         )
         return GovernedAgent(self.port, await self.port.handshake(message))
 
+    async def rejoin(self, session: SessionOpened) -> GovernedAgent:
+        """Speak again for a session that was opened before, perhaps by another process."""
+        return GovernedAgent(self.port, session)
+
     async def budget(self, agent_id: str) -> BudgetReport:
         """Every budget that bounds an agent now."""
         return await self.port.budget(agent_id)
@@ -104,6 +110,8 @@ class GovernedAgent:
 
     def __init__(self, port: GovernorPort, session: SessionOpened) -> None:
         self._port, self.session = port, session
+        self.loop = asyncio.get_running_loop()
+        """The event loop of its connection: its methods are awaited there."""
 
     @property
     def agent_id(self) -> str:
@@ -176,6 +184,17 @@ class GovernedAgent:
         """Keep a long call's grant alive for so many seconds from now, up to the tenant's cap."""
         message = parse(ExtendRequest, agent_id=self.agent_id, seconds=seconds)
         return await self._port.extend(grant_id, message, token=self.session.session_token)
+
+    async def journal(
+        self, act: JournalAct, key: str, *, runner: str | None = None, result: str | None = None
+    ) -> JournalEntry:
+        """Start, finish or look up a side effect that must not run twice; see `aegis_core.journal`.
+
+        Raises:
+            ConflictError: another attempt started it, or the journal is full of unknown outcomes.
+        """
+        message = parse(JournalRequest, agent_id=self.agent_id, act=act, key=key, runner=runner, result=result)
+        return await self._port.journal.write(message, token=self.session.session_token)
 
     async def budget(self) -> BudgetReport:
         """Every budget that bounds this agent now."""

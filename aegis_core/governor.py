@@ -18,6 +18,7 @@ from aegis_core.errors import AuthError, InvalidRequestError, StaleError
 from aegis_core.events import decode_event
 from aegis_core.identity import RequestIds, born_at, caller_of, hash_secret, new_session, of_tenant
 from aegis_core.inbox import Inbox
+from aegis_core.journal import Journal
 from aegis_core.money import to_nanos
 from aegis_core.operator import Operator
 from aegis_core.orders import Ask, Rules
@@ -80,6 +81,7 @@ class ResourceGovernor:
         self.operator = Operator(self._registry)
         self._ids = RequestIds(server_ms)
         self._warm, self._forecast = False, forecast
+        self.journal = Journal(ledger)
         self._inbox = Inbox(ledger.store, ledger.tenant)
 
     def beside(self, ledger: Ledger, policy: tuple[int, Policy], server_ms: int) -> ResourceGovernor:
@@ -163,8 +165,7 @@ class ResourceGovernor:
         else:
             request_id, born = request.request_id, born_at(request.request_id)
         asked, appraisal = Ask.of(request, request_id, born), self._arbiter.appraise(request)
-        key = asked.key
-        latest = caller.session is None
+        key, latest = asked.key, caller.session is None
         for _ in range(4):
             sid, facts = await self._rules.facts_of(request.agent_id, caller.session)
             rules = self._rule(request, facts, appraisal)
@@ -173,7 +174,8 @@ class ResourceGovernor:
             if word in {"NEW", "OLD"}:
                 verdict = verdict_of(found, key, found.created if word == "NEW" else found.changed)
                 if wait > 0 and verdict.status == "PENDING":
-                    return await self.wait_for(key, wait)
+                    verdict = await self.wait_for(key, wait)
+                verdict.max_output_tokens = rules.appraisal.cap_of(found.model or None, found.strict or found.amount)
                 return verdict
             await self._rules.reload(word, request.agent_id)
         raise StaleError(

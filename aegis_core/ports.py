@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Protocol
 
+from aegis_core.journal_protocol import JournalEntry, JournalRequest
 from aegis_core.protocol import (
     AgentSummary,
     BudgetReport,
@@ -21,10 +22,19 @@ from aegis_core.protocol import (
 )
 
 
+class JournalPort(Protocol):
+    """Implemented by `Journal` (on Redis) and by `RemoteJournal` (over HTTP)."""
+
+    async def write(self, message: JournalRequest, *, token: str | None = None) -> JournalEntry: ...
+
+
 class GovernorPort(Protocol):
     """Implemented by `ResourceGovernor` (on Redis) and `RemoteGovernor` (over HTTP)."""
 
     tenant: str
+
+    @property
+    def journal(self) -> JournalPort: ...
 
     async def handshake(self, message: Handshake) -> SessionOpened: ...
 

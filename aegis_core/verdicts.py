@@ -52,6 +52,7 @@ def verdict_of(record: Record, grant: str, now: int) -> Verdict:
     if record.would:
         verdict.would_be = _STATUS[record.would]
     if state == "R":
+        verdict.asked_usd = to_usd(record.amount)
         if record.retry:
             verdict.retry_after_seconds = max(0.0, (record.retry - now) / 1000)
         return verdict

@@ -28,10 +28,12 @@ PricedBy = Literal["claim", "sizes", "both"]
 
 
 class Candidate(NamedTuple):
-    """One way to serve a request: a model (None: the resource is not a model), and nano-dollars to reserve for it."""
+    """One way to serve a request: a model (None: the resource is not a model), and nano-dollars to reserve for it;
+    with a cap of its own in tokens where the answer must be shorter than was asked."""
 
     model: str | None
     nanos: int
+    cap: int | None = None
 
 
 class Appraisal(NamedTuple):
@@ -51,6 +53,12 @@ class Appraisal(NamedTuple):
     note: str
     code: str = "no_model"
 
+    def cap_of(self, model: str | None, nanos: int) -> int | None:
+        """The lowered output cap of the candidate that was taken, None where the one that was asked holds."""
+        if len(self.candidates) < 2 or self.candidates[-1].cap is None:
+            return None
+        return next((each.cap for each in self.candidates if each[:2] == (model, nanos)), None)
+
 
 @dataclass(slots=True)
 class _Terms:
@@ -62,6 +70,7 @@ class _Terms:
     ceiling: int | None
     sized: bool
     input_tokens: int
+    least: int | None = None
 
     @property
     def priced_by(self) -> PricedBy:
@@ -139,7 +148,7 @@ class Arbiter:
         if claim is None and prompt is None:
             raise _unpriced(cap)
         sized = prompt is not None or cap is not None
-        terms = _Terms(claim, prompt, cap, ceiling, sized, input_bound(prompt or 0))
+        terms = _Terms(claim, prompt, cap, ceiling, sized, input_bound(prompt or 0), request.min_output_tokens)
         if name is not None:
             if permitted and not self._among(name, permitted):
                 note = f"{name} may not be used here; the policy permits only {', '.join(permitted)}."
@@ -149,6 +158,8 @@ class Arbiter:
         candidates = _choose(shortlist, terms, MAX_CANDIDATES)
         if not candidates:
             return Appraisal((), None, terms.priced_by, _why_none(shortlist, terms))
+        if terms.least is not None and (best := self._catalog.find(candidates[0].model or "")):
+            candidates += _shorter(candidates[0], self._prices.rates(best.name), terms, terms.cap_of(best))
         return Appraisal(tuple(candidates), candidates[0].model, terms.priced_by, shortlist.note)
 
     def _among(self, name: str, permitted: tuple[str, ...]) -> bool:
@@ -162,7 +173,8 @@ class Arbiter:
         if model is None and terms.claim is None and terms.cap is None:
             problem = f"is required, because {name} is not in the catalog, which would give its output cap"
             raise _missing("max_output_tokens", problem)
-        nanos = terms.amount(rates, terms.cap_of(model) if model else terms.cap or 0)
+        cap = terms.cap_of(model) if model else terms.cap or 0
+        nanos = terms.amount(rates, cap)
         best = _choose(shortlist, terms, 1)
         recommended = best[0].model if best else None
         if terms.ceiling is not None and nanos > terms.ceiling:
@@ -170,7 +182,8 @@ class Arbiter:
             note = f"{name} costs up to {format_usd(nanos)}, more than requirements.ceiling_usd, {ceiling}."
             return Appraisal((), recommended, terms.priced_by, note)
         note = shortlist.note if best else _why_none(shortlist, terms)
-        return Appraisal((Candidate(self._prices.canonical(name), nanos),), recommended, terms.priced_by, note)
+        first = Candidate(self._prices.canonical(name), nanos)
+        return Appraisal((first, *_shorter(first, rates, terms, cap)), recommended, terms.priced_by, note)
 
 
 def _choose(shortlist: Shortlist, terms: _Terms, most: int) -> list[Candidate]:
@@ -190,6 +203,15 @@ def _choose(shortlist: Shortlist, terms: _Terms, most: int) -> list[Candidate]:
                 if len(candidates) == most:
                     return candidates
     return candidates
+
+
+def _shorter(first: Candidate, rates: Rates, terms: _Terms, cap: int) -> list[Candidate]:
+    """The same model with shorter answers, each cap three quarters of the one before, down to the least wanted."""
+    shorter: list[Candidate] = []
+    while terms.least is not None and terms.claim is None and cap > terms.least:
+        cap = max(terms.least, cap * 3 // 4)
+        shorter.append(Candidate(first.model, terms.amount(rates, cap), cap))
+    return shorter
 
 
 def _why_none(shortlist: Shortlist, terms: _Terms) -> str:

@@ -15,6 +15,7 @@ _MISSING = {
     "NO_SESSION": ("session", "The agent has no such open session. Shake hands again."),
     "NO_GRANT": ("grant", "There is no such grant; ended ones are forgotten after a while."),
     "NO_POLICY": ("policy", "There is no such policy version; the last 100 are kept."),
+    "NO_ENTRY": ("entry", "This call was never started, so it has no end."),
     "NO_KEY": ("key", "There is no such API key."),
 }
 _FORBIDDEN = {
@@ -74,10 +75,23 @@ def _reused(_: list[Any]) -> AegisError:
     return ConflictError("request_id: was used before for another request; use a new one.", field="request_id")
 
 
+def _not_runner(_: list[Any]) -> AegisError:
+    return ConflictError("Another attempt started or ended this call; nothing changed.", code="not_runner")
+
+
+def _journal_full(answer: list[Any]) -> AegisError:
+    return ConflictError(
+        f"The agent's journal holds {answer[1]} calls of unknown outcome; a person must settle some.",
+        code="journal_full",
+    )
+
+
 _SPECIAL: dict[str, Callable[[list[Any]], AegisError]] = {
     "REUSED": _reused,
     "TOO_OLD": _too_old,
     "TOO_MANY_AGENTS": _too_many,
+    "NOT_RUNNER": _not_runner,
+    "JOURNAL_FULL": _journal_full,
     "CLOSED": _closed,
     "NEWER": lambda answer: newer_schema(int(answer[1])),
 }
