@@ -12,6 +12,7 @@ from pydantic.json_schema import models_json_schema
 from aegis_core.api.messages import KeyWish, ModeChange, Rollback
 from aegis_core.api.problems import MEDIA_TYPE, Problem
 from aegis_core.fields import Identifier
+from aegis_core.journal_protocol import JournalRequest
 from aegis_core.profiles import ProfileSet
 from aegis_core.protocol import (
     AgentSummary,
@@ -131,6 +132,7 @@ _EXAMPLES: dict[type[BaseModel], Document] = {
     SettleRequest: {"agent_id": "crew-researcher-01", "cost_usd": 0.031},
     ReleaseRequest: {"agent_id": "crew-researcher-01"},
     ExtendRequest: {"agent_id": "crew-researcher-01", "seconds": 600},
+    JournalRequest: {"agent_id": "crew-researcher-01", "act": "start", "key": "call_1", "runner": "worker-7"},
     BudgetChange: {"window": "day", "limit_usd": 25},
     KeyWish: {"role": "agent", "name": "research-cluster"},
     ModeChange: {"mode": "observe"},
