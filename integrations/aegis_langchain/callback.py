@@ -153,7 +153,9 @@ def _thread(kwargs: Mapping[str, Any]) -> str | None:
 def _usage_of(response: LLMResult) -> dict[str, Any] | None:
     for generations in response.generations:
         for generation in generations:
-            usage = getattr(generation.message, "usage_metadata", None) if isinstance(generation, ChatGeneration) else None
+            usage = (
+                getattr(generation.message, "usage_metadata", None) if isinstance(generation, ChatGeneration) else None
+            )
             if usage:
                 return cast("dict[str, Any]", usage)
     reported = (response.llm_output or {}).get("token_usage") or {}

@@ -28,7 +28,8 @@ class Base:
     harness: Harness
 
     @pytest.fixture(scope="class")
-    def contract_server(self) -> Generator[str]:
+    @classmethod
+    def contract_server(cls) -> Generator[str]:
         """A throw-away server for the class."""
         handle = join_sync(None, throwaway=True)
         yield handle.url

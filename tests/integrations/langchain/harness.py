@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import aclosing
 from typing import Any
 
+from aegis_langchain import AegisCallbackHandler
 from langchain.agents import create_agent
 from langchain_core.caches import InMemoryCache
 from langchain_core.language_models import BaseChatModel
@@ -20,7 +21,6 @@ from langchain_core.tools import BaseTool, StructuredTool
 from pydantic import PrivateAttr
 
 from aegis_core.testing import Ask, Outcome, Script, Turn
-from aegis_langchain import AegisCallbackHandler
 
 
 class ScriptedChat(BaseChatModel):
@@ -47,7 +47,9 @@ class ScriptedChat(BaseChatModel):
     def _answer(self, kwargs: Any) -> Turn:
         return self._script.answer(model=self.model_name, cap=kwargs.get("max_tokens", self.max_tokens))
 
-    def _generate(self, messages: list[BaseMessage], stop: Any = None, run_manager: Any = None, **kwargs: Any) -> ChatResult:
+    def _generate(
+        self, messages: list[BaseMessage], stop: Any = None, run_manager: Any = None, **kwargs: Any
+    ) -> ChatResult:
         turn = self._answer(kwargs)
         time.sleep(turn.seconds)
         return ChatResult(generations=[ChatGeneration(message=message_of(turn))])
@@ -131,7 +133,11 @@ class CallbackHarness:
         if ask.pickled:
             handler = pickle.loads(pickle.dumps(handler))
         model = ScriptedChat(script, cache=InMemoryCache() if ask.cached else None)
-        config = {"callbacks": [handler], "configurable": {"thread_id": ask.thread}, "metadata": {"thread_id": ask.thread}}
+        config = {
+            "callbacks": [handler],
+            "configurable": {"thread_id": ask.thread},
+            "metadata": {"thread_id": ask.thread},
+        }
         if script.tools:
             return drive_agent(create_agent(model, tools_of(script)), script, ask, config)
         target: Any = model
