@@ -28,12 +28,10 @@ PricedBy = Literal["claim", "sizes", "both"]
 
 
 class Candidate(NamedTuple):
-    """One way to serve a request: a model (None: the resource is not a model), and nano-dollars to reserve for it;
-    with a cap of its own in tokens where the answer must be shorter than was asked."""
+    """One way to serve a request: a model (None: the resource is not a model), and nano-dollars to reserve for it."""
 
     model: str | None
     nanos: int
-    cap: int | None = None
 
 
 class Appraisal(NamedTuple):
@@ -45,6 +43,7 @@ class Appraisal(NamedTuple):
         priced_by: what the amounts come from: the claim, the sizes, or the higher of both.
         note: a sentence for the verdict's reason.
         code: why there is no candidate, as the verdict's code.
+        caps: output caps in tokens of the last candidates, which stand for shorter answers than were asked.
     """
 
     candidates: tuple[Candidate, ...]
@@ -52,12 +51,12 @@ class Appraisal(NamedTuple):
     priced_by: PricedBy
     note: str
     code: str = "no_model"
+    caps: tuple[int, ...] = ()
 
     def cap_of(self, model: str | None, nanos: int) -> int | None:
         """The lowered output cap of the candidate that was taken, None where the one that was asked holds."""
-        if len(self.candidates) < 2 or self.candidates[-1].cap is None:
-            return None
-        return next((each.cap for each in self.candidates if each[:2] == (model, nanos)), None)
+        shorter = self.candidates[-len(self.caps) :] if self.caps else ()
+        return next((cap for each, cap in zip(shorter, self.caps, strict=True) if each == (model, nanos)), None)
 
 
 @dataclass(slots=True)
@@ -158,9 +157,10 @@ class Arbiter:
         candidates = _choose(shortlist, terms, MAX_CANDIDATES)
         if not candidates:
             return Appraisal((), None, terms.priced_by, _why_none(shortlist, terms))
-        if terms.least is not None and (best := self._catalog.find(candidates[0].model or "")):
-            candidates += _shorter(candidates[0], self._prices.rates(best.name), terms, terms.cap_of(best))
-        return Appraisal(tuple(candidates), candidates[0].model, terms.priced_by, shortlist.note)
+        best = self._catalog.by_name[candidates[0].model or ""]
+        shorter, caps = _shorter(candidates[0], self._prices.rates(best.name), terms, terms.cap_of(best))
+        note = shortlist.note
+        return Appraisal((*candidates, *shorter), candidates[0].model, terms.priced_by, note, caps=caps)
 
     def _among(self, name: str, permitted: tuple[str, ...]) -> bool:
         canonical = self._prices.canonical
@@ -183,7 +183,8 @@ class Arbiter:
             return Appraisal((), recommended, terms.priced_by, note)
         note = shortlist.note if best else _why_none(shortlist, terms)
         first = Candidate(self._prices.canonical(name), nanos)
-        return Appraisal((first, *_shorter(first, rates, terms, cap)), recommended, terms.priced_by, note)
+        shorter, caps = _shorter(first, rates, terms, cap)
+        return Appraisal((first, *shorter), recommended, terms.priced_by, note, caps=caps)
 
 
 def _choose(shortlist: Shortlist, terms: _Terms, most: int) -> list[Candidate]:
@@ -205,13 +206,13 @@ def _choose(shortlist: Shortlist, terms: _Terms, most: int) -> list[Candidate]:
     return candidates
 
 
-def _shorter(first: Candidate, rates: Rates, terms: _Terms, cap: int) -> list[Candidate]:
+def _shorter(first: Candidate, rates: Rates, terms: _Terms, cap: int) -> tuple[list[Candidate], tuple[int, ...]]:
     """The same model with shorter answers, each cap three quarters of the one before, down to the least wanted."""
-    shorter: list[Candidate] = []
+    caps: list[int] = []
     while terms.least is not None and terms.claim is None and cap > terms.least:
         cap = max(terms.least, cap * 3 // 4)
-        shorter.append(Candidate(first.model, terms.amount(rates, cap), cap))
-    return shorter
+        caps.append(cap)
+    return [Candidate(first.model, terms.amount(rates, cap)) for cap in caps], tuple(caps)
 
 
 def _why_none(shortlist: Shortlist, terms: _Terms) -> str:

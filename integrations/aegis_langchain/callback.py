@@ -70,7 +70,8 @@ class AegisCallbackHandler(BaseCallbackHandler):
         elif usage.get("total_cost") == 0:
             held.settle(cost_usd=0)
         else:
-            cached = (usage.get("input_token_details") or {}).get("cache_read") or 0
+            details: Mapping[str, int] = usage.get("input_token_details") or {}
+            cached = details.get("cache_read") or 0
             held.settle(
                 input_tokens=usage["input_tokens"], output_tokens=usage["output_tokens"], cached_input_tokens=cached
             )
@@ -146,19 +147,20 @@ def _model_call(messages: list[dict[str, Any]], kwargs: Mapping[str, Any]) -> Mo
 
 
 def _thread(kwargs: Mapping[str, Any]) -> str | None:
-    thread = (kwargs.get("metadata") or {}).get("thread_id")
+    metadata: Mapping[str, Any] = kwargs.get("metadata") or {}
+    thread: object = metadata.get("thread_id")
     return None if thread is None else str(thread)
 
 
 def _usage_of(response: LLMResult) -> dict[str, Any] | None:
     for generations in response.generations:
         for generation in generations:
-            usage = (
-                getattr(generation.message, "usage_metadata", None) if isinstance(generation, ChatGeneration) else None
-            )
+            message = generation.message if isinstance(generation, ChatGeneration) else None
+            usage = getattr(message, "usage_metadata", None)
             if usage:
                 return cast("dict[str, Any]", usage)
-    reported = (response.llm_output or {}).get("token_usage") or {}
+    output: Mapping[str, Any] = response.llm_output or {}
+    reported: Mapping[str, int] = output.get("token_usage") or {}
     if "prompt_tokens" not in reported:
         return None
     return {"input_tokens": reported["prompt_tokens"], "output_tokens": reported.get("completion_tokens", 0)}

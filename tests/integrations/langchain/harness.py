@@ -8,7 +8,7 @@ import pickle
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import aclosing
-from typing import Any
+from typing import Any, ClassVar
 
 from aegis_langchain import AegisCallbackHandler
 from langchain.agents import create_agent
@@ -120,7 +120,7 @@ class CallbackHarness:
 
     framework = "LangChain's callback"
     modes = ("sync", "async", "stream", "astream", "batch")
-    lacks = {
+    lacks: ClassVar = {
         "routing": "a callback cannot exchange the model; use AegisMiddleware or GovernedChatModel",
         "tool_denial_as_text": "LangChain raises what a callback raises; use AegisMiddleware for a ToolMessage",
         "cancelled_at_once": "LangChain tells no callback of a cancelled call; its grant ends at its deadline",
@@ -144,8 +144,7 @@ class CallbackHarness:
         if ask.retries:
             target = model.with_retry(stop_after_attempt=ask.retries + 1, wait_exponential_jitter=False)
         if ask.nested:
-            inner = target
-            target = RunnableLambda(lambda text: inner.invoke(text))
+            target = RunnableLambda(target.invoke)
         return drive(target, script, ask, config)
 
 
