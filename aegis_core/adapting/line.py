@@ -72,7 +72,8 @@ class Line:
                 "itself; make the agent with `aegis_core.connect_sync`, which works in every thread and loop.",
                 code="blocked_loop",
             )
-        future = asyncio.run_coroutine_threadsafe(self._started(work), self._checked())
+        loop = self._checked()
+        future = asyncio.run_coroutine_threadsafe(self._started(work), loop)
         try:
             return future.result()
         except BaseException:
@@ -83,7 +84,8 @@ class Line:
         """The same from a coroutine of any loop. A cancelled caller cancels the work."""
         if _running() is self._loop:
             return await work()
-        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._started(work), self._checked()))
+        loop = self._checked()
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._started(work), loop))
 
     def post(self, work: Callable[[], Coroutine[Any, Any, Any]]) -> None:
         """Carry work out later, whoever calls, and wait for nothing. Lost when the loop no longer runs."""

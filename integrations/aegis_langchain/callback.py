@@ -47,14 +47,14 @@ class AegisCallbackHandler(BaseCallbackHandler):
         self, serialized: dict[str, Any], messages: list[list[BaseMessage]], *, run_id: UUID, **kwargs: Any
     ) -> None:
         """Reserve. Raises `AegisDenied`, and the model is not called."""
-        shaped = [cast("dict[str, Any]", each) for batch in messages for each in convert_to_openai_messages(batch)]
+        shaped = [each for batch in messages for each in convert_to_openai_messages(batch)]
         self._hold(run_id, _model_call(shaped, kwargs))
 
     def on_llm_start(self, serialized: dict[str, Any], prompts: list[str], *, run_id: UUID, **kwargs: Any) -> None:
         """The same for models that complete text."""
         self._hold(run_id, _model_call([{"role": "user", "content": prompt} for prompt in prompts], kwargs))
 
-    def on_llm_new_token(self, token: str, *, run_id: UUID, **kwargs: Any) -> None:
+    def on_llm_new_token(self, token: Any, *, run_id: UUID, **kwargs: Any) -> None:
         """Remember that the provider has begun to answer."""
         with self._lock:
             self._begun.add(run_id)
@@ -115,7 +115,13 @@ class AegisCallbackHandler(BaseCallbackHandler):
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (_rebuilt, (self._calls,))
+        return (self._rebuilt, (self._calls,))
+
+    @classmethod
+    def _rebuilt(cls, calls: CallGovernor) -> AegisCallbackHandler:
+        handler = cls(calls.line)
+        handler._calls = calls
+        return handler
 
     def _hold(self, run_id: UUID, call: ModelCall | ToolCall) -> None:
         held = self._calls.begin(call)
@@ -129,12 +135,6 @@ class AegisCallbackHandler(BaseCallbackHandler):
             begun = run_id in self._begun
             self._begun.discard(run_id)
             return self._held.pop(run_id, None), begun
-
-
-def _rebuilt(calls: CallGovernor) -> AegisCallbackHandler:
-    handler = AegisCallbackHandler(calls.line)
-    handler._calls = calls  # noqa: SLF001 - its own constructor for pickle
-    return handler
 
 
 def _model_call(messages: list[dict[str, Any]], kwargs: Mapping[str, Any]) -> ModelCall:
