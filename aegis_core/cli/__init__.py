@@ -6,7 +6,21 @@ import sys
 
 import typer
 
-from aegis_core.cli import agents, brakes, budget, demo, doctor, events, keys, policy, profiles, replay, serve, usage
+from aegis_core.cli import (
+    agents,
+    approvals,
+    brakes,
+    budget,
+    demo,
+    doctor,
+    events,
+    keys,
+    policy,
+    profiles,
+    replay,
+    serve,
+    usage,
+)
 from aegis_core.cli.common import say
 from aegis_core.errors import AegisError
 
@@ -26,6 +40,7 @@ app.command()(events.events)
 app.command()(usage.usage)
 for brake in (brakes.block, brakes.unblock, brakes.halt, brakes.resume, brakes.mode, brakes.forget):
     app.command()(brake)
+app.add_typer(approvals.app, name="approvals")
 app.add_typer(budget.app, name="budget")
 app.add_typer(profiles.app, name="profiles")
 app.add_typer(keys.app, name="keys")
