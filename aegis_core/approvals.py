@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import builtins
 import secrets
-from contextlib import suppress
 from decimal import Decimal
 from typing import Any, cast
 
@@ -67,9 +66,7 @@ class HITLManager:
                 if record.state != "P" or left <= 0 or (seen is not None and question != seen):
                     return approval_of(record, key, self.tenant)
                 seen = question
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(min(left, (record.deadline - now) / 1000 + 0.005)):
-                        await bell.wait()
+                await bell.wait(min(left, (record.deadline - now) / 1000 + 0.005))
 
     async def _look(self, key: str) -> tuple[Record, Question, int]:
         try:

@@ -63,8 +63,8 @@ end
 local refused = edit and judge_edit()
 if refused then return refused end -- nothing was flushed, so nothing was changed
 
-check_keys(id)
 if edit then
+  check_keys(id)
   for i = 1, #lines, LINE do
     if purses[i] then note_crossing(purses[i], lines[i], R[R_AGENT], R[R_SESSION]) end
   end
@@ -91,6 +91,7 @@ if word == 'reject' then
 elseif approvals >= Q[Q_QUORUM] then
   go_live(id, R, operator, why, NOW)
 else
+  check_keys(id)
   call('SET', PREFIX .. 'r:' .. id, encode(R))
   event('voted', encode(R))
   call('PUBLISH', PREFIX .. 'i', id)
