@@ -198,29 +198,33 @@ class ApprovalMachine(RuleBasedStateMachine):
     @rule(which=st.booleans(), number=pick, cost=st.sampled_from([0, USD, 3 * USD, 4 * USD, 30 * USD]))
     def settle(self, which: bool, number: int, cost: int) -> None:
         record = self._record(number, [r for r in self.desk.records.values() if r.key])
+        self._settle(self._port(which), record, cost)
+
+    def _settle(self, port: Any, record: Question, cost: int) -> None:
         message = SettleRequest(cost_usd=Decimal(cost).scaleb(-9))
-        got, repeated = self._both(
-            self._port(which).settle(f"gr_{record.key}", message), lambda: self.desk.settle(record, cost)
-        )
+        got, repeated = self._both(port.settle(f"gr_{record.key}", message), lambda: self.desk.settle(record, cost))
         assert got is None or got.repeated == repeated
 
     @asked
     @rule(which=st.booleans(), number=pick)
     def release(self, which: bool, number: int) -> None:
         record = self._record(number, [r for r in self.desk.records.values() if r.key])
-        got, repeated = self._both(
-            self._port(which).release(f"gr_{record.key}", ReleaseRequest()), lambda: self.desk.release(record)
-        )
+        self._release(self._port(which), record)
+
+    def _release(self, port: Any, record: Question, _: int = 0) -> None:
+        doing = port.release(f"gr_{record.key}", ReleaseRequest())
+        got, repeated = self._both(doing, lambda: self.desk.release(record))
         assert got is None or got.repeated == repeated
 
     @asked
     @rule(which=st.booleans(), number=pick, seconds=st.sampled_from([60, 900, 7_200]))
     def extend(self, which: bool, number: int, seconds: int) -> None:
         record = self._record(number, [r for r in self.desk.records.values() if r.key])
-        got, repeated = self._both(
-            self._port(which).extend(f"gr_{record.key}", ExtendRequest(seconds=seconds)),
-            lambda: self.desk.extend(record, seconds * 1000),
-        )
+        self._extend(self._port(which), record, seconds)
+
+    def _extend(self, port: Any, record: Question, seconds: int) -> None:
+        doing = port.extend(f"gr_{record.key}", ExtendRequest(seconds=seconds))
+        got, repeated = self._both(doing, lambda: self.desk.extend(record, seconds * 1000))
         assert got is None or got.repeated == repeated
 
     def _record(self, number: int, known: list[Question]) -> Question:
@@ -251,12 +255,64 @@ class ApprovalMachine(RuleBasedStateMachine):
         if tool is not None or cost is not None:
             self._decide(which, number, operator, "approve", (tool, cost))
 
+    # Scenes of several steps, which chance alone would play too seldom.
+
+    @waiting
+    @rule(which=st.booleans(), then=st.sampled_from(["extend", "block", "release"]))
+    def approve_unheard(self, which: bool, then: str) -> None:
+        """Something happens before the agent hears of its approval."""
+        record = [r for r in self.desk.records.values() if r.state == "pending"][-1]
+        for operator in ("ada", "cfo"):
+            self._decide_one(which, record, operator, "approve", None)
+        if then == "block":
+            self._block_or_free(self._port(which), record.agent)
+            self._ask(self._port(which), record.agent, record.request, record.asked_tool, record.asked_amount)
+        else:
+            getattr(self, f"_{then}")(self._port(which), record, 1_800)
+
+    @waiting
+    @rule(which=st.booleans(), operator=st.sampled_from(OPERATORS))
+    def edit_again(self, which: bool, operator: str) -> None:
+        """The answer to an edit was lost, or somebody else makes the same one."""
+        for record in list(self.desk.records.values()):
+            if record.edited and record.state == "pending":
+                self._decide_one(which, record, operator, "approve", record.edited)
+
+    @precondition(lambda self: self.desk.envelopes)
+    @rule(which=st.booleans(), number=pick, cost=st.sampled_from([2 * USD + 1, 3 * USD, 4 * USD]))
+    def use_an_envelope(self, which: bool, number: int, cost: int) -> None:
+        envelope = self.desk.envelopes[number % len(self.desk.envelopes)]
+        port = self._port(which)
+        self._ask(port, envelope.agent, f"q{self.count}", envelope.tool or "pay", cost)
+
+    @precondition(lambda self: any(r.state == "expired" for r in self.desk.records.values()))
+    @rule(which=st.booleans(), number=pick, cost=st.sampled_from([0, USD, 30 * USD]))
+    def settle_late(self, which: bool, number: int, cost: int) -> None:
+        expired = [r for r in self.desk.records.values() if r.state == "expired"]
+        record = next((r for r in expired if r.envelope in self.desk.envelopes), expired[number % len(expired)])
+        self._settle(self._port(which), record, cost)
+
+    @waiting
+    @rule(which=st.booleans(), number=pick, cost=st.sampled_from([5 * USD, 7 * USD]))
+    def change_and_refuse(self, which: bool, number: int, cost: int) -> None:
+        """Two who disagree on one question; the agent asks again what it asked at first."""
+        known = [r for r in self.desk.records.values() if r.key and r.state == "pending"]
+        record = known[number % len(known)]
+        self._decide(which, number, "ada", "approve", (None, cost))
+        if record.state == "pending":
+            self._decide(which, number, "cfo", "reject", None)
+        self._ask(self._port(which), record.agent, f"q{self.count}", record.asked_tool, record.asked_amount)
+
     def _decide(
         self, which: bool, number: int, operator: str, word: str, edit: tuple[str | None, int | None] | None,
         *, pending: bool = True,
     ) -> None:  # fmt: skip
         known = [r for r in self.desk.records.values() if r.key and (r.state == "pending" or not pending)]
-        record = known[number % len(known)]
+        self._decide_one(which, known[number % len(known)], operator, word, edit)
+
+    def _decide_one(
+        self, which: bool, record: Question, operator: str, word: str, edit: tuple[str | None, int | None] | None
+    ) -> None:
         change = None
         if edit is not None:
             change = ApprovalEdit(tool=edit[0], estimated_cost_usd=None if edit[1] is None else _usd(edit[1]))
@@ -301,7 +357,9 @@ class ApprovalMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.count % 5 == 0)
     @rule(agent=st.sampled_from(AGENTS))
     def block_or_free(self, agent: str) -> None:
-        port = self._port(False)
+        self._block_or_free(self._port(False), agent)
+
+    def _block_or_free(self, port: Any, agent: str) -> None:
         if agent in self.desk.blocked:
             self.bench.run(port.operator.unblock(agent, author="cfo"))
             self.desk.unblock(agent)
