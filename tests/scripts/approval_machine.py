@@ -299,9 +299,11 @@ class ApprovalMachine(RuleBasedStateMachine):
         """Two who disagree on one question; the agent asks again what it asked at first."""
         known = [r for r in self.desk.records.values() if r.key and r.state == "pending"]
         record = known[number % len(known)]
-        self._decide(which, number, "ada", "approve", (None, cost))
+        self._decide_one(which, record, "ada", "approve", (None, cost))
+        if record.edited and record.state == "pending":
+            self._decide_one(which, record, "ada", "approve", (None, cost))  # the answer was lost
         if record.state == "pending":
-            self._decide(which, number, "cfo", "reject", None)
+            self._decide_one(which, record, "cfo", "reject", None)
         self._ask(self._port(which), record.agent, f"q{self.count}", record.asked_tool, record.asked_amount)
 
     def _decide(
