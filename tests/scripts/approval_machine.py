@@ -24,7 +24,7 @@ from aegis_core.protocol import ExtendRequest, Handshake, PermissionRequest, Rel
 from aegis_core.store import layout
 from aegis_core.testing import private_settings
 
-from .approval_model import MOST_ASKED, MOST_OPEN, NEVER_ABOVE, RULES, Desk, Envelope, Question
+from .approval_model import GRANT, MOST_ASKED, MOST_OPEN, NEVER_ABOVE, RULES, Desk, Envelope, Question
 from .bench import DAY, HOUR, MINUTE, SECOND, USD, Bench
 from .model import Budget, Refused
 
@@ -291,6 +291,30 @@ class ApprovalMachine(RuleBasedStateMachine):
         for use in range(3):  # until it is used up
             self._ask(port, envelope.agent, f"q{self.count}-{use}", envelope.tool or "pay", cost)
 
+    @rule(
+        which=st.booleans(), agent=st.sampled_from(AGENTS), tool=st.sampled_from(["pay", "wire"]),
+        cost=st.sampled_from([2 * USD + 1, 3 * USD, 5 * USD]), author=st.sampled_from(OPERATORS),
+        then=st.sampled_from(["use", "expire", "refuse", "late"]),
+    )  # fmt: skip
+    def approve_ahead_and_then(self, which: bool, agent: str, tool: str, cost: int, author: str, then: str) -> None:
+        """One envelope for one kind of request: used up, past its time, refused since, or settled too late."""
+        port, name = self._port(which), f"q{self.count}"
+        if then == "refuse":
+            self._ask(port, agent, f"{name}-before", tool, cost)
+        life = DAY if then == "late" else MINUTE
+        self._put_envelope(port, Envelope(agent, tool, None, 3 * cost, author, self.now, self.now + life))
+        if then == "refuse" and self.desk.records[f"{name}-before"].state == "pending":
+            self._decide_one(which, self.desk.records[f"{name}-before"], "cfo", "reject", None)
+        if then == "expire":
+            self._set_clock(self.now + MINUTE)
+        for use in range(4 if then == "use" else 1):
+            self._ask(port, agent, f"{name}-{use}", tool, cost)
+        used = self.desk.records[f"{name}-0"]
+        if then == "late" and used.key:
+            self._set_clock(self.now + GRANT)
+            self._ask(port, agent, used.request, tool, cost)  # finds it past its deadline, and charged
+            self._settle(port, used, cost - 1)
+
     @precondition(lambda self: any(r.state == "expired" for r in self.desk.records.values()))
     @rule(which=st.booleans(), number=pick, cost=st.sampled_from([0, USD, 30 * USD]))
     def settle_late(self, which: bool, number: int, cost: int) -> None:
@@ -340,11 +364,17 @@ class ApprovalMachine(RuleBasedStateMachine):
     def approve_ahead(self, which: bool, agent: str, tool: str | None, name: str | None, limit: int, author: str, seconds: int) -> None:  # fmt: skip # noqa: E501
         if tool is None and name is None:
             tool = "pay"
-        request = EnvelopeRequest(agent_id=agent, tool=tool, rule=name, limit_usd=_usd(limit), seconds=seconds)
-        envelope = Envelope(agent, tool, name, limit, author, self.now, self.now + seconds * 1000)
-        got, _ = self._both(
-            self._port(which).approvals.approve_ahead(request, by=author), lambda: self.desk.put_envelope(envelope)
+        self._put_envelope(
+            self._port(which), Envelope(agent, tool, name, limit, author, self.now, self.now + seconds * 1000)
         )
+
+    def _put_envelope(self, port: Any, envelope: Envelope) -> None:
+        request = EnvelopeRequest(
+            agent_id=envelope.agent, tool=envelope.tool, rule=envelope.rule, limit_usd=_usd(envelope.limit),
+            seconds=(envelope.expires - envelope.made) / 1000,
+        )  # fmt: skip
+        doing = port.approvals.approve_ahead(request, by=envelope.author)
+        got, _ = self._both(doing, lambda: self.desk.put_envelope(envelope))
         if got is not None:
             envelope.name = got.envelope_id
             self.made.append(envelope)

@@ -60,11 +60,6 @@ MUTANTS: dict[str, tuple[str, ...]] = {
     "an unclaimed approval is charged": ("endings", "  elseif unheard(R) then close(id, R, 'L', 0)\n", ""),
     "a claimed approval is free": ("endings", "R[R_ASKED][Q_CLAIMED], R[R_DEADLINE] = true,", "R[R_DEADLINE] ="),
     "who extends a grant has not heard of it": ("settle", "if act == 'extend' then claim(id, R) end\n", ""),
-    "hearing of a grant takes its time away": (
-        "endings",
-        "math.max(R[R_DEADLINE], NOW + T[T_CONFIG][C_GRANT])",
-        "NOW + T[T_CONFIG][C_GRANT]",
-    ),
     "what was approved begins although its agent is blocked": (
         "endings",
         "  if halted(R) then return close(id, R, 'L', 0) end\n",
