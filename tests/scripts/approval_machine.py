@@ -413,6 +413,7 @@ class ApprovalMachine(RuleBasedStateMachine):
             seen: list[str] = []
             while page := self.bench.run(port.approvals.list(listing, after=seen[-1] if seen else None, limit=size)):
                 seen += [each.approval_id for each in page]
+                assert len(set(seen)) == len(seen), "a page repeats what an earlier one said"
             assert seen == [f"ap_{record.key}" for record in expected]
 
     # --- the walk
