@@ -19,6 +19,10 @@ Keys of a tenant share the hash tag ``{tenant}`` (one cluster slot) and the pref
 ``k:KEY``, ``ks``       an API key, hashed; their names (SET)         made by operators only
 ``f:AGENT\tMODEL``       shares of the bound that settled (STRING)     expires after 30 days
 ``u:DAY``               what a day cost, for the bill (HASH)          expires after 400 days
+``cl:CHANNEL``          who announces on a channel (STRING)           expires within a minute
+``cn:CHANNEL``          what it shows of open approvals (HASH)        as many as those; expires after 30 days
+``cm:CHANNEL\tMESSAGE``  the approval of a message (STRING)          expires after 30 days
+``cx:CHANNEL``          whom it refused (HASH)                        at most 1,000; expires after an hour
 ``i``                   the inbox (PUBSUB channel, no key)
 ======================  ============================================  ===================================
 """

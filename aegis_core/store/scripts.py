@@ -53,6 +53,9 @@ class ScriptSet:
         self.set_mode = self._assemble("set_mode")
         self.put_key = self._assemble("put_key")
         self.read_keys = self._assemble("read_keys")
+        self.hold_channel = self._assemble("hold_channel")
+        self.keep_notice = self._assemble("keep_notice")
+        self.refuse_on_channel = self._assemble("refuse_on_channel")
 
     def _assemble(self, name: str, *, closing: bool = False, rarely_ends: bool = False) -> Script:
         endings = _read(_ENDINGS)
