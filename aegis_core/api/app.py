@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import version
 from typing import Any
 
@@ -14,12 +14,22 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.types import Scope
 
-from aegis_core.api import problems, routes_agents, routes_operators, routes_policy, routes_server, schemas
+from aegis_core.api import (
+    problems,
+    routes_agents,
+    routes_operators,
+    routes_policy,
+    routes_server,
+    routes_telegram,
+    schemas,
+)
 from aegis_core.api.auth import Auth, operator_secret
 from aegis_core.api.gate import Gate
 from aegis_core.api.logs import RequestLog, configure_logs
 from aegis_core.api.routing import Service
 from aegis_core.api.tenants import House, Houses, KeyWatch
+from aegis_core.channels.listed import configured, open_channels
+from aegis_core.channels.runner import running
 from aegis_core.connect import open_governor
 from aegis_core.errors import AegisError
 from aegis_core.settings import Settings, load_settings
@@ -72,7 +82,13 @@ def create_app(settings: Settings | None = None, store: Store | None = None, *, 
                 Auth(secret, houses, KeyWatch(governor.operator, required=settings.require_keys))
             )
             try:
-                yield
+                async with AsyncExitStack() as stack:
+                    if configured(settings):
+                        ledger = Ledger(opened, settings.tenant)
+                        channels = await asyncio.to_thread(open_channels, settings, governor, ledger)
+                        app.state.channels = {channel.name: channel for channel in channels}
+                        await stack.enter_async_context(running(channels, governor.approvals, ledger))
+                    yield
             finally:
                 gc.unfreeze()
                 await houses.aclose()
@@ -97,6 +113,8 @@ def create_app(settings: Settings | None = None, store: Store | None = None, *, 
         *routes_agents.hot.routes, *routes_agents.router.routes, *routes_operators.router.routes,
         *routes_policy.router.routes, *routes_server.router.routes,
     ]  # fmt: skip
+    if settings.telegram_webhook_url and settings.telegram_token:
+        app.router.routes += routes_telegram.router.routes
     app.add_exception_handler(AegisError, problems.on_aegis_error)
     app.add_exception_handler(RequestValidationError, problems.on_invalid)
     app.add_exception_handler(HTTPException, problems.on_http_error)

@@ -51,7 +51,9 @@ class Buttons:
         """
         decision, _ = self.named(data)
         if not hmac.compare_digest(data[-16:], self._mac(approval, decision)):
-            raise AuthError("This button is forged, or it shows something that has changed since.", code="forged_button")
+            raise AuthError(
+                "This button is forged, or it shows something that has changed since.", code="forged_button"
+            )
 
     def _mac(self, approval: Approval, decision: Decision) -> str:
         shown = (

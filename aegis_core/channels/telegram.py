@@ -56,15 +56,16 @@ class TelegramChannel:
         self._buttons = Buttons(ledger.store.pepper, ledger.tenant, settings.chat)
         self.deliveries = Deliveries(ledger, self.name)
         self._dispatcher = Dispatcher()
-        self._dispatcher.include_router(
-            Desk(settings, governor, self.deliveries, self._buttons, self._names).router()
-        )
+        self._dispatcher.include_router(Desk(settings, governor, self.deliveries, self._buttons, self._names).router())
 
     async def announce(self, approval: Approval) -> str:
         """Send the message with the buttons; answers its id."""
         async with self._reached():
             sent = await self.bot.send_message(
-                self._chat, self._text(approval), reply_markup=self._keyboard(approval), link_preview_options=_NO_PREVIEW
+                self._chat,
+                self._text(approval),
+                reply_markup=self._keyboard(approval),
+                link_preview_options=_NO_PREVIEW,
             )
         return str(sent.message_id)
 
@@ -142,7 +143,11 @@ class TelegramChannel:
         try:
             async with self._reached():
                 await self.bot.edit_message_text(
-                    text, chat_id=self._chat, message_id=int(ref), reply_markup=keyboard, link_preview_options=_NO_PREVIEW
+                    text,
+                    chat_id=self._chat,
+                    message_id=int(ref),
+                    reply_markup=keyboard,
+                    link_preview_options=_NO_PREVIEW,
                 )
         except ChannelError as error:
             if "message is not modified" not in error.message:
@@ -194,4 +199,3 @@ class TelegramChannel:
 
 
 _NO_PREVIEW = LinkPreviewOptions(is_disabled=True)
-

@@ -134,9 +134,7 @@ class Desk:
     async def _decide(self, approval: Approval, decision: Decision, user: User, reason: str) -> str:
         if approval.status != "open":
             raise ConflictError(f"It is decided already. {words.outcome(approval, self._names)}", code="old_button")
-        decided = await self._governor.approvals.decide(
-            approval.approval_id, decision, by=_who(user), reason=reason
-        )
+        decided = await self._governor.approvals.decide(approval.approval_id, decision, by=_who(user), reason=reason)
         if decided.status == "open":
             return f"Noted. {decided.missing} more must approve."
         return words.outcome(decided, self._names)

@@ -17,10 +17,10 @@ from aegis_core.cli.common import (
     dollars,
     json_line,
     stdout_console,
-    visible,
     with_governor,
 )
 from aegis_core.errors import InvalidRequestError
+from aegis_core.masking import visible
 from aegis_core.protocol import Event
 
 if TYPE_CHECKING:
