@@ -1,8 +1,8 @@
 """What a button says when it is pressed: a decision on one approval, as it was shown in one chat, signed.
 
-The signature is over the tenant, the chat, the decision, and what is approved: the approval, when it was asked, the amount,
-tool, arguments and target. So a button is worth nothing in another chat, for another decision, after an edit, or for a
-later request that has the same id.
+The signature is over the tenant, the chat, the decision, and what is approved: the approval, when it was asked, the
+amount, tool, arguments and target. So a button is worth nothing in another chat, for another decision, after an edit,
+or for a later request that has the same id.
 """
 
 from __future__ import annotations

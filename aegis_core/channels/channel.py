@@ -1,4 +1,4 @@
-"""What a channel is: it shows approvals and, where people can answer on it, hands on what they say. It keeps no state."""
+"""What a channel is: it shows approvals and, where people can answer, hands on what they say. It keeps no state."""
 
 from __future__ import annotations
 

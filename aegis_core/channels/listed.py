@@ -22,7 +22,7 @@ def _telegram(plan: Any, governor: ResourceGovernor, ledger: Ledger, pace: Pace)
     return TelegramChannel(plan, governor, ledger, pace=pace)
 
 
-def _webhook(plan: Any, governor: ResourceGovernor, ledger: Ledger, pace: Pace) -> Channel:
+def _webhook(plan: Any, _: ResourceGovernor, ledger: Ledger, pace: Pace) -> Channel:
     from aegis_core.channels.webhook import WebhookChannel
 
     return WebhookChannel(plan, tenant=ledger.tenant, pace=pace)

@@ -1,4 +1,4 @@
-"""To which address an outgoing message may go. A name is resolved once, judged, and that very address is connected to."""
+"""Where an outgoing message may go: a name is resolved once, judged, and that very address is connected to."""
 
 from __future__ import annotations
 

@@ -123,7 +123,7 @@ class TelegramChannel:
     async def _take(handling: Awaitable[Any]) -> None:
         try:
             await handling
-        except Exception:
+        except Exception:  # noqa: BLE001 - one update that nobody foresaw must not stop those that follow
             _log.exception("telegram: an update could not be handled")
 
     async def aclose(self) -> None:

@@ -77,7 +77,7 @@ class Desk:
             await query.answer(_stranger(query.from_user, None) if first else None, show_alert=first or None)
 
     async def _word_of_stranger(self, message: Message) -> None:
-        """Commands, replies to the bot and what is said to it alone; talk of others in a group is none of its matter."""
+        """Commands, replies to the bot and what is said to it alone; other talk in a group is none of its matter."""
         text = message.text or ""
         answered = message.reply_to_message
         to_bot = answered is not None and answered.from_user is not None and answered.from_user.id == _own_id(message)
@@ -187,8 +187,8 @@ class Desk:
             found = await self._governor.operator.block(agent, author=_who(message.from_user))
             declined = sum(one.state == "declined" for one in found)
             return (
-                f"<b>{escape(agent)}</b> is blocked. {declined} questions were declined, {len(found) - declined} grants "
-                f"are live. It goes on with: aegis unblock {escape(agent)}"
+                f"<b>{escape(agent)}</b> is blocked. {declined} questions were declined, "
+                f"{len(found) - declined} grants are live. It goes on with: aegis unblock {escape(agent)}"
             )
 
         await self._answer(message, answer)

@@ -36,7 +36,7 @@ async def recent(token: str, api_url: str) -> list[Writer]:
         updates = await bot.get_updates(timeout=0)
     except TelegramConflictError:
         raise ConfigurationError(
-            "Something else fetches this bot's updates, or a webhook is set; a running server answers /start with the ids."
+            "Another process fetches this bot's updates, or a webhook is set; a running server answers /start with ids."
         ) from None
     except AiogramError as error:
         raise ConfigurationError(f"Telegram: {str(error).replace(token, '[masked]')}") from None

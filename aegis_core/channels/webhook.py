@@ -1,4 +1,4 @@
-"""Approvals posted to one URL, signed as Standard Webhooks (https://www.standardwebhooks.com) describes, for bridges."""
+"""Approvals posted to one URL for bridges, signed as Standard Webhooks describes (https://www.standardwebhooks.com)."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class WebhookChannel:
         """Post ``approval.reminded``."""
         await self._post("approval.reminded", ref, approval, "reminded")
 
-    async def retire(self, approval_id: str, ref: str) -> None:
+    async def retire(self, approval_id: str, ref: str) -> None:  # noqa: ARG002 - they are one here
         """Post ``approval.ended`` without the approval, whose record is gone."""
         await self._post("approval.ended", approval_id, None, "gone")
 

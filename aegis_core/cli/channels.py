@@ -47,8 +47,8 @@ def run(tenant: TenantOption = None) -> None:
         asyncio.run(_opened(tenant, work))
 
 
-@app.command()
-def test(tenant: TenantOption = None, json: JsonFlag = False) -> None:
+@app.command("test")
+def send_test(tenant: TenantOption = None, json: JsonFlag = False) -> None:
     """Send a test message over each channel. Exit code 1 when one of them fails.
 
     Example: aegis channels test
