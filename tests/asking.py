@@ -28,7 +28,7 @@ def on_telegram(settings: Settings, api: BotApi, **more: Any) -> Settings:
     return settings.model_copy(
         update={
             "telegram_token": SecretStr(TOKEN), "telegram_chat_id": CHAT, "telegram_api_url": api.url,
-            "telegram_operators": f"{ANA}=ana,{BOB}=bob", **more,
+            "telegram_operators": f"{ANA}=ana,{BOB}=bob", "agent_day_usd": 100, **more,
         }
     )  # fmt: skip
 
