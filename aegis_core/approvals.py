@@ -22,14 +22,13 @@ from aegis_core.approval_protocol import (
 )
 from aegis_core.arbiter.arbiter import Arbiter
 from aegis_core.budgets import at_ms, checked, lines_of
-from aegis_core.errors import InvalidRequestError, StaleError
+from aegis_core.errors import InvalidRequestError, NotFoundError, StaleError
 from aegis_core.inbox import Inbox
 from aegis_core.money import to_nanos, to_usd
 from aegis_core.orders import content_of, limits_of, trace_of
 from aegis_core.policy.text import spaced, words
 from aegis_core.protocol import PermissionRequest, parse
 from aegis_core.rulebook import Rulebook
-from aegis_core.store.packing import unpack
 from aegis_core.store.questions import EnvelopeRow, Questions
 from aegis_core.store.records import Record
 from aegis_core.verdicts import grant_key
@@ -74,7 +73,10 @@ class HITLManager:
                         await bell.wait()
 
     async def _look(self, key: str) -> Record:
-        record, self._now = await self._questions.look(key)
+        try:
+            record, self._now = await self._questions.look(key)
+        except NotFoundError as error:
+            raise _no_approval() if error.facts.get("kind") == "grant" else error from None
         if record.question is None:
             raise _no_approval()
         return record
@@ -96,7 +98,7 @@ class HITLManager:
             record = await self._look(grant_key(after))
             question = record.question
             assert question is not None
-            cursor = (str((question.at if ended else record.created)), grant_key(after))
+            cursor = (str(question.at if ended else record.created), grant_key(after))
         agent = None if agent_id is None else checked(agent_id, "agent_id")
         how = None if listing in {"open", "ended"} else listing
         rows = await self._questions.list(ended=ended, how=how, agent=agent, after=cursor, most=limit)
@@ -134,7 +136,7 @@ class HITLManager:
         record = await self._look(key)
         question = record.question
         assert question is not None
-        request = _request_of(record, unpack(cast("bytes", question.trace)), edit)
+        request = _request_of(record, question.trace, edit)
         _, facts = await self._rules.facts_of(record.agent, record.session)
         ruling = self._rules.policy.evaluate(request, facts, at_ms(self._now))
         amount = record.amount if edit.estimated_cost_usd is None else to_nanos(edit.estimated_cost_usd)
@@ -191,7 +193,7 @@ def approval_of(record: Record, key: str, tenant: str) -> Approval:
     question = record.question
     if question is None:
         raise _no_approval()
-    said: dict[str, Any] = unpack(cast("bytes", question.trace))
+    said: dict[str, Any] = question.trace
     lines, day = lines_of(record)
     approvals = sum(word == "approve" for _, word, _, _ in question.votes)
     status = cast("ApprovalStatus", question.how or "open")
@@ -229,7 +231,7 @@ def approval_of(record: Record, key: str, tenant: str) -> Approval:
         model=record.model or None,
         priority=said.get("priority", 5),
         confidence=said.get("confidence"),
-        metadata=said.get("metadata", {}),
+        metadata=said.get("metadata") or {},
     )
 
 
@@ -259,7 +261,7 @@ def _request_of(record: Record, said: dict[str, Any], edit: ApprovalEdit) -> Per
     return parse(
         PermissionRequest,
         **{
-            "agent_id": record.agent, "task_intent": said["intent"], "metadata": said.get("metadata", {}),
+            "agent_id": record.agent, "task_intent": said["intent"], "metadata": said.get("metadata") or {},
             "estimated_cost_usd": to_usd(record.amount), **fields, **changes,
         },
     )  # fmt: skip

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Any
 
 from aegis_core.money import to_usd
 from aegis_core.protocol import Event
-from aegis_core.store.records import Question, Record
 from aegis_core.store import layout
 from aegis_core.store.packing import unpack
+from aegis_core.store.records import Question, Record
 
 _RECORD_KINDS = frozenset(
     {
@@ -26,7 +26,7 @@ _RECORD_KINDS = frozenset(
         "extended",
         "approved",
         "voted",
-    }  # fmt: skip
+    }
 )
 
 
@@ -68,7 +68,7 @@ def _record_facts(record: Record) -> dict[str, Any]:
 
 def _question_facts(question: Question) -> dict[str, Any]:
     facts: dict[str, Any] = {
-        "request": unpack(cast("bytes", question.trace)),
+        "request": question.trace,
         "quorum": question.quorum if question.quorum > 1 else None,
         "votes": [{"by": name, "decision": word} for name, word, _, _ in question.votes] or None,
         "decided_by": question.by or None,

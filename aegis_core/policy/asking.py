@@ -43,7 +43,7 @@ DEFAULT = Asking()
 
 
 class Asker(NamedTuple):
-    """A rule that asks a person about a request: always, above an amount (nano-dollars), or when its count is exceeded."""
+    """A rule that asks a person: always, above an amount (nano-dollars), or when its count is exceeded."""
 
     rule: str
     above_nanos: int

@@ -57,4 +57,4 @@ class Question(NamedTuple):
     claimed: bool
     content: str
     edited: bool
-    trace: str | bytes
+    trace: dict[str, Any]

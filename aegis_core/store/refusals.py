@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from aegis_core.errors import AegisError, AuthError, ConflictError, InvalidRequestError, NotFoundError, StaleError
-from aegis_core.money import to_usd
+from aegis_core.money import format_usd, to_usd
 from aegis_core.store.packing import unpack
 from aegis_core.store.records import Record
 from aegis_core.store.store import newer_schema
@@ -101,10 +101,10 @@ def _not_named(answer: list[Any]) -> AegisError:
 
 
 def _above(answer: list[Any]) -> AegisError:
-    amount, ceiling = to_usd(Record._make(unpack(answer[1])).amount), to_usd(int(answer[2]))
+    amount, ceiling = Record._make(unpack(answer[1])).amount, int(answer[2])
     return AuthError(
-        f"It is about ${amount}, and this operator may approve up to ${ceiling}; another one must.",
-        code="above_operator_limit", amount_usd=float(amount), limit_usd=float(ceiling),
+        f"It is about {format_usd(amount)}, and this operator may approve up to {format_usd(ceiling)}; ask another.",
+        code="above_operator_limit", amount_usd=float(to_usd(amount)), limit_usd=float(to_usd(ceiling)),
     )  # fmt: skip
 
 

@@ -6,8 +6,8 @@ from typing import Any, Literal, NamedTuple
 
 from aegis_core.store import layout
 from aegis_core.store.ledger import Ledger
-from aegis_core.store.records import Record
 from aegis_core.store.packing import unpack
+from aegis_core.store.records import Record
 
 KeyAct = Literal["created", "revoked"]
 

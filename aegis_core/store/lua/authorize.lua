@@ -232,11 +232,11 @@ if judged and not code and effect == 'escalate' then
   end
   Q[Q_APPROVES] = Q[Q_APPROVES] and #asking > 0
   Q[Q_VOTES], Q[Q_HOW], Q[Q_BY], Q[Q_AT], Q[Q_WHY] = {}, false, false, 0, false
-  Q[Q_CLAIMED], Q[Q_CONTENT], Q[Q_EDITED], Q[Q_TRACE] = false, content, false, trace
+  Q[Q_CLAIMED], Q[Q_CONTENT], Q[Q_EDITED], Q[Q_TRACE] = false, content, false, decode(trace)
   asked, span, most = Q, span or T[T_CONFIG][C_APPROVAL], most or T[T_CONFIG][C_QUESTIONS]
 
   -- What a person approved in advance, when it covers this request whole. One for a rule covers no other rule.
-  local envelopes, said = fetch('v') or {}, decode(trace)
+  local envelopes, said = fetch('v') or {}, Q[Q_TRACE]
   for i = 1, #envelopes do
     local V = envelopes[i]
     local alone = #asking > 0
@@ -258,10 +258,10 @@ end
 -- unanswered ones never hold more than half of what it shares with others.
 if asked then
   local before = call('GET', PREFIX .. 'x:' .. content)
-  if before then
-    local by, why, till = unpack(decode(before), 1, 3)
+  local by, why, till = unpack(before and decode(before) or {}, 1, 3)
+  if before and till > NOW then
     code, transient, retry, effect = 'refused_before', true, till, 'deny'
-    reason = by .. ' refused the same request' .. (why and ': ' .. why or '')
+    reason = 'the same request was refused by ' .. by .. (why and ': ' .. why or '')
   elseif G[G_QUESTIONS] >= most then
     if behind then return {'SWEEP'} end
     code, transient, retry, effect = 'too_many_questions', true, NOW + T[T_CONFIG][C_TRANSIENT], 'deny'

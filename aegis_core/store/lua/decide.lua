@@ -65,7 +65,7 @@ if edit then
   local G = fetch('a:' .. R[R_AGENT])
   G[G_PENDING] = G[G_PENDING] + amount - R[R_AMOUNT]
   change('a:' .. R[R_AGENT])
-  R[R_AMOUNT], Q[Q_TRACE], Q[Q_CONTENT], Q[Q_EDITED], Q[Q_VOTES] = amount, edit[6], edit[7], true, {}
+  R[R_AMOUNT], Q[Q_TRACE], Q[Q_CONTENT], Q[Q_EDITED], Q[Q_VOTES] = amount, decode(edit[6]), edit[7], true, {}
   votes = Q[Q_VOTES] -- what others said was of something else
   before = nil
 end
