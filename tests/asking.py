@@ -14,7 +14,7 @@ from botapi import ANA, BOB, CHAT, TOKEN, BotApi
 from serving import OPERATOR, serving
 
 import aegis_core
-from aegis_core import AegisDenied, Settings
+from aegis_core import AegisDenied, Settings, Verdict
 from aegis_core.governor import ResourceGovernor
 
 AS_OPERATOR = {"Authorization": f"Bearer {OPERATOR}"}
@@ -88,3 +88,16 @@ def asking(settings: Settings) -> Iterator[Asking]:
         place = Asking(url, settings, pool)
         with place.http:
             yield place
+
+
+WISH: dict[str, Any] = {"intent": "Rent it", "resource_type": "compute", "estimated_cost_usd": 12}
+
+
+def ask_on(settings: Settings, **wish: Any) -> Verdict:
+    """Ask once, as a process of its own, and do not wait."""
+
+    async def ask() -> Verdict:
+        async with aegis_core.connect(settings=settings) as governor:
+            return await (await governor.handshake("worker")).request(**wish)
+
+    return asyncio.run(ask())

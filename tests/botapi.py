@@ -96,7 +96,7 @@ class BotApi:
             "message_id": number, "date": 1, "chat": _chat(chat), "from": _user(user), "text": text,
         }  # fmt: skip
         if text.startswith("/"):
-            message["entities"] = [{"type": "bot_command", "offset": 0, "length": len(text.split()[0])}]
+            message["entities"] = [{"type": "bot_command", "offset": 0, "length": len(text.split(maxsplit=1)[0])}]
         if reply_to is not None:
             message["reply_to_message"] = {
                 "message_id": reply_to.id, "date": 1, "chat": _chat(chat), "from": BOT, "text": reply_to.text,

@@ -24,6 +24,8 @@ _log = logging.getLogger("aegis.channels")
 _PAGE = 200
 _TICK = 0.02
 """Seconds past a deadline at which it is looked at, so that the server's clock has passed it too."""
+_JUMP = 1.0
+"""Seconds that the server's clock and ours may drift apart between two renewals of the lease."""
 
 
 class LeaseLostError(Exception):
@@ -108,10 +110,10 @@ class Courier:
     async def _keep_hold(self, seconds: float) -> None:
         """Make sure that the lease lasts so much longer."""
         if self._held_until - time.monotonic() < seconds:
-            missed = self._held_until == 0.0
+            missed, before = self._held_until == 0.0, self._offset
             if not await self._hold():
                 raise LeaseLostError
-            if missed:
+            if missed or abs(self._offset - before) > _JUMP:  # deadlines were planned by a clock that has jumped
                 await self._catch_up()
 
     async def _catch_up(self) -> None:

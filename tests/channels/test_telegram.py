@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 
-import pytest
 from asking import Asking, asking, on_telegram
 from botapi import ANA, BOB, CHAT, STRANGER, BotApi
 
@@ -117,7 +116,7 @@ def test_two_presses_at_the_same_instant_have_one_outcome(place: Asking, telegra
 
 
 def test_a_quorum_shows_its_votes_and_counts_nobody_twice(place: Asking, telegram: BotApi) -> None:
-    place.publish({**ESCALATE, "ask": {"quorum": 2}})
+    place.publish({**ESCALATE, "asking": {"quorum": 2}})
     agent = place.agent()
     message = telegram.announced()
     assert "0 of 2 approvals" in message.text
@@ -131,7 +130,7 @@ def test_a_quorum_shows_its_votes_and_counts_nobody_twice(place: Asking, telegra
 
 
 def test_an_operator_whom_the_rule_does_not_name_is_told_so(place: Asking, telegram: BotApi) -> None:
-    place.publish({**ESCALATE, "ask": {"operators": ["telegram:22"]}})
+    place.publish({**ESCALATE, "asking": {"operators": ["telegram:22"]}})
     agent = place.agent()
     message = telegram.announced()
     assert not telegram.press(message, "APPROVE").startswith("Approved")
@@ -143,7 +142,7 @@ def test_an_operator_whom_the_rule_does_not_name_is_told_so(place: Asking, teleg
 def test_an_edit_elsewhere_makes_new_buttons_and_ends_the_old_ones(place: Asking, telegram: BotApi) -> None:
     from aegis_core.approval_protocol import ApprovalEdit
 
-    place.publish({**ESCALATE, "ask": {"quorum": 2}})
+    place.publish({**ESCALATE, "asking": {"quorum": 2}})
     agent = place.agent()
     message = telegram.announced()
     before = message.buttons["APPROVE"]
@@ -160,7 +159,7 @@ def test_an_edit_elsewhere_makes_new_buttons_and_ends_the_old_ones(place: Asking
 
 
 def test_a_reminder_comes_once_and_without_a_sound(place: Asking, telegram: BotApi) -> None:
-    place.publish({**ESCALATE, "ask": {"timeout_seconds": 3, "remind_seconds": 2}})
+    place.publish({**ESCALATE, "asking": {"timeout_seconds": 3, "remind_seconds": 2}})
     place.agent()
     message = telegram.announced()
     reminder = telegram.until(lambda: [one for one in telegram.messages.values() if one.reply_to == message.id])
@@ -199,8 +198,7 @@ def test_talk_in_the_group_is_none_of_the_bots_matter(place: Asking, telegram: B
     assert "APPROVE" in message.buttons
 
 
-@pytest.mark.parametrize("mode", ["polling", "webhook"])
-def test_telegram_throttles_and_is_obeyed(settings: Settings, telegram: BotApi, mode: str) -> None:
+def test_telegram_throttles_and_is_obeyed(settings: Settings, telegram: BotApi) -> None:
     telegram.throttled.extend([1, 1])
     with asking(on_telegram(settings, telegram)) as place:
         place.agent()
