@@ -140,22 +140,22 @@ class BotApi:
             for piece, text in self.refused.items():
                 if piece in given.get("text", ""):
                     return 400, {"ok": False, "error_code": 400, "description": f"Bad Request: {text}"}
-            result = getattr(self, f"_on_{method}")(given)
+            result = getattr(self, f"_on_{method.lower()}")(given)
             self.changed.notify_all()
             return 200, {"ok": True, "result": result}
 
-    def _on_getMe(self, _: dict[str, str]) -> Any:
+    def _on_getme(self, _: dict[str, str]) -> Any:
         return BOT
 
-    def _on_deleteWebhook(self, _: dict[str, str]) -> Any:
+    def _on_deletewebhook(self, _: dict[str, str]) -> Any:
         self.webhook = {}
         return True
 
-    def _on_setWebhook(self, given: dict[str, str]) -> Any:
+    def _on_setwebhook(self, given: dict[str, str]) -> Any:
         self.webhook = given
         return True
 
-    def _on_getUpdates(self, given: dict[str, str]) -> Any:
+    def _on_getupdates(self, given: dict[str, str]) -> Any:
         offset, until = int(given.get("offset", 0)), time.monotonic() + float(given.get("timeout", 0))
         while True:
             self.updates = [one for one in self.updates if one["update_id"] >= offset]
@@ -164,7 +164,7 @@ class BotApi:
                 return self.updates
             self.changed.wait(min(left, 0.2))
 
-    def _on_sendMessage(self, given: dict[str, str]) -> Any:
+    def _on_sendmessage(self, given: dict[str, str]) -> Any:
         reply = json.loads(given.get("reply_parameters", "{}")).get("message_id")
         self.last_id += 1
         sent = Sent(
@@ -174,13 +174,13 @@ class BotApi:
         self.messages[sent.id] = sent
         return _message(sent)
 
-    def _on_editMessageText(self, given: dict[str, str]) -> Any:
+    def _on_editmessagetext(self, given: dict[str, str]) -> Any:
         sent = self.messages[int(given["message_id"])]
         assert sent.chat == int(given["chat_id"])
         sent.text, sent.buttons, sent.edits = given["text"], _buttons(given), sent.edits + 1
         return _message(sent)
 
-    def _on_answerCallbackQuery(self, given: dict[str, str]) -> Any:
+    def _on_answercallbackquery(self, given: dict[str, str]) -> Any:
         self.answers[given["callback_query_id"]] = given.get("text", "")
         return True
 

@@ -40,12 +40,13 @@ class Courier:
         self._agenda, self._news = Agenda(), asyncio.Event()
         self._notices: dict[str, Notice] = {}
         self._attempts: Counter[str] = Counter()
+        self._at_hand = ""
         self._failures, self._paused_until = 0, 0.0
         self._held_until = self._offset = 0.0
 
     def look_at(self, approval_id: str, *, fresh: bool = True) -> None:
         """Something happened to an approval; without `fresh`, only one that was shown already matters."""
-        if fresh or approval_id in self._notices or approval_id in self._attempts:
+        if fresh or approval_id in self._notices or approval_id in self._attempts or approval_id == self._at_hand:
             self._agenda.put(approval_id, 0.0)
             self._news.set()
 
@@ -132,6 +133,7 @@ class Courier:
     async def _deliver(self, approval_id: str) -> None:
         """Show what is not shown yet of one approval, and put the next look at it on the agenda."""
         await self._keep_hold(self._pace.send * 1.2)
+        self._at_hand = approval_id  # what happens to it from here on is looked at afterwards
         over = False
         try:
             approval = await self._find(approval_id)

@@ -100,7 +100,7 @@ def test_a_process_of_its_own_serves_the_channels(
     environment: dict[str, str], settings: Settings, telegram: BotApi, tmp_path: Path
 ) -> None:
     home = {"HOME": str(tmp_path), "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"}
-    command = [sys.executable, "-m", "aegis_core.cli", "channels", "run"]
+    command = [sys.executable, "-c", "from aegis_core.cli import main; main()", "channels", "run"]
     with subprocess.Popen(command, env=home | environment, cwd=tmp_path, stderr=subprocess.PIPE) as served:
         try:
             assert served.stderr is not None

@@ -297,3 +297,24 @@ def test_an_agenda_takes_the_earliest_first_and_each_name_once() -> None:
     assert agenda.take(3.9) is None
     agenda.clear()
     assert agenda.next_at() == float("inf")
+
+
+class Hasty(Wall):
+    """Somebody decides while the announcement is still on its way."""
+
+    port: ResourceGovernor
+
+    async def announce(self, approval: Approval) -> str:
+        ref = await super().announce(approval)
+        await self.port.approvals.decide(approval.approval_id, "approve", by="cli:ana")
+        await asyncio.sleep(0.1)  # its event is here before the announcement is done
+        return ref
+
+
+async def test_a_decision_that_overtakes_the_announcement_is_shown(rich: Settings) -> None:
+    wall = Hasty()
+    async with process(rich, wall) as port, aegis_core.connect(settings=rich) as governor:
+        wall.port = port
+        approval = await ask(governor)
+        await until(lambda: len(wall.said) == 2)
+        assert wall.said == [("announce", approval, "open"), ("update", approval, "approved")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from itertools import pairwise
 
 from asking import Asking, asking, on_telegram
 from botapi import ANA, BOB, CHAT, STRANGER, BotApi
@@ -205,7 +206,7 @@ def test_telegram_throttles_and_is_obeyed(settings: Settings, telegram: BotApi) 
         telegram.announced()
         sends = [at for method, at in telegram.calls if method == "sendMessage"]
         assert len(sends) == 3
-        assert all(later - sooner >= 1 for sooner, later in zip(sends, sends[1:], strict=False))
+        assert all(later - sooner >= 1 for sooner, later in pairwise(sends))
         assert len(place.events("channel_failed")) == len(place.events("channel_recovered")) == 1
 
 
