@@ -17,6 +17,7 @@ from starlette.types import Scope
 from aegis_core.api import (
     problems,
     routes_agents,
+    routes_approvals,
     routes_operators,
     routes_policy,
     routes_server,
@@ -49,6 +50,7 @@ _TAGS = [
     {"name": "Agents", "description": "The handshake protocol."},
     {"name": "Grants", "description": "What becomes of reserved money."},
     {"name": "Budgets", "description": "What is left."},
+    {"name": "Approvals", "description": "What waits for a person, and what was approved in advance."},
     {"name": "Operators", "description": "Limits, agents, events, brakes and keys."},
     {"name": "Policy", "description": "The rules and the profiles of agents, with their versions."},
     {"name": "Server", "description": "For those who run it."},
@@ -110,8 +112,8 @@ def create_app(settings: Settings | None = None, store: Store | None = None, *, 
     )
     # Included routers would match each path twice, at a tenth of the rate; the busiest route is looked at first.
     app.router.routes[:0] = [
-        *routes_agents.hot.routes, *routes_agents.router.routes, *routes_operators.router.routes,
-        *routes_policy.router.routes, *routes_server.router.routes,
+        *routes_agents.hot.routes, *routes_agents.router.routes, *routes_approvals.router.routes,
+        *routes_operators.router.routes, *routes_policy.router.routes, *routes_server.router.routes,
     ]  # fmt: skip
     if settings.telegram_webhook_url and settings.telegram_token:
         app.router.routes += routes_telegram.router.routes
