@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
 import typer
 
@@ -14,20 +13,7 @@ from aegis_core.connect import with_overrides
 from aegis_core.errors import ConfigurationError
 from aegis_core.masking import visible
 
-if TYPE_CHECKING:
-    from aegis_core.channels.channel import Channel
-    from aegis_core.governor import ResourceGovernor
-    from aegis_core.store.ledger import Ledger
-
-_T = TypeVar("_T")
-_Work = Callable[["Sequence[Channel]", "ResourceGovernor", "Ledger"], Awaitable[_T]]
-
 app = typer.Typer(help="Where operators are asked: Telegram, and a signed webhook.", no_args_is_help=True)
-
-_NONE = (
-    "No channel is configured. For Telegram set AEGIS_TELEGRAM_TOKEN, AEGIS_TELEGRAM_CHAT_ID and "
-    "AEGIS_TELEGRAM_OPERATORS; for a webhook AEGIS_APPROVAL_WEBHOOK_URL and AEGIS_APPROVAL_WEBHOOK_SECRET."
-)
 
 
 @app.command()
@@ -36,15 +22,17 @@ def run(tenant: TenantOption = None) -> None:
 
     Example: aegis channels run
     """
-    from aegis_core.channels.runner import running
+    from aegis_core.channels.listed import serving
 
-    async def work(channels: Sequence[Channel], governor: ResourceGovernor, ledger: Ledger) -> None:
-        async with running(channels, governor.approvals, ledger):
-            say(f"serving {', '.join(one.name for one in channels)} for the tenant {ledger.tenant}")
+    settings = with_overrides(None, tenant=tenant)
+
+    async def work() -> None:
+        async with serving(settings) as names:
+            say(f"serving {', '.join(names)} for the tenant {settings.tenant}")
             await asyncio.Event().wait()
 
     with suppress(KeyboardInterrupt):
-        asyncio.run(_opened(tenant, work))
+        asyncio.run(work())
 
 
 @app.command("test")
@@ -54,19 +42,21 @@ def send_test(tenant: TenantOption = None, json: JsonFlag = False) -> None:
     Example: aegis channels test
     """
     from aegis_core.channels.channel import ChannelError
+    from aegis_core.channels.listed import opened
 
-    async def work(channels: Sequence[Channel], _: ResourceGovernor, __: Ledger) -> list[dict[str, Any]]:
+    async def work() -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []
-        for channel in channels:
-            try:
-                found.append({"channel": channel.name, "ok": True, "text": await channel.test()})
-            except ChannelError as error:
-                found.append({"channel": channel.name, "ok": False, "text": error.message})
-            finally:
-                await channel.aclose()
+        async with opened(with_overrides(None, tenant=tenant)) as (channels, _, _):
+            for channel in channels:
+                try:
+                    found.append({"channel": channel.name, "ok": True, "text": await channel.test()})
+                except ChannelError as error:
+                    found.append({"channel": channel.name, "ok": False, "text": error.message})
+                finally:
+                    await channel.aclose()
         return found
 
-    found = asyncio.run(_opened(tenant, work))
+    found = asyncio.run(work())
     if json:
         print_json(found)
     else:
@@ -104,26 +94,3 @@ def ids(json: JsonFlag = False) -> None:
         console.print(visible(f"chat {row.chat_id} ({row.chat}), user {row.user_id} ({row.user})"), markup=False)
     if not found:
         say("nobody wrote to the bot lately; write /start to it, and run this again")
-
-
-async def _opened(tenant: str | None, work: _Work[_T]) -> _T:
-    from aegis_core.channels.listed import configured, open_channels
-    from aegis_core.connect import open_governor
-    from aegis_core.store.ledger import Ledger
-    from aegis_core.store.store import open_store
-
-    settings = with_overrides(None, tenant=tenant)
-    if not settings.is_embedded and settings.url.startswith(("http://", "https://")):
-        raise ConfigurationError("This command reads the store itself; point AEGIS_URL at the governor's Redis.")
-    if not configured(settings):
-        raise ConfigurationError(_NONE)
-    store = await open_store(settings)
-    try:
-        governor = await open_governor(store, settings)
-        try:
-            ledger = Ledger(store, settings.tenant)
-            return await work(open_channels(settings, governor, ledger), governor, ledger)
-        finally:
-            await governor.aclose()
-    finally:
-        await store.aclose()
