@@ -114,3 +114,25 @@ def test_a_process_of_its_own_serves_the_channels(
             served.send_signal(signal.SIGINT)
             served.wait(15)
         assert served.returncode in {0, 130}
+
+
+def test_the_example_says_what_is_missing_and_runs_with_a_bot(
+    environment: dict[str, str], settings: Settings, telegram: BotApi, tmp_path: Path
+) -> None:
+    example = Path(__file__).parents[2] / "examples" / "telegram_approval.py"
+    home = {"HOME": str(tmp_path), "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"}
+    done = subprocess.run(
+        [sys.executable, str(example)], env=home, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    assert "AEGIS_TELEGRAM_TOKEN" in done.stderr
+    with subprocess.Popen(
+        [sys.executable, str(example)], env=home | environment, cwd=tmp_path, stdout=subprocess.PIPE, text=True
+    ) as running:
+        message = telegram.announced()
+        assert telegram.press(message, "APPROVE").startswith("Approved by ana")
+        out, _ = running.communicate(timeout=60)
+    assert running.returncode == 0
+    assert out.splitlines()[0] == "Asking on telegram …"
+    assert out.splitlines()[1].startswith("Approved: gr_")
+    telegram.shows(message, "Approved by ana")
