@@ -102,8 +102,8 @@ def test_a_process_of_its_own_serves_the_channels(
     home = {"HOME": str(tmp_path), "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"}
     command = [sys.executable, "-c", "from aegis_core.cli import main; main()", "channels", "run"]
     with subprocess.Popen(command, env=home | environment, cwd=tmp_path, stderr=subprocess.PIPE) as served:
+        assert served.stderr is not None
         try:
-            assert served.stderr is not None
             assert b"serving telegram" in served.stderr.readline()
             asked = ask_on(settings.model_copy(update={"agent_day_usd": 100}), **WISH)
             message = telegram.announced()
@@ -112,7 +112,7 @@ def test_a_process_of_its_own_serves_the_channels(
             telegram.shows(message, "Approved by ana")
         finally:
             served.send_signal(signal.SIGINT)
-            served.wait(15)
+            served.wait(30)
         assert served.returncode in {0, 130}
 
 
@@ -129,9 +129,12 @@ def test_the_example_says_what_is_missing_and_runs_with_a_bot(
     with subprocess.Popen(
         [sys.executable, str(example)], env=home | environment, cwd=tmp_path, stdout=subprocess.PIPE, text=True
     ) as running:
-        message = telegram.announced()
-        assert telegram.press(message, "APPROVE").startswith("Approved by ana")
-        out, _ = running.communicate(timeout=60)
+        try:
+            message = telegram.announced()
+            assert telegram.press(message, "APPROVE").startswith("Approved by ana")
+            out, _ = running.communicate(timeout=60)
+        finally:
+            running.kill()
     assert running.returncode == 0
     assert out.splitlines()[0] == "Asking on telegram …"
     assert out.splitlines()[1].startswith("Approved: gr_")
