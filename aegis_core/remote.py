@@ -26,6 +26,7 @@ from aegis_core.errors import (
     UnknownModelError,
 )
 from aegis_core.identity import RequestIds, spelt
+from aegis_core.journal_protocol import JournalEntry, JournalRequest
 from aegis_core.profiles import Profile, ProfileSet
 from aegis_core.protocol import (
     AgentSummary,
@@ -106,6 +107,7 @@ class RemoteGovernor:
             raise ConfigurationError("The token for the governor holds characters that no token has.")
         self.tenant = tenant
         self._url, self._token = url.rstrip("/"), token
+        self.journal = RemoteJournal(self)
         self._ids = RequestIds(time.time_ns() // 1_000_000)
         self._sessions: OrderedDict[str, str] = OrderedDict()
         self._http: httpx.AsyncClient | None = None
@@ -162,6 +164,10 @@ class RemoteGovernor:
         # The server answers a repeat of the same act with the same receipt, so a second try cannot charge twice.
         path = f"/grants/{segment(grant_id)}/{act}"
         return await self._call("POST", path, Receipt, body=message, token=token, retry=True)
+
+    async def write_journal(self, message: JournalRequest, token: str | None) -> JournalEntry:
+        """As `Journal.write`. Sending an act again is harmless, so a lost answer is asked for once more."""
+        return await self._call("POST", "/journal", JournalEntry, body=message, token=token, retry=True)
 
     async def budget(self, agent_id: str) -> BudgetReport:
         """As `ResourceGovernor.budget`, with the token of the agent's session where it was opened here."""
@@ -316,6 +322,17 @@ class RemoteGovernor:
         kind = _BY_CODE.get(code) or _BY_STATUS.get(response.status_code, StoreError)
         facts = {name: value for name, value in problem.items() if name not in _STANDARD and name != "message"}
         raise kind(detail, code=code, **facts)
+
+
+class RemoteJournal:
+    """The journal of a governor over HTTP."""
+
+    def __init__(self, governor: RemoteGovernor) -> None:
+        self._governor = governor
+
+    async def write(self, message: JournalRequest, *, token: str | None = None) -> JournalEntry:
+        """As `Journal.write`."""
+        return await self._governor.write_journal(message, token)
 
 
 @cache

@@ -13,6 +13,7 @@ from aegis_core.api.messages import KeyWish, ModeChange, Rollback
 from aegis_core.api.problems import MEDIA_TYPE, Problem
 from aegis_core.approval_protocol import DecisionRequest, EnvelopeRequest, OperatorLimit
 from aegis_core.fields import Identifier
+from aegis_core.journal_protocol import JournalRequest
 from aegis_core.profiles import ProfileSet
 from aegis_core.protocol import (
     AgentSummary,
@@ -132,6 +133,7 @@ _EXAMPLES: dict[type[BaseModel], Document] = {
     SettleRequest: {"agent_id": "crew-researcher-01", "cost_usd": 0.031},
     ReleaseRequest: {"agent_id": "crew-researcher-01"},
     ExtendRequest: {"agent_id": "crew-researcher-01", "seconds": 600},
+    JournalRequest: {"agent_id": "crew-researcher-01", "act": "start", "key": "call_1", "runner": "worker-7"},
     BudgetChange: {"window": "day", "limit_usd": 25},
     DecisionRequest: {"decision": "approve", "reason": "a known supplier"},
     EnvelopeRequest: {

@@ -18,6 +18,8 @@ Keys of a tenant share the hash tag ``{tenant}`` (one cluster slot) and the pref
 ``pf``                  the agent profiles                            one
 ``k:KEY``, ``ks``       an API key, hashed; their names (SET)         made by operators only
 ``f:AGENT\tMODEL``       shares of the bound that settled (STRING)     expires after 30 days
+``j:ID``, ``ja:AGENT``  the execution journal; its ids by expiry      at most 2,000 an agent; expires
+``jx:SESSION``          the last 128 refused calls (STRING)           expires when idle
 ``u:DAY``               what a day cost, for the bill (HASH)          expires after 400 days
 ``cl:CHANNEL``          who announces on a channel (STRING)           expires within a minute
 ``cn:CHANNEL``          what it shows of open approvals (HASH)        as many as those; expires after 30 days

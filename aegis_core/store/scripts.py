@@ -56,6 +56,7 @@ class ScriptSet:
         self.list_open = self._assemble("list_open", closing=True)
         self.note = self._assemble("note")
         self.set_mode = self._assemble("set_mode")
+        self.journal = self._assemble("journal")
         self.put_key = self._assemble("put_key")
         self.read_keys = self._assemble("read_keys")
         self.hold_channel = self._assemble("hold_channel")

@@ -265,8 +265,8 @@ def test_every_operators_act_is_an_event_with_the_keys_name(
         "agent_active": ("POST", f"{API}/agents/{{agent_id}}/unblock"), "tenant_active": ("POST", f"{API}/resume"),
         "tenant_mode": ("PUT", f"{API}/mode"), "budget_set": ("PUT", f"{API}/budgets/{{scope}}/{{name}}"),
         "agent_forgotten": ("POST", f"{API}/agents/{{agent_id}}/forget"),
-        "envelope_revoked": ("DELETE", f"{API}/envelopes/{{envelope_id}}"), "envelope_made": ("POST", f"{API}/envelopes"),
-        "ceiling_set": ("PUT", f"{API}/operator-limits/{{operator}}"),
+        "envelope_revoked": ("DELETE", f"{API}/envelopes/{{envelope_id}}"),
+        "envelope_made": ("POST", f"{API}/envelopes"), "ceiling_set": ("PUT", f"{API}/operator-limits/{{operator}}"),
     }  # fmt: skip
     for role, author in (("operator key", "ada"), ("operator secret", "operator")):
         for kind, (method, path) in acts.items():
