@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.routing import BaseRoute
 from starlette.types import Scope
 
 from aegis_core.api import (
@@ -29,10 +30,11 @@ from aegis_core.api.gate import Gate
 from aegis_core.api.logs import RequestLog, configure_logs
 from aegis_core.api.routing import Service
 from aegis_core.api.tenants import House, Houses, KeyWatch
-from aegis_core.channels.listed import configured, open_channels
+from aegis_core.channels.listed import open_channels
 from aegis_core.channels.runner import running
 from aegis_core.connect import open_governor
 from aegis_core.errors import AegisError
+from aegis_core.governor import ResourceGovernor
 from aegis_core.settings import Settings, load_settings
 from aegis_core.store.ledger import Ledger
 from aegis_core.store.store import Store, open_store
@@ -84,12 +86,7 @@ def create_app(settings: Settings | None = None, store: Store | None = None, *, 
                 Auth(secret, houses, KeyWatch(governor.operator, required=settings.require_keys))
             )
             try:
-                async with AsyncExitStack() as stack:
-                    if configured(settings):
-                        ledger = Ledger(opened, settings.tenant)
-                        channels = await asyncio.to_thread(open_channels, settings, governor, ledger)
-                        app.state.channels = {channel.name: channel for channel in channels}
-                        await stack.enter_async_context(running(channels, governor.approvals, ledger))
+                async with _channels(app, settings, governor, houses.home.ledger):
                     yield
             finally:
                 gc.unfreeze()
@@ -110,13 +107,7 @@ def create_app(settings: Settings | None = None, store: Store | None = None, *, 
         redirect_slashes=False,
         redoc_url=None,
     )
-    # Included routers would match each path twice, at a tenth of the rate; the busiest route is looked at first.
-    app.router.routes[:0] = [
-        *routes_agents.hot.routes, *routes_agents.router.routes, *routes_approvals.router.routes,
-        *routes_operators.router.routes, *routes_policy.router.routes, *routes_server.router.routes,
-    ]  # fmt: skip
-    if settings.telegram_webhook_url and settings.telegram_token:
-        app.router.routes += routes_telegram.router.routes
+    app.router.routes[:0] = _routes(settings)
     app.add_exception_handler(AegisError, problems.on_aegis_error)
     app.add_exception_handler(RequestValidationError, problems.on_invalid)
     app.add_exception_handler(HTTPException, problems.on_http_error)
@@ -124,6 +115,27 @@ def create_app(settings: Settings | None = None, store: Store | None = None, *, 
     app.add_middleware(RequestLog)  # added last, so it is the outermost
     _document(app)
     return app
+
+
+def _routes(settings: Settings) -> list[BaseRoute]:
+    """Included routers would match each path twice, at a tenth of the rate; the busiest route is looked at first."""
+    telegram = settings.telegram_token is not None and settings.telegram_webhook_url is not None
+    return [
+        *routes_agents.hot.routes, *routes_agents.router.routes, *routes_approvals.router.routes,
+        *routes_operators.router.routes, *routes_policy.router.routes, *routes_server.router.routes,
+        *(routes_telegram.router.routes if telegram else ()),
+    ]  # fmt: skip
+
+
+@asynccontextmanager
+async def _channels(
+    app: FastAPI, settings: Settings, governor: ResourceGovernor, ledger: Ledger
+) -> AsyncGenerator[None, None]:
+    """Serve the configured channels beside the API; loading one may take seconds, so a thread does it."""
+    channels = await asyncio.to_thread(open_channels, settings, governor, ledger)
+    app.state.channels = {channel.name: channel for channel in channels}
+    async with running(channels, governor.approvals, ledger):
+        yield
 
 
 async def _keys_on(scope: Scope) -> bool:

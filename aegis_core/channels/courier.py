@@ -12,6 +12,7 @@ import logging
 import time
 from collections import Counter
 from contextlib import suppress
+from itertools import count
 
 from aegis_core.approval_protocol import Approval
 from aegis_core.channels.agenda import Agenda
@@ -123,9 +124,10 @@ class Courier:
         for approval_id in self._notices:
             self._agenda.put(approval_id, 0.0)
         after: str | None = None
+        turn = count(1)
         while page := await self._approvals.list("open", after=after, limit=_PAGE):
-            for approval in page:
-                self._agenda.put(approval.approval_id, 0.0)
+            for approval in page:  # all are due, in this order: who waited longest is asked about first
+                self._agenda.put(approval.approval_id, next(turn) * 1e-9)
             after = page[-1].approval_id
             if len(page) < _PAGE:
                 return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 
 from aegis_core.channels.channel import Channel, Pace
@@ -27,11 +27,14 @@ _CHANGED = frozenset({b"approved", b"voted", b"edited", b"timed_out", b"released
 async def running(
     channels: Sequence[Channel], approvals: ApprovalsPort, ledger: Ledger, *, pace: Pace | None = None
 ) -> AsyncGenerator[None]:
-    """Serve the channels until the block ends, and close them then."""
+    """Serve the channels until the block ends, and close them then. Without any, nothing is read."""
+    if not channels:
+        yield
+        return
     pace = pace or Pace()
     couriers = [Courier(one, approvals, Deliveries(ledger, one.name), pace) for one in channels]
-    tasks = [asyncio.create_task(_follow(ledger, couriers))]
-    tasks += [asyncio.create_task(courier.run()) for courier in couriers]
+    works = [lambda: _follow(ledger, couriers), *(courier.run for courier in couriers)]
+    tasks = [asyncio.create_task(_kept_alive(work)) for work in works]
     try:
         yield
     finally:
@@ -41,6 +44,16 @@ async def running(
         for courier in couriers:
             await courier.leave()
             await courier.channel.aclose()
+
+
+async def _kept_alive(work: Callable[[], Awaitable[None]]) -> None:
+    """What nobody foresaw ends neither the channels nor the server they run in."""
+    while True:
+        try:
+            await work()
+        except Exception:  # noqa: BLE001 - the last resort: logged whole, and begun anew from what Redis says
+            _log.exception("INVARIANT: unforeseen error in a channel")
+        await asyncio.sleep(1)
 
 
 async def _follow(ledger: Ledger, couriers: Sequence[Courier]) -> None:

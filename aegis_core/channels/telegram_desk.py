@@ -59,6 +59,7 @@ class Desk:
         router.message.register(self._budget, Command("budget"))
         router.message.register(self._block, Command("block"))
         router.message.register(self._reply, self._is_reply_to_approval)
+        router.message.register(self._reply_elsewhere, self._is_reply_to_bot)
         return router
 
     async def _is_stranger(self, said: Message | CallbackQuery) -> bool:
@@ -79,9 +80,8 @@ class Desk:
     async def _word_of_stranger(self, message: Message) -> None:
         """Commands, replies to the bot and what is said to it alone; other talk in a group is none of its matter."""
         text = message.text or ""
-        answered = message.reply_to_message
-        to_bot = answered is not None and answered.from_user is not None and answered.from_user.id == _own_id(message)
-        if message.from_user is None or not (text.startswith("/") or to_bot or message.chat.type == "private"):
+        private = message.chat.type == "private"
+        if message.from_user is None or not (text.startswith("/") or private or _answers_bot(message)):
             return
         act = text.split()[0].split("@")[0][:32] if text.startswith("/") else "message"
         if await self._deliveries.refuse(_who(message.from_user), "command" if act.startswith("/") else act):
@@ -130,6 +130,13 @@ class Desk:
             return False
         approval_id = await self._deliveries.approval_of(str(answered.message_id))
         return {"approval_id": approval_id} if approval_id else False
+
+    async def _is_reply_to_bot(self, message: Message) -> bool:
+        return _answers_bot(message) and not (message.text or "").startswith("/")
+
+    async def _reply_elsewhere(self, message: Message) -> None:
+        """A reply to a reminder, or to an answer: what it is about is not certain, so nothing is decided."""
+        await _say(message, "Nothing was decided. To reject with a reason, reply to the message that asks.")
 
     async def _decide(self, approval: Approval, decision: Decision, user: User, reason: str) -> str:
         if approval.status != "open":
@@ -211,8 +218,11 @@ def _who(user: User) -> str:
     return f"telegram:{user.id}"
 
 
-def _own_id(message: Message) -> int:
-    return message.bot.id if message.bot else 0
+def _answers_bot(message: Message) -> bool:
+    """It replies to a message of the bot's own."""
+    answered = message.reply_to_message
+    author = answered.from_user if answered is not None else None
+    return author is not None and message.bot is not None and author.id == message.bot.id
 
 
 def _stranger(user: User, chat: int | None) -> str:

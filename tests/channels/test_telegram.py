@@ -167,6 +167,8 @@ def test_a_reminder_comes_once_and_without_a_sound(place: Asking, telegram: BotA
     assert "Still waiting" in reminder[0].text
     assert reminder[0].silent
     assert not message.silent
+    answered = telegram.reply(telegram.write("no", reply_to=reminder[0]))
+    assert answered.startswith("Nothing was decided.")
     telegram.shows(message, "Timed out")
     assert len([one for one in telegram.messages.values() if one.reply_to == message.id]) == 1
 
