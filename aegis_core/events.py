@@ -73,7 +73,7 @@ def _question_facts(question: Question) -> dict[str, Any]:
         "votes": [{"by": name, "decision": word} for name, word, _, _ in question.votes] or None,
         "decided_by": question.by or None,
         "decision_reason": question.why or None,
-        "edited": question.edited or None,
+        "edited": bool(question.edited) or None,
     }
     return {name: value for name, value in facts.items() if value is not None}
 

@@ -67,7 +67,8 @@ QUESTION = (
     "QUORUM", "APPROVES", "OPERATORS", "REMIND", "VOTES", "HOW", "BY", "AT", "WHY", "CLAIMED", "CONTENT", "EDITED",
     "TRACE",
 )  # fmt: skip
-"""The part of a record that waits, or waited, for a person: the field ASKED."""
+"""The part of a record that waits, or waited, for a person: the field ASKED. CONTENT is by what the agent's question is
+known again; EDITED is the same of what an operator made of it."""
 ENVELOPE = (
     "ID", "AGENT", "SESSION", "TOOL", "RULE", "PHRASE", "RESOURCE", "LIMIT", "USED", "USES", "AUTHOR", "MADE",
     "EXPIRES", "REASON",

@@ -49,9 +49,13 @@ class Questions:
         self, *, ended: bool, how: str | None, agent: str | None, after: tuple[str, str] | None, most: int
     ) -> list[tuple[str, Record]]:
         """A page of questions: open ones by age, ended ones the newest first."""
-        order = (ended, how, agent, list(after) if after else None, most)
-        answer = await self._ledger.call(self._scripts.list_questions, order)
-        return [(key, Record._make(values)) for key, values, _ in unpack(answer[1])]
+        rows: list[tuple[str, Record]] = []
+        cursor: Any = list(after) if after else None
+        while cursor is not False:
+            order = (ended, how, agent, cursor, most - len(rows))
+            found, cursor = unpack((await self._ledger.call(self._scripts.list_questions, order))[1])
+            rows += [(key, Record._make(values)) for key, values in found]
+        return rows
 
     async def put_envelope(self, made: tuple[Any, ...] | None, ending: str | None, author: str) -> EnvelopeRow:
         """Approve in advance, or end what was."""

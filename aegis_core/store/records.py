@@ -56,5 +56,5 @@ class Question(NamedTuple):
     why: str | Literal[False]
     claimed: bool
     content: str
-    edited: bool
+    edited: str | Literal[False]
     trace: dict[str, Any]

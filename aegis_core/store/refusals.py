@@ -102,7 +102,7 @@ def _not_named(answer: list[Any]) -> AegisError:
 
 
 def _above(answer: list[Any]) -> AegisError:
-    amount, ceiling = Record._make(unpack(answer[1])).amount, int(answer[2])
+    amount, ceiling = int(answer[1]), int(answer[2])
     return AuthError(
         f"It is about {format_usd(amount)}, and this operator may approve up to {format_usd(ceiling)}; ask another.",
         code="above_operator_limit", amount_usd=float(to_usd(amount)), limit_usd=float(to_usd(ceiling)),

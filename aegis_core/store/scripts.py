@@ -66,7 +66,7 @@ class ScriptSet:
     def _assemble(self, name: str, *, closing: bool = False, rarely_ends: bool = False) -> Script:
         endings = _read(_ENDINGS)
         if rarely_ends:  # every function that a script defines costs it time on every call, used or not
-            endings = f"local function endings()\n{endings}return sweep, expire, claim\nend\n"
+            endings = f"local function endings()\n{endings}return sweep, expire, claim, tighten, names\nend\n"
         body = self._clock + "".join(_read(part) for part in _CORE) + endings + _read(name)
         shebang = "#!lua flags=allow-oom\n" if closing else "#!lua\n"
         return Script(name, (shebang + with_positions(body)).encode())

@@ -19,8 +19,10 @@ local function learn()
   call('SET', name, string.sub((call('GET', name) or '') .. share, -FORECAST_KEEP), 'EX', 30 * 86400)
 end
 
--- What an agent that is not trusted says of its spending can add to a charge, never take from it.
-local least = R[R_TRUSTED] and 0 or R[R_AMOUNT]
+-- What an agent that is not trusted says of its spending can add to a charge, never take from it. What was approved without
+-- its knowing, it did not use; to extend it is to know.
+local least = (R[R_TRUSTED] or act == 'release' and unheard(R)) and 0 or R[R_AMOUNT]
+if act == 'extend' then claim(id, R) end
 if act == 'settle' then cost = math.max(cost, least) end
 
 local state, repeated, late = R[R_STATE], false, false
@@ -36,6 +38,7 @@ if act == 'settle' then
     check_keys(id)
     move(R, 0, estimate, cost)
     book(R, cost - estimate, 0)
+    correct_envelope(R, cost - estimate)
     R[R_STATE], R[R_CHARGED], R[R_CHANGED], R[R_SETTLED] = 'S', cost, NOW, digest
     store_ended(id, R)
     event(cost > R[R_AMOUNT] and 'overrun' or 'settled', encode(R))
@@ -53,7 +56,8 @@ elseif act == 'release' then
     return {'CLOSED', encode(R)}
   end
 elseif state == 'G' then
-  local deadline = math.min(NOW + more, R[R_CREATED] + T[T_CONFIG][C_GRANT_MAX])
+  local since = R[R_ASKED] and R[R_ASKED][Q_AT] or R[R_CREATED]
+  local deadline = math.min(NOW + more, since + T[T_CONFIG][C_GRANT_MAX])
   repeated = deadline <= R[R_DEADLINE]
   if not repeated then
     R[R_DEADLINE], R[R_CHANGED] = deadline, NOW
