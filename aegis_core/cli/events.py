@@ -139,5 +139,5 @@ def _operator(event: Event) -> Iterator[str]:
         yield visible(f"version {facts['policy_version']}")
     if zone := facts.get("timezone"):
         yield visible(zone)
-    if by := facts.get("by"):
+    if by := facts.get("by") or facts.get("decided_by"):
         yield visible(f"by {by}")
