@@ -42,35 +42,36 @@ class HITLManager:
         self.tenant = questions.tenant
         self._questions, self._inbox, self._rules, self._arbiter = questions, inbox, rules, arbiter
 
-    async def get(self, approval_id: str, *, wait: float = 0) -> Approval:
+    async def get(self, approval_id: str, *, wait: float = 0, claims: bool = False) -> Approval:
         """One approval as it stands. Whoever looks first after its deadline finds it timed out.
 
         Args:
             approval_id: the ``escalation_id`` of a verdict.
             wait: seconds to wait for news (a vote, or the end) while it is open.
+            claims: its own agent looks, and may use what was approved from now on.
 
         Raises:
             NotFoundError: no such approval, or one that ended long ago.
         """
         key = grant_key(approval_id)
         if wait <= 0:
-            return approval_of((await self._look(key))[0], key, self.tenant)
+            return approval_of((await self._look(key, claims=claims))[0], key, self.tenant)
         loop = asyncio.get_running_loop()
         until = loop.time() + wait
         async with self._inbox.waiting_for(key) as bell:
             seen: Question | None = None
             while True:
                 bell.clear()
-                record, question, now = await self._look(key)
+                record, question, now = await self._look(key, claims=claims)
                 left = until - loop.time()
                 if record.state != "P" or left <= 0 or (seen is not None and question != seen):
                     return approval_of(record, key, self.tenant)
                 seen = question
                 await bell.wait(min(left, (record.deadline - now) / 1000 + 0.005))
 
-    async def _look(self, key: str) -> tuple[Record, Question, int]:
+    async def _look(self, key: str, *, claims: bool = False) -> tuple[Record, Question, int]:
         try:
-            record, now = await self._questions.look(key)
+            record, now = await self._questions.look(key, claims=claims)
         except NotFoundError as error:
             raise _no_approval() if error.facts.get("kind") == "grant" else error from None
         if record.question is None:

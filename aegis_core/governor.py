@@ -193,15 +193,18 @@ class ResourceGovernor:
             raise AuthError("session_id: the token belongs to another session.", code="not_yours")
         return caller
 
-    async def wait_for(self, grant_id: str, seconds: float) -> Verdict:
-        """The verdict of a grant once it is no longer PENDING, or as it stands after `seconds`."""
+    async def wait_for(self, grant_id: str, seconds: float, *, claims: bool = True) -> Verdict:
+        """The verdict of a grant once it is no longer PENDING, or as it stands after `seconds`.
+
+        Its agent `claims` by it what was approved; anybody else only looks.
+        """
         key = grant_key(grant_id)
         loop = asyncio.get_running_loop()
         until = loop.time() + seconds
         async with self._inbox.waiting_for(key) as bell:
             while True:
                 bell.clear()
-                record, now = await self._ledger.look(key, claims=True)
+                record, now = await self._ledger.look(key, claims=claims)
                 left = until - loop.time()
                 if record.state != "P" or left <= 0:
                     return verdict_of(record, key, now)

@@ -36,9 +36,9 @@ class Questions:
         self._ledger, self._scripts = ledger, ledger.store.scripts
         self.tenant = ledger.tenant
 
-    async def look(self, key: str) -> tuple[Record, int]:
-        """The record of a question, and the server's time in ms. Looking claims nothing."""
-        return await self._ledger.look(key)
+    async def look(self, key: str, *, claims: bool = False) -> tuple[Record, int]:
+        """The record of a question, and the server's time in ms. Its agent `claims` by looking what was approved."""
+        return await self._ledger.look(key, claims=claims)
 
     async def decide(self, order: tuple[Any, ...]) -> Record | None:
         """One operator's word; None when an edit was judged by a policy that is no longer in force."""

@@ -58,13 +58,14 @@ class ApprovalMachine(RuleBasedStateMachine):
         type(self).examples += 1
         self.count, self.now, self.last_event = 0, START, "-"
         self.made: list[Envelope] = []
+        self.tenant = f"q-{uuid4().hex[:12]}"
 
     @initialize(limits=st.sampled_from(SCENES))
     def begin(self, limits: tuple[int, int, int]) -> None:
         self.bench.sessions = 0
         self.bench.plain.set(layout.CLOCK_KEY, self.now)
         self.settings = private_settings(
-            url=self.bench.settings.url, tenant=f"q-{uuid4().hex[:12]}", grant_seconds=600, max_grant_seconds=3600,
+            url=self.bench.settings.url, tenant=self.tenant, grant_seconds=600, max_grant_seconds=3600,
             approval_seconds=900, refusal_seconds=3600, idempotency_seconds=3600, session_idle_seconds=30_000_000,
             max_open_grants=MOST_OPEN, max_open_approvals=MOST_ASKED, agent_day_usd=limits[0] // USD,
             tenant_day_usd=limits[2] // USD,
@@ -84,7 +85,7 @@ class ApprovalMachine(RuleBasedStateMachine):
         return made
 
     def teardown(self) -> None:
-        if keys := self.bench.plain.keys(f"ae:{{{self.settings.tenant}}}:*"):
+        if keys := self.bench.plain.keys(f"ae:{{{self.tenant}}}:*"):
             self.bench.plain.delete(*keys)
 
     def _port(self, which: bool) -> Any:
@@ -444,7 +445,7 @@ class ApprovalMachine(RuleBasedStateMachine):
                 assert (spent, reserved) == (budget.total(budget.spent), budget.total(budget.reserved))
 
     def _key(self, name: str) -> str:
-        return layout.key(self.settings.tenant, name)
+        return layout.key(self.tenant, name)
 
     def _events(self) -> list[tuple[object, ...]]:
         entries: Any = self.bench.plain.xrange(self._key("e"), self.last_event, "+")
