@@ -19,7 +19,14 @@ Keys of a tenant share the hash tag ``{tenant}`` (one cluster slot) and the pref
 ``k:KEY``, ``ks``       an API key, hashed; their names (SET)         made by operators only
 ``f:AGENT\tMODEL``       shares of the bound that settled (STRING)     expires after 30 days
 ``u:DAY``               what a day cost, for the bill (HASH)          expires after 400 days
-``i``                   the inbox (PUBSUB channel, no key)
+``l:NAME``              a lock (packed ``LOCK``)                      while held or waited for; expires 7 days
+                                                                      after its last lease
+``lq:NAME``, ``lw:NAME``  its queue: tokens by rank (ZSET), and the   at most 10,000 waiters; expire likewise
+                        packed ``WAITER`` of each token (HASH)
+``lc``                  the last fence and the last place (packed)    one
+``ld``                  names of locks by their next expiry (ZSET)    as many as those; at most 10,000
+``la:AGENT``            what an agent holds and waits for (ZSET)      at most 1,000 an agent
+``i``, ``i:PROCESS``    the inboxes (PUBSUB channels, no keys)
 ======================  ============================================  ===================================
 """
 
@@ -56,10 +63,21 @@ BUDGET = ("KIND", "LIMIT", "WINDOW", "SPENT", "RESERVED", "CROSSED", "RING")
 CONFIG = (
     "GRANT", "GRANT_MAX", "APPROVAL", "KEEP", "TRANSIENT", "IDLE", "OPEN", "AGENTS", "EVENTS", "AGENT_DAY",
 )  # fmt: skip
+LOCK = ("PERMITS", "PREEMPTION", "GRACE", "HOLDERS", "QUEUED")
+HOLDER = (
+    "TOKEN", "AGENT", "FENCE", "EXPIRES", "PRIORITY", "RANK", "WEIGHT", "MODE", "SINCE", "WAITED", "TTL", "CLAIMED",
+    "EVICTED", "INBOX", "NAMES", "CHAIN", "WAITS", "SESSION",
+)  # fmt: skip
+WAITER = (
+    "AGENT", "PRIORITY", "RANK", "WEIGHT", "MODE", "SINCE", "TTL", "ALIVE", "INBOX", "NAMES", "CHAIN", "WITHIN",
+    "SESSION",
+)  # fmt: skip
 
 _POSITIONS = {
     f"{letter}_{name}": position
-    for letter, names in zip("TGSRBC", (TENANT, AGENT, SESSION, RECORD, BUDGET, CONFIG), strict=True)
+    for letter, names in zip(
+        "TGSRBCLHW", (TENANT, AGENT, SESSION, RECORD, BUDGET, CONFIG, LOCK, HOLDER, WAITER), strict=True
+    )
     for position, name in enumerate(names, start=1)
 }
 
@@ -73,7 +91,7 @@ def with_positions(source: str) -> str:
     Raises:
         KeyError: the script names a position that does not exist.
     """
-    return re.sub(r"\b[TGSRBC]_[A-Z_]+\b", lambda name: str(_POSITIONS[name[0]]), source)
+    return re.sub(r"\b[TGSRBCLHW]_[A-Z_]+\b", lambda name: str(_POSITIONS[name[0]]), source)
 
 
 def root(tenant: str) -> str:

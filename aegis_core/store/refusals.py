@@ -16,11 +16,13 @@ _MISSING = {
     "NO_GRANT": ("grant", "There is no such grant; ended ones are forgotten after a while."),
     "NO_POLICY": ("policy", "There is no such policy version; the last 100 are kept."),
     "NO_KEY": ("key", "There is no such API key."),
+    "NO_LOCK": ("lock", "Nobody holds that lock (with that fence)."),
 }
 _FORBIDDEN = {
     "NOT_YOURS": ("not_yours", "This belongs to another agent."),
     "BAD_TOKEN": ("bad_token", "The session token is wrong or its session has ended. Shake hands again."),
     "BLOCKED": ("agent_blocked", "The agent is blocked by its operator."),
+    "HALTED": ("tenant_halted", "The tenant is halted by its operator."),
     "LIVE": (
         "agent_is_live",
         "This agent has an open session. Shake hands with one of its session tokens, or with an operator key.",
@@ -74,10 +76,44 @@ def _reused(_: list[Any]) -> AegisError:
     return ConflictError("request_id: was used before for another request; use a new one.", field="request_id")
 
 
+def _priority(answer: list[Any]) -> AegisError:
+    return AuthError(
+        f"priority: is above {int(answer[1])}, the maximum of this session.",
+        code="priority_above_maximum",
+        field="priority",
+        most=int(answer[1]),
+    )
+
+
+def _lock_differs(answer: list[Any]) -> AegisError:
+    resource, what, value = answer[1].decode(), answer[2].decode(), answer[3]
+    value = value.decode() if isinstance(value, bytes) else int(value)
+    return ConflictError(
+        f"{what}: the lock {resource} has {what} {value} while it is held or waited for.",
+        code="lock_differs",
+        field=what,
+        resource=resource,
+        in_force=value,
+    )
+
+
+def _locks_full(answer: list[Any]) -> AegisError:
+    whose = {"queue": "The lock's queue", "tenant": "The tenant", "agent": "The agent"}[answer[1].decode()]
+    return ConflictError(f"{whose} already has {int(answer[2]):,} locks or waits, which is the most.", code="locks_full")
+
+
+def _token_used(_: list[Any]) -> AegisError:
+    return ConflictError("lock_token: it is in use for other locks.", code="conflict", field="lock_token")
+
+
 _SPECIAL: dict[str, Callable[[list[Any]], AegisError]] = {
     "REUSED": _reused,
     "TOO_OLD": _too_old,
     "TOO_MANY_AGENTS": _too_many,
     "CLOSED": _closed,
+    "PRIORITY": _priority,
+    "LOCK_DIFFERS": _lock_differs,
+    "LOCKS_FULL": _locks_full,
+    "TOKEN_USED": _token_used,
     "NEWER": lambda answer: newer_schema(int(answer[1])),
 }
