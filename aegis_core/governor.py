@@ -18,6 +18,7 @@ from aegis_core.errors import AuthError, InvalidRequestError, StaleError
 from aegis_core.events import decode_event
 from aegis_core.identity import RequestIds, born_at, caller_of, hash_secret, new_session, of_tenant
 from aegis_core.inbox import Inbox
+from aegis_core.locks import StateLockManager
 from aegis_core.money import to_nanos
 from aegis_core.operator import Operator
 from aegis_core.orders import Ask, Rules
@@ -41,6 +42,7 @@ from aegis_core.protocol import (
 )
 from aegis_core.rulebook import Rulebook
 from aegis_core.store.ledger import Caller, Ledger
+from aegis_core.store.lockbook import Lockbook
 from aegis_core.store.registry import Registry
 from aegis_core.usage import UsageRow, decode_usage
 from aegis_core.verdicts import grant_key, receipt_of, summary_of, verdict_of
@@ -81,6 +83,7 @@ class ResourceGovernor:
         self._ids = RequestIds(server_ms)
         self._warm, self._forecast = False, forecast
         self._inbox = Inbox(ledger.store, ledger.tenant)
+        self.locks = StateLockManager(Lockbook(ledger), self._inbox)
 
     def beside(self, ledger: Ledger, policy: tuple[int, Policy], server_ms: int) -> ResourceGovernor:
         """A governor of another tenant, with the same models and prices."""

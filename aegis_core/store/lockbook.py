@@ -43,6 +43,7 @@ class Found(NamedTuple):
     since: int = 0
     evicted: int = 0
     next_expiry: int = 0
+    names: tuple[str, ...] = ()
 
 
 class Ended(NamedTuple):
@@ -81,10 +82,10 @@ class Lockbook:
         return Ended(answer[1].decode(), int(answer[2]) if len(answer) > 2 else 0)
 
     async def renew(
-        self, caller: Caller, agent: str, name: str, token: str, fence: int | None, ttl: int | None
+        self, caller: Caller, agent: str, name: str, token: str, fence: int | None, ttl: int | None, inbox: str | None
     ) -> Found:
-        """Move the expiry, unless the lease is evicted or gone."""
-        order = (agent, caller.session, caller.token, name, token, fence, ttl)
+        """Move the expiry, unless the lease is evicted or gone. `inbox`: where its notices go from now on."""
+        order = (agent, caller.session, caller.token, name, token, fence, ttl, inbox)
         return _found(await self._call(self._scripts.lock_renew, order))
 
     async def force(self, name: str, fence: int | None, author: str) -> list[tuple[str, int]]:
@@ -119,6 +120,6 @@ class Lockbook:
 
 def _found(answer: Any) -> Found:
     if answer[1] == b"known":
-        state, now, expires, fences, *rest = unpack(answer[2])
-        return Found(state, now, expires, tuple(fences), *rest)
+        state, now, expires, fences, place, since, evicted, next_expiry, names = unpack(answer[2])
+        return Found(state, now, expires, tuple(fences), place, since, evicted, next_expiry, tuple(names))
     return Found(answer[1].decode())

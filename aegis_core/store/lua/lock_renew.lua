@@ -1,5 +1,5 @@
 -- Moves the expiry of a lease. One that was evicted keeps the deadline of its grace; one that is gone stays gone.
-local agent, sid, session_token, name, token, fence, ttl = unpack(A, 1, 7)
+local agent, sid, session_token, name, token, fence, ttl, inbox = unpack(A, 1, 8)
 local blobs = call('MGET', KEYS[1], PREFIX .. 'lc', PREFIX .. 'l:' .. name, PREFIX .. 's:' .. (sid or ''),
   PREFIX .. 'a:' .. agent)
 T = hold('t', blobs[1])
@@ -33,10 +33,9 @@ for i = 1, #names do
   evicted = evicted or H[H_EVICTED] > 0
 end
 settle()
-if not evicted then
-  for i = 1, #names do
-    H = held_by(LOCKS[names[i]], token)
-    H[H_EXPIRES], H[H_CLAIMED], TOUCHED[names[i]] = NOW + (ttl or H[H_TTL]), true, true
-  end
+for i = 1, #names do
+  H, TOUCHED[names[i]] = held_by(LOCKS[names[i]], token), true
+  H[H_INBOX] = inbox or H[H_INBOX]
+  if not evicted then H[H_EXPIRES], H[H_CLAIMED] = NOW + (ttl or H[H_TTL]), true end
 end
 return answer('OK', 'known', standing(token, names))

@@ -224,7 +224,7 @@ end
 
 local function counters(blob) N = blob and decode(blob) or {0, 0} end
 
--- How a claim stands: {state, now, expires, fences, place, asked at, evicted at, next expiry of a holder}.
+-- How a claim stands: {state, now, expires, fences, place, asked at, evicted at, next expiry of a holder, names}.
 local function standing(token, names)
   local fences, expires, evicted, next_expiry, place, since = {}, MAX, 0, MAX, 0, NOW
   local state = 'held'
@@ -242,5 +242,5 @@ local function standing(token, names)
     end
   end
   return encode({state, NOW, state == 'held' and expires or 0, fences, place, since, evicted,
-    next_expiry < MAX and next_expiry or NOW + CLAIM})
+    next_expiry < MAX and next_expiry or NOW + CLAIM, names})
 end
