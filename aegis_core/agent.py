@@ -9,7 +9,7 @@ from typing import Any
 from aegis_core.budgets import checked
 from aegis_core.errors import AegisDenied, ConflictError, InvalidRequestError
 from aegis_core.leases import LockBlock, seconds
-from aegis_core.lock_protocol import AcquireLock
+from aegis_core.lock_protocol import AcquireLock, LockSummary
 from aegis_core.locks import new_lock_token
 from aegis_core.money import UsdLike
 from aegis_core.ports import GovernorPort
@@ -99,6 +99,10 @@ class Governor:
     async def latest_events(self, limit: int = 50) -> tuple[Event, ...]:
         """The newest events, oldest of them first."""
         return await self.port.latest_events(limit)
+
+    async def locks(self, resource: str | None = None) -> tuple[LockSummary, ...]:
+        """Every lock that is held or waited for, or the one of that name: who holds it, and who waits."""
+        return await self.port.locks.overview(resource)
 
     def follow(self, *, after: str = "$") -> AsyncIterator[Event]:
         """Every event from now on."""
@@ -213,9 +217,7 @@ class GovernedAgent:
         """
         return self._block((resource,), wait, ttl, token, wish)
 
-    def lock_all(
-        self, *resources: str, wait: float | str = 60, ttl: float | str = 30, **wish: Any
-    ) -> LockBlock:
+    def lock_all(self, *resources: str, wait: float | str = 60, ttl: float | str = 30, **wish: Any) -> LockBlock:
         """Hold several locks at once, all or none. Waiting for them holds none of them. Arguments as for `lock`."""
         if not resources:
             raise InvalidRequestError("resources: name at least one lock", field="resources")
@@ -236,7 +238,9 @@ class GovernedAgent:
             lock_token=token or new_lock_token(),
             **wish,
         )
-        return LockBlock(self._port.locks, self.session, checked(names[0], "resource"), ask, longest, join=token is not None)
+        return LockBlock(
+            self._port.locks, self.session, checked(names[0], "resource"), ask, longest, join=token is not None
+        )
 
     async def budget(self) -> BudgetReport:
         """Every budget that bounds this agent now."""

@@ -79,9 +79,7 @@ class Lease:
         self._take(state)
         message = RenewLock.model_construct(agent_id=self.agent_id, lock_token=self.token, fence=self._fence)
         self._ask = message
-        self._unwatch: Callable[[], None] = port.watch(
-            self.resource, message, self._ear, token=session.session_token
-        )
+        self._unwatch: Callable[[], None] = port.watch(self.resource, message, self._ear, token=session.session_token)
         _OPEN[self.token] = self
 
     @property

@@ -78,9 +78,7 @@ class StateLockManager:
             raise _lost(resource)
         return _state_of(found, resource, message.agent_id, lock_token, deadline)
 
-    async def renew(
-        self, resource: str, message: RenewLock, *, token: str | None = None, wait: float = 0
-    ) -> LockState:
+    async def renew(self, resource: str, message: RenewLock, *, token: str | None = None, wait: float = 0) -> LockState:
         """Keep a lease. One that was evicted is answered as ``evicting`` and keeps the end of its grace.
 
         Args:
@@ -130,9 +128,7 @@ class StateLockManager:
             LockLostError: the token holds nothing and waits for nothing.
         """
         caller = caller_of(token, self._pepper)
-        ended = await self._book.release(
-            caller, message.agent_id, message.resource, message.lock_token, message.fence
-        )
+        ended = await self._book.release(caller, message.agent_id, message.resource, message.lock_token, message.fence)
         if ended.word == "gone":
             raise _lost(message.resource)
         state = LockState("released", message.resource, message.agent_id, message.lock_token)
@@ -242,9 +238,7 @@ def _claim(message: AcquireLock, names: tuple[str, ...], lock_token: str) -> Cla
     )  # fmt: skip
 
 
-def _state_of(
-    found: Found, resource: str, agent: str, lock_token: str, deadline: float
-) -> LockState:
+def _state_of(found: Found, resource: str, agent: str, lock_token: str, deadline: float) -> LockState:
     state = LockState("busy", resource, agent, lock_token)
     if found.state == "held":
         state.state = "evicting" if found.evicted else "held"

@@ -19,6 +19,8 @@ from aegis_core.errors import (
     ConfigurationError,
     ConflictError,
     InvalidRequestError,
+    LockLostError,
+    LockPreemptedError,
     NotFoundError,
     PolicyError,
     StaleError,
@@ -43,6 +45,7 @@ from aegis_core.protocol import (
     Verdict,
     parse,
 )
+from aegis_core.remote_locks import RemoteLocks
 
 if TYPE_CHECKING:
     import httpx
@@ -59,6 +62,8 @@ _BY_CODE: dict[str, type[AegisError]] = {
     "invalid_policy": PolicyError,
     "misconfigured": ConfigurationError,
     "stale": StaleError,
+    "lock_lost": LockLostError,
+    "lock_preempted": LockPreemptedError,
 }
 _BY_STATUS: dict[int, type[AegisError]] = {
     400: InvalidRequestError,
@@ -108,6 +113,12 @@ class RemoteGovernor:
         self._ids = RequestIds(time.time_ns() // 1_000_000)
         self._sessions: OrderedDict[str, str] = OrderedDict()
         self._http: httpx.AsyncClient | None = None
+        self._locks = RemoteLocks(self._call, token)
+
+    @property
+    def locks(self) -> RemoteLocks:
+        """Locks, as `ResourceGovernor.locks`."""
+        return self._locks
 
     async def handshake(self, message: Handshake) -> SessionOpened:
         """As `ResourceGovernor.handshake`. An agent that shook hands here before shows its session token."""
@@ -217,6 +228,7 @@ class RemoteGovernor:
 
     async def aclose(self) -> None:
         """Close the connections; open grants stay open."""
+        await self._locks.aclose()
         if self._http is not None:
             await self._http.aclose()
             self._http = None

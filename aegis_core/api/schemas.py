@@ -12,6 +12,7 @@ from pydantic.json_schema import models_json_schema
 from aegis_core.api.messages import KeyWish, ModeChange, Rollback
 from aegis_core.api.problems import MEDIA_TYPE, Problem
 from aegis_core.fields import Identifier
+from aegis_core.lock_protocol import AcquireLock, ForceRelease, ReleaseLock, RenewLock
 from aegis_core.profiles import ProfileSet
 from aegis_core.protocol import (
     AgentSummary,
@@ -132,6 +133,14 @@ _EXAMPLES: dict[type[BaseModel], Document] = {
     ReleaseRequest: {"agent_id": "crew-researcher-01"},
     ExtendRequest: {"agent_id": "crew-researcher-01", "seconds": 600},
     BudgetChange: {"window": "day", "limit_usd": 25},
+    AcquireLock: {"agent_id": "crew-researcher-01", "priority": 7, "ttl_seconds": 30},
+    RenewLock: {"agent_id": "crew-researcher-01", "lock_token": "lk_0f3c2a9d4b5e6f708192a3b4c5d6e7f8"},
+    ReleaseLock: {
+        "agent_id": "crew-researcher-01",
+        "resource": "wallet_main",
+        "lock_token": "lk_0f3c2a9d4b5e6f708192a3b4c5d6e7f8",
+    },
+    ForceRelease: {"fence": 41},
     KeyWish: {"role": "agent", "name": "research-cluster"},
     ModeChange: {"mode": "observe"},
     Rollback: {"version": 1},

@@ -6,7 +6,21 @@ import sys
 
 import typer
 
-from aegis_core.cli import agents, brakes, budget, demo, doctor, events, keys, policy, profiles, replay, serve, usage
+from aegis_core.cli import (
+    agents,
+    brakes,
+    budget,
+    demo,
+    doctor,
+    events,
+    keys,
+    locks,
+    policy,
+    profiles,
+    replay,
+    serve,
+    usage,
+)
 from aegis_core.cli.common import say
 from aegis_core.errors import AegisError
 
@@ -29,6 +43,7 @@ for brake in (brakes.block, brakes.unblock, brakes.halt, brakes.resume, brakes.m
 app.add_typer(budget.app, name="budget")
 app.add_typer(profiles.app, name="profiles")
 app.add_typer(keys.app, name="keys")
+app.add_typer(locks.app, name="locks")
 app.add_typer(agents.app, name="agents")
 app.add_typer(policy.app, name="policy")
 

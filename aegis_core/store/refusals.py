@@ -99,7 +99,9 @@ def _lock_differs(answer: list[Any]) -> AegisError:
 
 def _locks_full(answer: list[Any]) -> AegisError:
     whose = {"queue": "The lock's queue", "tenant": "The tenant", "agent": "The agent"}[answer[1].decode()]
-    return ConflictError(f"{whose} already has {int(answer[2]):,} locks or waits, which is the most.", code="locks_full")
+    return ConflictError(
+        f"{whose} already has {int(answer[2]):,} locks or waits, which is the most.", code="locks_full"
+    )
 
 
 def _token_used(_: list[Any]) -> AegisError:

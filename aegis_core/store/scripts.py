@@ -61,7 +61,12 @@ class ScriptSet:
         self.lock_list = self._assemble("lock_list", parts=_LOCKS, closing=True)
 
     def _assemble(
-        self, name: str, *, parts: tuple[str, ...] = (*_CORE, _ENDINGS), closing: bool = False, rarely_ends: bool = False
+        self,
+        name: str,
+        *,
+        parts: tuple[str, ...] = (*_CORE, _ENDINGS),
+        closing: bool = False,
+        rarely_ends: bool = False,
     ) -> Script:
         texts = {part: _read(part) for part in parts}
         if rarely_ends:  # every function that a script defines costs it time on every call, used or not
