@@ -42,7 +42,7 @@ class AcquireLock(Message):
     weight: Annotated[int, Field(ge=1, le=1_000_000)] = 1
     mode: LockMode = "exclusive"
     preemption: Preemption | None = None
-    grace_seconds: Annotated[float, Field(ge=0, le=600, allow_inf_nan=False)] | None = None
+    grace_seconds: Annotated[float, Field(ge=0.05, le=600, allow_inf_nan=False)] | None = None
     also: tuple[Identifier, ...] = Field(default=(), max_length=15)
     within: tuple[HeldLock, ...] = Field(default=(), max_length=16)
     lock_token: LockToken | None = None

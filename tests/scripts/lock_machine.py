@@ -99,7 +99,7 @@ class LockMachine(RuleBasedStateMachine):
         agent=agents, name=locks, priority=st.sampled_from([1, 5, 5, 5, 9]), permits=st.sampled_from([None, None, 1, 2, 3]),
         weight=st.sampled_from([1, 1, 1, 2]), shared=st.sampled_from([False, False, False, True]),
         preemption=st.sampled_from([None, None, "never", "cooperative", "after_grace"]), ttl=st.sampled_from(TTLS),
-        queue=st.sampled_from([True, True, True, False]), grace=st.sampled_from([None, 0, 1_000]),
+        queue=st.sampled_from([True, True, True, False]), grace=st.sampled_from([None, 50, 1_000]),
     )  # fmt: skip
     def acquire(self, agent: str, name: str, ttl: int, queue: bool, **wish: Any) -> None:
         self._acquire(agent, (name,), ttl, queue, (), **wish)
@@ -139,7 +139,7 @@ class LockMachine(RuleBasedStateMachine):
             within,
         )  # fmt: skip
         self.claims[token] = Known(agent, names, priority, (self.now, self.count), bool(within))
-        found = self._call(self.book.acquire(claim, Caller(), "inbox", queue=queue), {*names, *within[::2]})
+        found = self._call(self.book.acquire(claim, Caller(), "inbox", queue=queue), set(names))
         if isinstance(found, AegisError):
             assert isinstance(found, ConflictError)
             assert found.code == "lock_differs"
@@ -168,7 +168,8 @@ class LockMachine(RuleBasedStateMachine):
         if not self._standing(token):
             return
         before = self._standing(token)
-        holder = self.locks[claim.names[0]].holders.get(token)
+        holder = self._holders(self.locks, claim.names[0]).get(token)
+        rank = self._rank(token)
         agent = by or claim.agent
         again = Claim(agent, claim.names, token, 5, 20_000, None, 1, "exclusive", None, None, ())
         found = self._call(self.book.acquire(again, Caller(), "inbox", queue=True), set(claim.names), asks=token)
@@ -176,6 +177,7 @@ class LockMachine(RuleBasedStateMachine):
             if isinstance(found, AegisError):
                 assert isinstance(found, AuthError)
             else:  # it had just ended, so the token was free
+                self.count += 1
                 self.claims[token] = Known(agent, claim.names, 5, (self.now, self.count), chained=False)
                 self._learn(token)
             return
@@ -184,9 +186,9 @@ class LockMachine(RuleBasedStateMachine):
             assert kept["FENCE"] == holder["FENCE"], "asking again is no new lease"
             claimed = holder["CLAIMED"] or holder["EVICTED"] > 0
             assert kept["EXPIRES"] == (holder["EXPIRES"] if claimed else self.now + holder["TTL"])
-        elif before == {"waiting"} and found.state == "waiting" and not self._was_lost(token):
+        elif before == {"waiting"} and found.state == "waiting" and self._rank(token) == rank:
             assert self.locks[claim.names[0]].waiters[token]["ALIVE"] == self.now + 15_000
-        if found.state in {"held", "waiting"} and self._was_lost(token):
+        if found.state in {"held", "waiting"} and self._rank(token) != rank:
             self.count += 1  # a new claim under an old token
             self.claims[token] = Known(agent, claim.names, 5, (self.now, self.count), chained=False)
         self._learn(token)
@@ -200,12 +202,15 @@ class LockMachine(RuleBasedStateMachine):
         alive = [one for one in holders.values() if one and one["EXPIRES"] > self.now]
         fence = claim.fences.get(name, 1) - (1 if old else 0)
         right = holders.get(name) is not None and fence == holders[name]["FENCE"]
+        waits = "waiting" in self._standing(token)
         found = self._call(
-            self.book.renew(Caller(), agent, name, token, fence or None, 20_000, None), set(claim.names)
+            self.book.renew(Caller(), agent, name, token, fence or None, 20_000, None), {name}
         )
         if isinstance(found, AegisError):
             assert isinstance(found, AuthError)
             assert agent != claim.agent
+        elif waits:  # the call itself may have handed it over
+            assert found.state == ("held" if self._holds(token, claim) and not fence else "gone")
         elif len(alive) < len(claim.names) or (not right and fence):
             assert found.state == "gone", "the expired, the evicted and the mistaken keep nothing"
         elif agent == claim.agent and alive:
@@ -226,7 +231,7 @@ class LockMachine(RuleBasedStateMachine):
         stood = self._standing(token)
         holder = before.holders.get(token)
         alive = holder is not None and holder["EXPIRES"] > self.now
-        ended = self._call(self.book.release(Caller(), agent, name, token, given), set(claim.names))
+        ended = self._call(self.book.release(Caller(), agent, name, token, given), {name})
         if isinstance(ended, AegisError):
             assert isinstance(ended, AuthError)
             assert agent != claim.agent
@@ -358,10 +363,13 @@ class LockMachine(RuleBasedStateMachine):
                 found.add("waiting")
         return found
 
-    def _was_lost(self, token: str) -> bool:
-        one = next((lock.waiters[token] for lock in self.locks.values() if token in lock.waiters), None)
-        one = one or next((lock.holders[token] for lock in self.locks.values() if token in lock.holders), None)
-        return one is not None and one["SINCE"] == self.now and self.claims[token].asked[0] != self.now
+    def _rank(self, token: str) -> int | None:
+        """Its place among all; another one than before means another claim under the same token."""
+        for lock in self.locks.values():
+            for one in (lock.waiters.get(token), lock.holders.get(token)):
+                if one is not None:
+                    return one["RANK"]
+        return None
 
     def _learn(self, token: str) -> None:
         for name, lock in sorted(self.locks.items()):

@@ -36,13 +36,17 @@ if known then
     if names[i] ~= same[i] then return answer('TOKEN_USED') end
   end
 end
+local parts = 0
+for i = 1, #names do
+  if held_by(LOCKS[names[i]], token) then parts = parts + 1 end
+end
+if parts > 0 and parts < #names then return answer('OK', 'gone') end -- some of it was taken
 if T[T_STATUS] ~= 'active' then return answer('HALTED') end
 if G[G_STATUS] ~= 'active' then return answer('BLOCKED') end
 
 if H then -- claims what was handed over while it waited
   for i = 1, #names do
     H = held_by(LOCKS[names[i]], token)
-    if not H then return answer('OK', 'gone') end
     if not H[H_CLAIMED] and H[H_EVICTED] <= 0 then
       H[H_CLAIMED], H[H_EXPIRES], TOUCHED[names[i]] = true, NOW + H[H_TTL], true
     end

@@ -26,9 +26,12 @@ local function note_lock(kind, agent, name, fence, priority, waited, held, more)
     encode({NOW, agent, name, fence, priority, math.max(waited, 0), math.max(held, 0), more or false}))
 end
 
+local function mark(name) -- its queue may have moved
+  if not MARKED[name] then MARKED[name], DIRTY[#DIRTY + 1] = true, name end
+end
 local function dirty(name)
   TOUCHED[name] = true
-  if not MARKED[name] then MARKED[name], DIRTY[#DIRTY + 1] = true, name end
+  mark(name)
 end
 
 -- Takes a permit from its holder. Whoever is next gets it when the script settles.
@@ -53,6 +56,7 @@ local function open_lock(name, blob)
       drop(name, L, at, H[H_EVICTED] > 0 and 'evicted' or H[H_CLAIMED] and 'expired' or 'unclaimed')
     end
   end
+  if L[L_QUEUED] > 0 then mark(name) end -- who is first may have died meanwhile
   return L
 end
 
