@@ -38,6 +38,7 @@ class Known:
 
     def __init__(self, agent: str, names: tuple[str, ...], priority: int, asked: tuple[int, int], chained: bool) -> None:
         self.agent, self.names, self.priority, self.asked, self.chained = agent, names, priority, asked, chained
+        self.chain: object = object()
         self.fences: dict[str, int] = {}
 
     def before(self, other: Known) -> bool:
@@ -121,10 +122,12 @@ class LockMachine(RuleBasedStateMachine):
         """As one does who holds another lock meanwhile."""
         holding = [token for token, claim in self.claims.items() if self._holds(token, claim)]
         if holding:
-            outer = holding[number % len(holding)]
-            within = tuple(part for held in self.claims[outer].names for part in (held, outer))
-            if name not in self.claims[outer].names:
-                self._acquire(self.claims[outer].agent, (name,), 20_000, True, within, priority=priority)
+            outer = self.claims[holding[number % len(holding)]]
+            chain = [token for token in holding if self.claims[token].chain == outer.chain]
+            within = tuple(part for token in chain for held in self.claims[token].names for part in (held, token))
+            if name not in within:
+                self._acquire(outer.agent, (name,), 20_000, True, within, priority=priority)
+                self.claims[f"lk_{self.count:032x}"].chain = outer.chain
 
     def _acquire(
         self, agent: str, names: tuple[str, ...], ttl: int, queue: bool, within: tuple[str, ...], *, priority: int = 5,
@@ -298,6 +301,7 @@ class LockMachine(RuleBasedStateMachine):
             if token not in self._holders(before, name) or self._holders(before, name)[token]["FENCE"] != holder["FENCE"]
         )
         for fence, name, token in fresh:
+            holder = self.locks[name].holders[token]
             assert fence > self.highest, "a fence that does not grow"
             self.highest = fence
             waited = before[name].waiters.get(token) if name in before else None
@@ -307,10 +311,12 @@ class LockMachine(RuleBasedStateMachine):
             claim.fences[name] = fence
             if token == asks or claim.chained:
                 continue
-            for other in self.locks[name].queue:
+            for other in before[name].queue if name in before else ():
+                if other not in self.locks[name].queue:
+                    continue
                 rival = self.claims[other]
                 if self.locks[name].waiters[other]["ALIVE"] > self.now and not rival.chained and other != asks:
-                    assert not rival.before(claim), f"{other} was overtaken by {token}"
+                    assert not rival.before(claim), f"{other} {vars(rival)} was overtaken by {token} {vars(claim)} {holder} {waited}"
                     if claim.asked[0] - rival.asked[0] > walk.LEVELS * walk.STEP:
                         raise AssertionError("overtaken by one who came more than nine steps later")
 

@@ -102,13 +102,17 @@ else
   local function later(rank, chain) return rank > W[W_RANK] or rank == W[W_RANK] and chain > W[W_CHAIN] end
   local function wound(name)
     for _, H in ipairs(LOCKS[name][L_HOLDERS]) do
-      if H[H_WAITS] and H[H_CHAIN] ~= W[W_CHAIN] and later(H[H_RANK], H[H_CHAIN]) then
-        local at, waiter = H[H_WAITS][1], H[H_WAITS][2]
-        local blob = call('HGET', PREFIX .. 'lw:' .. at, waiter)
-        if blob then
-          local V = decode(blob)
-          leave(waiter, V, 'wounded', agent)
-          tell(V[W_INBOX], 'W', waiter, at, 0, NOW)
+      local waits = H[H_WAITS]
+      if #waits > 0 and H[H_CHAIN] ~= W[W_CHAIN] and later(H[H_RANK], H[H_CHAIN]) then
+        while #waits > 0 do
+          local at, waiter = waits[#waits - 1], waits[#waits]
+          local blob = call('HGET', PREFIX .. 'lw:' .. at, waiter)
+          if blob then
+            local V = decode(blob)
+            leave(waiter, V, 'wounded', agent)
+            tell(V[W_INBOX], 'W', waiter, at, 0, NOW)
+          end
+          if waits[#waits] == waiter then waits[#waits], waits[#waits - 1] = nil, nil end
         end
         if H[H_EVICTED] <= 0 then evict(name, H, WOUND, 'preempting', agent) end
       end
@@ -159,7 +163,10 @@ else
     end
     for i = 1, #within, 2 do
       local outer = held_by(LOCKS[within[i]], within[i + 1])
-      if outer then outer[H_WAITS], TOUCHED[within[i]] = {names[1], token}, true end
+      if outer then
+        local waits = outer[H_WAITS]
+        waits[#waits + 1], waits[#waits + 2], TOUCHED[within[i]] = names[1], token, true
+      end
     end
     for i = 1, #within > 0 and #names or 0 do wound(names[i]) end
     settle() -- it may be the first, and what the others wait for may be more than it wants

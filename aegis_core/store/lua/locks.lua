@@ -94,7 +94,13 @@ local function leave(token, W, kind, more)
   end
   for i = 1, #within, 2 do
     local H = held_by(open_lock(within[i]), within[i + 1])
-    if H then H[H_WAITS], TOUCHED[within[i]] = false, true end
+    for at = H and #H[H_WAITS] or 0, 1, -2 do
+      if H[H_WAITS][at] == token then
+        table.remove(H[H_WAITS], at)
+        table.remove(H[H_WAITS], at - 1)
+        TOUCHED[within[i]] = true
+      end
+    end
   end
 end
 
@@ -156,7 +162,7 @@ local function give(name, token, W)
   H[H_EXPIRES] = NOW + (present and W[W_TTL] or math.min(W[W_TTL], CLAIM))
   H[H_PRIORITY], H[H_RANK], H[H_WEIGHT], H[H_MODE] = W[W_PRIORITY], W[W_RANK], W[W_WEIGHT], W[W_MODE]
   H[H_SINCE], H[H_WAITED], H[H_TTL], H[H_CLAIMED], H[H_EVICTED] = NOW, NOW - W[W_SINCE], W[W_TTL], present, 0
-  H[H_INBOX], H[H_NAMES], H[H_CHAIN], H[H_WAITS] = W[W_INBOX], W[W_NAMES], W[W_CHAIN], false
+  H[H_INBOX], H[H_NAMES], H[H_CHAIN], H[H_WAITS] = W[W_INBOX], W[W_NAMES], W[W_CHAIN], {}
   local holders = LOCKS[name][L_HOLDERS]
   holders[#holders + 1] = H
   TOUCHED[name] = true
