@@ -92,30 +92,31 @@ async def _write_for_a_while(wallet: redis.Redis, fence: int, name: str) -> None
         await asyncio.sleep(0.004)
 
 
-def take_turns(url: str, tenant: str, agents: list[str], seconds: float) -> None:
-    """Let agents spend from random sets of wallets until the time is up."""
+def take_turns(url: str, tenant: str, agents: list[str]) -> None:
+    """Let agents spend from random sets of wallets until the wallets are closed."""
 
     async def run() -> None:
         settings = private_settings(url=url, tenant=tenant, max_agents=500)
         async with aegis_core.connect(settings=settings) as governor:
             wallets = redis.Redis(unix_socket_path=unquote(url.removeprefix("unix://")), decode_responses=True)
-            until = time.monotonic() + seconds
-            await asyncio.gather(*(_turns(governor, name, wallets, until) for name in agents))
+            hands = [await governor.handshake(name, max_priority=9) for name in agents]
+            wallets.incr("chaos:ready")
+            await asyncio.gather(*(_turns(agent, wallets) for agent in hands))
 
     asyncio.run(run())
 
 
-async def _turns(governor: aegis_core.Governor, name: str, wallets: redis.Redis, until: float) -> None:
-    agent = await governor.handshake(name, max_priority=9)
+async def _turns(agent: aegis_core.GovernedAgent, wallets: redis.Redis) -> None:
+    name = agent.agent_id
     dice = random.Random(f"{name} {os.getpid()}")
-    while time.monotonic() < until:
+    while not wallets.exists("chaos:closed"):
         names = dice.sample([f"wallet-{number}" for number in range(5)], dice.randint(1, 3))
         priority, one_by_one = dice.choice([3, 5, 5, 7]), dice.random() < 0.5
         with suppress(LockLostError, LockTimeoutError):
             if one_by_one:
                 await _one_by_one(agent, names, priority, {}, wallets, name)
             else:
-                async with agent.lock_all(*names, priority=priority, ttl=2, wait=30, grace_seconds=0.5) as lease:
+                async with agent.lock_all(*names, priority=priority, ttl=1, wait=30, grace_seconds=0.5) as lease:
                     await _spend(wallets, lease.fences, name)
 
 
@@ -125,7 +126,7 @@ async def _one_by_one(
 ) -> None:  # fmt: skip
     if not names:
         return await _spend(wallets, fences, name)
-    async with agent.lock(names[0], priority=priority, ttl=2, wait=30, grace_seconds=0.5) as lease:
+    async with agent.lock(names[0], priority=priority, ttl=1, wait=30, grace_seconds=0.5) as lease:
         await _one_by_one(agent, names[1:], priority, fences | lease.fences, wallets, name)
         return None
 

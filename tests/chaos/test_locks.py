@@ -139,24 +139,28 @@ def _fight(server: Server, tenant: str, seconds: float, kills: int) -> tuple[dic
     for number in range(5):
         client.hset(f"chaos:wallet-{number}", "balance", 1_000_000)
     groups = [[f"agent-{5 * i + group}" for i in range(10)] for group in range(5)]
-    began = time.monotonic()
 
     def spawn(group: int) -> Any:
-        left = seconds - (time.monotonic() - began)
-        worker = FORKS.Process(target=take_turns, args=(server.url, tenant, groups[group], left), daemon=True)
+        worker = FORKS.Process(target=take_turns, args=(server.url, tenant, groups[group]), daemon=True)
         worker.start()
         return worker
 
     workers = [spawn(group) for group in range(5)]
     try:
+        started = time.monotonic()
+        while int(client.get("chaos:ready") or 0) < len(workers):
+            assert time.monotonic() < started + 60, "the agents do not start"
+            time.sleep(0.02)
         for number in range(kills):
             time.sleep(seconds / (kills + 1))
             victim = number % 5
             workers[victim].kill()
             workers[victim].join()
             workers[victim] = spawn(victim)
+        time.sleep(seconds / (kills + 1))
+        client.set("chaos:closed", 1)
         for worker in workers:
-            worker.join(seconds + 60)
+            worker.join(60)
             assert worker.exitcode == 0, "an agent failed, or waits for ever"
     finally:
         for worker in workers:

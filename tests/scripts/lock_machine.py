@@ -142,7 +142,7 @@ class LockMachine(RuleBasedStateMachine):
             within,
         )  # fmt: skip
         self.claims[token] = Known(agent, names, priority, (self.now, self.count), bool(within))
-        found = self._call(self.book.acquire(claim, Caller(), "inbox", queue=queue), set(names))
+        found = self._call(self.book.acquire(claim, Caller(), "~nobody", queue=queue), set(names))
         if isinstance(found, AegisError):
             assert isinstance(found, ConflictError)
             assert found.code == "lock_differs"
@@ -175,7 +175,7 @@ class LockMachine(RuleBasedStateMachine):
         rank = self._rank(token)
         agent = by or claim.agent
         again = Claim(agent, claim.names, token, 5, 20_000, None, 1, "exclusive", None, None, ())
-        found = self._call(self.book.acquire(again, Caller(), "inbox", queue=True), set(claim.names), asks=token)
+        found = self._call(self.book.acquire(again, Caller(), "~nobody", queue=True), set(claim.names), asks=token)
         if agent != claim.agent:
             if isinstance(found, AegisError):
                 assert isinstance(found, AuthError)

@@ -10,7 +10,7 @@ import redis
 
 from aegis_core.store import layout
 
-STEP = 10_000
+STEP = 2_000
 """ms by which one level of priority is worth an earlier asking."""
 CLAIM = 3_000
 LEVELS = 9

@@ -6,7 +6,7 @@
 -- their order, and nobody is overtaken by one who came more than nine steps later.
 local CLAIM = 3000 -- a grant that was handed to a waiter is its own for this long; a renewal shows that it arrived
 local ALIVE = 15000 -- a waiter that does not ask again for this long is taken for dead
-local STEP = 10000 * 1024 -- ranks count 1,024ths of a millisecond
+local STEP = 2000 * 1024 -- ranks count 1,024ths of a millisecond
 local WOUND = 100 -- the grace of one that is stopped because it closes a cycle of waits: it waits, so it does not work
 local KEPT = 7 * 86400000
 local MOST_LOCKS, MOST_WAITERS, MOST_OF_AGENT = 10000, 10000, 1000
@@ -170,6 +170,12 @@ local function give(name, token, W)
   if not present then tell(W[W_INBOX], 'G', token, name, #W[W_NAMES] == 1 and N[1] or 0, H[H_EXPIRES]) end
 end
 
+-- True when the process that would hear of a grant is gone. In a cluster, where other nodes' listeners do not count,
+-- inboxes begin with a tilde, and only the time in which a grant must be claimed tells.
+local function deaf(inbox)
+  return inbox and string.sub(inbox, 1, 1) ~= '~' and call('PUBSUB', 'NUMSUB', PREFIX .. 'i:' .. inbox)[2] == 0
+end
+
 -- Hands what is free to the first in the queue, for as long as the first gets all it wants. One who wants several
 -- locks gets all or none, and keeps its place in each queue meanwhile: ranks are the same everywhere, so the lowest of
 -- all is first in each of its queues.
@@ -189,8 +195,12 @@ local function hand(name)
       end
     end
     if not ready then return end
-    leave(token, W)
-    for i = 1, #names do give(names[i], token, W) end
+    if token ~= PRESENT and deaf(W[W_INBOX]) then
+      leave(token, W, 'abandoned')
+    else
+      leave(token, W)
+      for i = 1, #names do give(names[i], token, W) end
+    end
   end
 end
 
