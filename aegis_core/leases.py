@@ -66,6 +66,7 @@ class Lease:
         assert state.fence is not None
         self._port, self._session, self._ttl = port, session, ttl
         self._loop = asyncio.get_running_loop()
+        self.owner = (session.tenant, session.agent_id)
         self.agent_id, self.resource, self.token = state.agent_id, state.resource, state.lock_token
         self.fences = state.fences
         self.evicting = asyncio.Event()
@@ -230,7 +231,8 @@ class LockBlock:
         """
         if self._join:
             return await self._entered()
-        mine = tuple(held for held in around if held.agent_id == self._session.agent_id and not held.lost)
+        owner = (self._session.tenant, self._session.agent_id)
+        mine = tuple(held for held in around if held.owner == owner and not held.lost)
         message = self._message
         if mine:
             within = tuple(HeldLock(resource=held.resource, lock_token=held.token) for held in mine[:16])
