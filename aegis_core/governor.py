@@ -9,15 +9,16 @@ from contextlib import suppress
 from datetime import date, datetime
 from decimal import Decimal
 from hashlib import blake2b
-from typing import NamedTuple
 
 from aegis_core import budgets
+from aegis_core.approvals import HITLManager
 from aegis_core.arbiter.arbiter import Appraisal, Arbiter
 from aegis_core.arbiter.prices import Prices
 from aegis_core.errors import AuthError, InvalidRequestError, StaleError
 from aegis_core.events import decode_event
-from aegis_core.identity import RequestIds, born_at, caller_of, hash_secret, new_session, of_tenant
+from aegis_core.identity import OWN_PROCESS, Entry, RequestIds, born_at, caller_of, hash_secret, new_session, of_tenant
 from aegis_core.inbox import Inbox
+from aegis_core.journal import Journal
 from aegis_core.locks import StateLockManager
 from aegis_core.money import to_nanos
 from aegis_core.operator import Operator
@@ -42,24 +43,12 @@ from aegis_core.protocol import (
 )
 from aegis_core.rulebook import Rulebook
 from aegis_core.store.ledger import Caller, Ledger
-from aegis_core.store.lockbook import Lockbook
+from aegis_core.store.questions import Questions
 from aegis_core.store.registry import Registry
 from aegis_core.usage import UsageRow, decode_usage
 from aegis_core.verdicts import grant_key, receipt_of, summary_of, verdict_of
 
 _EVENT_ID = re.compile(r"\d{1,19}(-\d{1,19})?|\$")
-
-
-class Entry(NamedTuple):
-    """The door of a handshake. `trusted`: a process with Redis credentials, whose word on spending counts. `guarded`: a
-    live agent is only taken over with `token`, one of its session tokens."""
-
-    trusted: bool
-    guarded: bool = False
-    token: str | None = None
-
-
-OWN_PROCESS = Entry(trusted=True)
 
 
 class ResourceGovernor:
@@ -82,14 +71,21 @@ class ResourceGovernor:
         self.operator = Operator(self._registry)
         self._ids = RequestIds(server_ms)
         self._warm, self._forecast = False, forecast
+        self.journal = Journal(ledger)
         self._inbox = Inbox(ledger.store, ledger.tenant)
-        self.locks = StateLockManager(Lockbook(ledger), self._inbox)
+        self.locks = StateLockManager(ledger, self._inbox)
+        self._approvals = HITLManager(Questions(ledger), self._inbox, self._rules, arbiter)
 
     def beside(self, ledger: Ledger, policy: tuple[int, Policy], server_ms: int) -> ResourceGovernor:
         """A governor of another tenant, with the same models and prices."""
         other = ResourceGovernor(ledger, self._arbiter, self._prices, policy, server_ms, forecast=self._forecast)
         other._warm = self._warm
         return other
+
+    @property
+    def approvals(self) -> HITLManager:
+        """Requests that wait for a person."""
+        return self._approvals
 
     @property
     def arbiter(self) -> Arbiter:
@@ -166,8 +162,7 @@ class ResourceGovernor:
         else:
             request_id, born = request.request_id, born_at(request.request_id)
         asked, appraisal = Ask.of(request, request_id, born), self._arbiter.appraise(request)
-        key = asked.key
-        latest = caller.session is None
+        key, latest = asked.key, caller.session is None
         for _ in range(4):
             sid, facts = await self._rules.facts_of(request.agent_id, caller.session)
             rules = self._rule(request, facts, appraisal)
@@ -176,7 +171,8 @@ class ResourceGovernor:
             if word in {"NEW", "OLD"}:
                 verdict = verdict_of(found, key, found.created if word == "NEW" else found.changed)
                 if wait > 0 and verdict.status == "PENDING":
-                    return await self.wait_for(key, wait)
+                    verdict = await self.wait_for(key, wait)
+                verdict.max_output_tokens = rules.appraisal.cap_of(found.model or None, found.strict or found.amount)
                 return verdict
             await self._rules.reload(word, request.agent_id)
         raise StaleError(
@@ -187,7 +183,10 @@ class ResourceGovernor:
         ruling = self._rules.policy.evaluate(request, facts, self._ids.now())
         if ruling.models:
             appraisal = self._arbiter.appraise(request, ruling.models)
-        return Rules(self._rules.policy_version, self._rules.profiles_version, ruling, appraisal)
+        top = max((candidate.nanos for candidate in appraisal.candidates), default=0)
+        asks = ruling.may_ask(top)
+        askers = self._rules.policy.askers(request, facts, self._ids.now()) if asks else ()
+        return Rules(self._rules.policy_version, self._rules.profiles_version, ruling, appraisal, askers)
 
     def _caller(self, request: PermissionRequest, token: str | None) -> Caller:
         if token is None:
@@ -205,7 +204,7 @@ class ResourceGovernor:
         async with self._inbox.waiting_for(key) as bell:
             while True:
                 bell.clear()
-                record, now = await self._ledger.look(key)
+                record, now = await self._ledger.look(key, claims=True)
                 left = until - loop.time()
                 if record.state != "P" or left <= 0:
                     return verdict_of(record, key, now)

@@ -17,7 +17,7 @@ from aegis_core.store.store import Store
 
 
 class Notice(NamedTuple):
-    """A message about a lock to one who holds or wants it. `kind`: G granted, P must go (at `at`), L lost, W wounded."""
+    """A message about a lock to one who holds or wants it. `kind`: G granted, P must go (`at`), L lost, W wounded."""
 
     kind: str
     token: str
@@ -57,7 +57,7 @@ class Inbox:
                 del self._waiters[record]
 
     async def open(self) -> None:
-        """Subscribe, or wait until it is done. Without a subscription one still looks, and then learns what is wrong."""
+        """Subscribe, or wait until it is done. Without a subscription one still looks, and learns what is wrong."""
         if self._ready.is_set():
             return
         if self._listening is None:

@@ -78,7 +78,7 @@ class LockState:
 
     ``held``: the caller's until `expires_at`, unless renewed. ``evicting``: the same, but somebody with a higher
     priority waits for it; finish, and release it (at `expires_at` it is gone). ``waiting``: in the queue, in which the
-    place is kept for 15 s; ask again with the same `lock_token`. ``busy``: not held, and not in the queue. ``released``:
+    place is kept for 15 s; ask again with the same `lock_token`. ``busy``: not held, not in the queue. ``released``:
     given back. `fence` is the fence of `resource`, `fences` those of all that were taken together.
     """
 

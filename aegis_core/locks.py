@@ -22,7 +22,7 @@ from aegis_core.lock_protocol import (
     ReleaseLock,
     RenewLock,
 )
-from aegis_core.store.ledger import Caller
+from aegis_core.store.ledger import Caller, Ledger
 from aegis_core.store.lockbook import Claim, Found, Lockbook
 
 _HEARTBEAT = 5.0
@@ -39,9 +39,9 @@ def new_lock_token() -> str:
 class StateLockManager:
     """The locks of one tenant. Agents hold them through `agent.lock`; this is what that stands on."""
 
-    def __init__(self, book: Lockbook, inbox: Inbox) -> None:
-        self._book, self._inbox = book, inbox
-        self._pepper = book.store.pepper
+    def __init__(self, ledger: Ledger, inbox: Inbox) -> None:
+        self._book, self._inbox = Lockbook(ledger), inbox
+        self._pepper = ledger.store.pepper
 
     async def acquire(
         self, resource: str, message: AcquireLock, *, token: str | None = None, wait: float = 0
@@ -56,7 +56,7 @@ class StateLockManager:
                 queue stays for 15 s, for another call with the same `lock_token`; `release` gives it up at once.
 
         Raises:
-            LockPreemptedError: waiting would close a cycle, and the caller is the one to give way; it holds nothing new.
+            LockPreemptedError: waiting would close a cycle, and the caller must give way; it holds nothing new.
             LockLostError: a lease named in `within` is gone.
             ConflictError: the lock is another one than the message says, or there are too many.
             AuthError: the agent is blocked, or its priority above what it may ask for.

@@ -15,6 +15,7 @@ from aegis_core.approval_protocol import (
     Listing,
 )
 from aegis_core.inbox import Ear
+from aegis_core.journal_protocol import JournalEntry, JournalRequest
 from aegis_core.lock_protocol import AcquireLock, LockState, LockSummary, LockTaken, ReleaseLock, RenewLock
 from aegis_core.protocol import (
     AgentSummary,
@@ -81,6 +82,12 @@ class LocksPort(Protocol):
     def watch(self, resource: str, message: RenewLock, ear: Ear, *, token: str | None = None) -> Callable[[], None]: ...
 
 
+class JournalPort(Protocol):
+    """Implemented by `Journal` (on Redis) and by `RemoteJournal` (over HTTP)."""
+
+    async def write(self, message: JournalRequest, *, token: str | None = None) -> JournalEntry: ...
+
+
 class GovernorPort(Protocol):
     """Implemented by `ResourceGovernor` (on Redis) and `RemoteGovernor` (over HTTP)."""
 
@@ -91,6 +98,9 @@ class GovernorPort(Protocol):
 
     @property
     def locks(self) -> LocksPort: ...
+
+    @property
+    def journal(self) -> JournalPort: ...
 
     async def handshake(self, message: Handshake) -> SessionOpened: ...
 

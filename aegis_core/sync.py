@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from aegis_core.agent import GovernedAgent, Governor, Grant
+from aegis_core.journal_protocol import JournalAct, JournalEntry
 from aegis_core.leases import HELD, Lease, LockBlock
 from aegis_core.lock_protocol import LockSummary
 from aegis_core.money import UsdLike
@@ -105,6 +106,10 @@ class SyncGovernor:
         )
         return SyncGovernedAgent(self._portal, agent)
 
+    def rejoin(self, session: SessionOpened) -> SyncGovernedAgent:
+        """As `Governor.rejoin`."""
+        return SyncGovernedAgent(self._portal, self._portal.run(self._inner.rejoin(session)))
+
     def budget(self, agent_id: str) -> BudgetReport:
         """As `Governor.budget`."""
         return self._portal.run(self._inner.budget(agent_id))
@@ -133,6 +138,11 @@ class SyncGovernedAgent:
 
     def __init__(self, portal: Portal, inner: GovernedAgent) -> None:
         self._portal, self._inner = portal, inner
+
+    @property
+    def inner(self) -> GovernedAgent:
+        """The agent itself, whose methods are awaited in the loop of its connection."""
+        return self._inner
 
     @property
     def agent_id(self) -> str:
@@ -178,6 +188,12 @@ class SyncGovernedAgent:
         """As `GovernedAgent.extend`."""
         return self._portal.run(self._inner.extend(grant_id, seconds))
 
+    def journal(
+        self, act: JournalAct, key: str, *, runner: str | None = None, result: str | None = None
+    ) -> JournalEntry:
+        """As `GovernedAgent.journal`."""
+        return self._portal.run(self._inner.journal(act, key, runner=runner, result=result))
+
     def budget(self) -> BudgetReport:
         """As `GovernedAgent.budget`."""
         return self._portal.run(self._inner.budget())
@@ -208,6 +224,10 @@ class SyncGrant:
     def receipt(self) -> Receipt | None:
         """What became of it, once the block has ended."""
         return self._inner.receipt
+
+    def check(self, tool: str, arguments: object) -> None:
+        """As `Grant.check`."""
+        self._inner.check(tool, arguments)
 
     def settle(self, *, cost_usd: UsdLike | None = None, usage: Usage | None = None) -> None:
         """As `Grant.settle`."""

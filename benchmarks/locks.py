@@ -2,8 +2,8 @@
 
     python benchmarks/locks.py [--seconds 3] [--rounds 5] [--json]
 
-Uncontended: one caller takes and gives back. Contended: 64 tasks (threads for the peers that block) on one permit in one
-process, without a pause. Every figure is the median of the rounds, and the candidates take turns within a round.
+Uncontended: one caller takes and gives back. Contended: 64 tasks (threads for the peers that block) on one permit in
+one process, without a pause. Every figure is the median of the rounds, and the candidates take turns within a round.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 from urllib.parse import unquote
 from uuid import uuid4
@@ -134,7 +135,7 @@ async def _take(agent: Any, name: str) -> None:
 
 
 async def deadlock(one: Any, other: Any, times: int) -> float:
-    """Two agents take two locks in opposite order: the median time in ms from the closed cycle until both are through."""
+    """Two agents take two locks in opposite order: the median time in ms until both are through."""
     found: list[float] = []
 
     async def both(agent: Any, first: str, second: str, meet: asyncio.Barrier) -> None:
@@ -170,14 +171,14 @@ async def measure(url: str, seconds: float, rounds: int) -> dict[str, Any]:
         agents = [await governor.handshake(f"agent-{number}", max_priority=9) for number in range(TASKS)]
         for _ in range(rounds):
             name = f"lock-{uuid4().hex[:8]}"
-            note("aegis", alone_us=await alone(lambda: agents[0].lock(name), seconds / 3))
+            note("aegis", alone_us=await alone(partial(agents[0].lock, name), seconds / 3))
             for label, sleep in (("redis-py, sleep 0.1 s", 0.1), ("redis-py, sleep 1 ms", 0.001)):
-                take = lambda: client.lock(f"r-{name}", timeout=30, sleep=sleep)  # noqa: E731, B023
+                take = partial(client.lock, f"r-{name}", timeout=30, sleep=sleep)
                 note(label, alone_us=await alone(take, seconds / 3))
             _peers_alone(plain, name, seconds / 3, note)
-            note("aegis", **await crowd([lambda a=a: a.lock(name, wait=60) for a in agents], seconds))
+            note("aegis", **await crowd([partial(a.lock, name, wait=60) for a in agents], seconds))
             for label, sleep in (("redis-py, sleep 0.1 s", 0.1), ("redis-py, sleep 1 ms", 0.001)):
-                take = lambda: client.lock(f"r-{name}", timeout=30, sleep=sleep)  # noqa: E731, B023
+                take = partial(client.lock, f"r-{name}", timeout=30, sleep=sleep)
                 note(label, **await crowd([take] * TASKS, seconds))
             await asyncio.to_thread(_peers_crowd, plain, name, seconds, note)
             note("aegis", notice_ms=await notice(agents[0], agents[1], 50))

@@ -43,6 +43,7 @@ class Appraisal(NamedTuple):
         priced_by: what the amounts come from: the claim, the sizes, or the higher of both.
         note: a sentence for the verdict's reason.
         code: why there is no candidate, as the verdict's code.
+        caps: output caps in tokens of the last candidates, which stand for shorter answers than were asked.
     """
 
     candidates: tuple[Candidate, ...]
@@ -50,6 +51,12 @@ class Appraisal(NamedTuple):
     priced_by: PricedBy
     note: str
     code: str = "no_model"
+    caps: tuple[int, ...] = ()
+
+    def cap_of(self, model: str | None, nanos: int) -> int | None:
+        """The lowered output cap of the candidate that was taken, None where the one that was asked holds."""
+        shorter = self.candidates[-len(self.caps) :] if self.caps else ()
+        return next((cap for each, cap in zip(shorter, self.caps, strict=True) if each == (model, nanos)), None)
 
 
 @dataclass(slots=True)
@@ -62,6 +69,7 @@ class _Terms:
     ceiling: int | None
     sized: bool
     input_tokens: int
+    least: int | None = None
 
     @property
     def priced_by(self) -> PricedBy:
@@ -139,7 +147,7 @@ class Arbiter:
         if claim is None and prompt is None:
             raise _unpriced(cap)
         sized = prompt is not None or cap is not None
-        terms = _Terms(claim, prompt, cap, ceiling, sized, input_bound(prompt or 0))
+        terms = _Terms(claim, prompt, cap, ceiling, sized, input_bound(prompt or 0), request.min_output_tokens)
         if name is not None:
             if permitted and not self._among(name, permitted):
                 note = f"{name} may not be used here; the policy permits only {', '.join(permitted)}."
@@ -149,7 +157,10 @@ class Arbiter:
         candidates = _choose(shortlist, terms, MAX_CANDIDATES)
         if not candidates:
             return Appraisal((), None, terms.priced_by, _why_none(shortlist, terms))
-        return Appraisal(tuple(candidates), candidates[0].model, terms.priced_by, shortlist.note)
+        best = self._catalog.by_name[candidates[0].model or ""]
+        shorter, caps = _shorter(candidates[0], self._prices.rates(best.name), terms, terms.cap_of(best))
+        note = shortlist.note
+        return Appraisal((*candidates, *shorter), candidates[0].model, terms.priced_by, note, caps=caps)
 
     def _among(self, name: str, permitted: tuple[str, ...]) -> bool:
         canonical = self._prices.canonical
@@ -162,7 +173,8 @@ class Arbiter:
         if model is None and terms.claim is None and terms.cap is None:
             problem = f"is required, because {name} is not in the catalog, which would give its output cap"
             raise _missing("max_output_tokens", problem)
-        nanos = terms.amount(rates, terms.cap_of(model) if model else terms.cap or 0)
+        cap = terms.cap_of(model) if model else terms.cap or 0
+        nanos = terms.amount(rates, cap)
         best = _choose(shortlist, terms, 1)
         recommended = best[0].model if best else None
         if terms.ceiling is not None and nanos > terms.ceiling:
@@ -170,7 +182,9 @@ class Arbiter:
             note = f"{name} costs up to {format_usd(nanos)}, more than requirements.ceiling_usd, {ceiling}."
             return Appraisal((), recommended, terms.priced_by, note)
         note = shortlist.note if best else _why_none(shortlist, terms)
-        return Appraisal((Candidate(self._prices.canonical(name), nanos),), recommended, terms.priced_by, note)
+        first = Candidate(self._prices.canonical(name), nanos)
+        shorter, caps = _shorter(first, rates, terms, cap)
+        return Appraisal((first, *shorter), recommended, terms.priced_by, note, caps=caps)
 
 
 def _choose(shortlist: Shortlist, terms: _Terms, most: int) -> list[Candidate]:
@@ -190,6 +204,15 @@ def _choose(shortlist: Shortlist, terms: _Terms, most: int) -> list[Candidate]:
                 if len(candidates) == most:
                     return candidates
     return candidates
+
+
+def _shorter(first: Candidate, rates: Rates, terms: _Terms, cap: int) -> tuple[list[Candidate], tuple[int, ...]]:
+    """The same model with shorter answers, each cap three quarters of the one before, down to the least wanted."""
+    caps: list[int] = []
+    while terms.least is not None and terms.claim is None and cap > terms.least:
+        cap = max(terms.least, cap * 3 // 4)
+        caps.append(cap)
+    return [Candidate(first.model, terms.amount(rates, cap)) for cap in caps], tuple(caps)
 
 
 def _why_none(shortlist: Shortlist, terms: _Terms) -> str:

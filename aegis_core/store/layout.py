@@ -18,6 +18,8 @@ Keys of a tenant share the hash tag ``{tenant}`` (one cluster slot) and the pref
 ``pf``                  the agent profiles                            one
 ``k:KEY``, ``ks``       an API key, hashed; their names (SET)         made by operators only
 ``f:AGENT\tMODEL``       shares of the bound that settled (STRING)     expires after 30 days
+``j:ID``, ``ja:AGENT``  the execution journal; its ids by expiry      at most 2,000 an agent; expires
+``jx:SESSION``          the last 128 refused calls (STRING)           expires when idle
 ``u:DAY``               what a day cost, for the bill (HASH)          expires after 400 days
 ``l:NAME``              a lock (packed ``LOCK``)                      while held or waited for; expires 7 days
                                                                       after its last lease
@@ -26,6 +28,10 @@ Keys of a tenant share the hash tag ``{tenant}`` (one cluster slot) and the pref
 ``lc``                  the last fence and the last place (packed)    one
 ``ld``                  names of locks by their next expiry (ZSET)    as many as those; at most 10,000
 ``la:AGENT``            what an agent holds and waits for (ZSET)      at most 1,000 an agent
+``ap``, ``ah``          open approvals; ended ones (ZSET)             as many as open; the last 10,000
+``x:CONTENT``           what a person refused, and why                expires after an hour
+``v``                   what was approved in advance                  at most 200, made by operators only
+``ol``                  up to how much an operator may approve (HASH) made by operators only
 ``i``, ``i:PROCESS``    the inboxes (PUBSUB channels, no keys)
 ======================  ============================================  ===================================
 """
@@ -44,6 +50,7 @@ CLOCK_KEY = "ae:clock"
 """Holds the virtual time of a throw-away server; no shipped script reads it."""
 
 POLICIES_KEPT = 100
+ENVELOPES_KEPT = 200
 SESSIONS_KEPT = 64
 
 TENANT = (
@@ -51,17 +58,27 @@ TENANT = (
 )  # fmt: skip
 AGENT = (
     "STATUS", "FRAMEWORK", "OPEN", "SESSION", "LABELS", "PURSE", "REGISTERED", "SEEN", "PROFILE", "PRIORITY",
-    "CAPABILITIES", "TRUST", "PENDING", "COUNTERS", "RING",
+    "CAPABILITIES", "TRUST", "PENDING", "COUNTERS", "RING", "QUESTIONS",
 )  # fmt: skip
 SESSION = ("AGENT", "PRIORITY", "CAPABILITIES", "TOKEN", "OPENED", "SEEN", "FRAMEWORK", "PURSE", "LOCAL")
 RECORD = (
     "STATE", "AGENT", "REQUEST", "SESSION", "DIGEST", "POLICY", "CREATED", "CHANGED", "DEADLINE", "AMOUNT", "CHARGED",
     "CODE", "RULE", "REASON", "RETRY", "MODEL", "RECOMMENDED", "RESOURCE", "LINES", "SHORT", "SETTLED",
-    "STRICT", "SAMPLES", "TRUSTED", "WOULD",
+    "STRICT", "SAMPLES", "TRUSTED", "WOULD", "ASKED", "ENVELOPE",
+)  # fmt: skip
+QUESTION = (
+    "QUORUM", "APPROVES", "OPERATORS", "REMIND", "VOTES", "HOW", "BY", "AT", "WHY", "CLAIMED", "CONTENT", "EDITED",
+    "TRACE",
+)  # fmt: skip
+"""The part of a record that waits, or waited, for a person: the field ASKED."""
+ENVELOPE = (
+    "ID", "AGENT", "SESSION", "TOOL", "RULE", "PHRASE", "RESOURCE", "LIMIT", "USED", "USES", "AUTHOR", "MADE",
+    "EXPIRES", "REASON",
 )  # fmt: skip
 BUDGET = ("KIND", "LIMIT", "WINDOW", "SPENT", "RESERVED", "CROSSED", "RING")
 CONFIG = (
     "GRANT", "GRANT_MAX", "APPROVAL", "KEEP", "TRANSIENT", "IDLE", "OPEN", "AGENTS", "EVENTS", "AGENT_DAY",
+    "QUESTIONS", "REFUSAL",
 )  # fmt: skip
 LOCK = ("PERMITS", "PREEMPTION", "GRACE", "HOLDERS", "QUEUED")
 HOLDER = (
@@ -76,7 +93,9 @@ WAITER = (
 _POSITIONS = {
     f"{letter}_{name}": position
     for letter, names in zip(
-        "TGSRBCLHW", (TENANT, AGENT, SESSION, RECORD, BUDGET, CONFIG, LOCK, HOLDER, WAITER), strict=True
+        "TGSRBCQVLHW",
+        (TENANT, AGENT, SESSION, RECORD, BUDGET, CONFIG, QUESTION, ENVELOPE, LOCK, HOLDER, WAITER),
+        strict=True,
     )
     for position, name in enumerate(names, start=1)
 }
@@ -91,7 +110,7 @@ def with_positions(source: str) -> str:
     Raises:
         KeyError: the script names a position that does not exist.
     """
-    return re.sub(r"\b[TGSRBCLHW]_[A-Z_]+\b", lambda name: str(_POSITIONS[name[0]]), source)
+    return re.sub(r"\b[TGSRBCQVLHW]_[A-Z_]+\b", lambda name: str(_POSITIONS[name[0]]), source)
 
 
 def root(tenant: str) -> str:

@@ -36,6 +36,11 @@ class ScriptSet:
         self.authorize = self._assemble("authorize", rarely_ends=True)
         self.settle = self._assemble("settle", closing=True)
         self.look = self._assemble("look", closing=True)
+        self.decide = self._assemble("decide", closing=True)
+        self.list_questions = self._assemble("list_questions", closing=True)
+        self.put_envelope = self._assemble("put_envelope")
+        self.read_envelopes = self._assemble("read_envelopes")
+        self.set_ceiling = self._assemble("set_ceiling")
         self.sweep = self._assemble("sweep", closing=True)
         self.open_tenant = self._assemble("open_tenant")
         self.publish_policy = self._assemble("publish_policy")
@@ -52,6 +57,7 @@ class ScriptSet:
         self.list_open = self._assemble("list_open", closing=True)
         self.note = self._assemble("note")
         self.set_mode = self._assemble("set_mode")
+        self.journal = self._assemble("journal")
         self.put_key = self._assemble("put_key")
         self.read_keys = self._assemble("read_keys")
         self.lock_acquire = self._assemble("lock_acquire", parts=_LOCKS)
@@ -70,7 +76,7 @@ class ScriptSet:
     ) -> Script:
         texts = {part: _read(part) for part in parts}
         if rarely_ends:  # every function that a script defines costs it time on every call, used or not
-            texts[_ENDINGS] = f"local function endings()\n{texts[_ENDINGS]}return sweep, expire\nend\n"
+            texts[_ENDINGS] = f"local function endings()\n{texts[_ENDINGS]}return sweep, expire, claim\nend\n"
         body = self._clock + "".join(texts.values()) + _read(name)
         shebang = "#!lua flags=allow-oom\n" if closing else "#!lua\n"
         return Script(name, (shebang + with_positions(body)).encode())

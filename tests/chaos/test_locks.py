@@ -18,7 +18,6 @@ import pytest
 import aegis_core
 from aegis_core.errors import AegisError, StoreError
 from aegis_core.testing import private_settings
-
 from tests.chaos.lock_workers import Server, hold_on_and_on, take_turns
 
 FORKS = multiprocessing.get_context("forkserver")
@@ -180,7 +179,9 @@ async def _check_fight(server: Server, tenant: str, seconds: float, kills: int) 
     for name, wallet in wallets.items():
         assert "clash" not in wallet
         assert 1_000_000 - int(wallet["balance"]) == int(wallet["spends"]), f"a double spend of {name}"
-    print(f"turns {min(turns.values())} to {max(turns.values())}, {sum(int(w['spends']) for w in wallets.values())} spends")
+    print(
+        f"turns {min(turns.values())} to {max(turns.values())}, {sum(int(w['spends']) for w in wallets.values())} spends"
+    )
 
 
 @pytest.mark.timeout(170)

@@ -193,7 +193,9 @@ async def test_opposite_orders_end_in_milliseconds(ann: GovernedAgent, bob: Gove
     assert time.monotonic() - began < 3
 
 
-async def test_a_cancelled_wait_leaves_nothing_behind(governor: Governor, ann: GovernedAgent, bob: GovernedAgent) -> None:
+async def test_a_cancelled_wait_leaves_nothing_behind(
+    governor: Governor, ann: GovernedAgent, bob: GovernedAgent
+) -> None:
     async def wait() -> None:
         async with bob.lock("wallet"):
             pytest.fail("held twice")
@@ -249,7 +251,9 @@ async def test_operators_see_and_take(governor: Governor, ann: GovernedAgent, bo
         ({"mode": "both"}, "mode"), ({"colour": "red"}, "colour"),
     ],
 )  # fmt: skip
-async def test_a_wish_that_cannot_be_accepted_is_refused(ann: GovernedAgent, wish: dict[str, object], field: str) -> None:
+async def test_a_wish_that_cannot_be_accepted_is_refused(
+    ann: GovernedAgent, wish: dict[str, object], field: str
+) -> None:
     with pytest.raises(InvalidRequestError) as caught:
         async with ann.lock("wallet", **wish):
             pytest.fail("held")

@@ -36,14 +36,18 @@ known = precondition(lambda self: self.claims)
 class Known:
     """A claim that was made, and what the machine knows of it by itself."""
 
-    def __init__(self, agent: str, names: tuple[str, ...], priority: int, asked: tuple[int, int], chained: bool) -> None:
+    def __init__(
+        self, agent: str, names: tuple[str, ...], priority: int, asked: tuple[int, int], chained: bool
+    ) -> None:
         self.agent, self.names, self.priority, self.asked, self.chained = agent, names, priority, asked, chained
         self.chain: object = object()
         self.fences: dict[str, int] = {}
 
     def before(self, other: Known) -> bool:
         """True when it may not be overtaken by `other`: by the moment of asking, less a step for each priority."""
-        mine, theirs = (asked[0] - claim.priority * walk.STEP for claim, asked in ((self, self.asked), (other, other.asked)))
+        mine, theirs = (
+            asked[0] - claim.priority * walk.STEP for claim, asked in ((self, self.asked), (other, other.asked))
+        )
         return (mine, self.asked[1]) < (theirs, other.asked[1])
 
 
@@ -161,7 +165,9 @@ class LockMachine(RuleBasedStateMachine):
             assert now_at == {"waiting"}
             assert found.place == max(self.locks[name].queue.index(token) for name in names)
         else:
-            assert found.state in ({"gone", "wounded"} if within and queue else {"gone", "busy"} if within else {"busy"})
+            assert found.state in (
+                {"gone", "wounded"} if within and queue else {"gone", "busy"} if within else {"busy"}
+            )
             assert not now_at
 
     @known
@@ -206,9 +212,7 @@ class LockMachine(RuleBasedStateMachine):
         fence = claim.fences.get(name, 1) - (1 if old else 0)
         right = holders.get(name) is not None and fence == holders[name]["FENCE"]
         waits = "waiting" in self._standing(token)
-        found = self._call(
-            self.book.renew(Caller(), agent, name, token, fence or None, 20_000, None), {name}
-        )
+        found = self._call(self.book.renew(Caller(), agent, name, token, fence or None, 20_000, None), {name})
         if isinstance(found, AegisError):
             assert isinstance(found, AuthError)
             assert agent != claim.agent
@@ -251,7 +255,7 @@ class LockMachine(RuleBasedStateMachine):
 
     @rule(name=locks, number=pick, all_of_them=st.booleans())
     def force(self, name: str, number: int, all_of_them: bool) -> None:
-        holders = [one for one in self.locks.get(name, walk.Lock()).holders.values()]
+        holders = list(self.locks.get(name, walk.Lock()).holders.values())
         fence = None if all_of_them or not holders else holders[number % len(holders)]["FENCE"]
         taken = self._call(self.book.force(name, fence, "op"), {name})
         if isinstance(taken, AegisError):
@@ -298,7 +302,8 @@ class LockMachine(RuleBasedStateMachine):
             (holder["FENCE"], name, token)
             for name, lock in self.locks.items()
             for token, holder in lock.holders.items()
-            if token not in self._holders(before, name) or self._holders(before, name)[token]["FENCE"] != holder["FENCE"]
+            if token not in self._holders(before, name)
+            or self._holders(before, name)[token]["FENCE"] != holder["FENCE"]
         )
         for fence, name, token in fresh:
             holder = self.locks[name].holders[token]
@@ -316,7 +321,9 @@ class LockMachine(RuleBasedStateMachine):
                     continue
                 rival = self.claims[other]
                 if self.locks[name].waiters[other]["ALIVE"] > self.now and not rival.chained and other != asks:
-                    assert not rival.before(claim), f"{other} {vars(rival)} was overtaken by {token} {vars(claim)} {holder} {waited}"
+                    assert not rival.before(claim), (
+                        f"{other} {vars(rival)} was overtaken by {token} {vars(claim)} {holder} {waited}"
+                    )
                     if claim.asked[0] - rival.asked[0] > walk.LEVELS * walk.STEP:
                         raise AssertionError("overtaken by one who came more than nine steps later")
 
@@ -327,7 +334,9 @@ class LockMachine(RuleBasedStateMachine):
                 if holder["EVICTED"] and not (old and old["EVICTED"]) and not holder["WAITS"]:
                     chained = any(lock.waiters[other]["WITHIN"] for other in lock.queue)
                     rivals = [lock.waiters[other]["PRIORITY"] for other in lock.queue]
-                    assert chained or max(rivals, default=0) > holder["PRIORITY"], "evicted for nobody of higher priority"
+                    assert chained or max(rivals, default=0) > holder["PRIORITY"], (
+                        "evicted for nobody of higher priority"
+                    )
                     assert chained or lock.preemption != "never"
                     assert (holder["EVICTED"] > 0) == (lock.preemption == "after_grace") or chained
 

@@ -32,4 +32,6 @@ def test_at_every_step_the_locks_are_sound(bench: Bench) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(3_600)
 def test_at_every_step_the_locks_are_sound_for_long(bench: Bench) -> None:
-    run_state_machine_as_test(lock_machine_on(bench), settings=settings(LOCKS_QUICK, max_examples=3_000, derandomize=False))
+    run_state_machine_as_test(
+        lock_machine_on(bench), settings=settings(LOCKS_QUICK, max_examples=3_000, derandomize=False)
+    )

@@ -94,8 +94,10 @@ def test_the_lock_machine_finds(name: str, server_url: str, monkeypatch: pytest.
     monkeypatch.setattr(scripts, "_read", lambda part: _apply(read(part), *pairs) if part == file else read(part))
     mutant = ScriptSet()
     monkeypatch.undo()
-    assert mutant.lock_acquire != ScriptSet().lock_acquire or mutant.lock_release != ScriptSet().lock_release or (
-        mutant.lock_renew != ScriptSet().lock_renew
+    assert (
+        mutant.lock_acquire != ScriptSet().lock_acquire
+        or mutant.lock_release != ScriptSet().lock_release
+        or (mutant.lock_renew != ScriptSet().lock_renew)
     )
     monkeypatch.setattr(scripts, "_read", lambda part: _apply(read(part), *pairs) if part == file else read(part))
     bench = Bench(server_url)
