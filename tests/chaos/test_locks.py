@@ -179,9 +179,8 @@ async def _check_fight(server: Server, tenant: str, seconds: float, kills: int) 
     for name, wallet in wallets.items():
         assert "clash" not in wallet
         assert 1_000_000 - int(wallet["balance"]) == int(wallet["spends"]), f"a double spend of {name}"
-    print(
-        f"turns {min(turns.values())} to {max(turns.values())}, {sum(int(w['spends']) for w in wallets.values())} spends"
-    )
+    spends = sum(int(wallet["spends"]) for wallet in wallets.values())
+    print(f"turns {min(turns.values())} to {max(turns.values())}, {spends} spends")
 
 
 @pytest.mark.timeout(170)

@@ -54,6 +54,14 @@ async def bob(governor: Governor) -> GovernedAgent:
     return await governor.handshake("bob", max_priority=5)
 
 
+async def _until_someone_waits(governor: Governor) -> None:
+    for _ in range(1_000):
+        if (await governor.locks("wallet"))[0].queued:
+            return
+        await asyncio.sleep(0.01)
+    pytest.fail("nobody waits")
+
+
 async def test_one_at_a_time_and_fences_grow(ann: GovernedAgent, bob: GovernedAgent) -> None:
     inside, fences = 0, []
 
@@ -119,7 +127,7 @@ async def test_a_lease_is_entered_once_more_by_its_token_only(ann: GovernedAgent
             assert again.fence == lease.fence
         lease.check()
         await lease.renew()
-    with pytest.raises(LockLostError):
+    with pytest.raises(LockLostError):  # noqa: PT012
         async with ann.lock("wallet", token=lease.token):
             pytest.fail("entered what was given back")
 
@@ -141,7 +149,7 @@ async def test_a_higher_priority_takes_over_with_notice(ann: GovernedAgent, bob:
 
 
 async def test_who_does_not_go_loses_the_lock_after_the_grace(ann: GovernedAgent, bob: GovernedAgent) -> None:
-    with pytest.raises(LockPreemptedError):
+    with pytest.raises(LockPreemptedError):  # noqa: PT012
         async with bob.lock("wallet", priority=1, grace_seconds=0.2) as lease:
             fence = lease.fence
             async with ann.lock("wallet", priority=9, wait=5) as taken:
@@ -202,8 +210,7 @@ async def test_a_cancelled_wait_leaves_nothing_behind(
 
     async with ann.lock("wallet"):
         waiting = asyncio.create_task(wait())
-        while not (await governor.locks("wallet"))[0].queued:
-            await asyncio.sleep(0.01)
+        await _until_someone_waits(governor)
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting
@@ -220,11 +227,10 @@ async def test_operators_see_and_take(governor: Governor, ann: GovernedAgent, bo
         async with bob.lock("wallet", wait=20) as lease:
             return lease.fence
 
-    with pytest.raises(LockLostError):
+    with pytest.raises(LockLostError):  # noqa: PT012
         async with ann.lock("wallet", priority=7) as lease:
             waiting = asyncio.create_task(wait())
-            while not (await governor.locks("wallet"))[0].waiters:
-                await asyncio.sleep(0.01)
+            await _until_someone_waits(governor)
             (lock,) = await governor.locks()
             assert [(h.agent_id, h.fence, h.priority) for h in lock.holders] == [("ann", lease.fence, 7)]
             assert [(w.agent_id, w.queue_position) for w in lock.waiters] == [("bob", 0)]
@@ -318,7 +324,7 @@ async def test_a_blocked_agent_keeps_no_lock(settings: Settings, ann: GovernedAg
 
     store = await open_store(settings)
     desk = await open_governor(store, settings)
-    with pytest.raises(LockLostError):
+    with pytest.raises(LockLostError):  # noqa: PT012
         async with ann.lock("wallet", ttl=0.5) as lease:
             await desk.operator.block("ann", author="tests")
             with pytest.raises(LockLostError):

@@ -40,7 +40,11 @@ MUTANTS: dict[str, tuple[str, ...]] = {
         "      for i = 1, #names do give(names[i], token, W) end\n      do return end\n      for i",
     ),
     "a dead waiter is granted": ("locks", "if W[W_ALIVE] > NOW then return", "if true then return"),
-    "last come, first served": ("lock_acquire", "priority, N[2] - priority * STEP,", "priority, -N[2] - priority * STEP,"),
+    "last come, first served": (
+        "lock_acquire",
+        "priority, N[2] - priority * STEP,",
+        "priority, -N[2] - priority * STEP,",
+    ),
     "no grant on asking again": (
         "lock_acquire",
         "settle() -- before any answer",
@@ -57,33 +61,66 @@ MUTANTS: dict[str, tuple[str, ...]] = {
     "a lower priority goes first": ("lock_acquire", "N[2] - priority * STEP", "N[2] + priority * STEP"),
     "an expired lease is kept": ("locks", "if H[H_EXPIRES] <= NOW then", "if H[H_EXPIRES] < NOW then"),
     "a grant need not be claimed": ("locks", "present and W[W_TTL] or math.min(W[W_TTL], CLAIM)", "W[W_TTL]"),
-    "a renewal does not claim": ("lock_renew", "H[H_CLAIMED] = NOW + (ttl or H[H_TTL]), true", "H[H_CLAIMED] = NOW + CLAIM, true"),
-    "equals evict each other": ("locks", "if H[H_PRIORITY] < W[W_PRIORITY] and", "if H[H_PRIORITY] <= W[W_PRIORITY] and"),
+    "a renewal does not claim": (
+        "lock_renew",
+        "H[H_CLAIMED] = NOW + (ttl or H[H_TTL]), true",
+        "H[H_CLAIMED] = NOW + CLAIM, true",
+    ),
+    "equals evict each other": (
+        "locks",
+        "if H[H_PRIORITY] < W[W_PRIORITY] and",
+        "if H[H_PRIORITY] <= W[W_PRIORITY] and",
+    ),
     "never is not respected": ("locks", "if L[L_PREEMPTION] == 'never' then", "if false then"),
     "the cooperative are evicted": ("locks", "L[L_PREEMPTION] == 'after_grace' and L[L_GRACE]", "L[L_GRACE]"),
-    "permits change while held": ("lock_acquire", "if permits and permits ~= L[L_PERMITS] then", "if false then",
+    "permits change while held": (
+        "lock_acquire",
+        "if permits and permits ~= L[L_PERMITS] then",
+        "if false then",
         "    local permitted = used and L[L_PERMITS] or permits or 1\n",
-        "    if permits then L[L_PERMITS], TOUCHED[names[i]] = permits, true end\n    local permitted = L[L_PERMITS]\n"),
+        "    if permits then L[L_PERMITS], TOUCHED[names[i]] = permits, true end\n    local permitted = L[L_PERMITS]\n",
+    ),
     "a weight above the permits waits for ever": ("lock_acquire", "if weight > permitted then", "if false then"),
-    "sharers beside one who excludes": ("locks", "if mode == 'shared' then return used == 0 end", "if mode == 'shared' then return true end"),
+    "sharers beside one who excludes": (
+        "locks",
+        "if mode == 'shared' then return used == 0 end",
+        "if mode == 'shared' then return true end",
+    ),
     "one who excludes beside sharers": ("locks", "return not shared and used", "return used"),
     "several are not all or nothing": (
         "locks",
         "names[i] ~= name and head_of(names[i], other) ~= token then\n        ready = false",
         "names[i] ~= name and head_of(names[i], other) ~= token then\n        ready = ready",
     ),
-    "only the first of several is given back": ("lock_release", "for i = 1, #names do\n    local other", "for i = 1, 1 do\n    local other"),
-    "a cycle of waits is not ended by who comes": ("lock_acquire", "for i = 1, #within > 0 and #names or 0 do wound", "for i = 1, 0 do wound"),
+    "only the first of several is given back": (
+        "lock_release",
+        "for i = 1, #names do\n    local other",
+        "for i = 1, 1 do\n    local other",
+    ),
+    "a cycle of waits is not ended by who comes": (
+        "lock_acquire",
+        "for i = 1, #within > 0 and #names or 0 do wound",
+        "for i = 1, 0 do wound",
+    ),
     "a cycle of waits is not seen by who comes": ("lock_acquire", "not free and queue and wounded()", "false"),
     "anybody may release": ("lock_release", "  if H[H_AGENT] ~= agent then return answer('NOT_YOURS') end\n", ""),
     "anybody may renew": ("lock_renew", "if H[H_AGENT] ~= agent then return answer('NOT_YOURS') end\n", ""),
     "anybody may claim": ("lock_acquire", "if known[H and H_AGENT or W_AGENT] ~= agent then", "if false then"),
-    "the event of an expiry is dropped": ("locks", "  note_lock(kind, H[H_AGENT], name, H[H_FENCE], H[H_PRIORITY], H[H_WAITED], NOW - H[H_SINCE], more)", "  if kind == 'expired' then return end\n  note_lock(kind, H[H_AGENT], name, H[H_FENCE], H[H_PRIORITY], H[H_WAITED], NOW - H[H_SINCE], more)"),
-    "what an agent holds is forgotten": ("locks", "  call('ZREM', PREFIX .. 'la:' .. H[H_AGENT], H[H_TOKEN] .. '\\t' .. name)\n", ""),
+    "the event of an expiry is dropped": (
+        "locks",
+        "local function note_lock(kind, agent, name, fence, priority, waited, held, more)\n",
+        "local function note_lock(kind, agent, name, fence, priority, waited, held, more)\n"
+        "  if kind == 'expired' then return end\n",
+    ),
+    "what an agent holds is forgotten": (
+        "locks",
+        "  call('ZREM', PREFIX .. 'la:' .. H[H_AGENT], H[H_TOKEN] .. '\\t' .. name)\n",
+        "",
+    ),
     "a lock stays when nobody needs it": ("locks", "      call('DEL', PREFIX .. 'l:' .. name)\n", ""),
     "a lock has no expiry": ("locks", ", 'PX', last - NOW + KEPT)", ")"),
     "a queue has no expiry": ("lock_acquire", "      if L[L_QUEUED] == 1 then\n", "      if false then\n"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.timeout(120)
