@@ -127,7 +127,7 @@ async def test_a_lease_is_entered_once_more_by_its_token_only(ann: GovernedAgent
             assert again.fence == lease.fence
         lease.check()
         await lease.renew()
-    with pytest.raises(LockLostError):  # noqa: PT012
+    with pytest.raises(LockLostError):
         async with ann.lock("wallet", token=lease.token):
             pytest.fail("entered what was given back")
 

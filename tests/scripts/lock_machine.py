@@ -101,7 +101,7 @@ class LockMachine(RuleBasedStateMachine):
             self._set_clock()
 
     @rule(
-        agent=agents, name=locks, priority=st.sampled_from([1, 5, 5, 9]), permits=st.sampled_from([None, None, 1, 2, 3]),
+        agent=agents, name=locks, priority=st.sampled_from([1, 5, 5, 9]), permits=st.sampled_from([None, 1, 2, 3]),
         weight=st.sampled_from([1, 1, 1, 2]), shared=st.sampled_from([False, False, False, True]),
         preemption=st.sampled_from([None, None, "never", "cooperative", "after_grace"]), ttl=st.sampled_from(TTLS),
         queue=st.sampled_from([True, True, True, False]), grace=st.sampled_from([None, 50, 1_000]),

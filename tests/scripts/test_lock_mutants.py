@@ -20,6 +20,7 @@ HUNT = settings(
     QUICK, max_examples=1_000, stateful_step_count=50, phases=[Phase.generate], report_multiple_bugs=False
 )  # fmt: skip
 
+_NOTE = "local function note_lock(kind, agent, name, fence, priority, waited, held, more)\n"
 _GIVE = "      leave(token, W)\n      for i"
 
 # Name: file, then pairs of what the file says and what the mutant says instead.
@@ -108,9 +109,8 @@ MUTANTS: dict[str, tuple[str, ...]] = {
     "anybody may claim": ("lock_acquire", "if known[H and H_AGENT or W_AGENT] ~= agent then", "if false then"),
     "the event of an expiry is dropped": (
         "locks",
-        "local function note_lock(kind, agent, name, fence, priority, waited, held, more)\n",
-        "local function note_lock(kind, agent, name, fence, priority, waited, held, more)\n"
-        "  if kind == 'expired' then return end\n",
+        _NOTE,
+        _NOTE + "  if kind == 'expired' then return end\n",
     ),
     "what an agent holds is forgotten": (
         "locks",
