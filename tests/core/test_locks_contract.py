@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
+from decimal import Decimal
 
 import pytest
 from pydantic import SecretStr
@@ -21,7 +22,9 @@ from aegis_core.errors import (
     LockTimeoutError,
     NotFoundError,
 )
-from aegis_core.lock_protocol import ReleaseLock, RenewLock
+from aegis_core.lock_protocol import AcquireLock, ReleaseLock, RenewLock
+from aegis_core.store.store import Store
+from aegis_core.testing import FakeClock
 
 
 @pytest.fixture
@@ -300,6 +303,37 @@ async def test_tokens_prove_their_own_lease_only(governor: Governor, ann: Govern
         await port.release(
             ReleaseLock(agent_id="ann", resource="wallet", lock_token=lease.token), token=ann.session.session_token
         )
+
+
+async def test_a_request_with_a_fence_is_refused_once_the_lease_is_gone(ann: GovernedAgent, bob: GovernedAgent) -> None:
+    wish = {"resource_type": "gas_budget", "estimated_cost_usd": "0.10", "target_resource": "wallet"}
+    async with ann.lock("wallet") as lease:
+        fence = lease.fence
+        assert (await ann.request("Pay", fence=fence, **wish)).granted
+        for agent, wrong in ((ann, fence + 1), (bob, fence)):
+            refused = await agent.request("Pay", fence=wrong, **wish)
+            assert (refused.status, refused.code, refused.grant_id) == ("REJECTED", "stale_fence", None)
+        elsewhere = await ann.request("Pay", fence=fence, **wish | {"target_resource": "other"})
+        assert elsewhere.code == "stale_fence"
+    async with bob.lock("wallet"):
+        late = await ann.request("Pay", fence=fence, **wish)
+        assert (late.status, late.code) == ("REJECTED", "stale_fence")
+    assert (await ann.budget()).budgets[0].reserved_usd == Decimal("0.1")
+
+
+async def test_a_lease_that_expired_is_no_fence_any_more(
+    virtual: tuple[Governor, FakeClock, Store],
+) -> None:
+    governor, clock, _ = virtual
+    ann = await governor.handshake("ann")
+    state = await governor.port.locks.acquire(
+        "wallet", AcquireLock(agent_id="ann", ttl_seconds=10), token=ann.session.session_token
+    )
+    wish = {"resource_type": "gas_budget", "estimated_cost_usd": "0.10", "target_resource": "wallet"}
+    await clock.advance(seconds=9.999)
+    assert (await ann.request("Pay", fence=state.fence, **wish)).granted
+    await clock.advance(seconds=0.001)
+    assert (await ann.request("Pay", fence=state.fence, **wish)).code == "stale_fence"
 
 
 async def test_a_priority_above_the_session_is_refused(bob: GovernedAgent) -> None:
