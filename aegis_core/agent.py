@@ -7,13 +7,11 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from aegis_core.budgets import checked
 from aegis_core.canonical import hash_arguments
 from aegis_core.errors import AegisDenied, ConflictError, InvalidRequestError
 from aegis_core.journal_protocol import JournalAct, JournalEntry, JournalRequest
-from aegis_core.leases import LockBlock, seconds
-from aegis_core.lock_protocol import AcquireLock, LockSummary
-from aegis_core.locks import new_lock_token
+from aegis_core.leases import LockBlock, lock_name, seconds
+from aegis_core.lock_protocol import AcquireLock, LockSummary, new_lock_token
 from aegis_core.money import UsdLike
 from aegis_core.ports import ApprovalsPort, GovernorPort
 from aegis_core.protocol import (
@@ -255,9 +253,7 @@ class GovernedAgent:
             lock_token=token or new_lock_token(),
             **wish,
         )
-        return LockBlock(
-            self._port.locks, self.session, checked(names[0], "resource"), ask, longest, join=token is not None
-        )
+        return LockBlock(self._port.locks, self.session, lock_name(names[0]), ask, longest, join=token is not None)
 
     async def journal(
         self, act: JournalAct, key: str, *, runner: str | None = None, result: str | None = None

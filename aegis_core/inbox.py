@@ -8,26 +8,12 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections import defaultdict
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
-from typing import NamedTuple
 
+from aegis_core.lock_protocol import Ear, Notice
 from aegis_core.store import layout
 from aegis_core.store.store import Store
-
-
-class Notice(NamedTuple):
-    """A message about a lock to one who holds or wants it. `kind`: G granted, P must go (`at`), L lost, W wounded."""
-
-    kind: str
-    token: str
-    resource: str
-    fence: int
-    at: int
-
-
-Ear = Callable[[Notice | None], None]
-"""Called with each notice about a token, and with None when some may have been missed."""
 
 
 class Inbox:

@@ -20,8 +20,8 @@ from aegis_core.errors import (
     LockTimeoutError,
     StoreError,
 )
-from aegis_core.inbox import Notice
-from aegis_core.lock_protocol import AcquireLock, HeldLock, LockState, ReleaseLock, RenewLock
+from aegis_core.fields import identifier
+from aegis_core.lock_protocol import AcquireLock, HeldLock, LockState, Notice, ReleaseLock, RenewLock
 from aegis_core.ports import LocksPort
 from aegis_core.protocol import SessionOpened
 
@@ -50,6 +50,18 @@ def seconds(value: float | str, name: str) -> float:
             raise InvalidRequestError(f"{name}: {problem}", field=name, problem=problem)
         return float(match["count"]) * _UNITS[match["unit"]]
     return float(value)
+
+
+def lock_name(name: str) -> str:
+    """The name of a lock, normalised.
+
+    Raises:
+        InvalidRequestError: not a name.
+    """
+    try:
+        return identifier(name)
+    except ValueError as error:
+        raise InvalidRequestError(f"resource: {error}", field="resource", problem=str(error)) from None
 
 
 class Lease:

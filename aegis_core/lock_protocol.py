@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import secrets
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field
 
@@ -143,3 +145,22 @@ class LockTaken:
 
     agent_id: str
     fence: int
+
+
+class Notice(NamedTuple):
+    """A message about a lock to one who holds or wants it. `kind`: G granted, P must go (`at`), L lost, W wounded."""
+
+    kind: str
+    token: str
+    resource: str
+    fence: int
+    at: int
+
+
+Ear = Callable[[Notice | None], None]
+"""Called with each notice about a token, and with None when some may have been missed."""
+
+
+def new_lock_token() -> str:
+    """A fresh token, by which a claim is known from its first asking on."""
+    return "lk_" + secrets.token_hex(16)

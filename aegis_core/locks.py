@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -11,16 +10,19 @@ from typing import Any
 from aegis_core.budgets import at_ms
 from aegis_core.errors import ConflictError, InvalidRequestError, LockLostError, LockPreemptedError
 from aegis_core.identity import caller_of
-from aegis_core.inbox import Ear, Inbox, Notice
+from aegis_core.inbox import Inbox
 from aegis_core.lock_protocol import (
     AcquireLock,
+    Ear,
     LockHolder,
     LockState,
     LockSummary,
     LockTaken,
     LockWaiter,
+    Notice,
     ReleaseLock,
     RenewLock,
+    new_lock_token,
 )
 from aegis_core.store.ledger import Caller, Ledger
 from aegis_core.store.lockbook import Claim, Found, Lockbook
@@ -29,11 +31,6 @@ _HEARTBEAT = 5.0
 """Seconds after which a waiter shows that it is there; the store takes it for dead after three times that."""
 _SPREAD_MS, _SPREAD_PLACES = 5, 50
 """Who waits asks again when a lease should have expired; the later its place, the later, and at most so much."""
-
-
-def new_lock_token() -> str:
-    """A fresh token, by which a claim is known from its first asking on."""
-    return "lk_" + secrets.token_hex(16)
 
 
 class StateLockManager:

@@ -14,9 +14,8 @@ from aegis_core.approval_protocol import (
     EnvelopeRequest,
     Listing,
 )
-from aegis_core.inbox import Ear
 from aegis_core.journal_protocol import JournalEntry, JournalRequest
-from aegis_core.lock_protocol import AcquireLock, LockState, LockSummary, LockTaken, ReleaseLock, RenewLock
+from aegis_core.lock_protocol import AcquireLock, Ear, LockState, LockSummary, LockTaken, ReleaseLock, RenewLock
 from aegis_core.protocol import (
     AgentSummary,
     BudgetReport,

@@ -10,17 +10,18 @@ from typing import Any
 from urllib.parse import quote
 
 from aegis_core.errors import AegisError, LockLostError, StoreError
-from aegis_core.inbox import Ear, Notice
 from aegis_core.lock_protocol import (
     AcquireLock,
+    Ear,
     ForceRelease,
     LockState,
     LockSummary,
     LockTaken,
+    Notice,
     ReleaseLock,
     RenewLock,
+    new_lock_token,
 )
-from aegis_core.locks import new_lock_token
 
 _POLL = 20.0
 """Seconds for which one call stays for a notice; it is answered at once when there is one."""
