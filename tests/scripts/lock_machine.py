@@ -58,8 +58,12 @@ class LockMachine(RuleBasedStateMachine):
     examples: ClassVar[int]
     steps: ClassVar[int]
 
-    @initialize()
-    def begin(self) -> None:
+    @initialize(
+        sizes=st.tuples(*[st.sampled_from([1, 1, 2, 3])] * 3),
+        kinds=st.tuples(*[st.sampled_from(["after_grace", "after_grace", "never", "cooperative"])] * 3),
+    )
+    def begin(self, sizes: tuple[int, ...], kinds: tuple[str, ...]) -> None:
+        self.sizes, self.kinds = dict(zip(LOCKS, sizes, strict=True)), dict(zip(LOCKS, kinds, strict=True))
         type(self).examples += 1
         self.tenant, self.now = f"k-{uuid4().hex[:12]}", START
         self.claims: dict[str, Known] = {}
@@ -109,9 +113,12 @@ class LockMachine(RuleBasedStateMachine):
     def acquire(self, agent: str, name: str, ttl: int, queue: bool, **wish: Any) -> None:
         self._acquire(agent, (name,), ttl, queue, (), **wish)
 
-    @rule(agent=agents, name=locks, ttl=st.sampled_from(TTLS))
-    def acquire_plainly(self, agent: str, name: str, ttl: int) -> None:
-        self._acquire(agent, (name,), ttl, True, ())
+    @rule(agent=agents, name=locks, ttl=st.sampled_from(TTLS), priority=st.sampled_from([5, 5, 5, 1, 9]))
+    def acquire_plainly(self, agent: str, name: str, ttl: int, priority: int) -> None:
+        """As this example's locks are."""
+        self._acquire(
+            agent, (name,), ttl, True, (), priority=priority, permits=self.sizes[name], preemption=self.kinds[name]
+        )
 
     acquire_again = acquire_plainly
 
@@ -127,11 +134,38 @@ class LockMachine(RuleBasedStateMachine):
         holding = [token for token, claim in self.claims.items() if self._holds(token, claim)]
         if holding:
             outer = self.claims[holding[number % len(holding)]]
-            chain = [token for token in holding if self.claims[token].chain == outer.chain]
-            within = tuple(part for token in chain for held in self.claims[token].names for part in (held, token))
+            within = self._within(outer)
             if name not in within:
                 self._acquire(outer.agent, (name,), 20_000, True, within, priority=priority)
                 self.claims[f"lk_{self.count:032x}"].chain = outer.chain
+
+    def _within(self, outer: Known) -> tuple[str, ...]:
+        """All that the holder of a claim holds meanwhile, its first lock first."""
+        chain = [
+            token for token, claim in self.claims.items() if claim.chain == outer.chain and self._holds(token, claim)
+        ]
+        return tuple(part for token in chain for held in self.claims[token].names for part in (held, token))
+
+    @known
+    @rule(number=pick, other=pick)
+    def acquire_crosswise(self, number: int, other: int) -> None:
+        """Two who hold a lock each want the other's."""
+        held = [
+            (token, name)
+            for name, lock in self.locks.items()
+            for token in lock.holders
+            if token in self.claims and len(self.claims[token].names) == 1
+        ]
+        if len(held) < 2:
+            return
+        (one, here), (two, there) = held[number % len(held)], held[other % len(held)]
+        if here == there or self.claims[one].chain == self.claims[two].chain:
+            return
+        for token, wanted in ((one, there), (two, here)):
+            claim = self.claims[token]
+            if self._holds(token, claim) and wanted not in (within := self._within(claim)):
+                self._acquire(claim.agent, (wanted,), 20_000, True, within)
+                self.claims[f"lk_{self.count:032x}"].chain = claim.chain
 
     def _acquire(
         self, agent: str, names: tuple[str, ...], ttl: int, queue: bool, within: tuple[str, ...], *, priority: int = 5,
@@ -154,12 +188,16 @@ class LockMachine(RuleBasedStateMachine):
             assert not self._standing(token)
             return
         now_at = self._standing(token)
+        if found.state in {"held", "waiting"}:
+            assert all(weight <= self.locks[name].permits for name in names), "it can never be had"
         if found.state == "held":
             assert now_at == {"held"}
             self._learn(token)
             assert found.fences == tuple(self.claims[token].fences.values())
             holder = self.locks[names[0]].holders[token]
-            assert found.expires == holder["EXPIRES"] == self.now + ttl
+            assert found.expires == holder["EXPIRES"]
+            if not holder["EVICTED"]:  # who waits with a higher priority may have it evicted in the same step
+                assert found.expires == self.now + ttl
         elif found.state == "waiting":
             assert queue
             assert now_at == {"waiting"}
@@ -312,6 +350,8 @@ class LockMachine(RuleBasedStateMachine):
             waited = before[name].waiters.get(token) if name in before else None
             if waited is not None:
                 assert waited["ALIVE"] > self.now or token == asks, "a grant to the dead"
+            if not holder["CLAIMED"]:
+                assert holder["EXPIRES"] <= self.now + walk.CLAIM, "nobody need claim it"
             claim = self.claims[token]
             claim.fences[name] = fence
             if token == asks or claim.chained:

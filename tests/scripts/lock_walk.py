@@ -116,7 +116,7 @@ def check_no_cycle(locks: dict[str, Lock]) -> None:
     done: set[str] = set()
 
     def visit(chain: str, path: tuple[str, ...]) -> None:
-        assert chain not in path, "a cycle of waits"
+        assert chain not in path, f"a cycle of waits: {path}"
         if chain not in done:
             for other in edges.get(chain, ()):
                 visit(other, (*path, chain))

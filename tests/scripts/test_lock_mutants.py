@@ -100,7 +100,7 @@ MUTANTS: dict[str, tuple[str, ...]] = {
     ),
     "a cycle of waits is not ended by who comes": (
         "lock_acquire",
-        "for i = 1, #within > 0 and #names or 0 do wound",
+        "for i = 1, (#within > 0 or #names > 1) and #names or 0 do wound",
         "for i = 1, 0 do wound",
     ),
     "a cycle of waits is not seen by who comes": ("lock_acquire", "not free and queue and wounded()", "false"),

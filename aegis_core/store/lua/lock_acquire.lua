@@ -99,6 +99,7 @@ else
   if #within > 0 then settle() end
 
   -- Wound-wait. Among those who hold and wait, only the later in rank ever waits for the earlier, so no cycle closes.
+  -- Who waits for several at once holds none, but its places in their queues keep others out just the same.
   local function later(rank, chain) return rank > W[W_RANK] or rank == W[W_RANK] and chain > W[W_CHAIN] end
   local function wound(name)
     for _, H in ipairs(LOCKS[name][L_HOLDERS]) do
@@ -124,7 +125,7 @@ else
       local ahead = call('ZRANGEBYSCORE', PREFIX .. 'lq:' .. queue_of, '-inf', W[W_RANK])
       for _, other in ipairs(ahead) do
         local V = decode(call('HGET', PREFIX .. 'lw:' .. queue_of, other))
-        if #V[W_WITHIN] > 0 and V[W_CHAIN] ~= W[W_CHAIN] and not later(V[W_RANK], V[W_CHAIN]) then return queue_of end
+        if (#V[W_WITHIN] > 0 or #V[W_NAMES] > 1) and V[W_CHAIN] ~= W[W_CHAIN] and not later(V[W_RANK], V[W_CHAIN]) then return queue_of end
       end
     end
   end
@@ -168,7 +169,7 @@ else
         waits[#waits + 1], waits[#waits + 2], TOUCHED[within[i]] = names[1], token, true
       end
     end
-    for i = 1, #within > 0 and #names or 0 do wound(names[i]) end
+    for i = 1, (#within > 0 or #names > 1) and #names or 0 do wound(names[i]) end
     settle() -- it may be the first, and what the others wait for may be more than it wants
   end
 end
