@@ -12,7 +12,7 @@ from .bench import Bench
 from .lock_machine import lock_machine_on
 from .test_state_machine import QUICK
 
-LOCKS_QUICK = settings(QUICK, max_examples=150, stateful_step_count=50)
+LOCKS_QUICK = settings(QUICK, max_examples=120, stateful_step_count=50)
 
 
 @pytest.fixture
