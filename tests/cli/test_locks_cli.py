@@ -39,7 +39,7 @@ def test_an_operator_lists_shows_and_releases(here: Settings, aegis) -> None:
     assert aegis("list")[1] == "No lock is held.\n"
     with connect_sync(settings=here) as governor:
         agent = governor.handshake("trader")
-        with pytest.raises(LockLostError), agent.lock("wallet_main", priority=4) as lease:
+        with pytest.raises(LockLostError), agent.lock("wallet_main", priority=4) as lease:  # noqa: PT012
             code, out, _ = aegis("list", "--json")
             (lock,) = json.loads(out)
             assert (code, lock["resource"], lock["permits"], lock["queued"]) == (0, "wallet_main", 1, 0)

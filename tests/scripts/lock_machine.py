@@ -211,7 +211,25 @@ class LockMachine(RuleBasedStateMachine):
     @known
     @rule(number=pick, by=st.sampled_from([None, None, None, *AGENTS]))
     def ask_again(self, number: int, by: str | None) -> None:
-        token, claim = self._one(number)
+        self._ask_again(*self._one(number), by)
+
+    @known
+    @rule(number=pick)
+    def ask_again_when_another_expires(self, number: int) -> None:
+        """A holder asks at the moment when another one's lease of the same lock ends, and somebody waits."""
+        found = [
+            (first, token)
+            for lock in self.locks.values()
+            for token, holder in lock.holders.items()
+            if lock.queue and token in self.claims
+            if self.now < (first := min(one["EXPIRES"] for one in lock.holders.values())) < holder["EXPIRES"]
+        ]
+        if found:
+            self.now, token = found[number % len(found)]
+            self._set_clock()
+            self._ask_again(token, self.claims[token], None)
+
+    def _ask_again(self, token: str, claim: Known, by: str | None) -> None:
         if not self._standing(token):
             return
         before = self._standing(token)
