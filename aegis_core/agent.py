@@ -8,8 +8,10 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from aegis_core.canonical import hash_arguments
-from aegis_core.errors import AegisDenied, ConflictError
+from aegis_core.errors import AegisDenied, ConflictError, InvalidRequestError
 from aegis_core.journal_protocol import JournalAct, JournalEntry, JournalRequest
+from aegis_core.leases import LockBlock, lock_name, seconds
+from aegis_core.lock_protocol import AcquireLock, LockSummary, new_lock_token
 from aegis_core.money import UsdLike
 from aegis_core.ports import ApprovalsPort, GovernorPort
 from aegis_core.protocol import (
@@ -33,6 +35,8 @@ from aegis_core.protocol import (
 
 _APPROVAL_WAIT = 604_800.0
 """Seconds a permit waits for a human: longer than any approval may stay open, whose own deadline ends the wait."""
+_LOCK_WAIT = 86_400.0
+"""Seconds that may be waited for a lock at most: nobody waits for ever."""
 
 
 class Governor:
@@ -105,6 +109,10 @@ class Governor:
     async def latest_events(self, limit: int = 50) -> tuple[Event, ...]:
         """The newest events, oldest of them first."""
         return await self.port.latest_events(limit)
+
+    async def locks(self, resource: str | None = None) -> tuple[LockSummary, ...]:
+        """Every lock that is held or waited for, or the one of that name: who holds it, and who waits."""
+        return await self.port.locks.overview(resource)
 
     def follow(self, *, after: str = "$") -> AsyncIterator[Event]:
         """Every event from now on."""
@@ -193,6 +201,59 @@ class GovernedAgent:
         """Keep a long call's grant alive for so many seconds from now, up to the tenant's cap."""
         message = parse(ExtendRequest, agent_id=self.agent_id, seconds=seconds)
         return await self._port.extend(grant_id, message, token=self.session.session_token)
+
+    def lock(
+        self,
+        resource: str,
+        *,
+        wait: float | str = 60,
+        ttl: float | str = 30,
+        token: str | None = None,
+        **wish: Any,
+    ) -> LockBlock:
+        """Hold a lock for an ``async with`` block, across all processes and frameworks of the tenant.
+
+        The lease renews itself while the block runs. When it was lost meanwhile, leaving the block raises.
+
+        Args:
+            resource: the lock's name.
+            wait: how long to wait for it: seconds, or a text such as ``5s``. 0 only tries.
+            ttl: after how long a crashed holder loses it.
+            token: the token of a lease that is held already, to enter it once more.
+            **wish: the other fields of `AcquireLock`: ``priority``, ``permits``, ``weight``, ``mode``, ``preemption``,
+                ``grace_seconds``.
+
+        Raises:
+            LockTimeoutError: not to be had in time.
+            LockPreemptedError: waiting would close a cycle of waits; leave the outer blocks and begin again.
+            LockLostError: with `token`: that lease is no more.
+            ConflictError: somebody holds it with other `permits` or another `preemption`.
+            InvalidRequestError: a field that cannot be accepted.
+        """
+        return self._block((resource,), wait, ttl, token, wish)
+
+    def lock_all(self, *resources: str, wait: float | str = 60, ttl: float | str = 30, **wish: Any) -> LockBlock:
+        """Hold several locks at once, all or none. Waiting for them holds none of them. Arguments as for `lock`."""
+        if not resources:
+            raise InvalidRequestError("resources: name at least one lock", field="resources")
+        return self._block(resources, wait, ttl, None, wish)
+
+    def _block(
+        self, names: tuple[str, ...], wait: float | str, ttl: float | str, token: str | None, wish: dict[str, Any]
+    ) -> LockBlock:
+        longest = seconds(wait, "wait")
+        if not 0 <= longest <= _LOCK_WAIT:
+            problem = f"must be 0 to {_LOCK_WAIT:g} seconds"
+            raise InvalidRequestError(f"wait: {problem}", field="wait", problem=problem)
+        ask = parse(
+            AcquireLock,
+            agent_id=self.agent_id,
+            ttl_seconds=seconds(ttl, "ttl"),
+            also=names[1:],
+            lock_token=token or new_lock_token(),
+            **wish,
+        )
+        return LockBlock(self._port.locks, self.session, lock_name(names[0]), ask, longest, join=token is not None)
 
     async def journal(
         self, act: JournalAct, key: str, *, runner: str | None = None, result: str | None = None

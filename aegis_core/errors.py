@@ -8,6 +8,9 @@
     ├── NotFoundError (LookupError)       an agent, session, grant or budget that is not there
     │   └── UnknownModelError             a model without a known price
     ├── ConflictError                     an id reused with other content, a grant already closed otherwise
+    │   ├── LockTimeoutError (TimeoutError)  a lock was not to be had in time
+    │   └── LockLostError             a lease that is no more: expired, given back, or taken
+    │       └── LockPreemptedError    taken for a higher priority, or to end a cycle of waits
     ├── AuthError (PermissionError)       a wrong credential, or somebody else's property
     ├── PolicyError (ValueError)          a policy document that cannot be loaded
     ├── ConfigurationError                settings or a server that Aegis must not run on
@@ -132,6 +135,24 @@ class ConflictError(AegisError):
     """The same id with other content, or an act on a grant that is already closed otherwise. Facts: ``state``."""
 
     code = "conflict"
+
+
+class LockTimeoutError(ConflictError, TimeoutError):
+    """A lock was not to be had in the time given. Facts: ``resource``, ``waited_seconds``; nothing is held."""
+
+    code = "lock_timeout"
+
+
+class LockLostError(ConflictError):
+    """A lease is not, or no longer, the caller's. Facts: ``resource``. What it protected may have changed since."""
+
+    code = "lock_lost"
+
+
+class LockPreemptedError(LockLostError):
+    """Somebody with a higher priority gets the lock, or a cycle of waits had to end. Facts: ``resource``, ``until``."""
+
+    code = "lock_preempted"
 
 
 class AuthError(AegisError, PermissionError):

@@ -165,6 +165,21 @@ def _by(*names: str) -> Callable[[list[Any]], _Decoded]:
     return decode
 
 
+def _lock(body: list[Any]) -> _Decoded:
+    """Times in seconds. What the last value says depends on the kind: places, the other agent, or the author."""
+    agent, resource, fence, priority, waited, held, more = body
+    facts: dict[str, Any] = {
+        "resource": resource, "fence": fence, "priority": priority, "waited_seconds": waited / 1000,
+        "held_seconds": held / 1000, "because_of": more,
+    }  # fmt: skip
+    return agent, {name: value for name, value in facts.items() if value is not False}
+
+
+_LOCK_KINDS = (
+    "acquired", "waiting", "released", "cancelled", "preempting", "evicted", "expired", "unclaimed", "abandoned",
+    "forced", "wounded",
+)  # fmt: skip
+
 _DECODERS: dict[str, Callable[[list[Any]], _Decoded]] = {
     "handshake": _handshake,
     "session_closed": _session_closed,
@@ -188,4 +203,5 @@ _DECODERS: dict[str, Callable[[list[Any]], _Decoded]] = {
     "policy_published": _published,
     "tenant_opened": _opened,
     "tenant_configured": _configured,
+    **{f"lock_{kind}": _lock for kind in _LOCK_KINDS},
 }

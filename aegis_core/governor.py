@@ -18,6 +18,7 @@ from aegis_core.events import decode_event
 from aegis_core.identity import OWN_PROCESS, Entry, RequestIds, born_at, caller_of, hash_secret, new_session, of_tenant
 from aegis_core.inbox import Inbox
 from aegis_core.journal import Journal
+from aegis_core.locks import StateLockManager
 from aegis_core.money import to_nanos
 from aegis_core.operator import Operator
 from aegis_core.orders import Ask, Rules
@@ -71,6 +72,7 @@ class ResourceGovernor:
         self._warm, self._forecast = False, forecast
         self.journal = Journal(ledger)
         self._inbox = Inbox(ledger.store, ledger.tenant)
+        self.locks = StateLockManager(ledger, self._inbox)
         self._approvals = HITLManager(Questions(ledger), self._inbox, self._rules, arbiter)
 
     def beside(self, ledger: Ledger, policy: tuple[int, Policy], server_ms: int) -> ResourceGovernor:

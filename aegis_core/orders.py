@@ -46,7 +46,7 @@ class Ask(NamedTuple):
             _candidates(request, appraisal), ruling.effect, ruling.rule, reason, code, limits_of(ruling), self.trace,
             _least(request, appraisal) if forecast else None, ruling.would_be, _counters(ruling),
             _fingerprint(request) if ruling.counters else None, latest, rules.profiles_version,
-            askers, content, folded,
+            askers, content, folded, request.fence, request.target_resource or "",
         )  # fmt: skip
 
 
@@ -146,7 +146,7 @@ def _fingerprint(request: PermissionRequest) -> str:
 
 _TRACED = (
     "resource_type", "priority", "logic_density", "confidence", "target_resource", "capability", "tool",
-    "arguments_hash", "model", "task_type",
+    "arguments_hash", "model", "task_type", "fence",
 )  # fmt: skip
 
 

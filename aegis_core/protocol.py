@@ -59,6 +59,7 @@ class PermissionRequest(Message):
 
     `model` says which model the agent will call; without it the grant is priced for the recommended one. With
     `min_output_tokens` the answer may be cut to what is affordable, and the verdict's `max_output_tokens` says to what.
+    With `fence` the agent must hold the lock called `target_resource` with that fence, else it is refused.
     """
 
     agent_id: Identifier
@@ -69,6 +70,7 @@ class PermissionRequest(Message):
     logic_density: Annotated[int, Field(ge=1, le=10)] = 5
     confidence: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = None
     target_resource: Identifier | None = None
+    fence: Annotated[int, Field(ge=1, le=2**53 - 1)] | None = None
     session_id: Identifier | None = None
     request_id: Identifier | None = None
     capability: Identifier | None = None

@@ -6,10 +6,13 @@ import asyncio
 import threading
 from collections.abc import Coroutine, Generator
 from contextlib import AbstractAsyncContextManager, contextmanager
+from types import TracebackType
 from typing import Any, TypeVar
 
 from aegis_core.agent import GovernedAgent, Governor, Grant
 from aegis_core.journal_protocol import JournalAct, JournalEntry
+from aegis_core.leases import HELD, Lease, LockBlock
+from aegis_core.lock_protocol import LockSummary
 from aegis_core.money import UsdLike
 from aegis_core.protocol import (
     AgentSummary,
@@ -123,6 +126,10 @@ class SyncGovernor:
         """As `Governor.set_budget`."""
         return self._portal.run(self._inner.set_budget(scope, name, window, limit_usd, author=author))
 
+    def locks(self, resource: str | None = None) -> tuple[LockSummary, ...]:
+        """As `Governor.locks`."""
+        return self._portal.run(self._inner.locks(resource))
+
     def agents(self, *, after: str | None = None, limit: int = 100) -> tuple[AgentSummary, ...]:
         """As `Governor.agents`."""
         return self._portal.run(self._inner.agents(after=after, limit=limit))
@@ -166,6 +173,14 @@ class SyncGovernedAgent:
         """As `GovernedAgent.permit`."""
         with self._portal.hold(self._inner.permit(intent, resource_type=resource_type, **fields)) as grant:
             yield SyncGrant(self._portal, grant)
+
+    def lock(self, resource: str, **wish: Any) -> SyncLockBlock:
+        """As `GovernedAgent.lock`, for a plain ``with`` block."""
+        return SyncLockBlock(self._portal, self._inner.lock(resource, **wish))
+
+    def lock_all(self, *resources: str, **wish: Any) -> SyncLockBlock:
+        """As `GovernedAgent.lock_all`, for a plain ``with`` block."""
+        return SyncLockBlock(self._portal, self._inner.lock_all(*resources, **wish))
 
     def settle(self, grant_id: str, *, cost_usd: UsdLike | None = None, usage: Usage | None = None) -> Receipt:
         """As `GovernedAgent.settle`."""
@@ -231,3 +246,65 @@ class SyncGrant:
     def extend(self, seconds: float = 600) -> Receipt:
         """As `Grant.extend`."""
         return self._portal.run(self._inner.extend(seconds))
+
+
+class SyncLockBlock:
+    """`LockBlock` for a plain ``with`` block."""
+
+    def __init__(self, portal: Portal, inner: LockBlock) -> None:
+        self._portal, self._inner = portal, inner
+
+    def __enter__(self) -> SyncLease:
+        around = HELD.get()
+        lease = self._portal.run(self._inner.acquire(around))
+        HELD.set((*around, lease))
+        return SyncLease(self._portal, lease)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        HELD.set(HELD.get()[:-1])
+        self._portal.run(self._inner.release(failed=error is not None))
+
+
+class SyncLease:
+    """`Lease` for plain code. `evicting` is a ``threading.Event``."""
+
+    def __init__(self, portal: Portal, inner: Lease) -> None:
+        self._portal, self._inner = portal, inner
+        self.evicting = inner.thread_evicting = inner.thread_evicting or threading.Event()
+        if inner.evicting.is_set():
+            self.evicting.set()
+
+    @property
+    def resource(self) -> str:
+        """The lock's name."""
+        return self._inner.resource
+
+    @property
+    def token(self) -> str:
+        """What proves the lease."""
+        return self._inner.token
+
+    @property
+    def fence(self) -> int:
+        """As `Lease.fence`."""
+        return self._inner.fence
+
+    @property
+    def fences(self) -> dict[str, int]:
+        """The fence of each lock that was taken."""
+        return self._inner.fences
+
+    @property
+    def lost(self) -> bool:
+        """As `Lease.lost`."""
+        return self._inner.lost
+
+    def check(self) -> None:
+        """As `Lease.check`."""
+        self._inner.check()
+
+    def renew(self) -> None:
+        """As `Lease.renew`."""
+        self._portal.run(self._inner.renew())

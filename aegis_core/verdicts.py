@@ -19,6 +19,7 @@ _REASONS = {
     "too_much_pending": "The agent's unanswered requests already hold half of a budget that it shares.",
     "tenant_halted": "The tenant is halted by its operator.",
     "agent_blocked": "The agent is blocked by its operator.",
+    "stale_fence": "The agent does not hold the lock of its target with this fence: it ended or was taken.",
     "missing_capability": "The session did not register the capability that this request needs.",
     "priority_above_maximum": "The priority is above the maximum that the session registered.",
     "too_many_open_grants": "The agent has as many open grants as it may hold; settle or release some.",

@@ -19,6 +19,7 @@ from aegis_core.api import (
     problems,
     routes_agents,
     routes_approvals,
+    routes_locks,
     routes_operators,
     routes_policy,
     routes_server,
@@ -53,6 +54,7 @@ _TAGS = [
     {"name": "Grants", "description": "What becomes of reserved money."},
     {"name": "Budgets", "description": "What is left."},
     {"name": "Approvals", "description": "What waits for a person, and what was approved in advance."},
+    {"name": "Locks", "description": "Who may touch what, one at a time."},
     {"name": "Operators", "description": "Limits, agents, events, brakes and keys."},
     {"name": "Policy", "description": "The rules and the profiles of agents, with their versions."},
     {"name": "Server", "description": "For those who run it."},
@@ -122,7 +124,8 @@ def _routes(settings: Settings) -> list[BaseRoute]:
     telegram = settings.telegram_token is not None and settings.telegram_webhook_url is not None
     return [
         *routes_agents.hot.routes, *routes_agents.router.routes, *routes_approvals.router.routes,
-        *routes_operators.router.routes, *routes_policy.router.routes, *routes_server.router.routes,
+        *routes_operators.router.routes, *routes_locks.router.routes, *routes_policy.router.routes,
+        *routes_server.router.routes,
         *(routes_telegram.router.routes if telegram else ()),
     ]  # fmt: skip
 

@@ -16,6 +16,7 @@ from aegis_core.cli import (
     doctor,
     events,
     keys,
+    locks,
     policy,
     profiles,
     replay,
@@ -45,6 +46,7 @@ app.add_typer(approvals.app, name="approvals")
 app.add_typer(budget.app, name="budget")
 app.add_typer(profiles.app, name="profiles")
 app.add_typer(keys.app, name="keys")
+app.add_typer(locks.app, name="locks")
 app.add_typer(agents.app, name="agents")
 app.add_typer(policy.app, name="policy")
 app.add_typer(channels.app, name="channels")
