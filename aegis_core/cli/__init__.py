@@ -6,7 +6,21 @@ import sys
 
 import typer
 
-from aegis_core.cli import agents, brakes, budget, demo, doctor, events, keys, policy, profiles, replay, serve, usage
+from aegis_core.cli import (
+    agents,
+    brakes,
+    budget,
+    demo,
+    doctor,
+    events,
+    keys,
+    policy,
+    profiles,
+    replay,
+    route,
+    serve,
+    usage,
+)
 from aegis_core.cli.common import say
 from aegis_core.errors import AegisError
 
@@ -31,6 +45,7 @@ app.add_typer(profiles.app, name="profiles")
 app.add_typer(keys.app, name="keys")
 app.add_typer(agents.app, name="agents")
 app.add_typer(policy.app, name="policy")
+app.add_typer(route.app, name="route")
 
 
 def main() -> None:

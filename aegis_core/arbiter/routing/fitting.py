@@ -25,7 +25,7 @@ CONFIDENCE = 0.95
 FOLDS = 5
 
 PENALTY = 12.0
-"""Noise over effect: a gain scatters with a variance of about 0.25, an effect's is 0.02 (a standard deviation of 0.14)."""
+"""Noise over effect, as variances: a gain scatters by about 0.25, an effect by 0.02 (a standard deviation of 0.14)."""
 
 OFFSET_SCALE, SHAPE_SCALE, SLOPE_SCALE = 3.0, 0.2, 0.2
 """How large effects are expected to be beside that of a task type: of the mean, the shape, the shape within a type."""
@@ -86,10 +86,7 @@ def estimates(
     thresholds: list[float | None] = []
     for fold in range(folds):
         rest = [example for example, where in zip(examples, of, strict=True) if where != fold]
-        if nested:
-            model = fit(rest, pair, target=target, confidence=confidence)
-        else:
-            model = fit_gain(rest, pair)
+        model = fit(rest, pair, target=target, confidence=confidence) if nested else fit_gain(rest, pair)
         thresholds.append(model.threshold)
         for place, where in enumerate(of):
             if where == fold:

@@ -137,8 +137,7 @@ class GainModel:
 def standard(shape: tuple[float, ...], mean: tuple[float, ...], scale: tuple[float, ...]) -> list[float]:
     """A shape in standard units, no further out than three of them."""
     return [
-        max(-_CLIP, min(_CLIP, (value - middle) * unit))
-        for value, middle, unit in zip(shape, mean, scale, strict=True)
+        max(-_CLIP, min(_CLIP, (value - middle) * unit)) for value, middle, unit in zip(shape, mean, scale, strict=True)
     ]
 
 

@@ -19,14 +19,6 @@ from aegis_core.errors import InvalidRequestError
 
 MAX_ROW_BYTES = 16_000_000
 
-LIST_PRICES = {
-    "mixtral-8x7b-instruct-v0.1": 0.24,
-    "gpt-4-1106-preview": 24.7,
-    "gemma-2-9b-it": 0.1,
-    "llama-3.1-nemotron-51b-instruct": 0.9,
-}
-"""Dollars a million tokens, of models that are often compared and that no price list carries (any more)."""
-
 
 class Outcome(NamedTuple):
     """One prompt, and how well the weak and the strong model answered it."""
@@ -94,15 +86,6 @@ def read_rows(path: Path, *, most: float = 1.0) -> list[Row]:
     return rows
 
 
-def models_of(rows: Sequence[Row]) -> list[str]:
-    """Every model that has a score in any row, best mean first."""
-    scores: dict[str, list[float]] = {}
-    for row in rows:
-        for model, score in row.scores.items():
-            scores.setdefault(model, []).append(score)
-    return sorted(scores, key=lambda model: (-sum(scores[model]) / len(scores[model]), model))
-
-
 def paired(path: Path, rows: Sequence[Row], pair: Pair) -> list[Outcome]:
     """The outcomes of two models.
 
@@ -148,9 +131,7 @@ def _row(path: Path, number: int, line: bytes, most: float) -> Row:
     scores = row.get("scores")
     if not isinstance(scores, dict) or not scores:
         _refuse(path, number, "scores", "must be an object of scores by model")
-    found = {
-        model: _score(path, number, model, score, most) for model, score in cast("dict[str, Any]", scores).items()
-    }
+    found = {model: _score(path, number, model, score, most) for model, score in cast("dict[str, Any]", scores).items()}
     return Row(number, str(row.get("id", number)), task_type, prompt, found)
 
 

@@ -20,7 +20,9 @@ class Sparse(NamedTuple):
     width: int
 
 
-def solve(matrix: Sparse, target: Sequence[float], penalty: float, *, steps: int = 60, enough: float = 1e-3) -> list[float]:
+def solve(
+    matrix: Sparse, target: Sequence[float], penalty: float, *, steps: int = 60, enough: float = 0.03
+) -> list[float]:
     """The weights that minimise ``|Xw - y|² + penalty |w|²``.
 
     Args:
