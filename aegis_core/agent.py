@@ -8,7 +8,7 @@ from typing import Any
 
 from aegis_core.errors import AegisDenied, ConflictError
 from aegis_core.money import UsdLike
-from aegis_core.ports import GovernorPort
+from aegis_core.ports import ApprovalsPort, GovernorPort
 from aegis_core.protocol import (
     AgentSummary,
     BudgetReport,
@@ -67,6 +67,11 @@ class Governor:
             session_budget_usd=session_budget_usd,
         )
         return GovernedAgent(self.port, await self.port.handshake(message))
+
+    @property
+    def approvals(self) -> ApprovalsPort:
+        """Requests that wait for a person (operators)."""
+        return self.port.approvals
 
     async def budget(self, agent_id: str) -> BudgetReport:
         """Every budget that bounds an agent now."""

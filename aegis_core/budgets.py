@@ -11,7 +11,8 @@ from aegis_core.errors import InvalidRequestError
 from aegis_core.fields import identifier, window_ms
 from aegis_core.money import format_usd, to_usd
 from aegis_core.protocol import RESOURCE_TYPES, BudgetLine, BudgetState, Scope
-from aegis_core.store.ledger import BudgetRow, Record
+from aegis_core.store.ledger import BudgetRow
+from aegis_core.store.records import Record
 
 _WINDOWS: dict[str | int, str] = {"h": "hour", "d": "day", "w": "week", "m": "month", "t": "total"}
 _KINDS = {name: kind for kind, name in _WINDOWS.items()}

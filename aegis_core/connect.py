@@ -159,4 +159,6 @@ def config_of(settings: Settings) -> tuple[int, ...]:
         settings.max_agents,
         settings.events_kept,
         to_nanos(settings.agent_day_usd),
+        settings.max_open_approvals,
+        int(settings.refusal_seconds * 1000),
     )

@@ -8,11 +8,25 @@ from typing import Any
 
 from aegis_core.money import to_usd
 from aegis_core.protocol import Event
-from aegis_core.store.ledger import Record
+from aegis_core.store import layout
 from aegis_core.store.packing import unpack
+from aegis_core.store.records import Question, Record
 
 _RECORD_KINDS = frozenset(
-    {"granted", "pending", "rejected", "settled", "overrun", "released", "expired", "timed_out", "declined", "extended"}
+    {
+        "granted",
+        "pending",
+        "rejected",
+        "settled",
+        "overrun",
+        "released",
+        "expired",
+        "timed_out",
+        "declined",
+        "extended",
+        "approved",
+        "voted",
+    }
 )
 
 
@@ -25,6 +39,8 @@ def decode_event(entry_id: str, fields: dict[bytes, bytes], tenant: str) -> Even
         facts = _record_facts(record)
         if b"q" in fields:
             facts["request"] = unpack(fields[b"q"])
+        if record.question is not None:
+            facts |= _question_facts(record.question)
         return Event(entry_id, _at(record.changed), kind, tenant, record.agent, facts)
     agent, facts = _DECODERS.get(kind, _unknown)(body[1:])
     return Event(entry_id, _at(body[0]), kind, tenant, agent or None, facts)
@@ -44,7 +60,20 @@ def _record_facts(record: Record) -> dict[str, Any]:
         "rule": record.rule or None,
         "reason": record.reason or None,
         "would_be": {"G": "GRANTED", "P": "PENDING", "R": "REJECTED"}[record.would] if record.would else None,
+        "envelope_id": record.envelope or None,
         "deadline": _at(record.deadline).isoformat() if record.deadline else None,
+    }
+    return {name: value for name, value in facts.items() if value is not None}
+
+
+def _question_facts(question: Question) -> dict[str, Any]:
+    facts: dict[str, Any] = {
+        "request": question.trace,
+        "quorum": question.quorum if question.quorum > 1 else None,
+        "votes": [{"by": name, "decision": word} for name, word, _, _ in question.votes] or None,
+        "decided_by": question.by or None,
+        "decision_reason": question.why or None,
+        "edited": question.edited or None,
     }
     return {name: value for name, value in facts.items() if value is not None}
 
@@ -96,6 +125,23 @@ def _budget_set(body: list[Any]) -> _Decoded:
     }  # fmt: skip
 
 
+def _envelope(body: list[Any]) -> _Decoded:
+    packed, author = body
+    row = dict(zip(layout.ENVELOPE, packed, strict=True))
+    facts = {
+        "envelope_id": row["ID"], "session_id": row["SESSION"] or None, "tool": row["TOOL"] or None,
+        "rule": row["RULE"] or None, "phrase": row["PHRASE"] or None, "resource_type": row["RESOURCE"] or None,
+        "limit_usd": _usd(row["LIMIT"]), "used_usd": _usd(row["USED"]), "uses": row["USES"],
+        "expires_at": _at(row["EXPIRES"]).isoformat(), "reason": row["REASON"] or None, "by": author,
+    }  # fmt: skip
+    return row["AGENT"] or None, {name: value for name, value in facts.items() if value is not None}
+
+
+def _ceiling(body: list[Any]) -> _Decoded:
+    operator, nanos, author = body
+    return None, {"operator": operator, "limit_usd": _usd(nanos) if nanos is not False else None, "by": author}
+
+
 def _published(body: list[Any]) -> _Decoded:
     return None, {"policy_version": body[0], "digest": body[1], "by": body[2]}
 
@@ -133,6 +179,9 @@ _DECODERS: dict[str, Callable[[list[Any]], _Decoded]] = {
     "key_created": _by("key_id", "role", "name"),
     "key_revoked": _by("key_id", "role", "name"),
     "agent_forgotten": _by("removed"),
+    "envelope_made": _envelope,
+    "envelope_revoked": _envelope,
+    "ceiling_set": _ceiling,
     "policy_published": _published,
     "tenant_opened": _opened,
     "tenant_configured": _configured,

@@ -12,6 +12,7 @@ from hashlib import blake2b
 from typing import NamedTuple
 
 from aegis_core import budgets
+from aegis_core.approvals import HITLManager
 from aegis_core.arbiter.arbiter import Appraisal, Arbiter
 from aegis_core.arbiter.prices import Prices
 from aegis_core.errors import AuthError, InvalidRequestError, StaleError
@@ -41,6 +42,7 @@ from aegis_core.protocol import (
 )
 from aegis_core.rulebook import Rulebook
 from aegis_core.store.ledger import Caller, Ledger
+from aegis_core.store.questions import Questions
 from aegis_core.store.registry import Registry
 from aegis_core.usage import UsageRow, decode_usage
 from aegis_core.verdicts import grant_key, receipt_of, summary_of, verdict_of
@@ -81,12 +83,18 @@ class ResourceGovernor:
         self._ids = RequestIds(server_ms)
         self._warm, self._forecast = False, forecast
         self._inbox = Inbox(ledger.store, ledger.tenant)
+        self._approvals = HITLManager(Questions(ledger), self._inbox, self._rules, arbiter)
 
     def beside(self, ledger: Ledger, policy: tuple[int, Policy], server_ms: int) -> ResourceGovernor:
         """A governor of another tenant, with the same models and prices."""
         other = ResourceGovernor(ledger, self._arbiter, self._prices, policy, server_ms, forecast=self._forecast)
         other._warm = self._warm
         return other
+
+    @property
+    def approvals(self) -> HITLManager:
+        """Requests that wait for a person."""
+        return self._approvals
 
     @property
     def arbiter(self) -> Arbiter:
@@ -184,7 +192,10 @@ class ResourceGovernor:
         ruling = self._rules.policy.evaluate(request, facts, self._ids.now())
         if ruling.models:
             appraisal = self._arbiter.appraise(request, ruling.models)
-        return Rules(self._rules.policy_version, self._rules.profiles_version, ruling, appraisal)
+        top = max((candidate.nanos for candidate in appraisal.candidates), default=0)
+        asks = ruling.may_ask(top)
+        askers = self._rules.policy.askers(request, facts, self._ids.now()) if asks else ()
+        return Rules(self._rules.policy_version, self._rules.profiles_version, ruling, appraisal, askers)
 
     def _caller(self, request: PermissionRequest, token: str | None) -> Caller:
         if token is None:
@@ -202,7 +213,7 @@ class ResourceGovernor:
         async with self._inbox.waiting_for(key) as bell:
             while True:
                 bell.clear()
-                record, now = await self._ledger.look(key)
+                record, now = await self._ledger.look(key, claims=True)
                 left = until - loop.time()
                 if record.state != "P" or left <= 0:
                     return verdict_of(record, key, now)

@@ -10,8 +10,9 @@ from aegis_core.arbiter.arbiter import Appraisal, Candidate
 from aegis_core.identity import record_id
 from aegis_core.masking import mask_metadata, mask_text
 from aegis_core.money import to_nanos
+from aegis_core.policy.asking import Asker
 from aegis_core.policy.ruling import Ruling
-from aegis_core.policy.text import words
+from aegis_core.policy.text import spaced, words
 from aegis_core.protocol import LOCK_TYPES, PermissionRequest
 from aegis_core.store.ledger import Caller
 from aegis_core.store.packing import pack
@@ -30,7 +31,7 @@ class Ask(NamedTuple):
     @classmethod
     def of(cls, request: PermissionRequest, request_id: str, born: int) -> Ask:
         """Mask, fingerprint and name a request."""
-        trace = _trace(request)
+        trace = trace_of(request)
         key = record_id(request.agent_id, request_id)
         return cls(request, request_id, born, key, trace, _digest(trace, request))
 
@@ -38,12 +39,14 @@ class Ask(NamedTuple):
         """The arguments of ``authorize.lua``, in its order, under the rules that the governor holds."""
         request, ruling, appraisal = self.request, rules.ruling, rules.appraisal
         code, reason = _refused_before(request, appraisal) or (None, ruling.reason)
+        askers, content, folded = _questions(request, rules.askers)
         return (
             self.key, self.digest, rules.policy_version, request.agent_id, caller.session, caller.token, self.born,
             self.request_id, request.priority, request.capability, request.resource_type,
-            _candidates(request, appraisal), ruling.effect, ruling.rule, reason, code, _limits(ruling), self.trace,
+            _candidates(request, appraisal), ruling.effect, ruling.rule, reason, code, limits_of(ruling), self.trace,
             _least(request, appraisal) if forecast else None, ruling.would_be, _counters(ruling),
             _fingerprint(request) if ruling.counters else None, latest, rules.profiles_version,
+            askers, content, folded,
         )  # fmt: skip
 
 
@@ -55,6 +58,7 @@ class Rules(NamedTuple):
     profiles_version: int
     ruling: Ruling
     appraisal: Appraisal
+    askers: tuple[Asker, ...] = ()
 
 
 def _refused_before(request: PermissionRequest, appraisal: Appraisal) -> tuple[str, str] | None:
@@ -96,7 +100,7 @@ def _least(request: PermissionRequest, appraisal: Appraisal) -> int | None:
     return 0 if request.estimated_cost_usd is None else to_nanos(request.estimated_cost_usd)
 
 
-def _limits(ruling: Ruling) -> list[Any]:
+def limits_of(ruling: Ruling) -> list[Any]:
     flat: list[Any] = []
     for limit in ruling.limits:
         flat += (limit.nanos, limit.effect, limit.rule, limit.reason, limit.observed)
@@ -113,6 +117,26 @@ def _counters(ruling: Ruling) -> list[Any]:
     return flat
 
 
+def _questions(request: PermissionRequest, askers: tuple[Asker, ...]) -> tuple[list[Any], str | None, str | None]:
+    """Who would ask a person, by what the same question is known again, and the intent as phrases read it."""
+    if not askers:
+        return [], None, None
+    return (
+        [item for asker in askers for item in asker.packed()],
+        content_of(request),
+        spaced(words(request.task_intent)),
+    )
+
+
+def content_of(request: PermissionRequest) -> str:
+    """The same for two requests of an agent that a person would take for the same question."""
+    said = (
+        request.agent_id, request.tool, request.arguments_hash, request.target_resource, request.resource_type,
+        " ".join(words(request.task_intent)), request.model, str(request.estimated_cost_usd),
+    )  # fmt: skip
+    return blake2b(pack(said), digest_size=16).hexdigest()
+
+
 def _fingerprint(request: PermissionRequest) -> str:
     """Eight characters that are the same for the same tool or intent with the same arguments."""
     what = request.tool or " ".join(words(request.task_intent))
@@ -126,7 +150,7 @@ _TRACED = (
 )  # fmt: skip
 
 
-def _trace(request: PermissionRequest) -> bytes:
+def trace_of(request: PermissionRequest) -> bytes:
     """What observers and approvers may see of a request, with secrets masked."""
     values = request.__dict__
     trace: dict[str, Any] = {"intent": mask_text(request.task_intent)}

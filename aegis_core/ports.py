@@ -3,8 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from decimal import Decimal
 from typing import Protocol
 
+from aegis_core.approval_protocol import (
+    Approval,
+    ApprovalEdit,
+    Decision,
+    Envelope,
+    EnvelopeRequest,
+    Listing,
+)
 from aegis_core.protocol import (
     AgentSummary,
     BudgetReport,
@@ -21,10 +30,40 @@ from aegis_core.protocol import (
 )
 
 
+class ApprovalsPort(Protocol):
+    """The operators' side of approvals. Implemented by `HITLManager` (on Redis) and `RemoteApprovals` (over HTTP).
+
+    `by` is who acts, as a credential said; over HTTP the server takes it from the credential and ignores this one.
+    """
+
+    async def get(self, approval_id: str, *, wait: float = 0) -> Approval: ...
+
+    async def list(
+        self, listing: Listing = "open", *, agent_id: str | None = None, after: str | None = None, limit: int = 100
+    ) -> tuple[Approval, ...]: ...
+
+    async def decide(
+        self, approval_id: str, decision: Decision, *, by: str, reason: str = "", edit: ApprovalEdit | None = None
+    ) -> Approval: ...
+
+    async def approve_ahead(self, envelope: EnvelopeRequest, *, by: str) -> Envelope: ...
+
+    async def envelopes(self) -> tuple[Envelope, ...]: ...
+
+    async def revoke(self, envelope_id: str, *, by: str) -> Envelope: ...
+
+    async def limits(self) -> dict[str, Decimal]: ...
+
+    async def set_limit(self, operator: str, usd: object | None, *, by: str) -> None: ...
+
+
 class GovernorPort(Protocol):
     """Implemented by `ResourceGovernor` (on Redis) and `RemoteGovernor` (over HTTP)."""
 
     tenant: str
+
+    @property
+    def approvals(self) -> ApprovalsPort: ...
 
     async def handshake(self, message: Handshake) -> SessionOpened: ...
 

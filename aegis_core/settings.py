@@ -57,6 +57,8 @@ class Settings(BaseSettings):
     grant_seconds: Annotated[float, Field(ge=0.05, le=86_400)] = 600
     max_grant_seconds: Annotated[float, Field(ge=0.05, le=604_800)] = 3_600
     approval_seconds: Annotated[float, Field(ge=0.05, le=604_800)] = 600
+    max_open_approvals: Annotated[int, Field(ge=1, le=100_000)] = 20
+    refusal_seconds: Annotated[float, Field(ge=0.05, le=604_800)] = 3_600
     idempotency_seconds: Annotated[float, Field(ge=60, le=604_800)] = 3_600
     session_idle_seconds: Annotated[float, Field(ge=1, le=31_536_000)] = 86_400
     max_open_grants: Annotated[int, Field(ge=1, le=100_000)] = 1_000

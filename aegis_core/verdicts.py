@@ -7,7 +7,7 @@ from typing import Any
 from aegis_core.budgets import at_ms, lines_of, shortage
 from aegis_core.money import format_usd, to_usd
 from aegis_core.protocol import AgentSummary, GrantState, Receipt, Status, Verdict
-from aegis_core.store.ledger import Record
+from aegis_core.store.records import Record
 
 _STATUS: dict[str, Status] = {"G": "GRANTED", "P": "PENDING", "R": "REJECTED", "T": "REJECTED", "D": "REJECTED"}
 _STATES: dict[str, GrantState] = {
@@ -15,6 +15,7 @@ _STATES: dict[str, GrantState] = {
     "D": "declined",
 }  # fmt: skip
 _REASONS = {
+    "too_many_questions": "The agent has as many unanswered requests as it may have; wait for answers.",
     "too_much_pending": "The agent's unanswered requests already hold half of a budget that it shares.",
     "tenant_halted": "The tenant is halted by its operator.",
     "agent_blocked": "The agent is blocked by its operator.",
@@ -34,7 +35,7 @@ def verdict_of(record: Record, grant: str, now: int) -> Verdict:
     """
     state = record.state
     live = state in "GP"
-    asking = state in "PTD" or _withdrawn(record)
+    question = record.question
     lines, day = lines_of(record)
     verdict = Verdict(
         "REJECTED" if _withdrawn(record) else _STATUS.get(state, "GRANTED"),
@@ -59,12 +60,14 @@ def verdict_of(record: Record, grant: str, now: int) -> Verdict:
     verdict.grant_id = "gr_" + grant
     if live:
         verdict.expires_at = at_ms(record.deadline)
-    if record.code == "escalated" or record.rule:
+    if question is not None:
         verdict.escalation_id = "ap_" + grant
     if state == "P":
         verdict.waiting_for = "human"
-    elif not asking:
+    elif question is None:
         verdict.granted_at = at_ms(record.created)
+    elif question.how == "approved":
+        verdict.granted_at = at_ms(question.at)
     return verdict
 
 
@@ -109,19 +112,35 @@ def _code(record: Record) -> str:
 
 def _reason(record: Record) -> str:
     state, code = record.state, record.code
+    question = record.question
     if state == "P":
-        return f"Waits for an operator's approval: {_because(record)} {format_usd(record.amount)} is held meanwhile."
+        missing = _missing(record)
+        return f"Waits for {missing}: {_because(record)} {format_usd(record.amount)} is held meanwhile."
     if state == "T":
         return f"Nobody approved it in time, so it is refused: {_because(record)}"
     if _withdrawn(record):
         return f"It was withdrawn before anybody approved it: {_because(record)}"
-    if state == "D":
-        return f"An operator declined it: {_because(record)}"
+    if state == "D" and question is not None:
+        said = f" ({question.why})" if question.why else ""
+        return f"{question.by} rejected it{said}: {_because(record)}"
+    if code == "approved" and question is not None:
+        said = f" ({question.why})" if question.why else ""
+        changed = " after changing it" if question.edited else ""
+        return f"Approved by {question.by or 'silence, as its rules say'}{changed}{said}."
     if code == "ok":
-        return "Within every budget and the policy." + _forecast_of(record)
+        ahead = f" It was {record.reason}." if record.envelope else ""
+        return "Within every budget and the policy." + ahead + _forecast_of(record)
     if code == "budget_exceeded":
         return shortage(record)
     return _REASONS.get(code) or _sentence(record.reason or "refused")
+
+
+def _missing(record: Record) -> str:
+    question = record.question
+    if question is None or question.quorum == 1:
+        return "an operator's approval"
+    there = sum(word == "approve" for _, word, _, _ in question.votes)
+    return f"the approval of {question.quorum} operators ({there} so far)"
 
 
 def _forecast_of(record: Record) -> str:

@@ -26,8 +26,8 @@ import aegis_core
 from aegis_core import Settings
 from aegis_core.store import layout
 from aegis_core.store.embedded import join_sync
-from aegis_core.store.ledger import Record
 from aegis_core.store.packing import unpack
+from aegis_core.store.records import Record
 from aegis_core.store.store import Store, open_store
 from aegis_core.testing import private_settings
 

@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from aegis_core.money import to_nanos
+from aegis_core.policy.asking import DEFAULT, Asker
 from aegis_core.policy.case import Case
 from aegis_core.policy.compiled import CompiledRule, RuleIndex
 from aegis_core.policy.composing import compose, objection
@@ -34,7 +35,7 @@ class Policy:
         digest: SHA-256 of `document` in hexadecimal, the same however the original was laid out.
     """
 
-    __slots__ = ("_allowed", "_compiled", "_deciding", "_noting", "_standing", "digest", "document")
+    __slots__ = ("_allowed", "_asking", "_compiled", "_deciding", "_noting", "_standing", "digest", "document")
 
     def __init__(self, rules: tuple[Rule, ...]) -> None:
         plain = {"schema": SCHEMA, "rules": [plain_rule(rule) for rule in rules]}
@@ -44,6 +45,7 @@ class Policy:
         active = [each for each in self._compiled if each.rule.enabled]
         deciding = sorted((each for each in active if each.decides), key=lambda each: each.weight)
         self._deciding = RuleIndex(deciding)
+        self._asking = [each for each in active if each.effect == "escalate" and not each.rule.observed]
         standing = [each for each in active if (each.limit or each.counter) and each.unconditional]
         noting = [each for each in active if not each.decides and each not in standing]
         self._noting = RuleIndex(noting) if noting else None
@@ -76,6 +78,24 @@ class Policy:
             return allowed if best is None else objection(best, case, allowed)
         rules = sorted([*self._standing[request.resource_type], *noted], key=lambda each: each.order)
         return compose(case, best, rules)
+
+    def askers(self, request: PermissionRequest, facts: AgentFacts, now: datetime | None = None) -> tuple[Asker, ...]:
+        """Every rule that asks a person about a request, or would above an amount or a count, with its terms.
+
+        Args:
+            request, facts, now: as for `evaluate`, which a caller asks first: few requests need this.
+        """
+        case = Case(request, facts, now)
+        return tuple(
+            Asker(
+                each.rule.name,
+                each.limit.nanos if each.limit else -1,
+                each.counter is not None,
+                each.rule.asking or DEFAULT,
+            )
+            for each in self._asking
+            if each.matches(case)
+        )
 
     def explain(
         self,

@@ -19,6 +19,10 @@ Keys of a tenant share the hash tag ``{tenant}`` (one cluster slot) and the pref
 ``k:KEY``, ``ks``       an API key, hashed; their names (SET)         made by operators only
 ``f:AGENT\tMODEL``       shares of the bound that settled (STRING)     expires after 30 days
 ``u:DAY``               what a day cost, for the bill (HASH)          expires after 400 days
+``ap``, ``ah``          open approvals; ended ones (ZSET)             as many as open; the last 10,000
+``x:CONTENT``           what a person refused, and why                expires after an hour
+``v``                   what was approved in advance                  at most 200, made by operators only
+``ol``                  up to how much an operator may approve (HASH) made by operators only
 ``i``                   the inbox (PUBSUB channel, no key)
 ======================  ============================================  ===================================
 """
@@ -37,6 +41,7 @@ CLOCK_KEY = "ae:clock"
 """Holds the virtual time of a throw-away server; no shipped script reads it."""
 
 POLICIES_KEPT = 100
+ENVELOPES_KEPT = 200
 SESSIONS_KEPT = 64
 
 TENANT = (
@@ -44,22 +49,34 @@ TENANT = (
 )  # fmt: skip
 AGENT = (
     "STATUS", "FRAMEWORK", "OPEN", "SESSION", "LABELS", "PURSE", "REGISTERED", "SEEN", "PROFILE", "PRIORITY",
-    "CAPABILITIES", "TRUST", "PENDING", "COUNTERS", "RING",
+    "CAPABILITIES", "TRUST", "PENDING", "COUNTERS", "RING", "QUESTIONS",
 )  # fmt: skip
 SESSION = ("AGENT", "PRIORITY", "CAPABILITIES", "TOKEN", "OPENED", "SEEN", "FRAMEWORK", "PURSE", "LOCAL")
 RECORD = (
     "STATE", "AGENT", "REQUEST", "SESSION", "DIGEST", "POLICY", "CREATED", "CHANGED", "DEADLINE", "AMOUNT", "CHARGED",
     "CODE", "RULE", "REASON", "RETRY", "MODEL", "RECOMMENDED", "RESOURCE", "LINES", "SHORT", "SETTLED",
-    "STRICT", "SAMPLES", "TRUSTED", "WOULD",
+    "STRICT", "SAMPLES", "TRUSTED", "WOULD", "ASKED", "ENVELOPE",
+)  # fmt: skip
+QUESTION = (
+    "QUORUM", "APPROVES", "OPERATORS", "REMIND", "VOTES", "HOW", "BY", "AT", "WHY", "CLAIMED", "CONTENT", "EDITED",
+    "TRACE",
+)  # fmt: skip
+"""The part of a record that waits, or waited, for a person: the field ASKED."""
+ENVELOPE = (
+    "ID", "AGENT", "SESSION", "TOOL", "RULE", "PHRASE", "RESOURCE", "LIMIT", "USED", "USES", "AUTHOR", "MADE",
+    "EXPIRES", "REASON",
 )  # fmt: skip
 BUDGET = ("KIND", "LIMIT", "WINDOW", "SPENT", "RESERVED", "CROSSED", "RING")
 CONFIG = (
     "GRANT", "GRANT_MAX", "APPROVAL", "KEEP", "TRANSIENT", "IDLE", "OPEN", "AGENTS", "EVENTS", "AGENT_DAY",
+    "QUESTIONS", "REFUSAL",
 )  # fmt: skip
 
 _POSITIONS = {
     f"{letter}_{name}": position
-    for letter, names in zip("TGSRBC", (TENANT, AGENT, SESSION, RECORD, BUDGET, CONFIG), strict=True)
+    for letter, names in zip(
+        "TGSRBCQV", (TENANT, AGENT, SESSION, RECORD, BUDGET, CONFIG, QUESTION, ENVELOPE), strict=True
+    )
     for position, name in enumerate(names, start=1)
 }
 
@@ -73,7 +90,7 @@ def with_positions(source: str) -> str:
     Raises:
         KeyError: the script names a position that does not exist.
     """
-    return re.sub(r"\b[TGSRBC]_[A-Z_]+\b", lambda name: str(_POSITIONS[name[0]]), source)
+    return re.sub(r"\b[TGSRBCQV]_[A-Z_]+\b", lambda name: str(_POSITIONS[name[0]]), source)
 
 
 def root(tenant: str) -> str:

@@ -9,6 +9,7 @@ import hiredis
 
 from aegis_core.store import layout
 from aegis_core.store.packing import unpack
+from aegis_core.store.records import Record
 from aegis_core.store.refusals import refusal
 from aegis_core.store.scripts import Script
 from aegis_core.store.store import Store
@@ -16,36 +17,6 @@ from aegis_core.store.wire import ConnectionLostError
 from aegis_core.store.zones import zone_at
 
 Line = tuple[str, str | int, int, int | Literal[False], int | Literal[False]]
-
-
-class Record(NamedTuple):
-    """A packed record, field by field in the order of `layout.RECORD`. Money in nano-dollars, times in ms."""
-
-    state: str
-    agent: str
-    request: str
-    session: str
-    digest: str
-    policy: int
-    created: int
-    changed: int
-    deadline: int
-    amount: int
-    charged: int
-    code: str
-    rule: str | None
-    reason: str | None
-    retry: int
-    model: str | None
-    recommended: str | None
-    resource: str
-    lines: list[Any]
-    short: int | Literal[False]
-    settled: str | Literal[False]
-    strict: int
-    samples: int
-    trusted: bool
-    would: str | Literal[False]
 
 
 class Caller(NamedTuple):
@@ -108,9 +79,9 @@ class Ledger:
         answer = await self.call(self.store.scripts.settle, order)
         return Record._make(unpack(answer[1])), bool(answer[2]), bool(answer[3])
 
-    async def look(self, grant: str) -> tuple[Record, int]:
-        """The record as it stands now, and the server's time in ms."""
-        answer = await self.call(self.store.scripts.look, (grant,))
+    async def look(self, grant: str, *, claims: bool = False) -> tuple[Record, int]:
+        """The record as it stands now, and the server's time in ms. Its agent `claims` by looking what was approved."""
+        answer = await self.call(self.store.scripts.look, (grant, claims))
         return Record._make(unpack(answer[1])), int(answer[2])
 
     async def sweep(self, most: int = 200) -> bool:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 from aegis_core.errors import AegisError, AuthError, ConflictError, InvalidRequestError, NotFoundError, StaleError
+from aegis_core.money import format_usd, to_usd
 from aegis_core.store.packing import unpack
+from aegis_core.store.records import Record
 from aegis_core.store.store import newer_schema
 
 _MISSING = {
@@ -16,6 +19,8 @@ _MISSING = {
     "NO_GRANT": ("grant", "There is no such grant; ended ones are forgotten after a while."),
     "NO_POLICY": ("policy", "There is no such policy version; the last 100 are kept."),
     "NO_KEY": ("key", "There is no such API key."),
+    "NO_APPROVAL": ("approval", "There is no such approval; ended ones are forgotten after a while."),
+    "NO_ENVELOPE": ("envelope", "There is no such envelope: it was revoked, or its time has passed."),
 }
 _FORBIDDEN = {
     "NOT_YOURS": ("not_yours", "This belongs to another agent."),
@@ -74,10 +79,58 @@ def _reused(_: list[Any]) -> AegisError:
     return ConflictError("request_id: was used before for another request; use a new one.", field="request_id")
 
 
+def _decided(answer: list[Any]) -> AegisError:
+    record = Record._make(unpack(answer[1]))
+    question = record.question
+    assert question is not None
+    at = datetime.fromtimestamp(question.at / 1000, UTC)
+    how = str(question.how).replace("_", " ")
+    by = f" by {question.by}" if question.by else ""
+    why = f": {question.why}" if question.why else ""
+    return ConflictError(
+        f"It was {how}{by} at {at:%Y-%m-%d %H:%M:%S} UTC{why}; nothing changed.",
+        code="already_decided" if question.by else str(question.how), state=question.how,
+        decided_by=question.by or None, decided_at=at.isoformat(), reason=question.why or "",
+    )  # fmt: skip
+
+
+def _not_named(answer: list[Any]) -> AegisError:
+    question = Record._make(unpack(answer[1])).question
+    names = ", ".join((question and question.operators) or ()) or "nobody: the rules that ask name different people"
+    return AuthError(f"Its rule lets only these operators decide: {names}.", code="not_its_operator")
+
+
+def _above(answer: list[Any]) -> AegisError:
+    amount, ceiling = Record._make(unpack(answer[1])).amount, int(answer[2])
+    return AuthError(
+        f"It is about {format_usd(amount)}, and this operator may approve up to {format_usd(ceiling)}; ask another.",
+        code="above_operator_limit", amount_usd=float(to_usd(amount)), limit_usd=float(to_usd(ceiling)),
+    )  # fmt: skip
+
+
+def _stopped(answer: list[Any]) -> AegisError:
+    code = "tenant_halted" if answer[1] == b"HALTED" else "agent_blocked"
+    who = "The tenant is halted" if code == "tenant_halted" else "The agent is blocked"
+    return ConflictError(f"{who}, so nothing can be approved. It may be rejected.", code=code)
+
+
 _SPECIAL: dict[str, Callable[[list[Any]], AegisError]] = {
     "REUSED": _reused,
     "TOO_OLD": _too_old,
     "TOO_MANY_AGENTS": _too_many,
     "CLOSED": _closed,
+    "DECIDED": _decided,
+    "NOT_AN_OPERATOR_OF_IT": _not_named,
+    "ABOVE_CEILING": _above,
+    "STOPPED": _stopped,
+    "EDIT_REFUSED": lambda answer: ConflictError(
+        f"The policy refuses the changed request: {answer[1].decode()}. It still waits.", code="edit_refused"
+    ),
+    "EDIT_SHORT": lambda _: ConflictError(
+        "The changed amount is more than a budget has left. It still waits.", code="budget_exceeded"
+    ),
+    "TOO_MANY_ENVELOPES": lambda answer: ConflictError(
+        f"There are {answer[1]} envelopes in force, the most a tenant may have; revoke some.", code="too_many_envelopes"
+    ),
     "NEWER": lambda answer: newer_schema(int(answer[1])),
 }

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any, Literal, NamedTuple
 
 from aegis_core.store import layout
-from aegis_core.store.ledger import Ledger, Record
+from aegis_core.store.ledger import Ledger
 from aegis_core.store.packing import unpack
+from aegis_core.store.records import Record
 
 KeyAct = Literal["created", "revoked"]
 

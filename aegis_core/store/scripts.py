@@ -35,6 +35,11 @@ class ScriptSet:
         self.authorize = self._assemble("authorize", rarely_ends=True)
         self.settle = self._assemble("settle", closing=True)
         self.look = self._assemble("look", closing=True)
+        self.decide = self._assemble("decide", closing=True)
+        self.list_questions = self._assemble("list_questions", closing=True)
+        self.put_envelope = self._assemble("put_envelope")
+        self.read_envelopes = self._assemble("read_envelopes")
+        self.set_ceiling = self._assemble("set_ceiling")
         self.sweep = self._assemble("sweep", closing=True)
         self.open_tenant = self._assemble("open_tenant")
         self.publish_policy = self._assemble("publish_policy")
@@ -57,7 +62,7 @@ class ScriptSet:
     def _assemble(self, name: str, *, closing: bool = False, rarely_ends: bool = False) -> Script:
         endings = _read(_ENDINGS)
         if rarely_ends:  # every function that a script defines costs it time on every call, used or not
-            endings = f"local function endings()\n{endings}return sweep, expire\nend\n"
+            endings = f"local function endings()\n{endings}return sweep, expire, claim\nend\n"
         body = self._clock + "".join(_read(part) for part in _CORE) + endings + _read(name)
         shebang = "#!lua flags=allow-oom\n" if closing else "#!lua\n"
         return Script(name, (shebang + with_positions(body)).encode())

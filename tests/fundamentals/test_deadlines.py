@@ -92,10 +92,13 @@ async def test_settlement_goes_to_the_day_of_the_reservation(virtual: Virtual) -
 async def test_many_overdue_grants_never_refuse_a_newcomer(virtual: Virtual) -> None:
     governor, clock, _ = virtual
     await governor.set_budget("tenant", "-", "day", 3_000)
+    for number in range(15):
+        asker = await governor.handshake(f"asker-{number}")
+        await governor.set_budget("agent", asker.agent_id, "day", 3_000)
+        for _ in range(20):
+            assert (await asker.request("Ask", estimated_cost_usd=3, confidence=0.1)).status == "PENDING"
     agent = await governor.handshake("a")
-    await governor.set_budget("agent", "a", "day", 3_000)
-    for _ in range(300):
-        assert (await agent.request("Ask", estimated_cost_usd=3, confidence=0.1)).status == "PENDING"
+    await governor.set_budget("tenant", "-", "day", 900)
     await clock.advance(minutes=10)
     verdict = await agent.request("Work", estimated_cost_usd=4)
     assert verdict.granted, "money that the dead still held refused the living"

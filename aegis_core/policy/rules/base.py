@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, Field, StrictBool, model_validator
 
 from aegis_core.fields import Identifier
+from aegis_core.policy.asking import Asking
 from aegis_core.policy.case import Case
 from aegis_core.policy.globs import NamePatterns, Names
 from aegis_core.policy.phrases import Phrase, compile_phrase
@@ -100,6 +101,13 @@ class Rule(BaseModel, extra="forbid", frozen=True):
     mode: Literal["enforce", "observe"] = "enforce"
     reason: Annotated[str, Field(max_length=500), AfterValidator(_not_blank)] | None = None
     enabled: StrictBool = True
+    asking: Asking | None = None
+
+    @model_validator(mode="after")
+    def _asks_whom(self) -> Rule:
+        if self.asking is not None and self.effect != "escalate":
+            raise ValueError('asking: is of use with the effect "escalate" only')
+        return self
 
     @property
     def observed(self) -> bool:

@@ -1,7 +1,7 @@
 -- Judges one request whole, then writes the whole outcome: reservation, idempotency record and event in one.
 local id, digest, policy, agent, sid, token, born, request_id, priority, capability, resource, candidates, effect, rule,
-  reason, code, limits, trace, forecast, would, counters, fingerprint, latest,
-  profiles = unpack(A, 1, 24)
+  reason, code, limits, trace, forecast, would, counters, fingerprint, latest, profiles, askers, content,
+  words = unpack(A, 1, 27)
 if #candidates < 3 or #candidates > 4 then return redis.error_reply('ERR candidates must be a triple without nil') end
 
 local record_key, agent_key, session_key = PREFIX .. 'r:' .. id, PREFIX .. 'a:' .. agent, PREFIX .. 's:' .. (sid or '')
@@ -19,6 +19,11 @@ if blobs[1] then
     if zone_missing() then return {'ZONE', NOW, T[T_ZONE][1]} end
     local _, expire = endings()
     expire(id, R)
+    flush()
+  end
+  if R[R_ASKED] and R[R_STATE] == 'G' then
+    local _, _, claim = endings()
+    claim(id, R)
     flush()
   end
   return {'OLD', encode(R)}
@@ -39,12 +44,15 @@ if not S then return {'NO_SESSION'} end
 local SEVERITY = {allow = 0, observe = 0, escalate = 1, deny = 2}
 local retry, transient, short = false, false, false
 local watched = T[T_MODE] == 'observe'
+local fired = {}
 local function object(severity, why, observed, by, because)
   if SEVERITY[severity] > SEVERITY[would] then
     would = severity
     if watched or observed then rule, reason = by or rule or why, because or reason end
   end
-  if watched or observed or SEVERITY[severity] <= SEVERITY[effect] then return end
+  if watched or observed then return end
+  if by then fired[by] = true end
+  if SEVERITY[severity] <= SEVERITY[effect] then return end
   effect, rule, reason = severity, by, because
   if severity == 'deny' then code = why end
 end
@@ -194,8 +202,72 @@ local function count_all()
 end
 if counted then count_all() end
 
--- One agent's unanswered questions never hold more than half of what it shares with others.
+-- Who asks for a person, {rule, above, counted, quorum, span, approves, operators, remind, most, ...} of every rule that
+-- may. The strictest terms of those that do hold, so that no rule can be used to get around another.
+local asked, span, most, envelope = false, false, false, false
 if judged and not code and effect == 'escalate' then
+  local asking = {}
+  local Q = {}
+  Q[Q_QUORUM], Q[Q_APPROVES], Q[Q_OPERATORS], Q[Q_REMIND] = 1, true, false, 0
+  for i = 1, #askers, 9 do
+    if askers[i + 2] and fired[askers[i]] or not askers[i + 2] and bound > askers[i + 1] then
+      asking[#asking + 1] = askers[i]
+      Q[Q_QUORUM] = math.max(Q[Q_QUORUM], askers[i + 3])
+      if askers[i + 4] then span = math.min(span or askers[i + 4], askers[i + 4]) end
+      Q[Q_APPROVES] = Q[Q_APPROVES] and askers[i + 5]
+      local named = askers[i + 6]
+      if named and Q[Q_OPERATORS] then -- only whom both name
+        local both = {}
+        for _, name in ipairs(named) do
+          for _, other in ipairs(Q[Q_OPERATORS]) do
+            if name == other then both[#both + 1] = name end
+          end
+        end
+        named = both
+      end
+      Q[Q_OPERATORS] = named or Q[Q_OPERATORS]
+      Q[Q_REMIND] = math.max(Q[Q_REMIND], askers[i + 7])
+      if askers[i + 8] then most = math.min(most or askers[i + 8], askers[i + 8]) end
+    end
+  end
+  Q[Q_APPROVES] = Q[Q_APPROVES] and #asking > 0
+  Q[Q_VOTES], Q[Q_HOW], Q[Q_BY], Q[Q_AT], Q[Q_WHY] = {}, false, false, 0, false
+  Q[Q_CLAIMED], Q[Q_CONTENT], Q[Q_EDITED], Q[Q_TRACE] = false, content, false, decode(trace)
+  asked, span, most = Q, span or T[T_CONFIG][C_APPROVAL], most or T[T_CONFIG][C_QUESTIONS]
+
+  -- What a person approved in advance, when it covers this request whole. One for a rule covers no other rule.
+  local envelopes, said = fetch('v') or {}, Q[Q_TRACE]
+  for i = 1, #envelopes do
+    local V = envelopes[i]
+    local alone = #asking > 0
+    for _, name in ipairs(asking) do alone = alone and name == V[V_RULE] end
+    if (not V[V_AGENT] or V[V_AGENT] == agent) and (not V[V_SESSION] or V[V_SESSION] == sid)
+        and (not V[V_TOOL] or V[V_TOOL] == said.tool) and (not V[V_RULE] or alone)
+        and (not V[V_RESOURCE] or V[V_RESOURCE] == resource)
+        and (not V[V_PHRASE] or string.find(words, V[V_PHRASE], 1, true))
+        and NOW < V[V_EXPIRES] and V[V_USED] + amount <= V[V_LIMIT] then
+      envelope, asked, effect = V, false, 'allow'
+      if would == 'escalate' then would = 'allow' end
+      reason = 'approved in advance by ' .. V[V_AUTHOR]
+      break
+    end
+  end
+end
+
+-- A refusal by a person answers the same request for a while. An agent can't drown its operators in questions, and its
+-- unanswered ones never hold more than half of what it shares with others.
+if asked then
+  local before = call('GET', PREFIX .. 'x:' .. content)
+  local by, why, till = unpack(before and decode(before) or {}, 1, 3)
+  if before and till > NOW then
+    code, transient, retry, effect = 'refused_before', true, till, 'deny'
+    reason = 'the same request was refused by ' .. by .. (why and ': ' .. why or '')
+  elseif G[G_QUESTIONS] >= most then
+    if behind then return {'SWEEP'} end
+    code, transient, retry, effect = 'too_many_questions', true, NOW + T[T_CONFIG][C_TRANSIENT], 'deny'
+  end
+end
+if asked and not code then
   for i = 1, #lines, LINE do
     local owner, limit = lines[i], lines[i + 3]
     if owner ~= 'a' and owner ~= 's' and limit and (G[G_PENDING] + amount) * 2 > limit then
@@ -215,7 +287,7 @@ end
 local config = T[T_CONFIG]
 local state = code and 'R' or effect == 'escalate' and 'P' or 'G'
 local outcome = ({allow = 'G', escalate = 'P', deny = 'R'})[would]
-local deadline = state == 'G' and NOW + config[C_GRANT] or state == 'P' and NOW + config[C_APPROVAL] or 0
+local deadline = state == 'G' and NOW + config[C_GRANT] or state == 'P' and NOW + span or 0
 local R = {}
 R[R_STATE], R[R_AGENT], R[R_REQUEST], R[R_SESSION], R[R_DIGEST], R[R_POLICY] = state, agent, request_id, sid, digest, policy
 R[R_CREATED], R[R_CHANGED], R[R_DEADLINE], R[R_AMOUNT], R[R_CHARGED] = NOW, NOW, deadline, amount, 0
@@ -225,6 +297,8 @@ R[R_MODEL], R[R_RECOMMENDED], R[R_RESOURCE], R[R_LINES] = model, recommended, re
 R[R_SHORT], R[R_SETTLED], R[R_STRICT], R[R_SAMPLES] = short, false, forecast and bound or 0, samples
 R[R_TRUSTED] = G[G_TRUST] == 'trusted' or S[S_LOCAL] and G[G_TRUST] ~= 'estimate'
 R[R_WOULD] = outcome ~= state and state ~= 'R' and outcome
+R[R_ASKED], R[R_ENVELOPE] = state == 'P' and asked, envelope and state == 'G' and envelope[V_ID] or false
+if state == 'P' and asked[Q_REMIND] > 0 then asked[Q_REMIND] = math.max(NOW, deadline - asked[Q_REMIND]) end
 local body = encode(R)
 local kind = state == 'G' and 'granted' or state == 'P' and 'pending' or 'rejected'
 if state == 'R' then
@@ -245,9 +319,15 @@ else
       add(b, b[B_WINDOW], bound, 0)
     end
   end
-  if state == 'P' then G[G_PENDING] = G[G_PENDING] + amount end
+  if state == 'P' then
+    G[G_PENDING], G[G_QUESTIONS] = G[G_PENDING] + amount, G[G_QUESTIONS] + 1
+    call('ZADD', PREFIX .. 'ap', NOW, id)
+  elseif R[R_ENVELOPE] then
+    envelope[V_USED], envelope[V_USES] = envelope[V_USED] + amount, envelope[V_USES] + 1
+    change('v')
+  end
   G[G_OPEN], G[G_SEEN], S[S_SEEN] = G[G_OPEN] + 1, NOW, NOW
-  event(kind, body, trace)
+  event(kind, body, state == 'G' and trace) -- a question holds its trace
   if next(CHANGED) then flush() end -- what a sweep or a shared budget left
   call('MSET', record_key, body, KEYS[1], encode(T), agent_key, encode(G), PREFIX .. 's:' .. sid, encode(S))
 end

@@ -1,5 +1,7 @@
--- How records and sessions end: settled, released, expired or timed out.
+-- How records and sessions end: settled, released, expired or timed out; and how questions are answered.
 local ENDED = {S = 'settled', L = 'released', X = 'expired', T = 'timed_out', D = 'declined'}
+local ANSWERS = {T = 'timed_out', D = 'rejected', L = 'withdrawn'}
+local HISTORY = 10000 -- ended questions that are listed
 
 local function store_ended(id, R)
   call('SET', PREFIX .. 'r:' .. id, encode(R), 'PX', T[T_CONFIG][C_KEEP])
@@ -12,6 +14,8 @@ local function check_keys(id)
   call('ZSCORE', PREFIX .. 'd', 'r:' .. id)
   call('XLEN', PREFIX .. 'e')
   call('HLEN', bill())
+  call('ZSCORE', PREFIX .. 'ap', id)
+  call('ZCARD', PREFIX .. 'ah')
 end
 
 -- What a day cost, by agent, model and labels, for the operator's bill.
@@ -46,28 +50,88 @@ local function move(R, before, spent_before, charged)
   end
 end
 
--- Ends an open record: reserved becomes charged or free. One event; whoever waits for an answer is woken.
-local function close(id, R, state, charged)
-  local pending = R[R_STATE] == 'P'
+-- Takes an answered question off its agent and off the list of open ones, and wakes whoever waits for it.
+local function answer(id, R, how, by, why)
+  local Q, G = R[R_ASKED], fetch('a:' .. R[R_AGENT])
+  Q[Q_HOW], Q[Q_BY], Q[Q_WHY] = how, by or false, why or false
+  Q[Q_AT] = how == 'timed_out' and R[R_DEADLINE] or NOW
+  if G then
+    G[G_PENDING], G[G_QUESTIONS] = G[G_PENDING] - R[R_AMOUNT], G[G_QUESTIONS] - 1
+    change('a:' .. R[R_AGENT])
+  end
+  call('ZREM', PREFIX .. 'ap', id)
+  call('ZADD', PREFIX .. 'ah', NOW, id)
+  call('ZREMRANGEBYRANK', PREFIX .. 'ah', 0, -HISTORY - 1)
+  call('PUBLISH', PREFIX .. 'i', id)
+end
+
+-- What was approved in advance counts what its grants really cost.
+local function correct_envelope(R, charged)
+  local envelopes = R[R_ENVELOPE] and fetch('v') or {}
+  for i = 1, #envelopes do
+    local V = envelopes[i]
+    if V[V_ID] == R[R_ENVELOPE] then
+      V[V_USED] = V[V_USED] + charged - R[R_AMOUNT]
+      change('v')
+    end
+  end
+end
+
+-- Ends an open record: reserved becomes charged or free. One event. `by` and `why` answer a question.
+local function close(id, R, state, charged, by, why)
   check_keys(id)
   move(R, R[R_AMOUNT], 0, charged)
+  if R[R_STATE] == 'P' then answer(id, R, ANSWERS[state], by, why) end
+  if R[R_ENVELOPE] then correct_envelope(R, charged) end
   R[R_STATE], R[R_CHARGED], R[R_CHANGED] = state, charged, NOW
   local G = fetch('a:' .. R[R_AGENT])
   if G then
     G[G_OPEN] = G[G_OPEN] - 1
-    if pending then G[G_PENDING] = G[G_PENDING] - R[R_AMOUNT] end
     change('a:' .. R[R_AGENT])
   end
   book(R, charged, state == 'L' and 0 or state == 'T' and 0 or 1)
   store_ended(id, R)
   call('ZREM', PREFIX .. 'd', 'r:' .. id)
   event(charged > R[R_AMOUNT] and 'overrun' or ENDED[state], encode(R))
-  if pending then call('PUBLISH', PREFIX .. 'i', id) end
 end
 
--- A grant past its deadline was perhaps used, so it is charged; a question nobody answered was not, so it is free.
+-- The same grant turns live: its money is held already, so it never bounces for lack of budget. Nobody has claimed it yet.
+local function go_live(id, R, by, why, since)
+  check_keys(id)
+  answer(id, R, 'approved', by, why)
+  R[R_STATE], R[R_CODE], R[R_CHANGED], R[R_DEADLINE] = 'G', 'approved', NOW, since + T[T_CONFIG][C_GRANT]
+  due_at('r:' .. id, R[R_DEADLINE])
+  change('t')
+  call('SET', PREFIX .. 'r:' .. id, encode(R))
+  event('approved', encode(R))
+end
+
+-- Whether the agent of a question may still act at all.
+local function halted(R)
+  local G = fetch('a:' .. R[R_AGENT])
+  return T[T_STATUS] ~= 'active' and 'HALTED' or not (G and G[G_STATUS] == 'active') and 'BLOCKED'
+end
+
+-- The agent learns that its grant is live: from now on it may be used, and its time begins.
+local function claim(id, R)
+  local Q = R[R_ASKED]
+  if not Q or Q[Q_CLAIMED] or R[R_STATE] ~= 'G' then return end
+  Q[Q_CLAIMED], R[R_DEADLINE] = true, NOW + T[T_CONFIG][C_GRANT]
+  due_at('r:' .. id, R[R_DEADLINE])
+  call('SET', PREFIX .. 'r:' .. id, encode(R))
+end
+
+-- A grant past its deadline was perhaps used, so it is charged. A question nobody answered was not, so it is free, and so
+-- is an approved grant of which its agent never heard.
 local function expire(id, R)
-  if R[R_STATE] == 'P' then close(id, R, 'T', 0) else close(id, R, 'X', R[R_AMOUNT]) end
+  local Q = R[R_ASKED]
+  if R[R_STATE] == 'P' and Q[Q_APPROVES] and not halted(R) then
+    go_live(id, R, false, false, R[R_DEADLINE])
+    if not overdue(R) then return end
+  end
+  if R[R_STATE] == 'P' then close(id, R, 'T', 0)
+  elseif Q and not Q[Q_CLAIMED] then close(id, R, 'L', 0)
+  else close(id, R, 'X', R[R_AMOUNT]) end
 end
 
 local function expire_session(sid)

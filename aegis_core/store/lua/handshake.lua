@@ -18,7 +18,7 @@ if not S then
     G[G_STATUS], G[G_FRAMEWORK], G[G_OPEN], G[G_SESSION], G[G_LABELS] = 'active', framework, 0, sid, {}
     G[G_PURSE], G[G_REGISTERED], G[G_SEEN] = {new_budget('d', config[C_AGENT_DAY])}, NOW, NOW
     G[G_PROFILE], G[G_PRIORITY], G[G_CAPABILITIES], G[G_TRUST] = 0, 10, false, false
-    G[G_PENDING], G[G_COUNTERS], G[G_RING] = 0, {}, ''
+    G[G_PENDING], G[G_QUESTIONS], G[G_COUNTERS], G[G_RING] = 0, 0, {}, ''
     HELD['a:' .. agent] = G
     T[T_AGENTS] = T[T_AGENTS] + 1
     call('ZADD', PREFIX .. 'ag', 0, agent)

@@ -13,8 +13,7 @@ for i = 1, #page do
     if overdue(R) then expire(id, R)
     else
       if author and R[R_STATE] == 'P' then
-        R[R_REASON] = 'declined by ' .. author .. ': ' .. (R[R_REASON] or '')
-        close(id, R, 'D', 0)
+        close(id, R, 'D', 0, author, agent and 'the agent was blocked' or 'the tenant was halted')
       else left = left + 1 end
       answer[#answer + 1] = {id, R}
     end

@@ -1,5 +1,6 @@
--- The present state of one record; whoever looks first after the deadline ends it.
-local id = A[1]
+-- The present state of one record; whoever looks first after the deadline ends it. A[2]: its agent looks, and learns
+-- that it is granted.
+local id, claims = unpack(A, 1, 2)
 T = fetch('t')
 if not T then return {'NO_TENANT'} end
 local blob = call('GET', PREFIX .. 'r:' .. id)
@@ -8,6 +9,10 @@ local R = decode(blob)
 if overdue(R) then
   if zone_missing() then return {'ZONE', NOW, T[T_ZONE][1]} end
   expire(id, R)
+  flush()
+end
+if claims then
+  claim(id, R)
   flush()
 end
 return {'OK', encode(R), NOW}

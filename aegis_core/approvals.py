@@ -1,0 +1,273 @@
+"""HITLManager: requests that wait for a person. Everything is decided in one script; nothing waits in memory only."""
+
+from __future__ import annotations
+
+import asyncio
+import builtins
+import secrets
+from contextlib import suppress
+from decimal import Decimal
+from typing import Any, cast
+
+from aegis_core.approval_protocol import (
+    Approval,
+    ApprovalEdit,
+    ApprovalStatus,
+    Decision,
+    DecisionRequest,
+    Envelope,
+    EnvelopeRequest,
+    Listing,
+    Vote,
+)
+from aegis_core.arbiter.arbiter import Arbiter
+from aegis_core.budgets import at_ms, checked, lines_of
+from aegis_core.errors import InvalidRequestError, NotFoundError, StaleError
+from aegis_core.inbox import Inbox
+from aegis_core.money import to_nanos, to_usd
+from aegis_core.orders import content_of, limits_of, trace_of
+from aegis_core.policy.text import spaced, words
+from aegis_core.protocol import PermissionRequest, parse
+from aegis_core.rulebook import Rulebook
+from aegis_core.store.questions import EnvelopeRow, Questions
+from aegis_core.store.records import Record
+from aegis_core.verdicts import grant_key
+
+_PREFIX = "ap_"
+
+
+class HITLManager:
+    """The operators' side of approvals, on Redis. Whoever holds it is trusted to say who decides (`by`)."""
+
+    def __init__(self, questions: Questions, inbox: Inbox, rules: Rulebook, arbiter: Arbiter) -> None:
+        self.tenant = questions.tenant
+        self._questions, self._inbox, self._rules, self._arbiter = questions, inbox, rules, arbiter
+
+    async def get(self, approval_id: str, *, wait: float = 0) -> Approval:
+        """One approval as it stands. Whoever looks first after its deadline finds it timed out.
+
+        Args:
+            approval_id: the ``escalation_id`` of a verdict.
+            wait: seconds to wait for news (a vote, or the end) while it is open.
+
+        Raises:
+            NotFoundError: no such approval, or one that ended long ago.
+        """
+        key = grant_key(approval_id)
+        if wait <= 0:
+            return approval_of(await self._look(key), key, self.tenant)
+        loop = asyncio.get_running_loop()
+        until = loop.time() + wait
+        async with self._inbox.waiting_for(key) as bell:
+            seen: int | None = None
+            while True:
+                bell.clear()
+                record = await self._look(key)
+                left = until - loop.time()
+                now = len(record.question.votes) if record.question else 0
+                if record.state != "P" or left <= 0 or (seen is not None and now != seen):
+                    return approval_of(record, key, self.tenant)
+                seen = now
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(min(left, (record.deadline - self._now) / 1000 + 0.005)):
+                        await bell.wait()
+
+    async def _look(self, key: str) -> Record:
+        try:
+            record, self._now = await self._questions.look(key)
+        except NotFoundError as error:
+            raise _no_approval() if error.facts.get("kind") == "grant" else error from None
+        if record.question is None:
+            raise _no_approval()
+        return record
+
+    async def list(
+        self, listing: Listing = "open", *, agent_id: str | None = None, after: str | None = None, limit: int = 100
+    ) -> tuple[Approval, ...]:
+        """Open approvals, the oldest first; or ended ones, the newest first.
+
+        Args:
+            listing: ``open``, ``ended``, or how they ended.
+            agent_id: only this agent's.
+            after: the last approval of the page before.
+            limit: the most of a page.
+        """
+        cursor: tuple[str, str] | None = None
+        ended = listing != "open"
+        if after is not None:
+            record = await self._look(grant_key(after))
+            question = record.question
+            assert question is not None
+            cursor = (str(question.at if ended else record.created), grant_key(after))
+        agent = None if agent_id is None else checked(agent_id, "agent_id")
+        how = None if listing in {"open", "ended"} else listing
+        rows = await self._questions.list(ended=ended, how=how, agent=agent, after=cursor, most=limit)
+        return tuple(approval_of(record, key, self.tenant) for key, record in rows)
+
+    async def decide(
+        self, approval_id: str, decision: Decision, *, by: str, reason: str = "", edit: ApprovalEdit | None = None
+    ) -> Approval:
+        """Say yes or no. The same word of the same operator again is a harmless repeat.
+
+        Args:
+            approval_id: the ``escalation_id`` of a verdict.
+            decision: ``approve`` or ``reject``. With a quorum, one rejection is enough, and approvals are counted.
+            by: who decides, from a credential.
+            reason: told to the agent, and to whoever asks later.
+            edit: approve another amount or other arguments; the policy judges the changed request first.
+
+        Raises:
+            NotFoundError: no such approval.
+            ConflictError: it was decided otherwise, timed out, or its agent is blocked; or the edit is refused.
+            AuthError: its rule names other operators, or the amount is above this operator's own limit.
+        """
+        message = parse(DecisionRequest, decision=decision, reason=reason, edit=edit)
+        key, who = grant_key(approval_id), checked(by, "by")
+        for _ in range(4):
+            changed = await self._judged(key, message.edit) if message.edit else False
+            order = (key, who, message.decision, message.reason or False, changed)
+            if (record := await self._questions.decide(order)) is not None:
+                return approval_of(record, key, self.tenant)
+            await self._rules.reload_policy()
+        raise StaleError("The policy changes faster than it can be read; nothing was decided.", reason="stale")
+
+    async def _judged(self, key: str, edit: ApprovalEdit) -> builtins.list[Any]:
+        """The changed request under the policy in force, as ``decide.lua`` reads it."""
+        record = await self._look(key)
+        question = record.question
+        assert question is not None
+        request = _request_of(record, question.trace, edit)
+        _, facts = await self._rules.facts_of(record.agent, record.session)
+        ruling = self._rules.policy.evaluate(request, facts, at_ms(self._now))
+        amount = record.amount if edit.estimated_cost_usd is None else to_nanos(edit.estimated_cost_usd)
+        effect = "deny" if ruling.effect == "deny" else "allow"
+        trace, content = trace_of(request), content_of(request)
+        version = self._rules.policy_version
+        return [version, effect, ruling.reason, limits_of(ruling), amount, trace, content]
+
+    async def approve_ahead(self, envelope: EnvelopeRequest, *, by: str) -> Envelope:
+        """Approve in advance what falls within an envelope. What exceeds it asks again.
+
+        Raises:
+            ConflictError: too many envelopes are in force.
+        """
+        phrase = None if envelope.phrase is None else spaced(words(envelope.phrase))
+        if phrase is not None and not phrase.strip():
+            raise InvalidRequestError("phrase: holds no word", field="phrase", problem="holds no word")
+        made = (
+            "ev_" + secrets.token_hex(8), envelope.agent_id or False, envelope.session_id or False,
+            envelope.tool or False, envelope.rule or False, phrase or False, envelope.resource_type or False,
+            to_nanos(envelope.limit_usd), 0, 0, checked(by, "by"), 0, int(envelope.seconds * 1000), envelope.reason,
+        )  # fmt: skip
+        return envelope_of(await self._questions.put_envelope(made, None, by))
+
+    async def envelopes(self) -> tuple[Envelope, ...]:
+        """What is approved in advance now."""
+        return tuple(map(envelope_of, (await self._questions.standing())[0]))
+
+    async def revoke(self, envelope_id: str, *, by: str) -> Envelope:
+        """End an envelope at once; what it granted stays granted.
+
+        Raises:
+            NotFoundError: it is not in force.
+        """
+        return envelope_of(await self._questions.put_envelope(None, envelope_id, checked(by, "by")))
+
+    async def limits(self) -> dict[str, Decimal]:
+        """Up to how much operators may approve; who is not named, may approve anything."""
+        ceilings = (await self._questions.standing())[1]
+        return {name: to_usd(nanos) for name, nanos in sorted(ceilings.items())}
+
+    async def set_limit(self, operator: str, usd: object | None, *, by: str) -> None:
+        """Set up to how much one operator may approve, from the next decision on; None lifts the limit."""
+        nanos = None if usd is None else to_nanos(usd, "approve_up_to_usd")
+        await self._questions.set_ceiling(checked(operator, "operator"), nanos, checked(by, "by"))
+
+
+def approval_of(record: Record, key: str, tenant: str) -> Approval:
+    """A record as an approval.
+
+    Raises:
+        NotFoundError: it never waited for a person.
+    """
+    question = record.question
+    if question is None:
+        raise _no_approval()
+    said: dict[str, Any] = question.trace
+    lines, day = lines_of(record)
+    approvals = sum(word == "approve" for _, word, _, _ in question.votes)
+    status = cast("ApprovalStatus", question.how or "open")
+    return Approval(
+        approval_id=_PREFIX + key,
+        tenant=tenant,
+        status=status,
+        agent_id=record.agent,
+        session_id=record.session,
+        request_id=record.request,
+        grant_id="gr_" + key,
+        intent=said["intent"],
+        resource_type=said["resource_type"],
+        amount_usd=to_usd(record.amount),
+        rule=record.rule or None,
+        reason=record.reason or "",
+        asked_at=at_ms(record.created),
+        deadline=at_ms(record.deadline if status == "open" else question.at),
+        remaining_budget_usd=day,
+        budgets=lines,
+        quorum=question.quorum,
+        missing=max(0, question.quorum - approvals) if status == "open" else 0,
+        operators=tuple(question.operators or ()),
+        on_timeout="approve" if question.approves else "reject",
+        remind_at=at_ms(question.remind) if question.remind and status == "open" else None,
+        votes=tuple(Vote(name, word, at_ms(at), why or "") for name, word, at, why in question.votes),
+        decided_by=question.by or None,
+        decided_at=at_ms(question.at) if question.how else None,
+        decision_reason=question.why or "",
+        edited=question.edited,
+        tool=said.get("tool"),
+        arguments_hash=said.get("arguments_hash"),
+        target_resource=said.get("target_resource"),
+        task_type=said.get("task_type"),
+        model=record.model or None,
+        priority=said.get("priority", 5),
+        confidence=said.get("confidence"),
+        metadata=said.get("metadata") or {},
+    )
+
+
+def envelope_of(row: EnvelopeRow) -> Envelope:
+    """A stored envelope in words."""
+    return Envelope(
+        envelope_id=row.id,
+        limit_usd=to_usd(row.limit),
+        used_usd=to_usd(row.used),
+        uses=row.uses,
+        author=row.author,
+        made_at=at_ms(row.made),
+        expires_at=at_ms(row.expires),
+        agent_id=row.agent or None,  # pyright: ignore[reportArgumentType] - false, never true
+        session_id=row.session or None,  # pyright: ignore[reportArgumentType]
+        tool=row.tool or None,  # pyright: ignore[reportArgumentType]
+        rule=row.rule or None,  # pyright: ignore[reportArgumentType]
+        phrase=row.phrase.strip() if isinstance(row.phrase, str) else None,
+        resource_type=row.resource or None,  # pyright: ignore[reportArgumentType]
+        reason=row.reason,
+    )
+
+
+def _request_of(record: Record, said: dict[str, Any], edit: ApprovalEdit) -> PermissionRequest:
+    fields = {name: said[name] for name in said if name not in {"intent", "metadata"}}
+    changes = edit.model_dump(exclude_none=True)
+    return parse(
+        PermissionRequest,
+        **{
+            "agent_id": record.agent, "task_intent": said["intent"], "metadata": said.get("metadata") or {},
+            "estimated_cost_usd": to_usd(record.amount), **fields, **changes,
+        },
+    )  # fmt: skip
+
+
+def _no_approval() -> Exception:
+    from aegis_core.store.refusals import refusal
+
+    return refusal("NO_APPROVAL", [])

@@ -1,0 +1,94 @@
+-- One operator's word on one question: exactly one outcome, the first valid one. The same word again is a harmless repeat.
+-- An edit is {policy, effect, reason, limits, amount, trace, content}: the changed request, judged anew by the policy.
+local id, operator, word, why, edit = unpack(A, 1, 5)
+T = fetch('t')
+if not T then return {'NO_TENANT'} end
+local blob = call('GET', PREFIX .. 'r:' .. id)
+local R = blob and decode(blob)
+local Q = R and R[R_ASKED]
+if not Q then return {'NO_APPROVAL'} end
+if zone_missing() then return {'ZONE', NOW, T[T_ZONE][1]} end
+if overdue(R) then
+  expire(id, R)
+  flush()
+end
+
+local votes, before = Q[Q_VOTES], nil
+for i = 1, #votes do
+  if votes[i][1] == operator then before = votes[i] end
+end
+if R[R_STATE] ~= 'P' then
+  local same = before and before[2] == word and not edit
+  return {same and 'OK' or 'DECIDED', encode(R), 1, NOW}
+end
+if before and before[2] == word and not edit then return {'OK', encode(R), 1, NOW} end
+
+-- May this operator say so at all?
+local named = not Q[Q_OPERATORS]
+for _, name in ipairs(Q[Q_OPERATORS] or {}) do named = named or name == operator end
+if not named then return {'NOT_AN_OPERATOR_OF_IT', encode(R)} end
+local amount = edit and edit[5] or R[R_AMOUNT]
+if word == 'approve' then
+  local ceiling = call('HGET', PREFIX .. 'ol', operator)
+  if ceiling and amount > tonumber(ceiling) then return {'ABOVE_CEILING', encode(R), ceiling} end
+  local stopped = halted(R)
+  if stopped then return {'STOPPED', stopped} end
+end
+
+-- What the edit changes in the budgets: judged whole before anything is written.
+local function judge_edit()
+  if edit[1] ~= T[T_POLICY] then return {'STALE', T[T_POLICY]} end
+  if edit[2] == 'deny' then return {'EDIT_REFUSED', edit[3]} end
+  for i = 1, #edit[4], 5 do
+    if amount > edit[4][i] and edit[4][i + 1] == 'deny' and not edit[4][i + 4] then
+      return {'EDIT_REFUSED', edit[4][i + 3]}
+    end
+  end
+  local lines = R[R_LINES]
+  for i = 1, #lines, LINE do
+    local purse, name = purse_of(lines[i], R[R_AGENT], R[R_SESSION])
+    local b = purse and find(purse, lines[i + 1])
+    if b then
+      roll(b)
+      add(b, lines[i + 2], 0, -R[R_AMOUNT])
+      local room = b[B_LIMIT] and b[B_LIMIT] - b[B_SPENT] - b[B_RESERVED] - amount
+      if room and room < 0 then return {'EDIT_SHORT', lines[i]} end
+      add(b, b[B_WINDOW], 0, amount)
+      lines[i + 2], lines[i + 3], lines[i + 4] = b[B_WINDOW], b[B_LIMIT], room
+      change(name)
+    end
+  end
+end
+if edit then
+  local refused = judge_edit()
+  if refused then return refused end -- nothing was flushed, so nothing was changed
+  local G = fetch('a:' .. R[R_AGENT])
+  G[G_PENDING] = G[G_PENDING] + amount - R[R_AMOUNT]
+  change('a:' .. R[R_AGENT])
+  R[R_AMOUNT], Q[Q_TRACE], Q[Q_CONTENT], Q[Q_EDITED], Q[Q_VOTES] = amount, decode(edit[6]), edit[7], true, {}
+  votes = Q[Q_VOTES] -- what others said was of something else
+  before = nil
+end
+
+local vote = before or {}
+vote[1], vote[2], vote[3], vote[4] = operator, word, NOW, why
+if not before then votes[#votes + 1] = vote end
+local approvals = 0
+for i = 1, #votes do
+  if votes[i][2] == 'approve' then approvals = approvals + 1 end
+end
+R[R_CHANGED] = NOW
+if word == 'reject' then
+  close(id, R, 'D', 0, operator, why)
+  local till = NOW + T[T_CONFIG][C_REFUSAL]
+  call('SET', PREFIX .. 'x:' .. Q[Q_CONTENT], encode({operator, why, till}), 'PX', T[T_CONFIG][C_REFUSAL])
+elseif approvals >= Q[Q_QUORUM] then
+  go_live(id, R, operator, why, NOW)
+else
+  check_keys(id)
+  call('SET', PREFIX .. 'r:' .. id, encode(R))
+  event('voted', encode(R))
+  call('PUBLISH', PREFIX .. 'i', id)
+end
+flush()
+return {'OK', encode(R), 0, NOW}

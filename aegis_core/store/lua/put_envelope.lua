@@ -1,0 +1,22 @@
+-- Approves in advance (A[1] is an envelope), or ends what was (A[1] is false, A[2] its id). Those past their time go.
+local made, ending, author, most = unpack(A, 1, 4)
+T = fetch('t')
+if not T then return {'NO_TENANT'} end
+local held, kept, found = fetch('v') or {}, {}, nil
+for i = 1, #held do
+  local V = held[i]
+  if V[V_ID] == ending then found = V
+  elseif V[V_EXPIRES] > NOW then kept[#kept + 1] = V end
+end
+if ending and not found then return {'NO_ENVELOPE'} end
+if made then
+  if #kept >= most then return {'TOO_MANY_ENVELOPES', most} end
+  made[V_MADE], made[V_EXPIRES] = NOW, NOW + made[V_EXPIRES]
+  kept[#kept + 1] = made
+end
+HELD.v = kept
+change('v')
+flush()
+local V = made or found
+event(made and 'envelope_made' or 'envelope_revoked', encode({NOW, V, author}))
+return {'OK', encode(V)}

@@ -1,0 +1,69 @@
+"""Questions to people: typed calls of their scripts, as in `ledger`."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from aegis_core.store import layout
+from aegis_core.store.ledger import Ledger
+from aegis_core.store.packing import unpack
+from aegis_core.store.records import Record
+
+
+class EnvelopeRow(NamedTuple):
+    """What was approved in advance, in the order of `layout.ENVELOPE`. Money in nano-dollars, times in ms."""
+
+    id: str
+    agent: str | bool
+    session: str | bool
+    tool: str | bool
+    rule: str | bool
+    phrase: str | bool
+    resource: str | bool
+    limit: int
+    used: int
+    uses: int
+    author: str
+    made: int
+    expires: int
+    reason: str
+
+
+class Questions:
+    """The scripts about approvals of one tenant."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger, self._scripts = ledger, ledger.store.scripts
+        self.tenant = ledger.tenant
+
+    async def look(self, key: str) -> tuple[Record, int]:
+        """The record of a question, and the server's time in ms. Looking claims nothing."""
+        return await self._ledger.look(key)
+
+    async def decide(self, order: tuple[Any, ...]) -> Record | None:
+        """One operator's word; None when an edit was judged by a policy that is no longer in force."""
+        answer = await self._ledger.call(self._scripts.decide, order)
+        return None if answer[0] == b"STALE" else Record._make(unpack(answer[1]))
+
+    async def list(
+        self, *, ended: bool, how: str | None, agent: str | None, after: tuple[str, str] | None, most: int
+    ) -> list[tuple[str, Record]]:
+        """A page of questions: open ones by age, ended ones the newest first."""
+        order = (ended, how, agent, list(after) if after else None, most)
+        answer = await self._ledger.call(self._scripts.list_questions, order)
+        return [(key, Record._make(values)) for key, values, _ in unpack(answer[1])]
+
+    async def put_envelope(self, made: tuple[Any, ...] | None, ending: str | None, author: str) -> EnvelopeRow:
+        """Approve in advance, or end what was."""
+        order = (list(made) if made else False, ending, author, layout.ENVELOPES_KEPT)
+        answer = await self._ledger.call(self._scripts.put_envelope, order)
+        return EnvelopeRow._make(unpack(answer[1]))
+
+    async def standing(self) -> tuple[list[EnvelopeRow], dict[str, int]]:
+        """The envelopes in force, and up to how many nano-dollars operators may approve."""
+        rows, flat = unpack((await self._ledger.call(self._scripts.read_envelopes, ()))[1])
+        return [EnvelopeRow._make(row) for row in rows], dict(zip(flat[::2], map(int, flat[1::2]), strict=True))
+
+    async def set_ceiling(self, operator: str, nanos: int | None, author: str) -> None:
+        """Up to how many nano-dollars an operator may approve; None lifts it."""
+        await self._ledger.call(self._scripts.set_ceiling, (operator, False if nanos is None else nanos, author))

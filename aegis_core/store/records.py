@@ -1,0 +1,60 @@
+"""A packed record as a value: what a request, grant and question are in the store."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NamedTuple
+
+
+class Record(NamedTuple):
+    """A packed record, field by field in the order of `layout.RECORD`. Money in nano-dollars, times in ms."""
+
+    state: str
+    agent: str
+    request: str
+    session: str
+    digest: str
+    policy: int
+    created: int
+    changed: int
+    deadline: int
+    amount: int
+    charged: int
+    code: str
+    rule: str | None
+    reason: str | None
+    retry: int
+    model: str | None
+    recommended: str | None
+    resource: str
+    lines: list[Any]
+    short: int | Literal[False]
+    settled: str | Literal[False]
+    strict: int
+    samples: int
+    trusted: bool
+    would: str | Literal[False]
+    asked: list[Any] | Literal[False]
+    envelope: str | Literal[False]
+
+    @property
+    def question(self) -> Question | None:
+        """The part that waits, or waited, for a person."""
+        return Question._make(self.asked) if self.asked else None
+
+
+class Question(NamedTuple):
+    """What a record says of its question, in the order of `layout.QUESTION`. `votes` are (operator, word, at, why)."""
+
+    quorum: int
+    approves: bool
+    operators: list[str] | Literal[False]
+    remind: int
+    votes: list[list[Any]]
+    how: str | Literal[False]
+    by: str | Literal[False]
+    at: int
+    why: str | Literal[False]
+    claimed: bool
+    content: str
+    edited: bool
+    trace: dict[str, Any]
