@@ -22,6 +22,7 @@ from aegis_core.inbox import Inbox
 from aegis_core.money import to_nanos
 from aegis_core.operator import Operator
 from aegis_core.orders import Ask, Rules
+from aegis_core.outcomes import Outcomes
 from aegis_core.policy.engine import Policy
 from aegis_core.policy.facts import AgentFacts
 from aegis_core.profiles import Profile
@@ -47,6 +48,7 @@ from aegis_core.store.registry import Registry
 from aegis_core.usage import UsageRow, decode_usage
 from aegis_core.verdicts import grant_key, receipt_of, summary_of, verdict_of
 
+_LATER = ("escalation_usage", "outcome")
 _EVENT_ID = re.compile(r"\d{1,19}(-\d{1,19})?|\$")
 
 
@@ -80,6 +82,7 @@ class ResourceGovernor:
         self._registry = Registry(ledger)
         self._rules = Rulebook(ledger, self._registry, policy)
         self.operator = Operator(self._registry)
+        self.outcomes = Outcomes(self._registry, arbiter.tier_of)
         self._ids = RequestIds(server_ms)
         self._warm, self._forecast = False, forecast
         self._inbox = Inbox(ledger.store, ledger.tenant)
@@ -170,7 +173,12 @@ class ResourceGovernor:
             request_id, born = self._ids.new(), 0
         else:
             request_id, born = request.request_id, born_at(request.request_id)
-        asked, appraisal = Ask.of(request, request_id, born), self._arbiter.appraise(request)
+        if self.outcomes.stale:
+            await self.outcomes.refresh()
+        asked, appraisal = (
+            Ask.of(request, request_id, born),
+            self._arbiter.appraise(request, (), self.outcomes.evidence),
+        )
         key = asked.key
         latest = caller.session is None
         for _ in range(4):
@@ -191,7 +199,7 @@ class ResourceGovernor:
     def _rule(self, request: PermissionRequest, facts: AgentFacts, appraisal: Appraisal) -> Rules:
         ruling = self._rules.policy.evaluate(request, facts, self._ids.now())
         if ruling.models:
-            appraisal = self._arbiter.appraise(request, ruling.models)
+            appraisal = self._arbiter.appraise(request, ruling.models, self.outcomes.evidence)
         top = max((candidate.nanos for candidate in appraisal.candidates), default=0)
         asks = ruling.may_ask(top)
         askers = self._rules.policy.askers(request, facts, self._ids.now()) if asks else ()
@@ -230,13 +238,17 @@ class ResourceGovernor:
             ConflictError: it is closed otherwise. AuthError: it is somebody else's.
         """
         if message.usage is not None:
-            cost = self._prices.cost(message.usage)
+            cost = sum(self._prices.cost(each) for each in (message.usage, message.escalation_usage) if each)
         else:
             assert message.cost_usd is not None
             cost = to_nanos(message.cost_usd, "cost_usd")
-        content = message.model_dump_json(exclude={"agent_id"})
+        outcome = message.outcome
+        if outcome is None and message.escalation_usage is not None:
+            outcome = 0.0
+        # Without the fields that are not given, so that a repeat of an older version's settlement is one.
+        content = message.model_dump_json(exclude={"agent_id"} | {n for n in _LATER if getattr(message, n) is None})
         digest = blake2b(content.encode(), digest_size=16).hexdigest()
-        return await self._close(grant_id, message.agent_id, token, ("settle", cost, digest, 0))
+        return await self._close(grant_id, message.agent_id, token, ("settle", cost, digest, 0), outcome)
 
     async def release(self, grant_id: str, message: ReleaseRequest, *, token: str | None = None) -> Receipt:
         """Give a grant back unused, or withdraw a PENDING request. Raises as `settle` does."""
@@ -247,11 +259,16 @@ class ResourceGovernor:
         return await self._close(grant_id, message.agent_id, token, ("extend", 0, None, int(message.seconds * 1000)))
 
     async def _close(
-        self, grant_id: str, agent: str | None, token: str | None, act: tuple[str, int, str | None, int]
+        self,
+        grant_id: str,
+        agent: str | None,
+        token: str | None,
+        act: tuple[str, int, str | None, int],
+        outcome: float | None = None,
     ) -> Receipt:
         key = grant_key(grant_id)
         caller = caller_of(token, self._ledger.store.pepper)
-        record, repeated, late = await self._ledger.settle(key, agent, caller, *act)
+        record, repeated, late = await self._ledger.settle(key, agent, caller, *act, outcome)
         return receipt_of(record, key, repeated=repeated, late=late)
 
     async def budget(self, agent_id: str) -> BudgetReport:

@@ -46,7 +46,7 @@ class Ask(NamedTuple):
             _candidates(request, appraisal), ruling.effect, ruling.rule, reason, code, limits_of(ruling), self.trace,
             _least(request, appraisal) if forecast else None, ruling.would_be, _counters(ruling),
             _fingerprint(request) if ruling.counters else None, latest, rules.profiles_version,
-            askers, content, folded,
+            askers, content, folded, appraisal.why,
         )  # fmt: skip
 
 
@@ -77,7 +77,7 @@ def _candidates(request: PermissionRequest, appraisal: Appraisal) -> list[Any]:
     if not appraisal.candidates:
         return [False, False, 0]
     first, *others = appraisal.candidates
-    recommended = appraisal.recommended if request.model else first.model
+    recommended = appraisal.recommended if request.model else appraisal.checked or first.model
     triple: list[Any] = [recommended or False, first.model or False, first.nanos]
     if others:
         triple.append(_packed(tuple(others)))
@@ -167,5 +167,6 @@ def _digest(trace: bytes, request: PermissionRequest) -> str:
     rest = (
         None if request.estimated_cost_usd is None else str(request.estimated_cost_usd), request.prompt_bytes,
         request.max_output_tokens, None if request.requirements is None else request.requirements.model_dump_json(),
+        *(() if request.verify is None else (request.verify,)),
     )  # fmt: skip
     return blake2b(trace + pack(rest), digest_size=16).hexdigest()

@@ -57,7 +57,8 @@ class Requirements(Message):
 class PermissionRequest(Message):
     """One ask. Either `estimated_cost_usd`, or sizes from which the core estimates on the safe side; the higher counts.
 
-    `model` says which model the agent will call; without it the grant is priced for the recommended one.
+    `model` says which model the agent will call; without it the grant is priced for the recommended one. `verify`: the
+    agent checks the answer of a cheap model, and calls `routing.escalation_model` when it fails; both are reserved.
     """
 
     agent_id: Identifier
@@ -77,6 +78,7 @@ class PermissionRequest(Message):
     prompt_bytes: Annotated[int, Field(ge=0, le=1_000_000_000)] | None = None
     max_output_tokens: Annotated[int, Field(ge=0, le=100_000_000)] | None = None
     task_type: Identifier | None = None
+    verify: Literal["cheap_first"] | None = None
     requirements: Requirements | None = None
     metadata: Metadata = {}
 
@@ -97,16 +99,24 @@ class Usage(Message):
 
 
 class SettleRequest(Message):
-    """What a grant really cost: exactly one of `cost_usd` and `usage`."""
+    """What a grant really cost: exactly one of `cost_usd` and `usage`.
+
+    `escalation_usage` is of the second call of a verified one. `outcome` says how well the task was done, 0 to 1: of
+    trusted agents it feeds the choice of models; an escalation without it counts as 0 for the first model.
+    """
 
     agent_id: Identifier | None = None
     cost_usd: Usd | None = None
     usage: Usage | None = None
+    escalation_usage: Usage | None = None
+    outcome: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = None
 
     @model_validator(mode="after")
     def _one_of_two(self) -> SettleRequest:
         if (self.cost_usd is None) == (self.usage is None):
             raise ValueError("cost_usd: give exactly one of cost_usd and usage")
+        if self.escalation_usage is not None and self.usage is None:
+            raise ValueError("escalation_usage: comes beside usage only")
         return self
 
 
@@ -142,6 +152,31 @@ class BudgetLine:
     tightest: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Routing:
+    """Why a model was recommended.
+
+    `expected_quality` and its lower bound (95 %) are mean scores of 0 to 1, by `outcomes` (decayed) of its tier and the
+    shipped weak prior. `evidence` says what decided the tier: outcomes of the task type, a fitted text model, outcomes
+    of the agent at this density, or the declared density alone (``prior``). Costs are expected ones, not reservations.
+    """
+
+    model: str
+    evidence: Literal["prior", "task_type", "text", "agent"]
+    outcomes: int
+    expected_quality: float
+    quality_bound: float
+    target: float
+    expected_cost_usd: Usd
+    strongest_model: str
+    strongest_cost_usd: Usd
+    price_version: str
+    outcomes_version: int
+    degraded: bool = False
+    escalation_model: str | None = None
+    note: str = ""
+
+
 @dataclass(slots=True)
 class Verdict:
     """The whole answer to one request.
@@ -171,6 +206,7 @@ class Verdict:
     fence: int | None = None
     queue_position: int | None = None
     would_be: Status | None = None
+    routing: Routing | None = None
     state: GrantState = "live"
 
     @property

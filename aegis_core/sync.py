@@ -151,9 +151,16 @@ class SyncGovernedAgent:
         with self._portal.hold(self._inner.permit(intent, resource_type=resource_type, **fields)) as grant:
             yield SyncGrant(self._portal, grant)
 
-    def settle(self, grant_id: str, *, cost_usd: UsdLike | None = None, usage: Usage | None = None) -> Receipt:
+    def settle(
+        self, grant_id: str, *, cost_usd: UsdLike | None = None, usage: Usage | None = None,
+        escalation_usage: Usage | None = None, outcome: float | None = None,
+    ) -> Receipt:  # fmt: skip
         """As `GovernedAgent.settle`."""
-        return self._portal.run(self._inner.settle(grant_id, cost_usd=cost_usd, usage=usage))
+        return self._portal.run(
+            self._inner.settle(
+                grant_id, cost_usd=cost_usd, usage=usage, escalation_usage=escalation_usage, outcome=outcome
+            )
+        )
 
     def release(self, grant_id: str) -> Receipt:
         """As `GovernedAgent.release`."""
@@ -194,9 +201,12 @@ class SyncGrant:
         """What became of it, once the block has ended."""
         return self._inner.receipt
 
-    def settle(self, *, cost_usd: UsdLike | None = None, usage: Usage | None = None) -> None:
+    def settle(
+        self, *, cost_usd: UsdLike | None = None, usage: Usage | None = None, escalation_usage: Usage | None = None,
+        outcome: float | None = None,
+    ) -> None:  # fmt: skip
         """As `Grant.settle`."""
-        self._inner.settle(cost_usd=cost_usd, usage=usage)
+        self._inner.settle(cost_usd=cost_usd, usage=usage, escalation_usage=escalation_usage, outcome=outcome)
 
     def release(self) -> None:
         """As `Grant.release`."""

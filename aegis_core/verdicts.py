@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from aegis_core.arbiter.why import routing_of
 from aegis_core.budgets import at_ms, lines_of, shortage
 from aegis_core.money import format_usd, to_usd
 from aegis_core.protocol import AgentSummary, GrantState, Receipt, Status, Verdict
@@ -50,6 +51,8 @@ def verdict_of(record: Record, grant: str, now: int) -> Verdict:
     verdict.state = _STATES[state]
     verdict.recommended_model = record.recommended or None
     verdict.rule = record.rule or None
+    if record.why:
+        verdict.routing = routing_of(record.why)
     if record.would:
         verdict.would_be = _STATUS[record.would]
     if state == "R":

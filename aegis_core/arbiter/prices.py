@@ -11,7 +11,8 @@ import difflib
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from decimal import Decimal
-from functools import lru_cache
+from functools import cached_property, lru_cache
+from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from aegis_core.arbiter.catalog import Catalog, Model, split_provider
@@ -93,6 +94,11 @@ class Prices:
             listed = self._catalog.models if self._catalog else ()
             self._names = {self.rates(model.name).ref.partition(":")[2]: model.name for model in listed}
         return self._names.get(bare, bare)
+
+    @cached_property
+    def version(self) -> str:
+        """What the prices are from, for verdicts and reports."""
+        return f"genai-prices {version('genai-prices')}"
 
     def bound(self, name: str, input_tokens: int, output_tokens: int) -> int:
         """The most, in nano-dollars, that a call of a model costs with at most so many tokens.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from aegis_core.cli import route_live
 from aegis_core.cli.common import JsonFlag, print_json, say, stdout_console
 from aegis_core.errors import InvalidRequestError
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from aegis_core.arbiter.routing.outcomes import Outcome, Pair
 
 app = typer.Typer(no_args_is_help=True, help="Which model, and why: fit, measure and explain the choice.")
+for command in (route_live.explain, route_live.export, route_live.reset):
+    app.command()(command)
 
 OutcomesFile = Annotated[
     Path,
@@ -126,6 +129,72 @@ def evaluate(
         _print(found)
 
 
+@app.command()
+def report(
+    file: OutcomesFile,
+    out: Annotated[Path, typer.Option(help="Where to write the picture, an SVG.", show_default=False)],
+    model: Annotated[Path | None, typer.Option("--model", help="The fitted model to draw.", show_default=False)] = None,
+    folds: Annotated[
+        int | None, typer.Option(min=2, max=50, help="Draw the method by cross-validation.", show_default=False)
+    ] = None,
+    weak: WeakOption = None,
+    strong: StrongOption = None,
+    ratio: RatioOption = None,
+    title: Annotated[str | None, typer.Option(help="Over the picture; default: the pair.", show_default=False)] = None,
+    best_score: BestOption = 1.0,
+    json: JsonFlag = False,
+) -> None:
+    """Draw quality over cost, beside chance, prompt length and a router that knows the answers, and print the table.
+
+    Example: aegis route report outcomes.jsonl.gz --folds 5 --out curve.svg
+    """
+    from aegis_core.arbiter.routing import picture
+    from aegis_core.arbiter.routing.curve import Curve, cost_of, kept
+    from aegis_core.arbiter.routing.evaluation import judge
+
+    if (model is None) == (folds is None):
+        raise InvalidRequestError("--model: give either --model or --folds", field="--model")
+    fitted = _load(model) if model else None
+    if fitted:
+        weak, strong, ratio = fitted.weak, fitted.strong, fitted.ratio if ratio is None else ratio
+    outcomes, pair = _outcomes(file, weak, strong, ratio, best_score)
+    if pair.ratio is None or pair.ratio >= 1:
+        problem = "a picture of costs needs a weak model of known price that is cheaper than the strong one"
+        raise InvalidRequestError(f"--ratio: {problem}", field="--ratio", problem=problem)
+    gains, chosen = judge(outcomes, fitted, pair, folds or 2)
+    routers = {
+        "Aegis": gains,
+        "chance": [0.0] * len(outcomes),
+        "prompt length": [float(len(each.prompt)) for each in outcomes],
+        "knows the answers": [each.gain for each in outcomes],
+    }
+    lines = [picture.Line(name, Curve.of(outcomes, scores)) for name, scores in routers.items()]
+    retained, share = kept(outcomes, chosen)
+    mark = picture.Mark("set to keep 97 %", cost_of(share, pair.ratio) or 0.0, retained or 0.0)
+    drawn = picture.svg(title or f"{pair.weak} or {pair.strong}", lines, pair.ratio, mark)
+    try:
+        out.write_text(drawn, encoding="utf-8")
+    except OSError as error:
+        problem = f"cannot be written: {error.strerror}"
+        raise InvalidRequestError(f"--out: {out} {problem}", field="--out", problem=problem) from None
+    rows = picture.table(lines, pair.ratio)
+    if json:
+        print_json({"picture": str(out), "setting": mark._asdict(), "curve": rows})
+        return
+    _print_rows(rows)
+
+
+def _print_rows(rows: list[dict[str, Any]]) -> None:
+    from rich.table import Table
+
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for name in rows[0]:
+        table.add_column(name.replace("_", " "), justify="right", no_wrap=True)
+    for row in rows:
+        table.add_row(*(f"{value:.3f}" for value in row.values()))
+    stdout_console().print(table)
+
+
 def _outcomes(
     file: Path, weak: str | None, strong: str | None, ratio: float | None, best: float
 ) -> tuple[list[Outcome], Pair]:
@@ -189,7 +258,5 @@ def _print(found: dict[str, Any]) -> None:
     )
     for fold in found.get("folds", ()):
         first = ", ".join(fold["ids"][:2])
-        console.print(
-            f"  fold {fold['fold']}: {fold['rows']:,} rows ({first}, …), retained {fold['retained']}, cost {fold['cost']}",
-            markup=False,
-        )
+        kept = f"retained {fold['retained']}, cost {fold['cost']}"
+        console.print(f"  fold {fold['fold']}: {fold['rows']:,} rows ({first}, …), {kept}", markup=False)

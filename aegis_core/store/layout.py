@@ -18,6 +18,7 @@ Keys of a tenant share the hash tag ``{tenant}`` (one cluster slot) and the pref
 ``pf``                  the agent profiles                            one
 ``k:KEY``, ``ks``       an API key, hashed; their names (SET)         made by operators only
 ``f:AGENT\tMODEL``       shares of the bound that settled (STRING)     expires after 30 days
+``o``                   outcomes by task type, agent and model (HASH)  at most 4,000 rows
 ``u:DAY``               what a day cost, for the bill (HASH)          expires after 400 days
 ``ap``, ``ah``          open approvals; ended ones (ZSET)             as many as open; the last 10,000
 ``x:CONTENT``           what a person refused, and why                expires after an hour
@@ -55,7 +56,7 @@ SESSION = ("AGENT", "PRIORITY", "CAPABILITIES", "TOKEN", "OPENED", "SEEN", "FRAM
 RECORD = (
     "STATE", "AGENT", "REQUEST", "SESSION", "DIGEST", "POLICY", "CREATED", "CHANGED", "DEADLINE", "AMOUNT", "CHARGED",
     "CODE", "RULE", "REASON", "RETRY", "MODEL", "RECOMMENDED", "RESOURCE", "LINES", "SHORT", "SETTLED",
-    "STRICT", "SAMPLES", "TRUSTED", "WOULD", "ASKED", "ENVELOPE",
+    "STRICT", "SAMPLES", "TRUSTED", "WOULD", "ASKED", "ENVELOPE", "WHY",
 )  # fmt: skip
 QUESTION = (
     "QUORUM", "APPROVES", "OPERATORS", "REMIND", "VOTES", "HOW", "BY", "AT", "WHY", "CLAIMED", "CONTENT", "EDITED",

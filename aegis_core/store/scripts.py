@@ -55,6 +55,7 @@ class ScriptSet:
         self.brake = self._assemble("brake", closing=True)
         self.list_open = self._assemble("list_open", closing=True)
         self.note = self._assemble("note")
+        self.reset_outcomes = self._assemble("reset_outcomes")
         self.set_mode = self._assemble("set_mode")
         self.put_key = self._assemble("put_key")
         self.read_keys = self._assemble("read_keys")

@@ -22,10 +22,20 @@ def evaluate(model: GainModel, outcomes: Sequence[Outcome], pair: Pair, *, round
         pair: the models, with the ratio of prices to count by.
         rounds: bootstrap samples for the intervals; 0: none.
     """
-    gains = [model.gain(outcome.prompt, outcome.task_type) for outcome in outcomes]
-    strong = [model.calls_for_strong(gain) for gain in gains]
+    gains, strong = judge(outcomes, model, pair, 0)
     found = _figures(outcomes, gains, strong, pair, rounds)
     return found | {"how": "a fitted model", "target": model.target, "threshold": rounded(model.threshold)}
+
+
+def judge(
+    outcomes: Sequence[Outcome], model: GainModel | None, pair: Pair, folds: int
+) -> tuple[list[float], list[bool]]:
+    """The estimated gain of every prompt, and whether it goes to the strong model: by a model, else by `folds`."""
+    if model is None:
+        found = estimates(read(outcomes), pair, folds=folds, nested=True)
+        return found.gains, found.strong
+    gains = [model.gain(outcome.prompt, outcome.task_type) for outcome in outcomes]
+    return gains, [model.calls_for_strong(gain) for gain in gains]
 
 
 def cross_validate(

@@ -170,7 +170,7 @@ def load_model(path: Path) -> GainModel:
         raise _refusal(path, f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
     except ValueError as error:
         raise _refusal(path, str(error)) from None
-    values = {name: getattr(document, name) for name in _Document.model_fields if name != "format"}
+    values: dict[str, Any] = {name: getattr(document, name) for name in _Document.model_fields if name != "format"}
     return GainModel(**values | {"rarity": rarity, "weights": memoryview(weights).cast("b")})
 
 
