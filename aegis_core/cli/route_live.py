@@ -22,15 +22,11 @@ def explain(
     task_type: Annotated[str | None, typer.Option(help="The kind of task.", show_default=False)] = None,
     density: Annotated[int, typer.Option(min=1, max=10, help="The logic density that the agent declares.")] = 5,
     agent: Annotated[str, typer.Option(help="The agent that asks.")] = "anyone",
-    max_output_tokens: Annotated[
-        int | None, typer.Option(min=0, help="The longest answer.", show_default=False)
-    ] = None,
+    max_output_tokens: Annotated[int | None, typer.Option(min=0, help="Of the answer.", show_default=False)] = None,
     ceiling: Annotated[
         str | None, typer.Option(metavar="USD", help="The most it may cost.", show_default=False)
     ] = None,
-    cheap_first: Annotated[
-        bool, typer.Option("--cheap-first", help="The agent verifies a cheap answer first.")
-    ] = False,
+    cheap_first: Annotated[bool, typer.Option("--cheap-first", help="A cheap answer is verified first.")] = False,
     tenant: TenantOption = None,
     json: JsonFlag = False,
 ) -> None:

@@ -171,7 +171,8 @@ def load_model(path: Path) -> GainModel:
     except ValueError as error:
         raise _refusal(path, str(error)) from None
     values: dict[str, Any] = {name: getattr(document, name) for name in _Document.model_fields if name != "format"}
-    return GainModel(**values | {"rarity": rarity, "weights": memoryview(weights).cast("b")})
+    values["rarity"], values["weights"] = rarity, memoryview(weights).cast("b")
+    return GainModel(**values)
 
 
 def _refusal(path: Path, problem: str) -> ConfigurationError:

@@ -70,10 +70,10 @@ def svg(title: str, lines: Sequence[Line], ratio: float, mark: Mark | None) -> s
         return left + (right - left) * x, bottom - (bottom - top) * (y - low) / (high - low)
 
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}" '
-        'font-family="system-ui, sans-serif" font-size="12" fill="#24292f">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}">',
+        "<style>text { font: 12px system-ui, sans-serif; fill: #24292f } .title { font-weight: 600 }</style>",
         f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#ffffff"/>',
-        f'<text x="{left}" y="26" font-size="15" font-weight="600">{escape(title)}</text>',
+        f'<text x="{left}" y="26" class="title">{escape(title)}</text>',
     ]
     for step in range(11):
         x, _ = place(step / 10, low)
