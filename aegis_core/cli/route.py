@@ -36,7 +36,7 @@ RatioOption = Annotated[
     typer.Option(help="A weak call's cost over a strong one's; default: by known prices.", show_default=False),
 ]
 BestOption = Annotated[float, typer.Option("--best-score", help="The best score on the file's scale.")]
-ModelOption = Annotated[Path, typer.Option("--model", help="The fitted model.", show_default=False)]
+ClipOption = Annotated[bool, typer.Option("--clip", help="Bring scores outside the scale to its ends.")]
 
 
 @app.command()
@@ -49,6 +49,7 @@ def fit(
     target: Annotated[float, typer.Option(help="The share of the strong model's quality to keep.")] = 0.97,
     confidence: Annotated[float, typer.Option(help="Of the lower bound on what is kept.")] = 0.95,
     best_score: BestOption = 1.0,
+    clip: ClipOption = False,
     json: JsonFlag = False,
 ) -> None:
     """Learn from recorded outcomes where the cheaper of two models is good enough, and write that as a small file.
@@ -60,7 +61,7 @@ def fit(
 
     _within("--target", target, 0.5, 1.0)
     _within("--confidence", confidence, 0.5, 0.9999)
-    outcomes, pair = _outcomes(file, weak, strong, ratio, best_score)
+    outcomes, pair = _outcomes(file, weak, strong, ratio, best_score, clip)
     fitted = learn(read(outcomes), pair, target=target, confidence=confidence)
     text = fitted.dump()
     try:
@@ -95,6 +96,7 @@ def evaluate(
     ratio: RatioOption = None,
     target: Annotated[float, typer.Option(help="With --folds: the share of quality to keep.")] = 0.97,
     best_score: BestOption = 1.0,
+    clip: ClipOption = False,
     rounds: Annotated[int, typer.Option(min=0, max=10_000, help="Bootstrap samples for the intervals.")] = 200,
     json: JsonFlag = False,
 ) -> None:
@@ -113,13 +115,13 @@ def evaluate(
     if model is not None:
         fitted = _load(model)
         outcomes, pair = _outcomes(file, fitted.weak, fitted.strong, fitted.ratio if ratio is None else ratio,
-                                   best_score)  # fmt: skip
+                                   best_score, clip)  # fmt: skip
         if digest_of(outcomes) == fitted.digest:
             say(f"{model} was fitted on these very rows, so the figures flatter it; --folds 5 gives honest ones")
         found = evaluation.evaluate(fitted, outcomes, pair, rounds=rounds)
     else:
         _within("--target", target, 0.5, 1.0)
-        outcomes, pair = _outcomes(file, weak, strong, ratio, best_score)
+        outcomes, pair = _outcomes(file, weak, strong, ratio, best_score, clip)
         found = evaluation.cross_validate(outcomes, pair, folds=folds or 2, target=target, rounds=rounds)
     if pair.ratio is None:
         say(f"no price is known of {pair.weak} and {pair.strong}, so there is no cost; give --ratio")
@@ -142,6 +144,7 @@ def report(
     ratio: RatioOption = None,
     title: Annotated[str | None, typer.Option(help="Over the picture; default: the pair.", show_default=False)] = None,
     best_score: BestOption = 1.0,
+    clip: ClipOption = False,
     json: JsonFlag = False,
 ) -> None:
     """Draw quality over cost, beside chance, prompt length and a router that knows the answers, and print the table.
@@ -157,7 +160,7 @@ def report(
     fitted = _load(model) if model else None
     if fitted:
         weak, strong, ratio = fitted.weak, fitted.strong, fitted.ratio if ratio is None else ratio
-    outcomes, pair = _outcomes(file, weak, strong, ratio, best_score)
+    outcomes, pair = _outcomes(file, weak, strong, ratio, best_score, clip)
     if pair.ratio is None or pair.ratio >= 1:
         problem = "a picture of costs needs a weak model of known price that is cheaper than the strong one"
         raise InvalidRequestError(f"--ratio: {problem}", field="--ratio", problem=problem)
@@ -196,7 +199,7 @@ def _print_rows(rows: list[dict[str, Any]]) -> None:
 
 
 def _outcomes(
-    file: Path, weak: str | None, strong: str | None, ratio: float | None, best: float
+    file: Path, weak: str | None, strong: str | None, ratio: float | None, best: float, clip: bool
 ) -> tuple[list[Outcome], Pair]:
     from aegis_core.arbiter.catalog import load_catalog
     from aegis_core.arbiter.prices import Prices
@@ -205,7 +208,7 @@ def _outcomes(
 
     if not 0 < best < float("inf"):
         raise InvalidRequestError("--best-score: must be above 0", field="--best-score")
-    rows = read_rows(file, most=best)
+    rows = read_rows(file, most=best, clip=clip)
     pair = pair_of(rows, Prices(load_catalog()), weak=weak, strong=strong, ratio=ratio)
     return paired(file, rows, pair), pair
 

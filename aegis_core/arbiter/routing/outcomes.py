@@ -60,12 +60,13 @@ class Pair:
     ratio: float | None
 
 
-def read_rows(path: Path, *, most: float = 1.0) -> list[Row]:
+def read_rows(path: Path, *, most: float = 1.0, clip: bool = False) -> list[Row]:
     """Read a file of outcomes.
 
     Args:
         path: JSONL, gzipped when its name ends in ``.gz``.
         most: the best possible score; scores are divided by it.
+        clip: bring a score that lies outside to the nearer end, rather than refuse the file.
 
     Raises:
         InvalidRequestError: names the file, the row and the column that cannot be accepted.
@@ -74,7 +75,7 @@ def read_rows(path: Path, *, most: float = 1.0) -> list[Row]:
     ids: dict[str, int] = {}
     prompts: dict[bytes, int] = {}
     for number, line in _lines(path):
-        row = _row(path, number, line, most)
+        row = _row(path, number, line, most, clip=clip)
         if (first := ids.setdefault(row.id, number)) != number:
             _refuse(path, number, "id", f"{row.id!r} stands in row {first} already")
         key = sha256(row.prompt.encode("utf-8", "surrogatepass")).digest()
@@ -115,7 +116,7 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
         raise InvalidRequestError(f"{path}: {problem}", field=str(path), problem=problem) from None
 
 
-def _row(path: Path, number: int, line: bytes, most: float) -> Row:
+def _row(path: Path, number: int, line: bytes, most: float, *, clip: bool) -> Row:
     try:
         content: Any = json.loads(line)
     except ValueError as error:
@@ -131,17 +132,22 @@ def _row(path: Path, number: int, line: bytes, most: float) -> Row:
     scores = row.get("scores")
     if not isinstance(scores, dict) or not scores:
         _refuse(path, number, "scores", "must be an object of scores by model")
-    found = {model: _score(path, number, model, score, most) for model, score in cast("dict[str, Any]", scores).items()}
+    found = {
+        model: _score(path, number, model, score, most, clip=clip)
+        for model, score in cast("dict[str, Any]", scores).items()
+    }
     return Row(number, str(row.get("id", number)), task_type, prompt, found)
 
 
-def _score(path: Path, number: int, model: str, score: Any, most: float) -> float:
+def _score(path: Path, number: int, model: str, score: Any, most: float, *, clip: bool) -> float:
     if isinstance(score, bool):
         score = float(score)
     if not isinstance(score, int | float) or not math.isfinite(score):
         _refuse(path, number, f"scores.{model}", f"is {score!r}, not a number")
+    if clip:
+        score = min(max(score, 0.0), most)
     if not 0 <= score <= most:
-        hint = "" if most != 1 else "; for another scale give its best score with --best-score"
+        hint = "; for another scale give its best score with --best-score, for a few strays --clip"
         _refuse(path, number, f"scores.{model}", f"is {score:g}, outside 0 to {most:g}{hint}")
     return float(score) / most
 
