@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+from aegis_core.canonical import hash_arguments
 from aegis_core.errors import AegisDenied, ConflictError
+from aegis_core.journal_protocol import JournalAct, JournalEntry, JournalRequest
 from aegis_core.money import UsdLike
 from aegis_core.ports import ApprovalsPort, GovernorPort
 from aegis_core.protocol import (
@@ -73,6 +76,10 @@ class Governor:
         """Requests that wait for a person (operators)."""
         return self.port.approvals
 
+    async def rejoin(self, session: SessionOpened) -> GovernedAgent:
+        """Speak again for a session that was opened before, perhaps by another process."""
+        return GovernedAgent(self.port, session)
+
     async def budget(self, agent_id: str) -> BudgetReport:
         """Every budget that bounds an agent now."""
         return await self.port.budget(agent_id)
@@ -109,6 +116,8 @@ class GovernedAgent:
 
     def __init__(self, port: GovernorPort, session: SessionOpened) -> None:
         self._port, self.session = port, session
+        self.loop = asyncio.get_running_loop()
+        """The event loop of its connection: its methods are awaited there."""
 
     @property
     def agent_id(self) -> str:
@@ -124,12 +133,15 @@ class GovernedAgent:
             intent: what the agent wants to do, in its own words.
             resource_type: what it wants to consume.
             wait: seconds to wait while the verdict is PENDING.
-            **fields: the other fields of `PermissionRequest`, such as ``estimated_cost_usd`` or ``logic_density``.
+            **fields: the other fields of `PermissionRequest`, such as ``estimated_cost_usd`` or ``logic_density``; and
+                ``arguments``, the values that `tool` will be called with, of which only a hash is sent.
 
         Raises:
             InvalidRequestError: a field that cannot be accepted. Nothing was decided.
             StoreError: the governor cannot be reached. Nothing was decided.
         """
+        if "arguments" in fields:
+            fields["arguments_hash"] = hash_arguments(fields.pop("arguments"))
         request = parse(
             PermissionRequest,
             agent_id=self.session.agent_id,
@@ -188,6 +200,17 @@ class GovernedAgent:
         message = parse(ExtendRequest, agent_id=self.agent_id, seconds=seconds)
         return await self._port.extend(grant_id, message, token=self.session.session_token)
 
+    async def journal(
+        self, act: JournalAct, key: str, *, runner: str | None = None, result: str | None = None
+    ) -> JournalEntry:
+        """Start, finish or look up a side effect that must not run twice; see `aegis_core.journal`.
+
+        Raises:
+            ConflictError: another attempt started it, or the journal is full of unknown outcomes.
+        """
+        message = parse(JournalRequest, agent_id=self.agent_id, act=act, key=key, runner=runner, result=result)
+        return await self._port.journal.write(message, token=self.session.session_token)
+
     async def budget(self) -> BudgetReport:
         """Every budget that bounds this agent now."""
         return await self._port.budget(self.agent_id)
@@ -212,6 +235,22 @@ class Grant:
     def model(self) -> str | None:
         """The model to use."""
         return self.verdict.recommended_model
+
+    def check(self, tool: str, arguments: object) -> None:
+        """Make sure, before it runs, that a call is the one that was approved. Where nobody was asked, any is.
+
+        Raises:
+            AegisDenied: another tool or other arguments were approved; nothing may run on this grant.
+        """
+        verdict = self.verdict
+        if verdict.tool is not None and verdict.tool != tool:
+            raise AegisDenied(
+                f"Aegis refused: {verdict.tool} was approved, not {tool}.", verdict=verdict, code="not_approved"
+            )
+        if verdict.arguments_hash is not None and verdict.arguments_hash != hash_arguments(arguments):
+            raise AegisDenied(
+                f"Aegis refused: {tool} was approved with other arguments.", verdict=verdict, code="not_approved"
+            )
 
     def settle(
         self, *, cost_usd: UsdLike | None = None, usage: Usage | None = None, escalation_usage: Usage | None = None,

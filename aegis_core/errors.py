@@ -19,10 +19,14 @@ A denial is a ``ValueError`` because retry policies of the agent frameworks leav
 
 from __future__ import annotations
 
+import re
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from aegis_core.protocol import Verdict
+
+_AS_TEXT = re.compile(r"(?P<message>Aegis refused.*?) \[(?P<code>[a-z_]+)\]", re.DOTALL)
 
 
 class AegisError(Exception):
@@ -59,6 +63,43 @@ class AegisDenied(AegisError, ValueError):  # noqa: N818 - the name is part of t
     def __init__(self, message: str, *, verdict: Verdict, **facts: Any) -> None:
         super().__init__(message, **{"code": verdict.code, **facts})
         self.verdict = verdict
+
+    def __str__(self) -> str:
+        return f"{self.message} [{self.code}]"  # some frameworks keep nothing of an error but its text
+
+    @property
+    def final(self) -> bool:
+        """True when the same call was refused so often that the run must end."""
+        return bool(self.facts.get("final"))
+
+    @classmethod
+    def from_exception(cls, error: BaseException) -> AegisDenied | None:
+        """The denial behind what a framework raised: itself, a cause or context, a member of a group, or its text."""
+        texts: list[str] = []
+        seen: set[int] = set()
+        waiting: list[object] = [error]
+        while waiting:
+            found = waiting.pop(0)
+            if isinstance(found, cls):
+                return found
+            if isinstance(found, str):
+                texts.append(found)
+            if not isinstance(found, BaseException) or id(found) in seen:
+                continue
+            seen.add(id(found))
+            inner = found.exceptions if isinstance(found, BaseExceptionGroup) else ()  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
+            waiting += [found.__cause__, found.__context__, *inner, *found.args]  # pyright: ignore[reportUnknownArgumentType]
+        return next((denied for text in texts if (denied := cls._from_text(text))), None)
+
+    @classmethod
+    def _from_text(cls, text: str) -> AegisDenied | None:
+        match = _AS_TEXT.search(text)
+        if match is None:
+            return None
+        from aegis_core.protocol import Verdict
+
+        verdict = Verdict("REJECTED", "", match["message"], match["code"], Decimal(0), "", 0)
+        return cls(match["message"], verdict=verdict)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (_rebuild, (type(self), self.message, {"verdict": self.verdict, "code": self.code, **self.facts}))

@@ -9,7 +9,6 @@ from contextlib import suppress
 from datetime import date, datetime
 from decimal import Decimal
 from hashlib import blake2b
-from typing import NamedTuple
 
 from aegis_core import budgets
 from aegis_core.approvals import HITLManager
@@ -17,8 +16,9 @@ from aegis_core.arbiter.arbiter import Appraisal, Arbiter
 from aegis_core.arbiter.prices import Prices
 from aegis_core.errors import AuthError, InvalidRequestError, StaleError
 from aegis_core.events import decode_event
-from aegis_core.identity import RequestIds, born_at, caller_of, hash_secret, new_session, of_tenant
+from aegis_core.identity import OWN_PROCESS, Entry, RequestIds, born_at, caller_of, hash_secret, new_session, of_tenant
 from aegis_core.inbox import Inbox
+from aegis_core.journal import Journal
 from aegis_core.money import to_nanos
 from aegis_core.operator import Operator
 from aegis_core.orders import Ask, Rules
@@ -52,18 +52,6 @@ _LATER = ("escalation_usage", "outcome")
 _EVENT_ID = re.compile(r"\d{1,19}(-\d{1,19})?|\$")
 
 
-class Entry(NamedTuple):
-    """The door of a handshake. `trusted`: a process with Redis credentials, whose word on spending counts. `guarded`: a
-    live agent is only taken over with `token`, one of its session tokens."""
-
-    trusted: bool
-    guarded: bool = False
-    token: str | None = None
-
-
-OWN_PROCESS = Entry(trusted=True)
-
-
 class ResourceGovernor:
     """Decides for one tenant on one store. Made by `aegis_core.connect`."""
 
@@ -85,6 +73,7 @@ class ResourceGovernor:
         self.outcomes = Outcomes(self._registry, arbiter.tier_of)
         self._ids = RequestIds(server_ms)
         self._warm, self._forecast = False, forecast
+        self.journal = Journal(ledger)
         self._inbox = Inbox(ledger.store, ledger.tenant)
         self._approvals = HITLManager(Questions(ledger), self._inbox, self._rules, arbiter)
 
@@ -175,12 +164,9 @@ class ResourceGovernor:
             request_id, born = request.request_id, born_at(request.request_id)
         if self.outcomes.stale:
             await self.outcomes.refresh()
-        asked, appraisal = (
-            Ask.of(request, request_id, born),
-            self._arbiter.appraise(request, (), self.outcomes.evidence),
-        )
-        key = asked.key
-        latest = caller.session is None
+        asked = Ask.of(request, request_id, born)
+        appraisal = self._arbiter.appraise(request, (), self.outcomes.evidence)
+        key, latest = asked.key, caller.session is None
         for _ in range(4):
             sid, facts = await self._rules.facts_of(request.agent_id, caller.session)
             rules = self._rule(request, facts, appraisal)
@@ -189,7 +175,8 @@ class ResourceGovernor:
             if word in {"NEW", "OLD"}:
                 verdict = verdict_of(found, key, found.created if word == "NEW" else found.changed)
                 if wait > 0 and verdict.status == "PENDING":
-                    return await self.wait_for(key, wait)
+                    verdict = await self.wait_for(key, wait)
+                verdict.max_output_tokens = rules.appraisal.cap_of(found.model or None, found.strict or found.amount)
                 return verdict
             await self._rules.reload(word, request.agent_id)
         raise StaleError(

@@ -10,6 +10,7 @@ import time
 from datetime import UTC, datetime
 from functools import lru_cache
 from hashlib import blake2b
+from typing import NamedTuple
 from urllib.parse import quote, unquote
 
 from aegis_core.errors import AuthError
@@ -110,3 +111,15 @@ def born_at(request_id: str) -> int:
     if len(request_id) == 36 and _UUID7.fullmatch(request_id):
         return int(request_id[:8] + request_id[9:13], 16)
     return 0
+
+
+class Entry(NamedTuple):
+    """The door of a handshake. `trusted`: a process with Redis credentials, whose word on spending counts. `guarded`: a
+    live agent is only taken over with `token`, one of its session tokens."""
+
+    trusted: bool
+    guarded: bool = False
+    token: str | None = None
+
+
+OWN_PROCESS = Entry(trusted=True)

@@ -164,9 +164,12 @@ def trace_of(request: PermissionRequest) -> bytes:
 
 def _digest(trace: bytes, request: PermissionRequest) -> str:
     """A fingerprint of the content: equal for a retry, different for another request under the same id."""
-    rest = (
+    rest = [
         None if request.estimated_cost_usd is None else str(request.estimated_cost_usd), request.prompt_bytes,
         request.max_output_tokens, None if request.requirements is None else request.requirements.model_dump_json(),
-        *(() if request.verify is None else (request.verify,)),
-    )  # fmt: skip
+    ]  # fmt: skip
+    if request.min_output_tokens is not None:  # absent, it leaves the fingerprints of earlier versions as they were
+        rest.append(request.min_output_tokens)
+    if request.verify is not None:
+        rest.append(request.verify)
     return blake2b(trace + pack(rest), digest_size=16).hexdigest()

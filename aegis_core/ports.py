@@ -14,6 +14,7 @@ from aegis_core.approval_protocol import (
     EnvelopeRequest,
     Listing,
 )
+from aegis_core.journal_protocol import JournalEntry, JournalRequest
 from aegis_core.protocol import (
     AgentSummary,
     BudgetReport,
@@ -57,6 +58,12 @@ class ApprovalsPort(Protocol):
     async def set_limit(self, operator: str, usd: object | None, *, by: str) -> None: ...
 
 
+class JournalPort(Protocol):
+    """Implemented by `Journal` (on Redis) and by `RemoteJournal` (over HTTP)."""
+
+    async def write(self, message: JournalRequest, *, token: str | None = None) -> JournalEntry: ...
+
+
 class GovernorPort(Protocol):
     """Implemented by `ResourceGovernor` (on Redis) and `RemoteGovernor` (over HTTP)."""
 
@@ -64,6 +71,9 @@ class GovernorPort(Protocol):
 
     @property
     def approvals(self) -> ApprovalsPort: ...
+
+    @property
+    def journal(self) -> JournalPort: ...
 
     async def handshake(self, message: Handshake) -> SessionOpened: ...
 

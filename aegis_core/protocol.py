@@ -57,8 +57,10 @@ class Requirements(Message):
 class PermissionRequest(Message):
     """One ask. Either `estimated_cost_usd`, or sizes from which the core estimates on the safe side; the higher counts.
 
-    `model` says which model the agent will call; without it the grant is priced for the recommended one. `verify`: the
-    agent checks the answer of a cheap model, and calls `routing.escalation_model` when it fails; both are reserved.
+    `model` says which model the agent will call; without it the grant is priced for the recommended one. With
+    `min_output_tokens` the answer may be cut to what is affordable, and the verdict's `max_output_tokens` says to what.
+    `verify`: the agent checks the answer of a cheap model, and calls `routing.escalation_model` when it fails; the cost
+    of both is reserved.
     """
 
     agent_id: Identifier
@@ -77,6 +79,7 @@ class PermissionRequest(Message):
     model: Identifier | None = None
     prompt_bytes: Annotated[int, Field(ge=0, le=1_000_000_000)] | None = None
     max_output_tokens: Annotated[int, Field(ge=0, le=100_000_000)] | None = None
+    min_output_tokens: Annotated[int, Field(ge=1, le=100_000_000)] | None = None
     task_type: Identifier | None = None
     verify: Literal["cheap_first"] | None = None
     requirements: Requirements | None = None
@@ -183,6 +186,7 @@ class Verdict:
 
     `code` is stable and meant for programs, `reason` for people. `remaining_budget_usd` is the agent's day budget;
     `budgets` lists every scope that applies. A grant is live until `expires_at`: settle, release or extend it.
+    `tool` and `arguments_hash` are set where a person was asked: they are what was approved, perhaps after a change.
     """
 
     status: Status
@@ -202,12 +206,18 @@ class Verdict:
     retry_after_seconds: float | None = None
     waiting_for: Literal["human", "lock"] | None = None
     escalation_id: str | None = None
+    tool: str | None = None
+    arguments_hash: str | None = None
     lock_token: str | None = None
     fence: int | None = None
     queue_position: int | None = None
     would_be: Status | None = None
     routing: Routing | None = None
     state: GrantState = "live"
+    max_output_tokens: int | None = None
+    """The cap to send when the money did not reach for the one that was asked, else None."""
+    asked_usd: Usd | None = None
+    """What a refused request would have reserved."""
 
     @property
     def granted(self) -> bool:

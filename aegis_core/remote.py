@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, NoReturn, cast
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
@@ -26,6 +26,7 @@ from aegis_core.errors import (
     UnknownModelError,
 )
 from aegis_core.identity import RequestIds, spelt
+from aegis_core.journal_protocol import JournalEntry, JournalRequest
 from aegis_core.profiles import Profile, ProfileSet
 from aegis_core.protocol import (
     AgentSummary,
@@ -43,6 +44,7 @@ from aegis_core.protocol import (
     Verdict,
     parse,
 )
+from aegis_core.remote_approvals import RemoteApprovals, segment
 
 if TYPE_CHECKING:
     import httpx
@@ -105,9 +107,19 @@ class RemoteGovernor:
             raise ConfigurationError("The token for the governor holds characters that no token has.")
         self.tenant = tenant
         self._url, self._token = url.rstrip("/"), token
+        self.journal = RemoteJournal(self)
         self._ids = RequestIds(time.time_ns() // 1_000_000)
         self._sessions: OrderedDict[str, str] = OrderedDict()
         self._http: httpx.AsyncClient | None = None
+        self._approvals = RemoteApprovals(self._as_operator)
+
+    @property
+    def approvals(self) -> RemoteApprovals:
+        """Requests that wait for a person."""
+        return self._approvals
+
+    async def _as_operator(self, method: str, path: str, kind: Any, *, retry: bool = True, **more: Any) -> Any:
+        return await self._call(method, path, kind, token=self._token, retry=retry, **more)
 
     async def handshake(self, message: Handshake) -> SessionOpened:
         """As `ResourceGovernor.handshake`. An agent that shook hands here before shows its session token."""
@@ -132,7 +144,7 @@ class RemoteGovernor:
             "POST", "/request-permission", Verdict, body=request, token=token, wait=wait, retry=True
         )
         while verdict.status == "PENDING" and verdict.grant_id and (left := until - time.monotonic()) > 0:
-            path = f"/grants/{_segment(verdict.grant_id)}"
+            path = f"/grants/{segment(verdict.grant_id)}"
             verdict = await self._call("GET", path, Verdict, token=token, wait=left, retry=True)
         return verdict
 
@@ -150,12 +162,16 @@ class RemoteGovernor:
 
     async def _close(self, grant_id: str, act: str, message: BaseModel, token: str | None) -> Receipt:
         # The server answers a repeat of the same act with the same receipt, so a second try cannot charge twice.
-        path = f"/grants/{_segment(grant_id)}/{act}"
+        path = f"/grants/{segment(grant_id)}/{act}"
         return await self._call("POST", path, Receipt, body=message, token=token, retry=True)
+
+    async def write_journal(self, message: JournalRequest, token: str | None) -> JournalEntry:
+        """As `Journal.write`. Sending an act again is harmless, so a lost answer is asked for once more."""
+        return await self._call("POST", "/journal", JournalEntry, body=message, token=token, retry=True)
 
     async def budget(self, agent_id: str) -> BudgetReport:
         """As `ResourceGovernor.budget`, with the token of the agent's session where it was opened here."""
-        path = f"/budget/{_segment(agent_id)}"
+        path = f"/budget/{segment(agent_id)}"
         session = self._sessions.get(agent_id)
         if session is not None:
             try:
@@ -176,7 +192,7 @@ class RemoteGovernor:
         """As `ResourceGovernor.set_budget`, except that the server decides from the credential who the author is."""
         change = parse(BudgetChange, window=window, limit_usd=limit_usd)
         whom = self.tenant if scope == "tenant" else name
-        path = f"/budgets/{_segment(scope)}/{_segment(whom)}"
+        path = f"/budgets/{segment(scope)}/{segment(whom)}"
         return await self._call("PUT", path, BudgetState, body=change, token=self._token, retry=True)
 
     async def label_agent(self, agent_id: str, labels: dict[str, str], *, author: str = "operator") -> None:  # noqa: ARG002
@@ -308,9 +324,15 @@ class RemoteGovernor:
         raise kind(detail, code=code, **facts)
 
 
-def _segment(text: str) -> str:
-    """A path segment; clients fold dots away unless they are escaped."""
-    return quote(text, safe="") if text.strip(".") else text.replace(".", "%2E")
+class RemoteJournal:
+    """The journal of a governor over HTTP."""
+
+    def __init__(self, governor: RemoteGovernor) -> None:
+        self._governor = governor
+
+    async def write(self, message: JournalRequest, *, token: str | None = None) -> JournalEntry:
+        """As `Journal.write`."""
+        return await self._governor.write_journal(message, token)
 
 
 @cache

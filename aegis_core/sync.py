@@ -9,6 +9,7 @@ from contextlib import AbstractAsyncContextManager, contextmanager
 from typing import Any, TypeVar
 
 from aegis_core.agent import GovernedAgent, Governor, Grant
+from aegis_core.journal_protocol import JournalAct, JournalEntry
 from aegis_core.money import UsdLike
 from aegis_core.protocol import (
     AgentSummary,
@@ -102,6 +103,10 @@ class SyncGovernor:
         )
         return SyncGovernedAgent(self._portal, agent)
 
+    def rejoin(self, session: SessionOpened) -> SyncGovernedAgent:
+        """As `Governor.rejoin`."""
+        return SyncGovernedAgent(self._portal, self._portal.run(self._inner.rejoin(session)))
+
     def budget(self, agent_id: str) -> BudgetReport:
         """As `Governor.budget`."""
         return self._portal.run(self._inner.budget(agent_id))
@@ -126,6 +131,11 @@ class SyncGovernedAgent:
 
     def __init__(self, portal: Portal, inner: GovernedAgent) -> None:
         self._portal, self._inner = portal, inner
+
+    @property
+    def inner(self) -> GovernedAgent:
+        """The agent itself, whose methods are awaited in the loop of its connection."""
+        return self._inner
 
     @property
     def agent_id(self) -> str:
@@ -170,6 +180,12 @@ class SyncGovernedAgent:
         """As `GovernedAgent.extend`."""
         return self._portal.run(self._inner.extend(grant_id, seconds))
 
+    def journal(
+        self, act: JournalAct, key: str, *, runner: str | None = None, result: str | None = None
+    ) -> JournalEntry:
+        """As `GovernedAgent.journal`."""
+        return self._portal.run(self._inner.journal(act, key, runner=runner, result=result))
+
     def budget(self) -> BudgetReport:
         """As `GovernedAgent.budget`."""
         return self._portal.run(self._inner.budget())
@@ -200,6 +216,10 @@ class SyncGrant:
     def receipt(self) -> Receipt | None:
         """What became of it, once the block has ended."""
         return self._inner.receipt
+
+    def check(self, tool: str, arguments: object) -> None:
+        """As `Grant.check`."""
+        self._inner.check(tool, arguments)
 
     def settle(
         self, *, cost_usd: UsdLike | None = None, usage: Usage | None = None, escalation_usage: Usage | None = None,

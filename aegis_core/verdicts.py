@@ -56,6 +56,7 @@ def verdict_of(record: Record, grant: str, now: int) -> Verdict:
     if record.would:
         verdict.would_be = _STATUS[record.would]
     if state == "R":
+        verdict.asked_usd = to_usd(record.amount)
         if record.retry:
             verdict.retry_after_seconds = max(0.0, (record.retry - now) / 1000)
         return verdict
@@ -65,6 +66,7 @@ def verdict_of(record: Record, grant: str, now: int) -> Verdict:
         verdict.expires_at = at_ms(record.deadline)
     if question is not None:
         verdict.escalation_id = "ap_" + grant
+        verdict.tool, verdict.arguments_hash = question.trace.get("tool"), question.trace.get("arguments_hash")
     if state == "P":
         verdict.waiting_for = "human"
     elif question is None:

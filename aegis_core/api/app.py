@@ -14,7 +14,15 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.types import Scope
 
-from aegis_core.api import problems, routes_agents, routes_operators, routes_policy, routes_server, schemas
+from aegis_core.api import (
+    problems,
+    routes_agents,
+    routes_approvals,
+    routes_operators,
+    routes_policy,
+    routes_server,
+    schemas,
+)
 from aegis_core.api.auth import Auth, operator_secret
 from aegis_core.api.gate import Gate
 from aegis_core.api.logs import RequestLog, configure_logs
@@ -39,6 +47,7 @@ _TAGS = [
     {"name": "Agents", "description": "The handshake protocol."},
     {"name": "Grants", "description": "What becomes of reserved money."},
     {"name": "Budgets", "description": "What is left."},
+    {"name": "Approvals", "description": "What waits for a person, and what was approved in advance."},
     {"name": "Operators", "description": "Limits, agents, events, brakes and keys."},
     {"name": "Policy", "description": "The rules and the profiles of agents, with their versions."},
     {"name": "Server", "description": "For those who run it."},
@@ -94,8 +103,8 @@ def create_app(settings: Settings | None = None, store: Store | None = None, *, 
     )
     # Included routers would match each path twice, at a tenth of the rate; the busiest route is looked at first.
     app.router.routes[:0] = [
-        *routes_agents.hot.routes, *routes_agents.router.routes, *routes_operators.router.routes,
-        *routes_policy.router.routes, *routes_server.router.routes,
+        *routes_agents.hot.routes, *routes_agents.router.routes, *routes_approvals.router.routes,
+        *routes_operators.router.routes, *routes_policy.router.routes, *routes_server.router.routes,
     ]  # fmt: skip
     app.add_exception_handler(AegisError, problems.on_aegis_error)
     app.add_exception_handler(RequestValidationError, problems.on_invalid)

@@ -19,8 +19,7 @@ from starlette.requests import Request
 from aegis_core.api.gate import is_loopback
 from aegis_core.api.tenants import House, Houses, KeyWatch
 from aegis_core.errors import AuthError, ConfigurationError, NotFoundError, StoreError
-from aegis_core.governor import Entry
-from aegis_core.identity import caller_of, spelt
+from aegis_core.identity import Entry, caller_of, spelt
 from aegis_core.settings import Settings
 
 _SESSION_PREFIX, _KEY_PREFIX = "aegis_st_", "aegis_key_"

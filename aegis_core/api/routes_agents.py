@@ -23,6 +23,7 @@ from aegis_core.api.schemas import (
     security,
 )
 from aegis_core.errors import AuthError, InvalidRequestError, NotFoundError
+from aegis_core.journal_protocol import JournalEntry, JournalRequest
 from aegis_core.protocol import (
     BudgetReport,
     ExtendRequest,
@@ -42,6 +43,7 @@ hot = APIRouter(prefix=PREFIX, route_class=DirectRoute)
 _Closing = TypeVar("_Closing", SettleRequest, ReleaseRequest, ExtendRequest)
 
 _session, _verdict, _receipt, _report = map(Writer, (SessionOpened, Verdict, Receipt, BudgetReport))
+_entry = Writer(JournalEntry)
 
 
 def _wait(request: Request) -> float:
@@ -119,6 +121,18 @@ async def extend(request: Request, grant_id: GrantId) -> Response:
     """The deadline moves to so many seconds from now, never earlier, up to the tenant's cap."""
     caller, message = await _closing(request, ExtendRequest)
     return _receipt(await caller.house.governor.extend(grant_id, message, token=caller.token))
+
+
+@router.post(
+    "/journal", tags=["Grants"], summary="Start or finish a side effect that must not run twice",
+    response_model=JournalEntry, responses=ACTING, openapi_extra=body(JournalRequest),
+)  # fmt: skip
+async def journal(request: Request) -> Response:
+    """`start` before it and `finish` after it; what was started and never finished has an unknown outcome."""
+    caller = await auth_of(request).asker(request)
+    message = await read(request, JournalRequest)
+    request.scope[AGENT] = message.agent_id
+    return _entry(await caller.house.governor.journal.write(message, token=caller.token))
 
 
 async def _closing(request: Request, model: type[_Closing]) -> tuple[Caller, _Closing]:

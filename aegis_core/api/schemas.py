@@ -11,7 +11,9 @@ from pydantic.json_schema import models_json_schema
 
 from aegis_core.api.messages import KeyWish, ModeChange, Rollback
 from aegis_core.api.problems import MEDIA_TYPE, Problem
+from aegis_core.approval_protocol import DecisionRequest, EnvelopeRequest, OperatorLimit
 from aegis_core.fields import Identifier
+from aegis_core.journal_protocol import JournalRequest
 from aegis_core.profiles import ProfileSet
 from aegis_core.protocol import (
     AgentSummary,
@@ -131,7 +133,17 @@ _EXAMPLES: dict[type[BaseModel], Document] = {
     SettleRequest: {"agent_id": "crew-researcher-01", "cost_usd": 0.031},
     ReleaseRequest: {"agent_id": "crew-researcher-01"},
     ExtendRequest: {"agent_id": "crew-researcher-01", "seconds": 600},
+    JournalRequest: {"agent_id": "crew-researcher-01", "act": "start", "key": "call_1", "runner": "worker-7"},
     BudgetChange: {"window": "day", "limit_usd": 25},
+    DecisionRequest: {"decision": "approve", "reason": "a known supplier"},
+    EnvelopeRequest: {
+        "agent_id": "crew-researcher-01",
+        "tool": "send_certificate",
+        "limit_usd": 50,
+        "seconds": 3600,
+        "reason": "the quarterly mailing",
+    },
+    OperatorLimit: {"approve_up_to_usd": 100},
     KeyWish: {"role": "agent", "name": "research-cluster"},
     ModeChange: {"mode": "observe"},
     Rollback: {"version": 1},
@@ -153,7 +165,7 @@ _WORDS = {
     401: "A credential is wrong, or missing where one is needed.",
     403: "The thing belongs to somebody else, or the request comes from a foreign page or host.",
     404: "Something named does not exist.",
-    409: "An id was reused with other content, or the grant is closed otherwise.",
+    409: "An id was reused with other content, or the thing is closed or decided otherwise.",
     413: "The body is too large.",
     415: "The body is not declared as JSON.",
     422: "A field cannot be accepted; the answer names it.",

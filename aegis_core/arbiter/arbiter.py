@@ -7,18 +7,16 @@ same answer: there is no state but caches.
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING
 
-from aegis_core.arbiter.catalog import GREATEST_DENSITY, LEAST_DENSITY, Catalog, Model
+from aegis_core.arbiter.catalog import GREATEST_DENSITY, LEAST_DENSITY, Catalog
 from aegis_core.arbiter.estimator import FORECAST_INPUT, FORECAST_OUTPUT, forecast, input_bound
 from aegis_core.arbiter.evidence import NO_EVIDENCE, Choice, Evidence, lowered_by_text
 from aegis_core.arbiter.prices import Prices
-from aegis_core.arbiter.rates import Rates
-from aegis_core.arbiter.shortlist import Needs, Shortlist, select
-from aegis_core.arbiter.why import Considered, Why, packed
+from aegis_core.arbiter.shortlist import Entry, Needs, Shortlist, select
+from aegis_core.arbiter.terms import MAX_CANDIDATES, Appraisal, Candidate, Terms, choose, shorter, why_none
+from aegis_core.arbiter.why import Considered, Why, cost_of_both, packed
 from aegis_core.errors import InvalidRequestError
 from aegis_core.money import format_usd
 from aegis_core.protocol import PermissionRequest
@@ -26,70 +24,7 @@ from aegis_core.protocol import PermissionRequest
 if TYPE_CHECKING:
     from aegis_core.arbiter.routing.gain import GainModel
 
-MAX_CANDIDATES = 6
-"""Candidates of one appraisal; the store tries them in turn."""
-
 _CACHED_SHORTLISTS = 1_024
-
-PricedBy = Literal["claim", "sizes", "both"]
-
-
-class Candidate(NamedTuple):
-    """One way to serve a request: a model (None: the resource is not a model), and nano-dollars to reserve for it."""
-
-    model: str | None
-    nanos: int
-
-
-class Appraisal(NamedTuple):
-    """What a request may use and what that costs at most.
-
-    Attributes:
-        candidates: best first, at most `MAX_CANDIDATES`; none: no model meets the requirements, and `note` says why.
-        recommended: the model that the agent should use, whichever it named.
-        priced_by: what the amounts come from: the claim, the sizes, or the higher of both.
-        note: a sentence for the verdict's reason.
-        code: why there is no candidate, as the verdict's code.
-        why: what the record and the verdict say of the choice, as text; None: of another resource.
-        checked: a cheaper model to call before the first candidate, whose amount covers both; None: there is none.
-    """
-
-    candidates: tuple[Candidate, ...]
-    recommended: str | None
-    priced_by: PricedBy
-    note: str
-    code: str = "no_model"
-    why: str | None = None
-    checked: str | None = None
-
-
-@dataclass(slots=True)
-class _Terms:
-    """What one request says about its cost: nano-dollars, tokens, bytes. None: it says nothing."""
-
-    claim: int | None
-    prompt_bytes: int | None
-    cap: int | None
-    ceiling: int | None
-    sized: bool
-    input_tokens: int
-
-    @property
-    def priced_by(self) -> PricedBy:
-        return "sizes" if self.claim is None else "both" if self.sized else "claim"
-
-    def amount(self, rates: Rates, cap: int) -> int:
-        """Nano-dollars to reserve: the claim or the bound with `cap` output tokens, whichever is higher."""
-        claim = self.claim or 0
-        return max(claim, rates.bound(self.input_tokens, cap)) if self.sized else claim
-
-    def cap_of(self, model: Model) -> int:
-        """Tokens that the answer of a model of the catalog may have."""
-        return model.max_output_tokens if self.cap is None else self.cap
-
-    def fits(self, model: Model) -> bool:
-        """Prompt and answer together stay within the context, as far as the request gave sizes."""
-        return not self.sized or self.input_tokens + self.cap_of(model) <= model.context_tokens
 
 
 class Arbiter:
@@ -175,7 +110,7 @@ class Arbiter:
         if claim is None and prompt is None:
             raise _unpriced(cap)
         sized = prompt is not None or cap is not None
-        terms = _Terms(claim, prompt, cap, ceiling, sized, input_bound(prompt or 0))
+        terms = Terms(claim, prompt, cap, ceiling, sized, input_bound(prompt or 0), request.min_output_tokens)
         if name is not None:
             if permitted and not self._among(name, permitted):
                 note = f"{name} may not be used here; the policy permits only {', '.join(permitted)}."
@@ -183,10 +118,13 @@ class Arbiter:
                 return Appraisal((), best, terms.priced_by, note, "model_not_allowed")
             appraisal = self._named(name, shortlist, terms)
         else:
-            candidates = _choose(shortlist, terms, MAX_CANDIDATES)
+            candidates = choose(shortlist, terms, MAX_CANDIDATES)
             if not candidates:
-                return Appraisal((), None, terms.priced_by, _why_none(shortlist, terms))
-            appraisal = Appraisal(tuple(candidates), candidates[0].model, terms.priced_by, shortlist.note)
+                return Appraisal((), None, terms.priced_by, why_none(shortlist, terms))
+            best = self._catalog.by_name[candidates[0].model or ""]
+            short, caps = shorter(candidates[0], self._prices.rates(best.name), terms, terms.cap_of(best))
+            note = shortlist.note
+            appraisal = Appraisal((*candidates, *short), candidates[0].model, terms.priced_by, note, caps=caps)
         if not shortlist.names or not appraisal.recommended:
             return appraisal
         if request.verify and not name:
@@ -210,33 +148,6 @@ class Arbiter:
                 return lowered_by_text(weak, choice)
         return choice
 
-    def _verified(self, appraisal: Appraisal, needs: Needs | None, terms: _Terms, choice: Choice) -> Appraisal:
-        """Put before the first candidate a cheaper model, whose answer the caller verifies; both costs are reserved.
-
-        Not where the cheaper one fails so often that both together are expected to cost more than the better one alone.
-        """
-        if not appraisal.candidates or (needs and needs.permitted):
-            return appraisal
-        best = appraisal.candidates[0]
-        tokens = forecast(terms.prompt_bytes, terms.cap)
-        dear = self._prices.rates(best.model or "").expected(*tokens)
-        tier = self._catalog.by_name[best.model or ""].tier
-        below = self._shortlist(LEAST_DENSITY, needs, 1)
-        lower = [entry for each in below.tiers for entry in each if entry.model.tier < tier and terms.fits(entry.model)]
-        expected = [
-            (_both(entry.rates.expected(*tokens), dear, choice.estimates[entry.model.tier - 1].mean), entry)
-            for entry in lower
-        ]
-        cost, cheap = min(expected, key=lambda pair: pair[0], default=(dear, None))
-        if cheap is None or cost >= dear:
-            return appraisal
-        both = best.nanos + terms.amount(cheap.rates, terms.cap_of(cheap.model))
-        if terms.ceiling is not None and both > terms.ceiling:
-            return appraisal
-        candidates = (Candidate(best.model, both), *appraisal.candidates[: MAX_CANDIDATES - 1])
-        checked = cheap.model.name
-        return appraisal._replace(candidates=candidates, recommended=checked, checked=checked)
-
     def _explain(
         self,
         shortlist: Shortlist,
@@ -249,88 +160,70 @@ class Arbiter:
         escalation: str | None = None,
     ) -> str:
         """Why these models (default: the first of the shortlist), for the record."""
-        entries = [entry for tier in shortlist.tiers for entry in tier]
 
-        def expected(name: str) -> int:
-            return self._prices.rates(name).expected(*tokens)
+        def considered(name: str) -> Considered:
+            return Considered(name, self._catalog.by_name[name].tier, self._prices.rates(name).expected(*tokens))
 
-        considered: list[Considered] = []
-        for name in names or shortlist.names[:MAX_CANDIDATES]:
-            tier, nanos = self._catalog.by_name[name].tier, expected(name)
-            if escalation and not considered:
-                nanos = _both(nanos, expected(escalation), choice.estimates[tier - 1].mean)
-            considered.append(Considered(name, tier, nanos))
-        top = max(entry.model.tier for entry in entries)
-        nanos, strongest = min((expected(e.model.name), e.model.name) for e in entries if e.model.tier == top)
-        best = Considered(strongest, top, nanos)
+        models = [considered(name) for name in names or shortlist.names[:MAX_CANDIDATES]]
+        if escalation:
+            cheap, dear = models[0], considered(escalation)
+            models[0] = cheap._replace(expected=cost_of_both(cheap, dear.expected, choice))
+        top = max(self._catalog.by_name[name].tier for name in shortlist.names)
+        best = (each for each in map(considered, shortlist.names) if each.tier == top)
+        strongest = min(best, key=lambda each: each.expected)
         return packed(
-            Why(task_type, density, choice, tuple(considered), best, self._prices.version, version, escalation)
+            Why(task_type, density, choice, tuple(models), strongest, self._prices.version, version, escalation)
         )
+
+    def _verified(self, appraisal: Appraisal, needs: Needs | None, terms: Terms, choice: Choice) -> Appraisal:
+        """Put before the first candidate a cheaper model, whose answer the caller verifies; both costs are reserved.
+
+        Not where the cheaper one fails so often that both together are expected to cost more than the better one alone.
+        """
+        if not appraisal.candidates or (needs and needs.permitted):
+            return appraisal
+        best = appraisal.candidates[0]
+        tokens = forecast(terms.prompt_bytes, terms.cap)
+        dear = self._prices.rates(best.model or "").expected(*tokens)
+        tier = self._catalog.by_name[best.model or ""].tier
+        found: list[tuple[int, Entry]] = []
+        for entry in (entry for each in self._shortlist(LEAST_DENSITY, needs, 1).tiers for entry in each):
+            if entry.model.tier < tier and terms.fits(entry.model):
+                each = Considered(entry.model.name, entry.model.tier, entry.rates.expected(*tokens))
+                found.append((cost_of_both(each, dear, choice), entry))
+        cost, cheap = min(found, key=lambda pair: pair[0], default=(dear, None))
+        if cheap is None or cost >= dear:
+            return appraisal
+        both = best.nanos + terms.amount(cheap.rates, terms.cap_of(cheap.model))
+        if terms.ceiling is not None and both > terms.ceiling:
+            return appraisal
+        candidates = (Candidate(best.model, both), *appraisal.candidates)
+        checked = cheap.model.name
+        return appraisal._replace(candidates=candidates, recommended=checked, checked=checked)
 
     def _among(self, name: str, permitted: tuple[str, ...]) -> bool:
         canonical = self._prices.canonical
         return canonical(name) in {canonical(each) for each in permitted}
 
-    def _named(self, name: str, shortlist: Shortlist, terms: _Terms) -> Appraisal:
+    def _named(self, name: str, shortlist: Shortlist, terms: Terms) -> Appraisal:
         """Price the model that the agent will call, and recommend what the arbiter would have chosen."""
         rates = self._prices.rates(name)
         model = self._catalog.find(name)
         if model is None and terms.claim is None and terms.cap is None:
             problem = f"is required, because {name} is not in the catalog, which would give its output cap"
             raise _missing("max_output_tokens", problem)
-        nanos = terms.amount(rates, terms.cap_of(model) if model else terms.cap or 0)
-        best = _choose(shortlist, terms, 1)
+        cap = terms.cap_of(model) if model else terms.cap or 0
+        nanos = terms.amount(rates, cap)
+        best = choose(shortlist, terms, 1)
         recommended = best[0].model if best else None
         if terms.ceiling is not None and nanos > terms.ceiling:
             ceiling = format_usd(terms.ceiling)
             note = f"{name} costs up to {format_usd(nanos)}, more than requirements.ceiling_usd, {ceiling}."
             return Appraisal((), recommended, terms.priced_by, note)
-        note = shortlist.note if best else _why_none(shortlist, terms)
-        return Appraisal((Candidate(self._prices.canonical(name), nanos),), recommended, terms.priced_by, note)
-
-
-def _choose(shortlist: Shortlist, terms: _Terms, most: int) -> list[Candidate]:
-    """The best candidates, tier by tier, each tier ordered by what this request is expected to cost in it."""
-    candidates: list[Candidate] = []
-    ceiling = terms.ceiling
-    tokens = forecast(terms.prompt_bytes, terms.cap)
-    for tier in shortlist.tiers:
-        # A sort keeps the order of equals, which is that of the shortlist; a claim costs the same everywhere.
-        entries = sorted(tier, key=lambda entry: entry.rates.expected(*tokens)) if terms.sized else tier
-        for model, rates, _ in entries:
-            if not terms.fits(model):
-                continue
-            nanos = terms.amount(rates, terms.cap_of(model))
-            if ceiling is None or nanos <= ceiling:
-                candidates.append(Candidate(model.name, nanos))
-                if len(candidates) == most:
-                    return candidates
-    return candidates
-
-
-def _both(cheap: int, dear: int, quality: float) -> int:
-    """Nano-dollars to expect of a cheap call, and of a dear one as often as the cheap one's answer is refused."""
-    return cheap + math.ceil((1 - quality) * dear)
-
-
-def _why_none(shortlist: Shortlist, terms: _Terms) -> str:
-    """Which requirement left no candidate, and what the nearest possibility is."""
-    entries = [entry for tier in shortlist.tiers for entry in tier]
-    if not entries:
-        return shortlist.note
-    fitting = [entry for entry in entries if terms.fits(entry.model)]
-    if not fitting:
-        widest = max(entries, key=lambda entry: entry.model.context_tokens - terms.cap_of(entry.model)).model
-        tokens = terms.input_tokens + terms.cap_of(widest)
-        return (
-            f"prompt_bytes and max_output_tokens come to as many as {tokens:,} tokens, and the longest context that is "
-            f"left is {widest.context_tokens:,} ({widest.name}); send less, or lower max_output_tokens."
-        )
-    nanos, name = min((terms.amount(entry.rates, terms.cap_of(entry.model)), entry.model.name) for entry in fitting)
-    return (
-        f"requirements.ceiling_usd, {format_usd(terms.ceiling or 0)}, is below the cheapest possibility: "
-        f"{name} at up to {format_usd(nanos)}."
-    )
+        note = shortlist.note if best else why_none(shortlist, terms)
+        first = Candidate(self._prices.canonical(name), nanos)
+        short, caps = shorter(first, rates, terms, cap)
+        return Appraisal((first, *short), recommended, terms.priced_by, note, caps=caps)
 
 
 def _unpriced(cap: int | None) -> InvalidRequestError:

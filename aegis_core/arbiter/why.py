@@ -5,6 +5,7 @@ The first line is about the request, each other one about a model that it may be
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from typing import NamedTuple, cast
 
@@ -42,6 +43,11 @@ class Why(NamedTuple):
     priced: str
     version: int
     escalation: str | None = None
+
+
+def cost_of_both(cheap: Considered, dear: int, choice: Choice) -> int:
+    """Nano-dollars to expect of a cheap call, and of a dear one as often as the cheap one's answer is refused."""
+    return cheap.expected + math.ceil((1 - choice.estimates[cheap.tier - 1].mean) * dear)
 
 
 def packed(why: Why) -> str:

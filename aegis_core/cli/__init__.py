@@ -8,6 +8,7 @@ import typer
 
 from aegis_core.cli import (
     agents,
+    approvals,
     brakes,
     budget,
     demo,
@@ -40,6 +41,7 @@ app.command()(events.events)
 app.command()(usage.usage)
 for brake in (brakes.block, brakes.unblock, brakes.halt, brakes.resume, brakes.mode, brakes.forget):
     app.command()(brake)
+app.add_typer(approvals.app, name="approvals")
 app.add_typer(budget.app, name="budget")
 app.add_typer(profiles.app, name="profiles")
 app.add_typer(keys.app, name="keys")

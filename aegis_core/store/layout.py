@@ -19,6 +19,8 @@ Keys of a tenant share the hash tag ``{tenant}`` (one cluster slot) and the pref
 ``k:KEY``, ``ks``       an API key, hashed; their names (SET)         made by operators only
 ``f:AGENT\tMODEL``       shares of the bound that settled (STRING)     expires after 30 days
 ``o``                   outcomes by task type, agent and model (HASH)  at most 4,000 rows
+``j:ID``, ``ja:AGENT``  the execution journal; its ids by expiry      at most 2,000 an agent; expires
+``jx:SESSION``          the last 128 refused calls (STRING)           expires when idle
 ``u:DAY``               what a day cost, for the bill (HASH)          expires after 400 days
 ``ap``, ``ah``          open approvals; ended ones (ZSET)             as many as open; the last 10,000
 ``x:CONTENT``           what a person refused, and why                expires after an hour

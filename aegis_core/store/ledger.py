@@ -140,6 +140,10 @@ class Ledger:
             raise refusal("BAD_TOKEN", [])
         return session["AGENT"]
 
+    async def journal(self, order: tuple[Any, ...]) -> tuple[str, int, str | bool, int]:
+        """Write or read one line of the execution journal: its state, when (ms), its result, and a count."""
+        return tuple(unpack((await self.call(self.store.scripts.journal, order))[1]))
+
     async def set_budget(
         self, owner: str, agent: str | None, session: str | None, kind: str | int, limit: int, author: str
     ) -> BudgetRow:

@@ -18,6 +18,7 @@ _MISSING = {
     "NO_SESSION": ("session", "The agent has no such open session. Shake hands again."),
     "NO_GRANT": ("grant", "There is no such grant; ended ones are forgotten after a while."),
     "NO_POLICY": ("policy", "There is no such policy version; the last 100 are kept."),
+    "NO_ENTRY": ("entry", "This call was never started, so it has no end."),
     "NO_KEY": ("key", "There is no such API key."),
     "NO_APPROVAL": ("approval", "There is no such approval; ended ones are forgotten after a while."),
     "NO_ENVELOPE": ("envelope", "There is no such envelope: it was revoked, or its time has passed."),
@@ -114,10 +115,23 @@ def _stopped(answer: list[Any]) -> AegisError:
     return ConflictError(f"{who}, so nothing can be approved. It may be rejected.", code=code)
 
 
+def _not_runner(_: list[Any]) -> AegisError:
+    return ConflictError("Another attempt started or ended this call; nothing changed.", code="not_runner")
+
+
+def _journal_full(answer: list[Any]) -> AegisError:
+    return ConflictError(
+        f"The agent's journal holds {answer[1]} calls of unknown outcome; a person must settle some.",
+        code="journal_full",
+    )
+
+
 _SPECIAL: dict[str, Callable[[list[Any]], AegisError]] = {
     "REUSED": _reused,
     "TOO_OLD": _too_old,
     "TOO_MANY_AGENTS": _too_many,
+    "NOT_RUNNER": _not_runner,
+    "JOURNAL_FULL": _journal_full,
     "CLOSED": _closed,
     "DECIDED": _decided,
     "NOT_AN_OPERATOR_OF_IT": _not_named,

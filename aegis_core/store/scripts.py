@@ -57,6 +57,7 @@ class ScriptSet:
         self.note = self._assemble("note")
         self.reset_outcomes = self._assemble("reset_outcomes")
         self.set_mode = self._assemble("set_mode")
+        self.journal = self._assemble("journal")
         self.put_key = self._assemble("put_key")
         self.read_keys = self._assemble("read_keys")
 

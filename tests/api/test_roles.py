@@ -27,6 +27,7 @@ INTRUDERS = {"wrong key", "revoked key", "wrong session"}
 FOREIGNERS = {"foreign agent key", "foreign operator key", "foreign session"}
 """Their credentials hold, in another tenant: they may do there what they may, and touch nothing here."""
 
+NAMING_ONE = ("{grant_id}", "{key_id}", "{name}", "{approval_id}", "{envelope_id}")
 OPERATORS = {"operator key", "operator secret"}
 ENTER = OPERATORS | {"agent key"}
 AGENTS = OPERATORS | {"session"}
@@ -82,6 +83,14 @@ TABLE: dict[tuple[str, str], Row] = {
     ("POST", f"{API}/policy/rollback"): Row(OPERATORS, _plain({"version": 1})),
     ("GET", f"{API}/profiles"): Row(OPERATORS),
     ("PUT", f"{API}/profiles"): Row(OPERATORS, _plain({"profiles": []})),
+    ("GET", f"{API}/approvals"): Row(OPERATORS),
+    ("GET", f"{API}/approvals/{{approval_id}}"): Row(AGENTS),
+    ("POST", f"{API}/approvals/{{approval_id}}/decision"): Row(OPERATORS, _plain({"decision": "approve"})),
+    ("GET", f"{API}/envelopes"): Row(OPERATORS),
+    ("POST", f"{API}/envelopes"): Row(OPERATORS, _plain({"agent_id": "mine", "tool": "pay", "limit_usd": 1})),
+    ("DELETE", f"{API}/envelopes/{{envelope_id}}"): Row(OPERATORS),
+    ("GET", f"{API}/operator-limits"): Row(OPERATORS),
+    ("PUT", f"{API}/operator-limits/{{operator}}"): Row(OPERATORS, _plain({"approve_up_to_usd": 9})),
     ("GET", f"{API}/health"): Row(ANYBODY),
     ("GET", f"{API}/ready"): Row(ANYBODY),
     ("GET", "/metrics"): Row(OPERATORS),
@@ -135,10 +144,15 @@ def case(home: Guarded, credentials: dict[str, dict[str, str]]) -> Iterator[dict
     """Fresh things of the home tenant for one call: a live grant of the agent `mine`, a key, and names for the path."""
     wish = _wish({"agent_id": "mine"})
     verdict = home.http.post(f"{API}/request-permission", json=wish, headers=credentials["session"]).json()
+    risky = {**wish, "confidence": 0.1, "task_intent": f"Summarise {uuid4().hex}"}
+    asked = home.http.post(f"{API}/request-permission", json=risky, headers=credentials["session"]).json()
+    ahead = {"agent_id": "mine", "tool": "pay", "limit_usd": 1}
+    envelope = home.http.post(f"{API}/envelopes", json=ahead, headers=AS_OPERATOR).json()
     key = home.http.post(f"{API}/keys", json={"role": "agent", "name": "spare"}, headers=AS_OPERATOR).json()
     yield {
         "agent_id": "mine", "grant_id": verdict["grant_id"], "key_id": key["key_id"], "version": 1, "scope": "tenant",
-        "name": home.settings.tenant,
+        "name": home.settings.tenant, "approval_id": asked["escalation_id"], "envelope_id": envelope["envelope_id"],
+        "operator": "somebody",
     }  # fmt: skip
     for path, body in (("resume", None), ("agents/mine/unblock", None)):
         assert home.http.post(f"{API}/{path}", json=body, headers=AS_OPERATOR).status_code == 200
@@ -149,6 +163,8 @@ def case(home: Guarded, credentials: dict[str, dict[str, str]]) -> Iterator[dict
     ):
         assert home.http.put(f"{API}/{path}", json=body, headers=AS_OPERATOR).status_code == 200
     home.http.delete(f"{API}/keys/{key['key_id']}", headers=AS_OPERATOR)
+    home.http.delete(f"{API}/envelopes/{envelope['envelope_id']}", headers=AS_OPERATOR)
+    home.http.post(f"{API}/grants/{asked['grant_id']}/release", json={}, headers=credentials["session"])
 
 
 def call(
@@ -169,7 +185,7 @@ def test_who_may_do_what(
     if role in FOREIGNERS:
         assert answer.status_code == (
             403 if role.removeprefix("foreign ") not in allowed and allowed != ANYBODY
-            else 404 if any(named in path for named in ("{grant_id}", "{key_id}", "{name}"))
+            else 404 if any(named in path for named in NAMING_ONE)
             else 200  # of the agent and the policy of the same name in their own tenant
         ), answer.text  # fmt: skip
     elif role in allowed:
@@ -194,6 +210,7 @@ def test_an_agent_may_do_nothing_that_only_an_operator_may(method: str, path: st
         "health",
         "ready",
     }
+    own = own or (method, path) == ("GET", f"{API}/approvals/{{approval_id}}")
     assert bool(agents) == own
 
 
@@ -201,7 +218,16 @@ def image(home: Guarded) -> list[Any]:
     """What operators see of the home tenant, but for times."""
     return [
         home.http.get(f"{API}{path}", headers=AS_OPERATOR).json()
-        for path in ("/agents", "/events?latest=500", "/keys", "/policy", "/policy/versions", "/profiles")
+        for path in (
+            "/agents",
+            "/events?latest=500",
+            "/keys",
+            "/policy",
+            "/policy/versions",
+            "/profiles",
+            "/approvals",
+            "/envelopes",
+        )
     ]
 
 
@@ -239,15 +265,20 @@ def test_every_operators_act_is_an_event_with_the_keys_name(
         "agent_active": ("POST", f"{API}/agents/{{agent_id}}/unblock"), "tenant_active": ("POST", f"{API}/resume"),
         "tenant_mode": ("PUT", f"{API}/mode"), "budget_set": ("PUT", f"{API}/budgets/{{scope}}/{{name}}"),
         "agent_forgotten": ("POST", f"{API}/agents/{{agent_id}}/forget"),
+        "envelope_revoked": ("DELETE", f"{API}/envelopes/{{envelope_id}}"),
+        "envelope_made": ("POST", f"{API}/envelopes"), "ceiling_set": ("PUT", f"{API}/operator-limits/{{operator}}"),
     }  # fmt: skip
     for role, author in (("operator key", "ada"), ("operator secret", "operator")):
         for kind, (method, path) in acts.items():
             assert call(home, method, path, case, credentials[role]).status_code == 200
-            event = home.http.get(f"{API}/events?latest=1", headers=AS_OPERATOR).json()["events"][0]
+            latest = home.http.get(f"{API}/events?latest=5", headers=AS_OPERATOR).json()["events"]
+            event = [each for each in latest if each["kind"] != "declined"][-1]  # a brake declines what waits
             assert (event["kind"], event["facts"]["by"]) == (kind, author)
             if kind == "key_revoked":
                 spare = home.http.post(f"{API}/keys", json={"role": "agent"}, headers=AS_OPERATOR).json()
                 case["key_id"] = spare["key_id"]
+            if kind == "envelope_made":
+                case["envelope_id"] = event["facts"]["envelope_id"]
 
 
 def test_the_settings_can_ask_for_keys_before_there_are_any(settings: Settings) -> None:

@@ -380,3 +380,16 @@ async def test_another_tenants_approval_is_not_there(settings: Settings, agent: 
     async with aegis_core.connect(settings=settings.model_copy(update={"tenant": "another"})) as other:
         with pytest.raises(NotFoundError):
             await other.approvals.decide(verdict.escalation_id or "", "approve", by="ada")
+
+
+async def test_what_is_approved_is_what_runs(governor: Governor, agent: GovernedAgent) -> None:
+    fields = {"tool": "pay", "arguments": {"to": "acme", "amount": 7}, "request_id": "one"}
+    verdict = await ask(agent, **fields)
+    await governor.approvals.decide(verdict.escalation_id or "", "approve", by="ada")
+    fields["intent"], fields["resource_type"], fields["estimated_cost_usd"] = "Pay the invoice", "api_call", 7
+    async with agent.permit(**fields) as grant:  # type: ignore[arg-type]
+        grant.check("pay", {"amount": 7.0, "to": "acme"})
+        for tool, arguments in (("pay", {"to": "mallory", "amount": 7}), ("wire", {"to": "acme", "amount": 7})):
+            with pytest.raises(AegisDenied, match="was approved") as refused:
+                grant.check(tool, arguments)
+            assert refused.value.code == "not_approved"

@@ -1,0 +1,32 @@
+"""What the adapters of all frameworks share: estimate, identity, denial, and one governed call from any thread.
+
+An adapter makes one `CallGovernor` from its parameter ``aegis=``, describes each call of a model or tool to it, and
+settles or releases the `Reservation` that it gets::
+
+    calls = CallGovernor(aegis, framework="langchain", costs={"search": "0.01"})
+    held = calls.begin(ModelCall(messages, tools, model="gpt-4o-mini", max_output_tokens=500))  # or AegisDenied
+    held.settle(input_tokens=812, output_tokens=95)
+"""
+
+from aegis_core.adapting.calls import ModelCall, ToolCall, conversation_digest
+from aegis_core.adapting.estimate import InputBounds, messages_bound
+from aegis_core.adapting.frameworks import missing_extra, warn_outside
+from aegis_core.adapting.governing import CallGovernor
+from aegis_core.adapting.line import Line
+from aegis_core.adapting.reservation import Reservation
+from aegis_core.canonical import canonical_json, hash_arguments
+
+__all__ = [
+    "CallGovernor",
+    "InputBounds",
+    "Line",
+    "ModelCall",
+    "Reservation",
+    "ToolCall",
+    "canonical_json",
+    "conversation_digest",
+    "hash_arguments",
+    "messages_bound",
+    "missing_extra",
+    "warn_outside",
+]

@@ -1,0 +1,108 @@
+"""How many input tokens a chat call has at most, from its messages, and from what the provider counted before.
+
+The bound of text is the arbiter's. Where the messages of an earlier, settled call are an exact prefix of a new call's,
+the provider's own count replaces the bound for that prefix. A prefix is known by a chain of hashes over the model, the
+tools and every message, never by the name of a thread: a thread whose history was edited has another chain.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any, cast
+
+from aegis_core.arbiter.estimator import IMAGE_TOKENS, MESSAGE_TOKENS, TOOL_TOKENS, text_bound
+from aegis_core.canonical import canonical_json
+
+KNOWN_PREFIXES = 4_096
+"""Settled calls whose input counts are remembered, the least recently used leaving first; some 100 bytes each."""
+
+Messages = Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """At most so many input tokens, and the hash of all that they were counted from."""
+
+    tokens: int
+    digest: str
+
+
+class InputBounds:
+    """Bounds of calls, learning from those that settled. Safe from many threads."""
+
+    def __init__(self, known: int = KNOWN_PREFIXES) -> None:
+        self._most = known
+        self._counts: OrderedDict[str, int] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def estimate(self, messages: Messages, tools: Sequence[Any] = (), model: str | None = None) -> Estimate:
+        """Bound a call: the longest known prefix at the provider's count, the rest at the bound of its text."""
+        chain = _chain(messages, tools, model)
+        with self._lock:
+            for length in range(len(messages), 0, -1):
+                counted = self._counts.get(chain[length])
+                if counted is not None:
+                    self._counts.move_to_end(chain[length])
+                    return Estimate(counted + messages_bound(messages[length:]), chain[-1])
+        return Estimate(messages_bound(messages, tools), chain[-1])
+
+    def learn(self, estimate: Estimate, input_tokens: int) -> None:
+        """Remember what the provider counted for a call that was estimated here."""
+        with self._lock:
+            self._counts[estimate.digest] = input_tokens
+            self._counts.move_to_end(estimate.digest)
+            if len(self._counts) > self._most:
+                self._counts.popitem(last=False)
+
+
+def messages_bound(messages: Messages, tools: Sequence[Any] = ()) -> int:
+    """Most input tokens of messages and tool definitions in the shape of OpenAI.
+
+    Counted are the text of contents and of tool calls (names and arguments), `MESSAGE_TOKENS` a message, the JSON of
+    tool definitions and `TOOL_TOKENS` for each, and `IMAGE_TOKENS` an image.
+    """
+    tokens = sum(MESSAGE_TOKENS + _message_bound(message) for message in messages)
+    return tokens + sum(TOOL_TOKENS + text_bound(canonical_json(tool)) for tool in tools)
+
+
+def _message_bound(message: Mapping[str, Any]) -> int:
+    tokens = _content_bound(message.get("content"))
+    for call in cast("Sequence[Mapping[str, Any]]", message.get("tool_calls") or ()):
+        function = cast("Mapping[str, Any]", call.get("function") or call)
+        tokens += _content_bound(function.get("name")) + _content_bound(function.get("arguments"))
+    legacy = message.get("function_call")
+    if isinstance(legacy, Mapping):
+        tokens += sum(map(_content_bound, cast("Mapping[str, Any]", legacy).values()))
+    return tokens
+
+
+def _content_bound(content: Any) -> int:
+    """Text, a list of parts, or one part: `{"type": "text", "text": …}`, an image, anything else by its JSON."""
+    if content is None:
+        return 0
+    if isinstance(content, str | bytes):
+        return text_bound(content)
+    if isinstance(content, list | tuple):
+        return sum(map(_content_bound, cast("Sequence[Any]", content)))
+    if isinstance(content, Mapping):
+        part = cast("Mapping[str, Any]", content)
+        if "image" in str(part.get("type", "")):
+            return IMAGE_TOKENS
+        if part.get("type") in {"text", "input_text", "output_text"} and isinstance(part.get("text"), str):
+            return text_bound(str(part["text"]))
+    return text_bound(canonical_json(content))
+
+
+def _chain(messages: Messages, tools: Sequence[Any], model: str | None) -> list[str]:
+    """A hash for each prefix: that of model and tools first, that of the whole call last."""
+    state = blake2b(digest_size=16)
+    state.update(canonical_json([model, list(tools)]).encode("utf-8", "surrogatepass"))
+    chain = [state.hexdigest()]
+    for message in messages:
+        state.update(b"\0" + canonical_json(message).encode("utf-8", "surrogatepass"))
+        chain.append(state.copy().hexdigest())
+    return chain

@@ -1,0 +1,260 @@
+"""One governed call, the same in all frameworks: ask before it, and end what was held after it."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any
+from uuid import uuid4
+
+from aegis_core.adapting.calls import ModelCall, ToolCall
+from aegis_core.adapting.denials import denied
+from aegis_core.adapting.estimate import Estimate, InputBounds
+from aegis_core.adapting.line import Line
+from aegis_core.adapting.reservation import Reservation
+from aegis_core.canonical import digest
+from aegis_core.errors import AegisDenied, ConfigurationError
+from aegis_core.fields import MAX_INTENT
+from aegis_core.journal_protocol import MAX_RESULT, JournalEntry
+from aegis_core.money import UsdLike
+from aegis_core.protocol import Framework, Requirements, Verdict
+
+LEAST_OUTPUT = 16
+"""Tokens of an answer below which a call is refused rather than cut."""
+
+Costs = Mapping[str, UsdLike] | Callable[[str, Any], UsdLike | None]
+Call = ModelCall | ToolCall
+
+_unbounded: set[str] = set()
+
+
+class CallGovernor:
+    """What an adapter holds instead of an agent. Safe from many threads and loops; copied by reference, can be pickled.
+
+    Args:
+        aegis: the value of the adapter's own parameter, from `Governor.handshake` or `SyncGovernor.handshake`.
+        framework: whose adapter it is; observers see it.
+        costs: what a call of each tool costs in dollars: ``{"search": "0.01"}``, or a function of name and arguments.
+            Tools that it does not know cost nothing and are still asked for, so that rules, approvals and locks apply.
+        max_output_tokens: the agent's cap on an answer, for adapters that can send one.
+        logic_density: how hard the agent's work is, 1 to 10, for the choice of a model.
+        approval_seconds: how long `begin` waits for a human; 0: a call that needs one is refused.
+
+    Raises:
+        ConfigurationError: `aegis` is not an agent of Aegis, or `costs` is neither a mapping nor callable.
+    """
+
+    def __init__(
+        self,
+        aegis: object,
+        *,
+        framework: Framework,
+        costs: Costs | None = None,
+        max_output_tokens: int = 4_096,
+        logic_density: int | None = None,
+        approval_seconds: float = 600,
+    ) -> None:
+        self.line, self.framework, self.bounds = Line.of(aegis), framework, InputBounds()
+        if not (costs is None or callable(costs) or isinstance(costs, Mapping)):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ConfigurationError('costs= takes {"tool": dollars}, or a function of the tool\'s name and arguments.')
+        self._costs: Costs = costs or {}
+        self._cap, self._density, self._patience = max_output_tokens, logic_density, approval_seconds
+
+    @property
+    def tenant(self) -> str:
+        """The tenant for which the agent asks."""
+        return self.line.agent.session.tenant
+
+    def begin(self, call: Call, *, wait: float | None = None) -> Reservation:
+        """Hold what a call may cost, from plain code. Wait for a human where one is needed.
+
+        Args:
+            call: what is about to be done.
+            wait: seconds to wait for a human; default: `approval_seconds`.
+
+        Raises:
+            AegisDenied: refused; the call must not be made. Its ``final`` says that the run must end.
+            ConfigurationError: the agent cannot be asked from this thread (see `Line`).
+            AegisError: nothing was decided (a bad value, an unknown price, the governor is down): do not make the call.
+        """
+        return self.line.run(lambda: self._begin(call, wait))
+
+    async def abegin(self, call: Call, *, wait: float | None = None) -> Reservation:
+        """As `begin`, from a coroutine of any loop. A caller that is cancelled meanwhile leaves nothing held."""
+        work = asyncio.ensure_future(self.line.await_(lambda: self._begin(call, wait)))
+        try:
+            return await asyncio.shield(work)
+        except asyncio.CancelledError:
+            work.add_done_callback(_drop)
+            raise
+
+    def ask(self, call: Call) -> Verdict:
+        """The verdict alone, without waiting and without an error for a refusal: for approvals that pause durably.
+
+        A tool call with an id is judged once: asked again, by whichever process, it gets the same question's answer.
+        """
+        return self.line.run(lambda: self._ask(call, 0))[0]
+
+    async def aask(self, call: Call) -> Verdict:
+        """As `ask`."""
+        return (await self.line.await_(lambda: self._ask(call, 0)))[0]
+
+    def refuse(self, call: Call, verdict: Verdict) -> AegisDenied:
+        """The error for a verdict that is no grant; counts it, so that the third of the same call is final."""
+        return self.line.run(lambda: self._denied(call, verdict))
+
+    async def arefuse(self, call: Call, verdict: Verdict) -> AegisDenied:
+        """As `refuse`."""
+        return await self.line.await_(lambda: self._denied(call, verdict))
+
+    def held(self, call: Call, verdict: Verdict) -> Reservation:
+        """The reservation of a granted verdict of `ask`."""
+        return Reservation(self, call, verdict)
+
+    def start(self, call: ToolCall, runner: str) -> JournalEntry:
+        """Write into the execution journal that a side effect begins. Run it only when the state is ``started``.
+
+        ``finished`` and ``failed``: replay the result. ``unknown``: it was started before, perhaps done; ask a human.
+
+        Args:
+            call: must have a `call_id`.
+            runner: names this attempt (`new_runner`); the same one ends it.
+        """
+        return self.line.run(lambda: self._journal("start", call, runner, None))
+
+    async def astart(self, call: ToolCall, runner: str) -> JournalEntry:
+        """As `start`."""
+        return await self.line.await_(lambda: self._journal("start", call, runner, None))
+
+    def finish(self, call: ToolCall, runner: str, result: str, *, failed: bool = False) -> JournalEntry:
+        """Store the result of a side effect, or with `failed` its error. Text over 65,536 characters is cut."""
+        return self.line.run(lambda: self._journal("fail" if failed else "finish", call, runner, result))
+
+    async def afinish(self, call: ToolCall, runner: str, result: str, *, failed: bool = False) -> JournalEntry:
+        """As `finish`."""
+        return await self.line.await_(lambda: self._journal("fail" if failed else "finish", call, runner, result))
+
+    @staticmethod
+    def new_runner() -> str:
+        """A name for one attempt to run a side effect."""
+        return uuid4().hex
+
+    def cap_of(self, call: ModelCall) -> int | None:
+        """The output cap that is reserved, before it is cut to what is affordable. None: the model's maximum."""
+        if not call.lowers_cap:
+            return call.max_output_tokens
+        return min(call.max_output_tokens or self._cap, self._cap)
+
+    def __copy__(self) -> CallGovernor:
+        return self
+
+    def __deepcopy__(self, memo: object) -> CallGovernor:
+        return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "bounds"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, bounds=InputBounds())
+
+    async def _begin(self, call: Call, wait: float | None) -> Reservation:
+        verdict, estimate = await self._ask(call, self._patience if wait is None else wait)
+        if verdict.granted:
+            return Reservation(self, call, verdict, estimate)
+        if verdict.status == "PENDING" and verdict.grant_id:
+            await self.line.agent.release(verdict.grant_id)
+        raise await self._denied(call, verdict)
+
+    async def _ask(self, call: Call, wait: float) -> tuple[Verdict, Estimate | None]:
+        estimate = None
+        if isinstance(call, ModelCall):
+            estimate = self.bounds.estimate(call.messages, call.tools, call.model)
+            fields = self._model_fields(call, estimate)
+        else:
+            fields = self._tool_fields(call)
+        return await self.line.agent.request(call.intent[:MAX_INTENT], wait=wait, **fields), estimate
+
+    def _model_fields(self, call: ModelCall, estimate: Estimate) -> dict[str, Any]:
+        cap = self.cap_of(call)
+        if cap is None and call.model is not None:
+            _warn_unbounded(call.model)
+        fields: dict[str, Any] = {
+            # The arbiter takes a token for two bytes, so this is the bound of the estimate.
+            "prompt_bytes": 2 * estimate.tokens,
+            "max_output_tokens": cap,
+            "arguments_hash": estimate.digest,
+            "metadata": self._metadata(call.thread),
+        }
+        if call.models:
+            fields["requirements"] = Requirements(tools=bool(call.tools), models=call.models)
+        else:
+            fields["model"] = call.model
+        if call.lowers_cap:
+            fields["min_output_tokens"] = min(LEAST_OUTPUT, cap or LEAST_OUTPUT)
+        if self._density is not None:
+            fields["logic_density"] = self._density
+        return fields
+
+    def _tool_fields(self, call: ToolCall) -> dict[str, Any]:
+        fields = {
+            "resource_type": "api_call",
+            "estimated_cost_usd": self._cost_of(call),
+            "tool": tool_identifier(call.tool),
+            "arguments_hash": call.arguments_hash,
+            "metadata": self._metadata(call.thread),
+        }
+        if identity := call.identity(self.tenant):
+            fields["request_id"] = identity
+        return fields
+
+    def _cost_of(self, call: ToolCall) -> UsdLike:
+        if call.cost_usd is not None:
+            return call.cost_usd
+        found = self._costs(call.tool, call.arguments) if callable(self._costs) else self._costs.get(call.tool)
+        return 0 if found is None else found
+
+    def _metadata(self, thread: str | None) -> dict[str, Any]:
+        found: dict[str, Any] = {"framework": self.framework}
+        if thread:
+            found["thread"] = thread[:256]
+        return found
+
+    async def _denied(self, call: Call, verdict: Verdict) -> AegisDenied:
+        """Counted in Redis: a run that several processes carry on has one count."""
+        if isinstance(call, ToolCall):
+            key = digest("tool", call.tool, call.arguments_hash)
+        else:
+            key = digest("model", self.bounds.estimate(call.messages, call.tools, call.model).digest)
+        entry = await self.line.agent.journal("refuse", "refused_" + key)
+        return denied(call, verdict, entry.times)
+
+    async def _journal(self, act: Any, call: ToolCall, runner: str, result: str | None) -> JournalEntry:
+        identity = call.identity(self.tenant)
+        if identity is None:
+            raise ConfigurationError("The execution journal needs a call_id; without one a call cannot be recognised.")
+        return await self.line.agent.journal(
+            act, identity, runner=runner, result=None if result is None else result[:MAX_RESULT]
+        )
+
+
+def tool_identifier(name: str) -> str:
+    """A tool's name in the alphabet of identifiers, as rules match it: ``Search the web`` is ``Search_the_web``."""
+    return re.sub(r"[^\w.:@/-]+", "_", name)[:128] or "tool"
+
+
+def _drop(work: asyncio.Future[Reservation]) -> None:
+    if not work.cancelled() and work.exception() is None:
+        work.result().abandon(consumed=False)
+
+
+def _warn_unbounded(model: str) -> None:
+    if model not in _unbounded:
+        _unbounded.add(model)
+        warnings.warn(
+            f"A call of {model} has no output cap and this extension point cannot set one, so the model's maximum is "
+            "reserved for each call; give the model a cap (max_tokens).",
+            UserWarning,
+            stacklevel=2,
+        )

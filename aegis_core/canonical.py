@@ -1,0 +1,78 @@
+"""One spelling for equal values, so that equal arguments have an equal hash in every process and framework."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Set
+from decimal import Decimal
+from hashlib import blake2b
+from typing import Any, cast
+
+_DEEPEST = 64
+
+
+def canonical_json(value: Any) -> str:
+    """A value as JSON with sorted keys and no spaces, in the spirit of RFC 8785.
+
+    What JSON has no form for is spelt as an object that says what it was, ``{"$type": text}``, so that a number and its
+    text stay apart: NaN and infinities, bytes (as hexadecimal), sets (sorted), decimals, models (by their fields), and
+    anything else by its ``repr`` without memory addresses. A whole float is written as the integer it equals.
+    """
+    return json.dumps(_plain(value, 0), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def hash_arguments(arguments: Any) -> str:
+    """32 hexadecimal digits, equal for equal arguments. Text that holds a JSON object counts as that object."""
+    if isinstance(arguments, str):
+        arguments = _parsed(arguments)
+    return digest(canonical_json(arguments))
+
+
+def _parsed(text: str) -> Any:
+    try:
+        found: object = json.loads(text)
+    except ValueError:
+        return text
+    return cast("object", found) if isinstance(found, dict) else text
+
+
+def digest(*parts: str) -> str:
+    """32 hexadecimal digits for a list of texts."""
+    return blake2b("\0".join(parts).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+
+def _plain(value: Any, depth: int) -> Any:
+    if value is None or isinstance(value, bool | int | str):
+        return value if type(value) in {bool, int, str, type(None)} else _plain(_bare(value), depth)
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            return {"$float": repr(value)}
+        return int(value) if value.is_integer() and abs(value) < 2**53 else value
+    if depth > _DEEPEST:
+        return {"$deep": type(value).__qualname__}
+    if isinstance(value, Mapping):
+        pairs = cast("Mapping[Any, Any]", value).items()
+        return {key if isinstance(key, str) else canonical_json(key): _plain(item, depth + 1) for key, item in pairs}
+    if isinstance(value, list | tuple):
+        return [_plain(item, depth + 1) for item in cast("list[Any]", value)]
+    return _special(value, depth)
+
+
+def _bare(value: Any) -> Any:
+    """An enumeration's member and the like as the plain value that it is."""
+    return str.__str__(value) if isinstance(value, str) else int(value)
+
+
+def _special(value: Any, depth: int) -> Any:
+    if isinstance(value, bytes | bytearray | memoryview):
+        return {"$bytes": bytes(cast("bytes", value)).hex()}
+    if isinstance(value, Set):
+        return {"$set": sorted(canonical_json(item) for item in cast("Set[Any]", value))}
+    if isinstance(value, Decimal):
+        return {"$decimal": str(value)}
+    dump = getattr(value, "model_dump", None)
+    if callable(dump) and not isinstance(value, type):
+        return {f"${type(value).__qualname__}": _plain(dump(), depth + 1)}
+    shown = repr(value).partition(" at 0x")[0]
+    return {f"${type(value).__qualname__}": shown}

@@ -1,0 +1,286 @@
+"""``aegis approvals``: what waits for a person, decided from the terminal."""
+
+from __future__ import annotations
+
+import getpass
+import re
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from aegis_core.cli.common import JsonFlag, TenantOption, dollars, print_json, shown, stdout_console, with_governor
+from aegis_core.errors import InvalidRequestError
+
+if TYPE_CHECKING:
+    from aegis_core.approval_protocol import Approval, Decision, Envelope
+
+app = typer.Typer(help="List, show and decide what waits for a person.", no_args_is_help=True)
+
+Id = Annotated[str, typer.Argument(help="The approval, as `list` shows it; its first letters are enough.")]
+Why = Annotated[str, typer.Option("--reason", help="Told to the agent, and to whoever asks later.")]
+As = Annotated[str | None, typer.Option("--as", help="Who decides; default cli:USER.")]
+_STATUSES = ("open", "ended", "approved", "rejected", "timed_out", "withdrawn")
+_SPAN = re.compile(r"(\d+(?:\.\d+)?)([smhd]?)")
+_UNITS = {"": 1, "s": 1, "m": 60, "h": 3_600, "d": 86_400}
+
+
+def whoami(named: str | None) -> str:
+    """The operator's name in the events: what was given, else the user of this machine."""
+    if named:
+        return named
+    try:
+        return f"cli:{getpass.getuser()}"
+    except (OSError, KeyError):  # a container without names
+        return "cli"
+
+
+@app.command("list")
+def list_(
+    status: Annotated[str, typer.Option(help="open, ended, approved, rejected, timed_out or withdrawn.")] = "open",
+    agent: Annotated[str | None, typer.Option(help="Only this agent's.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=500)] = 100,
+    tenant: TenantOption = None,
+    json: JsonFlag = False,
+) -> None:
+    """List what waits, the longest waiting first; or what ended, the newest first.
+
+    Examples: aegis approvals list · aegis approvals list --status rejected --json
+    """
+    if status not in _STATUSES:
+        raise InvalidRequestError(f"status: must be one of {', '.join(_STATUSES)}", field="status")
+    listing: Any = status
+    found = with_governor(tenant, lambda governor: governor.approvals.list(listing, agent_id=agent, limit=limit))
+    if json:
+        print_json(found)
+        return
+    stdout_console().print(table(found) if found else f"There are no {status.replace('_', ' ')} approvals.")
+
+
+@app.command()
+def show(approval: Id, tenant: TenantOption = None, json: JsonFlag = False) -> None:
+    """Show one approval: verified facts first, the agent's own words last.
+
+    Example: aegis approvals show ap_0f3c2a9d
+    """
+    found = with_governor(tenant, lambda governor: _find(governor.approvals, approval))
+    if json:
+        print_json(found)
+    else:
+        stdout_console().print(details(found))
+
+
+@app.command()
+def approve(
+    approval: Id, reason: Why = "", who: As = None,
+    cost: Annotated[str | None, typer.Option(help="Approve another amount (USD); the policy judges it.")] = None,
+    tenant: TenantOption = None, json: JsonFlag = False,
+) -> None:  # fmt: skip
+    """Let the agent go on.
+
+    Examples: aegis approvals approve ap_0f3c2a9d · aegis approvals approve ap_0f3c2a9d --cost 5 --reason "half of it"
+    """
+    _decide(approval, "approve", reason, who, cost, tenant, json)
+
+
+@app.command()
+def reject(approval: Id, reason: Why = "", who: As = None, tenant: TenantOption = None, json: JsonFlag = False) -> None:
+    """Refuse it. The same request of the agent is refused for an hour.
+
+    Example: aegis approvals reject ap_0f3c2a9d --reason "pay after delivery"
+    """
+    _decide(approval, "reject", reason, who, None, tenant, json)
+
+
+@app.command()
+def watch(who: As = None, tenant: TenantOption = None) -> None:
+    """A live view of what waits: j and k choose, a approves, r rejects, q leaves.
+
+    Example: aegis approvals watch
+    """
+    from aegis_core.cli.approvals_watch import watch_approvals
+
+    with_governor(tenant, lambda governor: watch_approvals(governor, whoami(who)))
+
+
+@app.command()
+def envelopes(tenant: TenantOption = None, json: JsonFlag = False) -> None:
+    """List what is approved in advance, and how much of it is used.
+
+    Example: aegis approvals envelopes
+    """
+    found = with_governor(tenant, lambda governor: governor.approvals.envelopes())
+    if json:
+        print_json(found)
+        return
+    stdout_console().print(_envelopes(found) if found else "Nothing is approved in advance.")
+
+
+@app.command()
+def ahead(
+    limit: Annotated[str, typer.Argument(help="Up to how many US dollars in all.")],
+    agent: Annotated[str | None, typer.Option(help="Whose requests.")] = None,
+    session: Annotated[str | None, typer.Option(help="Or those of one session, such as a workflow.")] = None,
+    tool: Annotated[str | None, typer.Option(help="Only with this tool.")] = None,
+    rule: Annotated[str | None, typer.Option(help="Only what this rule alone asks about.")] = None,
+    phrase: Annotated[str | None, typer.Option(help="Only intents in which these words occur.")] = None,
+    lasts: Annotated[str, typer.Option("--for", help="How long: 30m, 2h, 1d.")] = "1h",
+    reason: Why = "",
+    who: As = None,
+    tenant: TenantOption = None,
+    json: JsonFlag = False,
+) -> None:
+    """Approve in advance: what falls within it is granted without asking, what exceeds it asks again.
+
+    Example: aegis approvals ahead 50 --agent mailer --tool send_certificate --for 2h
+    """
+    from aegis_core.approval_protocol import EnvelopeRequest
+    from aegis_core.protocol import parse
+
+    match = _SPAN.fullmatch(lasts)
+    if match is None:
+        raise InvalidRequestError("for: must be a number and s, m, h or d, such as 30m", field="for")
+    seconds = float(match[1]) * _UNITS[match[2]]
+    wish = parse(
+        EnvelopeRequest, agent_id=agent, session_id=session, tool=tool, rule=rule, phrase=phrase, limit_usd=limit,
+        seconds=seconds, reason=reason,
+    )  # fmt: skip
+    made = with_governor(tenant, lambda governor: governor.approvals.approve_ahead(wish, by=whoami(who)))
+    if json:
+        print_json(made)
+    else:
+        typer.echo(f"{made.envelope_id}: up to {dollars(made.limit_usd)} until {made.expires_at:%Y-%m-%d %H:%M} UTC")
+
+
+@app.command()
+def revoke(
+    envelope: Annotated[str, typer.Argument(help="The envelope's id.")], who: As = None, tenant: TenantOption = None
+) -> None:
+    """End what was approved in advance, at once. What it granted stays granted.
+
+    Example: aegis approvals revoke ev_0f3c2a9d4b5e6f70
+    """
+    gone = with_governor(tenant, lambda governor: governor.approvals.revoke(envelope, by=whoami(who)))
+    typer.echo(f"{gone.envelope_id} is revoked; {dollars(gone.used_usd)} of {dollars(gone.limit_usd)} was used.")
+
+
+@app.command()
+def limit(
+    operator: Annotated[str | None, typer.Argument(help="The name that the operator's credential carries.")] = None,
+    usd: Annotated[str | None, typer.Argument(help="Up to how many US dollars; `none` lifts the limit.")] = None,
+    who: As = None,
+    tenant: TenantOption = None,
+    json: JsonFlag = False,
+) -> None:
+    """Set up to how much an operator may approve; without arguments, list the limits.
+
+    Examples: aegis approvals limit · aegis approvals limit telegram:1234 100 · aegis approvals limit ada none
+    """
+    if operator is not None and usd is not None:
+        amount = None if usd == "none" else usd
+        with_governor(tenant, lambda governor: governor.approvals.set_limit(operator, amount, by=whoami(who)))
+    held = with_governor(tenant, lambda governor: governor.approvals.limits())
+    if json:
+        print_json(held)
+        return
+    for name, most in held.items():
+        typer.echo(f"{name}  {dollars(most)}")
+    if not held:
+        typer.echo("Every operator may approve any amount.")
+
+
+def _decide(
+    approval: str, word: Decision, reason: str, who: str | None, cost: str | None, tenant: str | None, json: bool
+) -> None:
+    from aegis_core.agent import Governor
+    from aegis_core.approval_protocol import ApprovalEdit
+    from aegis_core.protocol import parse
+
+    edit = None if cost is None else parse(ApprovalEdit, estimated_cost_usd=cost)
+
+    async def act(governor: Governor) -> Approval:
+        desk = governor.approvals
+        found = await _find(desk, approval)
+        return await desk.decide(found.approval_id, word, by=whoami(who), reason=reason, edit=edit)
+
+    done = with_governor(tenant, act)
+    if json:
+        print_json(done)
+    elif done.status == "open":
+        typer.echo(f"{done.approval_id} still needs {done.missing} more.")
+    else:
+        typer.echo(f"{done.approval_id} is {done.status}: {dollars(done.amount_usd)} for {shown(done.agent_id)}.")
+
+
+async def _find(desk: Any, name: str) -> Approval:
+    """An approval by its id, or by the first letters of an open one's."""
+    if len(name) >= 35:
+        return await desk.get(name)
+    start = "ap_" + name.removeprefix("ap_")
+    fits = [each for each in await desk.list(limit=500) if each.approval_id.startswith(start)]
+    if len(fits) == 1:
+        return fits[0]
+    problem = "fits several open approvals; give more of it" if fits else "is no open approval's beginning"
+    raise InvalidRequestError(f"approval: {name} {problem}", field="approval", problem=problem)
+
+
+def table(found: tuple[Approval, ...], chosen: int | None = None) -> Any:
+    """Approvals as rows; the chosen one stands out."""
+    from rich.table import Table
+
+    rows = Table("approval", "agent", box=None, header_style="bold", pad_edge=False)
+    rows.add_column("amount", justify="right")
+    for name in ("rule", "until (UTC)", "state", "by", "intent"):
+        rows.add_column(name, no_wrap=name != "intent", overflow="ellipsis")
+    for place, each in enumerate(found):
+        state = (
+            each.status if each.quorum == 1 or each.status != "open" else f"{each.quorum - each.missing}/{each.quorum}"
+        )
+        rows.add_row(
+            each.approval_id[:11], shown(each.agent_id), dollars(each.amount_usd), shown(each.rule or ""),
+            f"{each.deadline:%H:%M:%S}", state, shown(each.decided_by or ""), shown(each.intent[:80]),
+            style="reverse" if place == chosen else None,
+        )  # fmt: skip
+    return rows
+
+
+def details(each: Approval) -> Any:
+    """One approval for a person: what is verified, then what its agent says."""
+    from rich.table import Table
+
+    rows = Table.grid(padding=(0, 2))
+    facts = {
+        "approval": each.approval_id, "status": each.status, "agent": each.agent_id, "amount": dollars(each.amount_usd),
+        "left today": dollars(each.remaining_budget_usd), "rule": each.rule, "why": each.reason, "tool": each.tool,
+        "arguments": each.arguments_hash, "target": each.target_resource, "model": each.model,
+        "asked": f"{each.asked_at:%Y-%m-%d %H:%M:%S} UTC", "until": f"{each.deadline:%Y-%m-%d %H:%M:%S} UTC",
+        "needs": f"{each.quorum} operators" if each.quorum > 1 else None, "operators": ", ".join(each.operators),
+        "votes": ", ".join(f"{vote.operator}: {vote.decision}" for vote in each.votes), "decided by": each.decided_by,
+        "reason": each.decision_reason, "edited": "yes" if each.edited else None,
+    }  # fmt: skip
+    for name, value in facts.items():
+        if value:
+            rows.add_row(f"[bold]{name}[/bold]", shown(value))
+    rows.add_row("[bold]it says[/bold]", f"“{shown(each.intent[:500])}”")
+    return rows
+
+
+def _envelopes(found: tuple[Envelope, ...]) -> Any:
+    from rich.table import Table
+
+    rows = Table("envelope", "whose", "which", box=None, header_style="bold", pad_edge=False)
+    rows.add_column("used", justify="right")
+    for name in ("of", "uses", "until (UTC)", "by"):
+        rows.add_column(name, justify="right" if name in {"of", "uses"} else "left")
+    for each in found:
+        which = ", ".join(
+            f"{name} {value}"
+            for name, value in (
+                ("tool", each.tool), ("rule", each.rule), ("words", each.phrase), ("type", each.resource_type),
+            )
+            if value
+        )  # fmt: skip
+        rows.add_row(
+            each.envelope_id, shown(each.agent_id or each.session_id), shown(which), dollars(each.used_usd),
+            dollars(each.limit_usd), str(each.uses), f"{each.expires_at:%m-%d %H:%M}", shown(each.author),
+        )  # fmt: skip
+    return rows

@@ -1,0 +1,114 @@
+"""Approvals over HTTP: the operators' side of `RemoteGovernor`. The server reads from the credential who decides."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+from urllib.parse import quote
+
+from aegis_core.approval_protocol import (
+    Approval,
+    ApprovalEdit,
+    Decision,
+    DecisionRequest,
+    Envelope,
+    EnvelopeRequest,
+    Listing,
+    OperatorLimit,
+)
+from aegis_core.protocol import parse
+
+Call = Callable[..., Awaitable[Any]]
+
+
+@dataclass(slots=True)
+class _Page:
+    approvals: tuple[Approval, ...]
+
+
+@dataclass(slots=True)
+class _Envelopes:
+    envelopes: tuple[Envelope, ...]
+
+
+@dataclass(slots=True)
+class _Limits:
+    limits: dict[str, Decimal]
+
+
+@dataclass(slots=True)
+class _Done:
+    status: str
+
+
+class RemoteApprovals:
+    """As `HITLManager`. `by` is ignored: the server takes it from the credential.
+
+    Args:
+        call: sends one request with the operator's credential.
+    """
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+
+    async def get(self, approval_id: str, *, wait: float = 0) -> Approval:
+        """As `HITLManager.get`."""
+        until, path = time.monotonic() + wait, f"/approvals/{segment(approval_id)}"
+        approval: Approval = await self._call("GET", path, Approval, wait=wait)
+        votes = len(approval.votes)
+        while approval.status == "open" and len(approval.votes) == votes and (left := until - time.monotonic()) > 0:
+            approval = await self._call("GET", path, Approval, wait=left)
+        return approval
+
+    async def list(
+        self, listing: Listing = "open", *, agent_id: str | None = None, after: str | None = None, limit: int = 100
+    ) -> tuple[Approval, ...]:
+        """As `HITLManager.list`."""
+        query: dict[str, Any] = {"status": listing, "limit": limit}
+        query |= {name: value for name, value in (("agent_id", agent_id), ("after", after)) if value is not None}
+        page: _Page = await self._call("GET", "/approvals", _Page, query=query)
+        return page.approvals
+
+    async def decide(
+        self,
+        approval_id: str,
+        decision: Decision,
+        *,
+        by: str,  # noqa: ARG002
+        reason: str = "",
+        edit: ApprovalEdit | None = None,
+    ) -> Approval:
+        """As `HITLManager.decide`."""
+        body = parse(DecisionRequest, decision=decision, reason=reason, edit=edit)
+        return await self._call("POST", f"/approvals/{segment(approval_id)}/decision", Approval, body=body)
+
+    async def approve_ahead(self, envelope: EnvelopeRequest, *, by: str) -> Envelope:  # noqa: ARG002
+        """As `HITLManager.approve_ahead`. It is not sent twice, because twice it would be two envelopes."""
+        return await self._call("POST", "/envelopes", Envelope, body=envelope, retry=False)
+
+    async def envelopes(self) -> tuple[Envelope, ...]:
+        """As `HITLManager.envelopes`."""
+        held: _Envelopes = await self._call("GET", "/envelopes", _Envelopes)
+        return held.envelopes
+
+    async def revoke(self, envelope_id: str, *, by: str) -> Envelope:  # noqa: ARG002
+        """As `HITLManager.revoke`."""
+        return await self._call("DELETE", f"/envelopes/{segment(envelope_id)}", Envelope, retry=False)
+
+    async def limits(self) -> dict[str, Decimal]:
+        """As `HITLManager.limits`."""
+        held: _Limits = await self._call("GET", "/operator-limits", _Limits)
+        return held.limits
+
+    async def set_limit(self, operator: str, usd: object | None, *, by: str) -> None:  # noqa: ARG002
+        """As `HITLManager.set_limit`."""
+        body = parse(OperatorLimit, approve_up_to_usd=usd)
+        await self._call("PUT", f"/operator-limits/{segment(operator)}", _Done, body=body)
+
+
+def segment(text: str) -> str:
+    """A path segment; clients fold dots away unless they are escaped."""
+    return quote(text, safe="") if text.strip(".") else text.replace(".", "%2E")

@@ -1,0 +1,66 @@
+-- The execution journal of an agent: what was started, and what became of it. A start without an end is an unknown outcome,
+-- except to the runner that wrote it, whose lost answer is repeated. Also counts identical refusals of a session.
+local act, agent, sid, token, id, runner, result, most, keep = unpack(A, 1, 9)
+T = fetch('t')
+if not T then return {'NO_TENANT'} end
+local refused = impostor(agent, sid, token)
+if refused then return {refused} end
+if not fetch('a:' .. agent) then return {'NO_AGENT'} end
+
+if act == 'refuse' then
+  local S = sid and fetch('s:' .. sid)
+  if not S or S[S_AGENT] ~= agent then return {'NO_SESSION'} end
+  local name, seen, from = PREFIX .. 'jx:' .. sid, 0, 1
+  local ring = string.sub((call('GET', name) or '') .. string.sub(id, 1, 16), -2048)
+  while true do
+    local at = string.find(ring, string.sub(id, 1, 16), from, true)
+    if not at then break end
+    if at % 16 == 1 then seen = seen + 1 end
+    from = at + 1
+  end
+  call('SET', name, ring, 'PX', T[T_CONFIG][C_IDLE])
+  return {'OK', encode({'refused', NOW, false, seen})}
+end
+
+local name, index = PREFIX .. 'j:' .. id, PREFIX .. 'ja:' .. agent
+local blob = call('GET', name)
+local E = blob and decode(blob) -- {state, at, result, runner}
+if act == 'look' then
+  if not E then return {'OK', encode({'absent', NOW, false, 0})} end
+  return {'OK', encode({E[1], E[2], E[3], 0})}
+elseif act == 'start' then
+  if E then
+    if E[1] == 'unknown' and E[4] == runner then return {'OK', encode({'started', E[2], false, 0})} end
+    return {'OK', encode({E[1], E[2], E[3], 0})}
+  end
+  call('ZREMRANGEBYSCORE', index, '-inf', NOW)
+  if call('ZCARD', index) >= most then -- makes room by the oldest that ended; what is unknown stays
+    local room = false
+    for _, old in ipairs(call('ZRANGE', index, 0, 63)) do
+      local held = call('GET', PREFIX .. 'j:' .. old)
+      if not held or decode(held)[1] ~= 'unknown' then
+        call('DEL', PREFIX .. 'j:' .. old)
+        call('ZREM', index, old)
+        room = true
+        break
+      end
+    end
+    if not room then return {'JOURNAL_FULL', most} end
+  end
+  call('SET', name, encode({'unknown', NOW, false, runner}), 'PX', keep)
+  call('ZADD', index, NOW + keep, id)
+  call('PEXPIRE', index, keep)
+  return {'OK', encode({'started', NOW, false, 0})}
+end
+-- finish, fail: only what was started, and only by who started it, has an end.
+if not E then return {'NO_ENTRY'} end
+local state = act == 'finish' and 'finished' or 'failed'
+if E[1] == 'unknown' and E[4] == runner then
+  E = {state, NOW, result or false, runner}
+  call('SET', name, encode(E), 'PX', keep)
+  call('ZADD', index, NOW + keep, id)
+  call('PEXPIRE', index, keep)
+elseif E[1] ~= state or E[3] ~= (result or false) then
+  return {'NOT_RUNNER'}
+end
+return {'OK', encode({E[1], E[2], E[3], 0})}

@@ -1,0 +1,26 @@
+"""The contract of adapters: the same meaning in every framework. One file a capability.
+
+::
+
+    class TestMyAdapter(AdapterContract):
+        harness = MyHarness()
+
+A test that needs a capability of `Harness.lacks` is skipped with the reason that stands there.
+"""
+
+from aegis_core.testing.contract.approvals import Approvals
+from aegis_core.testing.contract.copies import Copies
+from aegis_core.testing.contract.downtime import Downtime
+from aegis_core.testing.contract.locks import Locks
+from aegis_core.testing.contract.parity import Parity
+from aegis_core.testing.contract.refusals import Refusals
+from aegis_core.testing.contract.routing import Routing
+from aegis_core.testing.contract.settlements import Settlements
+from aegis_core.testing.contract.tools import Tools
+
+
+class AdapterContract(Refusals, Settlements, Tools, Routing, Copies, Downtime, Parity, Approvals, Locks):
+    """All capabilities. Subclass it as ``Test…`` and set `harness`."""
+
+
+__all__ = ["AdapterContract"]

@@ -1,0 +1,101 @@
+"""What all capabilities stand on: a server and tenant of their own, an agent, and words for what is asserted."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Generator
+from decimal import Decimal
+from uuid import uuid4
+
+import pytest
+
+from aegis_core.connect import connect_sync
+from aegis_core.errors import AegisDenied
+from aegis_core.store.embedded import join_sync
+from aegis_core.sync import SyncGovernedAgent, SyncGovernor
+from aegis_core.testing.clocks import private_settings
+from aegis_core.testing.scripts import Ask, Harness, Mode, Outcome, Script, Turn
+
+INPUT_PRICE, OUTPUT_PRICE = Decimal("0.15e-6"), Decimal("0.60e-6")
+"""Dollars a token of the scripts' model, gpt-4o-mini."""
+
+NOTHING = Decimal(0)
+
+
+class Base:
+    """Fixtures and helpers; no test of its own."""
+
+    harness: Harness
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def contract_server(cls) -> Generator[str]:
+        """A throw-away server for the class."""
+        handle = join_sync(None, throwaway=True)
+        yield handle.url
+        handle.leave_sync()
+
+    @pytest.fixture
+    def governor(self, contract_server: str) -> Generator[SyncGovernor]:
+        """A governor with a tenant of its own, whose grants end after 2 seconds."""
+        settings = private_settings(url=contract_server, tenant=f"t-{uuid4().hex[:12]}", grant_seconds=2)
+        with connect_sync(settings=settings) as governor:
+            yield governor
+
+    @pytest.fixture
+    def aegis(self, governor: SyncGovernor) -> SyncGovernedAgent:
+        """An agent with $10 a day."""
+        return governor.handshake("contract")
+
+    def need(self, capability: str) -> None:
+        """Skip with the harness's reason where the framework cannot have this."""
+        if reason := self.harness.lacks.get(capability):
+            pytest.skip(f"{self.harness.framework} cannot: {reason}")
+
+    def need_mode(self, *modes: Mode) -> Mode:
+        """The first of these modes that the framework has."""
+        for mode in modes:
+            if mode in self.harness.modes:
+                return mode
+        pytest.skip(f"{self.harness.framework} has no entry point {' or '.join(modes)}")
+
+    def run(self, aegis: SyncGovernedAgent, script: Script, ask: Ask | None = None) -> Outcome:
+        """One run of the harness. Frameworks' own deprecations are theirs."""
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", category=DeprecationWarning)
+            return self.harness.run(aegis, script, ask or Ask())
+
+
+def lower_budget(governor: SyncGovernor, aegis: SyncGovernedAgent, usd: str) -> None:
+    """Leave the agent so many dollars a day."""
+    governor.set_budget("agent", aegis.agent_id, "day", usd)
+
+
+def denial_of(outcome: Outcome) -> AegisDenied:
+    """The denial with which the run ended."""
+    assert outcome.error is not None, f"the run went on to its end: {outcome.text!r}"
+    denied = AegisDenied.from_exception(outcome.error)
+    assert denied is not None, f"not a denial: {outcome.error!r}"
+    return denied
+
+
+def spent(aegis: SyncGovernedAgent) -> Decimal:
+    """Dollars charged to the agent today."""
+    return next(state.spent_usd for state in aegis.budget().budgets if (state.scope, state.window) == ("agent", "day"))
+
+
+def reserved(aegis: SyncGovernedAgent) -> Decimal:
+    """Dollars still held for the agent."""
+    return next(
+        state.reserved_usd for state in aegis.budget().budgets if (state.scope, state.window) == ("agent", "day")
+    )
+
+
+def price(*turns: Turn) -> Decimal:
+    """What the provider's own counts of these turns cost, to the nano-dollar, each call rounded up."""
+    total = NOTHING
+    for turn in turns:
+        assert turn.usage is not None
+        nanos = (turn.usage[0] * INPUT_PRICE + turn.usage[1] * OUTPUT_PRICE).scaleb(9)
+        total += Decimal(-int(-nanos // 1)).scaleb(-9)
+    return total

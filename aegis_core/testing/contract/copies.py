@@ -1,0 +1,39 @@
+"""Frameworks copy, pickle and hand to threads what they are given; what is governed stays governed."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+from aegis_core.sync import SyncGovernedAgent, SyncGovernor
+from aegis_core.testing.contract.base import Base, denial_of, lower_budget, price, spent
+from aegis_core.testing.scripts import Ask, Script, Turn
+
+_TURN = Turn("It is sunny in Bern.")
+
+
+class Copies(Base):
+    """A copy asks the same governor for the same agent."""
+
+    def test_a_deep_copy_governs(self, aegis: SyncGovernedAgent) -> None:
+        """And charges once."""
+        self.need("copying")
+        assert self.run(aegis, Script(_TURN), Ask(copied=True)).text == _TURN.text
+        assert spent(aegis) == price(_TURN)
+
+    def test_a_pickled_copy_governs(self, aegis: SyncGovernedAgent) -> None:
+        """Within a process it comes back on the same connection."""
+        self.need("pickling")
+        assert self.run(aegis, Script(_TURN), Ask(pickled=True)).text == _TURN.text
+        assert spent(aegis) == price(_TURN)
+
+    def test_threads_share_one_budget(self, aegis: SyncGovernedAgent, governor: SyncGovernor) -> None:
+        """Of eight runs at once the money admits what it admits, and no more."""
+        lower_budget(governor, aegis, "0.0002")
+        scripts = [Script(Turn("It is sunny in Bern.", usage=(200, 50))) for _ in range(8)]
+        with ThreadPoolExecutor(8) as pool:
+            running = [pool.submit(self.run, aegis, script) for script in scripts]
+        outcomes = [each.result() for each in running]
+        made = sum(len(script.calls) for script in scripts)
+        assert 1 <= made < 8
+        assert [denial_of(outcome).code for outcome in outcomes if outcome.error] == ["budget_exceeded"] * (8 - made)
+        assert spent(aegis) == price(scripts[0].turns[0]) * made

@@ -1,0 +1,31 @@
+"""The governor is down: nothing is decided, so nothing is done."""
+
+from __future__ import annotations
+
+import pytest
+
+from aegis_core.connect import connect_sync
+from aegis_core.store.embedded import join_sync
+from aegis_core.testing.clocks import private_settings
+from aegis_core.testing.contract.base import Base
+from aegis_core.testing.scripts import Ask, Mode, Script, ToolUse, Turn
+
+
+class Downtime(Base):
+    """Fail closed, in each framework's own words."""
+
+    @pytest.mark.parametrize("mode", ["sync", "async", "stream", "astream"])
+    def test_no_call_is_made_while_the_governor_is_down(self, mode: Mode) -> None:
+        """Neither of the model nor, where it comes so far, of a tool."""
+        self.need_mode(mode)
+        handle = join_sync(None, throwaway=True)
+        settings = private_settings(url=handle.url, store_timeout_seconds=1)
+        with connect_sync(settings=settings) as governor:
+            aegis = governor.handshake("contract")
+            handle.leave_sync()
+            script = Script(Turn(tools=(ToolUse("pay", {}, "a"),)), Turn("Paid."), tools={"pay": lambda: "paid"})
+            outcome = self.run(aegis, script, Ask(mode))
+        assert script.calls == []
+        assert script.uses == []
+        assert outcome.error is not None
+        assert "cannot be reached" in str(outcome.error)

@@ -1,0 +1,101 @@
+"""Tools: each call is asked for, paid for and refused by itself, and a stubborn model comes to an end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+
+import pytest
+
+from aegis_core.sync import SyncGovernedAgent, SyncGovernor
+from aegis_core.testing.contract.base import NOTHING, Base, denial_of, lower_budget, price, reserved, spent
+from aegis_core.testing.scripts import Ask, Mode, Script, ToolUse, Turn
+
+
+def pay(amount: int) -> str:
+    """Pay."""
+    return f"paid {amount}"
+
+
+def broken(amount: int) -> str:
+    """Fail."""
+    raise RuntimeError(f"the bank is closed to {amount}")
+
+
+def use(amount: int, call_id: str = "call-1", tool: str = "pay") -> ToolUse:
+    """The model asks for a payment."""
+    return ToolUse(tool, {"amount": amount}, call_id)
+
+
+class Tools(Base):
+    """What a tool costs is held while it runs and charged after it."""
+
+    @pytest.mark.parametrize("mode", ["sync", "async"])
+    def test_a_tool_is_paid_for(self, aegis: SyncGovernedAgent, mode: Mode) -> None:
+        """The model's calls and the tool's cost together."""
+        self.need("tools")
+        self.need_mode(mode)
+        turns = Turn(tools=(use(7),)), Turn("Paid.")
+        script = Script(*turns, tools={"pay": pay})
+        outcome = self.run(aegis, script, Ask(mode, costs={"pay": "0.25"}))
+        assert (outcome.error, outcome.text) == (None, "Paid.")
+        assert [entry.arguments for entry in script.uses] == [{"amount": 7}]
+        assert spent(aegis) == Decimal("0.25") + price(*turns)
+        assert reserved(aegis) == NOTHING
+
+    def test_parallel_calls_are_each_paid_for(self, aegis: SyncGovernedAgent) -> None:
+        """Three calls of one answer, each once."""
+        self.need("tools")
+        turns = Turn(tools=(use(1, "a"), use(2, "b"), use(3, "c"))), Turn("Paid.")
+        script = Script(*turns, tools={"pay": pay})
+        assert self.run(aegis, script, Ask(costs={"pay": "0.25"})).error is None
+        assert sorted(entry.arguments["amount"] for entry in script.uses) == [1, 2, 3]
+        assert spent(aegis) == Decimal("0.75") + price(*turns)
+
+    def test_a_repeated_call_id_is_another_call(self, aegis: SyncGovernedAgent) -> None:
+        """Recorded models repeat ids with other content, and with the same."""
+        self.need("tools")
+        turns = Turn(tools=(use(1),)), Turn(tools=(use(2),)), Turn(tools=(use(2),)), Turn("Paid.")
+        script = Script(*turns, tools={"pay": pay})
+        assert self.run(aegis, script, Ask(costs={"pay": "0.25"})).error is None
+        assert [entry.arguments["amount"] for entry in script.uses] == [1, 2, 2]
+        assert spent(aegis) == Decimal("0.75") + price(*turns)
+
+    @pytest.mark.parametrize("mode", ["sync", "async"])
+    def test_a_refused_tool_does_not_run(self, aegis: SyncGovernedAgent, governor: SyncGovernor, mode: Mode) -> None:
+        """The model is told in one sentence what is left, or the program gets the denial."""
+        self.need("tools")
+        self.need_mode(mode)
+        lower_budget(governor, aegis, "2.50")
+        script = Script(Turn(tools=(use(7),)), Turn("I could not pay."), tools={"pay": pay})
+        outcome = self.run(aegis, script, Ask(mode, costs=_by_amount))
+        assert script.uses == []
+        told = denial_of(outcome).message if "tool_denial_as_text" in self.harness.lacks else outcome.observations[0]
+        assert "Aegis refused pay(amount=7): it costs up to $7.00 and $2.49" in told
+        assert "Do not call pay again with more than $2.49" in told
+        assert reserved(aegis) == NOTHING
+
+    def test_the_third_identical_refusal_ends_the_run(self, aegis: SyncGovernedAgent, governor: SyncGovernor) -> None:
+        """A stubborn model does not loop on."""
+        self.need("tools")
+        self.need("tool_denial_as_text")
+        lower_budget(governor, aegis, "2.50")
+        script = Script(Turn(tools=(use(7),)), tools={"pay": pay})  # repeats for ever
+        denied = denial_of(self.run(aegis, script, Ask(costs=_by_amount)))
+        assert denied.final
+        assert len(script.calls) == 3
+        assert script.uses == []
+
+    def test_a_tool_that_raises_is_not_charged(self, aegis: SyncGovernedAgent) -> None:
+        """Its error is the framework's to show."""
+        self.need("tools")
+        turns = Turn(tools=(use(7, tool="broken"),)), Turn("The bank is closed.")
+        script = Script(*turns, tools={"broken": broken})
+        self.run(aegis, script, Ask(costs={"broken": "0.25"}))
+        assert len(script.uses) >= 1
+        assert spent(aegis) == price(*turns[: len(script.calls)])
+        assert reserved(aegis) == NOTHING
+
+
+def _by_amount(_tool: str, arguments: Mapping[str, int]) -> int:
+    return arguments["amount"]

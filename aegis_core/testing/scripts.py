@@ -1,0 +1,181 @@
+"""A model and tools that follow a script, neutral of frameworks, and the ledger of what really reached them.
+
+A harness builds its framework's own fake model on `Script.answer` and its tools on `Script.use`. Both count before they
+answer, so that a test asserts what the provider saw and not what the adapter says.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from aegis_core.agent import GovernedAgent
+from aegis_core.sync import SyncGovernedAgent
+
+Mode = Literal["sync", "async", "stream", "astream", "batch"]
+
+MODEL = "gpt-4o-mini"
+"""The model of scripts, of the shipped catalog; $0.15 and $0.60 per million tokens."""
+
+
+@dataclass(frozen=True)
+class ToolUse:
+    """A call of a tool that the model asks for. Ids may repeat: real models repeat them."""
+
+    tool: str
+    arguments: Mapping[str, Any]
+    call_id: str
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One answer of the scripted model.
+
+    Attributes:
+        text: what it says. Streams give it word by word.
+        tools: the calls that it asks for instead, all at once.
+        usage: input and output tokens that it reports; None: it reports none.
+        error: raised instead of an answer, before the first token.
+        breaks_after: words streamed before `error` is raised; only in streaming modes.
+        seconds: how long the call takes.
+    """
+
+    text: str = ""
+    tools: tuple[ToolUse, ...] = ()
+    usage: tuple[int, int] | None = (100, 20)
+    error: Exception | None = None
+    breaks_after: int | None = None
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One call that reached the model or a tool. `done`: it ran to its end."""
+
+    what: str
+    arguments: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    cap: int | None = None
+
+
+class Script:
+    """Turns in order, the tools, and the ledger of both. After the last turn the model repeats it.
+
+    Args:
+        turns: the model's answers.
+        tools: implementations by name; each takes its arguments as keywords and answers text.
+        user: the user's message.
+        model: the model's name, as the provider knows it.
+        cap: the output cap that the model is configured with, in tokens.
+    """
+
+    def __init__(
+        self,
+        *turns: Turn,
+        tools: Mapping[str, Callable[..., str]] | None = None,
+        user: str = "What is the weather in Bern?",
+        model: str = MODEL,
+        cap: int | None = 64,
+    ) -> None:
+        self.turns, self.tools, self.user, self.model, self.cap = turns, dict(tools or {}), user, model, cap
+        self.calls: list[Entry] = []
+        self.uses: list[Entry] = []
+        self.input_tokens = self.output_tokens = 0
+        self._lock = threading.Lock()
+
+    def answer(self, *, model: str | None = None, cap: int | None = None) -> Turn:
+        """The next turn. The harness's fake model calls this once for each call that the framework really makes.
+
+        Args:
+            model: the model that was called; default: the script's.
+            cap: the output cap that arrived, where the framework sends one with the call.
+
+        Raises:
+            Exception: the turn's own error, unless it breaks a stream later (`Turn.breaks_after`).
+        """
+        with self._lock:
+            turn = self.turns[min(len(self.calls), len(self.turns) - 1)]
+            self.calls.append(Entry(model or self.model, cap=cap))
+            if turn.error is None and turn.usage is not None:
+                self.input_tokens += turn.usage[0]
+                self.output_tokens += turn.usage[1]
+        if turn.error is not None and turn.breaks_after is None:
+            raise turn.error
+        return turn
+
+    def use(self, tool: str, arguments: Mapping[str, Any]) -> str:
+        """Run a tool. The harness's tools call this once for each execution."""
+        with self._lock:
+            self.uses.append(Entry(tool, dict(arguments)))
+        return self.tools[tool](**arguments)
+
+    @property
+    def models(self) -> list[str]:
+        """The names of the models that were called."""
+        return [entry.what for entry in self.calls]
+
+
+@dataclass(frozen=True)
+class Ask:
+    """How one run is driven.
+
+    Attributes:
+        mode: by which of the framework's entry points.
+        retries: further attempts that the framework is told to make after an error.
+        timeout: cancel the run after so many seconds; async modes only.
+        take: leave a stream after so many chunks.
+        costs: what tools cost.
+        models: names among which Aegis may choose, for adapters that route.
+        cached: run twice with the framework's own cache on; the second answer comes from it.
+        copied: use a deep copy of the governed object. pickled: or one that was pickled.
+        nested: run the script's agent as a part (subgraph, tool, member) of another governed one.
+        approval_seconds: how long a blocking adapter waits for a human.
+        thread: names the conversation, where the framework does.
+        batch: inputs of one `batch` run.
+    """
+
+    mode: Mode = "sync"
+    retries: int = 0
+    timeout: float | None = None
+    take: int | None = None
+    costs: Mapping[str, Any] | Callable[[str, Any], Any] | None = None
+    models: tuple[str, ...] = ()
+    cached: bool = False
+    copied: bool = False
+    pickled: bool = False
+    nested: bool = False
+    approval_seconds: float = 0.0
+    thread: str = "thread-1"
+    batch: int = 2
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended: the final text, what the model was told of each tool call, and what the program caught."""
+
+    text: str | None = None
+    observations: Sequence[str] = ()
+    error: BaseException | None = None
+
+
+class Harness(Protocol):
+    """What an adapter's test supplies: its governed agent, made of a script, and run once.
+
+    Attributes:
+        framework: the adapter's name, for messages.
+        modes: the entry points that the framework has.
+        lacks: capabilities that the framework cannot have, by the contract's names, each with the reason.
+    """
+
+    framework: str
+    modes: tuple[Mode, ...]
+    lacks: Mapping[str, str]
+
+    def run(self, aegis: SyncGovernedAgent | GovernedAgent, script: Script, ask: Ask) -> Outcome:
+        """Build the framework's agent (or bare model, where the script has no tools) and run it to its end.
+
+        Every ordinary exception (also ``CancelledError`` and ``TimeoutError`` of `Ask.timeout`) is returned in the
+        outcome, never raised. Async modes bring their own event loop.
+        """
+        ...

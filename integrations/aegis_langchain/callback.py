@@ -1,0 +1,166 @@
+"""The callback: every model and tool call that LangChain announces is asked for first, and settled after it.
+
+It is a plain handler with `raise_error`, because LangChain swallows what other handlers raise. It cannot exchange the
+model nor lower its output cap, and sees no end of a call that asyncio cancelled: that grant ends at its deadline.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Any, cast
+from uuid import UUID
+
+from langchain_core.callbacks import BaseCallbackHandler
+from langchain_core.messages import BaseMessage, convert_to_openai_messages
+from langchain_core.outputs import ChatGeneration, LLMResult
+
+from aegis_core.adapting import CallGovernor, ModelCall, Reservation, ToolCall
+from aegis_core.adapting.governing import Costs
+
+_MOST_OPEN = 10_000
+
+
+class AegisCallbackHandler(BaseCallbackHandler):
+    """Governs every model and tool call of the runs that carry it: ``config={"callbacks": [handler]}``.
+
+    Args:
+        aegis: an agent of Aegis: `SyncGovernor.handshake`, or `Governor.handshake` for async code.
+        costs: dollars a tool call costs: a mapping by name, or a function of name and arguments.
+        approval_seconds: how long a call waits for a human; 0: it is refused.
+
+    Raises:
+        ConfigurationError: `aegis` is not an agent of Aegis.
+    """
+
+    raise_error = True
+
+    def __init__(self, aegis: object, *, costs: Costs | None = None, approval_seconds: float = 600) -> None:
+        super().__init__()
+        self._calls = CallGovernor(aegis, framework="langchain", costs=costs, approval_seconds=approval_seconds)
+        self._held: OrderedDict[UUID, Reservation] = OrderedDict()
+        self._begun: set[UUID] = set()
+        self._lock = threading.Lock()
+
+    def on_chat_model_start(
+        self, serialized: dict[str, Any], messages: list[list[BaseMessage]], *, run_id: UUID, **kwargs: Any
+    ) -> None:
+        """Reserve. Raises `AegisDenied`, and the model is not called."""
+        shaped = [each for batch in messages for each in convert_to_openai_messages(batch)]
+        self._hold(run_id, _model_call(shaped, kwargs))
+
+    def on_llm_start(self, serialized: dict[str, Any], prompts: list[str], *, run_id: UUID, **kwargs: Any) -> None:
+        """The same for models that complete text."""
+        self._hold(run_id, _model_call([{"role": "user", "content": prompt} for prompt in prompts], kwargs))
+
+    def on_llm_new_token(self, token: Any, *, run_id: UUID, **kwargs: Any) -> None:
+        """Remember that the provider has begun to answer."""
+        with self._lock:
+            self._begun.add(run_id)
+
+    def on_llm_end(self, response: LLMResult, *, run_id: UUID, **kwargs: Any) -> None:
+        """Settle what the provider counted; an answer from LangChain's cache costs nothing."""
+        held, _ = self._taken(run_id)
+        if held is None:
+            return
+        usage = _usage_of(response)
+        if usage is None:
+            held.settle()
+        elif usage.get("total_cost") == 0:
+            held.settle(cost_usd=0)
+        else:
+            details: Mapping[str, int] = usage.get("input_token_details") or {}
+            cached = details.get("cache_read") or 0
+            held.settle(
+                input_tokens=usage["input_tokens"], output_tokens=usage["output_tokens"], cached_input_tokens=cached
+            )
+
+    def on_llm_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
+        """Give the money back, or charge as reserved when the provider had begun to answer."""
+        held, begun = self._taken(run_id)
+        if held is not None:
+            _ = held.settle() if begun else held.release()
+
+    def on_tool_start(
+        self,
+        serialized: dict[str, Any],
+        input_str: str,
+        *,
+        run_id: UUID,
+        inputs: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Reserve what the tool costs. Raises `AegisDenied`, and the tool does not run."""
+        name = str((serialized or {}).get("name") or kwargs.get("name") or "tool")
+        arguments = input_str if inputs is None else inputs
+        self._hold(run_id, ToolCall(name, arguments, thread=_thread(kwargs)))
+
+    def on_tool_end(self, output: Any, *, run_id: UUID, **kwargs: Any) -> None:
+        """Charge it."""
+        held, _ = self._taken(run_id)
+        if held is not None:
+            held.settle()
+
+    def on_tool_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
+        """Give the money back."""
+        held, _ = self._taken(run_id)
+        if held is not None:
+            held.release()
+
+    def __copy__(self) -> AegisCallbackHandler:
+        return self
+
+    def __deepcopy__(self, memo: object) -> AegisCallbackHandler:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (self._rebuilt, (self._calls,))
+
+    @classmethod
+    def _rebuilt(cls, calls: CallGovernor) -> AegisCallbackHandler:
+        handler = cls(calls.line)
+        handler._calls = calls
+        return handler
+
+    def _hold(self, run_id: UUID, call: ModelCall | ToolCall) -> None:
+        held = self._calls.begin(call)
+        with self._lock:
+            self._held[run_id] = held
+            if len(self._held) > _MOST_OPEN:  # of cancelled calls, whose grants ended at their deadlines
+                self._begun.discard(self._held.popitem(last=False)[0])
+
+    def _taken(self, run_id: UUID) -> tuple[Reservation | None, bool]:
+        with self._lock:
+            begun = run_id in self._begun
+            self._begun.discard(run_id)
+            return self._held.pop(run_id, None), begun
+
+
+def _model_call(messages: list[dict[str, Any]], kwargs: Mapping[str, Any]) -> ModelCall:
+    metadata: Mapping[str, Any] = kwargs.get("metadata") or {}
+    params: Mapping[str, Any] = kwargs.get("invocation_params") or {}
+    model = metadata.get("ls_model_name") or params.get("model") or params.get("model_name")
+    caps = (metadata.get("ls_max_tokens"), params.get("max_tokens"), params.get("max_completion_tokens"))
+    cap = next((each for each in caps if isinstance(each, int)), None)
+    return ModelCall(messages, params.get("tools") or (), str(model or "unknown"), (), cap, thread=_thread(kwargs))
+
+
+def _thread(kwargs: Mapping[str, Any]) -> str | None:
+    metadata: Mapping[str, Any] = kwargs.get("metadata") or {}
+    thread: object = metadata.get("thread_id")
+    return None if thread is None else str(thread)
+
+
+def _usage_of(response: LLMResult) -> dict[str, Any] | None:
+    for generations in response.generations:
+        for generation in generations:
+            message = generation.message if isinstance(generation, ChatGeneration) else None
+            usage = getattr(message, "usage_metadata", None)
+            if usage:
+                return cast("dict[str, Any]", usage)
+    output: Mapping[str, Any] = response.llm_output or {}
+    reported: Mapping[str, int] = output.get("token_usage") or {}
+    if "prompt_tokens" not in reported:
+        return None
+    return {"input_tokens": reported["prompt_tokens"], "output_tokens": reported.get("completion_tokens", 0)}

@@ -1,0 +1,245 @@
+"""What the adapters share: the estimate, the identity of a call, its denial, its journal, and the line to the agent."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Iterator
+from decimal import Decimal
+
+import pytest
+
+import aegis_core
+from aegis_core import AegisDenied, ConfigurationError, Governor, Settings
+from aegis_core.adapting import (
+    CallGovernor,
+    InputBounds,
+    Line,
+    ModelCall,
+    ToolCall,
+    canonical_json,
+    hash_arguments,
+    messages_bound,
+)
+from aegis_core.errors import ConflictError, NotFoundError
+from aegis_core.sync import SyncGovernedAgent, SyncGovernor
+
+MODEL = "gpt-4o-mini"
+
+
+def user(text: str) -> dict[str, object]:
+    return {"role": "user", "content": text}
+
+
+@pytest.fixture
+def plain(settings: Settings) -> Iterator[SyncGovernor]:
+    with aegis_core.connect_sync(settings=settings) as governor:
+        yield governor
+
+
+@pytest.fixture
+def agent(plain: SyncGovernor) -> SyncGovernedAgent:
+    return plain.handshake("a")
+
+
+def test_a_bound_counts_text_messages_and_tools() -> None:
+    assert messages_bound([user("1234567890")]) == 5 + 8
+    assert messages_bound([user("x " * 10), {"role": "assistant", "content": None}], [{"a": 1}]) == 10 + 16 + 4 + 16
+    call = {"id": "c", "type": "function", "function": {"name": "pay", "arguments": '{"a":1}'}}
+    assert messages_bound([{"role": "assistant", "content": "", "tool_calls": [call]}]) == 8 + 2 + 4
+    assert messages_bound([user("A" * 70)]) == 50 + 8  # base64-like: a token for 1.4 bytes
+
+
+def test_the_providers_count_replaces_the_bound_of_an_exact_prefix_only() -> None:
+    bounds = InputBounds()
+    first = [user("Tell me of Bern. " * 20)]
+    bounds.learn(bounds.estimate(first, (), MODEL), 90)
+    longer = [*first, {"role": "assistant", "content": "It is old."}, user("More.")]
+    assert bounds.estimate(longer, (), MODEL).tokens == 90 + messages_bound(longer[1:])
+    assert bounds.estimate(longer, [{"name": "t"}], MODEL).tokens > 180, "other tools are another prefix"
+    assert bounds.estimate(longer, (), "gpt-4o").tokens > 180, "another model counts otherwise"
+    assert bounds.estimate([user("Tell me of Rome."), *longer], (), MODEL).tokens > 180
+
+
+def test_known_prefixes_are_bounded() -> None:
+    bounds = InputBounds(known=2)
+    for text in "abc":
+        bounds.learn(bounds.estimate([user(text)]), 1)
+    assert [bounds.estimate([user(text)]).tokens for text in "abc"] == [9, 1, 1]
+
+
+def test_equal_arguments_have_one_spelling() -> None:
+    assert canonical_json({"b": 1.0, "a": [True, None, "é"]}) == '{"a":[true,null,"é"],"b":1}'
+    assert hash_arguments({"a": 1, "b": 2}) == hash_arguments('{"b": 2, "a": 1}')
+    assert hash_arguments({"a": 1}) != hash_arguments({"a": "1"})
+    assert hash_arguments({"a": math.nan}) != hash_arguments({"a": "nan"})
+    assert hash_arguments({"a": object()}) == hash_arguments({"a": object()}), "no address in memory"
+    assert hash_arguments({"a": {2, 1}}) == hash_arguments({"a": {1, 2}})
+
+
+def test_an_identity_is_of_thread_message_call_and_arguments() -> None:
+    one = ToolCall("pay", {"a": 1}, "c", "m", "t")
+    others = [
+        ToolCall("pay", {"a": 2}, "c", "m", "t"), ToolCall("pay", {"a": 1}, "d", "m", "t"),
+        ToolCall("pay", {"a": 1}, "c", "n", "t"), ToolCall("pay", {"a": 1}, "c", "m", "u"),
+    ]  # fmt: skip
+    names = {call.identity("x") for call in (one, *others)} | {one.identity("y")}
+    assert len(names) == 6
+    assert ToolCall("pay", {"a": 1}).identity("x") is None
+
+
+def test_an_intent_is_short_and_masked() -> None:
+    call = ToolCall("login", {"password": "hunter2-and-more", "note": "x" * 1_000})
+    assert "hunter2" not in call.intent + call.name
+    assert len(call.intent) < 300
+    messages = [user("Buy bread with sk-proj-abcdefghijklmnop1234567890"), {"role": "assistant", "content": "Yes"}]
+    assert ModelCall(messages).intent == "Buy bread with [masked]"
+
+
+def test_a_denial_says_what_why_what_is_left_and_what_to_do(plain: SyncGovernor, agent: SyncGovernedAgent) -> None:
+    plain.set_budget("agent", "a", "day", "2.50")
+    calls = CallGovernor(agent, framework="custom", costs={"pay": 3})
+    with pytest.raises(AegisDenied) as caught:
+        calls.begin(ToolCall("pay", {"amount": 3}))
+    assert caught.value.message == (
+        "Aegis refused pay(amount=3): it costs up to $3.00 and $2.50 of $2.50 is left until midnight UTC. "
+        "Do not call pay again with more than $2.50; finish with what you have or ask the user."
+    )
+    assert (caught.value.code, caught.value.final, caught.value.facts["times"]) == ("budget_exceeded", False, 1)
+
+
+def test_the_third_identical_refusal_is_final_whoever_counts(plain: SyncGovernor, agent: SyncGovernedAgent) -> None:
+    plain.set_budget("agent", "a", "day", "2.50")
+    finals: list[bool] = []
+    for amount in (3, 4, 3, 3):
+        again = CallGovernor(agent, framework="custom", costs=lambda _, arguments: arguments["amount"])
+        with pytest.raises(AegisDenied) as caught:
+            again.begin(ToolCall("pay", {"amount": amount}))
+        finals.append(caught.value.final)
+    assert finals == [False, False, False, True]
+
+
+def test_a_denial_is_found_in_what_a_framework_raises(plain: SyncGovernor, agent: SyncGovernedAgent) -> None:
+    plain.set_budget("agent", "a", "day", 0)
+    with pytest.raises(AegisDenied) as caught:
+        CallGovernor(agent, framework="custom").begin(ModelCall([user("Hello")], model=MODEL, max_output_tokens=50))
+    denied = caught.value
+    wrapped = RuntimeError("the run failed")
+    wrapped.__cause__ = denied
+    assert AegisDenied.from_exception(wrapped) is denied
+    assert AegisDenied.from_exception(ExceptionGroup("many", [ValueError("x"), denied])) is denied
+    found = AegisDenied.from_exception(RuntimeError(f"Task failed: AegisDenied: {denied}\nTraceback"))
+    assert found is not None
+    assert (found.code, found.message, found.verdict.status) == (denied.code, denied.message, "REJECTED")
+    assert AegisDenied.from_exception(RuntimeError("no money [really]")) is None
+
+
+def test_an_answer_is_cut_to_what_is_affordable(plain: SyncGovernor, agent: SyncGovernedAgent) -> None:
+    plain.set_budget("agent", "a", "day", "0.0003")
+    calls = CallGovernor(agent, framework="custom", max_output_tokens=1_000)
+    with pytest.raises(AegisDenied):
+        calls.begin(ModelCall([user("Hello")], model=MODEL, max_output_tokens=1_000))
+    held = calls.begin(ModelCall([user("Hello")], model=MODEL, max_output_tokens=4_000, lowers_cap=True))
+    assert held.max_output_tokens == 421, "1,000 three quarters at a time, until $0.60 a million fits into $0.0003"
+    assert held.verdict.reserved_usd <= Decimal("0.0003")
+    held.release()
+    plain.set_budget("agent", "a", "day", "0.00001")
+    with pytest.raises(AegisDenied):
+        calls.begin(ModelCall([user("Hello")], model=MODEL, lowers_cap=True))
+    assert agent.budget().budgets[0].reserved_usd == 0
+
+
+def test_aegis_is_checked_with_one_sentence(plain: SyncGovernor) -> None:
+    with pytest.raises(ConfigurationError, match=r"aegis= takes an agent of Aegis.* shake hands first: aegis=governor"):
+        Line.of(plain)
+    with pytest.raises(ConfigurationError, match=r"this is of type builtins\.dict"):
+        Line.of({})
+
+
+async def test_an_agent_of_connect_is_asked_from_other_threads_and_loops(governor: Governor) -> None:
+    agent = await governor.handshake("a")
+    calls = CallGovernor(agent, framework="custom")
+    call = ModelCall([user("Hello")], model=MODEL, max_output_tokens=50)
+    with pytest.raises(ConfigurationError, match=r"blocks the event loop .* `aegis_core.connect_sync`"):
+        calls.begin(call)
+    await (await calls.abegin(call)).arelease()
+    held = await asyncio.to_thread(calls.begin, call)
+    await asyncio.to_thread(held.settle, input_tokens=10, output_tokens=5)
+    assert held.receipt is not None
+
+    async def elsewhere() -> None:
+        await (await calls.abegin(call)).asettle(input_tokens=10, output_tokens=5)
+
+    await asyncio.to_thread(asyncio.run, elsewhere())
+    report = await agent.budget()
+    assert report.budgets[0].spent_usd == Decimal("0.000009")
+    assert report.budgets[0].reserved_usd == 0
+
+
+async def test_a_caller_cancelled_while_it_asks_leaves_nothing_held(plain: SyncGovernor) -> None:
+    agent = await asyncio.to_thread(plain.handshake, "a")
+    calls = CallGovernor(agent, framework="custom")
+    call = ModelCall([user("Hello")], model=MODEL, max_output_tokens=50)
+    for delay in range(20):
+        task = asyncio.create_task(calls.abegin(call))
+        await asyncio.sleep(delay / 10_000)
+        if task.done():
+            await task.result().arelease()
+        task.cancel()
+    await asyncio.sleep(0.2)
+    assert (await asyncio.to_thread(agent.budget)).budgets[0].reserved_usd == 0
+
+
+def test_a_closed_connection_is_named(settings: Settings) -> None:
+    with aegis_core.connect_sync(settings=settings) as governor:
+        calls = CallGovernor(governor.handshake("a"), framework="custom")
+    with pytest.raises(ConfigurationError, match="connection of this Aegis agent is closed"):
+        calls.begin(ToolCall("pay"))
+
+
+def test_the_first_end_counts(agent: SyncGovernedAgent) -> None:
+    held = CallGovernor(agent, framework="custom", costs={"pay": 1}).begin(ToolCall("pay"))
+    held.settle(cost_usd="0.25")
+    held.release()
+    held.settle()
+    assert agent.budget().budgets[0].spent_usd == Decimal("0.25")
+
+
+class TestJournal:
+    """A side effect is started, then finished; what is between the two when its process dies is unknown."""
+
+    CALL = ToolCall("pay", {"amount": 7}, "call-1", "message-1", "thread-1")
+
+    def test_a_finished_call_is_replayed(self, agent: SyncGovernedAgent) -> None:
+        calls = CallGovernor(agent, framework="custom")
+        assert calls.start(self.CALL, "one").state == "started"
+        assert calls.start(self.CALL, "one").state == "started", "its own lost answer"
+        calls.finish(self.CALL, "one", "paid 7")
+        again = calls.start(self.CALL, "two")
+        assert (again.state, again.result) == ("finished", "paid 7")
+        calls.finish(self.CALL, "one", "paid 7")  # a repeat
+        with pytest.raises(ConflictError, match="Another attempt"):
+            calls.finish(self.CALL, "two", "paid 8")
+
+    def test_a_started_call_has_an_unknown_outcome_in_another_process(
+        self, agent: SyncGovernedAgent, plain: SyncGovernor
+    ) -> None:
+        CallGovernor(agent, framework="custom").start(self.CALL, "one")
+        other = CallGovernor(plain.handshake("a"), framework="custom")
+        assert other.start(self.CALL, "two").state == "unknown"
+        with pytest.raises(ConflictError):
+            other.finish(self.CALL, "two", "paid 7")
+
+    def test_a_failure_is_replayed_as_one(self, agent: SyncGovernedAgent) -> None:
+        calls = CallGovernor(agent, framework="custom")
+        calls.start(self.CALL, "one")
+        calls.finish(self.CALL, "one", "the bank is closed", failed=True)
+        again = calls.start(self.CALL, "two")
+        assert (again.state, again.result) == ("failed", "the bank is closed")
+
+    def test_what_was_never_started_has_no_end(self, agent: SyncGovernedAgent) -> None:
+        calls = CallGovernor(agent, framework="custom")
+        with pytest.raises(NotFoundError, match="never started"):
+            calls.finish(self.CALL, "one", "paid 7")
+        with pytest.raises(ConfigurationError, match="needs a call_id"):
+            calls.start(ToolCall("pay"), "one")

@@ -1,0 +1,211 @@
+"""LangChain's side of the contract: a chat model and tools on a script, driven by every entry point."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import pickle
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import aclosing
+from typing import Any, ClassVar
+
+from aegis_langchain import AegisCallbackHandler
+from langchain.agents import create_agent
+from langchain_core.caches import InMemoryCache
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, ToolMessage
+from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+from langchain_core.runnables import RunnableLambda
+from langchain_core.tools import BaseTool, StructuredTool
+from pydantic import PrivateAttr
+
+from aegis_core.testing import Ask, Outcome, Script, Turn
+
+
+class ScriptedChat(BaseChatModel):
+    """The script's model. Streams its words one by one, the usage last."""
+
+    model_name: str
+    max_tokens: int | None = None
+    _script: Script = PrivateAttr()
+
+    def __init__(self, script: Script, **values: Any) -> None:
+        super().__init__(model_name=script.model, max_tokens=script.cap, **values)
+        self._script = script
+
+    @property
+    def _llm_type(self) -> str:
+        return "scripted"
+
+    def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> Any:
+        return {"ls_model_name": self.model_name, "ls_max_tokens": kwargs.get("max_tokens", self.max_tokens)}
+
+    def bind_tools(self, tools: Any, **kwargs: Any) -> Any:
+        return self.bind(tools=[{"type": "function", "function": {"name": tool.name}} for tool in tools], **kwargs)
+
+    def _answer(self, kwargs: Any) -> Turn:
+        return self._script.answer(model=self.model_name, cap=kwargs.get("max_tokens", self.max_tokens))
+
+    def _generate(
+        self, messages: list[BaseMessage], stop: Any = None, run_manager: Any = None, **kwargs: Any
+    ) -> ChatResult:
+        turn = self._answer(kwargs)
+        time.sleep(turn.seconds)
+        return ChatResult(generations=[ChatGeneration(message=message_of(turn))])
+
+    async def _agenerate(
+        self, messages: list[BaseMessage], stop: Any = None, run_manager: Any = None, **kwargs: Any
+    ) -> ChatResult:
+        turn = self._answer(kwargs)
+        await asyncio.sleep(turn.seconds)
+        return ChatResult(generations=[ChatGeneration(message=message_of(turn))])
+
+    def _stream(
+        self, messages: list[BaseMessage], stop: Any = None, run_manager: Any = None, **kwargs: Any
+    ) -> Iterator[ChatGenerationChunk]:
+        turn = self._answer(kwargs)
+        for chunk in chunks_of(turn):
+            if run_manager:
+                run_manager.on_llm_new_token(chunk.text, chunk=chunk)
+            yield chunk
+        if turn.error is not None:
+            raise turn.error
+
+    async def _astream(
+        self, messages: list[BaseMessage], stop: Any = None, run_manager: Any = None, **kwargs: Any
+    ) -> AsyncIterator[ChatGenerationChunk]:
+        turn = self._answer(kwargs)
+        await asyncio.sleep(turn.seconds)
+        for chunk in chunks_of(turn):
+            if run_manager:
+                await run_manager.on_llm_new_token(chunk.text, chunk=chunk)
+            yield chunk
+        if turn.error is not None:
+            raise turn.error
+
+
+def usage_of(turn: Turn) -> Any:
+    if turn.usage is None:
+        return None
+    return {"input_tokens": turn.usage[0], "output_tokens": turn.usage[1], "total_tokens": sum(turn.usage)}
+
+
+def message_of(turn: Turn) -> AIMessage:
+    calls = [{"name": use.tool, "args": dict(use.arguments), "id": use.call_id} for use in turn.tools]
+    return AIMessage(turn.text, tool_calls=calls, usage_metadata=usage_of(turn))
+
+
+def chunks_of(turn: Turn) -> Iterator[ChatGenerationChunk]:
+    words = turn.text.split(" ")
+    for position, word in enumerate(words[: turn.breaks_after]):
+        yield ChatGenerationChunk(message=AIMessageChunk(word if position == 0 else " " + word))
+    if turn.error is None:
+        yield ChatGenerationChunk(message=AIMessageChunk("", usage_metadata=usage_of(turn)))
+
+
+def tools_of(script: Script) -> list[BaseTool]:
+    def made(name: str) -> BaseTool:
+        def run(**arguments: Any) -> str:
+            return script.use(name, arguments)
+
+        schema = {"type": "object", "properties": {"amount": {"type": "integer"}}}
+        return StructuredTool(name=name, description=f"The tool {name}.", args_schema=schema, func=run)
+
+    return [made(name) for name in script.tools]
+
+
+class CallbackHarness:
+    """`AegisCallbackHandler` in the config of a bare model, or of `create_agent` where the script has tools."""
+
+    framework = "LangChain's callback"
+    modes = ("sync", "async", "stream", "astream", "batch")
+    lacks: ClassVar = {
+        "routing": "a callback cannot exchange the model; use AegisMiddleware or GovernedChatModel",
+        "tool_denial_as_text": "LangChain raises what a callback raises; use AegisMiddleware for a ToolMessage",
+        "cancelled_at_once": "LangChain tells no callback of a cancelled call; its grant ends at its deadline",
+    }
+
+    def run(self, aegis: Any, script: Script, ask: Ask) -> Outcome:
+        handler: Any = AegisCallbackHandler(aegis, costs=ask.costs, approval_seconds=ask.approval_seconds)
+        if ask.copied:
+            handler = copy.deepcopy(handler)
+        if ask.pickled:
+            handler = pickle.loads(pickle.dumps(handler))
+        model = ScriptedChat(script, cache=InMemoryCache() if ask.cached else None)
+        config = {
+            "callbacks": [handler],
+            "configurable": {"thread_id": ask.thread},
+            "metadata": {"thread_id": ask.thread},
+        }
+        if script.tools:
+            return drive_agent(create_agent(model, tools_of(script)), script, ask, config)
+        target: Any = model
+        if ask.retries:
+            target = model.with_retry(stop_after_attempt=ask.retries + 1, wait_exponential_jitter=False)
+        if ask.nested:
+            target = RunnableLambda(target.invoke)
+        return drive(target, script, ask, config)
+
+
+def drive(target: Any, script: Script, ask: Ask, config: Any) -> Outcome:
+    """Call a runnable that answers a message, by the entry point asked for."""
+
+    def body() -> str:
+        if ask.cached:
+            target.invoke(script.user, config)
+        if ask.mode == "batch":
+            return target.batch([script.user] * ask.batch, config)[0].text
+        if ask.mode == "stream":
+            stream = target.stream(script.user, config)
+            words = [chunk.text for chunk, _ in zip(stream, range(ask.take or 10_000), strict=False)]
+            stream.close()
+            return "".join(words)
+        return target.invoke(script.user, config).text
+
+    async def abody() -> str:
+        if ask.mode == "astream":
+            words: list[str] = []
+            async with aclosing(target.astream(script.user, config)) as stream:
+                async for chunk in stream:
+                    words.append(chunk.text)
+                    if len(words) == ask.take:
+                        break
+            return "".join(words)
+        return (await target.ainvoke(script.user, config)).text
+
+    return caught(lambda: Outcome(asyncio.run(asyncio.wait_for(abody(), ask.timeout)) if is_async(ask) else body()))
+
+
+def drive_agent(agent: Any, script: Script, ask: Ask, config: Any) -> Outcome:
+    """Run an agent of `create_agent`."""
+    start = {"messages": [HumanMessage(script.user)]}
+
+    async def abody() -> Any:
+        if ask.mode == "astream":
+            return [state async for state in agent.astream(start, config, stream_mode="values")][-1]
+        return await agent.ainvoke(start, config)
+
+    def body() -> Any:
+        if ask.mode == "stream":
+            return list(agent.stream(start, config, stream_mode="values"))[-1]
+        return agent.invoke(start, config)
+
+    def whole() -> Outcome:
+        state = asyncio.run(asyncio.wait_for(abody(), ask.timeout)) if is_async(ask) else body()
+        messages = state["messages"]
+        observations = [each.text for each in messages if isinstance(each, ToolMessage)]
+        return Outcome(messages[-1].text, observations)
+
+    return caught(whole)
+
+
+def is_async(ask: Ask) -> bool:
+    return ask.mode in {"async", "astream"}
+
+
+def caught(work: Callable[[], Outcome]) -> Outcome:
+    try:
+        return work()
+    except (Exception, asyncio.CancelledError) as error:
+        return Outcome(error=error)
