@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import suppress
 from datetime import date, datetime
 from decimal import Decimal
-from hashlib import blake2b
 
 from aegis_core import budgets
 from aegis_core.approvals import HITLManager
@@ -21,7 +20,7 @@ from aegis_core.inbox import Inbox
 from aegis_core.journal import Journal
 from aegis_core.money import to_nanos
 from aegis_core.operator import Operator
-from aegis_core.orders import Ask, Rules
+from aegis_core.orders import Ask, Rules, settlement_of
 from aegis_core.outcomes import Outcomes
 from aegis_core.policy.engine import Policy
 from aegis_core.policy.facts import AgentFacts
@@ -48,7 +47,6 @@ from aegis_core.store.registry import Registry
 from aegis_core.usage import UsageRow, decode_usage
 from aegis_core.verdicts import grant_key, receipt_of, summary_of, verdict_of
 
-_LATER = ("escalation_usage", "outcome")
 _EVENT_ID = re.compile(r"\d{1,19}(-\d{1,19})?|\$")
 
 
@@ -164,9 +162,8 @@ class ResourceGovernor:
             request_id, born = request.request_id, born_at(request.request_id)
         if self.outcomes.stale:
             await self.outcomes.refresh()
-        asked = Ask.of(request, request_id, born)
-        appraisal = self._arbiter.appraise(request, (), self.outcomes.evidence)
-        key, latest = asked.key, caller.session is None
+        asked, latest = Ask.of(request, request_id, born), caller.session is None
+        appraisal, key = self._arbiter.appraise(request, (), self.outcomes.evidence), asked.key
         for _ in range(4):
             sid, facts = await self._rules.facts_of(request.agent_id, caller.session)
             rules = self._rule(request, facts, appraisal)
@@ -224,17 +221,7 @@ class ResourceGovernor:
             NotFoundError: no such grant.
             ConflictError: it is closed otherwise. AuthError: it is somebody else's.
         """
-        if message.usage is not None:
-            cost = sum(self._prices.cost(each) for each in (message.usage, message.escalation_usage) if each)
-        else:
-            assert message.cost_usd is not None
-            cost = to_nanos(message.cost_usd, "cost_usd")
-        outcome = message.outcome
-        if outcome is None and message.escalation_usage is not None:
-            outcome = 0.0
-        # Without the fields that are not given, so that a repeat of an older version's settlement is one.
-        content = message.model_dump_json(exclude={"agent_id"} | {n for n in _LATER if getattr(message, n) is None})
-        digest = blake2b(content.encode(), digest_size=16).hexdigest()
+        cost, digest, outcome = settlement_of(message, self._prices)
         return await self._close(grant_id, message.agent_id, token, ("settle", cost, digest, 0), outcome)
 
     async def release(self, grant_id: str, message: ReleaseRequest, *, token: str | None = None) -> Receipt:

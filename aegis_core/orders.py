@@ -7,13 +7,14 @@ from hashlib import blake2b
 from typing import Any, NamedTuple
 
 from aegis_core.arbiter.arbiter import Appraisal, Candidate
+from aegis_core.arbiter.prices import Prices
 from aegis_core.identity import record_id
 from aegis_core.masking import mask_metadata, mask_text
 from aegis_core.money import to_nanos
 from aegis_core.policy.asking import Asker
 from aegis_core.policy.ruling import Ruling
 from aegis_core.policy.text import spaced, words
-from aegis_core.protocol import LOCK_TYPES, PermissionRequest
+from aegis_core.protocol import LOCK_TYPES, PermissionRequest, SettleRequest
 from aegis_core.store.ledger import Caller
 from aegis_core.store.packing import pack
 
@@ -173,3 +174,23 @@ def _digest(trace: bytes, request: PermissionRequest) -> str:
     if request.verify is not None:
         rest.append(request.verify)
     return blake2b(trace + pack(rest), digest_size=16).hexdigest()
+
+
+def settlement_of(message: SettleRequest, prices: Prices) -> tuple[int, str, float | None]:
+    """What a settlement charges in nano-dollars, a fingerprint of its content, and the outcome that it counts.
+
+    Raises:
+        UnknownModelError: it reports tokens of a model without a known price.
+    """
+    if message.usage is not None:
+        cost = sum(prices.cost(usage) for usage in (message.usage, message.escalation_usage) if usage)
+    else:
+        assert message.cost_usd is not None
+        cost = to_nanos(message.cost_usd, "cost_usd")
+    outcome = message.outcome
+    if outcome is None and message.escalation_usage is not None:
+        outcome = 0.0  # the first answer did not pass
+    # Without later fields that are not given, a repeat of an older version's settlement is one.
+    absent = {name for name in ("escalation_usage", "outcome") if getattr(message, name) is None}
+    content = message.model_dump_json(exclude={"agent_id"} | absent)
+    return cost, blake2b(content.encode(), digest_size=16).hexdigest(), outcome

@@ -83,18 +83,7 @@ class Arbiter:
                 problem = f"is required for {request.resource_type}; give the cost in dollars"
                 raise _missing("estimated_cost_usd", problem)
             return Appraisal((Candidate(None, claim),), None, "claim", "")
-        required = request.requirements
-        needs, ceiling = Needs(permitted=permitted) if permitted else None, None
-        if required is not None:
-            needs = Needs(
-                required.tools,
-                required.vision,
-                required.min_context_tokens,
-                required.providers,
-                required.models,
-                permitted,
-            )
-            ceiling = None if required.ceiling_usd is None else int(required.ceiling_usd.scaleb(9))
+        needs, ceiling = _needs_of(request, permitted)
         density = request.logic_density
         choice = self._choice(request, evidence)
         asked = self._catalog.tier_for(density)
@@ -224,6 +213,17 @@ class Arbiter:
         first = Candidate(self._prices.canonical(name), nanos)
         short, caps = shorter(first, rates, terms, cap)
         return Appraisal((first, *short), recommended, terms.priced_by, note, caps=caps)
+
+
+def _needs_of(request: PermissionRequest, permitted: tuple[str, ...]) -> tuple[Needs | None, int | None]:
+    """What a model must be able to do, and the most it may cost in nano-dollars."""
+    required = request.requirements
+    if required is None:
+        return Needs(permitted=permitted) if permitted else None, None
+    needs = Needs(
+        required.tools, required.vision, required.min_context_tokens, required.providers, required.models, permitted
+    )  # fmt: skip
+    return needs, None if required.ceiling_usd is None else int(required.ceiling_usd.scaleb(9))
 
 
 def _unpriced(cap: int | None) -> InvalidRequestError:

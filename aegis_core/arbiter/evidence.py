@@ -136,11 +136,11 @@ class Evidence:
         for basis, row in rows:
             if row and (found := self._by_row(tier, basis, row)):
                 return found
-        return Choice(tier, tier, "prior", 0, self._estimates({}))
+        return Choice(tier, tier, "prior", 0, self.estimates({}))
 
     def _by_row(self, tier: int, basis: Basis, row: Row) -> Choice | None:
         """What one row calls for; None when it says too little of the tiers that it would choose between."""
-        estimates = self._estimates(row)
+        estimates = self.estimates(row)
         known = [each for each in range(1, TIERS + 1) if row.get(each, Tally()).total >= ENOUGH]
         if not known:
             return None
@@ -156,7 +156,8 @@ class Evidence:
             return Choice(raised, tier, basis, row[tier].total, estimates)
         return Choice(tier, tier, basis, sum(tally.total for tally in row.values()), estimates)
 
-    def _estimates(self, row: Row) -> tuple[Estimate, ...]:
+    def estimates(self, row: Row) -> tuple[Estimate, ...]:
+        """Expected quality of each tier by one row of outcomes, lowest tier first."""
         weight = prior().outcomes
         found: list[Estimate] = []
         for tier, assumed in enumerate(prior().quality_by_tier, start=1):
@@ -183,7 +184,7 @@ NO_EVIDENCE = Evidence()
 
 @lru_cache(maxsize=TIERS)
 def _of_prior(tier: int) -> Choice:
-    return Choice(tier, tier, "prior", 0, NO_EVIDENCE._estimates({}))  # noqa: SLF001 - the same module
+    return Choice(tier, tier, "prior", 0, NO_EVIDENCE.estimates({}))
 
 
 def _estimate(good: float, total: float, outcomes: float) -> Estimate:

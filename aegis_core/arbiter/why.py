@@ -11,7 +11,7 @@ from typing import NamedTuple, cast
 
 from aegis_core.arbiter.evidence import CONFIDENCE, TARGET, Basis, Choice
 from aegis_core.money import to_usd
-from aegis_core.protocol import Routing
+from aegis_core.reasons import Routing
 
 
 class Considered(NamedTuple):

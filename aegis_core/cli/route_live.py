@@ -12,7 +12,8 @@ from aegis_core.errors import InvalidRequestError
 if TYPE_CHECKING:
     from aegis_core.arbiter.arbiter import Appraisal
     from aegis_core.governor import ResourceGovernor
-    from aegis_core.protocol import PermissionRequest, Routing
+    from aegis_core.protocol import PermissionRequest
+    from aegis_core.reasons import Routing
 
 _HEAD, _TAIL = 4_000, 3_900
 

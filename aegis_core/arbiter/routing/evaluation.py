@@ -47,11 +47,11 @@ def cross_validate(
     of = [fold_of(outcome.prompt, folds) for outcome in outcomes]
     report = _figures(outcomes, found.gains, found.strong, pair, rounds)
     report |= {"how": f"{folds}-fold cross-validation", "target": target}
-    report["folds"] = []
+    parts: list[dict[str, Any]] = []
     for fold in range(folds):
         mine = [place for place, where in enumerate(of) if where == fold]
         retained, share = kept([outcomes[place] for place in mine], [found.strong[place] for place in mine])
-        report["folds"].append(
+        parts.append(
             {
                 "fold": fold,
                 "rows": len(mine),
@@ -62,7 +62,7 @@ def cross_validate(
                 "ids": [outcomes[place].id for place in mine],
             }
         )
-    return report
+    return report | {"folds": parts}
 
 
 def _figures(
