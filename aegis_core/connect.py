@@ -93,6 +93,7 @@ async def open_governor(store: Store, settings: Settings, *, tenant: str | None 
     """
     from aegis_core.arbiter.arbiter import Arbiter
     from aegis_core.arbiter.catalog import load_catalog
+    from aegis_core.arbiter.price_file import read_price_file
     from aegis_core.arbiter.prices import Prices
     from aegis_core.governor import ResourceGovernor
     from aegis_core.policy.loading import default_policy, load_policy
@@ -109,10 +110,12 @@ async def open_governor(store: Store, settings: Settings, *, tenant: str | None 
     await store.command("SADD", TENANTS_KEY, ledger.tenant)
     version, document = await ledger.read_policy()
     policy = first if document == first.document else load_policy(document, f"policy version {version}")
-    prices = Prices(catalog)
+    stated = read_price_file(settings.prices_file) if settings.prices_file else None
+    prices = Prices(catalog, stated=stated)
     forecast = settings.reservation == "forecast"
     arbiter = Arbiter(catalog, prices, read_routing_file(settings.routing_file))
     governor = ResourceGovernor(ledger, arbiter, prices, (version, policy), now, forecast=forecast)
+    await governor.operator.note_prices(prices.version)
     if published is not None:
         await governor.publish_policy(published, author=f"file {settings.policy_file}")
     return governor

@@ -180,6 +180,7 @@ _DECODERS: dict[str, Callable[[list[Any]], _Decoded]] = {
     "key_revoked": _by("key_id", "role", "name"),
     "agent_forgotten": _by("removed"),
     "outcomes_reset": _by("rows"),
+    "prices_changed": _by("version", "before"),
     "envelope_made": _envelope,
     "envelope_revoked": _envelope,
     "ceiling_set": _ceiling,

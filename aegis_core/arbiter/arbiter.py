@@ -7,6 +7,7 @@ same answer: there is no state but caches.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING
 
@@ -119,11 +120,14 @@ class Arbiter:
         if request.verify and not name:
             appraisal = self._verified(appraisal, needs, terms, choice)
         escalation = appraisal.candidates[0].model if appraisal.checked else None
-        others = (candidate.model for candidate in appraisal.candidates)
-        names = tuple(dict.fromkeys(each for each in (appraisal.recommended, *others) if each in self._catalog.by_name))
-        tokens = forecast(prompt, cap)
-        why = self._explain(shortlist, *said, tokens, names, escalation)
-        return appraisal._replace(why=why)
+        names = tuple(dict.fromkeys(self._listed(appraisal)))
+        return appraisal._replace(why=self._explain(shortlist, *said, forecast(prompt, cap), names, escalation))
+
+    def _listed(self, appraisal: Appraisal) -> Iterator[str]:
+        """The models of the catalog that may be recommended, best first."""
+        for name in (appraisal.recommended, *(candidate.model for candidate in appraisal.candidates)):
+            if name is not None and name in self._catalog.by_name:
+                yield name
 
     def _choice(self, request: PermissionRequest, evidence: Evidence) -> Choice:
         """The tier for a request: by outcomes of its type, by a fitted text model, by outcomes of its agent."""

@@ -16,6 +16,7 @@ Keys of a tenant share the hash tag ``{tenant}`` (one cluster slot) and the pref
 ``b:OWNER``, ``bs``     a shared budget; their names (SET)            made by operators only
 ``p:VERSION``           a policy document                             the last 100
 ``pf``                  the agent profiles                            one
+``pv``                  the version of the prices in use (STRING)     one
 ``k:KEY``, ``ks``       an API key, hashed; their names (SET)         made by operators only
 ``f:AGENT\tMODEL``       shares of the bound that settled (STRING)     expires after 30 days
 ``o``                   outcomes by task type, agent and model (HASH)  at most 4,000 rows

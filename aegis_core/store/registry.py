@@ -86,6 +86,10 @@ class Registry:
         count, rows = unpack((await self._ledger.call(self._scripts.read_keys, (key_id,)))[1])
         return count, [KeyRow._make(row) for row in rows]
 
+    async def note_prices(self, version: str) -> None:
+        """Remember the version of the prices in use; a change is an event."""
+        await self._ledger.call(self._scripts.note_prices, (version,))
+
     async def outcomes_version(self) -> str:
         """How often the table of outcomes has changed; 0 before the first."""
         value = await self.store.command("HGET", layout.key(self.tenant, "o"), "#")
