@@ -161,7 +161,7 @@ class Prices:
         try:
             provider, model = book.find_provider_model(model_ref, None, provider_id, None)
         except LookupError:
-            ref = f"{provider_id}:{model_ref}"
+            ref = f"{provider_id}:{model_ref}" if provider_id else model_ref
             own = self._stated.tariffs.get(ref) if self._stated else None
             return Rates.of(ref, (own,)) if own else None
         ref = f"{provider.id}:{model.id}"
