@@ -32,6 +32,7 @@ from aegis_core.protocol import (
     Verdict,
     parse,
 )
+from aegis_core.verdicts import check_call
 
 _APPROVAL_WAIT = 604_800.0
 """Seconds a permit waits for a human: longer than any approval may stay open, whose own deadline ends the wait."""
@@ -187,9 +188,15 @@ class GovernedAgent:
             raise
         await grant.finish(failed=False)
 
-    async def settle(self, grant_id: str, *, cost_usd: UsdLike | None = None, usage: Usage | None = None) -> Receipt:
-        """Report the real cost of a grant, as dollars or as token usage."""
-        message = parse(SettleRequest, agent_id=self.agent_id, cost_usd=cost_usd, usage=usage)
+    async def settle(
+        self, grant_id: str, *, cost_usd: UsdLike | None = None, usage: Usage | None = None,
+        escalation_usage: Usage | None = None, outcome: float | None = None,
+    ) -> Receipt:  # fmt: skip
+        """Report the real cost of a grant, as dollars or as token usage, and how well the task was done, 0 to 1."""
+        message = parse(
+            SettleRequest, agent_id=self.agent_id, cost_usd=cost_usd, usage=usage, escalation_usage=escalation_usage,
+            outcome=outcome,
+        )  # fmt: skip
         return await self._port.settle(grant_id, message, token=self.session.session_token)
 
     async def release(self, grant_id: str) -> Receipt:
@@ -297,24 +304,28 @@ class Grant:
         Raises:
             AegisDenied: another tool or other arguments were approved; nothing may run on this grant.
         """
-        verdict = self.verdict
-        if verdict.tool is not None and verdict.tool != tool:
-            raise AegisDenied(
-                f"Aegis refused: {verdict.tool} was approved, not {tool}.", verdict=verdict, code="not_approved"
-            )
-        if verdict.arguments_hash is not None and verdict.arguments_hash != hash_arguments(arguments):
-            raise AegisDenied(
-                f"Aegis refused: {tool} was approved with other arguments.", verdict=verdict, code="not_approved"
-            )
+        check_call(self.verdict, tool, hash_arguments(arguments))
 
-    def settle(self, *, cost_usd: UsdLike | None = None, usage: Usage | None = None) -> None:
+    def settle(
+        self, *, cost_usd: UsdLike | None = None, usage: Usage | None = None, escalation_usage: Usage | None = None,
+        outcome: float | None = None,
+    ) -> None:  # fmt: skip
         """Say what it really cost: exactly one of dollars and usage. The last word counts.
+
+        Args:
+            cost_usd: dollars for all calls.
+            usage: tokens of the call.
+            escalation_usage: tokens of the second call, where the answer of the first did not pass.
+            outcome: how well the task was done, 0 to 1; the choice of models learns from it.
 
         Raises:
             InvalidRequestError: an amount that cannot be accepted; the grant stays as it was.
         """
-        parse(SettleRequest, cost_usd=cost_usd, usage=usage)
-        self._settlement, self._released = {"cost_usd": cost_usd, "usage": usage}, False
+        said: dict[str, Any] = {
+            "cost_usd": cost_usd, "usage": usage, "escalation_usage": escalation_usage, "outcome": outcome,
+        }  # fmt: skip
+        parse(SettleRequest, **said)
+        self._settlement, self._released = said, False
 
     def release(self) -> None:
         """Say that nothing was consumed."""

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
+from aegis_core.errors import InvalidRequestError
 from aegis_core.money import to_usd
 from aegis_core.protocol import Event
 from aegis_core.store import layout
 from aegis_core.store.packing import unpack
 from aegis_core.store.records import Question, Record
 
+_EVENT_ID = re.compile(r"\d{1,19}(-\d{1,19})?|\$")
 _RECORD_KINDS = frozenset(
     {
         "granted",
@@ -28,6 +31,17 @@ _RECORD_KINDS = frozenset(
         "voted",
     }
 )
+
+
+def check_cursor(after: str) -> None:
+    """Refuse what is no place in the stream.
+
+    Raises:
+        InvalidRequestError: neither an event's id nor ``0`` nor ``$``.
+    """
+    if not _EVENT_ID.fullmatch(after):
+        problem = "must be the id of an event, such as 1795382065724-0, or 0 for the oldest kept"
+        raise InvalidRequestError(f"after: {problem}", field="after", problem=problem)
 
 
 def decode_event(entry_id: str, fields: dict[bytes, bytes], tenant: str) -> Event:
@@ -197,6 +211,8 @@ _DECODERS: dict[str, Callable[[list[Any]], _Decoded]] = {
     "channel_failed": _by("problem"),
     "channel_recovered": _by("problem"),
     "channel_refused": _by("channel", "act"),
+    "outcomes_reset": _by("rows"),
+    "prices_changed": _by("version", "before"),
     "envelope_made": _envelope,
     "envelope_revoked": _envelope,
     "ceiling_set": _ceiling,

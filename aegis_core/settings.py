@@ -71,6 +71,8 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     policy_file: Path | None = Field(default=None, description="Rules to publish at start; unset: those in force.")
     catalog_file: Path | None = Field(default=None, description="Models and tiers instead of the shipped ones.")
+    prices_file: Path | None = Field(default=None, description="Prices beside the installed list; the higher counts.")
+    routing_file: Path | None = Field(default=None, description="A text model that aegis route fit wrote.")
     require_keys: bool = Field(default=False, description="Ask for API keys although none was made yet.")
     api_key: SecretStr | None = Field(
         default=None, description="What a client shows to the governor at an http(s) URL."

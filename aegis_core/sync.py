@@ -182,9 +182,16 @@ class SyncGovernedAgent:
         """As `GovernedAgent.lock_all`, for a plain ``with`` block."""
         return SyncLockBlock(self._portal, self._inner.lock_all(*resources, **wish))
 
-    def settle(self, grant_id: str, *, cost_usd: UsdLike | None = None, usage: Usage | None = None) -> Receipt:
+    def settle(
+        self, grant_id: str, *, cost_usd: UsdLike | None = None, usage: Usage | None = None,
+        escalation_usage: Usage | None = None, outcome: float | None = None,
+    ) -> Receipt:  # fmt: skip
         """As `GovernedAgent.settle`."""
-        return self._portal.run(self._inner.settle(grant_id, cost_usd=cost_usd, usage=usage))
+        return self._portal.run(
+            self._inner.settle(
+                grant_id, cost_usd=cost_usd, usage=usage, escalation_usage=escalation_usage, outcome=outcome
+            )
+        )
 
     def release(self, grant_id: str) -> Receipt:
         """As `GovernedAgent.release`."""
@@ -235,9 +242,12 @@ class SyncGrant:
         """As `Grant.check`."""
         self._inner.check(tool, arguments)
 
-    def settle(self, *, cost_usd: UsdLike | None = None, usage: Usage | None = None) -> None:
+    def settle(
+        self, *, cost_usd: UsdLike | None = None, usage: Usage | None = None, escalation_usage: Usage | None = None,
+        outcome: float | None = None,
+    ) -> None:  # fmt: skip
         """As `Grant.settle`."""
-        self._inner.settle(cost_usd=cost_usd, usage=usage)
+        self._inner.settle(cost_usd=cost_usd, usage=usage, escalation_usage=escalation_usage, outcome=outcome)
 
     def release(self) -> None:
         """As `Grant.release`."""

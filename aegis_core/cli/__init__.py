@@ -20,6 +20,7 @@ from aegis_core.cli import (
     policy,
     profiles,
     replay,
+    route,
     serve,
     usage,
 )
@@ -50,6 +51,7 @@ app.add_typer(locks.app, name="locks")
 app.add_typer(agents.app, name="agents")
 app.add_typer(policy.app, name="policy")
 app.add_typer(channels.app, name="channels")
+app.add_typer(route.app, name="route")
 
 
 def main() -> None:

@@ -16,8 +16,10 @@ Keys of a tenant share the hash tag ``{tenant}`` (one cluster slot) and the pref
 ``b:OWNER``, ``bs``     a shared budget; their names (SET)            made by operators only
 ``p:VERSION``           a policy document                             the last 100
 ``pf``                  the agent profiles                            one
+``pv``                  the version of the prices in use (STRING)     one
 ``k:KEY``, ``ks``       an API key, hashed; their names (SET)         made by operators only
 ``f:AGENT\tMODEL``       shares of the bound that settled (STRING)     expires after 30 days
+``o``                   outcomes by task type, agent and model (HASH)  at most 4,000 rows
 ``j:ID``, ``ja:AGENT``  the execution journal; its ids by expiry      at most 2,000 an agent; expires
 ``jx:SESSION``          the last 128 refused calls (STRING)           expires when idle
 ``u:DAY``               what a day cost, for the bill (HASH)          expires after 400 days
@@ -68,7 +70,7 @@ SESSION = ("AGENT", "PRIORITY", "CAPABILITIES", "TOKEN", "OPENED", "SEEN", "FRAM
 RECORD = (
     "STATE", "AGENT", "REQUEST", "SESSION", "DIGEST", "POLICY", "CREATED", "CHANGED", "DEADLINE", "AMOUNT", "CHARGED",
     "CODE", "RULE", "REASON", "RETRY", "MODEL", "RECOMMENDED", "RESOURCE", "LINES", "SHORT", "SETTLED",
-    "STRICT", "SAMPLES", "TRUSTED", "WOULD", "ASKED", "ENVELOPE",
+    "STRICT", "SAMPLES", "TRUSTED", "WOULD", "ASKED", "ENVELOPE", "WHY",
 )  # fmt: skip
 QUESTION = (
     "QUORUM", "APPROVES", "OPERATORS", "REMIND", "VOTES", "HOW", "BY", "AT", "WHY", "CLAIMED", "CONTENT", "EDITED",

@@ -56,6 +56,8 @@ class ScriptSet:
         self.brake = self._assemble("brake", closing=True)
         self.list_open = self._assemble("list_open", closing=True)
         self.note = self._assemble("note")
+        self.note_prices = self._assemble("note_prices")
+        self.reset_outcomes = self._assemble("reset_outcomes")
         self.set_mode = self._assemble("set_mode")
         self.journal = self._assemble("journal")
         self.put_key = self._assemble("put_key")
