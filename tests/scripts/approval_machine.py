@@ -58,6 +58,7 @@ class ApprovalMachine(RuleBasedStateMachine):
         type(self).examples += 1
         self.count, self.now, self.last_event = 0, START, "-"
         self.made: list[Envelope] = []
+        self.governors: list[Any] = []
         self.tenant = f"q-{uuid4().hex[:12]}"
 
     @initialize(limits=st.sampled_from(SCENES))
@@ -85,6 +86,8 @@ class ApprovalMachine(RuleBasedStateMachine):
         return made
 
     def teardown(self) -> None:
+        for governor in self.governors:
+            self.bench.run(governor.aclose())
         if keys := self.bench.plain.keys(f"ae:{{{self.tenant}}}:*"):
             self.bench.plain.delete(*keys)
 
@@ -132,6 +135,7 @@ class ApprovalMachine(RuleBasedStateMachine):
     @rule(which=st.booleans())
     def crash(self, which: bool) -> None:
         """A process is gone, whatever it remembered; another takes its place."""
+        self.bench.run(self.governors[which].aclose())  # its connection ends with it
         self.governors[which] = self._governor()
 
     # --- agents
@@ -284,7 +288,8 @@ class ApprovalMachine(RuleBasedStateMachine):
     def use_an_envelope(self, which: bool, number: int, cost: int) -> None:
         envelope = self.desk.envelopes[number % len(self.desk.envelopes)]
         port = self._port(which)
-        self._ask(port, envelope.agent, f"q{self.count}", envelope.tool or "pay", cost)
+        for use in range(3):  # until it is used up
+            self._ask(port, envelope.agent, f"q{self.count}-{use}", envelope.tool or "pay", cost)
 
     @precondition(lambda self: any(r.state == "expired" for r in self.desk.records.values()))
     @rule(which=st.booleans(), number=pick, cost=st.sampled_from([0, USD, 30 * USD]))
@@ -299,9 +304,11 @@ class ApprovalMachine(RuleBasedStateMachine):
         """Two who disagree on one question; the agent asks again what it asked at first."""
         known = [r for r in self.desk.records.values() if r.key and r.state == "pending"]
         record = known[number % len(known)]
-        self._decide(which, number, "ada", "approve", (None, cost))
+        self._decide_one(which, record, "ada", "approve", (None, cost))
+        if record.edited and record.state == "pending":
+            self._decide_one(which, record, "ada", "approve", (None, cost))  # the answer was lost
         if record.state == "pending":
-            self._decide(which, number, "cfo", "reject", None)
+            self._decide_one(which, record, "cfo", "reject", None)
         self._ask(self._port(which), record.agent, f"q{self.count}", record.asked_tool, record.asked_amount)
 
     def _decide(
