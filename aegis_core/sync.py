@@ -9,6 +9,7 @@ from contextlib import AbstractAsyncContextManager, contextmanager
 from typing import Any, TypeVar
 
 from aegis_core.agent import GovernedAgent, Governor, Grant
+from aegis_core.approval_protocol import Approval, ApprovalEdit, Decision, Listing
 from aegis_core.journal_protocol import JournalAct, JournalEntry
 from aegis_core.money import UsdLike
 from aegis_core.protocol import (
@@ -107,6 +108,16 @@ class SyncGovernor:
         """As `Governor.rejoin`."""
         return SyncGovernedAgent(self._portal, self._portal.run(self._inner.rejoin(session)))
 
+    @property
+    def approvals(self) -> SyncApprovals:
+        """Requests that wait for a person (operators)."""
+        return SyncApprovals(self._portal, self._inner)
+
+    @property
+    def inner(self) -> Governor:
+        """The governor itself, whose methods are awaited in the loop of its connection."""
+        return self._inner
+
     def budget(self, agent_id: str) -> BudgetReport:
         """As `Governor.budget`."""
         return self._portal.run(self._inner.budget(agent_id))
@@ -124,6 +135,29 @@ class SyncGovernor:
     def events(self, *, after: str = "0", limit: int = 100, wait: float = 0) -> tuple[Event, ...]:
         """As `Governor.events`."""
         return self._portal.run(self._inner.events(after=after, limit=limit, wait=wait))
+
+
+class SyncApprovals:
+    """Looking at approvals and deciding them, for plain code."""
+
+    def __init__(self, portal: Portal, governor: Governor) -> None:
+        self._portal, self._governor = portal, governor
+
+    def get(self, approval_id: str, *, wait: float = 0) -> Approval:
+        """As `ApprovalsPort.get`."""
+        return self._portal.run(self._governor.approvals.get(approval_id, wait=wait))
+
+    def list(
+        self, listing: Listing = "open", *, agent_id: str | None = None, after: str | None = None, limit: int = 100
+    ) -> tuple[Approval, ...]:
+        """As `ApprovalsPort.list`."""
+        return self._portal.run(self._governor.approvals.list(listing, agent_id=agent_id, after=after, limit=limit))
+
+    def decide(
+        self, approval_id: str, decision: Decision, *, by: str, reason: str = "", edit: ApprovalEdit | None = None
+    ) -> Approval:
+        """As `ApprovalsPort.decide`."""
+        return self._portal.run(self._governor.approvals.decide(approval_id, decision, by=by, reason=reason, edit=edit))
 
 
 class SyncGovernedAgent:
