@@ -41,8 +41,8 @@ class ApprovalResumer:
     """Carries on threads of a graph whose approvals are decided. Run one in as many processes as you like.
 
     With a `SyncGovernor` the graph's plain methods are called and `run_once` and `run` are yours; with a `Governor` its
-    async methods, `arun_once` and `arun`. What operators decided is read from Aegis; the values that a thread is resumed
-    with are checked before, because one of the wrong form would stay with the thread.
+    async methods, `arun_once` and `arun`. What operators decided is read from Aegis; the values that a thread is
+    resumed with are checked before, because one of the wrong form would stay with the thread.
 
     Args:
         graph_or_factory: a compiled graph with a checkpointer that is shared by the processes, or a function (plain or
@@ -179,14 +179,18 @@ class ApprovalResumer:
         claim = Claim(write, thread, moment, self._lease)
         if not await claim.take():
             return None
-        resumed = Resumed(thread)
+        failed = True
         try:
             if _moment(await self._state(thread)) != moment:
+                failed = False
                 return None
-            given = None if values is None else Command[Any](resume=values)
-            resumed = await self._kept(claim, self._call("invoke", given, self._config_of(thread)), thread)
+            given = None if values is None else Command(resume=values)
+            resumed = await self._kept(
+                claim, self._call("invoke", given, self._config_of(thread), durability="sync"), thread
+            )
+            failed = resumed.error is not None
         finally:
-            await claim.end(failed=resumed.error is not None)
+            await claim.end(failed=failed)
         return resumed
 
     async def _kept(self, claim: Claim, work: Coroutine[Any, Any, Any], thread: str) -> Resumed:
@@ -198,7 +202,7 @@ class ApprovalResumer:
                 break
         try:
             return Resumed(thread, await running)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the graph's own, which must not stop the other threads
             _log.warning("Thread %s could not be carried on: %s", thread, error)
             return Resumed(thread, error=error)
 
@@ -217,14 +221,14 @@ class ApprovalResumer:
     async def _state(self, thread: str) -> StateSnapshot:
         return await self._call("get_state", self._config_of(thread))
 
-    async def _call(self, method: str, *arguments: Any) -> Any:
+    async def _call(self, method: str, *arguments: Any, **options: Any) -> Any:
         """One method of the graph: a plain one in a thread of its own, so that the lease can be renewed beside it."""
         if self._graph is None:
             made = self._made()
             self._graph = _checked(await made if inspect.isawaitable(made) else made)
         if isinstance(self._governor, SyncGovernor):
-            return await asyncio.to_thread(getattr(self._graph, method), *arguments)
-        return await getattr(self._graph, f"a{method}")(*arguments)
+            return await asyncio.to_thread(getattr(self._graph, method), *arguments, **options)
+        return await getattr(self._graph, f"a{method}")(*arguments, **options)
 
     async def _connected(self) -> Line:
         if self._line is None:
