@@ -140,7 +140,7 @@ class AegisMiddleware(AgentMiddleware[Any, Any, Any]):
 
 def can_pause(request: ToolCallRequest) -> bool:
     """Whether the graph has a checkpointer, so that an interrupt can be resumed and a tool may be run again."""
-    configurable: Mapping[str, Any] = request.runtime.config.get("configurable") or {}
+    configurable: Mapping[str, Any] = cast("Any", request).runtime.config.get("configurable") or {}
     return configurable.get("__pregel_checkpointer") not in {None, False}
 
 
@@ -149,7 +149,7 @@ def _described(request: ToolCallRequest) -> ToolCall:
     state = request.state
     messages: Any = cast("Mapping[str, Any]", state).get("messages") if isinstance(state, Mapping) else state
     asking = next((each for each in reversed(messages or []) if isinstance(each, AIMessage)), None)
-    configurable: Mapping[str, Any] = request.runtime.config.get("configurable") or {}
+    configurable: Mapping[str, Any] = cast("Any", request).runtime.config.get("configurable") or {}
     thread = configurable.get("thread_id")
     return ToolCall(
         call["name"],

@@ -8,20 +8,22 @@ import logging
 from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar, cast
+from datetime import timedelta
+from functools import partial
+from typing import Any, TypeVar
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.types import Command, StateSnapshot
 
-from aegis_core.adapting import Line, canonical_json
+from aegis_core.adapting import Line
 from aegis_core.adapting.docket import decisions_in
 from aegis_core.agent import Governor
-from aegis_core.approval_protocol import Listing
-from aegis_core.errors import ConfigurationError, InvalidRequestError, NotFoundError
+from aegis_core.approval_protocol import Approval, Listing
+from aegis_core.errors import ConfigurationError, InvalidRequestError
 from aegis_core.journal_protocol import JournalEntry
 from aegis_core.sync import SyncGovernor
 from aegis_langgraph.claim import Claim
+from aegis_langgraph.moments import decided, is_stalled, moment_of, questions_of
 
 _log = logging.getLogger("aegis.langgraph")
 _T = TypeVar("_T")
@@ -107,7 +109,8 @@ class ApprovalResumer:
         after = latest[-1].id if latest else "0"
         while not until():
             await self.arun_once()
-            events = await line.await_(lambda after=after: self._inner.events(after=after, limit=500, wait=interval))
+            news = partial(self._inner.events, after=after, limit=500, wait=interval)
+            events = await line.await_(news)
             after = events[-1].id if events else after
 
     async def arun_once(self) -> list[Resumed]:
@@ -127,7 +130,7 @@ class ApprovalResumer:
     async def aanswer(self, thread: str, decisions: list[dict[str, Any]]) -> Resumed | None:
         """As `answer`."""
         state = await self._state(thread)
-        paused = _questions(state)
+        paused = questions_of(state)
         expected = [len(question["action_requests"]) for question in paused.values()]
         if len(paused) != 1 or decisions_in({"decisions": decisions}, expected[0]) is None:
             problem = f"the thread waits for {expected or 'no'} decisions, each of approve, edit, reject or respond"
@@ -140,38 +143,18 @@ class ApprovalResumer:
             self._threads.pop(thread, None)
             return None
         if state.interrupts:
-            values = {
-                key: value for key, question in _questions(state).items() if (value := await self._said(question))
-            }
+            found = {key: await decided(question, self._get) for key, question in questions_of(state).items()}
+            values = {key: value for key, value in found.items() if value is not None}
             return await self._claimed(thread, state, values) if values else None
-        return await self._claimed(thread, state, None) if dead or self._is_stalled(state) else None
+        return await self._claimed(thread, state, None) if dead or is_stalled(state, self._stalled) else None
 
-    async def _said(self, question: Mapping[str, Any]) -> dict[str, Any] | None:
-        """What the operators decided, as the value to resume with; None while anything of it is open."""
-        decisions: list[dict[str, Any]] = []
-        for asked in question["aegis"]:
-            if asked["state"] == "unknown":
-                return None  # only a person knows, who says so by `answer`
-            try:
-                approval = await (await self._connected()).await_(
-                    lambda asked=asked: self._inner.approvals.get(asked["approval_id"])
-                )
-            except NotFoundError:
-                decisions.append({"type": "reject", "message": "its approval is no longer kept"})
-                continue
-            if approval.status == "open":
-                return None
-            kind = "approve" if approval.status == "approved" else "reject"
-            decisions.append(
-                {"type": kind} if kind == "approve" else {"type": kind, "message": approval.decision_reason}
-            )
-        value = {"decisions": decisions}
-        return value if decisions_in(value, len(question["action_requests"])) is not None else None
+    async def _get(self, approval_id: str) -> Approval:
+        return await (await self._connected()).await_(lambda: self._inner.approvals.get(approval_id))
 
     async def _claimed(self, thread: str, state: StateSnapshot, values: dict[str, Any] | None) -> Resumed | None:
         """Go on with a thread under a lease, unless another does or it has moved meanwhile."""
         line = await self._connected()
-        moment = _moment(state)
+        moment = moment_of(state)
 
         async def write(act: Any, key: str, **fields: Any) -> JournalEntry:
             return await line.await_(lambda: line.agent.journal(act, key, **fields))
@@ -181,7 +164,7 @@ class ApprovalResumer:
             return None
         failed = True
         try:
-            if _moment(await self._state(thread)) != moment:
+            if moment_of(await self._state(thread)) != moment:
                 failed = False
                 return None
             given = None if values is None else Command(resume=values)
@@ -212,7 +195,7 @@ class ApprovalResumer:
         found: dict[str, None] = {}
         after: str | None = None
         while True:
-            page = await line.await_(lambda after=after: self._inner.approvals.list(listing, after=after, limit=_PAGE))
+            page = await line.await_(partial(self._inner.approvals.list, listing, after=after, limit=_PAGE))
             found |= {str(each.metadata["thread"]): None for each in page if each.metadata.get("thread")}
             if len(page) < _PAGE:
                 return found
@@ -247,10 +230,6 @@ class ApprovalResumer:
         configurable = {**self._config.get("configurable", {}), "thread_id": thread}
         return {**self._config, "configurable": configurable}
 
-    def _is_stalled(self, state: StateSnapshot) -> bool:
-        moved = datetime.fromisoformat(state.created_at) if state.created_at else None
-        return moved is not None and datetime.now(UTC) - moved > self._stalled
-
     def _here(self, work: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
         """Run to the end in plain code, also where an event loop runs in this thread."""
         if isinstance(self._governor, Governor):
@@ -267,22 +246,6 @@ def _checked(graph: Any) -> Any:
             "builder.compile(checkpointer=…), one that the processes share."
         )
     return graph
-
-
-def _questions(state: StateSnapshot) -> dict[str, Mapping[str, Any]]:
-    """What Aegis interrupted the thread for, by the interrupt's id."""
-    found: dict[str, Mapping[str, Any]] = {}
-    for each in state.interrupts:
-        value: Any = each.value
-        if isinstance(value, Mapping) and "aegis" in value and "action_requests" in value:
-            found[each.id] = cast("Mapping[str, Any]", value)
-    return found
-
-
-def _moment(state: StateSnapshot) -> str:
-    """Where a thread stands, and what it waits for."""
-    checkpoint = (state.config.get("configurable") or {}).get("checkpoint_id")
-    return canonical_json([checkpoint, {key: question["aegis"] for key, question in _questions(state).items()}])
 
 
 def _raised(resumed: Resumed | None) -> Resumed | None:

@@ -38,14 +38,14 @@ class Pending:
         place = self.messages.index(self.message)
         message = self.message.model_copy(update={"tool_calls": calls})
         messages = [*self.messages[:place], message, *self.messages[place + 1 :]]
-        state = self.state
+        state: Any = self.state
         if isinstance(state, list):
             return messages
         if isinstance(state, BaseModel):
             return state.model_copy(update={key: messages})
         if dataclasses.is_dataclass(state) and not isinstance(state, type):
             return dataclasses.replace(state, **{key: messages})
-        return {**state, key: messages}
+        return {**cast("Mapping[str, Any]", state), key: messages}
 
 
 def pending_of(given: Any, key: str) -> Pending | None:
@@ -54,14 +54,16 @@ def pending_of(given: Any, key: str) -> Pending | None:
     Raises:
         InvalidRequestError: there are no messages to read.
     """
-    sent: AskedCall | None = None
-    if isinstance(given, Mapping) and cast("Mapping[str, Any]", given).get("__type") == _CONTEXT:
-        sent, given = given["tool_call"], given["state"]
+    fields: Mapping[str, Any] | None = cast("Mapping[str, Any]", given) if isinstance(given, Mapping) else None
+    only: AskedCall | None = None
+    if fields is not None and fields.get("__type") == _CONTEXT:
+        only, given = fields["tool_call"], fields["state"]
+        fields = cast("Mapping[str, Any]", given) if isinstance(given, Mapping) else None
     if isinstance(given, list):
-        messages = cast("list[Any]", given)
+        messages = list(cast("list[Any]", given))
     else:
-        found = cast("Mapping[str, Any]", given).get(key) if isinstance(given, Mapping) else getattr(given, key, None)
-        messages = list(found or [])
+        kept: Any = fields.get(key) if fields is not None else getattr(cast("Any", given), key, None)
+        messages: list[Any] = list(kept or [])
     if not all(hasattr(each, "type") for each in messages) or not messages:
         raise InvalidRequestError(
             f"state: holds no messages under {key!r}; give messages_key= its name, and send calls by approval_node.",
@@ -73,7 +75,9 @@ def pending_of(given: Any, key: str) -> Pending | None:
         return None
     message = messages[place]
     answered = {each.tool_call_id for each in messages[place + 1 :] if isinstance(each, ToolMessage)}
-    calls = [sent] if sent is not None else [call for call in message.tool_calls if call["id"] not in answered]
+    calls: list[AskedCall] = (
+        [only] if only is not None else [call for call in message.tool_calls if call["id"] not in answered]
+    )
     return Pending(given, messages, message, calls) if calls else None
 
 

@@ -130,7 +130,9 @@ class GovernedToolNode(Runnable[Any, Any]):
         """The node's output: messages in the order of the calls, and commands where tools answered some."""
         if isinstance(result, list) and not all(isinstance(each, ToolMessage) for each in cast("list[Any]", result)):
             return [*cast("list[Any]", result), *([{self._key: answers}] if answers else [])]
-        ran: list[ToolMessage] = result if isinstance(result, list) else (result or {}).get(self._key, [])
+        ran: list[ToolMessage] = (
+            cast("Any", result) if isinstance(result, list) else result[self._key] if result else []
+        )
         places = {call["id"]: place for place, call in enumerate(pending.calls)} if pending else {}
         messages = sorted([*ran, *answers], key=lambda each: places.get(each.tool_call_id, 0))
         return messages if isinstance(state, list) else {self._key: messages}
@@ -183,7 +185,7 @@ def _is_refused(clearance: Clearance) -> bool:
 
 
 def _handed(request: ToolCallRequest) -> tuple[Clearance, bool]:
-    config = cast("RunnableConfig", cast("Any", request.runtime).config)
+    config = cast("RunnableConfig", cast("Any", request).runtime.config)
     clearance = (config.get("configurable") or {})[_CLEARED][key_of(request.tool_call)]
     return clearance, can_pause(config) and clearance.call.call_id is not None
 

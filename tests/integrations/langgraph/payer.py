@@ -73,7 +73,7 @@ def main(act: str, thread: str, folder: Path, die_at: str = "") -> None:
         if act == "start":
             graph.invoke({"messages": [HumanMessage("Pay 7.")]}, config, durability="sync")
             die()
-        until = time.monotonic() + float(die_at or 15)
+        until = time.monotonic() + (float(die_at) if act == "resume" else 60)
         resumer = ApprovalResumer(graph, governor, name="payers", lease_seconds=2, stalled_seconds=0.5)
         (folder / f"ready-{os.getpid()}").touch()
         resumer.run(until=lambda: not graph.get_state(config).next or time.monotonic() > until, interval=0.1)
