@@ -116,6 +116,11 @@ class SyncGovernor:
         """As `Governor.approvals`."""
         return SyncApprovals(self._portal.run, self._inner.approvals)
 
+    @property
+    def inner(self) -> Governor:
+        """The governor itself, whose methods are awaited in the loop of its connection."""
+        return self._inner
+
     def budget(self, agent_id: str) -> BudgetReport:
         """As `Governor.budget`."""
         return self._portal.run(self._inner.budget(agent_id))
