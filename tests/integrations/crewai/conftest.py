@@ -1,0 +1,17 @@
+"""CrewAI phones home and writes into the user's folder, unless it is told otherwise before it is imported."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import warnings
+
+os.environ["CREWAI_DISABLE_TELEMETRY"] = "true"
+os.environ["CREWAI_DISABLE_TRACKING"] = "true"
+os.environ["CREWAI_TRACING_ENABLED"] = "false"
+os.environ["OTEL_SDK_DISABLED"] = "true"
+os.environ.setdefault("CREWAI_STORAGE_DIR", tempfile.mkdtemp(prefix="aegis-crewai-"))
+
+with warnings.catch_warnings():  # its own imports warn
+    warnings.simplefilter("ignore")
+    import crewai  # noqa: F401
