@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable, Sequence
+from functools import update_wrapper
 from typing import Any, cast
 
 from crewai.hooks import ToolCallHookContext, get_after_tool_call_hooks, register_after_tool_call_hook
@@ -94,8 +95,9 @@ class GovernedTool(BaseTool):
 
     def __init__(self, inner: BaseTool, calls: CallGovernor) -> None:
         kept = {name: getattr(inner, name) for name in _KEPT}
-        super().__init__(**kept, cache_function=_unless_refused(inner.cache_function))
+        super().__init__(**kept)
         self._inner, self._calls = inner, calls
+        self.cache_function = _UnlessRefused(inner.cache_function)
 
     @property
     def inner(self) -> BaseTool:
@@ -165,13 +167,15 @@ def _tool(tool: Any) -> BaseTool:
     return tool if isinstance(tool, BaseTool) else Tool.from_langchain(tool)
 
 
-def _unless_refused(cache: Callable[..., Any]) -> Callable[..., Any]:
+class _UnlessRefused:
     """A tool's own word on caching, but never of a refusal: the next ruling may be another."""
 
-    def cached(arguments: Any = None, result: Any = None) -> Any:
-        return not isinstance(result, Refusal) and cache(arguments, result)
+    def __init__(self, own: Callable[..., Any]) -> None:
+        self._own = own
+        update_wrapper(self, own)
 
-    return cached
+    def __call__(self, arguments: Any = None, result: Any = None) -> Any:
+        return not isinstance(result, Refusal) and self._own(arguments, result)
 
 
 def _end_the_run(context: ToolCallHookContext) -> None:

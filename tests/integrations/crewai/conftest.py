@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import tempfile
 import warnings
+from pathlib import Path
+
+import pytest
 
 os.environ["CREWAI_DISABLE_TELEMETRY"] = "true"
 os.environ["CREWAI_DISABLE_TRACKING"] = "true"
@@ -15,3 +18,10 @@ os.environ.setdefault("CREWAI_STORAGE_DIR", tempfile.mkdtemp(prefix="aegis-crewa
 with warnings.catch_warnings():  # its own imports warn
     warnings.simplefilter("ignore")
     import crewai  # noqa: F401
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """CrewAI reads its own deprecated fields, and pydantic says so each time."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.filterwarnings("ignore::DeprecationWarning"))

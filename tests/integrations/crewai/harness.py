@@ -39,7 +39,7 @@ class ScriptedLLM(BaseLLM):
         _scripts[self._key] = script
 
     def __reduce__(self) -> Any:
-        return (ScriptedLLM, (_scripts[self._key], self.model))
+        return (_unpickled, (self._key, self.model))
 
     def call(self, messages: Any, tools: Any = None, *args: Any, **kwargs: Any) -> Any:
         with llm_call_context():
@@ -73,6 +73,10 @@ class ScriptedLLM(BaseLLM):
 
     def hang_up(self) -> None:
         self._hung_up.set()
+
+
+def _unpickled(key: str, name: str) -> ScriptedLLM:
+    return ScriptedLLM(_scripts[key], name)
 
 
 def answer_of(turn: Turn) -> Any:
