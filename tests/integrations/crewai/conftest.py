@@ -5,9 +5,14 @@ from __future__ import annotations
 import os
 import tempfile
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from aegis_core.connect import connect_sync
+from aegis_core.settings import Settings
+from aegis_core.sync import SyncGovernedAgent, SyncGovernor
 
 os.environ["CREWAI_DISABLE_TELEMETRY"] = "true"
 os.environ["CREWAI_DISABLE_TRACKING"] = "true"
@@ -25,3 +30,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.filterwarnings("ignore::DeprecationWarning"))
+
+
+@pytest.fixture
+def governor(settings: Settings) -> Iterator[SyncGovernor]:
+    """A governor for plain code, with a tenant of its own."""
+    with connect_sync(settings=settings) as connected:
+        yield connected
+
+
+@pytest.fixture
+def aegis(governor: SyncGovernor) -> SyncGovernedAgent:
+    """An agent with $10 a day."""
+    return governor.handshake("crew")
