@@ -14,7 +14,7 @@ from aegis_core.agent import Governor
 from aegis_core.errors import ConfigurationError
 from aegis_core.sync import SyncGovernor
 from aegis_crewai.llm import GovernedLLM
-from aegis_crewai.places import Place, places
+from aegis_crewai.places import Place, places, put_field
 from aegis_crewai.tools import govern_tools
 
 
@@ -66,8 +66,8 @@ class GovernedCrew:
         self._made: dict[tuple[int, int], Any] = {}
         if isinstance(governor, Governor):
             raise ConfigurationError(
-                "CrewAI runs its agents in threads, so govern_crew needs a governor of `connect_sync`, or an agent that "
-                "a governor's handshake answered.",
+                "CrewAI runs its agents in threads, so govern_crew needs a governor of `connect_sync`, or an agent "
+                "that a governor's handshake answered.",
                 code="not_an_agent",
             )
         if not isinstance(governor, SyncGovernor):
@@ -82,12 +82,23 @@ class GovernedCrew:
 
     def govern(self) -> None:
         """Put a governed one in every place that takes one."""
+        self._hand_down()
         for place in self.report():
             if place.put is not None:
                 place.put(self._governed(place))
         for task in self.crew.tasks:
             if task.output_json is not None and task.converter_cls is None:
                 task.converter_cls = GovernedConverter
+
+    def _hand_down(self) -> None:
+        """Give agents the crew's model for function calls, as its kickoff would: the crew takes no governed one."""
+        own = vars(self.crew)
+        if (model := own.get("function_calling_llm")) is None:
+            return
+        for agent in self.crew.agents:
+            if not vars(agent).get("function_calling_llm"):
+                put_field(agent, "function_calling_llm", model)
+        put_field(self.crew, "function_calling_llm", None)
 
     def _governed(self, place: Place) -> Any:
         """One wrapper for what the same agent holds in several places."""

@@ -1,7 +1,7 @@
 """How CrewAI is told to stop: errors of Aegis that are also CrewAI's own `HookAborted`.
 
-CrewAI swallows or retries every other error somewhere: `max_retry_limit` starts the task anew, planning and memory go on
-without their model. A `HookAborted` passes all of that.
+CrewAI swallows or retries every other error somewhere: `max_retry_limit` starts the task anew, planning and memory go
+on without their model. A `HookAborted` passes all of that.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class CallRefused(AegisDenied, HookAborted):
         self.reason, self.source = message, "aegis"
 
 
-class CallStopped(AegisError, HookAborted):
+class CallStopped(AegisError, HookAborted):  # noqa: N818 - beside CallRefused
     """Nothing was decided (the governor is down, a price is unknown, …), so the call is not made and the run ends.
 
     Its ``__cause__`` is the error of Aegis; `code` and `facts` are that error's.

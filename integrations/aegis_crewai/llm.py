@@ -27,6 +27,7 @@ from aegis_crewai.metering import Meter, metered
 if TYPE_CHECKING:
     from collections.abc import Generator
 
+_REPEATED_ALREADY = "_crewai_rate_limit_wrapped"
 _alive: WeakValueDictionary[str, GovernedLLM] = WeakValueDictionary()
 
 
@@ -117,8 +118,8 @@ class GovernedLLM(BaseLLM):
 
     # CrewAI calls a model again whose error mentions a rate limit, as a refusal's reason may. The models behind do so
     # themselves for what their providers say.
-    call._crewai_rate_limit_wrapped = True  # type: ignore[attr-defined]  # pyright: ignore[reportFunctionMemberAccess]
-    acall._crewai_rate_limit_wrapped = True  # type: ignore[attr-defined]  # pyright: ignore[reportFunctionMemberAccess]
+    setattr(call, _REPEATED_ALREADY, True)
+    setattr(acall, _REPEATED_ALREADY, True)
 
     def get_context_window_size(self) -> int:
         """The smallest of the models behind; without this CrewAI would cut a conversation at 4,096 tokens."""
@@ -204,7 +205,8 @@ class GovernedLLM(BaseLLM):
 
 def revived(**dumped: Any) -> GovernedLLM:
     """The governed model that CrewAI dumped to copy a crew (`kickoff_for_each`): the very one, never an ungoverned."""
-    found = _alive.get((dumped.get("additional_params") or {}).get("aegis", ""))
+    params: dict[str, str] = dumped.get("additional_params") or {}
+    found = _alive.get(params.get("aegis", ""))
     if found is None:
         raise ConfigurationError(
             "A governed model was restored from text, which carries no connection to Aegis; make it anew with "

@@ -90,7 +90,7 @@ def counters(llm: BaseLLM) -> Any:
 def metered(llm: BaseLLM) -> Generator[Meter]:
     """Measure the call of `llm` that is made inside the block."""
     if not isinstance(found := counters(llm), Tally):
-        llm._token_usage = Tally(found or {})  # pyright: ignore[reportPrivateUsage]
+        llm._token_usage = Tally(found or {})  # pyright: ignore[reportPrivateUsage]  # noqa: SLF001
     meter = Meter(llm)
     token, sink = _running.set(meter), add_stream_sink(meter.hear)
     try:

@@ -1,10 +1,10 @@
-"""Where the models, tools and embedders of a crew are: found anew each time, so that a report tells what is there now."""
+"""Where the models, tools and embedders of a crew are, found anew each time: a report tells what is there now."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from crewai import Agent, Crew
 from crewai.llms.base_llm import BaseLLM
@@ -56,7 +56,7 @@ def places(crew: Crew) -> Iterator[Place]:
         for guardrail in guardrails:
             yield from _guardrail(f"{where}: guardrail", guardrail, task.agent)
     for name in ("manager_llm", "planning_llm", "function_calling_llm", "chat_llm"):
-        value = crew.__dict__.get(name)  # reading a deprecated field by its name would warn
+        value = vars(crew).get(name)  # reading a deprecated field by its name would warn
         if value is None and name == "planning_llm" and crew.planning:
             value = CrewPlanner(tasks=[]).planning_agent_llm  # its default
         yield from _llm(f"crew: {name}", value, None, _setter(crew, name))
@@ -77,7 +77,7 @@ def _of_agent(agent: Any) -> Iterator[Place]:
         yield Place(f"{where}: llm", "llm", type(agent).__name__, False, _FOREIGN, agent)
         return
     for name in ("llm", "function_calling_llm"):
-        yield from _llm(f"{where}: {name}", agent.__dict__.get(name), agent, _setter(agent, name))
+        yield from _llm(f"{where}: {name}", vars(agent).get(name), agent, _setter(agent, name))
     if (planning := agent.planning_config) is not None:
         yield from _llm(f"{where}: planning_config.llm", planning.llm, agent, _setter(planning, "llm"))
     yield from _tools(f"{where}: tools", agent.tools, agent)
@@ -101,8 +101,8 @@ def _llm(where: str, value: Any, owner: Any, put: Callable[[Any], None]) -> Iter
 
 
 def _tools(where: str, tools: Any, owner: Any) -> Iterator[Place]:
-    for position, tool in enumerate(tools or ()):
-        governed = isinstance(tool, GovernedTool)
+    for position, tool in enumerate(_listed(tools)):
+        governed = isinstance(tool, GovernedTool)  # pyright: ignore[reportUnnecessaryIsInstance]
         put = None if governed else _item_setter(tools, position)
         yield Place(where, "tool", str(getattr(tool, "name", tool)), governed, "", owner, tool, put)
 
@@ -125,8 +125,13 @@ def _memory(where: str, memory: Any, owner: Any) -> Iterator[Place]:
     yield Place(f"{where}.embedder", "embedder", _spelt(memory.embedder), False, _NO_POINT, owner)
 
 
+def put_field(target: Any, name: str, value: Any) -> None:
+    """Set a field past its deprecation, which would warn of what the user did not write."""
+    vars(target)[name] = value
+
+
 def _setter(target: Any, name: str) -> Callable[[Any], None]:
-    return lambda value: target.__dict__.__setitem__(name, value)
+    return lambda value: put_field(target, name, value)
 
 
 def _item_setter(items: list[Any], position: int) -> Callable[[Any], None]:
@@ -134,7 +139,9 @@ def _item_setter(items: list[Any], position: int) -> Callable[[Any], None]:
 
 
 def _listed(value: Any) -> list[Any]:
-    return [] if not value else list(value) if isinstance(value, list | tuple) else [value]
+    if isinstance(value, list | tuple):
+        return list(cast("list[Any]", value))
+    return [value] if value else []
 
 
 def _spelt(value: Any) -> str:

@@ -49,7 +49,8 @@ class ScriptedLLM(BaseLLM):
         return await asyncio.to_thread(self.call, messages, tools)
 
     def _answered(self, messages: Any) -> Any:
-        self._seen = [message["content"] for message in messages if message["role"] == "tool"]
+        said = [] if isinstance(messages, str) else messages
+        self._seen = [message["content"] for message in said if message["role"] == "tool"]
         turn = _scripts[self._key].answer(model=self.model, cap=self.max_tokens)
         self._hung_up.wait(turn.seconds)
         if self._effective_stream():

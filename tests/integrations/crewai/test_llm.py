@@ -110,7 +110,7 @@ def test_a_model_by_name_gets_the_cap_of_the_agent(aegis: SyncGovernedAgent, mon
 def test_a_refusal_that_speaks_of_a_rate_limit_is_not_repeated(settings: Settings, tmp_path: Path) -> None:
     """CrewAI would wait and call again."""
     policy = tmp_path / "policy.json"
-    rule = {"name": "closed", "type": "blocked_models", "models": ["gpt-4o-mini"], "reason": "the rate limit is 0"}
+    rule = {"name": "closed", "type": "blocked_intent", "phrases": ["weather"], "reason": "the rate limit is 0"}
     policy.write_text(json.dumps({"schema": 1, "rules": [rule]}))
     with connect_sync(settings=settings.model_copy(update={"policy_file": policy})) as governor:
         aegis = governor.handshake("crew")
@@ -166,7 +166,12 @@ def test_a_model_without_a_cap_reserves_the_models_most_and_says_so(aegis: SyncG
 
 @pytest.mark.parametrize(
     ("models", "said"),
-    [([], "at least one"), ([3], "models of CrewAI or their names"), ("twice", "none twice"), ("governed", "charged twice")],
+    [
+        ([], "at least one"),
+        ([3], "models of CrewAI or their names"),
+        ("twice", "none twice"),
+        ("governed", "charged twice"),
+    ],
 )
 def test_models_are_checked(aegis: SyncGovernedAgent, models: Any, said: str) -> None:
     one = ScriptedLLM(Script(SUNNY))

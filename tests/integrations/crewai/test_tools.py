@@ -144,7 +144,7 @@ class ReActLLM(ScriptedLLM):
 def test_a_refused_tool_is_asked_for_once_a_turn(
     aegis: SyncGovernedAgent, governor: SyncGovernor, model: type[ScriptedLLM], stubborn: bool
 ) -> None:
-    """CrewAI's own repeats of a failed tool do not count, and the third refusal ends the run, also without hooks set."""
+    """CrewAI's own repeats of a failed tool do not count, and the third refusal ends the run."""
     clear_all_global_hooks()
     governor.set_budget("agent", aegis.agent_id, "day", "1")
     act = Turn(tools=(ToolUse("pay", {"amount": 7}, "call-1"),))
@@ -164,9 +164,7 @@ def test_a_refused_tool_is_asked_for_once_a_turn(
 
 
 @pytest.mark.parametrize("decision", ["approve", "reject"])
-def test_a_person_decides_while_the_tool_waits(
-    aegis: SyncGovernedAgent, governor: SyncGovernor, decision: Any
-) -> None:
+def test_a_person_decides_while_the_tool_waits(aegis: SyncGovernedAgent, governor: SyncGovernor, decision: Any) -> None:
     (governed,) = govern_tools([Pay()], aegis, costs={"Pay a bill": 7}, approval_seconds=30)
     answers: list[Any] = []
     waiting = threading.Thread(target=lambda: answers.append(governed.run(amount=7)))
