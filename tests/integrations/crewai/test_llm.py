@@ -118,7 +118,7 @@ def test_a_refusal_that_speaks_of_a_rate_limit_is_not_repeated(settings: Setting
         with pytest.raises(CallRefused, match="rate limit"):
             GovernedLLM(aegis=aegis, models=ScriptedLLM(script)).call(SAID)
         assert script.calls == []
-        refused = [event for event in governor.events() if "reject" in str(event).lower()]
+        refused = [event for event in governor.events() if event.kind == "rejected"]
         assert len(refused) == 1
 
 

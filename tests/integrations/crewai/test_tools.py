@@ -7,10 +7,10 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from aegis_crewai import GovernedLLM, Refusal, govern_tools
+from aegis_crewai import CallRefused, GovernedLLM, Refusal, govern_tools
 from crewai.hooks import clear_all_global_hooks
 from crewai.tools import BaseTool, tool
-from crewai.tools.tool_failure import ToolFailure
+from crewai.tools.tool_failure import ToolExecutionFailedError, ToolFailure
 from pydantic import BaseModel
 
 from aegis_core.errors import AegisDenied, ConfigurationError
@@ -139,28 +139,49 @@ class ReActLLM(ScriptedLLM):
         return f"Thought: I act.\nAction: {function['name']}\nAction Input: {function['arguments']}"
 
 
-@pytest.mark.parametrize("model", [ScriptedLLM, ReActLLM])
-@pytest.mark.parametrize("stubborn", [True, False])
-def test_a_refused_tool_is_asked_for_once_a_turn(
-    aegis: SyncGovernedAgent, governor: SyncGovernor, model: type[ScriptedLLM], stubborn: bool
-) -> None:
-    """CrewAI's own repeats of a failed tool do not count, and the third refusal ends the run."""
-    clear_all_global_hooks()
+def refused(aegis: SyncGovernedAgent, governor: SyncGovernor, model: type[ScriptedLLM], *turns: Turn) -> Any:
+    """A crew whose tool is refused, and its script."""
     governor.set_budget("agent", aegis.agent_id, "day", "1")
-    act = Turn(tools=(ToolUse("pay", {"amount": 7}, "call-1"),))
-    script = Script(act) if stubborn else Script(act, act, Turn("I could not pay."))
-    script.tools["pay"] = lambda amount: f"paid {amount}"
-    llm = GovernedLLM(aegis=aegis, models=model(script))
-    crew = crew_of(llm, govern_tools([ScriptedTool(script, "pay")], aegis, costs={"pay": 2}, approval_seconds=0), "Pay")
-    if stubborn:
-        with pytest.raises(AegisDenied) as caught:
-            crew.kickoff()
-        assert caught.value.final
-    else:
-        assert str(crew.kickoff()) == "I could not pay."
+    script = Script(*turns, tools={"pay": lambda amount: f"paid {amount}"})
+    tools = govern_tools([ScriptedTool(script, "pay")], aegis, costs={"pay": 2}, approval_seconds=0)
+    return crew_of(GovernedLLM(aegis=aegis, models=model(script)), tools, "Pay"), script
+
+
+ACT = Turn(tools=(ToolUse("pay", {"amount": 7}, "call-1"),))
+
+
+@pytest.mark.parametrize("model", [ScriptedLLM, ReActLLM])
+def test_a_refusal_is_read_by_the_model_once_a_turn(
+    aegis: SyncGovernedAgent, governor: SyncGovernor, model: type[ScriptedLLM]
+) -> None:
+    """CrewAI repeats a tool that raises up to six times; a refusal is not raised."""
+    crew, script = refused(aegis, governor, model, ACT, ACT, Turn("I could not pay."))
+    assert str(crew.kickoff()) == "I could not pay."
+    assert len(script.calls) == 3
+    assert script.uses == []
+    asked = [event for event in governor.events() if event.kind == "rejected"]
+    assert len(asked) == (2 if model is ScriptedLLM else 1)  # in text CrewAI itself holds back a repeated call
+
+
+def test_the_third_refusal_ends_the_run_whatever_hooks_are_cleared(
+    aegis: SyncGovernedAgent, governor: SyncGovernor
+) -> None:
+    clear_all_global_hooks()
+    crew, script = refused(aegis, governor, ScriptedLLM, ACT)
+    with pytest.raises(CallRefused) as caught:
+        crew.kickoff()
+    assert caught.value.final
     assert len(script.calls) == 3
     assert script.uses == []
     clear_all_global_hooks()
+
+
+def test_in_text_crewai_itself_ends_a_stubborn_run(aegis: SyncGovernedAgent, governor: SyncGovernor) -> None:
+    """It hands a repeated call to the tool no more, and stops at the fifth."""
+    crew, script = refused(aegis, governor, ReActLLM, ACT)
+    with pytest.raises(ToolExecutionFailedError, match="not making progress"):
+        crew.kickoff()
+    assert script.uses == []
 
 
 @pytest.mark.parametrize("decision", ["approve", "reject"])
