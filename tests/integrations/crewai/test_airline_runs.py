@@ -13,7 +13,7 @@ from crewai.llms.base_llm import BaseLLM
 from crewai.tools import BaseTool
 from pydantic import BaseModel, PrivateAttr
 
-from ..airline import (
+from integrations.airline import (
     APPROVALS,
     CAP,
     MODEL,

@@ -9,8 +9,8 @@ from crewai.tools import tool
 
 from aegis_core.errors import AegisDenied
 from aegis_core.sync import SyncGovernedAgent
+from integrations.ledger import S2
 
-from ..ledger import S2
 from .harness import crew_of
 
 
