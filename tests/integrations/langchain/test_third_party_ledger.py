@@ -11,8 +11,8 @@ from langchain_core.tools import StructuredTool
 from langchain_openai import ChatOpenAI
 
 from aegis_core.sync import SyncGovernedAgent
+from integrations.ledger import S2
 
-from ..ledger import S2
 from .harness import caught
 
 
