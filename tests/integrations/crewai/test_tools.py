@@ -29,6 +29,10 @@ def never(_arguments: Any = None, _result: Any = None) -> bool:
     return False
 
 
+def always(_arguments: Any = None, _result: Any = None) -> bool:
+    return True
+
+
 class Pay(BaseTool):
     name: str = "Pay a bill"
     description: str = "Pay."
@@ -182,6 +186,18 @@ def test_in_text_crewai_itself_ends_a_stubborn_run(aegis: SyncGovernedAgent, gov
     with pytest.raises(ToolExecutionFailedError, match="not making progress"):
         crew.kickoff()
     assert script.uses == []
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_result_from_crewais_cache_costs_nothing(aegis: SyncGovernedAgent, kept: bool) -> None:
+    """And where the tool's own function says no, it runs and costs again."""
+    script = Script(ACT, ACT, Turn("Paid."), tools={"pay": lambda amount: f"paid {amount}"})
+    own = ScriptedTool(script, "pay", cache_function=always if kept else never)
+    llm = GovernedLLM(aegis=aegis, models=ScriptedLLM(script))
+    crew = crew_of(llm, govern_tools([own], aegis, costs={"pay": "0.5"}), "Pay", cache=True)
+    assert str(crew.kickoff()) == "Paid."
+    assert len(script.uses) == (1 if kept else 2)
+    assert spent(aegis) == Decimal("0.5") * len(script.uses) + 3 * Decimal("0.000027")
 
 
 @pytest.mark.parametrize("decision", ["approve", "reject"])
