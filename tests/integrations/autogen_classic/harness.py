@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, ClassVar
+from uuid import uuid4
 
 import openai
 from aegis_autogen import register_governor
@@ -72,7 +73,8 @@ def response_of(turn: Turn, model: str) -> Any:
     usage = None
     if turn.usage is not None:
         usage = SimpleNamespace(prompt_tokens=turn.usage[0], completion_tokens=turn.usage[1])
-    return SimpleNamespace(choices=[SimpleNamespace(message=message)], usage=usage, model=model, cost=0.0)
+    choices = [SimpleNamespace(message=message)]
+    return SimpleNamespace(id=uuid4().hex, choices=choices, usage=usage, model=model, cost=0.0)
 
 
 class Run:
