@@ -23,6 +23,7 @@ from aegis_core.protocol import (
     Usage,
     Verdict,
 )
+from aegis_core.sync_approvals import SyncApprovals
 
 _T = TypeVar("_T")
 
@@ -106,6 +107,11 @@ class SyncGovernor:
     def rejoin(self, session: SessionOpened) -> SyncGovernedAgent:
         """As `Governor.rejoin`."""
         return SyncGovernedAgent(self._portal, self._portal.run(self._inner.rejoin(session)))
+
+    @property
+    def approvals(self) -> SyncApprovals:
+        """As `Governor.approvals`."""
+        return SyncApprovals(self._portal.run, self._inner.approvals)
 
     def budget(self, agent_id: str) -> BudgetReport:
         """As `Governor.budget`."""
