@@ -161,9 +161,9 @@ class CallGovernor:
 
     async def _begin(self, call: Call, wait: float | None) -> Reservation:
         verdict, estimate = await self._ask(call, self._patience if wait is None else wait)
-        if verdict.granted:
+        if verdict.granted and _is_of(verdict, call):
             return Reservation(self, call, verdict, estimate)
-        if verdict.status == "PENDING" and verdict.grant_id:
+        if (verdict.status == "PENDING" or verdict.granted) and verdict.grant_id:
             await self.line.agent.release(verdict.grant_id)
         raise await self._denied(call, verdict)
 
@@ -242,6 +242,11 @@ class CallGovernor:
 def tool_identifier(name: str) -> str:
     """A tool's name in the alphabet of identifiers, as rules match it: ``Search the web`` is ``Search_the_web``."""
     return re.sub(r"[^\w.:@/-]+", "_", name)[:128] or "tool"
+
+
+def _is_of(verdict: Verdict, call: Call) -> bool:
+    """False where a person approved the call with other arguments than it has: then it must not run as it is."""
+    return not isinstance(call, ToolCall) or verdict.arguments_hash in {None, call.arguments_hash}
 
 
 def _drop(work: asyncio.Future[Reservation]) -> None:

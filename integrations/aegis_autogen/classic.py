@@ -72,8 +72,9 @@ def register_governor(
     clients.install()
     Registration(calls, tuple(models)).put_on(conversable)
     _govern(conversable)
-    if not any(entry["reply_func"] is _gate for entry in conversable._reply_func_list):  # noqa: SLF001
-        conversable.register_reply([Agent, None], _gate, position=0)
+    agent: Any = conversable
+    if not any(entry["reply_func"] is _gate for entry in agent._reply_func_list):
+        agent.register_reply([Agent, None], _gate, position=0)
     _governed[id(conversable)] = conversable
 
 
@@ -82,8 +83,8 @@ def unregister_governor(conversable: ConversableAgent) -> None:
     Registration.take_off(conversable)
     functions.restore(conversable)
     clients.mark(getattr(conversable, "client", None), None)
-    kept = [entry for entry in conversable._reply_func_list if entry["reply_func"] is not _gate]  # noqa: SLF001
-    conversable._reply_func_list[:] = kept  # noqa: SLF001
+    agent: Any = conversable
+    agent._reply_func_list[:] = [entry for entry in agent._reply_func_list if entry["reply_func"] is not _gate]
     _governed.pop(id(conversable), None)
 
 

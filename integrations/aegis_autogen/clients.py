@@ -72,14 +72,14 @@ def uninstall() -> None:
     """Put AutoGen's own functions back. Where somebody else wrapped ours since, ours stays and passes everything on."""
     with _lock:
         for owner, name, original, ours in _wraps:
-            if vars(owner).get(name) is ours:
+            if owner.__dict__.get(name) is ours:
                 setattr(owner, name, original)
         _wraps.clear()
 
 
 def _wrap(owner: Any, name: str, around: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
-    original = vars(owner)[name]
-    ours = functools.wraps(original)(around(original))
+    original: Callable[..., Any] = owner.__dict__[name]
+    ours: Any = functools.wraps(original)(around(original))
     setattr(owner, name, ours)
     _wraps.append((owner, name, original, ours))
 

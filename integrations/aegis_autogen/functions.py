@@ -38,7 +38,7 @@ def wrap(agent: Any) -> None:
 def restore(agent: Any) -> None:
     """Undo `wrap`."""
     for name in _WRAPS:
-        vars(agent).pop(name, None)
+        agent.__dict__.pop(name, None)
     executor = getattr(agent, "_code_executor", None)
     if isinstance(executor, _GovernedExecutor):
         agent._code_executor = executor.inner  # noqa: SLF001
@@ -47,7 +47,7 @@ def restore(agent: Any) -> None:
 def raise_stopped(agent: Any) -> None:
     """End the chat where a final refusal could not be raised in its place. Also notes that a chat runs here."""
     _chatting.set(True)
-    stopped = vars(agent).pop(_STOPPED, None)
+    stopped: AegisDenied | None = agent.__dict__.pop(_STOPPED, None)
     if stopped is not None:
         raise stopped
 
@@ -147,7 +147,8 @@ def _asked(agent: Any, func_call: dict[str, Any]) -> Registration | None:
 
 
 def _own(agent: Any) -> bool:
-    return all(getattr(type(agent), name) is getattr(ConversableAgent, name) for name in _FUNCTIONS)
+    kind: Any = type(agent)
+    return all(getattr(kind, name) is getattr(ConversableAgent, name) for name in _FUNCTIONS)
 
 
 def _arguments(agent: Any, func_call: dict[str, Any]) -> dict[str, Any] | None:

@@ -77,7 +77,7 @@ def _counts_are_guessed(client: object, params: Mapping[str, Any]) -> bool:
 
 def _usage_of(client: Any, response: Any) -> tuple[int, int, int] | None:
     """Input, output and cached tokens. No provider reads a prompt of no token, so that is no report."""
-    usage = getattr(response, "usage", None)
+    usage: Any = getattr(response, "usage", None)
     if isinstance(getattr(usage, "prompt_tokens", None), int):
         details = getattr(usage, "prompt_tokens_details", None)
         counts = usage.prompt_tokens, usage.completion_tokens or 0, getattr(details, "cached_tokens", 0) or 0
