@@ -73,7 +73,7 @@ def register_governor(
     Registration(calls, tuple(models)).put_on(conversable)
     _govern(conversable)
     agent: Any = conversable
-    if not any(entry["reply_func"] is _gate for entry in agent._reply_func_list):
+    if not any(entry["reply_func"] is _gate for entry in agent._reply_func_list):  # noqa: SLF001
         agent.register_reply([Agent, None], _gate, position=0)
     _governed[id(conversable)] = conversable
 
@@ -84,7 +84,8 @@ def unregister_governor(conversable: ConversableAgent) -> None:
     functions.restore(conversable)
     clients.mark(getattr(conversable, "client", None), None)
     agent: Any = conversable
-    agent._reply_func_list[:] = [entry for entry in agent._reply_func_list if entry["reply_func"] is not _gate]
+    replies = agent._reply_func_list  # noqa: SLF001 - AutoGen registers and replaces, and removes nothing
+    replies[:] = [entry for entry in replies if entry["reply_func"] is not _gate]
     _governed.pop(id(conversable), None)
 
 

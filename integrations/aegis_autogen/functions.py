@@ -147,8 +147,7 @@ def _asked(agent: Any, func_call: dict[str, Any]) -> Registration | None:
 
 
 def _own(agent: Any) -> bool:
-    kind: Any = type(agent)
-    return all(getattr(kind, name) is getattr(ConversableAgent, name) for name in _FUNCTIONS)
+    return all(getattr(agent.__class__, name) is getattr(ConversableAgent, name) for name in _FUNCTIONS)
 
 
 def _arguments(agent: Any, func_call: dict[str, Any]) -> dict[str, Any] | None:

@@ -1,9 +1,10 @@
-"""Aegis for LangChain: a callback that reserves before each call, and blocks what is refused."""
+"""Aegis for LangChain: a callback that blocks, a middleware that also reroutes and pauses, a model that does it all."""
 
 from aegis_core.adapting import missing_extra, warn_outside
 
 try:
     from aegis_langchain.callback import AegisCallbackHandler
+    from aegis_langchain.chat_model import GovernedChatModel
 except ModuleNotFoundError as error:  # pragma: no cover - seen in an environment without the framework
     if not (error.name or "").startswith("langchain"):
         raise
@@ -11,4 +12,4 @@ except ModuleNotFoundError as error:  # pragma: no cover - seen in an environmen
 
 warn_outside("langchain-core", "1.0", "2")
 
-__all__ = ["AegisCallbackHandler"]
+__all__ = ["AegisCallbackHandler", "GovernedChatModel"]

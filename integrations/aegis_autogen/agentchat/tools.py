@@ -209,6 +209,7 @@ class _FailedError(Exception):
 def _governed(tool: AnyTool, asking: Asking) -> BaseTool[Any, Any]:
     if isinstance(tool, GovernedTool):
         return tool
-    inner = tool if isinstance(tool, BaseTool) else FunctionTool(tool, description=tool.__doc__ or "")
-    kind = GovernedStreamTool if isinstance(inner, StreamTool) else GovernedTool
-    return kind(cast("BaseTool[Any, Any]", inner), asking)
+    if not isinstance(tool, BaseTool):
+        return GovernedTool(FunctionTool(tool, description=tool.__doc__ or ""), asking)
+    inner = cast("BaseTool[Any, Any]", tool)
+    return GovernedStreamTool(inner, asking) if isinstance(tool, StreamTool) else GovernedTool(inner, asking)

@@ -112,16 +112,14 @@ class AgentHarness:
 
     async def body(self, aegis: Any, script: Script, ask: Ask) -> Outcome:
         agent = self.agent(aegis, script, ask)
-        runner: Any = agent
-        if ask.nested:
-            inner = RoundRobinGroupChat([agent], MaxMessageTermination(2), name="inner")
-            runner = RoundRobinGroupChat([inner], MaxMessageTermination(3))
+        runner = self.runner(agent, ask)
         if ask.cached:
             await runner.run(task=script.user)
-            runner = AssistantAgent("assistant", agent._model_client)
+            runner = self.runner(AssistantAgent("assistant", agent._model_client), ask)
         if ask.mode != "astream":
             return outcome_of((await runner.run(task=script.user)).messages)
         words: list[str] = []
+        event: Any = None
         async with aclosing(runner.run_stream(task=script.user)) as stream:
             async for event in stream:
                 if isinstance(event, ModelClientStreamingChunkEvent):
@@ -129,6 +127,9 @@ class AgentHarness:
                     if len(words) == ask.take:
                         return Outcome("".join(words))
         return outcome_of(event.messages)
+
+    def runner(self, agent: AssistantAgent, ask: Ask) -> Any:
+        return team_of(team_of(agent)) if ask.nested else agent
 
     def agent(self, aegis: Any, script: Script, ask: Ask) -> AssistantAgent:
         inner: Any = ScriptedClient(script)
@@ -170,21 +171,10 @@ class TeamHarness(AgentHarness):
 
     framework = "An agentchat team"
 
-    async def body(self, aegis: Any, script: Script, ask: Ask) -> Outcome:
-        agent = self.agent(aegis, script, ask)
-        team: Any = RoundRobinGroupChat([agent], MaxMessageTermination(2))
-        if ask.nested:
-            team = RoundRobinGroupChat([team], MaxMessageTermination(3))
-        if ask.cached:
-            await team.run(task=script.user)
-            team = RoundRobinGroupChat([AssistantAgent("assistant", agent._model_client)], MaxMessageTermination(2))
-        if ask.mode != "astream":
-            return outcome_of((await team.run(task=script.user)).messages)
-        words: list[str] = []
-        async with aclosing(team.run_stream(task=script.user)) as stream:
-            async for event in stream:
-                if isinstance(event, ModelClientStreamingChunkEvent):
-                    words.append(event.content)
-                    if len(words) == ask.take:
-                        return Outcome("".join(words))
-        return outcome_of(event.messages)
+    def runner(self, agent: AssistantAgent, ask: Ask) -> Any:
+        return team_of(team_of(agent)) if ask.nested else team_of(agent)
+
+
+def team_of(member: Any) -> RoundRobinGroupChat:
+    """Ends after the task and one answer."""
+    return RoundRobinGroupChat([member], termination_condition=MaxMessageTermination(2))

@@ -1,4 +1,4 @@
-"""Classic AutoGen's side of the contract: an assistant and its proxy on a scripted client. `autogen` 0.14, `pyautogen` 0.2."""
+"""Classic AutoGen's side of the contract, for `autogen` and `pyautogen`: an assistant and its proxy on a script."""
 
 from __future__ import annotations
 

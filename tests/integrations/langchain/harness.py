@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import aclosing
 from typing import Any, ClassVar
 
-from aegis_langchain import AegisCallbackHandler
+from aegis_langchain import AegisCallbackHandler, GovernedChatModel
 from langchain.agents import create_agent
 from langchain_core.caches import InMemoryCache
 from langchain_core.language_models import BaseChatModel
@@ -18,9 +18,16 @@ from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, Huma
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_core.runnables import RunnableLambda
 from langchain_core.tools import BaseTool, StructuredTool
+from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import PrivateAttr
 
 from aegis_core.testing import Ask, Outcome, Script, Turn
+
+_providers: dict[int, ScriptedChat] = {}
+
+
+def _provider(key: int) -> ScriptedChat:
+    return _providers[key]
 
 
 class ScriptedChat(BaseChatModel):
@@ -31,7 +38,7 @@ class ScriptedChat(BaseChatModel):
     _script: Script = PrivateAttr()
 
     def __init__(self, script: Script, **values: Any) -> None:
-        super().__init__(model_name=script.model, max_tokens=script.cap, **values)
+        super().__init__(**{"model_name": script.model, "max_tokens": script.cap, **values})
         self._script = script
 
     @property
@@ -42,7 +49,14 @@ class ScriptedChat(BaseChatModel):
         return {"ls_model_name": self.model_name, "ls_max_tokens": kwargs.get("max_tokens", self.max_tokens)}
 
     def bind_tools(self, tools: Any, **kwargs: Any) -> Any:
-        return self.bind(tools=[{"type": "function", "function": {"name": tool.name}} for tool in tools], **kwargs)
+        return self.bind(tools=[convert_to_openai_tool(tool) for tool in tools], **kwargs)
+
+    def __deepcopy__(self, memo: Any = None) -> ScriptedChat:
+        return self  # its script is the provider, of which there is one
+
+    def __reduce__(self) -> Any:
+        _providers[id(self)] = self
+        return (_provider, (id(self),))
 
     def _answer(self, kwargs: Any) -> Turn:
         return self._script.answer(model=self.model_name, cap=kwargs.get("max_tokens", self.max_tokens))
@@ -141,6 +155,37 @@ class CallbackHarness:
         if script.tools:
             return drive_agent(create_agent(model, tools_of(script)), script, ask, config)
         target: Any = model
+        if ask.retries:
+            target = model.with_retry(stop_after_attempt=ask.retries + 1, wait_exponential_jitter=False)
+        if ask.nested:
+            target = RunnableLambda(target.invoke)
+        return drive(target, script, ask, config)
+
+
+class ChatModelHarness:
+    """`GovernedChatModel` as a bare model, or as the model of `create_agent` where the script has tools."""
+
+    framework = "LangChain's governed model"
+    modes = ("sync", "async", "stream", "astream", "batch")
+    lacks: ClassVar = {
+        "tools": "a model runs no tools; use AegisMiddleware",
+        "approvals": "a model runs no tools; use AegisMiddleware",
+        "locks": "a model runs no tools; use AegisMiddleware",
+        "abandoned_at_once": "asyncio finalises an abandoned stream a moment later",
+    }
+
+    def run(self, aegis: Any, script: Script, ask: Ask) -> Outcome:
+        models = [ScriptedChat(script, model_name=name) for name in ask.models or (script.model,)]
+        cache = InMemoryCache() if ask.cached else None
+        model: Any = GovernedChatModel(aegis=aegis, models=models, cache=cache, approval_seconds=ask.approval_seconds)
+        if ask.copied:
+            model = copy.deepcopy(model)
+        if ask.pickled:
+            model = pickle.loads(pickle.dumps(model))
+        config = {"metadata": {"thread_id": ask.thread}}
+        if script.tools:
+            return drive_agent(create_agent(model, tools_of(script)), script, ask, config)
+        target = model
         if ask.retries:
             target = model.with_retry(stop_after_attempt=ask.retries + 1, wait_exponential_jitter=False)
         if ask.nested:
