@@ -112,8 +112,8 @@ class ClassicHarness:
         governed: dict[str, Any] = {
             "costs": ask.costs, "models": ask.models, "approval_seconds": ask.approval_seconds,
         }  # fmt: skip
-        assistant = ConversableAgent("assistant", system_message="Help.", llm_config=run.config(), **_QUIET)
-        user = ConversableAgent("user", llm_config=False, is_termination_msg=ends, **_QUIET)
+        assistant = ConversableAgent("assistant", system_message="Help.", llm_config=run.config(), **QUIET)
+        user = ConversableAgent("user", llm_config=False, is_termination_msg=ends, **QUIET)
         for name in script.tools:
             register_tool(assistant, user, name, script)
         run.activate(assistant)
@@ -122,7 +122,7 @@ class ClassicHarness:
         if ask.copied:
             assistant = copy.deepcopy(assistant)
         if ask.nested:
-            outer = ConversableAgent("outer", llm_config=False, **_QUIET)
+            outer = ConversableAgent("outer", llm_config=False, **QUIET)
             outer.register_nested_chats(
                 [{"recipient": assistant, "summary_method": "last_msg", "max_turns": 1}], trigger=user
             )
@@ -131,7 +131,7 @@ class ClassicHarness:
         return caught(lambda: drive(user, assistant, run))
 
 
-_QUIET: dict[str, Any] = {"human_input_mode": "NEVER", "code_execution_config": False}
+QUIET: dict[str, Any] = {"human_input_mode": "NEVER", "code_execution_config": False}
 
 
 def register_tool(caller: ConversableAgent, executor: ConversableAgent, name: str, script: Script) -> None:
