@@ -161,7 +161,7 @@ class CallGovernor:
 
     async def _begin(self, call: Call, wait: float | None) -> Reservation:
         verdict, estimate = await self._ask(call, self._patience if wait is None else wait)
-        if verdict.granted and _is_of(verdict, call):
+        if verdict.granted and is_of(verdict, call):
             return Reservation(self, call, verdict, estimate)
         if (verdict.status == "PENDING" or verdict.granted) and verdict.grant_id:
             await self.line.agent.release(verdict.grant_id)
@@ -244,9 +244,11 @@ def tool_identifier(name: str) -> str:
     return re.sub(r"[^\w.:@/-]+", "_", name)[:128] or "tool"
 
 
-def _is_of(verdict: Verdict, call: Call) -> bool:
-    """False where a person approved the call with other arguments than it has: then it must not run as it is."""
-    return not isinstance(call, ToolCall) or verdict.arguments_hash in {None, call.arguments_hash}
+def is_of(verdict: Verdict, call: Call) -> bool:
+    """False where a person approved another tool or other arguments than the call has: it must not run as it is."""
+    if not isinstance(call, ToolCall):
+        return True
+    return verdict.arguments_hash in {None, call.arguments_hash} and verdict.tool in {None, tool_identifier(call.tool)}
 
 
 def _drop(work: asyncio.Future[Reservation]) -> None:

@@ -7,12 +7,14 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from itertools import count
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from autogen_core import CancellationToken
 
 from aegis_autogen.agentchat.stops import remember
 from aegis_autogen.agentchat.waiting import linked
 from aegis_core.adapting import CallGovernor, Reservation, ToolCall
+from aegis_core.adapting.governing import is_of
 from aegis_core.errors import AegisDenied
 
 
@@ -80,7 +82,8 @@ class HandOff(Asking):
 
     def __init__(self, calls: CallGovernor, thread: str | None, target: str) -> None:
         super().__init__(calls, thread)
-        self._target, self._runner = target, calls.new_runner()
+        self._target = target
+        self._runners: WeakKeyDictionary[Reservation, str] = WeakKeyDictionary()
 
     async def _begin(self, call: ToolCall) -> Reservation | str:
         for turn in count():
@@ -92,11 +95,13 @@ class HandOff(Asking):
                     f"transfer_to_{self._target} now; once they answer, call {call.tool} again with the same arguments."
                 )
             if verdict.granted:
-                if verdict.arguments_hash in {None, call.arguments_hash}:
-                    entry = await self.calls.astart(call, self._runner + str(turn))
-                    if entry.state == "started":
-                        return self.calls.held(call, verdict)
-                    continue
+                if is_of(verdict, call):
+                    runner = self.calls.new_runner()
+                    if (await self.calls.astart(call, runner)).state != "started":
+                        continue  # another equal call has this turn, or had it
+                    held = self.calls.held(call, verdict)
+                    self._runners[held] = runner
+                    return held
                 await self.calls.held(call, verdict).arelease()
                 raise await self.calls.arefuse(call, verdict)
             if verdict.status == "REJECTED":
@@ -105,5 +110,4 @@ class HandOff(Asking):
 
     async def _ended(self, held: Reservation, error: Exception | None) -> None:
         assert isinstance(held.call, ToolCall)
-        runner = self._runner + (held.call.call_id or "")
-        await self.calls.afinish(held.call, runner, str(error or ""), failed=error is not None)
+        await self.calls.afinish(held.call, self._runners.pop(held), str(error or ""), failed=error is not None)

@@ -281,6 +281,7 @@ def test_code_in_the_old_way_is_asked_for_too(aegis: SyncGovernedAgent, tmp_path
     assert not (tmp_path / "ran").exists()
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # the client's socket to a dead server
 def test_a_tool_does_not_run_while_the_governor_is_down() -> None:
     handle = join_sync(None, throwaway=True)
     with connect_sync(settings=private_settings(url=handle.url, store_timeout_seconds=1)) as governor:
