@@ -178,7 +178,7 @@ async def test_others_go_on_while_one_waits(governor: SyncGovernor, aegis: SyncG
 
 
 async def test_a_token_cancels_a_call_that_waits(governor: SyncGovernor, aegis: SyncGovernedAgent) -> None:
-    """It ends at once, and an approval that comes later holds nothing. (An agent's run hangs on it, as with any tool.)"""
+    """At once, and an approval that comes later holds nothing. (An agent's run hangs on it, as on any tool.)"""
 
     async def pay(amount: int) -> str:
         """Pay."""
