@@ -12,6 +12,8 @@ from aegis_core.protocol import BudgetLine, Verdict
 MOST_REFUSALS = 3
 """The same call refused so often in a session ends the run."""
 
+CHANGED = "It was approved only after a change, which the approver made"
+
 _WAITING = "nobody approved it in time"
 
 

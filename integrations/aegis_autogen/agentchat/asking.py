@@ -14,7 +14,7 @@ from autogen_core import CancellationToken
 from aegis_autogen.agentchat.stops import remember
 from aegis_autogen.agentchat.waiting import linked
 from aegis_core.adapting import CallGovernor, Reservation, ToolCall
-from aegis_core.adapting.governing import is_of
+from aegis_core.adapting.denials import CHANGED
 from aegis_core.errors import AegisDenied
 
 
@@ -95,7 +95,7 @@ class HandOff(Asking):
                     f"transfer_to_{self._target} now; once they answer, call {call.tool} again with the same arguments."
                 )
             if verdict.granted:
-                if is_of(verdict, call):
+                if self.calls.is_approved(call, verdict):
                     runner = self.calls.new_runner()
                     if (await self.calls.astart(call, runner)).state != "started":
                         continue  # another equal call has this turn, or had it
@@ -103,7 +103,8 @@ class HandOff(Asking):
                     self._runners[held] = runner
                     return held
                 await self.calls.held(call, verdict).arelease()
-                raise await self.calls.arefuse(call, verdict)
+                changed = replace(verdict, status="REJECTED", code="not_approved", reason=CHANGED)
+                raise await self.calls.arefuse(call, changed)
             if verdict.status == "REJECTED":
                 raise await self.calls.arefuse(call, verdict)
         raise AssertionError
