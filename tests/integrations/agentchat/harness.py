@@ -6,6 +6,7 @@ import asyncio
 import copy
 import inspect
 import json
+import pickle
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import Any, ClassVar
@@ -22,6 +23,10 @@ from autogen_ext.models.cache import ChatCompletionCache
 from aegis_core.testing import Ask, Outcome, Script, Turn
 
 
+_PICKLED: dict[int, Any] = {}
+"""Scripts cannot be pickled; what is tested is the client around them."""
+
+
 class ScriptedClient(ChatCompletionClient):
     """A model on the script. Streams word by word, the result last."""
 
@@ -30,6 +35,10 @@ class ScriptedClient(ChatCompletionClient):
 
     def __deepcopy__(self, memo: object) -> ScriptedClient:
         return self
+
+    def __reduce__(self) -> Any:
+        _PICKLED[id(self)] = self
+        return _PICKLED.__getitem__, (id(self),)
 
     async def create(self, messages: Any, *, extra_create_args: Any = None, **more: Any) -> CreateResult:
         turn = self._answer(extra_create_args)
@@ -104,7 +113,6 @@ class AgentHarness:
     modes = ("async", "astream")
     lacks: ClassVar = {
         "retries": "agentchat has none; those of a provider's library happen within one call",
-        "pickling": "model clients of agentchat hold connections and are not made to be pickled",
     }
 
     def run(self, aegis: Any, script: Script, ask: Ask) -> Outcome:
@@ -146,6 +154,8 @@ class AgentHarness:
         )
         if ask.copied:
             client = copy.deepcopy(client)
+        if ask.pickled:
+            client = pickle.loads(pickle.dumps(client))
         tools: Any = govern_tools(
             tools_of(script), aegis, costs=ask.costs, approval_seconds=ask.approval_seconds, thread=ask.thread
         )
