@@ -58,6 +58,10 @@ def _rebuild(kind: type[AegisError], message: str, facts: dict[str, Any]) -> Aeg
     return kind(message, **facts)
 
 
+RUN_ENDS = "so the run ends."
+"""The last words of a final denial."""
+
+
 class AegisDenied(AegisError, ValueError):  # noqa: N818 - the name is part of the public protocol
     """A permit was refused. ``verdict`` holds the whole answer; ``code`` is the verdict's code."""
 
@@ -102,7 +106,7 @@ class AegisDenied(AegisError, ValueError):  # noqa: N818 - the name is part of t
         from aegis_core.protocol import Verdict
 
         verdict = Verdict("REJECTED", "", match["message"], match["code"], Decimal(0), "", 0)
-        return cls(match["message"], verdict=verdict)
+        return cls(match["message"], verdict=verdict, final=match["message"].endswith(RUN_ENDS))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (_rebuild, (type(self), self.message, {"verdict": self.verdict, "code": self.code, **self.facts}))
