@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+from aegis_core.approval_protocol import check_call
 from aegis_core.canonical import hash_arguments
 from aegis_core.errors import AegisDenied, ConflictError, InvalidRequestError
 from aegis_core.journal_protocol import JournalAct, JournalEntry, JournalRequest
@@ -32,7 +33,6 @@ from aegis_core.protocol import (
     Verdict,
     parse,
 )
-from aegis_core.verdicts import check_call
 
 _APPROVAL_WAIT = 604_800.0
 """Seconds a permit waits for a human: longer than any approval may stay open, whose own deadline ends the wait."""

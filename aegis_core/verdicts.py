@@ -6,7 +6,6 @@ from typing import Any
 
 from aegis_core.arbiter.why import routing_of
 from aegis_core.budgets import at_ms, lines_of, shortage
-from aegis_core.errors import AegisDenied
 from aegis_core.money import format_usd, to_usd
 from aegis_core.protocol import AgentSummary, GrantState, Receipt, Status, Verdict
 from aegis_core.store.records import Record
@@ -94,21 +93,6 @@ def receipt_of(record: Record, grant: str, *, repeated: bool, late: bool) -> Rec
         repeated=repeated,
         late=late,
     )
-
-
-def check_call(verdict: Verdict, tool: str, arguments_hash: str) -> None:
-    """Make sure that a call is the one that a person approved.
-
-    Raises:
-        AegisDenied: another tool or other arguments were approved.
-    """
-    if verdict.tool is not None and verdict.tool != tool:
-        problem = f"{verdict.tool} was approved, not {tool}"
-    elif verdict.arguments_hash is not None and verdict.arguments_hash != arguments_hash:
-        problem = f"{tool} was approved with other arguments"
-    else:
-        return
-    raise AegisDenied(f"Aegis refused: {problem}.", verdict=verdict, code="not_approved")
 
 
 def grant_key(grant_id: str) -> str:

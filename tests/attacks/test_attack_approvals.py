@@ -41,7 +41,7 @@ def test_deciding_ones_own_request(serve: Serve) -> None:
 @DEFENDED
 def test_an_easier_rule_beside_a_quorum(serve: Serve, weaken: Weaken, defended: bool) -> None:
     if not defended:
-        weaken("authorize", "math.max(Q[Q_QUORUM], askers[i + 3])", "Q[Q_QUORUM]")
+        weaken("endings", "math.max(Q[Q_QUORUM], quorum)", "Q[Q_QUORUM]")
     server = serve()
     ruled(
         server,
@@ -71,7 +71,7 @@ def test_a_flood_of_small_questions(serve: Serve, weaken: Weaken, defended: bool
 @DEFENDED
 def test_asking_again_after_a_refusal(serve: Serve, weaken: Weaken, defended: bool) -> None:
     if not defended:
-        weaken("authorize", "if before and till > NOW then", "if false then")
+        weaken("authorize", "  if refusal then\n", "  if false then\n")
     server = serve()
     session = server.enter("a")
     decided(server, server.ask(session, estimated_cost_usd=6).json(), decision="reject", reason="no")
@@ -107,7 +107,7 @@ def test_an_envelope_of_one_rule_for_another(serve: Serve, weaken: Weaken, defen
 @DEFENDED
 def test_an_operator_beyond_their_limit(serve: Serve, weaken: Weaken, defended: bool) -> None:
     if not defended:
-        weaken("decide", "if ceiling and amount > tonumber(ceiling) then", "if false then")
+        weaken("decide", "if ceiling and bound > tonumber(ceiling) then", "if false then")
     server = serve()
     path = f"{API}/operator-limits/ada"
     own = server.http.put(path, json={"approve_up_to_usd": None}, headers=bearer(server.operator_key))
