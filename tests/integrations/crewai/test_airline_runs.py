@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -107,4 +106,3 @@ def test_every_call_is_governed_once(shared_data: Path, tmp_path: Path, asks: bo
         assert (totals.model_calls, totals.tool_calls, totals.escalated) == (MODEL_CALLS, TOOL_CALLS, APPROVALS)
         assert len(operator.approved) == (APPROVALS if asks else 0)
         assert spent_today(governor, "airline") == (totals.usd, 0)
-        print(json.dumps({"usd": str(totals.usd)}))
