@@ -24,8 +24,7 @@ async def main() -> None:
         info: Any = dict.fromkeys(("vision", "json_output", "structured_output", "family"), False)
         model: Any = ReplayChatCompletionClient(ideas, model_info=info | {"function_calling": True})
         model.set_cached_bool_value(False)  # it says else that every answer was free
-        if os.environ.get("OPENAI_API_KEY"):
-            model = OpenAIChatCompletionClient(model="gpt-4o-mini")
+        model = OpenAIChatCompletionClient(model="gpt-4o-mini") if "OPENAI_API_KEY" in os.environ else model
         client = GovernedChatCompletionClient(model, aegis, model="gpt-4o-mini", max_output_tokens=100)
         tools: Any = govern_tools([order], aegis, costs={"order": "0.10"})
         team = RoundRobinGroupChat([AssistantAgent(name, client, tools=tools) for name in ("thinker", "critic")])
