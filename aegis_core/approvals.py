@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import builtins
 import secrets
-from contextlib import suppress
 from decimal import Decimal
 from typing import Any, cast
 
@@ -30,7 +29,7 @@ from aegis_core.policy.text import spaced, words
 from aegis_core.protocol import PermissionRequest, parse
 from aegis_core.rulebook import Rulebook
 from aegis_core.store.questions import EnvelopeRow, Questions
-from aegis_core.store.records import Record
+from aegis_core.store.records import Question, Record
 from aegis_core.verdicts import grant_key
 
 _PREFIX = "ap_"
@@ -43,43 +42,41 @@ class HITLManager:
         self.tenant = questions.tenant
         self._questions, self._inbox, self._rules, self._arbiter = questions, inbox, rules, arbiter
 
-    async def get(self, approval_id: str, *, wait: float = 0) -> Approval:
+    async def get(self, approval_id: str, *, wait: float = 0, claims: bool = False) -> Approval:
         """One approval as it stands. Whoever looks first after its deadline finds it timed out.
 
         Args:
             approval_id: the ``escalation_id`` of a verdict.
             wait: seconds to wait for news (a vote, or the end) while it is open.
+            claims: its own agent looks, and may use what was approved from now on.
 
         Raises:
             NotFoundError: no such approval, or one that ended long ago.
         """
         key = grant_key(approval_id)
         if wait <= 0:
-            return approval_of(await self._look(key), key, self.tenant)
+            return approval_of((await self._look(key, claims=claims))[0], key, self.tenant)
         loop = asyncio.get_running_loop()
         until = loop.time() + wait
         async with self._inbox.waiting_for(key) as bell:
-            seen: int | None = None
+            seen: Question | None = None
             while True:
                 bell.clear()
-                record = await self._look(key)
+                record, question, now = await self._look(key, claims=claims)
                 left = until - loop.time()
-                now = len(record.question.votes) if record.question else 0
-                if record.state != "P" or left <= 0 or (seen is not None and now != seen):
+                if record.state != "P" or left <= 0 or (seen is not None and question != seen):
                     return approval_of(record, key, self.tenant)
-                seen = now
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(min(left, (record.deadline - self._now) / 1000 + 0.005)):
-                        await bell.wait()
+                seen = question
+                await bell.wait(min(left, (record.deadline - now) / 1000 + 0.005))
 
-    async def _look(self, key: str) -> Record:
+    async def _look(self, key: str, *, claims: bool = False) -> tuple[Record, Question, int]:
         try:
-            record, self._now = await self._questions.look(key)
+            record, now = await self._questions.look(key, claims=claims)
         except NotFoundError as error:
             raise _no_approval() if error.facts.get("kind") == "grant" else error from None
         if record.question is None:
             raise _no_approval()
-        return record
+        return record, record.question, now
 
     async def list(
         self, listing: Listing = "open", *, agent_id: str | None = None, after: str | None = None, limit: int = 100
@@ -91,13 +88,16 @@ class HITLManager:
             agent_id: only this agent's.
             after: the last approval of the page before.
             limit: the most of a page.
+
+        Raises:
+            NotFoundError: `after` is no approval, or was forgotten.
         """
+        if limit < 1:
+            raise InvalidRequestError("limit: must be at least 1", field="limit", problem="must be at least 1")
         cursor: tuple[str, str] | None = None
         ended = listing != "open"
         if after is not None:
-            record = await self._look(grant_key(after))
-            question = record.question
-            assert question is not None
+            record, question, _ = await self._look(grant_key(after))
             cursor = (str(question.at if ended else record.created), grant_key(after))
         agent = None if agent_id is None else checked(agent_id, "agent_id")
         how = None if listing in {"open", "ended"} else listing
@@ -133,17 +133,27 @@ class HITLManager:
 
     async def _judged(self, key: str, edit: ApprovalEdit) -> builtins.list[Any]:
         """The changed request under the policy in force, as ``decide.lua`` reads it."""
-        record = await self._look(key)
-        question = record.question
-        assert question is not None
+        record, question, now = await self._look(key)
         request = _request_of(record, question.trace, edit)
         _, facts = await self._rules.facts_of(record.agent, record.session)
-        ruling = self._rules.policy.evaluate(request, facts, at_ms(self._now))
-        amount = record.amount if edit.estimated_cost_usd is None else to_nanos(edit.estimated_cost_usd)
-        effect = "deny" if ruling.effect == "deny" else "allow"
-        trace, content = trace_of(request), content_of(request)
-        version = self._rules.policy_version
-        return [version, effect, ruling.reason, limits_of(ruling), amount, trace, content]
+        version, policy = self._rules.policy_version, self._rules.policy
+        ruling = policy.evaluate(request, facts, at_ms(now))
+        if edit.estimated_cost_usd is None:
+            amount, bound = record.amount, max(record.amount, record.strict)
+        else:
+            amount = bound = to_nanos(edit.estimated_cost_usd)
+        effect, reason = "deny" if ruling.effect == "deny" else "allow", ruling.reason
+        if ruling.models and record.model:
+            allowed = self._arbiter.appraise(request, ruling.models).candidates
+            if record.model not in {candidate.model for candidate in allowed}:
+                effect, reason = "deny", f"the model {record.model} may not be used for it"
+        terms = [
+            (asker.terms.quorum, asker.terms.on_timeout == "approve", list(asker.terms.operators or ()) or False)
+            for asker in policy.askers(request, facts, at_ms(now))
+            if not asker.counted and bound > asker.above_nanos
+        ]
+        changed = trace_of(request), content_of(request)
+        return [version, effect, reason, limits_of(ruling), amount, bound, *changed, terms]
 
     async def approve_ahead(self, envelope: EnvelopeRequest, *, by: str) -> Envelope:
         """Approve in advance what falls within an envelope. What exceeds it asks again.
@@ -223,7 +233,7 @@ def approval_of(record: Record, key: str, tenant: str) -> Approval:
         decided_by=question.by or None,
         decided_at=at_ms(question.at) if question.how else None,
         decision_reason=question.why or "",
-        edited=question.edited,
+        edited=bool(question.edited),
         tool=said.get("tool"),
         arguments_hash=said.get("arguments_hash"),
         target_resource=said.get("target_resource"),

@@ -1,12 +1,15 @@
-"""One subscription per process that wakes whoever waits for a record. A lost message costs a re-check, not a wait."""
+"""One subscription per process that wakes whoever waits for a record or a lock, and brings holders their notices.
+
+A lost message costs a re-check, not a wait.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager, suppress
+import secrets
+from contextlib import suppress
 
+from aegis_core.lock_protocol import Ear, Notice
 from aegis_core.store import layout
 from aegis_core.store.store import Store
 
@@ -16,36 +19,66 @@ class Inbox:
 
     def __init__(self, store: Store, tenant: str) -> None:
         self._store, self._channel = store, layout.key(tenant, "i")
-        self._waiters: dict[str, set[asyncio.Event]] = defaultdict(set)
+        # The tilde tells the scripts that they cannot count who listens.
+        self.name = ("~" if store.clients.cluster is not None else "") + secrets.token_hex(8)
+        self._own_channel = layout.key(tenant, f"i:{self.name}")
+        self._bells: dict[str, list[Bell]] = {}
+        self._ears: dict[str, Ear] = {}
         self._listening: asyncio.Task[None] | None = None
         self._ready = asyncio.Event()
 
-    @asynccontextmanager
-    async def waiting_for(self, record: str) -> AsyncGenerator[asyncio.Event]:
-        """An event that is set when the record changed, or may have. Look at the record after entering, then wait."""
+    def waiting_for(self, record: str) -> Bell:
+        """A bell that rings when the record changed, or may have. Look at the record after entering, then wait."""
+        return Bell(self, record)
+
+    async def hang(self, bell: Bell) -> None:
+        """Ring a bell from now on."""
+        await self.open()
+        self._bells.setdefault(bell.record, []).append(bell)
+
+    def take_down(self, bell: Bell) -> None:
+        """Ring it no longer."""
+        hanging = self._bells[bell.record]
+        hanging.remove(bell)
+        if not hanging:
+            del self._bells[bell.record]
+
+    async def open(self) -> None:
+        """Subscribe, or wait until it is done. Without a subscription one still looks, and learns what is wrong."""
+        if self._ready.is_set():
+            return
         if self._listening is None:
             self._listening = asyncio.create_task(self._listen())
-        with suppress(TimeoutError):  # without a subscription the waiter still looks, and then learns what is wrong
+        with suppress(TimeoutError):
             async with asyncio.timeout(self._store.timeout):
                 await self._ready.wait()
-        bell = asyncio.Event()
-        self._waiters[record].add(bell)
-        try:
-            yield bell
-        finally:
-            self._waiters[record].discard(bell)
-            if not self._waiters[record]:
-                del self._waiters[record]
+
+    def hear(self, token: str, ear: Ear) -> None:
+        """Bring notices about a lock token to `ear`, instead of whoever heard them before."""
+        self._ears[token] = ear
+
+    def forget(self, token: str, ear: Ear) -> None:
+        """Bring it no more."""
+        if self._ears.get(token) is ear:
+            del self._ears[token]
 
     async def _listen(self) -> None:
-        async for _, record in self._store.listen(self._channel):
+        async for channel, text in self._store.listen(self._channel, self._own_channel):
             self._ready.set()
-            if record:
-                bells = list(self._waiters.get(record, ()))
+            if channel == self._own_channel:
+                kind, token, resource, fence, at = text.split("\t")
+                ear = self._ears.get(token)
+                if ear is not None:
+                    ear(Notice(kind, token, resource, int(fence), int(at)))
+                continue
+            if text:
+                bells = self._bells.get(text, ())
             else:  # (re)connected: anything may have happened meanwhile
-                bells = [bell for group in self._waiters.values() for bell in group]
+                bells = [bell for group in self._bells.values() for bell in group]
+                for ear in list(self._ears.values()):
+                    ear(None)
             for bell in bells:
-                bell.set()
+                bell.ring()
 
     async def aclose(self) -> None:
         """Stop listening."""
@@ -54,3 +87,47 @@ class Inbox:
             with suppress(asyncio.CancelledError):
                 await self._listening
             self._listening = None
+
+
+class Bell:
+    """Rings for one waiter. Small, because thousands may wait at once: no task, no lock, one future and one timer."""
+
+    __slots__ = ("_future", "_inbox", "_rung", "record")
+
+    def __init__(self, inbox: Inbox, record: str) -> None:
+        self._inbox, self.record = inbox, record
+        self._rung = False
+        self._future: asyncio.Future[None] | None = None
+
+    async def __aenter__(self) -> Bell:
+        await self._inbox.hang(self)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._inbox.take_down(self)
+
+    def clear(self) -> None:
+        """Forget what it rang for; what comes after counts."""
+        self._rung = False
+
+    def ring(self) -> None:
+        """Wake its waiter, or spare it the next wait."""
+        self._rung = True
+        self._stop()
+
+    async def wait(self, seconds: float) -> None:
+        """Until it has rung since it was cleared, at most so many seconds."""
+        if self._rung:
+            return
+        loop = asyncio.get_running_loop()
+        self._future = loop.create_future()
+        alarm = loop.call_later(seconds, self._stop)
+        try:
+            await self._future
+        finally:
+            alarm.cancel()
+            self._future = None
+
+    def _stop(self) -> None:
+        if self._future is not None and not self._future.done():
+            self._future.set_result(None)

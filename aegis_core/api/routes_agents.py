@@ -154,9 +154,9 @@ async def look(request: Request, grant_id: GrantId, wait: Wait = 0) -> Response:
     """With `wait`, answers as soon as a PENDING one is decided."""
     caller, agent = await auth_of(request).reader(request)
     governor = caller.house.governor
-    if agent is not None and (await governor.wait_for(grant_id, 0)).agent_id != agent:
+    if agent is not None and (await governor.wait_for(grant_id, 0, claims=False)).agent_id != agent:
         raise AuthError("This belongs to another agent.", code="not_yours")
-    return _verdict(await governor.wait_for(grant_id, wait))
+    return _verdict(await governor.wait_for(grant_id, wait, claims=caller.role != "operator"))
 
 
 @router.get(

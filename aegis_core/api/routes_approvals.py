@@ -90,7 +90,8 @@ async def approval(request: Request, approval_id: ApprovalId, wait: Wait = 0) ->
     desk = caller.house.governor.approvals
     if agent is not None and (await desk.get(approval_id)).agent_id != agent:
         raise AuthError("This belongs to another agent.", code="not_yours")
-    return _approval(await desk.get(approval_id, wait=wait))
+    hears = caller.role in {"session", "agent"}  # and could use what was approved without asking again
+    return _approval(await desk.get(approval_id, wait=wait, claims=hears))
 
 
 @router.post(

@@ -36,9 +36,9 @@ class Questions:
         self._ledger, self._scripts = ledger, ledger.store.scripts
         self.tenant = ledger.tenant
 
-    async def look(self, key: str) -> tuple[Record, int]:
-        """The record of a question, and the server's time in ms. Looking claims nothing."""
-        return await self._ledger.look(key)
+    async def look(self, key: str, *, claims: bool = False) -> tuple[Record, int]:
+        """The record of a question, and the server's time in ms. Its agent `claims` by looking what was approved."""
+        return await self._ledger.look(key, claims=claims)
 
     async def decide(self, order: tuple[Any, ...]) -> Record | None:
         """One operator's word; None when an edit was judged by a policy that is no longer in force."""
@@ -49,9 +49,13 @@ class Questions:
         self, *, ended: bool, how: str | None, agent: str | None, after: tuple[str, str] | None, most: int
     ) -> list[tuple[str, Record]]:
         """A page of questions: open ones by age, ended ones the newest first."""
-        order = (ended, how, agent, list(after) if after else None, most)
-        answer = await self._ledger.call(self._scripts.list_questions, order)
-        return [(key, Record._make(values)) for key, values, _ in unpack(answer[1])]
+        rows: list[tuple[str, Record]] = []
+        cursor: Any = list(after) if after else None
+        while cursor is not False:
+            order = (ended, how, agent, cursor, most - len(rows))
+            found, cursor = unpack((await self._ledger.call(self._scripts.list_questions, order))[1])
+            rows += [(key, Record._make(values)) for key, values in found]
+        return rows
 
     async def put_envelope(self, made: tuple[Any, ...] | None, ending: str | None, author: str) -> EnvelopeRow:
         """Approve in advance, or end what was."""

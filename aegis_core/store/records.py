@@ -35,6 +35,7 @@ class Record(NamedTuple):
     would: str | Literal[False]
     asked: list[Any] | Literal[False]
     envelope: str | Literal[False]
+    why: str | Literal[False]
 
     @property
     def question(self) -> Question | None:
@@ -56,5 +57,5 @@ class Question(NamedTuple):
     why: str | Literal[False]
     claimed: bool
     content: str
-    edited: bool
+    edited: str | Literal[False]
     trace: dict[str, Any]

@@ -27,7 +27,7 @@ SECOND, MINUTE, HOUR, DAY = 1_000, 60_000, 3_600_000, 86_400_000
 
 TIMINGS = Timings(
     grant=600 * SECOND, grant_max=HOUR, approval=900 * SECOND, keep=HOUR, idle=40 * DAY, most_open=6,
-    agent_day=10 * USD, tenant_day=25 * USD,
+    most_asked=3, agent_day=10 * USD, tenant_day=25 * USD,
 )  # fmt: skip
 TRANSIENT = 60 * SECOND
 
@@ -80,7 +80,7 @@ class Side:
         settings = private_settings(
             url=bench.settings.url, tenant=self.name, timezone=zone, grant_seconds=600, max_grant_seconds=3600,
             approval_seconds=900, idempotency_seconds=3600, session_idle_seconds=40 * 86_400, max_open_grants=6,
-            agent_day_usd=10, tenant_day_usd=25,
+            max_open_approvals=3, agent_day_usd=10, tenant_day_usd=25,
         )  # fmt: skip
         self.governor: ResourceGovernor = bench.run(open_governor(bench.store, settings))
         self.governor._arbiter = bench.arbiter

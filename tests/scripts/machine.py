@@ -62,13 +62,16 @@ SCENES: list[list[tuple[str, str, int]]] = [
     [],
     [],
     [("a", "day", 900 * USD), ("t", "day", 900 * USD)],
+    [("a", "day", 900 * USD), ("t", "day", 12 * USD)],
+    [("a", "day", 900 * USD), ("t", "day", 900 * USD), ("t", "hour", 12 * USD), ("t", "month", 40 * USD)],
     [("m:gpt-4.1-nano", "day", USD), ("m:gemini-2.5-flash-lite", "rolling:2h", 3 * USD)],
     [("t", "day", 40 * USD), ("t", "rolling:1d", 6 * USD), ("a", "hour", 5 * USD)],
     [("l:team=red", "week", 6 * USD), ("k:llm_tokens", "rolling:90m", 4 * USD), ("s", "day", 4 * USD)],
     [("a", "day", 40 * USD), ("a", "rolling:2h", 5 * USD + 1), ("m:gpt-4.1-nano", "total", 3 * USD)],
     [("a", "day", 40 * USD), ("t", "day", 900 * USD), ("a", "month", 12 * USD), ("k:api_call", "week", 5 * USD + 1)],
 ]
-"""Limits at the start, so that each scope and window is the tightest somewhere."""
+"""Limits at the start, so that each scope and window is the tightest somewhere, and so that an agent's questions reach
+half of a budget that it shares before they use it up."""
 POLICIES = [(5 * USD, 1 << 60), (2 * USD, 3 * USD + 1), (6 * USD, 4 * USD - 1)]
 
 costs, pick = st.sampled_from(COSTS), st.integers(0, 63)
@@ -99,7 +102,7 @@ class BudgetMachine(RuleBasedStateMachine):
     @initialize(
         first=st.sampled_from(STARTS), second=st.sampled_from(STARTS), shift=st.integers(0, 7_200_000),
         labels=st.sampled_from(LABELS),
-        scene=st.sampled_from(SCENES), policy=st.sampled_from([POLICIES[0], *POLICIES]),
+        scene=st.sampled_from(SCENES), policy=st.sampled_from(POLICIES),
     )  # fmt: skip
     def begin(
         self, first: tuple[str, str], second: tuple[str, str], shift: int, labels: dict[str, str],
@@ -255,6 +258,16 @@ class BudgetMachine(RuleBasedStateMachine):
         self._ask(one, {**fields, "model": model} if cost % 3 else fields, None, 0)
 
     ask_more = ask_often = ask_and_ask = ask  # rules are drawn evenly, and most of what happens are requests
+
+    @rule(agent=agents, cost=st.sampled_from([USD, 3 * USD, 4 * USD]))
+    def ask_a_person(self, agent: str, cost: int) -> None:
+        """By its confidence, so that questions gather whatever the policy says of amounts."""
+        one = self._one(False)
+        fields = {
+            "agent_id": agent, "task_intent": "Summarise it", "resource_type": "api_call", "confidence": 0.5,
+            "estimated_cost_usd": Decimal(cost).scaleb(-9), "request_id": f"q{self.count}",
+        }  # fmt: skip
+        self._ask(one, fields, None, 0)
 
     @rule(
         which=side, agent=agents, cost=costs, priority=st.sampled_from([5, 5, 5, 3, 6, 9]),

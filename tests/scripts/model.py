@@ -11,8 +11,10 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-HOUR = 3_600_000
+HOUR, MINUTE = 3_600_000, 60_000
 CELLS = 24
+BUSY = {"budget_exceeded", "too_many_open_grants", "too_many_questions", "too_much_pending"}
+"""Refusals that the overdue may be behind."""
 
 
 class Refused(Exception):  # noqa: N818 - an outcome, not a fault
@@ -154,6 +156,7 @@ class Record:
     charged: int = 0
     settled: object = None
     key: str = ""
+    answered: int = 0
 
     @property
     def open(self) -> bool:
@@ -175,6 +178,7 @@ class Timings:
     keep: int
     idle: int
     most_open: int
+    most_asked: int
     agent_day: int
     tenant_day: int
 
@@ -264,7 +268,7 @@ class World:
         if sid not in self.sessions:
             raise Refused("not_found")
         record, budgets = self._judge(ask, sid)
-        if record.code in {"budget_exceeded", "too_many_open_grants", "too_much_pending"} and behind:
+        if record.code in BUSY and behind:
             self.sweep()
             if sid not in self.sessions:
                 raise Refused("not_found")
@@ -303,14 +307,17 @@ class World:
         if code is None and choice.amount > self.deny_above:
             code = "policy"
         if code is None and effect == "escalate":
-            held = sum(r.amount for (name, _), r in self.records.items() if name == ask.agent and r.state == "pending")
-            if any(b.owner not in {"a", "s"} and (held + choice.amount) * 2 > b.limit for b in budgets):
+            held = [r.amount for (name, _), r in self.records.items() if name == ask.agent and r.state == "pending"]
+            if len(held) >= self.timings.most_asked:
+                code = "too_many_questions"
+            elif any(b.owner not in {"a", "s"} and (sum(held) + choice.amount) * 2 > b.limit for b in budgets):
                 code = "too_much_pending"
         state = "rejected" if code else "pending" if effect == "escalate" else "live"
         life = {"rejected": -self.now, "pending": self.timings.approval, "live": self.timings.grant}[state]
         taken = 0 if code else choice.amount
         lines = {(b.owner, b.kind): (b.limit, b.limit - b.used - taken) for b in budgets}
         retry = end_of(short.kind, self.now, self.zone) if short is not None and code == "budget_exceeded" else 0
+        retry = self.now + MINUTE if code == "too_many_questions" else retry
         record = Record(
             ask, sid, state, code or ("escalated" if state == "pending" else "ok"), choice.amount, self.now + life,
             self.now, choice.model, choice.recommended,
@@ -410,6 +417,7 @@ class World:
             budget.reserved[window] -= record.amount
         self._spend(record, charged, already=0)
         self._book(record, charged, 0 if state in {"released", "timed_out"} else 1)
+        record.answered = record.deadline if state == "timed_out" else self.now
         record.state, record.charged = state, charged
         self._tell("overrun" if charged > record.amount else state, record)
 

@@ -12,6 +12,8 @@ from aegis_core.store import layout
 from .bench import DAY, TIMINGS, TRANSIENT, Side
 from .model import CELLS, Record, World
 
+TRANSIENT_CODES = {"budget_exceeded", "too_many_open_grants", "too_much_pending", "too_many_questions"}
+
 
 def read(one: Side) -> tuple[dict[bytes, Any], dict[bytes, int]]:
     """Every key of a tenant: its value and whether it expires; and how many ms it has left."""
@@ -22,9 +24,9 @@ def read(one: Side) -> tuple[dict[bytes, Any], dict[bytes, int]]:
     for name in short:
         full = layout.key(one.name, name.decode())
         kind = name[:2]
-        if kind in {b"d", b"ag", b"as"}:
+        if kind in {b"d", b"ag", b"as", b"ap", b"ah"}:
             reader.zrange(full, 0, -1, withscores=True)
-        elif kind == b"u:":
+        elif kind in {b"u:", b"o"}:
             reader.hgetall(full)
         elif kind == b"bs":
             reader.smembers(full)
@@ -54,7 +56,7 @@ def check_keys(one: Side, image: dict[bytes, Any], ttl: dict[bytes, int]) -> Non
     purses: dict[tuple[str, str | None], list[Any]] = {}
     open_records: dict[bytes, Any] = {}
     bill: dict[tuple[int, str], int] = {}
-    open_counts: dict[str, tuple[int, int]] = {}
+    open_counts: dict[str, tuple[int, ...]] = {}
     ended = set()
     for name, entry in image.items():
         value, expires = entry
@@ -65,12 +67,12 @@ def check_keys(one: Side, image: dict[bytes, Any], ttl: dict[bytes, int]) -> Non
             if record["STATE"] in {"G", "P"}:
                 open_records[tail.encode()] = record
             else:
-                transient = record["CODE"] in {"budget_exceeded", "too_many_open_grants", "too_much_pending"}
+                transient = record["CODE"] in TRANSIENT_CODES
                 assert ttl[name] <= (TRANSIENT if transient else TIMINGS.keep), name
                 ended.add((record["AGENT"], record["REQUEST"]))
         elif head == "a":
             purses["a", tail] = _field("AGENT", value, "PURSE")
-            open_counts[tail] = (_field("AGENT", value, "OPEN"), _field("AGENT", value, "PENDING"))
+            open_counts[tail] = tuple(_field("AGENT", value, name) for name in ("OPEN", "PENDING", "QUESTIONS"))
         elif head == "s":
             purses["s", tail] = _field("SESSION", value, "PURSE")
         elif head == "b":
@@ -81,7 +83,7 @@ def check_keys(one: Side, image: dict[bytes, Any], ttl: dict[bytes, int]) -> Non
             assert ttl[name] <= 400 * DAY
             bill |= {(int(tail), field.decode()): int(number) for field, number in value.items()}
         else:
-            assert head in {"d", "e", "ag", "as", "bs", "p", "pf"}, f"{name!r} is not documented"
+            assert head in {"d", "e", "ag", "as", "bs", "p", "pf", "ap", "ah", "pv", "o"}, f"{name!r} is not documented"
     _check_records(world, open_records, ended, image, open_counts)
     assert bill == {
         (day, "\t".join((*row, sort))): number
@@ -96,7 +98,7 @@ def _check_records(
     open_records: dict[bytes, Any],
     ended: set[Any],
     image: dict[bytes, Any],
-    counts: dict[str, tuple[int, int]],
+    counts: dict[str, tuple[int, ...]],
 ) -> None:
     assert {(r["AGENT"], r["REQUEST"]): r["DEADLINE"] for r in open_records.values()} == {
         key: record.deadline for key, record in world.records.items() if record.open
@@ -105,14 +107,17 @@ def _check_records(
     due = {f"r:{key.decode()}".encode(): r["DEADLINE"] for key, r in open_records.items()}
     due |= {f"s:{sid}".encode(): session.due for sid, session in world.sessions.items()}
     assert dict(image.get(b"d", ([],))[0]) == due
+    asked = {r.key.encode(): r for r in world.records.values() if r.escalated}
+    assert dict(image.get(b"ap", ([],))[0]) == {key: r.created for key, r in asked.items() if r.open}
+    assert dict(image.get(b"ah", ([],))[0]) == {key: r.answered for key, r in asked.items() if not r.open}
     held: dict[str, list[Record]] = {agent: [] for agent in world.agents}
     for (agent, _), record in world.records.items():
         if record.open:
             held[agent].append(record)
-    assert counts == {
-        agent: (len(records), sum(record.amount for record in records if record.state == "pending"))
-        for agent, records in held.items()
-    }
+    for agent, records in held.items():
+        pending = [record.amount for record in records if record.state == "pending"]
+        assert counts.pop(agent) == (len(records), sum(pending), len(pending))
+    assert not counts
 
 
 def _check_money(one: Side, purses: dict[tuple[str, str | None], list[Any]], open_records: list[Any]) -> None:
@@ -164,6 +169,7 @@ def _event(fields: dict[bytes, bytes]) -> tuple[Any, ...]:
     kind, body = fields[b"k"].decode(), msgpack.unpackb(fields[b"b"])
     if len(body) == len(layout.RECORD):
         record = dict(zip(layout.RECORD, body, strict=True))
+        assert (b"q" in fields) == (kind in {"granted", "rejected"}), "what was asked is told once; a question holds it"
         return (kind, record["AGENT"], record["REQUEST"], record["CODE"], record["AMOUNT"], record["CHARGED"])
     body = [None if value is False else value for value in body[1:]]
     match kind:

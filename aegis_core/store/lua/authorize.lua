@@ -1,7 +1,7 @@
 -- Judges one request whole, then writes the whole outcome: reservation, idempotency record and event in one.
 local id, digest, policy, agent, sid, token, born, request_id, priority, capability, resource, candidates, effect, rule,
   reason, code, limits, trace, forecast, would, counters, fingerprint, latest, profiles, askers, content,
-  words = unpack(A, 1, 27)
+  words, fence, target, chosen_for = unpack(A, 1, 30)
 if #candidates < 3 or #candidates > 4 then return redis.error_reply('ERR candidates must be a triple without nil') end
 
 local record_key, agent_key, session_key = PREFIX .. 'r:' .. id, PREFIX .. 'a:' .. agent, PREFIX .. 's:' .. (sid or '')
@@ -22,6 +22,7 @@ if blobs[1] then
     flush()
   end
   if R[R_ASKED] and R[R_STATE] == 'G' then
+    if zone_missing() then return {'ZONE', NOW, T[T_ZONE][1]} end
     local _, _, claim = endings()
     claim(id, R)
     flush()
@@ -58,6 +59,13 @@ local function object(severity, why, observed, by, because)
 end
 
 -- What a tenant can't watch instead of enforcing: who may act at all, and what cannot be carried out.
+if fence and not code then -- of the lock named like the target: one who lost it is refused in the same step
+  local lock, held = call('GET', PREFIX .. 'l:' .. target), false
+  for _, H in ipairs(lock and decode(lock)[L_HOLDERS] or {}) do
+    held = held or H[H_FENCE] == fence and H[H_AGENT] == agent and H[H_EXPIRES] > NOW
+  end
+  if not held then code = 'stale_fence' end
+end
 if code then effect = 'deny'
 elseif T[T_STATUS] ~= 'active' then code = 'tenant_halted'
 elseif G[G_STATUS] ~= 'active' then code = 'agent_blocked' end
@@ -204,28 +212,17 @@ if counted then count_all() end
 
 -- Who asks for a person, {rule, above, counted, quorum, span, approves, operators, remind, most, ...} of every rule that
 -- may. The strictest terms of those that do hold, so that no rule can be used to get around another.
-local asked, span, most, envelope = false, false, false, false
+local asked, span, most, envelope, refusal = false, false, false, false, false
 if judged and not code and effect == 'escalate' then
+  local _, _, _, tighten, names = endings()
   local asking = {}
   local Q = {}
   Q[Q_QUORUM], Q[Q_APPROVES], Q[Q_OPERATORS], Q[Q_REMIND] = 1, true, false, 0
   for i = 1, #askers, 9 do
     if askers[i + 2] and fired[askers[i]] or not askers[i + 2] and bound > askers[i + 1] then
       asking[#asking + 1] = askers[i]
-      Q[Q_QUORUM] = math.max(Q[Q_QUORUM], askers[i + 3])
+      tighten(Q, askers[i + 3], askers[i + 5], askers[i + 6])
       if askers[i + 4] then span = math.min(span or askers[i + 4], askers[i + 4]) end
-      Q[Q_APPROVES] = Q[Q_APPROVES] and askers[i + 5]
-      local named = askers[i + 6]
-      if named and Q[Q_OPERATORS] then -- only whom both name
-        local both = {}
-        for _, name in ipairs(named) do
-          for _, other in ipairs(Q[Q_OPERATORS]) do
-            if name == other then both[#both + 1] = name end
-          end
-        end
-        named = both
-      end
-      Q[Q_OPERATORS] = named or Q[Q_OPERATORS]
       Q[Q_REMIND] = math.max(Q[Q_REMIND], askers[i + 7])
       if askers[i + 8] then most = math.min(most or askers[i + 8], askers[i + 8]) end
     end
@@ -235,8 +232,12 @@ if judged and not code and effect == 'escalate' then
   Q[Q_CLAIMED], Q[Q_CONTENT], Q[Q_EDITED], Q[Q_TRACE] = false, content, false, decode(trace)
   asked, span, most = Q, span or T[T_CONFIG][C_APPROVAL], most or T[T_CONFIG][C_QUESTIONS]
 
-  -- What a person approved in advance, when it covers this request whole. One for a rule covers no other rule.
-  local envelopes, said = fetch('v') or {}, Q[Q_TRACE]
+  -- What a person approved in advance, when it covers this request whole: by an operator who could have approved it alone,
+  -- and not what a person refused since. One for a rule covers no other rule.
+  local before = call('GET', PREFIX .. 'x:' .. content)
+  refusal = before and decode(before)
+  if refusal and refusal[3] <= NOW then refusal = false end
+  local envelopes, said = Q[Q_QUORUM] == 1 and fetch('v') or {}, Q[Q_TRACE]
   for i = 1, #envelopes do
     local V = envelopes[i]
     local alone = #asking > 0
@@ -245,7 +246,8 @@ if judged and not code and effect == 'escalate' then
         and (not V[V_TOOL] or V[V_TOOL] == said.tool) and (not V[V_RULE] or alone)
         and (not V[V_RESOURCE] or V[V_RESOURCE] == resource)
         and (not V[V_PHRASE] or string.find(words, V[V_PHRASE], 1, true))
-        and NOW < V[V_EXPIRES] and V[V_USED] + amount <= V[V_LIMIT] then
+        and names(Q[Q_OPERATORS], V[V_AUTHOR]) and not (refusal and refusal[4] >= V[V_MADE])
+        and NOW < V[V_EXPIRES] and V[V_USED] + bound <= V[V_LIMIT] then
       envelope, asked, effect = V, false, 'allow'
       if would == 'escalate' then would = 'allow' end
       reason = 'approved in advance by ' .. V[V_AUTHOR]
@@ -257,11 +259,9 @@ end
 -- A refusal by a person answers the same request for a while. An agent can't drown its operators in questions, and its
 -- unanswered ones never hold more than half of what it shares with others.
 if asked then
-  local before = call('GET', PREFIX .. 'x:' .. content)
-  local by, why, till = unpack(before and decode(before) or {}, 1, 3)
-  if before and till > NOW then
-    code, transient, retry, effect = 'refused_before', true, till, 'deny'
-    reason = 'the same request was refused by ' .. by .. (why and ': ' .. why or '')
+  if refusal then
+    code, transient, retry, effect = 'refused_before', true, refusal[3], 'deny'
+    reason = 'the same request was refused by ' .. refusal[1] .. (refusal[2] and ': ' .. refusal[2] or '')
   elseif G[G_QUESTIONS] >= most then
     if behind then return {'SWEEP'} end
     code, transient, retry, effect = 'too_many_questions', true, NOW + T[T_CONFIG][C_TRANSIENT], 'deny'
@@ -298,6 +298,11 @@ R[R_SHORT], R[R_SETTLED], R[R_STRICT], R[R_SAMPLES] = short, false, forecast and
 R[R_TRUSTED] = G[G_TRUST] == 'trusted' or S[S_LOCAL] and G[G_TRUST] ~= 'estimate'
 R[R_WOULD] = outcome ~= state and state ~= 'R' and outcome
 R[R_ASKED], R[R_ENVELOPE] = state == 'P' and asked, envelope and state == 'G' and envelope[V_ID] or false
+R[R_WHY] = false
+if chosen_for and recommended then -- what was said of the request and of the model chosen for it; of the others, nothing
+  local at = string.find(chosen_for, '\n' .. recommended .. '\t', 1, true)
+  if at then R[R_WHY] = string.match(chosen_for, '^[^\n]*') .. string.match(chosen_for, '^\n[^\n]*', at) end
+end
 if state == 'P' and asked[Q_REMIND] > 0 then asked[Q_REMIND] = math.max(NOW, deadline - asked[Q_REMIND]) end
 local body = encode(R)
 local kind = state == 'G' and 'granted' or state == 'P' and 'pending' or 'rejected'

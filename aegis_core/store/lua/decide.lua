@@ -1,5 +1,6 @@
 -- One operator's word on one question: exactly one outcome, the first valid one. The same word again is a harmless repeat.
--- An edit is {policy, effect, reason, limits, amount, trace, content}: the changed request, judged anew by the policy.
+-- An edit is {policy, effect, reason, limits, amount, bound, trace, content, terms}: the changed request, judged anew by
+-- the policy; `terms` are {quorum, approves, operators} of every rule that would ask about it.
 local id, operator, word, why, edit = unpack(A, 1, 5)
 T = fetch('t')
 if not T then return {'NO_TENANT'} end
@@ -17,34 +18,33 @@ local votes, before = Q[Q_VOTES], nil
 for i = 1, #votes do
   if votes[i][1] == operator then before = votes[i] end
 end
-if R[R_STATE] ~= 'P' then
-  local same = before and before[2] == word and not edit
-  return {same and 'OK' or 'DECIDED', encode(R), 1, NOW}
-end
-if before and before[2] == word and not edit then return {'OK', encode(R), 1, NOW} end
+if edit and Q[Q_EDITED] == edit[8] then edit = false end -- it was changed to this already
+local same = before and before[2] == word and not edit
+if R[R_STATE] ~= 'P' then return {same and 'OK' or 'DECIDED', encode(R), 1, NOW} end
+if same then return {'OK', encode(R), 1, NOW} end
 
 -- May this operator say so at all?
-local named = not Q[Q_OPERATORS]
-for _, name in ipairs(Q[Q_OPERATORS] or {}) do named = named or name == operator end
-if not named then return {'NOT_AN_OPERATOR_OF_IT', encode(R)} end
-local amount = edit and edit[5] or R[R_AMOUNT]
+for i = 1, edit and #edit[9] or 0 do tighten(Q, unpack(edit[9][i], 1, 3)) end
+if not names(Q[Q_OPERATORS], operator) then return {'NOT_AN_OPERATOR_OF_IT', encode(R)} end
+local amount, bound = R[R_AMOUNT], math.max(R[R_AMOUNT], R[R_STRICT])
+if edit then amount, bound = edit[5], edit[6] end
 if word == 'approve' then
   local ceiling = call('HGET', PREFIX .. 'ol', operator)
-  if ceiling and amount > tonumber(ceiling) then return {'ABOVE_CEILING', encode(R), ceiling} end
+  if ceiling and bound > tonumber(ceiling) then return {'ABOVE_CEILING', bound, ceiling} end
   local stopped = halted(R)
   if stopped then return {'STOPPED', stopped} end
 end
 
 -- What the edit changes in the budgets: judged whole before anything is written.
+local purses, lines = {}, R[R_LINES]
 local function judge_edit()
   if edit[1] ~= T[T_POLICY] then return {'STALE', T[T_POLICY]} end
   if edit[2] == 'deny' then return {'EDIT_REFUSED', edit[3]} end
   for i = 1, #edit[4], 5 do
-    if amount > edit[4][i] and edit[4][i + 1] == 'deny' and not edit[4][i + 4] then
+    if bound > edit[4][i] and edit[4][i + 1] == 'deny' and not edit[4][i + 4] then
       return {'EDIT_REFUSED', edit[4][i + 3]}
     end
   end
-  local lines = R[R_LINES]
   for i = 1, #lines, LINE do
     local purse, name = purse_of(lines[i], R[R_AGENT], R[R_SESSION])
     local b = purse and find(purse, lines[i + 1])
@@ -55,19 +55,25 @@ local function judge_edit()
       if room and room < 0 then return {'EDIT_SHORT', lines[i]} end
       add(b, b[B_WINDOW], 0, amount)
       lines[i + 2], lines[i + 3], lines[i + 4] = b[B_WINDOW], b[B_LIMIT], room
+      purses[i] = b
       change(name)
     end
   end
 end
+local refused = edit and judge_edit()
+if refused then return refused end -- nothing was flushed, so nothing was changed
+
 if edit then
-  local refused = judge_edit()
-  if refused then return refused end -- nothing was flushed, so nothing was changed
+  check_keys(id)
+  for i = 1, #lines, LINE do
+    if purses[i] then note_crossing(purses[i], lines[i], R[R_AGENT], R[R_SESSION]) end
+  end
   local G = fetch('a:' .. R[R_AGENT])
   G[G_PENDING] = G[G_PENDING] + amount - R[R_AMOUNT]
   change('a:' .. R[R_AGENT])
-  R[R_AMOUNT], Q[Q_TRACE], Q[Q_CONTENT], Q[Q_EDITED], Q[Q_VOTES] = amount, decode(edit[6]), edit[7], true, {}
-  votes = Q[Q_VOTES] -- what others said was of something else
-  before = nil
+  if amount ~= R[R_AMOUNT] then R[R_STRICT], R[R_SAMPLES] = 0, 0 end -- the new amount is no forecast
+  R[R_AMOUNT], Q[Q_TRACE], Q[Q_EDITED], Q[Q_VOTES] = amount, decode(edit[7]), edit[8], {}
+  votes, before = Q[Q_VOTES], nil -- what others said was of something else
 end
 
 local vote = before or {}
@@ -80,8 +86,8 @@ end
 R[R_CHANGED] = NOW
 if word == 'reject' then
   close(id, R, 'D', 0, operator, why)
-  local till = NOW + T[T_CONFIG][C_REFUSAL]
-  call('SET', PREFIX .. 'x:' .. Q[Q_CONTENT], encode({operator, why, till}), 'PX', T[T_CONFIG][C_REFUSAL])
+  local span = T[T_CONFIG][C_REFUSAL]
+  call('SET', PREFIX .. 'x:' .. Q[Q_CONTENT], encode({operator, why, NOW + span, NOW}), 'PX', span)
 elseif approvals >= Q[Q_QUORUM] then
   go_live(id, R, operator, why, NOW)
 else

@@ -60,18 +60,18 @@ local function answer(id, R, how, by, why)
     change('a:' .. R[R_AGENT])
   end
   call('ZREM', PREFIX .. 'ap', id)
-  call('ZADD', PREFIX .. 'ah', NOW, id)
+  call('ZADD', PREFIX .. 'ah', Q[Q_AT], id)
   call('ZREMRANGEBYRANK', PREFIX .. 'ah', 0, -HISTORY - 1)
   call('PUBLISH', PREFIX .. 'i', id)
 end
 
 -- What was approved in advance counts what its grants really cost.
-local function correct_envelope(R, charged)
+local function correct_envelope(R, more)
   local envelopes = R[R_ENVELOPE] and fetch('v') or {}
   for i = 1, #envelopes do
     local V = envelopes[i]
     if V[V_ID] == R[R_ENVELOPE] then
-      V[V_USED] = V[V_USED] + charged - R[R_AMOUNT]
+      V[V_USED] = V[V_USED] + more
       change('v')
     end
   end
@@ -82,7 +82,7 @@ local function close(id, R, state, charged, by, why)
   check_keys(id)
   move(R, R[R_AMOUNT], 0, charged)
   if R[R_STATE] == 'P' then answer(id, R, ANSWERS[state], by, why) end
-  if R[R_ENVELOPE] then correct_envelope(R, charged) end
+  correct_envelope(R, charged - R[R_AMOUNT])
   R[R_STATE], R[R_CHARGED], R[R_CHANGED] = state, charged, NOW
   local G = fetch('a:' .. R[R_AGENT])
   if G then
@@ -106,17 +106,40 @@ local function go_live(id, R, by, why, since)
   event('approved', encode(R))
 end
 
+local function names(operators, operator)
+  for i = 1, operators and #operators or 0 do
+    if operators[i] == operator then return true end
+  end
+  return not operators
+end
+
+-- Takes the stricter of two terms in everything, so that no rule can be used to get around another.
+local function tighten(Q, quorum, approves, operators)
+  Q[Q_QUORUM], Q[Q_APPROVES] = math.max(Q[Q_QUORUM], quorum), Q[Q_APPROVES] and approves
+  if operators and Q[Q_OPERATORS] then -- only whom both name
+    local both = {}
+    for i = 1, #operators do
+      if names(Q[Q_OPERATORS], operators[i]) then both[#both + 1] = operators[i] end
+    end
+    operators = both
+  end
+  Q[Q_OPERATORS] = operators or Q[Q_OPERATORS]
+end
+
 -- Whether the agent of a question may still act at all.
 local function halted(R)
   local G = fetch('a:' .. R[R_AGENT])
   return T[T_STATUS] ~= 'active' and 'HALTED' or not (G and G[G_STATUS] == 'active') and 'BLOCKED'
 end
 
--- The agent learns that its grant is live: from now on it may be used, and its time begins.
+local function unheard(R) return R[R_STATE] == 'G' and R[R_ASKED] and not R[R_ASKED][Q_CLAIMED] end
+
+-- The agent learns that its grant is live: from now on it may be used, and its time begins. One that was stopped meanwhile
+-- does not begin. The zone must be known.
 local function claim(id, R)
-  local Q = R[R_ASKED]
-  if not Q or Q[Q_CLAIMED] or R[R_STATE] ~= 'G' then return end
-  Q[Q_CLAIMED], R[R_DEADLINE] = true, NOW + T[T_CONFIG][C_GRANT]
+  if not unheard(R) then return end
+  if halted(R) then return close(id, R, 'L', 0) end
+  R[R_ASKED][Q_CLAIMED], R[R_DEADLINE] = true, math.max(R[R_DEADLINE], NOW + T[T_CONFIG][C_GRANT])
   due_at('r:' .. id, R[R_DEADLINE])
   call('SET', PREFIX .. 'r:' .. id, encode(R))
 end
@@ -124,13 +147,12 @@ end
 -- A grant past its deadline was perhaps used, so it is charged. A question nobody answered was not, so it is free, and so
 -- is an approved grant of which its agent never heard.
 local function expire(id, R)
-  local Q = R[R_ASKED]
-  if R[R_STATE] == 'P' and Q[Q_APPROVES] and not halted(R) then
+  if R[R_STATE] == 'P' and R[R_ASKED][Q_APPROVES] and not halted(R) then
     go_live(id, R, false, false, R[R_DEADLINE])
     if not overdue(R) then return end
   end
   if R[R_STATE] == 'P' then close(id, R, 'T', 0)
-  elseif Q and not Q[Q_CLAIMED] then close(id, R, 'L', 0)
+  elseif unheard(R) then close(id, R, 'L', 0)
   else close(id, R, 'X', R[R_AMOUNT]) end
 end
 

@@ -11,7 +11,8 @@ if overdue(R) then
   expire(id, R)
   flush()
 end
-if claims then
+if claims and unheard(R) then
+  if zone_missing() then return {'ZONE', NOW, T[T_ZONE][1]} end
   claim(id, R)
   flush()
 end

@@ -5,11 +5,15 @@ if not T then return {'NO_TENANT'} end
 local held, kept, found = fetch('v') or {}, {}, nil
 for i = 1, #held do
   local V = held[i]
-  if V[V_ID] == ending then found = V
-  elseif V[V_EXPIRES] > NOW then kept[#kept + 1] = V end
+  if V[V_EXPIRES] > NOW then
+    if made and V[V_ID] == made[V_ID] then return {'OK', encode(V)} end -- the same call again, whose answer was lost
+    if V[V_ID] == ending then found = V else kept[#kept + 1] = V end
+  end
 end
 if ending and not found then return {'NO_ENVELOPE'} end
 if made then
+  local ceiling = call('HGET', PREFIX .. 'ol', author)
+  if ceiling and made[V_LIMIT] > tonumber(ceiling) then return {'ABOVE_CEILING', made[V_LIMIT], ceiling} end
   if #kept >= most then return {'TOO_MANY_ENVELOPES', most} end
   made[V_MADE], made[V_EXPIRES] = NOW, NOW + made[V_EXPIRES]
   kept[#kept + 1] = made

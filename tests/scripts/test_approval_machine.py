@@ -1,0 +1,36 @@
+"""Approvals on a real server against a small model, and faults in the scripts that the machine must find."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from .approval_machine import approvals_on
+from .bench import Bench
+from .test_state_machine import QUICK
+
+SOUND = settings(QUICK, max_examples=120, stateful_step_count=40)
+LONG = settings(SOUND, max_examples=2_000, stateful_step_count=80, derandomize=False)
+
+
+@pytest.fixture
+def bench(server_url: str) -> Iterator[Bench]:
+    opened = Bench(server_url)
+    yield opened
+    opened.close()
+
+
+@pytest.mark.timeout(300)
+def test_every_decision_does_what_the_model_does(bench: Bench) -> None:
+    machine = approvals_on(bench)
+    run_state_machine_as_test(machine, settings=SOUND)
+    print(f"{machine.examples} examples, {machine.steps} calls")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3_600)
+def test_every_decision_does_what_the_model_does_for_long(bench: Bench) -> None:
+    run_state_machine_as_test(approvals_on(bench), settings=LONG)
