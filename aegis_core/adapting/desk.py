@@ -127,6 +127,10 @@ class Desk:
         """Apply what a person said of an open call."""
         call, verdict, said = clearance.call, clearance.verdict, str(decision.get("message") or "")
         kind = decision.get("type")
+        if clearance.state == "unknown" and verdict.granted and kind in {"approve", "edit"}:
+            await self.calls.line.agent.release(verdict.grant_id or "")  # a person says that it was not done
+        if clearance.state == "unknown" and verdict.granted and kind == "respond":
+            await self.calls.line.agent.settle(verdict.grant_id or "", cost_usd=verdict.reserved_usd)
         if kind == "edit":
             arguments = decision["edited_action"]["args"]
             if canonical_json(arguments) != canonical_json(call.arguments):

@@ -13,7 +13,7 @@ from typing import Any, cast
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult, LLMResult
-from langchain_core.runnables import Runnable
+from langchain_core.runnables import Runnable, RunnableBinding
 from pydantic import PrivateAttr
 
 from aegis_core.adapting import CallGovernor, ModelCall, Reservation
@@ -197,7 +197,10 @@ class GovernedChatModel(BaseChatModel):
         options = kwargs.pop(_OPTIONS, None)
         if options is not None:
             bound: Any = model.bind_tools(kwargs.pop("tools"), **options)
-            model, kwargs = bound.bound, {**bound.kwargs, **kwargs}
+            while isinstance(bound, RunnableBinding):  # some models bind twice, and fakes not at all
+                kwargs = {**bound.kwargs, **kwargs}
+                bound = cast("Any", bound).bound
+            model = bound
         if self._cap_setting is not None and held.max_output_tokens is not None:
             kwargs = {**kwargs, self._cap_setting: held.max_output_tokens}
         return model, kwargs
