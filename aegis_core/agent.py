@@ -7,9 +7,12 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+from aegis_core.approval_protocol import check_call
 from aegis_core.canonical import hash_arguments
-from aegis_core.errors import AegisDenied, ConflictError
+from aegis_core.errors import AegisDenied, ConflictError, InvalidRequestError
 from aegis_core.journal_protocol import JournalAct, JournalEntry, JournalRequest
+from aegis_core.leases import LockBlock, lock_name, seconds
+from aegis_core.lock_protocol import AcquireLock, LockSummary, new_lock_token
 from aegis_core.money import UsdLike
 from aegis_core.ports import ApprovalsPort, GovernorPort
 from aegis_core.protocol import (
@@ -33,6 +36,8 @@ from aegis_core.protocol import (
 
 _APPROVAL_WAIT = 604_800.0
 """Seconds a permit waits for a human: longer than any approval may stay open, whose own deadline ends the wait."""
+_LOCK_WAIT = 86_400.0
+"""Seconds that may be waited for a lock at most: nobody waits for ever."""
 
 
 class Governor:
@@ -105,6 +110,10 @@ class Governor:
     async def latest_events(self, limit: int = 50) -> tuple[Event, ...]:
         """The newest events, oldest of them first."""
         return await self.port.latest_events(limit)
+
+    async def locks(self, resource: str | None = None) -> tuple[LockSummary, ...]:
+        """Every lock that is held or waited for, or the one of that name: who holds it, and who waits."""
+        return await self.port.locks.overview(resource)
 
     def follow(self, *, after: str = "$") -> AsyncIterator[Event]:
         """Every event from now on."""
@@ -179,9 +188,15 @@ class GovernedAgent:
             raise
         await grant.finish(failed=False)
 
-    async def settle(self, grant_id: str, *, cost_usd: UsdLike | None = None, usage: Usage | None = None) -> Receipt:
-        """Report the real cost of a grant, as dollars or as token usage."""
-        message = parse(SettleRequest, agent_id=self.agent_id, cost_usd=cost_usd, usage=usage)
+    async def settle(
+        self, grant_id: str, *, cost_usd: UsdLike | None = None, usage: Usage | None = None,
+        escalation_usage: Usage | None = None, outcome: float | None = None,
+    ) -> Receipt:  # fmt: skip
+        """Report the real cost of a grant, as dollars or as token usage, and how well the task was done, 0 to 1."""
+        message = parse(
+            SettleRequest, agent_id=self.agent_id, cost_usd=cost_usd, usage=usage, escalation_usage=escalation_usage,
+            outcome=outcome,
+        )  # fmt: skip
         return await self._port.settle(grant_id, message, token=self.session.session_token)
 
     async def release(self, grant_id: str) -> Receipt:
@@ -193,6 +208,59 @@ class GovernedAgent:
         """Keep a long call's grant alive for so many seconds from now, up to the tenant's cap."""
         message = parse(ExtendRequest, agent_id=self.agent_id, seconds=seconds)
         return await self._port.extend(grant_id, message, token=self.session.session_token)
+
+    def lock(
+        self,
+        resource: str,
+        *,
+        wait: float | str = 60,
+        ttl: float | str = 30,
+        token: str | None = None,
+        **wish: Any,
+    ) -> LockBlock:
+        """Hold a lock for an ``async with`` block, across all processes and frameworks of the tenant.
+
+        The lease renews itself while the block runs. When it was lost meanwhile, leaving the block raises.
+
+        Args:
+            resource: the lock's name.
+            wait: how long to wait for it: seconds, or a text such as ``5s``. 0 only tries.
+            ttl: after how long a crashed holder loses it.
+            token: the token of a lease that is held already, to enter it once more.
+            **wish: the other fields of `AcquireLock`: ``priority``, ``permits``, ``weight``, ``mode``, ``preemption``,
+                ``grace_seconds``.
+
+        Raises:
+            LockTimeoutError: not to be had in time.
+            LockPreemptedError: waiting would close a cycle of waits; leave the outer blocks and begin again.
+            LockLostError: with `token`: that lease is no more.
+            ConflictError: somebody holds it with other `permits` or another `preemption`.
+            InvalidRequestError: a field that cannot be accepted.
+        """
+        return self._block((resource,), wait, ttl, token, wish)
+
+    def lock_all(self, *resources: str, wait: float | str = 60, ttl: float | str = 30, **wish: Any) -> LockBlock:
+        """Hold several locks at once, all or none. Waiting for them holds none of them. Arguments as for `lock`."""
+        if not resources:
+            raise InvalidRequestError("resources: name at least one lock", field="resources")
+        return self._block(resources, wait, ttl, None, wish)
+
+    def _block(
+        self, names: tuple[str, ...], wait: float | str, ttl: float | str, token: str | None, wish: dict[str, Any]
+    ) -> LockBlock:
+        longest = seconds(wait, "wait")
+        if not 0 <= longest <= _LOCK_WAIT:
+            problem = f"must be 0 to {_LOCK_WAIT:g} seconds"
+            raise InvalidRequestError(f"wait: {problem}", field="wait", problem=problem)
+        ask = parse(
+            AcquireLock,
+            agent_id=self.agent_id,
+            ttl_seconds=seconds(ttl, "ttl"),
+            also=names[1:],
+            lock_token=token or new_lock_token(),
+            **wish,
+        )
+        return LockBlock(self._port.locks, self.session, lock_name(names[0]), ask, longest, join=token is not None)
 
     async def journal(
         self, act: JournalAct, key: str, *, runner: str | None = None, result: str | None = None
@@ -236,24 +304,28 @@ class Grant:
         Raises:
             AegisDenied: another tool or other arguments were approved; nothing may run on this grant.
         """
-        verdict = self.verdict
-        if verdict.tool is not None and verdict.tool != tool:
-            raise AegisDenied(
-                f"Aegis refused: {verdict.tool} was approved, not {tool}.", verdict=verdict, code="not_approved"
-            )
-        if verdict.arguments_hash is not None and verdict.arguments_hash != hash_arguments(arguments):
-            raise AegisDenied(
-                f"Aegis refused: {tool} was approved with other arguments.", verdict=verdict, code="not_approved"
-            )
+        check_call(self.verdict, tool, hash_arguments(arguments))
 
-    def settle(self, *, cost_usd: UsdLike | None = None, usage: Usage | None = None) -> None:
+    def settle(
+        self, *, cost_usd: UsdLike | None = None, usage: Usage | None = None, escalation_usage: Usage | None = None,
+        outcome: float | None = None,
+    ) -> None:  # fmt: skip
         """Say what it really cost: exactly one of dollars and usage. The last word counts.
+
+        Args:
+            cost_usd: dollars for all calls.
+            usage: tokens of the call.
+            escalation_usage: tokens of the second call, where the answer of the first did not pass.
+            outcome: how well the task was done, 0 to 1; the choice of models learns from it.
 
         Raises:
             InvalidRequestError: an amount that cannot be accepted; the grant stays as it was.
         """
-        parse(SettleRequest, cost_usd=cost_usd, usage=usage)
-        self._settlement, self._released = {"cost_usd": cost_usd, "usage": usage}, False
+        said: dict[str, Any] = {
+            "cost_usd": cost_usd, "usage": usage, "escalation_usage": escalation_usage, "outcome": outcome,
+        }  # fmt: skip
+        parse(SettleRequest, **said)
+        self._settlement, self._released = said, False
 
     def release(self) -> None:
         """Say that nothing was consumed."""

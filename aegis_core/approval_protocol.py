@@ -9,8 +9,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from aegis_core.errors import AegisDenied
 from aegis_core.fields import Identifier, Usd
-from aegis_core.protocol import BudgetLine, Message, ResourceType
+from aegis_core.protocol import BudgetLine, Message, ResourceType, Verdict
 
 Decision = Literal["approve", "reject"]
 ApprovalStatus = Literal["open", "approved", "rejected", "timed_out", "withdrawn"]
@@ -153,3 +154,18 @@ class Envelope:
     phrase: str | None = None
     resource_type: str | None = None
     reason: str = ""
+
+
+def check_call(verdict: Verdict, tool: str, arguments_hash: str) -> None:
+    """Make sure that a call is the one that a person approved.
+
+    Raises:
+        AegisDenied: another tool or other arguments were approved.
+    """
+    if verdict.tool is not None and verdict.tool != tool:
+        problem = f"{verdict.tool} was approved, not {tool}"
+    elif verdict.arguments_hash is not None and verdict.arguments_hash != arguments_hash:
+        problem = f"{tool} was approved with other arguments"
+    else:
+        return
+    raise AegisDenied(f"Aegis refused: {problem}.", verdict=verdict, code="not_approved")

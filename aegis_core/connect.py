@@ -14,6 +14,7 @@ from aegis_core.settings import Settings, load_settings
 from aegis_core.sync import Portal, SyncGovernor
 
 if TYPE_CHECKING:
+    from aegis_core.arbiter.routing.gain import GainModel
     from aegis_core.governor import ResourceGovernor
     from aegis_core.policy.engine import Policy
     from aegis_core.store.store import Store
@@ -92,6 +93,7 @@ async def open_governor(store: Store, settings: Settings, *, tenant: str | None 
     """
     from aegis_core.arbiter.arbiter import Arbiter
     from aegis_core.arbiter.catalog import load_catalog
+    from aegis_core.arbiter.price_file import read_price_file
     from aegis_core.arbiter.prices import Prices
     from aegis_core.governor import ResourceGovernor
     from aegis_core.policy.loading import default_policy, load_policy
@@ -108,9 +110,12 @@ async def open_governor(store: Store, settings: Settings, *, tenant: str | None 
     await store.command("SADD", TENANTS_KEY, ledger.tenant)
     version, document = await ledger.read_policy()
     policy = first if document == first.document else load_policy(document, f"policy version {version}")
-    prices = Prices(catalog)
+    stated = read_price_file(settings.prices_file) if settings.prices_file else None
+    prices = Prices(catalog, stated=stated)
     forecast = settings.reservation == "forecast"
-    governor = ResourceGovernor(ledger, Arbiter(catalog, prices), prices, (version, policy), now, forecast=forecast)
+    arbiter = Arbiter(catalog, prices, read_routing_file(settings.routing_file))
+    governor = ResourceGovernor(ledger, arbiter, prices, (version, policy), now, forecast=forecast)
+    await governor.operator.note_prices(prices.version)
     if published is not None:
         await governor.publish_policy(published, author=f"file {settings.policy_file}")
     return governor
@@ -144,6 +149,19 @@ def read_policy_file(path: Path) -> Policy:
     except OSError as error:
         raise PolicyError(f"{path}: cannot be read: {error.strerror}", path=str(path)) from None
     return load_policy(text, str(path))
+
+
+def read_routing_file(path: Path | None) -> GainModel | None:
+    """Load a fitted text model, where one is configured.
+
+    Raises:
+        ConfigurationError: it cannot be read or is not one.
+    """
+    if path is None:
+        return None
+    from aegis_core.arbiter.routing.gain import load_model
+
+    return load_model(path)
 
 
 def config_of(settings: Settings) -> tuple[int, ...]:

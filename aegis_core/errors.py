@@ -8,6 +8,9 @@
     ├── NotFoundError (LookupError)       an agent, session, grant or budget that is not there
     │   └── UnknownModelError             a model without a known price
     ├── ConflictError                     an id reused with other content, a grant already closed otherwise
+    │   ├── LockTimeoutError (TimeoutError)  a lock was not to be had in time
+    │   └── LockLostError             a lease that is no more: expired, given back, or taken
+    │       └── LockPreemptedError    taken for a higher priority, or to end a cycle of waits
     ├── AuthError (PermissionError)       a wrong credential, or somebody else's property
     ├── PolicyError (ValueError)          a policy document that cannot be loaded
     ├── ConfigurationError                settings or a server that Aegis must not run on
@@ -55,6 +58,10 @@ def _rebuild(kind: type[AegisError], message: str, facts: dict[str, Any]) -> Aeg
     return kind(message, **facts)
 
 
+RUN_ENDS = "so the run ends."
+"""The last words of a final denial."""
+
+
 class AegisDenied(AegisError, ValueError):  # noqa: N818 - the name is part of the public protocol
     """A permit was refused. ``verdict`` holds the whole answer; ``code`` is the verdict's code."""
 
@@ -99,7 +106,7 @@ class AegisDenied(AegisError, ValueError):  # noqa: N818 - the name is part of t
         from aegis_core.protocol import Verdict
 
         verdict = Verdict("REJECTED", "", match["message"], match["code"], Decimal(0), "", 0)
-        return cls(match["message"], verdict=verdict)
+        return cls(match["message"], verdict=verdict, final=match["message"].endswith(RUN_ENDS))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (_rebuild, (type(self), self.message, {"verdict": self.verdict, "code": self.code, **self.facts}))
@@ -132,6 +139,24 @@ class ConflictError(AegisError):
     """The same id with other content, or an act on a grant that is already closed otherwise. Facts: ``state``."""
 
     code = "conflict"
+
+
+class LockTimeoutError(ConflictError, TimeoutError):
+    """A lock was not to be had in the time given. Facts: ``resource``, ``waited_seconds``; nothing is held."""
+
+    code = "lock_timeout"
+
+
+class LockLostError(ConflictError):
+    """A lease is not, or no longer, the caller's. Facts: ``resource``. What it protected may have changed since."""
+
+    code = "lock_lost"
+
+
+class LockPreemptedError(LockLostError):
+    """Somebody with a higher priority gets the lock, or a cycle of waits had to end. Facts: ``resource``, ``until``."""
+
+    code = "lock_preempted"
 
 
 class AuthError(AegisError, PermissionError):

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
+from aegis_core.errors import InvalidRequestError
 from aegis_core.money import to_usd
 from aegis_core.protocol import Event
 from aegis_core.store import layout
 from aegis_core.store.packing import unpack
 from aegis_core.store.records import Question, Record
 
+_EVENT_ID = re.compile(r"\d{1,19}(-\d{1,19})?|\$")
 _RECORD_KINDS = frozenset(
     {
         "granted",
@@ -28,6 +31,17 @@ _RECORD_KINDS = frozenset(
         "voted",
     }
 )
+
+
+def check_cursor(after: str) -> None:
+    """Refuse what is no place in the stream.
+
+    Raises:
+        InvalidRequestError: neither an event's id nor ``0`` nor ``$``.
+    """
+    if not _EVENT_ID.fullmatch(after):
+        problem = "must be the id of an event, such as 1795382065724-0, or 0 for the oldest kept"
+        raise InvalidRequestError(f"after: {problem}", field="after", problem=problem)
 
 
 def decode_event(entry_id: str, fields: dict[bytes, bytes], tenant: str) -> Event:
@@ -165,6 +179,21 @@ def _by(*names: str) -> Callable[[list[Any]], _Decoded]:
     return decode
 
 
+def _lock(body: list[Any]) -> _Decoded:
+    """Times in seconds. What the last value says depends on the kind: places, the other agent, or the author."""
+    agent, resource, fence, priority, waited, held, more = body
+    facts: dict[str, Any] = {
+        "resource": resource, "fence": fence, "priority": priority, "waited_seconds": waited / 1000,
+        "held_seconds": held / 1000, "because_of": more,
+    }  # fmt: skip
+    return agent, {name: value for name, value in facts.items() if value is not False}
+
+
+_LOCK_KINDS = (
+    "acquired", "waiting", "released", "cancelled", "preempting", "evicted", "expired", "unclaimed", "abandoned",
+    "forced", "wounded",
+)  # fmt: skip
+
 _DECODERS: dict[str, Callable[[list[Any]], _Decoded]] = {
     "handshake": _handshake,
     "session_closed": _session_closed,
@@ -179,10 +208,16 @@ _DECODERS: dict[str, Callable[[list[Any]], _Decoded]] = {
     "key_created": _by("key_id", "role", "name"),
     "key_revoked": _by("key_id", "role", "name"),
     "agent_forgotten": _by("removed"),
+    "channel_failed": _by("problem"),
+    "channel_recovered": _by("problem"),
+    "channel_refused": _by("channel", "act"),
+    "outcomes_reset": _by("rows"),
+    "prices_changed": _by("version", "before"),
     "envelope_made": _envelope,
     "envelope_revoked": _envelope,
     "ceiling_set": _ceiling,
     "policy_published": _published,
     "tenant_opened": _opened,
     "tenant_configured": _configured,
+    **{f"lock_{kind}": _lock for kind in _LOCK_KINDS},
 }

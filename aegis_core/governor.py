@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import AsyncIterator, Iterable
 from datetime import date, datetime
 from decimal import Decimal
-from hashlib import blake2b
 
 from aegis_core import budgets
 from aegis_core.approvals import HITLManager
 from aegis_core.arbiter.arbiter import Appraisal, Arbiter
 from aegis_core.arbiter.prices import Prices
 from aegis_core.errors import AuthError, InvalidRequestError, StaleError
-from aegis_core.events import decode_event
+from aegis_core.events import check_cursor, decode_event
 from aegis_core.identity import OWN_PROCESS, Entry, RequestIds, born_at, caller_of, hash_secret, new_session, of_tenant
 from aegis_core.inbox import Inbox
 from aegis_core.journal import Journal
+from aegis_core.locks import StateLockManager
 from aegis_core.money import to_nanos
 from aegis_core.operator import Operator
-from aegis_core.orders import Ask, Rules
+from aegis_core.orders import Ask, Rules, settlement_of
+from aegis_core.outcomes import Outcomes
 from aegis_core.policy.engine import Policy
 from aegis_core.policy.facts import AgentFacts
 from aegis_core.profiles import Profile
@@ -46,8 +46,6 @@ from aegis_core.store.registry import Registry
 from aegis_core.usage import UsageRow, decode_usage
 from aegis_core.verdicts import grant_key, receipt_of, summary_of, verdict_of
 
-_EVENT_ID = re.compile(r"\d{1,19}(-\d{1,19})?|\$")
-
 
 class ResourceGovernor:
     """Decides for one tenant on one store. Made by `aegis_core.connect`."""
@@ -67,10 +65,12 @@ class ResourceGovernor:
         self._registry = Registry(ledger)
         self._rules = Rulebook(ledger, self._registry, policy)
         self.operator = Operator(self._registry)
+        self.outcomes = Outcomes(self._registry, arbiter.tier_of)
         self._ids = RequestIds(server_ms)
         self._warm, self._forecast = False, forecast
         self.journal = Journal(ledger)
         self._inbox = Inbox(ledger.store, ledger.tenant)
+        self.locks = StateLockManager(ledger, self._inbox)
         self._approvals = HITLManager(Questions(ledger), self._inbox, self._rules, arbiter)
 
     def beside(self, ledger: Ledger, policy: tuple[int, Policy], server_ms: int) -> ResourceGovernor:
@@ -158,8 +158,10 @@ class ResourceGovernor:
             request_id, born = self._ids.new(), 0
         else:
             request_id, born = request.request_id, born_at(request.request_id)
-        asked, appraisal = Ask.of(request, request_id, born), self._arbiter.appraise(request)
-        key, latest = asked.key, caller.session is None
+        if self.outcomes.stale:
+            await self.outcomes.refresh()
+        asked, latest = Ask.of(request, request_id, born), caller.session is None
+        appraisal, key = self._arbiter.appraise(request, (), self.outcomes.evidence), asked.key
         for _ in range(4):
             sid, facts = await self._rules.facts_of(request.agent_id, caller.session)
             rules = self._rule(request, facts, appraisal)
@@ -179,7 +181,7 @@ class ResourceGovernor:
     def _rule(self, request: PermissionRequest, facts: AgentFacts, appraisal: Appraisal) -> Rules:
         ruling = self._rules.policy.evaluate(request, facts, self._ids.now())
         if ruling.models:
-            appraisal = self._arbiter.appraise(request, ruling.models)
+            appraisal = self._arbiter.appraise(request, ruling.models, self.outcomes.evidence)
         top = max((candidate.nanos for candidate in appraisal.candidates), default=0)
         asks = ruling.may_ask(top)
         askers = self._rules.policy.askers(request, facts, self._ids.now()) if asks else ()
@@ -220,14 +222,8 @@ class ResourceGovernor:
             NotFoundError: no such grant.
             ConflictError: it is closed otherwise. AuthError: it is somebody else's.
         """
-        if message.usage is not None:
-            cost = self._prices.cost(message.usage)
-        else:
-            assert message.cost_usd is not None
-            cost = to_nanos(message.cost_usd, "cost_usd")
-        content = message.model_dump_json(exclude={"agent_id"})
-        digest = blake2b(content.encode(), digest_size=16).hexdigest()
-        return await self._close(grant_id, message.agent_id, token, ("settle", cost, digest, 0))
+        cost, digest, outcome = settlement_of(message, self._prices)
+        return await self._close(grant_id, message.agent_id, token, ("settle", cost, digest, 0), outcome)
 
     async def release(self, grant_id: str, message: ReleaseRequest, *, token: str | None = None) -> Receipt:
         """Give a grant back unused, or withdraw a PENDING request. Raises as `settle` does."""
@@ -238,11 +234,16 @@ class ResourceGovernor:
         return await self._close(grant_id, message.agent_id, token, ("extend", 0, None, int(message.seconds * 1000)))
 
     async def _close(
-        self, grant_id: str, agent: str | None, token: str | None, act: tuple[str, int, str | None, int]
+        self,
+        grant_id: str,
+        agent: str | None,
+        token: str | None,
+        act: tuple[str, int, str | None, int],
+        outcome: float | None = None,
     ) -> Receipt:
         key = grant_key(grant_id)
         caller = caller_of(token, self._ledger.store.pepper)
-        record, repeated, late = await self._ledger.settle(key, agent, caller, *act)
+        record, repeated, late = await self._ledger.settle(key, agent, caller, *act, outcome)
         return receipt_of(record, key, repeated=repeated, late=late)
 
     async def budget(self, agent_id: str) -> BudgetReport:
@@ -298,9 +299,7 @@ class ResourceGovernor:
 
     async def events(self, *, after: str = "0", limit: int = 100, wait: float = 0) -> tuple[Event, ...]:
         """Events after an id, oldest first; with `wait`, up to that many seconds for the first one."""
-        if not _EVENT_ID.fullmatch(after):
-            problem = "must be the id of an event, such as 1795382065724-0, or 0 for the oldest kept"
-            raise InvalidRequestError(f"after: {problem}", field="after", problem=problem)
+        check_cursor(after)
         block = int(min(wait, self._ledger.store.timeout / 2) * 1000) or None
         entries = await self._ledger.events(after, limit, block)
         return tuple(decode_event(entry_id, fields, self.tenant) for entry_id, fields in entries)

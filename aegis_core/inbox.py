@@ -1,10 +1,15 @@
-"""One subscription per process that wakes whoever waits for a record. A lost message costs a re-check, not a wait."""
+"""One subscription per process that wakes whoever waits for a record or a lock, and brings holders their notices.
+
+A lost message costs a re-check, not a wait.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import secrets
 from contextlib import suppress
 
+from aegis_core.lock_protocol import Ear, Notice
 from aegis_core.store import layout
 from aegis_core.store.store import Store
 
@@ -14,7 +19,11 @@ class Inbox:
 
     def __init__(self, store: Store, tenant: str) -> None:
         self._store, self._channel = store, layout.key(tenant, "i")
+        # The tilde tells the scripts that they cannot count who listens.
+        self.name = ("~" if store.clients.cluster is not None else "") + secrets.token_hex(8)
+        self._own_channel = layout.key(tenant, f"i:{self.name}")
         self._bells: dict[str, list[Bell]] = {}
+        self._ears: dict[str, Ear] = {}
         self._listening: asyncio.Task[None] | None = None
         self._ready = asyncio.Event()
 
@@ -24,12 +33,7 @@ class Inbox:
 
     async def hang(self, bell: Bell) -> None:
         """Ring a bell from now on."""
-        if self._listening is None:
-            self._listening = asyncio.create_task(self._listen())
-        if not self._ready.is_set():
-            with suppress(TimeoutError):  # without a subscription the waiter still looks, and learns what is wrong
-                async with asyncio.timeout(self._store.timeout):
-                    await self._ready.wait()
+        await self.open()
         self._bells.setdefault(bell.record, []).append(bell)
 
     def take_down(self, bell: Bell) -> None:
@@ -39,13 +43,40 @@ class Inbox:
         if not hanging:
             del self._bells[bell.record]
 
+    async def open(self) -> None:
+        """Subscribe, or wait until it is done. Without a subscription one still looks, and learns what is wrong."""
+        if self._ready.is_set():
+            return
+        if self._listening is None:
+            self._listening = asyncio.create_task(self._listen())
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._store.timeout):
+                await self._ready.wait()
+
+    def hear(self, token: str, ear: Ear) -> None:
+        """Bring notices about a lock token to `ear`, instead of whoever heard them before."""
+        self._ears[token] = ear
+
+    def forget(self, token: str, ear: Ear) -> None:
+        """Bring it no more."""
+        if self._ears.get(token) is ear:
+            del self._ears[token]
+
     async def _listen(self) -> None:
-        async for _, record in self._store.listen(self._channel):
+        async for channel, text in self._store.listen(self._channel, self._own_channel):
             self._ready.set()
-            if record:
-                bells = self._bells.get(record, ())
+            if channel == self._own_channel:
+                kind, token, resource, fence, at = text.split("\t")
+                ear = self._ears.get(token)
+                if ear is not None:
+                    ear(Notice(kind, token, resource, int(fence), int(at)))
+                continue
+            if text:
+                bells = self._bells.get(text, ())
             else:  # (re)connected: anything may have happened meanwhile
                 bells = [bell for group in self._bells.values() for bell in group]
+                for ear in list(self._ears.values()):
+                    ear(None)
             for bell in bells:
                 bell.ring()
 

@@ -1,7 +1,9 @@
-"""Secrets in text from agents are masked once, here, before anything is stored, logged or sent."""
+"""Secrets in text from agents are masked once, here, before anything is stored, logged or sent; and what people read is
+made legible."""
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 
@@ -57,3 +59,8 @@ def mask_metadata(metadata: Mapping[str, Scalar]) -> dict[str, Scalar]:
         else value
         for name, value in metadata.items()
     }
+
+
+def visible(text: object) -> str:
+    """Text from agents as one line for people: control and direction characters are spelt out."""
+    return "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in str(text))

@@ -182,6 +182,10 @@ class Operator:
             raise AuthError("The API key is wrong or was revoked.", code="bad_key")
         return _key(rows[0])
 
+    async def note_prices(self, version: str) -> None:
+        """Make an event of it when the prices are others than those of the process that connected before."""
+        await self._registry.note_prices(version)
+
     async def forget(self, agent_id: str, *, author: str) -> int:
         """Remove what an agent wrote from the events; answers how many were removed."""
         return await self._registry.forget(checked(agent_id, "agent_id"), author)

@@ -7,13 +7,14 @@ from hashlib import blake2b
 from typing import Any, NamedTuple
 
 from aegis_core.arbiter.arbiter import Appraisal, Candidate
+from aegis_core.arbiter.prices import Prices
 from aegis_core.identity import record_id
 from aegis_core.masking import mask_metadata, mask_text
 from aegis_core.money import to_nanos
 from aegis_core.policy.asking import Asker
 from aegis_core.policy.ruling import Ruling
 from aegis_core.policy.text import spaced, words
-from aegis_core.protocol import LOCK_TYPES, PermissionRequest
+from aegis_core.protocol import LOCK_TYPES, PermissionRequest, SettleRequest
 from aegis_core.store.ledger import Caller
 from aegis_core.store.packing import pack
 
@@ -46,7 +47,7 @@ class Ask(NamedTuple):
             _candidates(request, appraisal), ruling.effect, ruling.rule, reason, code, limits_of(ruling), self.trace,
             _least(request, appraisal) if forecast else None, ruling.would_be, _counters(ruling),
             _fingerprint(request) if ruling.counters else None, latest, rules.profiles_version,
-            askers, content, folded,
+            askers, content, folded, request.fence, request.target_resource or "", appraisal.why,
         )  # fmt: skip
 
 
@@ -77,7 +78,7 @@ def _candidates(request: PermissionRequest, appraisal: Appraisal) -> list[Any]:
     if not appraisal.candidates:
         return [False, False, 0]
     first, *others = appraisal.candidates
-    recommended = appraisal.recommended if request.model else first.model
+    recommended = appraisal.recommended if request.model else appraisal.checked or first.model
     triple: list[Any] = [recommended or False, first.model or False, first.nanos]
     if others:
         triple.append(_packed(tuple(others)))
@@ -146,7 +147,7 @@ def _fingerprint(request: PermissionRequest) -> str:
 
 _TRACED = (
     "resource_type", "priority", "logic_density", "confidence", "target_resource", "capability", "tool",
-    "arguments_hash", "model", "task_type",
+    "arguments_hash", "model", "task_type", "fence",
 )  # fmt: skip
 
 
@@ -170,4 +171,26 @@ def _digest(trace: bytes, request: PermissionRequest) -> str:
     ]  # fmt: skip
     if request.min_output_tokens is not None:  # absent, it leaves the fingerprints of earlier versions as they were
         rest.append(request.min_output_tokens)
+    if request.verify is not None:
+        rest.append(request.verify)
     return blake2b(trace + pack(rest), digest_size=16).hexdigest()
+
+
+def settlement_of(message: SettleRequest, prices: Prices) -> tuple[int, str, float | None]:
+    """What a settlement charges in nano-dollars, a fingerprint of its content, and the outcome that it counts.
+
+    Raises:
+        UnknownModelError: it reports tokens of a model without a known price.
+    """
+    if message.usage is not None:
+        cost = sum(prices.cost(usage) for usage in (message.usage, message.escalation_usage) if usage)
+    else:
+        assert message.cost_usd is not None
+        cost = to_nanos(message.cost_usd, "cost_usd")
+    outcome = message.outcome
+    if outcome is None and message.escalation_usage is not None:
+        outcome = 0.0  # the first answer did not pass
+    # Without later fields that are not given, a repeat of an older version's settlement is one.
+    absent = {name for name in ("escalation_usage", "outcome") if getattr(message, name) is None}
+    content = message.model_dump_json(exclude={"agent_id"} | absent)
+    return cost, blake2b(content.encode(), digest_size=16).hexdigest(), outcome

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from decimal import Decimal
 from typing import Protocol
 
@@ -15,6 +15,7 @@ from aegis_core.approval_protocol import (
     Listing,
 )
 from aegis_core.journal_protocol import JournalEntry, JournalRequest
+from aegis_core.lock_protocol import AcquireLock, Ear, LockState, LockSummary, LockTaken, ReleaseLock, RenewLock
 from aegis_core.protocol import (
     AgentSummary,
     BudgetReport,
@@ -58,6 +59,28 @@ class ApprovalsPort(Protocol):
     async def set_limit(self, operator: str, usd: object | None, *, by: str) -> None: ...
 
 
+class LocksPort(Protocol):
+    """Locks. Implemented by `StateLockManager` (on Redis) and `RemoteLocks` (over HTTP)."""
+
+    async def acquire(
+        self, resource: str, message: AcquireLock, *, token: str | None = None, wait: float = 0
+    ) -> LockState: ...
+
+    async def renew(
+        self, resource: str, message: RenewLock, *, token: str | None = None, wait: float = 0
+    ) -> LockState: ...
+
+    async def release(self, message: ReleaseLock, *, token: str | None = None) -> LockState: ...
+
+    async def overview(self, resource: str | None = None) -> tuple[LockSummary, ...]: ...
+
+    async def force_release(
+        self, resource: str, *, fence: int | None = None, author: str = "operator"
+    ) -> tuple[LockTaken, ...]: ...
+
+    def watch(self, resource: str, message: RenewLock, ear: Ear, *, token: str | None = None) -> Callable[[], None]: ...
+
+
 class JournalPort(Protocol):
     """Implemented by `Journal` (on Redis) and by `RemoteJournal` (over HTTP)."""
 
@@ -71,6 +94,9 @@ class GovernorPort(Protocol):
 
     @property
     def approvals(self) -> ApprovalsPort: ...
+
+    @property
+    def locks(self) -> LocksPort: ...
 
     @property
     def journal(self) -> JournalPort: ...

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from aegis_core.errors import InvalidRequestError
 from aegis_core.fields import Identifier, Intent, Metadata, Usd, Window
+from aegis_core.reasons import Routing
 
 Status = Literal["GRANTED", "PENDING", "REJECTED"]
 Framework = Literal["langchain", "langgraph", "crewai", "autogen", "custom"]
@@ -59,6 +60,9 @@ class PermissionRequest(Message):
 
     `model` says which model the agent will call; without it the grant is priced for the recommended one. With
     `min_output_tokens` the answer may be cut to what is affordable, and the verdict's `max_output_tokens` says to what.
+    With `fence` the agent must hold the lock called `target_resource` with that fence, else it is refused.
+    `verify`: the agent checks the answer of a cheap model, and calls `routing.escalation_model` when it fails; the cost
+    of both is reserved.
     """
 
     agent_id: Identifier
@@ -69,6 +73,7 @@ class PermissionRequest(Message):
     logic_density: Annotated[int, Field(ge=1, le=10)] = 5
     confidence: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = None
     target_resource: Identifier | None = None
+    fence: Annotated[int, Field(ge=1, le=2**53 - 1)] | None = None
     session_id: Identifier | None = None
     request_id: Identifier | None = None
     capability: Identifier | None = None
@@ -79,6 +84,7 @@ class PermissionRequest(Message):
     max_output_tokens: Annotated[int, Field(ge=0, le=100_000_000)] | None = None
     min_output_tokens: Annotated[int, Field(ge=1, le=100_000_000)] | None = None
     task_type: Identifier | None = None
+    verify: Literal["cheap_first"] | None = None
     requirements: Requirements | None = None
     metadata: Metadata = {}
 
@@ -99,16 +105,24 @@ class Usage(Message):
 
 
 class SettleRequest(Message):
-    """What a grant really cost: exactly one of `cost_usd` and `usage`."""
+    """What a grant really cost: exactly one of `cost_usd` and `usage`.
+
+    `escalation_usage` is of the second call of a verified one. `outcome` says how well the task was done, 0 to 1: of
+    trusted agents it feeds the choice of models; an escalation without it counts as 0 for the first model.
+    """
 
     agent_id: Identifier | None = None
     cost_usd: Usd | None = None
     usage: Usage | None = None
+    escalation_usage: Usage | None = None
+    outcome: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = None
 
     @model_validator(mode="after")
     def _one_of_two(self) -> SettleRequest:
         if (self.cost_usd is None) == (self.usage is None):
             raise ValueError("cost_usd: give exactly one of cost_usd and usage")
+        if self.escalation_usage is not None and self.usage is None:
+            raise ValueError("escalation_usage: comes beside usage only")
         return self
 
 
@@ -176,6 +190,7 @@ class Verdict:
     fence: int | None = None
     queue_position: int | None = None
     would_be: Status | None = None
+    routing: Routing | None = None
     state: GrantState = "live"
     max_output_tokens: int | None = None
     """The cap to send when the money did not reach for the one that was asked, else None."""

@@ -19,6 +19,8 @@ from aegis_core.errors import (
     ConfigurationError,
     ConflictError,
     InvalidRequestError,
+    LockLostError,
+    LockPreemptedError,
     NotFoundError,
     PolicyError,
     StaleError,
@@ -45,6 +47,7 @@ from aegis_core.protocol import (
     parse,
 )
 from aegis_core.remote_approvals import RemoteApprovals, segment
+from aegis_core.remote_locks import RemoteLocks
 
 if TYPE_CHECKING:
     import httpx
@@ -61,6 +64,8 @@ _BY_CODE: dict[str, type[AegisError]] = {
     "invalid_policy": PolicyError,
     "misconfigured": ConfigurationError,
     "stale": StaleError,
+    "lock_lost": LockLostError,
+    "lock_preempted": LockPreemptedError,
 }
 _BY_STATUS: dict[int, type[AegisError]] = {
     400: InvalidRequestError,
@@ -111,6 +116,7 @@ class RemoteGovernor:
         self._ids = RequestIds(time.time_ns() // 1_000_000)
         self._sessions: OrderedDict[str, str] = OrderedDict()
         self._http: httpx.AsyncClient | None = None
+        self.locks = RemoteLocks(self._call, token)
         self._approvals = RemoteApprovals(self._as_operator)
 
     @property
@@ -233,6 +239,7 @@ class RemoteGovernor:
 
     async def aclose(self) -> None:
         """Close the connections; open grants stay open."""
+        await self.locks.aclose()
         if self._http is not None:
             await self._http.aclose()
             self._http = None

@@ -25,6 +25,32 @@ def _zone(value: str) -> str:
     return value
 
 
+def _http(value: str) -> str:
+    if not value.startswith(("http://", "https://")):
+        raise ValueError(f"{value!r} is not a URL; it begins with https://")
+    return value.rstrip("/")
+
+
+def _operators(value: str) -> str:
+    read_operators(value)
+    return value
+
+
+def read_operators(text: str) -> dict[int, str]:
+    """The names of operators by their Telegram user id, from ``123456=ana,234567``.
+
+    Raises:
+        ValueError: an entry that is neither ``id`` nor ``id=name``.
+    """
+    found: dict[int, str] = {}
+    for entry in filter(None, (part.strip() for part in text.split(","))):
+        number, _, name = entry.partition("=")
+        if not number.strip().isdecimal():
+            raise ValueError(f"{entry!r} is not a Telegram user id; give 123456 or 123456=name, with commas between")
+        found[int(number)] = name.strip()
+    return found
+
+
 class Settings(BaseSettings):
     """Every variable that Aegis reads. Durations are seconds, money is US dollars."""
 
@@ -45,6 +71,8 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     policy_file: Path | None = Field(default=None, description="Rules to publish at start; unset: those in force.")
     catalog_file: Path | None = Field(default=None, description="Models and tiers instead of the shipped ones.")
+    prices_file: Path | None = Field(default=None, description="Prices beside the installed list; the higher counts.")
+    routing_file: Path | None = Field(default=None, description="A text model that aegis route fit wrote.")
     require_keys: bool = Field(default=False, description="Ask for API keys although none was made yet.")
     api_key: SecretStr | None = Field(
         default=None, description="What a client shows to the governor at an http(s) URL."
@@ -65,6 +93,24 @@ class Settings(BaseSettings):
     max_agents: Annotated[int, Field(ge=1, le=100_000_000)] = 1_000_000
     events_kept: Annotated[int, Field(ge=100, le=100_000_000)] = 100_000
     store_timeout_seconds: Annotated[float, Field(ge=0.05, le=300)] = 5
+
+    telegram_token: SecretStr | None = Field(default=None, description="The bot's token, from @BotFather.")
+    telegram_chat_id: int | None = Field(default=None, description="The chat in which approvals are announced.")
+    telegram_operators: Annotated[str, AfterValidator(_operators)] = Field(
+        default="", description="Who may decide there: user ids, or id=name, with commas between."
+    )
+    telegram_api_url: Annotated[str, AfterValidator(_http)] = "https://api.telegram.org"
+    telegram_webhook_url: Annotated[str, AfterValidator(_http)] | None = Field(
+        default=None, description="Where Telegram reaches /api/v1/telegram/webhook; unset: long polling."
+    )
+    telegram_webhook_secret: SecretStr | None = Field(default=None, description="Unset: derived from the pepper.")
+    approval_webhook_url: Annotated[str, AfterValidator(_http)] | None = Field(
+        default=None, description="Where approvals are posted, signed."
+    )
+    approval_webhook_secret: SecretStr | None = None
+    approval_webhook_allow_private: bool = Field(
+        default=False, description="Let that URL lead to this machine or a private network, and be plain http."
+    )
 
     @property
     def is_embedded(self) -> bool:

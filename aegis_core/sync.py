@@ -6,10 +6,13 @@ import asyncio
 import threading
 from collections.abc import Coroutine, Generator
 from contextlib import AbstractAsyncContextManager, contextmanager
+from types import TracebackType
 from typing import Any, TypeVar
 
 from aegis_core.agent import GovernedAgent, Governor, Grant
 from aegis_core.journal_protocol import JournalAct, JournalEntry
+from aegis_core.leases import HELD, Lease, LockBlock
+from aegis_core.lock_protocol import LockSummary
 from aegis_core.money import UsdLike
 from aegis_core.protocol import (
     AgentSummary,
@@ -23,6 +26,7 @@ from aegis_core.protocol import (
     Usage,
     Verdict,
 )
+from aegis_core.sync_approvals import SyncApprovals
 
 _T = TypeVar("_T")
 
@@ -107,6 +111,16 @@ class SyncGovernor:
         """As `Governor.rejoin`."""
         return SyncGovernedAgent(self._portal, self._portal.run(self._inner.rejoin(session)))
 
+    @property
+    def approvals(self) -> SyncApprovals:
+        """As `Governor.approvals`."""
+        return SyncApprovals(self._portal.run, self._inner.approvals)
+
+    @property
+    def inner(self) -> Governor:
+        """The governor itself, whose methods are awaited in the loop of its connection."""
+        return self._inner
+
     def budget(self, agent_id: str) -> BudgetReport:
         """As `Governor.budget`."""
         return self._portal.run(self._inner.budget(agent_id))
@@ -116,6 +130,10 @@ class SyncGovernor:
     ) -> BudgetState:
         """As `Governor.set_budget`."""
         return self._portal.run(self._inner.set_budget(scope, name, window, limit_usd, author=author))
+
+    def locks(self, resource: str | None = None) -> tuple[LockSummary, ...]:
+        """As `Governor.locks`."""
+        return self._portal.run(self._inner.locks(resource))
 
     def agents(self, *, after: str | None = None, limit: int = 100) -> tuple[AgentSummary, ...]:
         """As `Governor.agents`."""
@@ -161,9 +179,24 @@ class SyncGovernedAgent:
         with self._portal.hold(self._inner.permit(intent, resource_type=resource_type, **fields)) as grant:
             yield SyncGrant(self._portal, grant)
 
-    def settle(self, grant_id: str, *, cost_usd: UsdLike | None = None, usage: Usage | None = None) -> Receipt:
+    def lock(self, resource: str, **wish: Any) -> SyncLockBlock:
+        """As `GovernedAgent.lock`, for a plain ``with`` block."""
+        return SyncLockBlock(self._portal, self._inner.lock(resource, **wish))
+
+    def lock_all(self, *resources: str, **wish: Any) -> SyncLockBlock:
+        """As `GovernedAgent.lock_all`, for a plain ``with`` block."""
+        return SyncLockBlock(self._portal, self._inner.lock_all(*resources, **wish))
+
+    def settle(
+        self, grant_id: str, *, cost_usd: UsdLike | None = None, usage: Usage | None = None,
+        escalation_usage: Usage | None = None, outcome: float | None = None,
+    ) -> Receipt:  # fmt: skip
         """As `GovernedAgent.settle`."""
-        return self._portal.run(self._inner.settle(grant_id, cost_usd=cost_usd, usage=usage))
+        return self._portal.run(
+            self._inner.settle(
+                grant_id, cost_usd=cost_usd, usage=usage, escalation_usage=escalation_usage, outcome=outcome
+            )
+        )
 
     def release(self, grant_id: str) -> Receipt:
         """As `GovernedAgent.release`."""
@@ -214,9 +247,12 @@ class SyncGrant:
         """As `Grant.check`."""
         self._inner.check(tool, arguments)
 
-    def settle(self, *, cost_usd: UsdLike | None = None, usage: Usage | None = None) -> None:
+    def settle(
+        self, *, cost_usd: UsdLike | None = None, usage: Usage | None = None, escalation_usage: Usage | None = None,
+        outcome: float | None = None,
+    ) -> None:  # fmt: skip
         """As `Grant.settle`."""
-        self._inner.settle(cost_usd=cost_usd, usage=usage)
+        self._inner.settle(cost_usd=cost_usd, usage=usage, escalation_usage=escalation_usage, outcome=outcome)
 
     def release(self) -> None:
         """As `Grant.release`."""
@@ -225,3 +261,65 @@ class SyncGrant:
     def extend(self, seconds: float = 600) -> Receipt:
         """As `Grant.extend`."""
         return self._portal.run(self._inner.extend(seconds))
+
+
+class SyncLockBlock:
+    """`LockBlock` for a plain ``with`` block."""
+
+    def __init__(self, portal: Portal, inner: LockBlock) -> None:
+        self._portal, self._inner = portal, inner
+
+    def __enter__(self) -> SyncLease:
+        around = HELD.get()
+        lease = self._portal.run(self._inner.acquire(around))
+        HELD.set((*around, lease))
+        return SyncLease(self._portal, lease)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        HELD.set(HELD.get()[:-1])
+        self._portal.run(self._inner.release(failed=error is not None))
+
+
+class SyncLease:
+    """`Lease` for plain code. `evicting` is a ``threading.Event``."""
+
+    def __init__(self, portal: Portal, inner: Lease) -> None:
+        self._portal, self._inner = portal, inner
+        self.evicting = inner.thread_evicting = inner.thread_evicting or threading.Event()
+        if inner.evicting.is_set():
+            self.evicting.set()
+
+    @property
+    def resource(self) -> str:
+        """The lock's name."""
+        return self._inner.resource
+
+    @property
+    def token(self) -> str:
+        """What proves the lease."""
+        return self._inner.token
+
+    @property
+    def fence(self) -> int:
+        """As `Lease.fence`."""
+        return self._inner.fence
+
+    @property
+    def fences(self) -> dict[str, int]:
+        """The fence of each lock that was taken."""
+        return self._inner.fences
+
+    @property
+    def lost(self) -> bool:
+        """As `Lease.lost`."""
+        return self._inner.lost
+
+    def check(self) -> None:
+        """As `Lease.check`."""
+        self._inner.check()
+
+    def renew(self) -> None:
+        """As `Lease.renew`."""
+        self._portal.run(self._inner.renew())

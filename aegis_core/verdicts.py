@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from aegis_core.arbiter.why import routing_of
 from aegis_core.budgets import at_ms, lines_of, shortage
 from aegis_core.money import format_usd, to_usd
 from aegis_core.protocol import AgentSummary, GrantState, Receipt, Status, Verdict
@@ -19,6 +20,7 @@ _REASONS = {
     "too_much_pending": "The agent's unanswered requests already hold half of a budget that it shares.",
     "tenant_halted": "The tenant is halted by its operator.",
     "agent_blocked": "The agent is blocked by its operator.",
+    "stale_fence": "The agent does not hold the lock of its target with this fence: it ended or was taken.",
     "missing_capability": "The session did not register the capability that this request needs.",
     "priority_above_maximum": "The priority is above the maximum that the session registered.",
     "too_many_open_grants": "The agent has as many open grants as it may hold; settle or release some.",
@@ -50,6 +52,8 @@ def verdict_of(record: Record, grant: str, now: int) -> Verdict:
     verdict.state = _STATES[state]
     verdict.recommended_model = record.recommended or None
     verdict.rule = record.rule or None
+    if record.why:
+        verdict.routing = routing_of(record.why)
     if record.would:
         verdict.would_be = _STATUS[record.would]
     if state == "R":

@@ -9,6 +9,8 @@ settles or releases the `Reservation` that it gets::
 """
 
 from aegis_core.adapting.calls import ModelCall, ToolCall, conversation_digest
+from aegis_core.adapting.desk import Desk, Work
+from aegis_core.adapting.docket import Clearance, Docket
 from aegis_core.adapting.estimate import InputBounds, messages_bound
 from aegis_core.adapting.frameworks import missing_extra, warn_outside
 from aegis_core.adapting.governing import CallGovernor
@@ -18,11 +20,15 @@ from aegis_core.canonical import canonical_json, hash_arguments
 
 __all__ = [
     "CallGovernor",
+    "Clearance",
+    "Desk",
+    "Docket",
     "InputBounds",
     "Line",
     "ModelCall",
     "Reservation",
     "ToolCall",
+    "Work",
     "canonical_json",
     "conversation_digest",
     "hash_arguments",

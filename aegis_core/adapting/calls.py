@@ -61,6 +61,7 @@ class ToolCall:
         message_id: the id of the AI message that asked for it, or its `conversation_digest`.
         thread: the conversation. Without a call id the call is new each time it is described.
         cost_usd: what it costs at most; default: what `CallGovernor` was told of the tool.
+        attempt: how often the same call was asked for anew, because a grant for it was given back or ran out unused.
     """
 
     tool: str
@@ -69,6 +70,7 @@ class ToolCall:
     message_id: str | None = None
     thread: str | None = None
     cost_usd: Any = None
+    attempt: int = 0
 
     @property
     def name(self) -> str:
@@ -90,7 +92,7 @@ class ToolCall:
         if self.call_id is None:
             return None
         parts = (tenant, self.thread or "", self.message_id or "", self.call_id, self.tool, self.arguments_hash)
-        return "call_" + digest(*parts)
+        return "call_" + digest(*parts, *((str(self.attempt),) if self.attempt else ()))
 
 
 def conversation_digest(messages: Sequence[Mapping[str, Any]]) -> str:

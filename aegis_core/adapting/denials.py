@@ -5,12 +5,14 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from aegis_core.adapting.calls import ModelCall, ToolCall
-from aegis_core.errors import AegisDenied
+from aegis_core.errors import RUN_ENDS, AegisDenied
 from aegis_core.money import format_usd, to_nanos
 from aegis_core.protocol import BudgetLine, Verdict
 
 MOST_REFUSALS = 3
 """The same call refused so often in a session ends the run."""
+
+CHANGED = "It was approved only after a change, which the approver made"
 
 _WAITING = "nobody approved it in time"
 
@@ -78,4 +80,4 @@ def _advice(call: ModelCall | ToolCall, line: BudgetLine | None) -> str:
 
 
 def _final_advice(times: int) -> str:
-    return f"It was refused {times} times in this session, so the run ends."
+    return f"It was refused {times} times in this session, {RUN_ENDS}"

@@ -6,18 +6,19 @@ import asyncio
 import re
 import warnings
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
 from aegis_core.adapting.calls import ModelCall, ToolCall
-from aegis_core.adapting.denials import denied
+from aegis_core.adapting.denials import CHANGED, denied
 from aegis_core.adapting.estimate import Estimate, InputBounds
 from aegis_core.adapting.line import Line
 from aegis_core.adapting.reservation import Reservation
 from aegis_core.canonical import digest
 from aegis_core.errors import AegisDenied, ConfigurationError
 from aegis_core.fields import MAX_INTENT
-from aegis_core.journal_protocol import MAX_RESULT, JournalEntry
+from aegis_core.journal_protocol import MAX_RESULT, JournalAct, JournalEntry
 from aegis_core.money import UsdLike
 from aegis_core.protocol import Framework, Requirements, Verdict
 
@@ -122,19 +123,19 @@ class CallGovernor:
             call: must have a `call_id`.
             runner: names this attempt (`new_runner`); the same one ends it.
         """
-        return self.line.run(lambda: self._journal("start", call, runner, None))
+        return self.line.run(lambda: self.journal("start", call, runner, None))
 
     async def astart(self, call: ToolCall, runner: str) -> JournalEntry:
         """As `start`."""
-        return await self.line.await_(lambda: self._journal("start", call, runner, None))
+        return await self.line.await_(lambda: self.journal("start", call, runner, None))
 
     def finish(self, call: ToolCall, runner: str, result: str, *, failed: bool = False) -> JournalEntry:
         """Store the result of a side effect, or with `failed` its error. Text over 65,536 characters is cut."""
-        return self.line.run(lambda: self._journal("fail" if failed else "finish", call, runner, result))
+        return self.line.run(lambda: self.journal("fail" if failed else "finish", call, runner, result))
 
     async def afinish(self, call: ToolCall, runner: str, result: str, *, failed: bool = False) -> JournalEntry:
         """As `finish`."""
-        return await self.line.await_(lambda: self._journal("fail" if failed else "finish", call, runner, result))
+        return await self.line.await_(lambda: self.journal("fail" if failed else "finish", call, runner, result))
 
     @staticmethod
     def new_runner() -> str:
@@ -159,10 +160,24 @@ class CallGovernor:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state, bounds=InputBounds())
 
+    async def verdict_of(self, call: Call, wait: float = 0) -> Verdict:
+        """As `ask`, in the loop of the line, waiting up to `wait` seconds for a human."""
+        return (await self._ask(call, wait))[0]
+
+    def is_approved(self, call: Call, verdict: Verdict) -> bool:
+        """Whether a granted verdict is about this very call: a person may have approved another one after a change."""
+        if isinstance(call, ModelCall):
+            return True
+        tool, arguments = verdict.tool or tool_identifier(call.tool), verdict.arguments_hash or call.arguments_hash
+        return (tool, arguments) == (tool_identifier(call.tool), call.arguments_hash)
+
     async def _begin(self, call: Call, wait: float | None) -> Reservation:
         verdict, estimate = await self._ask(call, self._patience if wait is None else wait)
-        if verdict.granted:
+        if verdict.granted and self.is_approved(call, verdict):
             return Reservation(self, call, verdict, estimate)
+        if verdict.granted:
+            await self.line.agent.release(verdict.grant_id or "")
+            verdict = replace(verdict, status="REJECTED", code="not_approved", reason=CHANGED)
         if verdict.status == "PENDING" and verdict.grant_id:
             await self.line.agent.release(verdict.grant_id)
         raise await self._denied(call, verdict)
@@ -222,15 +237,20 @@ class CallGovernor:
         return found
 
     async def _denied(self, call: Call, verdict: Verdict) -> AegisDenied:
-        """Counted in Redis: a run that several processes carry on has one count."""
+        return denied(call, verdict, await self.count_refusal(call))
+
+    async def count_refusal(self, call: Call) -> int:
+        """How often this very call was refused in the session, with this time. Redis counts, for all processes."""
         if isinstance(call, ToolCall):
             key = digest("tool", call.tool, call.arguments_hash)
         else:
             key = digest("model", self.bounds.estimate(call.messages, call.tools, call.model).digest)
-        entry = await self.line.agent.journal("refuse", "refused_" + key)
-        return denied(call, verdict, entry.times)
+        return (await self.line.agent.journal("refuse", "refused_" + key)).times
 
-    async def _journal(self, act: Any, call: ToolCall, runner: str, result: str | None) -> JournalEntry:
+    async def journal(
+        self, act: JournalAct, call: ToolCall, runner: str | None = None, result: str | None = None
+    ) -> JournalEntry:
+        """One line of the execution journal, in the loop of the line."""
         identity = call.identity(self.tenant)
         if identity is None:
             raise ConfigurationError("The execution journal needs a call_id; without one a call cannot be recognised.")

@@ -12,15 +12,18 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.routing import BaseRoute
 from starlette.types import Scope
 
 from aegis_core.api import (
     problems,
     routes_agents,
     routes_approvals,
+    routes_locks,
     routes_operators,
     routes_policy,
     routes_server,
+    routes_telegram,
     schemas,
 )
 from aegis_core.api.auth import Auth, operator_secret
@@ -28,8 +31,11 @@ from aegis_core.api.gate import Gate
 from aegis_core.api.logs import RequestLog, configure_logs
 from aegis_core.api.routing import Service
 from aegis_core.api.tenants import House, Houses, KeyWatch
+from aegis_core.channels.listed import open_channels
+from aegis_core.channels.runner import running
 from aegis_core.connect import open_governor
 from aegis_core.errors import AegisError
+from aegis_core.governor import ResourceGovernor
 from aegis_core.settings import Settings, load_settings
 from aegis_core.store.ledger import Ledger
 from aegis_core.store.store import Store, open_store
@@ -48,6 +54,7 @@ _TAGS = [
     {"name": "Grants", "description": "What becomes of reserved money."},
     {"name": "Budgets", "description": "What is left."},
     {"name": "Approvals", "description": "What waits for a person, and what was approved in advance."},
+    {"name": "Locks", "description": "Who may touch what, one at a time."},
     {"name": "Operators", "description": "Limits, agents, events, brakes and keys."},
     {"name": "Policy", "description": "The rules and the profiles of agents, with their versions."},
     {"name": "Server", "description": "For those who run it."},
@@ -81,7 +88,8 @@ def create_app(settings: Settings | None = None, store: Store | None = None, *, 
                 Auth(secret, houses, KeyWatch(governor.operator, required=settings.require_keys))
             )
             try:
-                yield
+                async with _channels(app, settings, governor, houses.home.ledger):
+                    yield
             finally:
                 gc.unfreeze()
                 await houses.aclose()
@@ -101,11 +109,7 @@ def create_app(settings: Settings | None = None, store: Store | None = None, *, 
         redirect_slashes=False,
         redoc_url=None,
     )
-    # Included routers would match each path twice, at a tenth of the rate; the busiest route is looked at first.
-    app.router.routes[:0] = [
-        *routes_agents.hot.routes, *routes_agents.router.routes, *routes_approvals.router.routes,
-        *routes_operators.router.routes, *routes_policy.router.routes, *routes_server.router.routes,
-    ]  # fmt: skip
+    app.router.routes[:0] = _routes(settings)
     app.add_exception_handler(AegisError, problems.on_aegis_error)
     app.add_exception_handler(RequestValidationError, problems.on_invalid)
     app.add_exception_handler(HTTPException, problems.on_http_error)
@@ -113,6 +117,28 @@ def create_app(settings: Settings | None = None, store: Store | None = None, *, 
     app.add_middleware(RequestLog)  # added last, so it is the outermost
     _document(app)
     return app
+
+
+def _routes(settings: Settings) -> list[BaseRoute]:
+    """Included routers would match each path twice, at a tenth of the rate; the busiest route is looked at first."""
+    telegram = settings.telegram_token is not None and settings.telegram_webhook_url is not None
+    return [
+        *routes_agents.hot.routes, *routes_agents.router.routes, *routes_approvals.router.routes,
+        *routes_operators.router.routes, *routes_locks.router.routes, *routes_policy.router.routes,
+        *routes_server.router.routes,
+        *(routes_telegram.router.routes if telegram else ()),
+    ]  # fmt: skip
+
+
+@asynccontextmanager
+async def _channels(
+    app: FastAPI, settings: Settings, governor: ResourceGovernor, ledger: Ledger
+) -> AsyncGenerator[None, None]:
+    """Serve the configured channels beside the API; loading one may take seconds, so a thread does it."""
+    channels = await asyncio.to_thread(open_channels, settings, governor, ledger)
+    app.state.channels = {channel.name: channel for channel in channels}
+    async with running(channels, governor.approvals, ledger):
+        yield
 
 
 async def _keys_on(scope: Scope) -> bool:

@@ -14,6 +14,7 @@ from aegis_core.api.problems import MEDIA_TYPE, Problem
 from aegis_core.approval_protocol import DecisionRequest, EnvelopeRequest, OperatorLimit
 from aegis_core.fields import Identifier
 from aegis_core.journal_protocol import JournalRequest
+from aegis_core.lock_protocol import AcquireLock, ForceRelease, ReleaseLock, RenewLock
 from aegis_core.profiles import ProfileSet
 from aegis_core.protocol import (
     AgentSummary,
@@ -135,6 +136,14 @@ _EXAMPLES: dict[type[BaseModel], Document] = {
     ExtendRequest: {"agent_id": "crew-researcher-01", "seconds": 600},
     JournalRequest: {"agent_id": "crew-researcher-01", "act": "start", "key": "call_1", "runner": "worker-7"},
     BudgetChange: {"window": "day", "limit_usd": 25},
+    AcquireLock: {"agent_id": "crew-researcher-01", "priority": 7, "ttl_seconds": 30},
+    RenewLock: {"agent_id": "crew-researcher-01", "lock_token": "lk_0f3c2a9d4b5e6f708192a3b4c5d6e7f8"},
+    ReleaseLock: {
+        "agent_id": "crew-researcher-01",
+        "resource": "wallet_main",
+        "lock_token": "lk_0f3c2a9d4b5e6f708192a3b4c5d6e7f8",
+    },
+    ForceRelease: {"fence": 41},
     DecisionRequest: {"decision": "approve", "reason": "a known supplier"},
     EnvelopeRequest: {
         "agent_id": "crew-researcher-01",

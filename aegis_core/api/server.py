@@ -11,6 +11,7 @@ import uvicorn
 from aegis_core.api.app import create_app
 from aegis_core.api.auth import check_bind, operator_secret, secret_path
 from aegis_core.api.logs import configure_logs
+from aegis_core.channels.listed import configured
 from aegis_core.connect import read_policy_file
 from aegis_core.operator import Operator
 from aegis_core.settings import Settings
@@ -32,6 +33,7 @@ def serve(settings: Settings) -> None:
     configure_logs(settings.log_level)
     # What would fail while the server starts would end in its log; here it still reaches the caller as a typed error.
     operator_secret(settings)
+    configured(settings)
     if settings.policy_file is not None:
         read_policy_file(settings.policy_file)
     plan = uvicorn.Config(

@@ -34,7 +34,8 @@ Tokens = Annotated[int, Field(ge=1, le=100_000_000)]
 class Model(Message):
     """One model that may be recommended. Sizes are in tokens; `price_ref` is ``provider:model`` in the price list.
 
-    `context_tokens` bounds prompt and answer together, `max_output_tokens` the answer alone.
+    `context_tokens` bounds prompt and answer together, `max_output_tokens` the answer alone. One that is not `healthy`
+    is never recommended, but still priced where an agent names it.
     """
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
@@ -47,6 +48,7 @@ class Model(Message):
     max_output_tokens: Tokens
     tools: bool = False
     vision: bool = False
+    healthy: bool = True
 
 
 class _Document(Message):
@@ -120,7 +122,8 @@ def load_catalog(path: Path | None = None) -> Catalog:
     except ValueError as error:
         raise _refusal(source, "", f"is not valid JSON: {error}") from None
     models = _named_once(source, document.models)
-    density = _read_density(source, document.density, max(model.tier for model in models))
+    highest = max((model.tier for model in models if model.healthy), default=0)
+    density = _read_density(source, document.density, highest)
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     by_name = MappingProxyType({model.name: model for model in models})
     return Catalog(models, density, sha256(canonical.encode()).hexdigest()[:12], by_name)

@@ -11,10 +11,12 @@ import difflib
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from decimal import Decimal
-from functools import lru_cache
+from functools import cached_property, lru_cache
+from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from aegis_core.arbiter.catalog import Catalog, Model, split_provider
+from aegis_core.arbiter.price_file import StatedPrices
 from aegis_core.arbiter.rates import MILLION, Rates, Step, Tariff
 from aegis_core.errors import ConfigurationError, UnknownModelError
 from aegis_core.protocol import Usage
@@ -39,15 +41,22 @@ class Prices:
     (``gpt-4o``, ``openai/gpt-4o``, ``anthropic:claude-sonnet-4-5``). Prices stay the same for the life of the object.
     """
 
-    def __init__(self, catalog: Catalog | None = None, clock: Callable[[], datetime] = _now) -> None:
+    def __init__(
+        self,
+        catalog: Catalog | None = None,
+        clock: Callable[[], datetime] = _now,
+        stated: StatedPrices | None = None,
+    ) -> None:
         """Nothing is loaded yet.
 
         Args:
             catalog: its names resolve to their `price_ref`.
             clock: the present time with its zone, for prices that depend on it.
+            stated: what an operator's file says; where the list disagrees, the higher counts.
         """
         self._catalog = catalog
         self._clock = clock
+        self._stated = stated
         self._listed: dict[str, Rates] = {}
         self._names: dict[str, str] | None = None
         self._providers: list[Provider] | None = None
@@ -93,6 +102,12 @@ class Prices:
             listed = self._catalog.models if self._catalog else ()
             self._names = {self.rates(model.name).ref.partition(":")[2]: model.name for model in listed}
         return self._names.get(bare, bare)
+
+    @cached_property
+    def version(self) -> str:
+        """What the prices are from, for verdicts and reports."""
+        listed = f"genai-prices {version('genai-prices')}"
+        return f"{listed}, file {self._stated.version}" if self._stated else listed
 
     def bound(self, name: str, input_tokens: int, output_tokens: int) -> int:
         """The most, in nano-dollars, that a call of a model costs with at most so many tokens.
@@ -146,8 +161,12 @@ class Prices:
         try:
             provider, model = book.find_provider_model(model_ref, None, provider_id, None)
         except LookupError:
-            return None
-        return _compile(f"{provider.id}:{model.id}", model, self._clock())
+            ref = f"{provider_id}:{model_ref}" if provider_id else model_ref
+            own = self._stated.tariffs.get(ref) if self._stated else None
+            return Rates.of(ref, (own,)) if own else None
+        ref = f"{provider.id}:{model.id}"
+        own = self._stated.tariffs.get(ref) if self._stated else None
+        return _compile(ref, model, self._clock(), own)
 
     def _unknown(self, name: str) -> UnknownModelError:
         nearest = self._near(name)
@@ -167,14 +186,14 @@ class Prices:
         return tuple(difflib.get_close_matches(bare, sorted(listed.union(catalog)), 3, 0.5))
 
 
-def _compile(ref: str, model: ModelInfo, now: datetime) -> Rates | None:
+def _compile(ref: str, model: ModelInfo, now: datetime, stated: Tariff | None) -> Rates | None:
     tariffs: list[Tariff] = []
     for active, prices in _possible(model, now):
         tariff = _tariff(prices, active)
         if tariff is None:
             return None
         tariffs.append(tariff)
-    return Rates.of(ref, tuple(tariffs)) if tariffs else None
+    return Rates.of(ref, tuple(tariffs), stated) if tariffs else None
 
 
 def _possible(model: ModelInfo, now: datetime) -> Iterable[tuple[Callable[[datetime], bool] | None, ModelPrice]]:

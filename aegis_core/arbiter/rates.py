@@ -73,6 +73,7 @@ class Rates:
         cached_input: the same for input tokens read from the provider's cache.
         output: the same for output tokens.
         tariffs: those that can apply from now on (hours of the day, announced changes); the first active one counts.
+        stated: what another source says; of two that disagree, the higher counts for each call.
     """
 
     ref: str
@@ -80,37 +81,42 @@ class Rates:
     cached_input: int
     output: int
     tariffs: tuple[Tariff, ...]
+    stated: Tariff | None = None
 
     @classmethod
-    def of(cls, ref: str, tariffs: tuple[Tariff, ...]) -> Rates:
+    def of(cls, ref: str, tariffs: tuple[Tariff, ...], stated: Tariff | None = None) -> Rates:
         """Sum tariffs up in their worst rates. The last tariff is the one without a condition."""
-        steps = [(tariff.per, step) for tariff in tariffs for step in tariff.steps]
+        every = tariffs if stated is None else (*tariffs, stated)
+        steps = [(tariff.per, step) for tariff in every for step in tariff.steps]
         return cls(
             ref,
             max(_per_million(step.input, per) for per, step in steps),
             max(_per_million(step.cached_input, per) for per, step in steps),
             max(_per_million(step.output, per) for per, step in steps),
             tariffs,
+            stated,
         )
 
     def cost(self, input_tokens: int, cached_tokens: int, output_tokens: int, at: datetime) -> int:
         """The exact cost in nano-dollars of a call settled at a time, rounded up once."""
-        for tariff in self.tariffs[:-1]:
-            if tariff.active is None or tariff.active(at):
-                return tariff.cost(input_tokens, cached_tokens, output_tokens)
-        return self.tariffs[-1].cost(input_tokens, cached_tokens, output_tokens)
+        active = (tariff for tariff in self.tariffs[:-1] if tariff.active is None or tariff.active(at))
+        cost = next(active, self.tariffs[-1]).cost(input_tokens, cached_tokens, output_tokens)
+        return max(cost, self.stated.cost(input_tokens, cached_tokens, output_tokens)) if self.stated else cost
 
     def bound(self, input_tokens: int, output_tokens: int) -> int:
         """The most, in nano-dollars, that a call with at most so many tokens costs at any time from now on."""
-        if len(self.tariffs) == 1:
+        if len(self.tariffs) == 1 and self.stated is None:
             return self.tariffs[0].bound(input_tokens, output_tokens)
-        return max(tariff.bound(input_tokens, output_tokens) for tariff in self.tariffs)
+        return max(tariff.bound(input_tokens, output_tokens) for tariff in self._every())
 
     def expected(self, input_tokens: int, output_tokens: int) -> int:
         """Nano-dollars for comparing models: no cache, the dearest tariff, whatever the hour."""
-        if len(self.tariffs) == 1:
+        if len(self.tariffs) == 1 and self.stated is None:
             return self.tariffs[0].cost(input_tokens, 0, output_tokens)
-        return max(tariff.cost(input_tokens, 0, output_tokens) for tariff in self.tariffs)
+        return max(tariff.cost(input_tokens, 0, output_tokens) for tariff in self._every())
+
+    def _every(self) -> tuple[Tariff, ...]:
+        return self.tariffs if self.stated is None else (*self.tariffs, self.stated)
 
 
 def _per_million(rate: int, per: int) -> int:

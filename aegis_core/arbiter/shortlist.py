@@ -34,7 +34,7 @@ class Entry(NamedTuple):
     position: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Shortlist:
     """Models by ascending tier, within a tier by expected cost of the default mix.
 
@@ -49,22 +49,26 @@ class Shortlist:
     note: str
 
 
-def select(catalog: Catalog, prices: Prices, logic_density: int, needs: Needs | None) -> Shortlist:
+def select(catalog: Catalog, prices: Prices, logic_density: int, needs: Needs | None, tier: int = 0) -> Shortlist:
     """Shortlist the models of the lowest tier that satisfies a density, and of the tiers above it.
+
+    `tier`, where it is not 0, is the one that outcomes call for instead.
 
     Raises:
         UnknownModelError: the requirements name a model that is not in the catalog.
     """
     permitted = needs.permitted if needs else ()
-    entries = _permitted(catalog, prices, permitted) if permitted else _of_tier(catalog, prices, logic_density)
+    asked = catalog.tier_for(logic_density)
+    tier = tier or asked
+    entries = _permitted(catalog, prices, permitted) if permitted else _of_tier(catalog, prices, tier)
     if not entries:
         note = f"The policy permits only {_some(permitted)} here, and the catalog has none of them."
         return Shortlist((), (), note)
-    tier = catalog.tier_for(logic_density)
+    asks = f"logic density {logic_density} asks for"
     for what, meets in _tests(catalog, needs) if needs else ():
         left = [entry for entry in entries if meets(entry.model)]
         if not left:
-            which = f"of tier {tier} or above, which logic density {logic_density} asks for"
+            which = f"of tier {tier} or above, which {asks if tier == asked else 'outcomes call for'}"
             which = "of those that the policy permits here" if permitted else which
             note = f"{what} leaves no model {which}; without it the cheapest is {entries[0].model.name}."
             return Shortlist((), (), note)
@@ -72,18 +76,19 @@ def select(catalog: Catalog, prices: Prices, logic_density: int, needs: Needs | 
     names = tuple(entry.model.name for entry in entries)
     if permitted:  # the order is the policy's, so each stands alone
         return Shortlist(tuple((entry,) for entry in entries), names, f"The policy permits {_some(permitted)} here.")
-    note = f"Logic density {logic_density} asks for tier {tier} or above."
+    note = f"Logic density {logic_density} asks for tier {asked} or above."
+    if tier != asked:
+        note = f"Outcomes call for tier {tier} or above, where {asks} tier {asked}."
     tiers = tuple(tuple(group) for _, group in groupby(entries, key=lambda entry: entry.model.tier))
     return Shortlist(tiers, names, note)
 
 
-def _of_tier(catalog: Catalog, prices: Prices, logic_density: int) -> list[Entry]:
-    """The models that satisfy a density, by tier and expected cost."""
-    tier = catalog.tier_for(logic_density)
+def _of_tier(catalog: Catalog, prices: Prices, tier: int) -> list[Entry]:
+    """The models of a tier or above, by tier and expected cost."""
     found = (
         Entry(model, prices.rates(model.name), position)
         for position, model in enumerate(catalog.models)
-        if model.tier >= tier
+        if model.tier >= tier and model.healthy
     )
     return sorted(
         found,
@@ -93,7 +98,7 @@ def _of_tier(catalog: Catalog, prices: Prices, logic_density: int) -> list[Entry
 
 def _permitted(catalog: Catalog, prices: Prices, names: tuple[str, ...]) -> list[Entry]:
     """The models of the catalog among these names, in their order."""
-    found = dict.fromkeys(model for name in names if (model := catalog.find(name)))
+    found = dict.fromkeys(model for name in names if (model := catalog.find(name)) and model.healthy)
     return [Entry(model, prices.rates(model.name), position) for position, model in enumerate(found)]
 
 

@@ -11,13 +11,16 @@ from aegis_core.cli import (
     approvals,
     brakes,
     budget,
+    channels,
     demo,
     doctor,
     events,
     keys,
+    locks,
     policy,
     profiles,
     replay,
+    route,
     serve,
     usage,
 )
@@ -44,8 +47,11 @@ app.add_typer(approvals.app, name="approvals")
 app.add_typer(budget.app, name="budget")
 app.add_typer(profiles.app, name="profiles")
 app.add_typer(keys.app, name="keys")
+app.add_typer(locks.app, name="locks")
 app.add_typer(agents.app, name="agents")
 app.add_typer(policy.app, name="policy")
+app.add_typer(channels.app, name="channels")
+app.add_typer(route.app, name="route")
 
 
 def main() -> None:

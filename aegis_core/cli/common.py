@@ -16,6 +16,7 @@ import typer
 from aegis_core.agent import Governor
 from aegis_core.connect import connect
 from aegis_core.errors import ConfigurationError
+from aegis_core.masking import visible
 from aegis_core.money import format_usd
 
 if TYPE_CHECKING:
@@ -89,11 +90,6 @@ def brief(amount: Decimal) -> str:
     """An amount for a narrow table: four decimals, and never nothing for something."""
     rounded = round(amount, 4)
     return "<$0.0001" if amount and not rounded else dollars(rounded)
-
-
-def visible(text: object) -> str:
-    """Text from agents as one line for a terminal: control and direction characters are spelt out."""
-    return "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in str(text))
 
 
 def shown(text: object) -> str:

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Literal
 
 import typer
 
-from aegis_core.cli.common import JsonFlag, print_json, stdout_console, visible
+from aegis_core.cli.common import JsonFlag, print_json, stdout_console
 from aegis_core.errors import AegisError, AuthError, ConfigurationError, PolicyError, StoreError
+from aegis_core.masking import visible
 from aegis_core.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ async def examine() -> list[Finding]:
             findings += await _of_store(settings)
     except AegisError as error:
         findings.append(_problem(error))
-    return [*findings, *_of_rules(settings), *_of_secret(settings), *_of_extras()]
+    return [*findings, *_of_rules(settings), *_of_secret(settings), *_of_channels(settings), *_of_extras()]
 
 
 def _problem(error: AegisError) -> Finding:
@@ -193,6 +194,18 @@ def _of_secret(settings: Settings) -> Iterator[Finding]:
         return
     if found.st_mode & 0o077:
         yield Finding("problem", "secret", f"{path} is open to other users", f"chmod 600 {shlex.quote(str(path))}")
+
+
+def _of_channels(settings: Settings) -> Iterator[Finding]:
+    from aegis_core.channels.listed import configured
+
+    try:
+        names = list(configured(settings))
+    except ConfigurationError as error:
+        yield Finding("problem", "channels", error.message)
+    else:
+        if names:
+            yield Finding("ok", "channels", f"{', '.join(names)}; `aegis channels test` sends a message")
 
 
 def _of_extras() -> list[Finding]:

@@ -17,10 +17,10 @@ from aegis_core.cli.common import (
     dollars,
     json_line,
     stdout_console,
-    visible,
     with_governor,
 )
 from aegis_core.errors import InvalidRequestError
+from aegis_core.masking import visible
 from aegis_core.protocol import Event
 
 if TYPE_CHECKING:
@@ -139,5 +139,5 @@ def _operator(event: Event) -> Iterator[str]:
         yield visible(f"version {facts['policy_version']}")
     if zone := facts.get("timezone"):
         yield visible(zone)
-    if by := facts.get("by"):
+    if by := facts.get("by") or facts.get("decided_by"):
         yield visible(f"by {by}")

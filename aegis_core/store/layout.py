@@ -16,16 +16,29 @@ Keys of a tenant share the hash tag ``{tenant}`` (one cluster slot) and the pref
 ``b:OWNER``, ``bs``     a shared budget; their names (SET)            made by operators only
 ``p:VERSION``           a policy document                             the last 100
 ``pf``                  the agent profiles                            one
+``pv``                  the version of the prices in use (STRING)     one
 ``k:KEY``, ``ks``       an API key, hashed; their names (SET)         made by operators only
 ``f:AGENT\tMODEL``       shares of the bound that settled (STRING)     expires after 30 days
+``o``                   outcomes by task type, agent and model (HASH)  at most 4,000 rows
 ``j:ID``, ``ja:AGENT``  the execution journal; its ids by expiry      at most 2,000 an agent; expires
 ``jx:SESSION``          the last 128 refused calls (STRING)           expires when idle
 ``u:DAY``               what a day cost, for the bill (HASH)          expires after 400 days
+``cl:CHANNEL``          who announces on a channel (STRING)           expires within a minute
+``cn:CHANNEL``          what it shows of open approvals (HASH)        as many as those; expires after 30 days
+``cm:CHANNEL\tMESSAGE``  the approval of a message (STRING)          expires after 30 days
+``cx:CHANNEL``          whom it refused (HASH)                        at most 1,000; expires after an hour
+``l:NAME``              a lock (packed ``LOCK``)                      while held or waited for; expires 7 days
+                                                                      after its last lease
+``lq:NAME``, ``lw:NAME``  its queue: tokens by rank (ZSET), and the   at most 10,000 waiters; expire likewise
+                        packed ``WAITER`` of each token (HASH)
+``lc``                  the last fence and the last place (packed)    one
+``ld``                  names of locks by their next expiry (ZSET)    as many as those; at most 10,000
+``la:AGENT``            what an agent holds and waits for (ZSET)      at most 1,000 an agent
 ``ap``, ``ah``          open approvals; ended ones (ZSET)             as many as open; the last 10,000
 ``x:CONTENT``           what a person refused, and why                expires after an hour
 ``v``                   what was approved in advance                  at most 200, made by operators only
 ``ol``                  up to how much an operator may approve (HASH) made by operators only
-``i``                   the inbox (PUBSUB channel, no key)
+``i``, ``i:PROCESS``    the inboxes (PUBSUB channels, no keys)
 ======================  ============================================  ===================================
 """
 
@@ -57,7 +70,7 @@ SESSION = ("AGENT", "PRIORITY", "CAPABILITIES", "TOKEN", "OPENED", "SEEN", "FRAM
 RECORD = (
     "STATE", "AGENT", "REQUEST", "SESSION", "DIGEST", "POLICY", "CREATED", "CHANGED", "DEADLINE", "AMOUNT", "CHARGED",
     "CODE", "RULE", "REASON", "RETRY", "MODEL", "RECOMMENDED", "RESOURCE", "LINES", "SHORT", "SETTLED",
-    "STRICT", "SAMPLES", "TRUSTED", "WOULD", "ASKED", "ENVELOPE",
+    "STRICT", "SAMPLES", "TRUSTED", "WOULD", "ASKED", "ENVELOPE", "WHY",
 )  # fmt: skip
 QUESTION = (
     "QUORUM", "APPROVES", "OPERATORS", "REMIND", "VOTES", "HOW", "BY", "AT", "WHY", "CLAIMED", "CONTENT", "EDITED",
@@ -74,11 +87,22 @@ CONFIG = (
     "GRANT", "GRANT_MAX", "APPROVAL", "KEEP", "TRANSIENT", "IDLE", "OPEN", "AGENTS", "EVENTS", "AGENT_DAY",
     "QUESTIONS", "REFUSAL",
 )  # fmt: skip
+LOCK = ("PERMITS", "PREEMPTION", "GRACE", "HOLDERS", "QUEUED")
+HOLDER = (
+    "TOKEN", "AGENT", "FENCE", "EXPIRES", "PRIORITY", "RANK", "WEIGHT", "MODE", "SINCE", "WAITED", "TTL", "CLAIMED",
+    "EVICTED", "INBOX", "NAMES", "CHAIN", "WAITS", "SESSION",
+)  # fmt: skip
+WAITER = (
+    "AGENT", "PRIORITY", "RANK", "WEIGHT", "MODE", "SINCE", "TTL", "ALIVE", "INBOX", "NAMES", "CHAIN", "WITHIN",
+    "SESSION",
+)  # fmt: skip
 
 _POSITIONS = {
     f"{letter}_{name}": position
     for letter, names in zip(
-        "TGSRBCQV", (TENANT, AGENT, SESSION, RECORD, BUDGET, CONFIG, QUESTION, ENVELOPE), strict=True
+        "TGSRBCQVLHW",
+        (TENANT, AGENT, SESSION, RECORD, BUDGET, CONFIG, QUESTION, ENVELOPE, LOCK, HOLDER, WAITER),
+        strict=True,
     )
     for position, name in enumerate(names, start=1)
 }
@@ -93,7 +117,7 @@ def with_positions(source: str) -> str:
     Raises:
         KeyError: the script names a position that does not exist.
     """
-    return re.sub(r"\b[TGSRBCQV]_[A-Z_]+\b", lambda name: str(_POSITIONS[name[0]]), source)
+    return re.sub(r"\b[TGSRBCQVLHW]_[A-Z_]+\b", lambda name: str(_POSITIONS[name[0]]), source)
 
 
 def root(tenant: str) -> str:

@@ -72,10 +72,18 @@ class Ledger:
         return answer[0].decode(), Record._make(unpack(answer[1]))
 
     async def settle(
-        self, grant: str, agent: str | None, caller: Caller, act: str, cost: int, digest: str | None, more: int
+        self,
+        grant: str,
+        agent: str | None,
+        caller: Caller,
+        act: str,
+        cost: int,
+        digest: str | None,
+        more: int,
+        outcome: float | None = None,
     ) -> tuple[Record, bool, bool]:
         """Settle, release or extend. Answers the record, whether it was a repeat, and whether it was late."""
-        order = (grant, agent, caller.session, caller.token, act, cost, digest, more)
+        order = (grant, agent, caller.session, caller.token, act, cost, digest, more, outcome)
         answer = await self.call(self.store.scripts.settle, order)
         return Record._make(unpack(answer[1])), bool(answer[2]), bool(answer[3])
 

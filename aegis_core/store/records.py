@@ -35,6 +35,7 @@ class Record(NamedTuple):
     would: str | Literal[False]
     asked: list[Any] | Literal[False]
     envelope: str | Literal[False]
+    why: str | Literal[False]
 
     @property
     def question(self) -> Question | None:

@@ -20,6 +20,7 @@ _MISSING = {
     "NO_POLICY": ("policy", "There is no such policy version; the last 100 are kept."),
     "NO_ENTRY": ("entry", "This call was never started, so it has no end."),
     "NO_KEY": ("key", "There is no such API key."),
+    "NO_LOCK": ("lock", "Nobody holds that lock (with that fence)."),
     "NO_APPROVAL": ("approval", "There is no such approval; ended ones are forgotten after a while."),
     "NO_ENVELOPE": ("envelope", "There is no such envelope: it was revoked, or its time has passed."),
 }
@@ -27,6 +28,7 @@ _FORBIDDEN = {
     "NOT_YOURS": ("not_yours", "This belongs to another agent."),
     "BAD_TOKEN": ("bad_token", "The session token is wrong or its session has ended. Shake hands again."),
     "BLOCKED": ("agent_blocked", "The agent is blocked by its operator."),
+    "HALTED": ("tenant_halted", "The tenant is halted by its operator."),
     "LIVE": (
         "agent_is_live",
         "This agent has an open session. Shake hands with one of its session tokens, or with an operator key.",
@@ -78,6 +80,38 @@ def _closed(answer: list[Any]) -> AegisError:
 
 def _reused(_: list[Any]) -> AegisError:
     return ConflictError("request_id: was used before for another request; use a new one.", field="request_id")
+
+
+def _priority(answer: list[Any]) -> AegisError:
+    return AuthError(
+        f"priority: is above {int(answer[1])}, the maximum of this session.",
+        code="priority_above_maximum",
+        field="priority",
+        most=int(answer[1]),
+    )
+
+
+def _lock_differs(answer: list[Any]) -> AegisError:
+    resource, what, value = answer[1].decode(), answer[2].decode(), answer[3]
+    value = value.decode() if isinstance(value, bytes) else int(value)
+    return ConflictError(
+        f"{what}: the lock {resource} has {what} {value} while it is held or waited for.",
+        code="lock_differs",
+        field=what,
+        resource=resource,
+        in_force=value,
+    )
+
+
+def _locks_full(answer: list[Any]) -> AegisError:
+    whose = {"queue": "The lock's queue", "tenant": "The tenant", "agent": "The agent"}[answer[1].decode()]
+    return ConflictError(
+        f"{whose} already has {int(answer[2]):,} locks or waits, which is the most.", code="locks_full"
+    )
+
+
+def _token_used(_: list[Any]) -> AegisError:
+    return ConflictError("lock_token: it is in use for other locks.", code="conflict", field="lock_token")
 
 
 def _decided(answer: list[Any]) -> AegisError:
@@ -133,6 +167,10 @@ _SPECIAL: dict[str, Callable[[list[Any]], AegisError]] = {
     "NOT_RUNNER": _not_runner,
     "JOURNAL_FULL": _journal_full,
     "CLOSED": _closed,
+    "PRIORITY": _priority,
+    "LOCK_DIFFERS": _lock_differs,
+    "LOCKS_FULL": _locks_full,
+    "TOKEN_USED": _token_used,
     "DECIDED": _decided,
     "NOT_AN_OPERATOR_OF_IT": _not_named,
     "ABOVE_CEILING": _above,

@@ -86,6 +86,25 @@ class Registry:
         count, rows = unpack((await self._ledger.call(self._scripts.read_keys, (key_id,)))[1])
         return count, [KeyRow._make(row) for row in rows]
 
+    async def note_prices(self, version: str) -> None:
+        """Remember the version of the prices in use; a change is an event."""
+        await self._ledger.call(self._scripts.note_prices, (version,))
+
+    async def outcomes_version(self) -> str:
+        """How often the table of outcomes has changed; 0 before the first."""
+        value = await self.store.command("HGET", layout.key(self.tenant, "o"), "#")
+        return value.decode() if value else "0"
+
+    async def read_outcomes(self) -> dict[str, str]:
+        """The table of outcomes as it lies there: rows by key, ``#`` for the version, which grows with each."""
+        flat: Any = await self.store.command("HGETALL", layout.key(self.tenant, "o"))
+        pairs: Any = flat.items() if hasattr(flat, "items") else zip(flat[::2], flat[1::2], strict=True)
+        return {name.decode(): value.decode() for name, value in pairs}
+
+    async def reset_outcomes(self, author: str) -> int:
+        """Forget every outcome, and note that; answers how many rows there were. The version goes on."""
+        return int((await self._ledger.call(self._scripts.reset_outcomes, (author,)))[1])
+
     async def forget(self, agent: str, author: str) -> int:
         """Remove an agent's events, whose texts are its own words, and note that; answers how many.
 

@@ -10,6 +10,7 @@ from aegis_core.store.layout import CLOCK_KEY, with_positions
 
 _CORE = ("prelude", "windows", "budgets", "records")
 _ENDINGS = "endings"
+_LOCKS = ("prelude", "records", "locks")
 
 VIRTUAL_CLOCK = f"local NOW = tonumber(redis.call('GET', '{CLOCK_KEY}'))\n"
 """Replaces ``clock.lua`` on throw-away servers, for tests and for replaying a trace on its own time."""
@@ -55,16 +56,35 @@ class ScriptSet:
         self.brake = self._assemble("brake", closing=True)
         self.list_open = self._assemble("list_open", closing=True)
         self.note = self._assemble("note")
+        self.note_prices = self._assemble("note_prices")
+        self.reset_outcomes = self._assemble("reset_outcomes")
         self.set_mode = self._assemble("set_mode")
         self.journal = self._assemble("journal")
         self.put_key = self._assemble("put_key")
         self.read_keys = self._assemble("read_keys")
+        self.hold_channel = self._assemble("hold_channel")
+        self.keep_notice = self._assemble("keep_notice")
+        self.refuse_on_channel = self._assemble("refuse_on_channel")
+        self.lock_acquire = self._assemble("lock_acquire", parts=_LOCKS)
+        self.lock_release = self._assemble("lock_release", parts=_LOCKS, closing=True)
+        self.lock_renew = self._assemble("lock_renew", parts=_LOCKS, closing=True)
+        self.lock_force = self._assemble("lock_force", parts=_LOCKS, closing=True)
+        self.lock_list = self._assemble("lock_list", parts=_LOCKS, closing=True)
 
-    def _assemble(self, name: str, *, closing: bool = False, rarely_ends: bool = False) -> Script:
-        endings = _read(_ENDINGS)
+    def _assemble(
+        self,
+        name: str,
+        *,
+        parts: tuple[str, ...] = (*_CORE, _ENDINGS),
+        closing: bool = False,
+        rarely_ends: bool = False,
+    ) -> Script:
+        texts = {part: _read(part) for part in parts}
         if rarely_ends:  # every function that a script defines costs it time on every call, used or not
-            endings = f"local function endings()\n{endings}return sweep, expire, claim, tighten, names\nend\n"
-        body = self._clock + "".join(_read(part) for part in _CORE) + endings + _read(name)
+            texts[_ENDINGS] = (
+                f"local function endings()\n{texts[_ENDINGS]}return sweep, expire, claim, tighten, names\nend\n"
+            )
+        body = self._clock + "".join(texts.values()) + _read(name)
         shebang = "#!lua flags=allow-oom\n" if closing else "#!lua\n"
         return Script(name, (shebang + with_positions(body)).encode())
 

@@ -133,12 +133,12 @@ class Store:
             wire = await self._connect()
         await wire.call(b"SET", layout.CLOCK_KEY, milliseconds)
 
-    async def listen(self, channel: str) -> AsyncIterator[tuple[str, str]]:
-        """Channel and text of every message on a channel, for ever. ``("", "")`` after each (re)connection."""
+    async def listen(self, *channels: str) -> AsyncIterator[tuple[str, str]]:
+        """Channel and text of every message on some channels, for ever. ``("", "")`` after each (re)connection."""
         while not self._closed:
             pubsub = self.clients.any.pubsub()
             try:
-                await pubsub.subscribe(channel)
+                await pubsub.subscribe(*channels)
                 yield "", ""
                 async for message in pubsub.listen():
                     if message["type"] == "message":

@@ -1,1 +1,56 @@
-"""The Aegis adapter for crewai. It has no code yet."""
+"""Aegis for CrewAI: tools, models and whole crews that ask before they act.
+
+CrewAI takes seconds to import, so it is loaded with the first of these names and not before.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from aegis_core.adapting import missing_extra, warn_outside
+
+if TYPE_CHECKING:
+    from aegis_crewai.crew import GovernedCrew, govern_crew
+    from aegis_crewai.denials import CallRefused, CallStopped
+    from aegis_crewai.llm import GovernedLLM
+    from aegis_crewai.places import Place
+    from aegis_crewai.tools import GovernedTool, Refusal, govern_tools
+
+_HOMES = {
+    "CallRefused": "denials",
+    "CallStopped": "denials",
+    "GovernedCrew": "crew",
+    "GovernedLLM": "llm",
+    "GovernedTool": "tools",
+    "Place": "places",
+    "Refusal": "tools",
+    "govern_crew": "crew",
+    "govern_tools": "tools",
+}
+
+__all__ = [
+    "CallRefused",
+    "CallStopped",
+    "GovernedCrew",
+    "GovernedLLM",
+    "GovernedTool",
+    "Place",
+    "Refusal",
+    "govern_crew",
+    "govern_tools",
+]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        module = import_module(f"{__name__}.{home}")
+    except ModuleNotFoundError as error:
+        if not (error.name or "").startswith("crewai"):
+            raise
+        raise missing_extra("aegis_crewai", "crewai") from error
+    warn_outside("crewai", "1.15", "2")
+    return getattr(module, name)

@@ -9,15 +9,16 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 from uuid import UUID
 
 from langchain_core.callbacks import BaseCallbackHandler
-from langchain_core.messages import BaseMessage, convert_to_openai_messages
-from langchain_core.outputs import ChatGeneration, LLMResult
+from langchain_core.messages import BaseMessage
+from langchain_core.outputs import LLMResult
 
 from aegis_core.adapting import CallGovernor, ModelCall, Reservation, ToolCall
 from aegis_core.adapting.governing import Costs
+from aegis_langchain.shapes import openai_messages, usage_counts, usage_of
 
 _MOST_OPEN = 10_000
 
@@ -47,7 +48,7 @@ class AegisCallbackHandler(BaseCallbackHandler):
         self, serialized: dict[str, Any], messages: list[list[BaseMessage]], *, run_id: UUID, **kwargs: Any
     ) -> None:
         """Reserve. Raises `AegisDenied`, and the model is not called."""
-        shaped = [each for batch in messages for each in convert_to_openai_messages(batch)]
+        shaped = [each for batch in messages for each in openai_messages(batch)]
         self._hold(run_id, _model_call(shaped, kwargs))
 
     def on_llm_start(self, serialized: dict[str, Any], prompts: list[str], *, run_id: UUID, **kwargs: Any) -> None:
@@ -64,17 +65,13 @@ class AegisCallbackHandler(BaseCallbackHandler):
         held, _ = self._taken(run_id)
         if held is None:
             return
-        usage = _usage_of(response)
+        usage = usage_of(response)
         if usage is None:
             held.settle()
         elif usage.get("total_cost") == 0:
             held.settle(cost_usd=0)
         else:
-            details: Mapping[str, int] = usage.get("input_token_details") or {}
-            cached = details.get("cache_read") or 0
-            held.settle(
-                input_tokens=usage["input_tokens"], output_tokens=usage["output_tokens"], cached_input_tokens=cached
-            )
+            held.settle(**usage_counts(usage))
 
     def on_llm_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
         """Give the money back, or charge as reserved when the provider had begun to answer."""
@@ -150,17 +147,3 @@ def _thread(kwargs: Mapping[str, Any]) -> str | None:
     metadata: Mapping[str, Any] = kwargs.get("metadata") or {}
     thread: object = metadata.get("thread_id")
     return None if thread is None else str(thread)
-
-
-def _usage_of(response: LLMResult) -> dict[str, Any] | None:
-    for generations in response.generations:
-        for generation in generations:
-            message = generation.message if isinstance(generation, ChatGeneration) else None
-            usage = getattr(message, "usage_metadata", None)
-            if usage:
-                return cast("dict[str, Any]", usage)
-    output: Mapping[str, Any] = response.llm_output or {}
-    reported: Mapping[str, int] = output.get("token_usage") or {}
-    if "prompt_tokens" not in reported:
-        return None
-    return {"input_tokens": reported["prompt_tokens"], "output_tokens": reported.get("completion_tokens", 0)}

@@ -27,7 +27,7 @@ INTRUDERS = {"wrong key", "revoked key", "wrong session"}
 FOREIGNERS = {"foreign agent key", "foreign operator key", "foreign session"}
 """Their credentials hold, in another tenant: they may do there what they may, and touch nothing here."""
 
-NAMING_ONE = ("{grant_id}", "{key_id}", "{name}", "{approval_id}", "{envelope_id}")
+NAMING_ONE = ("{grant_id}", "{key_id}", "{name}", "{approval_id}", "{envelope_id}", "/force-release")
 OPERATORS = {"operator key", "operator secret"}
 ENTER = OPERATORS | {"agent key"}
 AGENTS = OPERATORS | {"session"}
@@ -55,13 +55,23 @@ def _policy(_: dict[str, Any]) -> Any:
     return {"schema": 1, "rules": [{"name": f"r-{uuid4().hex}", "type": "max_cost", "limit_usd": 500_000}]}
 
 
+def _lock_token(case: dict[str, Any]) -> Any:
+    return {"agent_id": case["agent_id"], "lock_token": case["lock_token"]}
+
+
 TABLE: dict[tuple[str, str], Row] = {
+    ("GET", f"{API}/locks"): Row(OPERATORS),
+    ("POST", f"{API}/locks/{{resource}}/acquire"): Row(AGENTS, lambda case: {"agent_id": case["agent_id"]}),
+    ("POST", f"{API}/locks/{{resource}}/renew"): Row(AGENTS, _lock_token),
+    ("POST", f"{API}/release-lock"): Row(AGENTS, lambda case: {**_lock_token(case), "resource": case["resource"]}),
+    ("POST", f"{API}/locks/{{resource}}/force-release"): Row(OPERATORS, _plain({})),
     ("POST", f"{API}/handshake"): Row(ENTER, lambda _: {"agent_id": f"new-{uuid4().hex}"}),
     ("POST", f"{API}/request-permission"): Row(AGENTS, _wish),
     ("POST", f"{API}/grants/{{grant_id}}/settle"): Row(AGENTS, _plain({"cost_usd": 0.01})),
     ("POST", f"{API}/grants/{{grant_id}}/release"): Row(AGENTS, _plain({})),
     ("POST", f"{API}/grants/{{grant_id}}/extend"): Row(AGENTS, _plain({})),
     ("GET", f"{API}/grants/{{grant_id}}"): Row(AGENTS),
+    ("POST", f"{API}/journal"): Row(AGENTS, lambda case: {"agent_id": case["agent_id"], "act": "look", "key": "k"}),
     ("GET", f"{API}/budget/{{agent_id}}"): Row(AGENTS),
     ("PUT", f"{API}/budgets/{{scope}}/{{name}}"): Row(OPERATORS, _plain({"window": "day", "limit_usd": 9})),
     ("GET", f"{API}/agents"): Row(OPERATORS),
@@ -149,7 +159,12 @@ def case(home: Guarded, credentials: dict[str, dict[str, str]]) -> Iterator[dict
     ahead = {"agent_id": "mine", "tool": "pay", "limit_usd": 1}
     envelope = home.http.post(f"{API}/envelopes", json=ahead, headers=AS_OPERATOR).json()
     key = home.http.post(f"{API}/keys", json={"role": "agent", "name": "spare"}, headers=AS_OPERATOR).json()
+    wallet = f"wallet-{uuid4().hex}"
+    lock = home.http.post(
+        f"{API}/locks/{wallet}/acquire", json={"agent_id": "mine", "ttl_seconds": 60}, headers=credentials["session"]
+    ).json()
     yield {
+        "resource": wallet, "lock_token": lock["lock_token"],
         "agent_id": "mine", "grant_id": verdict["grant_id"], "key_id": key["key_id"], "version": 1, "scope": "tenant",
         "name": home.settings.tenant, "approval_id": asked["escalation_id"], "envelope_id": envelope["envelope_id"],
         "operator": "somebody",
@@ -185,6 +200,7 @@ def test_who_may_do_what(
     if role in FOREIGNERS:
         assert answer.status_code == (
             403 if role.removeprefix("foreign ") not in allowed and allowed != ANYBODY
+            else 409 if path.endswith(("/release-lock", "/renew"))  # the token holds nothing there
             else 404 if any(named in path for named in NAMING_ONE)
             else 200  # of the agent and the policy of the same name in their own tenant
         ), answer.text  # fmt: skip
@@ -206,11 +222,13 @@ def test_an_agent_may_do_nothing_that_only_an_operator_may(method: str, path: st
         "handshake",
         "request-permission",
         "grants",
+        "journal",
         "budget",
+        "release-lock",
         "health",
         "ready",
     }
-    own = own or (method, path) == ("GET", f"{API}/approvals/{{approval_id}}")
+    own = own or (method, path) == ("GET", f"{API}/approvals/{{approval_id}}") or path.endswith(("/acquire", "/renew"))
     assert bool(agents) == own
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from guarding import DEFENDED, Serve, Weaken, bearer
 
 API = "/api/v1"
@@ -39,7 +40,7 @@ def test_fresh_names_end_at_a_ceiling(serve: Serve) -> None:
 @DEFENDED
 def test_settling_at_nothing_after_spending(serve: Serve, weaken: Weaken, defended: bool) -> None:
     if not defended:
-        weaken("settle", "local least = R[R_TRUSTED] and 0 or R[R_AMOUNT]", "local least = 0")
+        weaken("settle", "(R[R_TRUSTED] or act == 'release' and unheard(R)) and 0 or R[R_AMOUNT]", "0")
     server = serve()
     session = server.enter("a")
     headers = bearer(session["session_token"])
@@ -73,3 +74,24 @@ def test_a_flood_of_expensive_questions(serve: Serve, weaken: Weaken, defended: 
     held = sum(19 for answer in answers if answer["status"] == "PENDING")
     assert (held <= 50) is defended
     assert server.ask(other, estimated_cost_usd=5).json()["status"] == "GRANTED"  # what is left of half the day
+
+
+@DEFENDED
+def test_outcomes_that_would_steer_the_choice_of_models_for_others(
+    serve: Serve, weaken: Weaken, monkeypatch: pytest.MonkeyPatch, defended: bool
+) -> None:
+    monkeypatch.setattr("aegis_core.outcomes.FRESH_SECONDS", 0)
+    if not defended:
+        weaken("settle", "outcome = R[R_TRUSTED] and R[R_WHY] and outcome", "outcome = R[R_WHY] and outcome")
+        weaken("settle", "(R[R_TRUSTED] or act == 'release' and unheard(R)) and 0 or R[R_AMOUNT]", "0")
+    server = serve(agent_day_usd=1_000)
+    liar, other = server.enter("liar"), server.enter("other")
+    headers = bearer(liar["session_token"])
+    said = {"task_type": "prove", "logic_density": 1, "estimated_cost_usd": 0}
+    for _ in range(60):
+        grant = server.grant(liar, **said)
+        body = {"cost_usd": 0, "outcome": 1}
+        assert server.http.post(f"{API}/grants/{grant}/settle", json=body, headers=headers).status_code == 200
+    hard = {"task_type": "prove", "logic_density": 8, "estimated_cost_usd": 0}
+    chosen = server.ask(other, **hard).json()["recommended_model"]
+    assert (chosen == "gpt-5.1") is defended

@@ -26,6 +26,7 @@ from aegis_core.arbiter.estimator import (
     text_bound,
 )
 from aegis_core.arbiter.prices import Prices
+from aegis_core.arbiter.why import routing_of
 from aegis_core.errors import ConfigurationError, InvalidRequestError, UnknownModelError
 from aegis_core.protocol import PermissionRequest, parse
 
@@ -332,6 +333,20 @@ def test_a_reservation_covers_whatever_the_call_uses(fields: dict[str, Any], usa
         most = fields.get("max_output_tokens", CATALOG.by_name[name].max_output_tokens)
         spent = (int(input_bound(fields["prompt_bytes"]) * usage[0]), int(most * usage[1]))
         assert PRICES.rates(name).expected(*spent) <= nanos
+
+
+@settings(max_examples=100, deadline=None)
+@given(fields=sized, verify=st.sampled_from([None, "cheap_first"]))
+def test_what_is_recommended_is_never_expected_to_cost_more_than_the_strongest(
+    fields: dict[str, Any], verify: str | None
+) -> None:
+    answer = appraise(**fields, verify=verify)
+    if answer.candidates:
+        about, first, *_ = (answer.why or "").split("\n")
+        why = routing_of(f"{about}\n{first}")
+        assert why is not None
+        assert why.model == answer.recommended
+        assert why.expected_cost_usd <= why.strongest_cost_usd
 
 
 @settings(max_examples=50, deadline=None)

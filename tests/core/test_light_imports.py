@@ -32,7 +32,9 @@ def test_the_library_loads_no_client_no_server_no_prices_and_no_framework(progra
     assert not found & (LATE | FRAMEWORKS)
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["budget", "--help"], ["events", "--help"], ["serve", "--help"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["budget", "--help"], ["events", "--help"], ["serve", "--help"], ["channels", "--help"]]
+)
 def test_help_loads_neither_client_nor_server(arguments: list[str]) -> None:
     found = loaded("from aegis_core.cli import main; main()", *arguments)
     assert "typer" in found
@@ -43,3 +45,10 @@ def test_a_governor_on_redis_loads_no_http_and_no_framework() -> None:
     found = loaded("import aegis_core.governor, aegis_core.store.store")
     assert "redis" in found
     assert not found & (FRAMEWORKS | {"fastapi", "starlette", "uvicorn", "httpx", "typer", "rich"})
+
+
+def test_the_api_loads_aiogram_only_for_a_bot() -> None:
+    found = loaded("from aegis_core.api.app import create_app\nfrom aegis_core.settings import Settings\n"
+                   "create_app(Settings(_env_file=None))")  # fmt: skip
+    assert "fastapi" in found
+    assert not found & FRAMEWORKS

@@ -105,9 +105,10 @@ class TestConditions:
     def test_every_name_has_a_value_of_its_type(self) -> None:
         fields = {
             "estimated_cost_usd": Decimal("1.5"), "confidence": 0.5, "prompt_bytes": 7, "max_output_tokens": 8,
-            "min_output_tokens": 2,
+            "min_output_tokens": 2, "fence": 3,
             "target_resource": "t", "session_id": "s", "capability": "c", "tool": "w", "arguments_hash": "h",
-            "model": "m", "task_type": "k", "metadata": {"n": 1, "none": None, "yes": True, "f": 1.5, "s": "x"},
+            "model": "m", "task_type": "k", "verify": "cheap_first",
+            "metadata": {"n": 1, "none": None, "yes": True, "f": 1.5, "s": "x"},
         }  # fmt: skip
         assert {name.split(".")[1] for name in NAMES if name.startswith("request.")} - {"intent", "given"} == set(
             PermissionRequest.model_fields

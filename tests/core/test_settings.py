@@ -56,6 +56,10 @@ def test_without_anything_the_defaults_hold() -> None:
         ("max_agents", "5", 5),
         ("events_kept", "100", 100),
         ("store_timeout_seconds", "1", 1.0),
+        ("telegram_chat_id", "-1001234567890", -1001234567890),
+        ("telegram_operators", "11=ana, 22", "11=ana, 22"),
+        ("telegram_api_url", "http://127.0.0.1:8081/", "http://127.0.0.1:8081"),
+        ("approval_webhook_allow_private", "true", True),
     ],
 )
 def test_each_variable_is_read(monkeypatch: pytest.MonkeyPatch, name: str, value: str, expected: object) -> None:

@@ -1,7 +1,7 @@
 -- Judges one request whole, then writes the whole outcome: reservation, idempotency record and event in one.
 local id, digest, policy, agent, sid, token, born, request_id, priority, capability, resource, candidates, effect, rule,
   reason, code, limits, trace, forecast, would, counters, fingerprint, latest, profiles, askers, content,
-  words = unpack(A, 1, 27)
+  words, fence, target, chosen_for = unpack(A, 1, 30)
 if #candidates < 3 or #candidates > 4 then return redis.error_reply('ERR candidates must be a triple without nil') end
 
 local record_key, agent_key, session_key = PREFIX .. 'r:' .. id, PREFIX .. 'a:' .. agent, PREFIX .. 's:' .. (sid or '')
@@ -59,6 +59,13 @@ local function object(severity, why, observed, by, because)
 end
 
 -- What a tenant can't watch instead of enforcing: who may act at all, and what cannot be carried out.
+if fence and not code then -- of the lock named like the target: one who lost it is refused in the same step
+  local lock, held = call('GET', PREFIX .. 'l:' .. target), false
+  for _, H in ipairs(lock and decode(lock)[L_HOLDERS] or {}) do
+    held = held or H[H_FENCE] == fence and H[H_AGENT] == agent and H[H_EXPIRES] > NOW
+  end
+  if not held then code = 'stale_fence' end
+end
 if code then effect = 'deny'
 elseif T[T_STATUS] ~= 'active' then code = 'tenant_halted'
 elseif G[G_STATUS] ~= 'active' then code = 'agent_blocked' end
@@ -291,6 +298,11 @@ R[R_SHORT], R[R_SETTLED], R[R_STRICT], R[R_SAMPLES] = short, false, forecast and
 R[R_TRUSTED] = G[G_TRUST] == 'trusted' or S[S_LOCAL] and G[G_TRUST] ~= 'estimate'
 R[R_WOULD] = outcome ~= state and state ~= 'R' and outcome
 R[R_ASKED], R[R_ENVELOPE] = state == 'P' and asked, envelope and state == 'G' and envelope[V_ID] or false
+R[R_WHY] = false
+if chosen_for and recommended then -- what was said of the request and of the model chosen for it; of the others, nothing
+  local at = string.find(chosen_for, '\n' .. recommended .. '\t', 1, true)
+  if at then R[R_WHY] = string.match(chosen_for, '^[^\n]*') .. string.match(chosen_for, '^\n[^\n]*', at) end
+end
 if state == 'P' and asked[Q_REMIND] > 0 then asked[Q_REMIND] = math.max(NOW, deadline - asked[Q_REMIND]) end
 local body = encode(R)
 local kind = state == 'G' and 'granted' or state == 'P' and 'pending' or 'rejected'

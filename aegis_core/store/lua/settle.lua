@@ -1,5 +1,5 @@
 -- Settles, releases or extends one grant. The same act again is a harmless repeat; another one is a conflict.
-local id, agent, sid, token, act, cost, digest, more = unpack(A, 1, 8)
+local id, agent, sid, token, act, cost, digest, more, outcome = unpack(A, 1, 9)
 T = fetch('t')
 if not T then return {'NO_TENANT'} end
 local blob = call('GET', PREFIX .. 'r:' .. id)
@@ -19,11 +19,41 @@ local function learn()
   call('SET', name, string.sub((call('GET', name) or '') .. share, -FORECAST_KEEP), 'EX', 30 * 86400)
 end
 
+-- Counts how well the task was done: for its task type, and for its agent at that density, each by the model that was
+-- used first. Old outcomes fade. A row is "sum of scores, outcomes, when"; '#' counts all, which is the version.
+local OUTCOME_ROWS, HALF_LIFE = 4000, 30 * 86400000
+local function note_outcome()
+  local name = PREFIX .. 'o'
+  local task_type, density = string.match(R[R_WHY], '^([^\t]*)\t([^\t]*)')
+  local model = '\t' .. string.match(R[R_WHY], '\n([^\t]*)')
+  local function count(row)
+    local old, good, total, at = call('HGET', name, row), 0, 0, NOW
+    if old then
+      good, total, at = string.match(old, '(%S+) (%S+) (%S+)')
+    elseif call('HLEN', name) > OUTCOME_ROWS then -- of a few rows the one that was quiet for longest makes room
+      local some, oldest, since = call('HRANDFIELD', name, 8, 'WITHVALUES'), nil, MAX
+      for i = 1, #some, 2 do
+        local seen = tonumber(string.match(some[i + 1], '(%S+)$'))
+        if some[i] ~= '#' and string.sub(some[i], 1, 1) ~= '*' and seen < since then oldest, since = some[i], seen end
+      end
+      if oldest then call('HDEL', name, oldest) end
+    end
+    local left = 0.5 ^ ((NOW - at) / HALF_LIFE)
+    call('HSET', name, row, string.format('%.6f %.6f %.0f', good * left + outcome, total * left + 1, NOW))
+  end
+  count('*' .. model)
+  if task_type ~= '' then count('t\t' .. task_type .. model) end
+  count('a\t' .. R[R_AGENT] .. '\t' .. density .. model)
+  call('HINCRBY', name, '#', 1)
+end
+
 -- What an agent that is not trusted says of its spending can add to a charge, never take from it. What was approved without
 -- its knowing, it did not use; to extend it is to know.
 local least = (R[R_TRUSTED] or act == 'release' and unheard(R)) and 0 or R[R_AMOUNT]
 if act == 'extend' then claim(id, R) end
 if act == 'settle' then cost = math.max(cost, least) end
+outcome = R[R_TRUSTED] and R[R_WHY] and outcome -- and of the choice of models for others, it says nothing
+if outcome then call('HLEN', PREFIX .. 'o') end -- fails here, before anything is written, where the key is damaged
 
 local state, repeated, late = R[R_STATE], false, false
 if act == 'settle' then
@@ -31,6 +61,7 @@ if act == 'settle' then
     R[R_SETTLED] = digest
     close(id, R, 'S', cost)
     learn()
+    if outcome then note_outcome() end
   elseif state == 'S' and R[R_SETTLED] == digest then
     repeated = true
   elseif state == 'X' then
@@ -42,6 +73,7 @@ if act == 'settle' then
     R[R_STATE], R[R_CHARGED], R[R_CHANGED], R[R_SETTLED] = 'S', cost, NOW, digest
     store_ended(id, R)
     event(cost > R[R_AMOUNT] and 'overrun' or 'settled', encode(R))
+    if outcome then note_outcome() end
     late = true
   else
     flush()

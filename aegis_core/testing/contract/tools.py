@@ -68,7 +68,7 @@ class Tools(Base):
         self.need_mode(mode)
         lower_budget(governor, aegis, "2.50")
         script = Script(Turn(tools=(use(7),)), Turn("I could not pay."), tools={"pay": pay})
-        outcome = self.run(aegis, script, Ask(mode, costs=_by_amount))
+        outcome = self.run(aegis, script, Ask(mode, costs=by_amount))
         assert script.uses == []
         told = denial_of(outcome).message if "tool_denial_as_text" in self.harness.lacks else outcome.observations[0]
         assert "Aegis refused pay(amount=7): it costs up to $7.00 and $2.49" in told
@@ -81,7 +81,7 @@ class Tools(Base):
         self.need("tool_denial_as_text")
         lower_budget(governor, aegis, "2.50")
         script = Script(Turn(tools=(use(7),)), tools={"pay": pay})  # repeats for ever
-        denied = denial_of(self.run(aegis, script, Ask(costs=_by_amount)))
+        denied = denial_of(self.run(aegis, script, Ask(costs=by_amount)))
         assert denied.final
         assert len(script.calls) == 3
         assert script.uses == []
@@ -97,5 +97,6 @@ class Tools(Base):
         assert reserved(aegis) == NOTHING
 
 
-def _by_amount(_tool: str, arguments: Mapping[str, int]) -> int:
+def by_amount(_tool: str, arguments: Mapping[str, int]) -> int:
+    """A payment costs what it pays."""
     return arguments["amount"]

@@ -7,20 +7,35 @@ import copy
 import pickle
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import aclosing
+from contextlib import aclosing, closing
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from aegis_langchain import AegisCallbackHandler
+from aegis_langchain import AegisCallbackHandler, AegisMiddleware, GovernedChatModel
 from langchain.agents import create_agent
+from langchain.agents.middleware import ModelRetryMiddleware
 from langchain_core.caches import InMemoryCache
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, ToolMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_core.runnables import RunnableLambda
 from langchain_core.tools import BaseTool, StructuredTool
+from langchain_core.utils.function_calling import convert_to_openai_tool
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.graph import START, MessagesState, StateGraph
+from langgraph.types import Command
 from pydantic import PrivateAttr
 
+from aegis_core.agent import Governor
+from aegis_core.errors import AegisDenied
+from aegis_core.sync import SyncApprovals
 from aegis_core.testing import Ask, Outcome, Script, Turn
+
+_providers: dict[int, ScriptedChat] = {}
+
+
+def _provider(key: int) -> ScriptedChat:
+    return _providers[key]
 
 
 class ScriptedChat(BaseChatModel):
@@ -31,7 +46,7 @@ class ScriptedChat(BaseChatModel):
     _script: Script = PrivateAttr()
 
     def __init__(self, script: Script, **values: Any) -> None:
-        super().__init__(model_name=script.model, max_tokens=script.cap, **values)
+        super().__init__(**{"model_name": script.model, "max_tokens": script.cap, **values})
         self._script = script
 
     @property
@@ -42,7 +57,14 @@ class ScriptedChat(BaseChatModel):
         return {"ls_model_name": self.model_name, "ls_max_tokens": kwargs.get("max_tokens", self.max_tokens)}
 
     def bind_tools(self, tools: Any, **kwargs: Any) -> Any:
-        return self.bind(tools=[{"type": "function", "function": {"name": tool.name}} for tool in tools], **kwargs)
+        return self.bind(tools=[convert_to_openai_tool(tool) for tool in tools], **kwargs)
+
+    def __deepcopy__(self, memo: Any = None) -> ScriptedChat:
+        return self  # its script is the provider, of which there is one
+
+    def __reduce__(self) -> Any:
+        _providers[id(self)] = self
+        return (_provider, (id(self),))
 
     def _answer(self, kwargs: Any) -> Turn:
         return self._script.answer(model=self.model_name, cap=kwargs.get("max_tokens", self.max_tokens))
@@ -148,6 +170,85 @@ class CallbackHarness:
         return drive(target, script, ask, config)
 
 
+class MiddlewareHarness:
+    """`AegisMiddleware` in `create_agent`; what pauses is resumed when the operator has decided."""
+
+    framework = "LangChain's middleware"
+    modes = ("sync", "async", "stream", "astream", "batch")
+    lacks: ClassVar = {"abandoned_at_once": "asyncio finalises an abandoned stream a moment later"}
+
+    def run(self, aegis: Any, script: Script, ask: Ask) -> Outcome:
+        models = [ScriptedChat(script, model_name=name) for name in ask.models] or None
+        middleware: Any = AegisMiddleware(aegis, models=models, costs=ask.costs, approval_seconds=ask.approval_seconds)
+        if ask.copied:
+            middleware = copy.deepcopy(middleware)
+        if ask.pickled:
+            middleware = pickle.loads(pickle.dumps(middleware))
+        retry = ModelRetryMiddleware(
+            max_retries=ask.retries,
+            retry_on=lambda error: not isinstance(error, AegisDenied),
+            on_failure="error",
+            initial_delay=0.01,
+        )
+        agent: Any = create_agent(
+            ScriptedChat(script, cache=InMemoryCache() if ask.cached else None),
+            tools_of(script),
+            middleware=[retry, middleware] if ask.retries else [middleware],
+            checkpointer=InMemorySaver() if script.tools else None,
+        )
+        if ask.nested:
+            inner = agent
+            graph: Any = StateGraph(MessagesState)
+            graph.add_node("inner", inner)
+            graph.add_edge(START, "inner")
+            agent = graph.compile()
+        config = {"configurable": {"thread_id": ask.thread}}
+        return drive_agent(agent, script, ask, config, aegis)
+
+
+def wait_for_operator(aegis: Any, interrupts: Any) -> Any:
+    """Wait until every approval that a run was interrupted for is decided; answers the value to resume with."""
+    approvals = SyncApprovals(aegis._portal, Governor(aegis.inner._port))
+    resumes: dict[str, Any] = {}
+    for each in interrupts:
+        for asked in each.value["aegis"]:
+            while approvals.get(asked["approval_id"], wait=1).status == "open":
+                pass
+        resumes[each.id] = {"decisions": [{"type": "approve"}] * len(each.value["action_requests"])}
+    return Command(resume=resumes)
+
+
+class ChatModelHarness:
+    """`GovernedChatModel` as a bare model, or as the model of `create_agent` where the script has tools."""
+
+    framework = "LangChain's governed model"
+    modes = ("sync", "async", "stream", "astream", "batch")
+    lacks: ClassVar = {
+        "tools": "a model runs no tools; use AegisMiddleware",
+        "approvals": "a model runs no tools; use AegisMiddleware",
+        "locks": "a model runs no tools; use AegisMiddleware",
+        "abandoned_at_once": "asyncio finalises an abandoned stream a moment later",
+    }
+
+    def run(self, aegis: Any, script: Script, ask: Ask) -> Outcome:
+        models = [ScriptedChat(script, model_name=name) for name in ask.models or (script.model,)]
+        cache = InMemoryCache() if ask.cached else None
+        model: Any = GovernedChatModel(aegis=aegis, models=models, cache=cache, approval_seconds=ask.approval_seconds)
+        if ask.copied:
+            model = copy.deepcopy(model)
+        if ask.pickled:
+            model = pickle.loads(pickle.dumps(model))
+        config = {"metadata": {"thread_id": ask.thread}}
+        if script.tools:
+            return drive_agent(create_agent(model, tools_of(script)), script, ask, config)
+        target = model
+        if ask.retries:
+            target = model.with_retry(stop_after_attempt=ask.retries + 1, wait_exponential_jitter=False)
+        if ask.nested:
+            target = RunnableLambda(target.invoke)
+        return drive(target, script, ask, config)
+
+
 def drive(target: Any, script: Script, ask: Ask, config: Any) -> Outcome:
     """Call a runnable that answers a message, by the entry point asked for."""
 
@@ -177,27 +278,72 @@ def drive(target: Any, script: Script, ask: Ask, config: Any) -> Outcome:
     return caught(lambda: Outcome(asyncio.run(asyncio.wait_for(abody(), ask.timeout)) if is_async(ask) else body()))
 
 
-def drive_agent(agent: Any, script: Script, ask: Ask, config: Any) -> Outcome:
-    """Run an agent of `create_agent`."""
+def drive_agent(agent: Any, script: Script, ask: Ask, config: Any, aegis: Any = None) -> Outcome:
+    """Run an agent of `create_agent`, or another graph of messages, resuming it as often as it pauses."""
+    run = AgentRun(agent, ask, config, aegis)
     start = {"messages": [HumanMessage(script.user)]}
 
-    async def abody() -> Any:
-        if ask.mode == "astream":
-            return [state async for state in agent.astream(start, config, stream_mode="values")][-1]
-        return await agent.ainvoke(start, config)
-
-    def body() -> Any:
-        if ask.mode == "stream":
-            return list(agent.stream(start, config, stream_mode="values"))[-1]
-        return agent.invoke(start, config)
-
     def whole() -> Outcome:
-        state = asyncio.run(asyncio.wait_for(abody(), ask.timeout)) if is_async(ask) else body()
+        state = asyncio.run(asyncio.wait_for(run.abody(start), ask.timeout)) if is_async(ask) else run.body(start)
         messages = state["messages"]
         observations = [each.text for each in messages if isinstance(each, ToolMessage)]
         return Outcome(messages[-1].text, observations)
 
     return caught(whole)
+
+
+@dataclass
+class AgentRun:
+    """One run of a graph by the entry point that was asked for."""
+
+    agent: Any
+    ask: Ask
+    config: Any
+    aegis: Any
+
+    async def abody(self, start: Any) -> Any:
+        state = await self.astep(start)
+        while interrupts := state.get("__interrupt__"):
+            state = await self.astep(await asyncio.to_thread(wait_for_operator, self.aegis, interrupts))
+        return state
+
+    def body(self, start: Any) -> Any:
+        if self.ask.cached:
+            self.step(start)
+        state = self.step(start)
+        while interrupts := state.get("__interrupt__"):
+            state = self.step(wait_for_operator(self.aegis, interrupts))
+        return state
+
+    async def astep(self, given: Any) -> Any:
+        if self.ask.mode != "astream":
+            return await self.agent.ainvoke(given, self.config)
+        if self.ask.take:
+            async with aclosing(self.agent.astream(given, self.config, stream_mode="messages")) as stream:
+                return {"messages": [chunk async for chunk, _ in taken(stream, self.ask.take)]}
+        whole = [part async for part in self.agent.astream(given, self.config, stream_mode=["values", "messages"])]
+        return [state for kind, state in whole if kind == "values"][-1]
+
+    def step(self, given: Any) -> Any:
+        if self.ask.mode == "batch":
+            threads = [self.config | {"configurable": {"thread_id": f"{number}"}} for number in range(self.ask.batch)]
+            return self.agent.batch([given] * self.ask.batch, threads)[0]
+        if self.ask.mode != "stream":
+            return self.agent.invoke(given, self.config)
+        if self.ask.take:
+            with closing(self.agent.stream(given, self.config, stream_mode="messages")) as stream:
+                return {"messages": [chunk for (chunk, _), _ in zip(stream, range(self.ask.take), strict=False)]}
+        whole = list(self.agent.stream(given, self.config, stream_mode=["values", "messages"]))
+        return [state for kind, state in whole if kind == "values"][-1]
+
+
+async def taken(stream: Any, most: int) -> AsyncIterator[Any]:
+    count = 0
+    async for part in stream:
+        yield part
+        count += 1
+        if count == most:
+            return
 
 
 def is_async(ask: Ask) -> bool:

@@ -1,0 +1,157 @@
+"""Recorded outcomes: prompts that several models answered, each answer with a score of 0 to 1.
+
+A file is JSONL, plain or gzipped, one prompt a row: ``{"prompt": "…", "scores": {"model-a": 1.0, "model-b": 0.0}}``,
+with ``"domain"`` (the task type) and ``"id"`` where they are known. Other columns are ignored.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, NamedTuple, NoReturn, cast
+
+from aegis_core.errors import InvalidRequestError
+
+MAX_ROW_BYTES = 16_000_000
+
+
+class Outcome(NamedTuple):
+    """One prompt, and how well the weak and the strong model answered it."""
+
+    id: str
+    task_type: str
+    prompt: str
+    weak: float
+    strong: float
+
+    @property
+    def gain(self) -> float:
+        """What the strong model adds."""
+        return self.strong - self.weak
+
+
+class Row(NamedTuple):
+    """One line of a file: the line's number, what it is about, and every model's score."""
+
+    number: int
+    id: str
+    task_type: str
+    prompt: str
+    scores: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """The two models between which a router chooses.
+
+    Attributes:
+        weak: the name of the cheaper one.
+        strong: the name of the better one.
+        ratio: what a call of the weak one costs, as a share of one of the strong one; None: no price is known.
+    """
+
+    weak: str
+    strong: str
+    ratio: float | None
+
+
+def read_rows(path: Path, *, most: float = 1.0, clip: bool = False) -> list[Row]:
+    """Read a file of outcomes.
+
+    Args:
+        path: JSONL, gzipped when its name ends in ``.gz``.
+        most: the best possible score; scores are divided by it.
+        clip: bring a score that lies outside to the nearer end, rather than refuse the file.
+
+    Raises:
+        InvalidRequestError: names the file, the row and the column that cannot be accepted.
+    """
+    rows: list[Row] = []
+    ids: dict[str, int] = {}
+    prompts: dict[bytes, int] = {}
+    for number, line in _lines(path):
+        row = _row(path, number, line, most, clip=clip)
+        if (first := ids.setdefault(row.id, number)) != number:
+            _refuse(path, number, "id", f"{row.id!r} stands in row {first} already")
+        key = sha256(row.prompt.encode("utf-8", "surrogatepass")).digest()
+        if (first := prompts.setdefault(key, number)) != number:
+            _refuse(path, number, "prompt", f"is that of row {first}; one prompt has one row")
+        rows.append(row)
+    if not rows:
+        raise InvalidRequestError(f"{path}: holds no outcomes", field=str(path), problem="is empty")
+    return rows
+
+
+def paired(path: Path, rows: Sequence[Row], pair: Pair) -> list[Outcome]:
+    """The outcomes of two models.
+
+    Raises:
+        InvalidRequestError: a row without a score of one of them; names the row and the column.
+    """
+    found: list[Outcome] = []
+    for row in rows:
+        for model in (pair.weak, pair.strong):
+            if model not in row.scores:
+                have = ", ".join(sorted(row.scores)) or "no model"
+                _refuse(path, row.number, f"scores.{model}", f"is missing; the row has {have}")
+        found.append(Outcome(row.id, row.task_type, row.prompt, row.scores[pair.weak], row.scores[pair.strong]))
+    return found
+
+
+def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as lines:
+            for number, line in enumerate(iter(lambda: lines.readline(MAX_ROW_BYTES + 1), b""), start=1):
+                if len(line) > MAX_ROW_BYTES:
+                    _refuse(path, number, "", f"is longer than {MAX_ROW_BYTES:,} bytes")
+                if line.strip():
+                    yield number, line
+    except (OSError, EOFError) as error:
+        problem = f"cannot be read: {getattr(error, 'strerror', None) or error}"
+        raise InvalidRequestError(f"{path}: {problem}", field=str(path), problem=problem) from None
+
+
+def _row(path: Path, number: int, line: bytes, most: float, *, clip: bool) -> Row:
+    try:
+        content: Any = json.loads(line)
+    except ValueError as error:
+        _refuse(path, number, "", f"is not JSON: {error}")
+    if not isinstance(content, dict):
+        _refuse(path, number, "", "is not a JSON object")
+    row = cast("dict[str, Any]", content)
+    prompt, task_type = row.get("prompt"), row.get("domain", row.get("task_type", ""))
+    if not isinstance(prompt, str):
+        _refuse(path, number, "prompt", "is missing" if prompt is None else "is not a text")
+    if not isinstance(task_type, str):
+        _refuse(path, number, "domain", "is not a text")
+    scores = row.get("scores")
+    if not isinstance(scores, dict) or not scores:
+        _refuse(path, number, "scores", "must be an object of scores by model")
+    found = {
+        model: _score(path, number, model, score, most, clip=clip)
+        for model, score in cast("dict[str, Any]", scores).items()
+    }
+    return Row(number, str(row.get("id", number)), task_type, prompt, found)
+
+
+def _score(path: Path, number: int, model: str, score: Any, most: float, *, clip: bool) -> float:
+    if isinstance(score, bool):
+        score = float(score)
+    if not isinstance(score, int | float) or not math.isfinite(score):
+        _refuse(path, number, f"scores.{model}", f"is {score!r}, not a number")
+    if clip:
+        score = min(max(score, 0.0), most)
+    if not 0 <= score <= most:
+        hint = "; for another scale give its best score with --best-score, for a few strays --clip"
+        _refuse(path, number, f"scores.{model}", f"is {score:g}, outside 0 to {most:g}{hint}")
+    return float(score) / most
+
+
+def _refuse(path: Path, number: int, column: str, problem: str) -> NoReturn:
+    where = f"{path}: row {number}" + (f", column {column}" if column else "")
+    raise InvalidRequestError(f"{where}: {problem}", field=column, problem=problem, file=str(path), row=number)

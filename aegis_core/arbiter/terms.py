@@ -1,0 +1,131 @@
+"""What a request says about its cost, and the candidates that follow from it in the order of preference."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from aegis_core.arbiter.catalog import Model
+from aegis_core.arbiter.estimator import forecast
+from aegis_core.arbiter.rates import Rates
+from aegis_core.arbiter.shortlist import Shortlist
+from aegis_core.money import format_usd
+
+MAX_CANDIDATES = 6
+"""Candidates of one appraisal; the store tries them in turn."""
+
+PricedBy = Literal["claim", "sizes", "both"]
+
+
+class Candidate(NamedTuple):
+    """One way to serve a request: a model (None: the resource is not a model), and nano-dollars to reserve for it."""
+
+    model: str | None
+    nanos: int
+
+
+class Appraisal(NamedTuple):
+    """What a request may use and what that costs at most.
+
+    Attributes:
+        candidates: best first, at most `MAX_CANDIDATES`; none: no model meets the requirements, and `note` says why.
+        recommended: the model that the agent should use, whichever it named.
+        priced_by: what the amounts come from: the claim, the sizes, or the higher of both.
+        note: a sentence for the verdict's reason.
+        code: why there is no candidate, as the verdict's code.
+        why: what the record and the verdict say of the choice, as text; None: of another resource.
+        checked: a cheaper model to call before the first candidate, whose amount covers both; None: there is none.
+        caps: output caps in tokens of the last candidates, which stand for shorter answers than were asked.
+    """
+
+    candidates: tuple[Candidate, ...]
+    recommended: str | None
+    priced_by: PricedBy
+    note: str
+    code: str = "no_model"
+    why: str | None = None
+    checked: str | None = None
+    caps: tuple[int, ...] = ()
+
+    def cap_of(self, model: str | None, nanos: int) -> int | None:
+        """The lowered output cap of the candidate that was taken, None where the one that was asked holds."""
+        short = self.candidates[-len(self.caps) :] if self.caps else ()
+        return next((cap for each, cap in zip(short, self.caps, strict=True) if each == (model, nanos)), None)
+
+
+@dataclass(slots=True)
+class Terms:
+    """What one request says about its cost: nano-dollars, tokens, bytes. None: it says nothing."""
+
+    claim: int | None
+    prompt_bytes: int | None
+    cap: int | None
+    ceiling: int | None
+    sized: bool
+    input_tokens: int
+    least: int | None = None
+
+    @property
+    def priced_by(self) -> PricedBy:
+        return "sizes" if self.claim is None else "both" if self.sized else "claim"
+
+    def amount(self, rates: Rates, cap: int) -> int:
+        """Nano-dollars to reserve: the claim or the bound with `cap` output tokens, whichever is higher."""
+        claim = self.claim or 0
+        return max(claim, rates.bound(self.input_tokens, cap)) if self.sized else claim
+
+    def cap_of(self, model: Model) -> int:
+        """Tokens that the answer of a model of the catalog may have."""
+        return model.max_output_tokens if self.cap is None else self.cap
+
+    def fits(self, model: Model) -> bool:
+        """Prompt and answer together stay within the context, as far as the request gave sizes."""
+        return not self.sized or self.input_tokens + self.cap_of(model) <= model.context_tokens
+
+
+def choose(shortlist: Shortlist, terms: Terms, most: int) -> list[Candidate]:
+    """The best candidates, tier by tier, each tier ordered by what this request is expected to cost in it."""
+    candidates: list[Candidate] = []
+    ceiling = terms.ceiling
+    tokens = forecast(terms.prompt_bytes, terms.cap)
+    for tier in shortlist.tiers:
+        # A sort keeps the order of equals, which is that of the shortlist; a claim costs the same everywhere.
+        entries = sorted(tier, key=lambda entry: entry.rates.expected(*tokens)) if terms.sized else tier
+        for model, rates, _ in entries:
+            if not terms.fits(model):
+                continue
+            nanos = terms.amount(rates, terms.cap_of(model))
+            if ceiling is None or nanos <= ceiling:
+                candidates.append(Candidate(model.name, nanos))
+                if len(candidates) == most:
+                    return candidates
+    return candidates
+
+
+def shorter(first: Candidate, rates: Rates, terms: Terms, cap: int) -> tuple[list[Candidate], tuple[int, ...]]:
+    """The same model with shorter answers, each cap three quarters of the one before, down to the least wanted."""
+    caps: list[int] = []
+    while terms.least is not None and terms.claim is None and cap > terms.least:
+        cap = max(terms.least, cap * 3 // 4)
+        caps.append(cap)
+    return [Candidate(first.model, terms.amount(rates, cap)) for cap in caps], tuple(caps)
+
+
+def why_none(shortlist: Shortlist, terms: Terms) -> str:
+    """Which requirement left no candidate, and what the nearest possibility is."""
+    entries = [entry for tier in shortlist.tiers for entry in tier]
+    if not entries:
+        return shortlist.note
+    fitting = [entry for entry in entries if terms.fits(entry.model)]
+    if not fitting:
+        widest = max(entries, key=lambda entry: entry.model.context_tokens - terms.cap_of(entry.model)).model
+        tokens = terms.input_tokens + terms.cap_of(widest)
+        return (
+            f"prompt_bytes and max_output_tokens come to as many as {tokens:,} tokens, and the longest context that is "
+            f"left is {widest.context_tokens:,} ({widest.name}); send less, or lower max_output_tokens."
+        )
+    nanos, name = min((terms.amount(entry.rates, terms.cap_of(entry.model)), entry.model.name) for entry in fitting)
+    return (
+        f"requirements.ceiling_usd, {format_usd(terms.ceiling or 0)}, is below the cheapest possibility: "
+        f"{name} at up to {format_usd(nanos)}."
+    )

@@ -1,0 +1,72 @@
+"""What a channel is: it shows approvals and, where people can answer, hands on what they say. It keeps no state."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from aegis_core.approval_protocol import Approval
+
+
+class ChannelError(Exception):
+    """A channel could not deliver; it is tried again.
+
+    Attributes:
+        message: what was wrong, for a person.
+        retry_after: seconds that the other side asked for.
+        everything: true when nothing else would arrive now either, so that the whole channel pauses.
+    """
+
+    def __init__(self, message: str, *, retry_after: float = 0, everything: bool = True) -> None:
+        super().__init__(message)
+        self.message, self.retry_after, self.everything = message, retry_after, everything
+
+
+class Channel(Protocol):
+    """One place where operators are asked. Every method but `listen` raises `ChannelError` when it cannot deliver."""
+
+    name: str
+
+    async def announce(self, approval: Approval) -> str:
+        """Ask for a decision. Answers a reference to what was shown, for `update` and `remind`."""
+        ...
+
+    async def update(self, approval: Approval, ref: str) -> None:
+        """Show what became of it: votes, an edit, or the outcome and who decided."""
+        ...
+
+    async def remind(self, approval: Approval, ref: str) -> None:
+        """Ask again, quietly."""
+        ...
+
+    async def retire(self, approval_id: str, ref: str) -> None:
+        """Say that it is over, when the record of how is gone already."""
+        ...
+
+    async def test(self) -> str:
+        """Deliver a test message; answers in a few words where it went."""
+        ...
+
+    async def listen(self) -> None:
+        """Take what operators say, for as long as it runs; done at once where they cannot say anything."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close connections."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How patiently a channel is served. All in seconds; attempts of one message end after `most_attempts`, once its
+    approval is over."""
+
+    lease: float = 20
+    send: float = 10
+    first_retry: float = 0.5
+    longest_retry: float = 60
+    most_attempts: int = 12
+
+    def retry(self, attempt: int) -> float:
+        """How long to wait after so many failures: twice as long each time."""
+        return min(self.longest_retry, self.first_retry * 2 ** min(attempt - 1, 30))

@@ -1,0 +1,237 @@
+"""Keeps one channel in step with the approvals, for as long as this process holds the channel's lease.
+
+Nothing is taken from an event but the name of an approval. What must be shown follows from the approval as it stands
+and from what was shown of it, both in Redis; so a lost event, an outage or another process costs a look, never a
+message.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from contextlib import suppress
+from itertools import count
+
+from aegis_core.approval_protocol import Approval
+from aegis_core.channels.agenda import Agenda
+from aegis_core.channels.channel import Channel, ChannelError, Pace
+from aegis_core.errors import AegisError, NotFoundError
+from aegis_core.ports import ApprovalsPort
+from aegis_core.store.deliveries import Deliveries, Notice
+
+_log = logging.getLogger("aegis.channels")
+_PAGE = 200
+_TICK = 0.02
+"""Seconds past a deadline at which it is looked at, so that the server's clock has passed it too."""
+_JUMP = 1.0
+"""Seconds that the server's clock and ours may drift apart between two renewals of the lease."""
+
+
+class LeaseLostError(Exception):
+    """Another process serves the channel now."""
+
+
+class Courier:
+    """Serves one channel. Several processes may run one for the same channel; the holder of its lease is at work."""
+
+    def __init__(self, channel: Channel, approvals: ApprovalsPort, deliveries: Deliveries, pace: Pace) -> None:
+        self.channel, self._approvals, self._deliveries, self._pace = channel, approvals, deliveries, pace
+        self._agenda, self._news = Agenda(), asyncio.Event()
+        self._notices: dict[str, Notice] = {}
+        self._attempts: Counter[str] = Counter()
+        self._at_hand = ""
+        self._failures, self._paused_until = 0, 0.0
+        self._held_until = self._offset = 0.0
+
+    def look_at(self, approval_id: str, *, fresh: bool = True) -> None:
+        """Something happened to an approval; without `fresh`, only one that was shown already matters."""
+        if fresh or approval_id in self._notices or approval_id in self._attempts or approval_id == self._at_hand:
+            self._agenda.put(approval_id, 0.0)
+            self._news.set()
+
+    def look_at_everything(self) -> None:
+        """Events may have been missed."""
+        self._held_until = 0.0
+        self._news.set()
+
+    async def run(self) -> None:
+        """Serve the channel whenever the lease is free, for ever."""
+        while True:
+            try:
+                if await self._hold():
+                    await self._serve()
+                else:
+                    await asyncio.sleep(self._pace.lease / 4)
+            except LeaseLostError:
+                continue
+            except AegisError as error:
+                _log.warning("channel %s waits: %s", self.channel.name, error.message)
+                await asyncio.sleep(self._pace.retry(1))
+            finally:
+                self._agenda.clear()
+
+    async def leave(self) -> None:
+        """Let another process go on at once."""
+        with suppress(AegisError):
+            await self._deliveries.leave()
+
+    async def _serve(self) -> None:
+        listening = asyncio.create_task(self.channel.listen())
+        try:
+            await self._catch_up()
+            while True:
+                self._news.clear()
+                await self._keep_hold(self._pace.lease / 2)
+                if time.monotonic() >= self._paused_until and (name := self._agenda.take(time.monotonic())):
+                    await self._deliver(name)
+                    continue
+                renewal = self._held_until - self._pace.lease / 2
+                wake_at = min(renewal, max(self._agenda.next_at(), self._paused_until))
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(max(0.001, wake_at - time.monotonic())):
+                        await self._news.wait()
+                        await self._until_paused(renewal)
+        finally:
+            listening.cancel()
+            with suppress(asyncio.CancelledError):
+                await listening
+
+    async def _until_paused(self, renewal: float) -> None:
+        """News of a channel that pauses wake nobody before the pause is over."""
+        await asyncio.sleep(max(0.0, min(renewal, self._paused_until) - time.monotonic()))
+
+    async def _hold(self) -> bool:
+        asked = time.monotonic()
+        held, server_ms = await self._deliveries.hold(self._pace.lease)
+        if held:
+            self._held_until, self._offset = asked + self._pace.lease, asked - server_ms / 1000
+        return held
+
+    async def _keep_hold(self, seconds: float) -> None:
+        """Make sure that the lease lasts so much longer."""
+        if self._held_until - time.monotonic() < seconds:
+            missed, before = self._held_until == 0.0, self._offset
+            if not await self._hold():
+                raise LeaseLostError
+            if missed or abs(self._offset - before) > _JUMP:  # deadlines were planned by a clock that has jumped
+                await self._catch_up()
+
+    async def _catch_up(self) -> None:
+        """Look at everything that is open, or shown as open."""
+        self._notices = await self._deliveries.notices()
+        for approval_id in self._notices:
+            self._agenda.put(approval_id, 0.0)
+        after: str | None = None
+        turn = count(1)
+        while page := await self._approvals.list("open", after=after, limit=_PAGE):
+            for approval in page:  # all are due, in this order: who waited longest is asked about first
+                self._agenda.put(approval.approval_id, next(turn) * 1e-9)
+            after = page[-1].approval_id
+            if len(page) < _PAGE:
+                return
+
+    async def _deliver(self, approval_id: str) -> None:
+        """Show what is not shown yet of one approval, and put the next look at it on the agenda."""
+        await self._keep_hold(self._pace.send * 1.2)
+        self._at_hand = approval_id  # what happens to it from here on is looked at afterwards
+        over = False
+        try:
+            approval = await self._find(approval_id)
+            over = approval is None or approval.status != "open"
+            async with asyncio.timeout(self._pace.send):
+                notice = await self._show(approval_id, approval)
+        except (ChannelError, TimeoutError) as error:
+            await self._failed(approval_id, error, over=over)
+            return
+        except AegisError:
+            self._agenda.put(approval_id, 0.0)
+            raise
+        except Exception as error:  # noqa: BLE001 - one approval that cannot be shown must not end the channel
+            _log.exception("INVARIANT: channel %s cannot show %s", self.channel.name, approval_id)
+            await self._failed(approval_id, ChannelError(repr(error), everything=False), over=over)
+            return
+        await self._succeeded(approval_id, notice)
+
+    async def _find(self, approval_id: str) -> Approval | None:
+        try:
+            return await self._approvals.get(approval_id)
+        except NotFoundError:
+            return None
+
+    async def _show(self, approval_id: str, approval: Approval | None) -> Notice | None:
+        """Bring the channel up to date; answers what it shows then, None when nothing more will follow."""
+        shown = self._notices.get(approval_id)
+        if approval is None:
+            if shown is not None:
+                await self.channel.retire(approval_id, shown.ref)
+            return None
+        if shown is None:
+            if approval.status != "open":
+                return None  # it came and went while nobody could be asked
+            return _notice(approval, await self.channel.announce(approval))
+        if shown.face != face_of(approval):
+            await self.channel.update(approval, shown.ref)
+            return _notice(approval, shown.ref, reminded=not shown.remind_at) if approval.status == "open" else None
+        if shown.remind_at and self._local(shown.remind_at) <= time.monotonic():
+            await self.channel.remind(approval, shown.ref)
+            return shown._replace(remind_at=0)
+        return shown
+
+    async def _succeeded(self, approval_id: str, notice: Notice | None) -> None:
+        before = self._notices.pop(approval_id, None)
+        self._attempts.pop(approval_id, None)
+        if self._failures:
+            self._failures = 0
+            await self._deliveries.report("channel_recovered", "")
+        if notice is None:
+            kept = before is None or await self._deliveries.drop(approval_id)
+        else:
+            self._notices[approval_id] = notice
+            kept = notice == before or await self._deliveries.keep(approval_id, notice)
+            times = [self._local(notice.deadline) + _TICK]
+            if notice.remind_at:
+                times.append(self._local(notice.remind_at) + _TICK)
+            # A deadline that has passed here and not yet on the server is looked at again soon.
+            self._agenda.put(approval_id, max(min(times), time.monotonic() + _TICK))
+        if not kept:
+            raise LeaseLostError
+
+    async def _failed(self, approval_id: str, error: ChannelError | TimeoutError, *, over: bool) -> None:
+        """Try again later: this one, or the whole channel."""
+        if isinstance(error, TimeoutError):
+            error = ChannelError(f"no answer within {self._pace.send:g} s")
+        _log.warning("channel %s: %s", self.channel.name, error.message)
+        if error.everything:
+            self._failures += 1
+            wait = max(error.retry_after, self._pace.retry(self._failures))
+            self._paused_until = time.monotonic() + wait
+            self._agenda.put(approval_id, 0.0)
+            if self._failures == 1:
+                await self._deliveries.report("channel_failed", error.message)
+            return
+        self._attempts[approval_id] += 1
+        attempt = self._attempts[approval_id]
+        if over and attempt >= self._pace.most_attempts:
+            await self._deliveries.report("channel_failed", f"{approval_id}: given up: {error.message}")
+            await self._succeeded(approval_id, None)
+        else:
+            if attempt == 1:
+                await self._deliveries.report("channel_failed", f"{approval_id}: {error.message}")
+            self._agenda.put(approval_id, time.monotonic() + max(error.retry_after, self._pace.retry(attempt)))
+
+    def _local(self, server_ms: float) -> float:
+        """A time of the server on this process's monotonic clock."""
+        return server_ms / 1000 + self._offset
+
+
+def face_of(approval: Approval) -> str:
+    """What of an approval a message shows and can change, in a few letters."""
+    parts = (approval.status, len(approval.votes), approval.missing, approval.edited, approval.amount_usd.normalize())
+    return " ".join(map(str, (*parts, approval.decided_by, approval.arguments_hash, approval.tool)))
+
+
+def _notice(approval: Approval, ref: str, *, reminded: bool = False) -> Notice:
+    remind_at = 0 if reminded or approval.remind_at is None else int(approval.remind_at.timestamp() * 1000)
+    return Notice(ref, face_of(approval), int(approval.deadline.timestamp() * 1000), remind_at)

@@ -1,0 +1,86 @@
+"""Runs all channels of a tenant beside each other, and tells each what happened."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+
+from aegis_core.channels.channel import Channel, Pace
+from aegis_core.channels.courier import Courier
+from aegis_core.errors import AegisError
+from aegis_core.events import decode_event
+from aegis_core.identity import record_id
+from aegis_core.ports import ApprovalsPort
+from aegis_core.store.deliveries import Deliveries
+from aegis_core.store.ledger import Ledger
+
+_log = logging.getLogger("aegis.channels")
+
+_ASKED = frozenset({b"pending"})
+_CHANGED = frozenset({b"approved", b"voted", b"edited", b"timed_out", b"released", b"declined", b"rejected"})
+"""Kinds of events that concern an approval; the second ones also happen to what nobody was asked about."""
+
+
+@asynccontextmanager
+async def running(
+    channels: Sequence[Channel], approvals: ApprovalsPort, ledger: Ledger, *, pace: Pace | None = None
+) -> AsyncGenerator[None]:
+    """Serve the channels until the block ends, and close them then. Without any, nothing is read."""
+    if not channels:
+        yield
+        return
+    pace = pace or Pace()
+    couriers = [Courier(one, approvals, Deliveries(ledger, one.name), pace) for one in channels]
+    works = [lambda: _follow(ledger, couriers), *(courier.run for courier in couriers)]
+    tasks = [asyncio.create_task(_kept_alive(work)) for work in works]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for courier in couriers:
+            await courier.leave()
+            await courier.channel.aclose()
+
+
+async def _kept_alive(work: Callable[[], Awaitable[None]]) -> None:
+    """What nobody foresaw ends neither the channels nor the server they run in."""
+    while True:
+        try:
+            await work()
+        except Exception:  # noqa: BLE001 - the last resort: logged whole, and begun anew from what Redis says
+            _log.exception("INVARIANT: unforeseen error in a channel")
+        await asyncio.sleep(1)
+
+
+async def _follow(ledger: Ledger, couriers: Sequence[Courier]) -> None:
+    """Tell the couriers which approvals something happened to. Of other events, nothing but the kind is read."""
+    after = ""
+    while True:
+        try:
+            if not after:
+                after = await ledger.newest_event()
+                for courier in couriers:  # whatever happened before this event, they find by themselves
+                    courier.look_at_everything()
+            entries = await ledger.events(after, 500, int(min(2.0, ledger.store.timeout / 2) * 1000))
+        except AegisError as error:
+            _log.warning("events cannot be followed: %s", error.message)
+            after = ""
+            await asyncio.sleep(0.5)
+            continue
+        for entry_id, fields in entries:
+            after = entry_id
+            asked = fields[b"k"] in _ASKED
+            if asked or fields[b"k"] in _CHANGED:
+                with suppress(KeyError, TypeError):  # an event of that kind which concerns no request
+                    for courier in couriers:
+                        courier.look_at(_approval_of(entry_id, fields, ledger.tenant), fresh=asked)
+
+
+def _approval_of(entry_id: str, fields: dict[bytes, bytes], tenant: str) -> str:
+    event = decode_event(entry_id, fields, tenant)
+    named = event.facts.get("approval_id")
+    return str(named) if named else "ap_" + record_id(str(event.agent_id), event.facts["request_id"])

@@ -1,0 +1,96 @@
+"""``aegis channels run|test|ids``: where operators are asked for approvals."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import Any
+
+import typer
+
+from aegis_core.cli.common import JsonFlag, TenantOption, print_json, say, stdout_console
+from aegis_core.connect import with_overrides
+from aegis_core.errors import ConfigurationError
+from aegis_core.masking import visible
+
+app = typer.Typer(help="Where operators are asked: Telegram, and a signed webhook.", no_args_is_help=True)
+
+
+@app.command()
+def run(tenant: TenantOption = None) -> None:
+    """Serve the channels until interrupted, apart from the HTTP API. `aegis serve` serves them too; one of both does.
+
+    Example: aegis channels run
+    """
+    from aegis_core.channels.listed import serving
+
+    settings = with_overrides(None, tenant=tenant)
+
+    async def work() -> None:
+        async with serving(settings) as names:
+            say(f"serving {', '.join(names)} for the tenant {settings.tenant}")
+            await asyncio.Event().wait()
+
+    with suppress(KeyboardInterrupt):
+        asyncio.run(work())
+
+
+@app.command("test")
+def send_test(tenant: TenantOption = None, json: JsonFlag = False) -> None:
+    """Send a test message over each channel. Exit code 1 when one of them fails.
+
+    Example: aegis channels test
+    """
+    from aegis_core.channels.channel import ChannelError
+    from aegis_core.channels.listed import opened
+
+    async def work() -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = []
+        async with opened(with_overrides(None, tenant=tenant)) as (channels, _, _):
+            for channel in channels:
+                try:
+                    found.append({"channel": channel.name, "ok": True, "text": await channel.test()})
+                except ChannelError as error:
+                    found.append({"channel": channel.name, "ok": False, "text": error.message})
+                finally:
+                    await channel.aclose()
+        return found
+
+    found = asyncio.run(work())
+    if json:
+        print_json(found)
+    else:
+        console = stdout_console()
+        for row in found:
+            console.print("✓" if row["ok"] else "✗", row["channel"], visible(row["text"]), markup=False)
+    if not all(row["ok"] for row in found):
+        raise typer.Exit(1)
+
+
+@app.command()
+def ids(json: JsonFlag = False) -> None:
+    """List the chats and people that wrote to the Telegram bot lately, with their ids, for the settings.
+
+    Write /start to the bot first. Needs AEGIS_TELEGRAM_TOKEN alone.
+
+    Example: aegis channels ids
+    """
+    settings = with_overrides(None)
+    if settings.telegram_token is None:
+        raise ConfigurationError("AEGIS_TELEGRAM_TOKEN is missing; @BotFather gives one.")
+    try:
+        from aegis_core.channels.telegram_ids import recent
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(
+            f"The channel telegram needs the extra `telegram` ({error.name} is missing): "
+            "pip install 'aegis-governor[telegram]'"
+        ) from None
+    found = asyncio.run(recent(settings.telegram_token.get_secret_value(), settings.telegram_api_url))
+    if json:
+        print_json(found)
+        return
+    console = stdout_console()
+    for row in found:
+        console.print(visible(f"chat {row.chat_id} ({row.chat}), user {row.user_id} ({row.user})"), markup=False)
+    if not found:
+        say("nobody wrote to the bot lately; write /start to it, and run this again")

@@ -1,0 +1,209 @@
+"""A model client in front of another: it reserves, calls the recommended model, settles, and releases on error."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from typing import Any, Literal
+
+from autogen_core import CancellationToken
+from autogen_core.models import ChatCompletionClient, CreateResult, LLMMessage, ModelInfo, RequestUsage
+from autogen_core.tools import Tool, ToolSchema
+from pydantic import BaseModel
+
+from aegis_autogen.agentchat.shapes import config_of, shaped_messages, shaped_tools
+from aegis_autogen.agentchat.stops import raise_if_stopped
+from aegis_autogen.agentchat.waiting import linked
+from aegis_core.adapting import CallGovernor, ModelCall, Reservation
+from aegis_core.errors import ConfigurationError
+
+
+class GovernedChatCompletionClient(ChatCompletionClient):
+    """Give it to every agent and every selector in place of `inner`; it is the only way to their model.
+
+    A refusal raises `AegisDenied` before the model is called. Out of a team it comes as a `RuntimeError` that holds
+    its text; ``AegisDenied.from_exception(error)`` finds it.
+
+    Args:
+        inner: the client that calls the model.
+        aegis: an agent of Aegis: `Governor.handshake`, or `SyncGovernor.handshake`.
+        models: clients by model name among which Aegis chooses for each call, in place of `inner`.
+        model: the model of `inner`, where its configuration does not say.
+        max_output_tokens: the cap on an answer; it is sent with each call. A lower one of `inner` stays.
+        cap_argument: by which argument of a call the cap is sent; None: this client has none. Then what `inner` is
+            configured with is reserved, else the model's maximum.
+        logic_density: how hard the agent's work is, 1 to 10, for the choice of a model.
+        approval_seconds: how long a call waits for a human; 0: it is refused.
+        thread: names the conversation, for observers.
+
+    Raises:
+        ConfigurationError: `aegis` is no agent of Aegis, or the model's name is not known.
+    """
+
+    component_type = "model"
+
+    def __init__(
+        self,
+        inner: ChatCompletionClient,
+        aegis: object,
+        *,
+        models: Mapping[str, ChatCompletionClient] | None = None,
+        model: str | None = None,
+        max_output_tokens: int = 4_096,
+        cap_argument: str | None = "max_tokens",
+        logic_density: int | None = None,
+        approval_seconds: float = 600,
+        thread: str | None = None,
+    ) -> None:
+        self._calls = CallGovernor(
+            aegis,
+            framework="autogen",
+            max_output_tokens=max_output_tokens,
+            logic_density=logic_density,
+            approval_seconds=approval_seconds,
+        )
+        config = config_of(inner)
+        self._inner, self._models, self._model = inner, dict(models or {}), model or config.get("model")
+        if not self._models and not self._model:
+            raise ConfigurationError(
+                f"{type(inner).__name__} does not say which model it calls, so its price is not known; give model=.",
+                code="unknown_model",
+            )
+        self._cap_argument, self._thread = cap_argument, thread
+        self._declared = _whole(config.get(cap_argument or "max_tokens"))
+
+    async def create(
+        self,
+        messages: Sequence[LLMMessage],
+        *,
+        tools: Sequence[Tool | ToolSchema] = (),
+        tool_choice: Tool | Literal["auto", "required", "none"] = "auto",
+        json_output: bool | type[BaseModel] | None = None,
+        extra_create_args: Mapping[str, Any] | None = None,
+        cancellation_token: CancellationToken | None = None,
+    ) -> CreateResult:
+        """Ask, call, settle."""
+        held, client, extra = await self._begin(messages, tools, extra_create_args, cancellation_token)
+        try:
+            result = await client.create(
+                messages,
+                tools=tools,
+                tool_choice=tool_choice,
+                json_output=json_output,
+                extra_create_args=extra,
+                cancellation_token=cancellation_token,
+            )
+        except Exception:
+            await held.arelease()
+            raise
+        except BaseException:  # cancelled while the provider was at work
+            held.abandon(consumed=True)
+            raise
+        await _settle(held, result)
+        return result
+
+    async def create_stream(
+        self,
+        messages: Sequence[LLMMessage],
+        *,
+        tools: Sequence[Tool | ToolSchema] = (),
+        tool_choice: Tool | Literal["auto", "required", "none"] = "auto",
+        json_output: bool | type[BaseModel] | None = None,
+        extra_create_args: Mapping[str, Any] | None = None,
+        cancellation_token: CancellationToken | None = None,
+    ) -> AsyncGenerator[str | CreateResult, None]:
+        """The same for a stream. One that breaks or is left after its first words is charged as reserved."""
+        held, client, extra = await self._begin(messages, tools, extra_create_args, cancellation_token)
+        begun = False
+        try:
+            async for part in client.create_stream(
+                messages,
+                tools=tools,
+                tool_choice=tool_choice,
+                json_output=json_output,
+                extra_create_args=extra,
+                cancellation_token=cancellation_token,
+            ):
+                begun = True
+                if isinstance(part, CreateResult):
+                    await _settle(held, part)
+                yield part
+        except Exception:
+            _ = await held.asettle() if begun else await held.arelease()
+            raise
+        finally:
+            held.abandon(consumed=True)  # left, or cancelled; else it has ended
+
+    async def _begin(
+        self,
+        messages: Sequence[LLMMessage],
+        tools: Sequence[Tool | ToolSchema],
+        extra: Mapping[str, Any] | None,
+        token: CancellationToken | None,
+    ) -> tuple[Reservation, ChatCompletionClient, dict[str, Any]]:
+        raise_if_stopped(messages)
+        sent = dict(extra or {})
+        call = ModelCall(
+            shaped_messages(messages),
+            shaped_tools(tools),
+            model=None if self._models else self._model,
+            models=tuple(self._models),
+            max_output_tokens=_whole(sent.get(self._cap_argument or "")) or self._declared,
+            lowers_cap=self._cap_argument is not None,
+            thread=self._thread,
+        )
+        held = await linked(self._calls.abegin(call), token)
+        if self._cap_argument is not None:
+            sent[self._cap_argument] = held.max_output_tokens
+        return held, self._models.get(held.model or "", self._inner), sent
+
+    async def close(self) -> None:
+        """Close every client."""
+        for client in self._clients():
+            await client.close()
+
+    def actual_usage(self) -> RequestUsage:
+        """Of every client."""
+        return _sum([client.actual_usage() for client in self._clients()])
+
+    def total_usage(self) -> RequestUsage:
+        """Of every client."""
+        return _sum([client.total_usage() for client in self._clients()])
+
+    def count_tokens(self, messages: Sequence[LLMMessage], *, tools: Sequence[Tool | ToolSchema] = ()) -> int:
+        """As `inner` counts."""
+        return self._inner.count_tokens(messages, tools=tools)
+
+    def remaining_tokens(self, messages: Sequence[LLMMessage], *, tools: Sequence[Tool | ToolSchema] = ()) -> int:
+        """As `inner` counts."""
+        return self._inner.remaining_tokens(messages, tools=tools)
+
+    @property
+    def capabilities(self) -> Any:
+        """Of `inner`."""
+        return self._inner.capabilities
+
+    @property
+    def model_info(self) -> ModelInfo:
+        """Of `inner`."""
+        return self._inner.model_info
+
+    def _clients(self) -> list[ChatCompletionClient]:
+        return list({id(client): client for client in (self._inner, *self._models.values())}.values())
+
+
+async def _settle(held: Reservation, result: CreateResult) -> None:
+    """By the provider's count. No provider reads a prompt of no token, so zero is no report."""
+    if result.cached:
+        await held.asettle(cost_usd=0)
+    elif result.usage.prompt_tokens:
+        await held.asettle(input_tokens=result.usage.prompt_tokens, output_tokens=result.usage.completion_tokens)
+    else:
+        await held.asettle()
+
+
+def _sum(usages: Sequence[RequestUsage]) -> RequestUsage:
+    return RequestUsage(sum(each.prompt_tokens for each in usages), sum(each.completion_tokens for each in usages))
+
+
+def _whole(value: object) -> int | None:
+    return value if isinstance(value, int) else None

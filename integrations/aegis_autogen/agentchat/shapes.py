@@ -1,0 +1,56 @@
+"""AutoGen's messages and tools in the shape of OpenAI, and what a component says of itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from autogen_core import FunctionCall
+from autogen_core.models import (
+    AssistantMessage,
+    ChatCompletionClient,
+    FunctionExecutionResultMessage,
+    LLMMessage,
+    SystemMessage,
+)
+from autogen_core.tools import Tool, ToolSchema
+
+
+def shaped_messages(messages: Sequence[LLMMessage]) -> list[dict[str, Any]]:
+    """A message for each; the results of several tools are several."""
+    return [shaped for message in messages for shaped in _shaped(message)]
+
+
+def shaped_tools(tools: Sequence[Tool | ToolSchema]) -> list[dict[str, Any]]:
+    """Tool definitions."""
+    return [{"type": "function", "function": tool if isinstance(tool, dict) else tool.schema} for tool in tools]
+
+
+def config_of(client: ChatCompletionClient) -> Mapping[str, Any]:
+    """The configuration of a client, as its component declares it; nothing where it declares none."""
+    try:
+        return client.dump_component().config
+    except Exception:  # noqa: BLE001 - a client need not be a component, and fails in its own way then
+        return {}
+
+
+def _shaped(message: LLMMessage) -> list[dict[str, Any]]:
+    if isinstance(message, SystemMessage):
+        return [{"role": "system", "content": message.content}]
+    if isinstance(message, FunctionExecutionResultMessage):
+        return [{"role": "tool", "tool_call_id": each.call_id, "content": each.content} for each in message.content]
+    if isinstance(message, AssistantMessage):
+        if isinstance(message.content, str):
+            return [{"role": "assistant", "content": message.content}]
+        calls = [_shaped_call(call) for call in message.content]
+        return [{"role": "assistant", "content": message.thought, "tool_calls": calls}]
+    parts = [message.content] if isinstance(message.content, str) else message.content
+    return [{"role": "user", "content": [_part(part) for part in parts]}]
+
+
+def _shaped_call(call: FunctionCall) -> dict[str, Any]:
+    return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+
+
+def _part(part: Any) -> dict[str, Any]:
+    return {"type": "text", "text": part} if isinstance(part, str) else {"type": "image_url"}

@@ -1,0 +1,215 @@
+"""Tools and workbenches that ask Aegis before they run, each call by itself, also when several run at once.
+
+A refusal reaches the model as the tool's failed answer. Never is more than an `Exception` raised: AutoGen would wait
+for that tool for ever.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from typing import Any, cast, overload
+
+from autogen_core import CancellationToken
+from autogen_core.tools import (
+    BaseTool,
+    FunctionTool,
+    StreamTool,
+    TextResultContent,
+    ToolResult,
+    ToolSchema,
+    Workbench,
+)
+from pydantic import BaseModel
+
+from aegis_autogen.agentchat.asking import Asking, HandOff
+from aegis_core.adapting import CallGovernor
+from aegis_core.adapting.governing import Costs
+from aegis_core.errors import AegisDenied, ConfigurationError
+
+AnyTool = BaseTool[Any, Any] | Callable[..., Any]
+
+
+@overload
+def govern_tools(
+    tools: Workbench,
+    aegis: object,
+    *,
+    costs: Costs | None = None,
+    approval_seconds: float = 600,
+    hand_off: str | None = None,
+    thread: str | None = None,
+) -> Workbench: ...
+@overload
+def govern_tools(
+    tools: Sequence[AnyTool],
+    aegis: object,
+    *,
+    costs: Costs | None = None,
+    approval_seconds: float = 600,
+    hand_off: str | None = None,
+    thread: str | None = None,
+) -> list[BaseTool[Any, Any]]: ...
+def govern_tools(
+    tools: Workbench | Sequence[AnyTool],
+    aegis: object,
+    *,
+    costs: Costs | None = None,
+    approval_seconds: float = 600,
+    hand_off: str | None = None,
+    thread: str | None = None,
+) -> Workbench | list[BaseTool[Any, Any]]:
+    """Tools, functions or a workbench, for an agent's ``tools=`` or ``workbench=``, with Aegis in front of each call.
+
+    Args:
+        tools: what the agent may call.
+        aegis: an agent of Aegis: `Governor.handshake`, or `SyncGovernor.handshake`.
+        costs: dollars a tool call costs: a mapping by name, or a function of name and arguments.
+        approval_seconds: how long a call waits in the tool for a human; 0: it is refused.
+        hand_off: do not wait: tell the model to hand the conversation to this target, such as ``user``. With a
+            `HandoffTermination` the team ends, its state can be saved, and whoever loads it after the decision, in any
+            process, lets the model call the tool again.
+        thread: names the conversation, the same in every process that carries it on; needed for `hand_off`.
+
+    Raises:
+        ConfigurationError: `aegis` is no agent of Aegis, or `hand_off` has no `thread`.
+    """
+    calls = CallGovernor(aegis, framework="autogen", costs=costs, approval_seconds=approval_seconds)
+    if hand_off is not None and thread is None:
+        raise ConfigurationError("hand_off= needs thread=, which names the conversation in whichever process goes on.")
+    asking = Asking(calls, thread) if hand_off is None else HandOff(calls, thread, hand_off)
+    if isinstance(tools, Workbench):
+        return GovernedWorkbench(tools, asking)
+    return [_governed(tool, asking) for tool in tools]
+
+
+class GovernedTool(BaseTool[Any, Any]):
+    """A tool that asks first, with the name, schema, state and answers of the one inside."""
+
+    def __init__(self, inner: BaseTool[Any, Any], asking: Asking) -> None:
+        super().__init__(inner.args_type(), inner.return_type(), inner.name, inner.description)
+        self._inner, self._asking = inner, asking
+
+    @property
+    def schema(self) -> ToolSchema:
+        """Of the tool inside."""
+        return self._inner.schema
+
+    def return_value_as_string(self, value: Any) -> str:
+        """As the tool inside says it; a question that waits for a human is plain text."""
+        return value if isinstance(value, str) else self._inner.return_value_as_string(value)
+
+    async def run(self, args: BaseModel, cancellation_token: CancellationToken) -> Any:
+        """Ask and run."""
+        return await self.run_json(args.model_dump(), cancellation_token)
+
+    async def run_json(
+        self, args: Mapping[str, Any], cancellation_token: CancellationToken, call_id: str | None = None
+    ) -> Any:
+        """Ask and run."""
+
+        async def work() -> Any:
+            return await self._inner.run_json(args, cancellation_token, call_id=call_id)
+
+        return await self._asking.run(self.name, args, call_id, cancellation_token, work)
+
+    def state_type(self) -> type[BaseModel] | None:
+        """Of the tool inside."""
+        return self._inner.state_type()
+
+    async def save_state_json(self) -> Mapping[str, Any]:
+        """Of the tool inside."""
+        return await self._inner.save_state_json()
+
+    async def load_state_json(self, state: Mapping[str, Any]) -> None:
+        """Of the tool inside."""
+        await self._inner.load_state_json(state)
+
+
+class GovernedStreamTool(GovernedTool):
+    """The same for a tool that tells what it does while it does it, such as a team of agents."""
+
+    async def run_json_stream(
+        self, args: Mapping[str, Any], cancellation_token: CancellationToken, call_id: str | None = None
+    ) -> AsyncGenerator[Any, None]:
+        """Ask and run."""
+        inner = self._inner
+        assert isinstance(inner, StreamTool)
+        async with self._asking.holding(self.name, args, call_id, cancellation_token) as pending:
+            if pending is not None:
+                yield pending
+                return
+            async for part in inner.run_json_stream(args, cancellation_token, call_id=call_id):
+                yield part
+
+
+class GovernedWorkbench(Workbench):
+    """A workbench, such as that of an MCP server, whose calls ask first."""
+
+    def __init__(self, inner: Workbench, asking: Asking) -> None:
+        self._inner, self._asking = inner, asking
+
+    async def list_tools(self) -> list[ToolSchema]:
+        """Of the workbench inside."""
+        return await self._inner.list_tools()
+
+    async def call_tool(
+        self,
+        name: str,
+        arguments: Mapping[str, Any] | None = None,
+        cancellation_token: CancellationToken | None = None,
+        call_id: str | None = None,
+    ) -> ToolResult:
+        """Ask and run; a refusal is a failed result."""
+        given = arguments or {}
+
+        async def work() -> ToolResult:
+            result = await self._inner.call_tool(name, given, cancellation_token, call_id)
+            if result.is_error:
+                raise _FailedError(result)
+            return result
+
+        try:
+            done = await self._asking.run(name, given, call_id, cancellation_token, work)
+        except _FailedError as failed:
+            return failed.result
+        except AegisDenied as denied:
+            return ToolResult(name=name, result=[TextResultContent(content=str(denied))], is_error=True)
+        if isinstance(done, ToolResult):
+            return done
+        return ToolResult(name=name, result=[TextResultContent(content=str(done))])
+
+    async def start(self) -> None:
+        """Start the workbench inside."""
+        await self._inner.start()
+
+    async def stop(self) -> None:
+        """Stop the workbench inside."""
+        await self._inner.stop()
+
+    async def reset(self) -> None:
+        """Reset the workbench inside."""
+        await self._inner.reset()
+
+    async def save_state(self) -> Mapping[str, Any]:
+        """Of the workbench inside."""
+        return await self._inner.save_state()
+
+    async def load_state(self, state: Mapping[str, Any]) -> None:
+        """Of the workbench inside."""
+        await self._inner.load_state(state)
+
+
+class _FailedError(Exception):
+    """A workbench said that its tool failed, so it costs nothing."""
+
+    def __init__(self, result: ToolResult) -> None:
+        self.result = result
+
+
+def _governed(tool: AnyTool, asking: Asking) -> BaseTool[Any, Any]:
+    if isinstance(tool, GovernedTool):
+        return tool
+    if not isinstance(tool, BaseTool):
+        return GovernedTool(FunctionTool(tool, description=tool.__doc__ or ""), asking)
+    inner = cast("BaseTool[Any, Any]", tool)
+    return GovernedStreamTool(inner, asking) if isinstance(tool, StreamTool) else GovernedTool(inner, asking)

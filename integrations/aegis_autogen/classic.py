@@ -1,0 +1,120 @@
+"""Classic AutoGen, `autogen` 0.14 and `pyautogen` 0.2: one call puts an agent under its governor.
+
+Three things enforce it. Every call of a model passes `OpenAIWrapper.create`, wrapped once for the process
+(`aegis_autogen.clients`): only there speaker selection is seen. Tools and code pass wraps on the agent itself
+(`aegis_autogen.functions`). A reply hook at the first position puts both on again before each reply, because AutoGen
+rebuilds an agent's client whenever a function is registered, and ends a run that was refused for good.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+from weakref import WeakValueDictionary
+
+from autogen import Agent, ConversableAgent
+
+from aegis_autogen import clients, functions
+from aegis_autogen.registration import Registration, registration_of
+from aegis_core.adapting import CallGovernor, warn_outside
+from aegis_core.adapting.governing import Costs
+from aegis_core.errors import ConfigurationError
+
+_governed: WeakValueDictionary[int, ConversableAgent] = WeakValueDictionary()
+
+
+def register_governor(
+    conversable: ConversableAgent,
+    aegis: object,
+    *,
+    models: Sequence[str] = (),
+    costs: Costs | None = None,
+    max_output_tokens: int = 4_096,
+    logic_density: int | None = None,
+    approval_seconds: float = 600,
+) -> None:
+    """Let Aegis decide on every model call, tool call and code execution of an agent, in sync and async chats.
+
+    A refused model call raises `AegisDenied` out of the chat. A refused tool is told to the model as the tool's
+    answer; the third identical refusal raises. Registering again replaces what was said before.
+
+    Args:
+        conversable: any `ConversableAgent`: the assistant, the proxy that executes its tools, the manager of a group
+            chat, whose governor then also decides on speaker selection.
+        aegis: an agent of Aegis: `SyncGovernor.handshake`, or `Governor.handshake` for async chats.
+        models: names among which Aegis chooses. A name of the agent's ``config_list`` is called by that entry's
+            client, any other by the client whose turn it is.
+        costs: dollars a tool call costs: a mapping by name, or a function of name and arguments. Executed code is the
+            tool ``execute_code``.
+        max_output_tokens: the cap on an answer; it is sent with each call.
+        logic_density: how hard the agent's work is, 1 to 10, for the choice of a model.
+        approval_seconds: how long a call waits for a human, blocking the chat; 0: it is refused.
+
+    Raises:
+        ConfigurationError: `aegis` is no agent of Aegis, or `conversable` none of AutoGen.
+    """
+    if not isinstance(conversable, ConversableAgent):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ConfigurationError(
+            f"register_governor takes an agent of AutoGen and then one of Aegis; the first is a "
+            f"{type(conversable).__name__}, not a ConversableAgent.",
+            code="not_an_agent",
+        )
+    calls = CallGovernor(
+        aegis,
+        framework="autogen",
+        costs=costs,
+        max_output_tokens=max_output_tokens,
+        logic_density=logic_density,
+        approval_seconds=approval_seconds,
+    )
+    _warn_untested()
+    clients.install()
+    Registration(calls, tuple(models)).put_on(conversable)
+    _govern(conversable)
+    agent: Any = conversable
+    if not any(entry["reply_func"] is _gate for entry in agent._reply_func_list):  # noqa: SLF001
+        agent.register_reply([Agent, None], _gate, position=0)
+    _governed[id(conversable)] = conversable
+
+
+def unregister_governor(conversable: ConversableAgent) -> None:
+    """Take an agent's governor away."""
+    Registration.take_off(conversable)
+    functions.restore(conversable)
+    clients.mark(getattr(conversable, "client", None), None)
+    agent: Any = conversable
+    replies = agent._reply_func_list  # noqa: SLF001 - AutoGen registers and replaces, and removes nothing
+    replies[:] = [entry for entry in replies if entry["reply_func"] is not _gate]
+    _governed.pop(id(conversable), None)
+
+
+def uninstall() -> None:
+    """Undo all of it: every registered agent is on its own again, and AutoGen's classes are as they were."""
+    for conversable in list(_governed.values()):
+        unregister_governor(conversable)
+    clients.uninstall()
+
+
+def _gate(recipient: ConversableAgent, **_: Any) -> tuple[bool, Any]:
+    """The reply hook. A plain function: AutoGen skips coroutines in plain chats."""
+    registration = registration_of(recipient)
+    if registration is None:
+        return False, None
+    _govern(recipient)
+    functions.raise_stopped(recipient)
+    return False, None
+
+
+def _govern(conversable: ConversableAgent) -> None:
+    clients.mark(getattr(conversable, "client", None), registration_of(conversable))
+    functions.wrap(conversable)
+
+
+def _warn_untested() -> None:
+    """Both distributions, and others, ship the module `autogen`; the one that is installed is looked at."""
+    try:
+        version("autogen")
+        warn_outside("autogen", "0.14.1", "0.15")
+    except PackageNotFoundError:
+        warn_outside("pyautogen", "0.2.35", "0.3")

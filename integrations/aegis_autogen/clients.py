@@ -1,0 +1,146 @@
+"""Every call of a model in classic AutoGen passes `OpenAIWrapper.create`; here it is asked for and settled.
+
+The wrap is on the class because agents that AutoGen makes for itself, such as the one that selects the next speaker,
+carry no hook of anybody. A call belongs to the agent that AutoGen names with it, else to the agent whose client it is:
+a client made during speaker selection is the group chat manager's. Inside, each real request passes a gate on the
+provider's client, so that a fail-over asks again and an answer from AutoGen's cache costs nothing.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Callable
+from contextvars import ContextVar
+from typing import Any
+
+from autogen import GroupChat, OpenAIWrapper
+from autogen.oai.client import PlaceHolderClient
+
+from aegis_autogen import functions
+from aegis_autogen.registration import Registration, registration_of
+from aegis_autogen.requests import make
+
+_lock = threading.Lock()
+_wraps: list[tuple[Any, str, Any, Any]] = []
+_calling: ContextVar[tuple[Registration, Any] | None] = ContextVar("aegis_autogen_calling", default=None)
+_selecting: ContextVar[Registration | None] = ContextVar("aegis_autogen_selecting", default=None)
+
+
+class Gate:
+    """Stands before a provider's client in an `OpenAIWrapper`; outside a governed call it passes everything on."""
+
+    def __init__(self, inner: Any) -> None:
+        self.inner = inner
+
+    def create(self, params: dict[str, Any]) -> Any:
+        """Ask, call, settle."""
+        calling = _calling.get()
+        if calling is None:
+            return self.inner.create(params)
+        registration, wrapper = calling
+        return make(registration, params, functools.partial(_client_of, wrapper, self.inner))
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or name == "inner":
+            raise AttributeError(name)
+        return getattr(self.inner, name)
+
+
+def mark(client: object | None, registration: Registration | None) -> None:
+    """Say whose calls an `OpenAIWrapper` makes when AutoGen names nobody."""
+    if client is not None and registration is not None:
+        registration.put_on(client)
+    elif client is not None:
+        Registration.take_off(client)
+
+
+def install() -> None:
+    """Wrap AutoGen's classes, once."""
+    with _lock:
+        if _wraps:
+            return
+        _wrap(OpenAIWrapper, "create", _around_create)
+        _wrap(OpenAIWrapper, "__init__", _around_init)
+        _wrap(GroupChat, "select_speaker", _around_selection)
+        _wrap(GroupChat, "a_select_speaker", _around_aselection)
+        if (executor := functions.group_tool_executor()) is not None:
+            _wrap(executor, "register_agents_functions", functions.around_group_tools)
+
+
+def uninstall() -> None:
+    """Put AutoGen's own functions back. Where somebody else wrapped ours since, ours stays and passes everything on."""
+    with _lock:
+        for owner, name, original, ours in _wraps:
+            if owner.__dict__.get(name) is ours:
+                setattr(owner, name, original)
+        _wraps.clear()
+
+
+def _wrap(owner: Any, name: str, around: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
+    original: Callable[..., Any] = owner.__dict__[name]
+    ours: Any = functools.wraps(original)(around(original))
+    setattr(owner, name, ours)
+    _wraps.append((owner, name, original, ours))
+
+
+def _around_create(original: Callable[..., Any]) -> Callable[..., Any]:
+    def create(self: Any, **config: Any) -> Any:
+        registration = (registration_of(config.get("agent")) or registration_of(self)) if _wraps else None
+        if registration is not None:
+            # Clients are registered late, so the gates are looked after before each call.
+            self._clients[:] = [_gated(client) for client in self._clients]
+        token = _calling.set(None if registration is None else (registration, self))
+        try:
+            return original(self, **config)
+        finally:
+            _calling.reset(token)
+
+    return create
+
+
+def _around_init(original: Callable[..., Any]) -> Callable[..., Any]:
+    def init(self: Any, *args: Any, **kwargs: Any) -> None:
+        original(self, *args, **kwargs)
+        mark(self, _selecting.get())
+
+    return init
+
+
+def _around_selection(original: Callable[..., Any]) -> Callable[..., Any]:
+    def select_speaker(self: Any, last_speaker: Any, selector: Any) -> Any:
+        token = _selecting.set(_selector(self, selector))
+        try:
+            return original(self, last_speaker, selector)
+        finally:
+            _selecting.reset(token)
+
+    return select_speaker
+
+
+def _around_aselection(original: Callable[..., Any]) -> Callable[..., Any]:
+    async def a_select_speaker(self: Any, last_speaker: Any, selector: Any) -> Any:
+        token = _selecting.set(_selector(self, selector))
+        try:
+            return await original(self, last_speaker, selector)
+        finally:
+            _selecting.reset(token)
+
+    return a_select_speaker
+
+
+def _selector(group: Any, manager: Any) -> Registration | None:
+    """The manager's registration; that of the first governed member where the manager has none."""
+    return next(filter(None, map(registration_of, (manager, *group.agents))), None)
+
+
+def _gated(client: Any) -> Any:
+    return client if isinstance(client, Gate | PlaceHolderClient) else Gate(client)
+
+
+def _client_of(wrapper: Any, mine: Any, model: str) -> Any:
+    """The client that serves a model: of the entry of the config list that names it, else the one whose turn it is."""
+    for client, config in zip(wrapper._clients, wrapper._config_list, strict=True):  # noqa: SLF001
+        if config.get("model") == model:
+            return client.inner if isinstance(client, Gate) else client
+    return mine

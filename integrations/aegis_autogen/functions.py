@@ -1,0 +1,201 @@
+"""Tools and code that a governed agent of classic AutoGen executes, put through Aegis on the agent itself.
+
+`execute_function` and its twin are what AutoGen offers for this: every way to a tool leads through them.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable
+from contextvars import ContextVar
+from typing import Any, cast
+
+from autogen import ConversableAgent
+from autogen.coding.base import CodeResult
+
+from aegis_autogen.registration import Registration, registration_of
+from aegis_core.adapting import ToolCall
+from aegis_core.errors import AegisDenied
+
+_FUNCTIONS = ("execute_function", "a_execute_function")
+_STOPPED = "_aegis_stopped"
+_chatting: ContextVar[bool] = ContextVar("aegis_autogen_chatting", default=False)
+"""Unset in the thread of its own in which a plain chat runs a coroutine tool, and out of which no error comes."""
+
+
+def wrap(agent: Any) -> None:
+    """Put the wraps on an agent, where they are not yet."""
+    for name, ours in _WRAPS.items():
+        found = getattr(agent, name, None)
+        if callable(found) and not (isinstance(found, functools.partial) and found.func is ours):
+            setattr(agent, name, functools.partial(ours, found))
+    executor = getattr(agent, "_code_executor", None)
+    if executor is not None and not isinstance(executor, _GovernedExecutor):
+        agent._code_executor = _GovernedExecutor(executor, agent)  # noqa: SLF001 - AutoGen has no other place for it
+
+
+def restore(agent: Any) -> None:
+    """Undo `wrap`."""
+    for name in _WRAPS:
+        agent.__dict__.pop(name, None)
+    executor = getattr(agent, "_code_executor", None)
+    if isinstance(executor, _GovernedExecutor):
+        agent._code_executor = executor.inner  # noqa: SLF001
+
+
+def raise_stopped(agent: Any) -> None:
+    """End the chat where a final refusal could not be raised in its place. Also notes that a chat runs here."""
+    _chatting.set(True)
+    stopped: AegisDenied | None = agent.__dict__.pop(_STOPPED, None)
+    if stopped is not None:
+        raise stopped
+
+
+def group_tool_executor() -> Any:
+    """The agent of `autogen` 0.14's group patterns that executes everybody's tools; `pyautogen` 0.2 has none."""
+    try:
+        from autogen.agentchat.group.group_tool_executor import GroupToolExecutor
+    except ImportError:
+        return None
+    return GroupToolExecutor
+
+
+def around_group_tools(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Tools that the group's executor takes over from governed agents stay governed, by the first of them."""
+
+    def register_agents_functions(self: Any, agents: Any, *args: Any, **kwargs: Any) -> None:
+        original(self, agents, *args, **kwargs)
+        registration = next(filter(None, map(registration_of, agents)), None)
+        if registration is not None:
+            registration.put_on(self)
+            wrap(self)
+
+    return register_agents_functions
+
+
+class _GovernedExecutor:
+    """A code executor that asks first."""
+
+    def __init__(self, inner: Any, agent: Any) -> None:
+        self.inner, self._agent = inner, agent
+
+    def execute_code_blocks(self, code_blocks: Any) -> Any:
+        call = _code_call([(block.language, block.code) for block in code_blocks])
+        return _governed(self._agent, call, lambda: self.inner.execute_code_blocks(code_blocks), _refused_result)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or name == "inner":
+            raise AttributeError(name)
+        return getattr(self.inner, name)
+
+
+def _execute_function(inner: Any, func_call: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+    agent = inner.__self__
+    registration = _asked(agent, func_call)
+    if registration is None:
+        return inner(func_call, *args, **kwargs)
+    try:
+        held = registration.calls.begin(_tool_call(agent, func_call))
+    except AegisDenied as denied:
+        return _told(agent, func_call, denied)
+    try:
+        done = inner(func_call, *args, **kwargs)
+    except BaseException:
+        held.settle()
+        raise
+    _ = held.settle() if done[0] else held.release()
+    return done
+
+
+async def _a_execute_function(inner: Any, func_call: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+    agent = inner.__self__
+    registration = _asked(agent, func_call)
+    if registration is None:
+        return await inner(func_call, *args, **kwargs)
+    try:
+        held = await registration.calls.abegin(_tool_call(agent, func_call))
+    except AegisDenied as denied:
+        return _told(agent, func_call, denied)
+    try:
+        done = await inner(func_call, *args, **kwargs)
+    except BaseException:
+        held.abandon(consumed=True)
+        raise
+    _ = await held.asettle() if done[0] else await held.arelease()
+    return done
+
+
+def _execute_code_blocks(inner: Any, code_blocks: Any) -> Any:
+    call = _code_call(code_blocks)
+    return _governed(inner.__self__, call, lambda: inner(code_blocks), lambda told: (1, told))
+
+
+_WRAPS: dict[str, Callable[..., Any]] = {
+    "execute_function": _execute_function,
+    "a_execute_function": _a_execute_function,
+    "execute_code_blocks": _execute_code_blocks,
+}
+
+
+def _asked(agent: Any, func_call: dict[str, Any]) -> Registration | None:
+    """Whom to ask. Nobody for a function that does not exist or arguments that are no JSON: AutoGen runs nothing then,
+    and tells the model so itself; an agent that overrides how functions run may do otherwise, and is asked for."""
+    if _own(agent) and (func_call.get("name", "") not in agent.function_map or _arguments(agent, func_call) is None):
+        return None
+    return registration_of(agent)
+
+
+def _own(agent: Any) -> bool:
+    return all(getattr(agent.__class__, name) is getattr(ConversableAgent, name) for name in _FUNCTIONS)
+
+
+def _arguments(agent: Any, func_call: dict[str, Any]) -> dict[str, Any] | None:
+    """As AutoGen reads them."""
+    text = func_call.get("arguments", "{}")
+    try:
+        found = json.loads(agent._format_json_str(text))  # noqa: SLF001 - what is judged must be what is executed
+    except (json.JSONDecodeError, TypeError):
+        return None
+    return cast("dict[str, Any]", found) if isinstance(found, dict) else None
+
+
+def _tool_call(agent: Any, func_call: dict[str, Any]) -> ToolCall:
+    arguments = _arguments(agent, func_call)
+    return ToolCall(func_call.get("name", ""), func_call.get("arguments") if arguments is None else arguments)
+
+
+def _code_call(blocks: Any) -> ToolCall:
+    return ToolCall("execute_code", {"code": "\n".join(f"{language}: {code}" for language, code, *_ in blocks)})
+
+
+def _governed(agent: Any, call: ToolCall, work: Callable[[], Any], refused: Callable[[str], Any]) -> Any:
+    registration = registration_of(agent)
+    if registration is None:
+        return work()
+    try:
+        held = registration.calls.begin(call)
+    except AegisDenied as denied:
+        if denied.final:
+            raise
+        return refused(denied.message)
+    try:
+        done = work()
+    except BaseException:
+        held.settle()
+        raise
+    held.settle()
+    return done
+
+
+def _refused_result(told: str) -> CodeResult:
+    return CodeResult(exit_code=1, output=told)
+
+
+def _told(agent: Any, func_call: dict[str, Any], denied: AegisDenied) -> tuple[bool, dict[str, Any]]:
+    """The refusal as the tool's answer; a final one ends the chat."""
+    if denied.final and _chatting.get():
+        raise denied
+    if denied.final:
+        setattr(agent, _STOPPED, denied)
+    return False, {"name": func_call.get("name", ""), "role": "function", "content": denied.message}

@@ -1,0 +1,251 @@
+"""A chat model that stands before others: it reserves, chooses among them, calls, and settles.
+
+This is the only complete chokepoint: whoever holds it, by whichever entry point, passes it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import aclosing, closing
+from typing import Any, cast
+
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessageChunk, BaseMessage
+from langchain_core.outputs import ChatGenerationChunk, ChatResult, LLMResult
+from langchain_core.runnables import Runnable, RunnableBinding
+from pydantic import PrivateAttr
+
+from aegis_core.adapting import CallGovernor, ModelCall, Reservation
+from aegis_langchain.shapes import (
+    Models,
+    cap_of,
+    named,
+    openai_messages,
+    openai_tools,
+    usage_counts,
+    usage_of,
+)
+
+_OPTIONS = "aegis_tool_options"
+"""Under this name a bound model carries what `bind_tools` was given, until it is known whose `bind_tools` it is."""
+
+
+class GovernedChatModel(BaseChatModel):
+    """Every call is asked for first. Of several models Aegis recommends one, which is then called.
+
+    Args:
+        aegis: an agent of Aegis: `SyncGovernor.handshake`, or `Governor.handshake` for async code.
+        models: the models that may be called: one, several, or by name as the provider knows them. Of several the
+            recommended one is called.
+        max_output_tokens: the cap of an answer where the caller sets none; an answer may be cut to what is affordable.
+        cap_setting: the keyword by which these models take a cap; None: they take none, so the declared one is held.
+        logic_density: how hard the work is, 1 to 10, for the choice.
+        approval_seconds: how long a call waits for a human; 0: it is refused.
+
+    Raises:
+        ConfigurationError: `aegis` is not an agent of Aegis, or `models` are not chat models.
+    """
+
+    _calls: CallGovernor = PrivateAttr()
+    _models: dict[str, BaseChatModel] = PrivateAttr()
+    _cap_setting: str | None = PrivateAttr()
+
+    def __init__(
+        self,
+        *,
+        aegis: object,
+        models: Models,
+        max_output_tokens: int = 4_096,
+        cap_setting: str | None = "max_tokens",
+        logic_density: int | None = None,
+        approval_seconds: float = 600,
+        **values: Any,
+    ) -> None:
+        calls = (
+            aegis
+            if isinstance(aegis, CallGovernor)
+            else CallGovernor(
+                aegis,
+                framework="langchain",
+                max_output_tokens=max_output_tokens,
+                logic_density=logic_density,
+                approval_seconds=approval_seconds,
+            )
+        )
+        found = named(models)
+        first = next(iter(found.values()))
+        defaults: dict[str, Any] = {"cache": first.cache, "profile": first.profile}
+        super().__init__(**(defaults | values))
+        self._calls, self._models, self._cap_setting = calls, found, cap_setting
+
+    @property
+    def _llm_type(self) -> str:
+        return "aegis"
+
+    @property
+    def _identifying_params(self) -> dict[str, Any]:
+        return {"models": {name: str(model) for name, model in self._models.items()}}
+
+    def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> Any:
+        first = next(iter(self._models.values()))
+        found = cast("dict[str, Any]", first._get_ls_params(stop))  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+        return found | {"ls_model_name": next(iter(self._models))}
+
+    def bind_tools(self, tools: Sequence[Any], *, tool_choice: Any = None, **kwargs: Any) -> Runnable[Any, Any]:
+        """As the models' own `bind_tools`, which is called once it is known which of them answers."""
+        options = kwargs if tool_choice is None else {**kwargs, "tool_choice": tool_choice}
+        return self.bind(**{"tools": openai_tools(tools), _OPTIONS: options})
+
+    def _generate(
+        self, messages: list[BaseMessage], stop: Any = None, run_manager: Any = None, **kwargs: Any
+    ) -> ChatResult:
+        held = self._calls.begin(self._described(messages, kwargs, run_manager))
+        try:
+            model, kwargs = self._chosen(held, kwargs)
+            result = model._generate(messages, stop, run_manager, **kwargs)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+        except Exception:
+            held.release()
+            raise
+        except BaseException:
+            held.abandon(consumed=True)
+            raise
+        held.settle(**_counts(result))
+        return result
+
+    async def _agenerate(
+        self, messages: list[BaseMessage], stop: Any = None, run_manager: Any = None, **kwargs: Any
+    ) -> ChatResult:
+        held = await self._calls.abegin(self._described(messages, kwargs, run_manager))
+        try:
+            model, kwargs = self._chosen(held, kwargs)
+            result = await model._agenerate(messages, stop, run_manager, **kwargs)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+        except asyncio.CancelledError:
+            held.abandon(consumed=True)
+            raise
+        except Exception:
+            await held.arelease()
+            raise
+        await held.asettle(**_counts(result))
+        return result
+
+    def _stream(
+        self, messages: list[BaseMessage], stop: Any = None, run_manager: Any = None, **kwargs: Any
+    ) -> Iterator[ChatGenerationChunk]:
+        held = self._calls.begin(self._described(messages, kwargs, run_manager))
+        seen = _Stream()
+        try:
+            model, kwargs = self._chosen(held, kwargs)
+            if _streams(model):
+                with closing(cast("Any", model._stream(messages, stop, None, **kwargs))) as chunks:  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+                    for chunk in chunks:
+                        seen.add(chunk)
+                        yield chunk
+            else:
+                result = model._generate(messages, stop, None, **kwargs)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+                yield seen.whole(result)
+        except Exception:
+            _ = held.settle() if seen.begun else held.release()
+            raise
+        except BaseException:  # also a stream that its reader leaves
+            held.settle()
+            raise
+        held.settle(**seen.counts)
+
+    async def _astream(
+        self, messages: list[BaseMessage], stop: Any = None, run_manager: Any = None, **kwargs: Any
+    ) -> AsyncIterator[ChatGenerationChunk]:
+        held = await self._calls.abegin(self._described(messages, kwargs, run_manager))
+        seen = _Stream()
+        try:
+            model, kwargs = self._chosen(held, kwargs)
+            if _streams(model):
+                async with aclosing(cast("Any", model._astream(messages, stop, None, **kwargs))) as chunks:  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+                    async for chunk in chunks:
+                        seen.add(chunk)
+                        yield chunk
+            else:
+                result = await model._agenerate(messages, stop, None, **kwargs)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+                yield seen.whole(result)
+        except Exception:
+            _ = await held.asettle() if seen.begun else await held.arelease()
+            raise
+        except BaseException:  # cancelled, or left by its reader, when nothing can be awaited any more
+            held.abandon(consumed=True)
+            raise
+        await held.asettle(**seen.counts)
+
+    def _described(self, messages: list[BaseMessage], kwargs: Mapping[str, Any], run_manager: Any) -> ModelCall:
+        names = tuple(self._models)
+        metadata: Mapping[str, Any] = getattr(run_manager, "metadata", None) or {}
+        thread: object = metadata.get("thread_id")
+        declared = {**kwargs, **kwargs.get(_OPTIONS, {})}
+        caps = [cap for model in self._models.values() if (cap := cap_of(model, declared)) is not None]
+        return ModelCall(
+            openai_messages(messages),
+            kwargs.get("tools") or (),
+            model=names[0] if len(names) == 1 else None,
+            models=names if len(names) > 1 else (),
+            max_output_tokens=min(caps, default=None),
+            lowers_cap=self._cap_setting is not None,
+            thread=None if thread is None else str(thread),
+        )
+
+    def _chosen(self, held: Reservation, kwargs: dict[str, Any]) -> tuple[BaseChatModel, dict[str, Any]]:
+        """The model to call, and the keywords as its own `bind_tools` would make them."""
+        model = self._models[held.model or ""]
+        options = kwargs.pop(_OPTIONS, None)
+        if options is not None:
+            bound: Any = model.bind_tools(kwargs.pop("tools"), **options)
+            while isinstance(bound, RunnableBinding):  # some models bind twice, and fakes not at all
+                kwargs = {**bound.kwargs, **kwargs}
+                bound = cast("Any", bound).bound
+            model = bound
+        if self._cap_setting is not None and held.max_output_tokens is not None:
+            kwargs = {**kwargs, self._cap_setting: held.max_output_tokens}
+        return model, kwargs
+
+
+class _Stream:
+    """What came of a stream so far."""
+
+    def __init__(self) -> None:
+        self.begun = False
+        self._input = self._output = self._cached = 0
+        self._counted = False
+
+    def add(self, chunk: ChatGenerationChunk) -> None:
+        self.begun = True
+        usage = getattr(chunk.message, "usage_metadata", None)
+        if usage:
+            self._counted = True
+            counts = usage_counts(usage)
+            self._input += counts["input_tokens"]
+            self._output += counts["output_tokens"]
+            self._cached += counts["cached_input_tokens"]
+
+    def whole(self, result: ChatResult) -> ChatGenerationChunk:
+        """The answer of a model that does not stream, as the one chunk of a stream."""
+        (generation, *_) = result.generations
+        values = generation.message.model_dump(exclude={"type"})
+        chunk = ChatGenerationChunk(message=AIMessageChunk(**values), generation_info=generation.generation_info)
+        self.add(chunk)
+        return chunk
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """As the keywords of `Reservation.settle`; empty where the provider counted nothing."""
+        if not self._counted:
+            return {}
+        return {"input_tokens": self._input, "output_tokens": self._output, "cached_input_tokens": self._cached}
+
+
+def _counts(result: ChatResult) -> dict[str, int]:
+    usage = usage_of(LLMResult(generations=[list(result.generations)], llm_output=result.llm_output))
+    return usage_counts(usage) if usage else {}
+
+
+def _streams(model: BaseChatModel) -> bool:
+    kind = type(model)
+    own = (kind._stream, kind._astream)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+    return own != (BaseChatModel._stream, BaseChatModel._astream)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]

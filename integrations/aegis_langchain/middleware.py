@@ -1,0 +1,189 @@
+"""The middleware of `create_agent`: chooses the model, and stands before every tool."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, cast
+
+from langchain.agents.middleware import AgentMiddleware, ModelRequest, ModelResponse
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, ToolMessage
+from langgraph.errors import GraphBubbleUp
+from langgraph.prebuilt.tool_node import ToolCallRequest
+from langgraph.types import Command, interrupt
+
+from aegis_core.adapting import CallGovernor, Clearance, Desk, ToolCall
+from aegis_core.adapting.governing import Costs
+from aegis_core.errors import AegisDenied
+from aegis_langchain.chat_model import GovernedChatModel
+from aegis_langchain.shapes import Models, name_of, named
+
+_Told = ToolMessage | Command[Any]
+
+
+class AegisMiddleware(AgentMiddleware[Any, Any, Any]):
+    """Governs an agent of `create_agent`. Put it last, so that retries of other middleware are seen one by one.
+
+    A model call is reserved and settled, and goes to the recommended one of `models`. A refused tool call becomes a
+    ``ToolMessage``, so that the agent can finish; the third identical one ends the run. A call that needs a person
+    interrupts the graph, and where it has no checkpointer waits here.
+
+    Args:
+        aegis: an agent of Aegis: `SyncGovernor.handshake`, or `Governor.handshake` for async code.
+        models: the models among which Aegis chooses, as `GovernedChatModel` takes them; default: the agent's own.
+        costs: dollars a tool call costs: a mapping by name, or a function of name and arguments.
+        max_output_tokens: the cap of an answer where the model sets none.
+        cap_setting: the keyword by which the models take a cap; None: they take none.
+        logic_density: how hard the work is, 1 to 10, for the choice of a model.
+        approval_seconds: how long a call waits for a human where the graph cannot pause.
+
+    Raises:
+        ConfigurationError: `aegis` is not an agent of Aegis, or `models` are not chat models.
+    """
+
+    def __init__(
+        self,
+        aegis: object,
+        *,
+        models: Models | None = None,
+        costs: Costs | None = None,
+        max_output_tokens: int = 4_096,
+        cap_setting: str | None = "max_tokens",
+        logic_density: int | None = None,
+        approval_seconds: float = 600,
+    ) -> None:
+        super().__init__()
+        self._calls = CallGovernor(
+            aegis,
+            framework="langchain",
+            costs=costs,
+            max_output_tokens=max_output_tokens,
+            logic_density=logic_density,
+            approval_seconds=approval_seconds,
+        )
+        self._desk = Desk(self._calls, approval_seconds)
+        self._models, self._cap_setting = named(models) if models is not None else None, cap_setting
+
+    def wrap_model_call(
+        self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], ModelResponse[Any]]
+    ) -> ModelResponse[Any]:
+        """Let a governed model answer instead. Raises `AegisDenied`."""
+        return handler(request.override(model=self._governed(request.model)))
+
+    async def awrap_model_call(
+        self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]]
+    ) -> ModelResponse[Any]:
+        """As `wrap_model_call`."""
+        return await handler(request.override(model=self._governed(request.model)))
+
+    def wrap_tool_call(self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], _Told]) -> _Told:
+        """Judge the call, ask a person where one is needed, and run it or say why not."""
+        durable = can_pause(request)
+        docket = self._desk.open([_described(request)], durable=durable)
+        while durable and (question := docket.question) is not None:
+            docket.answer(interrupt(question))
+        (clearance,) = docket.clearances
+        if not durable:
+            clearance = self._desk.wait(clearance)
+        work = self._desk.begin(clearance, journal=durable) if clearance.state == "granted" else clearance
+        if isinstance(work, Clearance):
+            return _told(request, work, None if work.state == "done" else self._desk.refusal(work))
+        try:
+            result = handler(_as_cleared(request, clearance))
+        except GraphBubbleUp:
+            work.pause()
+            raise
+        except Exception as error:
+            work.fail(str(error))
+            raise
+        except BaseException:
+            work.held.abandon(consumed=True)
+            raise
+        _ = work.fail(_record(result)) if _failed(result) else work.finish(_record(result))
+        return result
+
+    async def awrap_tool_call(
+        self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Awaitable[_Told]]
+    ) -> _Told:
+        """As `wrap_tool_call`."""
+        durable = can_pause(request)
+        docket = await self._desk.aopen([_described(request)], durable=durable)
+        while durable and (question := docket.question) is not None:
+            await docket.aanswer(interrupt(question))
+        (clearance,) = docket.clearances
+        if not durable:
+            clearance = await self._desk.await_(clearance)
+        work = await self._desk.abegin(clearance, journal=durable) if clearance.state == "granted" else clearance
+        if isinstance(work, Clearance):
+            return _told(request, work, None if work.state == "done" else await self._desk.arefusal(work))
+        try:
+            result = await handler(_as_cleared(request, clearance))
+        except GraphBubbleUp:
+            await work.apause()
+            raise
+        except Exception as error:
+            await work.afail(str(error))
+            raise
+        except BaseException:
+            work.held.abandon(consumed=True)
+            raise
+        _ = await (work.afail(_record(result)) if _failed(result) else work.afinish(_record(result)))
+        return result
+
+    def _governed(self, model: BaseChatModel) -> BaseChatModel:
+        if isinstance(model, GovernedChatModel) and self._models is None:
+            return model
+        return GovernedChatModel(
+            aegis=self._calls, models=self._models or {name_of(model): model}, cap_setting=self._cap_setting
+        )
+
+
+def can_pause(request: ToolCallRequest) -> bool:
+    """Whether the graph has a checkpointer, so that an interrupt can be resumed and a tool may be run again."""
+    configurable: Mapping[str, Any] = cast("Any", request).runtime.config.get("configurable") or {}
+    return configurable.get("__pregel_checkpointer") not in {None, False}
+
+
+def _described(request: ToolCallRequest) -> ToolCall:
+    call = request.tool_call
+    state = request.state
+    messages: Any = cast("Mapping[str, Any]", state).get("messages") if isinstance(state, Mapping) else state
+    asking = next((each for each in reversed(messages or []) if isinstance(each, AIMessage)), None)
+    configurable: Mapping[str, Any] = cast("Any", request).runtime.config.get("configurable") or {}
+    thread = configurable.get("thread_id")
+    return ToolCall(
+        call["name"],
+        call["args"],
+        call_id=call["id"] if asking is not None and asking.id else None,
+        message_id=asking.id if asking is not None else None,
+        thread=None if thread is None else str(thread),
+    )
+
+
+def _as_cleared(request: ToolCallRequest, clearance: Clearance) -> ToolCallRequest:
+    """The request with the arguments that a person may have edited."""
+    if clearance.call.arguments is request.tool_call["args"]:
+        return request
+    return request.override(tool_call={**request.tool_call, "args": clearance.call.arguments})
+
+
+def _failed(result: _Told) -> bool:
+    return isinstance(result, ToolMessage) and result.status == "error"
+
+
+def _record(result: _Told) -> Any:
+    """What the journal keeps of a result; a command's update is not kept."""
+    return result.content if isinstance(result, ToolMessage) else "It ran; what it changed in the state is not kept."
+
+
+def _told(request: ToolCallRequest, clearance: Clearance, denial: AegisDenied | None) -> ToolMessage:
+    """The message for a call that is not run now."""
+    if denial is not None and denial.final:
+        raise denial
+    failed = denial is not None or clearance.failed
+    return ToolMessage(
+        content=denial.message if denial is not None else clearance.result,
+        name=request.tool_call["name"],
+        tool_call_id=request.tool_call["id"],
+        status="error" if failed else "success",
+    )

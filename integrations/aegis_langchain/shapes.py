@@ -1,0 +1,98 @@
+"""LangChain's messages, tools, models and usage in the shapes that the core reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, cast
+
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import BaseMessage, convert_to_openai_messages
+from langchain_core.outputs import ChatGeneration, LLMResult
+from langchain_core.utils.function_calling import convert_to_openai_tool
+
+from aegis_core.errors import ConfigurationError
+
+Models = Mapping[str, BaseChatModel] | Sequence[BaseChatModel] | BaseChatModel
+
+
+def openai_messages(messages: Sequence[BaseMessage]) -> list[dict[str, Any]]:
+    """Messages as OpenAI spells them."""
+    return convert_to_openai_messages(list(messages))
+
+
+def openai_tools(tools: Iterable[Any]) -> list[dict[str, Any]]:
+    """Tool definitions as OpenAI spells them; a provider's own, which are mappings, stay as they are."""
+    return [dict(cast("Mapping[str, Any]", each)) if isinstance(each, Mapping) else convert_to_openai_tool(each)
+            for each in tools]  # fmt: skip
+
+
+def name_of(model: BaseChatModel) -> str:
+    """The name by which its provider knows a model.
+
+    Raises:
+        ConfigurationError: the model does not say; give ``models={"name": model}``.
+    """
+    params = cast("Mapping[str, Any]", model._get_ls_params())  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - what tracing reads
+    name = params.get("ls_model_name") or getattr(model, "model_name", None) or getattr(model, "model", None)
+    if not isinstance(name, str):
+        raise ConfigurationError(
+            f'{type(model).__name__} does not say which model it calls; name it: models={{"gpt-4o-mini": model}}.'
+        )
+    return name
+
+
+def cap_of(model: BaseChatModel, kwargs: Mapping[str, Any]) -> int | None:
+    """The output cap that a call declares: its own, else its model's."""
+    params = cast("Mapping[str, Any]", model._get_ls_params())  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+    caps = (kwargs.get("max_tokens"), kwargs.get("max_completion_tokens"), kwargs.get("max_output_tokens"),
+            params.get("ls_max_tokens"))  # fmt: skip
+    return next((each for each in caps if isinstance(each, int)), None)
+
+
+def named(models: Models) -> dict[str, BaseChatModel]:
+    """Models by name.
+
+    Raises:
+        ConfigurationError: none is given, two have one name, or one is not a chat model.
+    """
+    if isinstance(models, BaseChatModel):
+        models = [models]
+    if isinstance(models, Mapping):
+        found = dict(cast("Mapping[str, Any]", models))
+    else:
+        found: dict[str, Any] = {}
+        for model in cast("Sequence[Any]", models):
+            name = name_of(model) if isinstance(model, BaseChatModel) else str(model)
+            if name in found:
+                raise ConfigurationError(f"models= holds two models of the name {name}; name them apart in a mapping.")
+            found[name] = model
+    wrong = next((each for each in found.values() if not isinstance(each, BaseChatModel)), None)
+    if wrong is not None or not found:
+        shown = "it is empty" if wrong is None else f"this one holds {type(wrong).__name__}"
+        raise ConfigurationError(f"models= takes chat models of LangChain, a list or a mapping by name; {shown}.")
+    return found
+
+
+def usage_counts(usage: Mapping[str, Any]) -> dict[str, int]:
+    """LangChain's usage as the keywords of `Reservation.settle`."""
+    details: Mapping[str, int] = usage.get("input_token_details") or {}
+    return {
+        "input_tokens": usage["input_tokens"],
+        "output_tokens": usage["output_tokens"],
+        "cached_input_tokens": details.get("cache_read") or 0,
+    }
+
+
+def usage_of(response: LLMResult) -> dict[str, Any] | None:
+    """The usage that a provider reported: of the message, or in the older place beside it."""
+    for generations in response.generations:
+        for generation in generations:
+            message = generation.message if isinstance(generation, ChatGeneration) else None
+            usage = getattr(message, "usage_metadata", None)
+            if usage:
+                return cast("dict[str, Any]", usage)
+    output: Mapping[str, Any] = response.llm_output or {}
+    reported: Mapping[str, int] = output.get("token_usage") or {}
+    if "prompt_tokens" not in reported:
+        return None
+    return {"input_tokens": reported["prompt_tokens"], "output_tokens": reported.get("completion_tokens", 0)}

@@ -1,0 +1,199 @@
+"""The tool node: every call is paid for, refused in one sentence, and run at most once."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, cast
+
+from langchain_core.messages import ToolCall as AskedCall
+from langchain_core.messages import ToolMessage
+from langchain_core.runnables import Runnable, RunnableConfig
+from langchain_core.tools import BaseTool
+from langgraph.errors import GraphBubbleUp
+from langgraph.prebuilt import ToolNode
+from langgraph.prebuilt.tool_node import ToolCallRequest
+from langgraph.types import Command, interrupt
+
+from aegis_core.adapting import CallGovernor, Clearance, Desk, Docket
+from aegis_core.adapting.governing import Costs
+from aegis_core.errors import AegisDenied
+from aegis_langgraph.shapes import Pending, can_pause, cleared, described, key_of, pending_of, told
+
+_Told = ToolMessage | Command[Any]
+
+_CLEARED = "__aegis_cleared"
+"""Where a call of the node hands its clearances to the calls of the tools, which run in threads of their own."""
+
+
+class GovernedToolNode(Runnable[Any, Any]):
+    """Runs the tool calls of the last AI message, as LangGraph's `ToolNode` does, each held, run once and settled.
+
+    With a checkpointer the execution journal is kept: what was finished is replayed when the node runs again, and what
+    was started and never finished asks a person. A call that needs a person interrupts before any tool runs.
+
+    Args:
+        tools: tools, or functions.
+        aegis: an agent of Aegis: `SyncGovernor.handshake`, or `Governor.handshake` for async code.
+        costs: dollars a tool call costs: a mapping by name, or a function of name and arguments.
+        messages_key: where the state keeps its messages.
+        approval_seconds: how long a call waits for a human where the graph cannot pause.
+        **options: further arguments of `ToolNode`, such as ``handle_tool_errors``.
+
+    Raises:
+        ConfigurationError: `aegis` is not an agent of Aegis.
+    """
+
+    def __init__(
+        self,
+        tools: Sequence[BaseTool | Callable[..., Any]],
+        aegis: object,
+        *,
+        costs: Costs | None = None,
+        messages_key: str = "messages",
+        approval_seconds: float = 600,
+        **options: Any,
+    ) -> None:
+        self._desk = Desk(CallGovernor(aegis, framework="langgraph", costs=costs), approval_seconds)
+        self._key = messages_key
+        self._inner: Any = ToolNode(
+            tools, messages_key=messages_key, wrap_tool_call=self._run, awrap_tool_call=self._arun, **options
+        )
+
+    @property
+    def tools_by_name(self) -> dict[str, BaseTool]:
+        """The tools."""
+        return self._inner.tools_by_name
+
+    def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:  # noqa: A002 - LangChain's name
+        """Judge all calls, ask once for those that need a person, run those that may."""
+        config = config or {}
+        pending = pending_of(input, self._key)
+        if pending is None:
+            return self._answer(input, [])
+        durable = _is_durable(pending, config)
+        docket = self._desk.open([described(pending, call, config) for call in pending.calls], durable=durable)
+        while durable and (question := docket.question) is not None:
+            docket.answer(interrupt(question))
+        if not durable:
+            docket.clearances = [self._desk.wait(each) for each in docket.clearances]
+        denials = {n: self._desk.refusal(each) for n, each in enumerate(docket.clearances) if _is_refused(each)}
+        answers, passed = self._sorted(pending, docket, denials)
+        result = self._inner.invoke(*self._given(pending, docket, passed, config), **kwargs) if passed else None
+        return self._answer(pending.state, answers, result, pending)
+
+    async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:  # noqa: A002
+        """As `invoke`."""
+        config = config or {}
+        pending = pending_of(input, self._key)
+        if pending is None:
+            return self._answer(input, [])
+        durable = _is_durable(pending, config)
+        docket = await self._desk.aopen([described(pending, call, config) for call in pending.calls], durable=durable)
+        while durable and (question := docket.question) is not None:
+            await docket.aanswer(interrupt(question))
+        if not durable:
+            docket.clearances = [await self._desk.await_(each) for each in docket.clearances]
+        denials = {n: await self._desk.arefusal(each) for n, each in enumerate(docket.clearances) if _is_refused(each)}
+        answers, passed = self._sorted(pending, docket, denials)
+        result = await self._inner.ainvoke(*self._given(pending, docket, passed, config), **kwargs) if passed else None
+        return self._answer(pending.state, answers, result, pending)
+
+    def _sorted(
+        self, pending: Pending, docket: Docket, denials: dict[int, AegisDenied]
+    ) -> tuple[list[ToolMessage], list[AskedCall]]:
+        """What is answered without running, and what runs."""
+        if final := next((denial for denial in denials.values() if denial.final), None):
+            for each in docket.clearances:
+                if each.state == "granted":
+                    self._desk.calls.held(each.call, each.verdict).abandon(consumed=False)
+            raise final
+        answers: list[ToolMessage] = []
+        passed: list[AskedCall] = []
+        for place, (call, clearance) in enumerate(zip(pending.calls, docket.clearances, strict=True)):
+            if clearance.state == "granted":
+                passed.append(cleared(call, clearance))
+            else:
+                answers.append(told(call, clearance, denials.get(place)))
+        return answers, passed
+
+    def _given(
+        self, pending: Pending, docket: Docket, passed: list[AskedCall], config: RunnableConfig
+    ) -> tuple[Any, RunnableConfig]:
+        granted = [each for each in docket.clearances if each.state == "granted"]
+        handed = {key_of(call): each for call, each in zip(passed, granted, strict=True)}
+        configurable = {**(config.get("configurable") or {}), _CLEARED: handed}
+        return pending.with_calls(passed, self._key), cast("RunnableConfig", {**config, "configurable": configurable})
+
+    def _answer(
+        self, state: Any, answers: list[ToolMessage], result: Any = None, pending: Pending | None = None
+    ) -> Any:
+        """The node's output: messages in the order of the calls, and commands where tools answered some."""
+        if isinstance(result, list) and not all(isinstance(each, ToolMessage) for each in cast("list[Any]", result)):
+            return [*cast("list[Any]", result), *([{self._key: answers}] if answers else [])]
+        ran: list[ToolMessage] = (
+            cast("Any", result) if isinstance(result, list) else result[self._key] if result else []
+        )
+        places = {call["id"]: place for place, call in enumerate(pending.calls)} if pending else {}
+        messages = sorted([*ran, *answers], key=lambda each: places.get(each.tool_call_id, 0))
+        return messages if isinstance(state, list) else {self._key: messages}
+
+    def _run(self, request: ToolCallRequest, execute: Callable[[ToolCallRequest], _Told]) -> _Told:
+        clearance, durable = _handed(request)
+        work = self._desk.begin(clearance, journal=durable)
+        if isinstance(work, Clearance):
+            return told(request.tool_call, work, None if work.state == "done" else self._desk.refusal(work))
+        try:
+            result = execute(request)
+        except GraphBubbleUp:
+            work.pause()
+            raise
+        except Exception as error:
+            work.fail(str(error))
+            raise
+        except BaseException:
+            work.held.abandon(consumed=True)
+            raise
+        _ = work.fail(_record(result)) if _failed(result) else work.finish(_record(result))
+        return result
+
+    async def _arun(self, request: ToolCallRequest, execute: Callable[[ToolCallRequest], Awaitable[_Told]]) -> _Told:
+        clearance, durable = _handed(request)
+        work = await self._desk.abegin(clearance, journal=durable)
+        if isinstance(work, Clearance):
+            return told(request.tool_call, work, None if work.state == "done" else await self._desk.arefusal(work))
+        try:
+            result = await execute(request)
+        except GraphBubbleUp:
+            await work.apause()
+            raise
+        except Exception as error:
+            await work.afail(str(error))
+            raise
+        except BaseException:
+            work.held.abandon(consumed=True)
+            raise
+        _ = await (work.afail(_record(result)) if _failed(result) else work.afinish(_record(result)))
+        return result
+
+
+def _is_durable(pending: Pending, config: RunnableConfig) -> bool:
+    return can_pause(config) and pending.message.id is not None
+
+
+def _is_refused(clearance: Clearance) -> bool:
+    return clearance.state not in {"granted", "done"}
+
+
+def _handed(request: ToolCallRequest) -> tuple[Clearance, bool]:
+    config = cast("RunnableConfig", cast("Any", request).runtime.config)
+    clearance = (config.get("configurable") or {})[_CLEARED][key_of(request.tool_call)]
+    return clearance, can_pause(config) and clearance.call.call_id is not None
+
+
+def _failed(result: _Told) -> bool:
+    return isinstance(result, ToolMessage) and result.status == "error"
+
+
+def _record(result: _Told) -> Any:
+    """What the journal keeps of a result; a command's update is not kept."""
+    return result.content if isinstance(result, ToolMessage) else "It ran; what it changed in the state is not kept."

@@ -1,0 +1,65 @@
+"""``aegis locks`` on a real server, as a person or a script meets it."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import pytest
+
+from aegis_core import Settings, connect_sync
+from aegis_core.cli import main
+from aegis_core.errors import LockLostError
+
+
+@pytest.fixture
+def here(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    monkeypatch.setenv("AEGIS_URL", settings.url)
+    monkeypatch.setenv("AEGIS_TENANT", settings.tenant)
+    return settings
+
+
+@pytest.fixture
+def aegis(here: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    def run(*arguments: str) -> tuple[int, str, str]:
+        capsys.readouterr()
+        monkeypatch.setattr(sys, "argv", ["aegis", "locks", *arguments])
+        code = 0
+        try:
+            main()
+        except SystemExit as ending:
+            code = int(ending.code or 0)
+        caught = capsys.readouterr()
+        return code, caught.out, caught.err
+
+    return run
+
+
+def test_an_operator_lists_shows_and_releases(here: Settings, aegis) -> None:
+    assert aegis("list")[1] == "No lock is held.\n"
+    with connect_sync(settings=here) as governor:
+        agent = governor.handshake("trader")
+        with pytest.raises(LockLostError), agent.lock("wallet_main", priority=4) as lease:  # noqa: PT012
+            code, out, _ = aegis("list", "--json")
+            (lock,) = json.loads(out)
+            assert (code, lock["resource"], lock["permits"], lock["queued"]) == (0, "wallet_main", 1, 0)
+            assert [(one["agent_id"], one["fence"]) for one in lock["holders"]] == [("trader", lease.fence)]
+            assert lease.token not in out
+            assert f"trader #{lease.fence}" in aegis("list")[1]
+            shown = aegis("show", "wallet_main")[1]
+            assert "wallet_main: 1 permits, preemption after_grace" in shown
+            assert "holds" in shown
+            assert json.loads(aegis("show", "wallet_main", "--json")[1])["holders"][0]["priority"] == 4
+            assert aegis("release", "wallet_main", "--fence", str(lease.fence + 1)) == (
+                1, "", "aegis: Nobody holds that lock (with that fence).\n",
+            )  # fmt: skip
+            assert aegis("release", "wallet_main")[1] == f"Taken from trader, fence {lease.fence}.\n"
+            assert lease.evicting.wait(5)
+        assert aegis("show", "wallet_main")[::2] == (1, "aegis: Nobody holds or waits for wallet_main.\n")
+        forced = [event for event in governor.events() if event.kind == "lock_forced"]
+        assert [(event.agent_id, event.facts["because_of"]) for event in forced] == [("trader", "cli")]
+
+
+@pytest.mark.parametrize("command", ["list", "show", "release"])
+def test_help_gives_an_example(aegis, command: str) -> None:
+    assert f"Example: aegis locks {command}" in aegis(command, "--help")[1]

@@ -1,0 +1,291 @@
+"""What is agentchat's own: selectors, hand-offs that outlive a process, workbenches, streams, tokens."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from aegis_autogen.agentchat import GovernedChatCompletionClient, govern_tools
+from autogen_agentchat.agents import AssistantAgent
+from autogen_agentchat.conditions import HandoffTermination, TextMentionTermination
+from autogen_agentchat.messages import HandoffMessage, ToolCallExecutionEvent
+from autogen_agentchat.teams import RoundRobinGroupChat, SelectorGroupChat
+from autogen_agentchat.tools import AgentTool
+from autogen_core import CancellationToken
+from autogen_core.tools import StaticWorkbench, ToolResult
+from autogen_ext.models.openai import OpenAIChatCompletionClient
+
+from aegis_core.adapting import hash_arguments
+from aegis_core.connect import connect_sync
+from aegis_core.errors import AegisDenied, ConfigurationError
+from aegis_core.sync import SyncGovernedAgent, SyncGovernor
+from aegis_core.testing import Script, ToolUse, Turn, private_settings
+
+from .harness import ScriptedClient
+
+PAY = ToolUse("pay", {"amount": 7}, "call-1")
+PRICE = Decimal("0.000027")
+"""100 and 20 tokens of gpt-4o-mini, which scripts report."""
+
+
+@pytest.fixture
+def tenant() -> str:
+    return f"t-{uuid4().hex[:12]}"
+
+
+@pytest.fixture
+def governor(server_url: str, tenant: str) -> Iterator[SyncGovernor]:
+    with connect_sync(settings=private_settings(url=server_url, tenant=tenant)) as governor:
+        yield governor
+
+
+@pytest.fixture
+def aegis(governor: SyncGovernor) -> SyncGovernedAgent:
+    return governor.handshake("agentchat")
+
+
+def day(aegis: SyncGovernedAgent) -> tuple[Decimal, Decimal]:
+    found = next(state for state in aegis.budget().budgets if (state.scope, state.window) == ("agent", "day"))
+    return found.spent_usd, found.reserved_usd
+
+
+def governed(aegis: SyncGovernedAgent, script: Script) -> Any:
+    return GovernedChatCompletionClient(ScriptedClient(script), aegis, model=script.model, max_output_tokens=64)
+
+
+def assistant(aegis: SyncGovernedAgent, script: Script, *functions: Any, **more: Any) -> AssistantAgent:
+    settings = {key: more.pop(key) for key in ("costs", "approval_seconds", "hand_off", "thread") if key in more}
+    tools: Any = govern_tools(functions, aegis, **settings)
+    return AssistantAgent("assistant", governed(aegis, script), tools=tools, max_tool_iterations=10, **more)
+
+
+def told(messages: Any) -> list[str]:
+    return [each.content for event in messages if isinstance(event, ToolCallExecutionEvent) for each in event.content]
+
+
+async def test_a_selector_is_governed_by_its_own_client(governor: SyncGovernor, aegis: SyncGovernedAgent) -> None:
+    chair, picks, says = governor.handshake("chair"), Script(Turn("bob")), Script(Turn("DONE"))
+    members: Any = [AssistantAgent(name, governed(aegis, says), description=name) for name in ("alice", "bob")]
+    ends = TextMentionTermination("DONE")
+    team = SelectorGroupChat(members, model_client=governed(chair, picks), termination_condition=ends)
+    result: Any = await team.run(task="Who are you?")
+    assert result.messages[-1].source == "bob"
+    assert (day(chair), day(aegis)) == ((PRICE * len(picks.calls), 0), (PRICE, 0))
+    governor.set_budget("agent", chair.agent_id, "day", "0.000001")
+    await team.reset()
+    with pytest.raises(Exception, match="Aegis refused this call") as caught:
+        await team.run(task="Who are you?")
+    denied = AegisDenied.from_exception(caught.value)
+    assert denied is not None
+    assert (denied.code, len(says.calls)) == ("budget_exceeded", 1)
+
+
+def script_of_hand_off(*further: Turn) -> Script:
+    hand_over = ToolUse("transfer_to_user", {}, "call-2")
+    return Script(Turn(tools=(PAY,)), Turn(tools=(hand_over,)), *further)
+
+
+def durable(aegis: SyncGovernedAgent, script: Script, paid: list[int]) -> RoundRobinGroupChat:
+    def pay(amount: int) -> str:
+        """Pay."""
+        paid.append(amount)
+        return f"paid {amount}"
+
+    agent = assistant(aegis, script, pay, costs={"pay": 7}, hand_off="user", thread="order-1", handoffs=["user"])
+    ends = HandoffTermination(target="user") | TextMentionTermination("DONE")
+    return RoundRobinGroupChat([agent], termination_condition=ends)
+
+
+@pytest.mark.parametrize("decision", ["approve", "reject", "edit"])
+async def test_a_hand_off_waits_for_a_human_without_a_process(
+    server_url: str, tenant: str, governor: SyncGovernor, aegis: SyncGovernedAgent, decision: str
+) -> None:
+    """The state is JSON; another connection loads it after the decision, and the approved call runs once."""
+    paid: list[int] = []
+    governor.set_budget("agent", aegis.agent_id, "day", "100")
+    first = script_of_hand_off()
+    team = durable(aegis, first, paid)
+    result: Any = await team.run(task="Pay 7.")
+    assert "handed" in (result.stop_reason or "").lower() or "Handoff" in (result.stop_reason or "")
+    assert "A human must approve pay(amount=7)" in told(result.messages)[0]
+    state = json.dumps(await team.save_state())
+    (waiting,) = governor.approvals.list()
+    assert (paid, day(aegis)[1]) == ([], 7)
+    more: Any = {"edit": {"arguments_hash": hash_arguments({"amount": 1})}} if decision == "edit" else {}
+    word: Any = "reject" if decision == "reject" else "approve"
+    governor.approvals.decide(waiting.approval_id, word, by="ada", **more)
+
+    with connect_sync(settings=private_settings(url=server_url, tenant=tenant)) as elsewhere:
+        again = elsewhere.handshake("agentchat")
+        second = Script(Turn(tools=(PAY,)), Turn(tools=(PAY,)), Turn("DONE"))
+        resumed = durable(again, second, paid)
+        await resumed.load_state(json.loads(state))
+        answer = HandoffMessage(source="user", target="assistant", content="They have answered.")
+        result = await resumed.run(task=answer)
+    heard = told(result.messages)
+    if decision == "approve":
+        assert (heard[0], paid) == ("paid 7", [7])
+        assert "A human must approve pay(amount=7)" in heard[1]  # the same call once more is another question
+        assert day(aegis)[0] == 7 + PRICE * (len(first.calls) + len(second.calls))
+    else:
+        assert paid == []
+        assert "Aegis refused pay(amount=7)" in heard[0]
+
+
+async def test_two_equal_calls_at_once_are_two_questions(governor: SyncGovernor, aegis: SyncGovernedAgent) -> None:
+    """One approval runs one of them."""
+    paid: list[int] = []
+    governor.set_budget("agent", aegis.agent_id, "day", "100")
+    twice = Turn(tools=(PAY, ToolUse("pay", {"amount": 7}, "call-2")))
+    team = durable(aegis, Script(twice, Turn("DONE")), paid)
+    await team.run(task="Pay 7 twice.")
+    assert len(governor.approvals.list()) == 1  # the second joined it
+    governor.approvals.decide(governor.approvals.list()[0].approval_id, "approve", by="ada")
+    again = durable(aegis, Script(twice, Turn("DONE")), paid)
+    await again.run(task="Both, now.")
+    assert paid == [7]
+    assert len(governor.approvals.list()) == 1
+
+
+async def test_others_go_on_while_one_waits(governor: SyncGovernor, aegis: SyncGovernedAgent) -> None:
+    """An approval that is awaited in the tool pauses that call alone."""
+    looked = asyncio.Event()
+
+    async def look() -> str:
+        """Look."""
+        looked.set()
+        return "looked"
+
+    async def pay(amount: int) -> str:
+        """Pay."""
+        return f"paid {amount}"
+
+    async def operator() -> None:
+        await asyncio.wait_for(looked.wait(), 20)
+        while not (waiting := governor.approvals.list()):  # noqa: ASYNC110 - it is in the server
+            await asyncio.sleep(0.02)
+        governor.approvals.decide(waiting[0].approval_id, "approve", by="ada")
+
+    script = Script(Turn(tools=(PAY, ToolUse("look", {}, "call-2"))), Turn("DONE"))
+    agent = assistant(aegis, script, pay, look, costs={"pay": 7}, approval_seconds=60)
+    result, _ = await asyncio.gather(agent.run(task="Pay and look."), operator())
+    assert sorted(told(result.messages)) == ["looked", "paid 7"]
+
+
+async def test_a_token_cancels_a_call_that_waits(governor: SyncGovernor, aegis: SyncGovernedAgent) -> None:
+    """At once, and an approval that comes later holds nothing. (An agent's run hangs on it, as on any tool.)"""
+
+    async def pay(amount: int) -> str:
+        """Pay."""
+        raise AssertionError
+
+    (tool,) = govern_tools([pay], aegis, costs={"pay": 7}, approval_seconds=60)
+    token = CancellationToken()
+    running = asyncio.ensure_future(tool.run_json({"amount": 7}, token, call_id="call-1"))
+    while not (waiting := governor.approvals.list()):  # noqa: ASYNC110
+        await asyncio.sleep(0.02)
+    token.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(running, 5)
+    governor.approvals.decide(waiting[0].approval_id, "approve", by="ada")
+    async with asyncio.timeout(5):
+        while day(aegis) != (0, 0):  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+
+
+async def test_a_workbench_is_governed(governor: SyncGovernor, aegis: SyncGovernedAgent) -> None:
+    """As that of an MCP server: a refusal is a failed result, and a failed tool costs nothing."""
+    ran: list[int] = []
+
+    def pay(amount: int) -> str:
+        """Pay."""
+        ran.append(amount)
+        if amount > 100:
+            raise RuntimeError("too much")
+        return f"paid {amount}"
+
+    plain: Any = govern_tools([pay], aegis)
+    bench = govern_tools(StaticWorkbench([plain[0]._inner]), aegis, costs=lambda _tool, given: given["amount"] / 100)
+    async with bench:
+        assert [tool["name"] for tool in await bench.list_tools()] == ["pay"]
+        done = await bench.call_tool("pay", {"amount": 100})
+        failed = await bench.call_tool("pay", {"amount": 200})
+        governor.set_budget("agent", aegis.agent_id, "day", "1.50")
+        refused = await bench.call_tool("pay", {"amount": 60})
+    assert (done.to_text(), done.is_error) == ("paid 100", False)
+    assert failed.is_error
+    assert refused.is_error
+    assert "Aegis refused pay(amount=60): it costs up to $0.60 and $0.50" in refused.to_text()
+    assert (ran, day(aegis)) == ([100, 200], (1, 0))
+    assert isinstance(refused, ToolResult)
+
+
+async def test_an_agent_as_a_tool_streams_through(governor: SyncGovernor, aegis: SyncGovernedAgent) -> None:
+    """What it says meanwhile comes through, and a refusal keeps it from starting."""
+    inner = Script(Turn("The sky is blue."))
+    expert = AssistantAgent("expert", governed(aegis, inner), description="Knows.")
+    tools: Any = govern_tools([AgentTool(expert)], aegis, costs={"expert": 1})
+    asks = Turn(tools=(ToolUse("expert", {"task": "The sky?"}, "call-1"),))
+    agent = AssistantAgent(
+        "assistant", governed(aegis, Script(asks, Turn("Blue."))), tools=tools, max_tool_iterations=3
+    )
+    result: Any = await agent.run(task="Ask.")
+    assert "expert" in [message.source for message in result.messages]
+    assert day(aegis) == (1 + 3 * PRICE, 0)
+    governor.set_budget("agent", aegis.agent_id, "day", "1.50")
+    agent = AssistantAgent(
+        "assistant", governed(aegis, Script(asks, Turn("Blue."))), tools=tools, max_tool_iterations=3
+    )
+    assert "Aegis refused expert(" in told((await agent.run(task="Ask.")).messages)[0]
+    assert len(inner.calls) == 1
+
+
+async def test_an_unbroken_team_can_be_asked_again_after_a_final_refusal(
+    governor: SyncGovernor, aegis: SyncGovernedAgent
+) -> None:
+    """The refusal ends the run that earned it, not those after it."""
+    governor.set_budget("agent", aegis.agent_id, "day", "2")
+
+    def pay(amount: int) -> str:
+        """Pay."""
+        raise AssertionError
+
+    stubborn = Turn(tools=(PAY,))
+    script = Script(stubborn, stubborn, stubborn, Turn("Sorry."))
+    agent = assistant(aegis, script, pay, costs={"pay": 7})
+    with pytest.raises(AegisDenied, match="so the run ends"):
+        await agent.run(task="Pay.")
+    assert len(script.calls) == 3
+    result: Any = await agent.run(task="Never mind.")
+    assert result.messages[-1].content == "Sorry."
+
+
+async def test_the_model_and_cap_of_a_configured_client_are_read(aegis: SyncGovernedAgent) -> None:
+    """They need not be said twice."""
+    inner = OpenAIChatCompletionClient(model="gpt-4o-mini", api_key="none", max_tokens=50)
+    client = GovernedChatCompletionClient(inner, aegis)
+    assert (client._model, client._declared) == ("gpt-4o-mini", 50)
+    await client.close()
+
+
+def test_what_is_missing_is_told(aegis: SyncGovernedAgent) -> None:
+    script: Any = Script(Turn())
+    with pytest.raises(ConfigurationError, match="does not say which model it calls"):
+        GovernedChatCompletionClient(ScriptedClient(script), aegis)
+    with pytest.raises(ConfigurationError, match="aegis= takes an agent of Aegis"):
+        govern_tools([], "me")
+    with pytest.raises(ConfigurationError, match="hand_off= needs thread="):
+        govern_tools([], aegis, hand_off="user")
+
+
+async def test_unknown_prices_refuse(aegis: SyncGovernedAgent) -> None:
+    script = Script(Turn("Hello."), model="nobodys-model")
+    agent = AssistantAgent("assistant", governed(aegis, script))
+    with pytest.raises(Exception, match="nobodys-model"):
+        await agent.run(task="Hello.")
+    assert script.calls == []

@@ -1,0 +1,182 @@
+"""Classic AutoGen's side of the contract, for `autogen` and `pyautogen`: an assistant and its proxy on a script."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import json
+import tempfile
+import threading
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any, ClassVar
+from uuid import uuid4
+
+import openai
+from aegis_autogen import register_governor
+from autogen import Cache, ConversableAgent
+
+from aegis_core.testing import Ask, Outcome, Script, Turn
+
+
+class ScriptedClient:
+    """A model client on the script, as AutoGen lets users register their own."""
+
+    def __init__(self, config: dict[str, Any], run: Run) -> None:
+        self._run = run
+
+    def create(self, params: dict[str, Any]) -> Any:
+        run = self._run
+        try:
+            turn = run.script.answer(model=params["model"], cap=params.get("max_tokens"))
+        except ConnectionError as error:
+            if not run.ask.retries:
+                raise
+            # The one kind of error after which AutoGen tries the next entry of its list.
+            raise openai.APIError(str(error), request=None, body=None) from error  # type: ignore[arg-type]
+        run.over.wait(turn.seconds)
+        return response_of(turn, params["model"])
+
+    def message_retrieval(self, response: Any) -> list[Any]:
+        return [choice.message for choice in response.choices]
+
+    def cost(self, response: Any) -> float:
+        return 0.0
+
+    @staticmethod
+    def get_usage(response: Any) -> dict[str, Any]:
+        usage = response.usage
+        counts = (0, 0) if usage is None else (usage.prompt_tokens, usage.completion_tokens)
+        names = ("prompt_tokens", "completion_tokens", "total_tokens", "cost", "model")
+        return dict(zip(names, (*counts, sum(counts), 0.0, response.model), strict=True))
+
+
+class Message(dict[str, Any]):
+    """What AutoGen takes for an answer with tool calls: a model that can dump itself."""
+
+    def model_dump(self) -> dict[str, Any]:
+        return dict(self)
+
+
+def response_of(turn: Turn, model: str) -> Any:
+    message: Any = turn.text
+    if turn.tools:
+        calls = [
+            {
+                "id": use.call_id,
+                "type": "function",
+                "function": {"name": use.tool, "arguments": json.dumps(dict(use.arguments))},
+            }
+            for use in turn.tools
+        ]
+        message = Message(role="assistant", content=turn.text or None, tool_calls=calls)
+    usage = None
+    if turn.usage is not None:
+        usage = SimpleNamespace(prompt_tokens=turn.usage[0], completion_tokens=turn.usage[1])
+    choices = [SimpleNamespace(message=message)]
+    return SimpleNamespace(id=uuid4().hex, choices=choices, usage=usage, model=model, cost=0.0)
+
+
+class Run:
+    """A script, how it is driven, and whether the program has stopped to wait for it."""
+
+    def __init__(self, script: Script, ask: Ask) -> None:
+        self.script, self.ask, self.over = script, ask, threading.Event()
+
+    def __deepcopy__(self, memo: object) -> Run:
+        return self
+
+    def config(self) -> dict[str, Any]:
+        entry: dict[str, Any] = {"model": self.script.model, "model_client_cls": "ScriptedClient", "api_key": "none"}
+        if self.script.cap is not None:
+            entry["max_tokens"] = self.script.cap
+        return {"config_list": [dict(entry) for _ in range(self.ask.retries + 1)], "cache_seed": None}
+
+    def activate(self, agent: ConversableAgent) -> None:
+        for _ in range(self.ask.retries + 1):
+            agent.register_model_client(model_client_cls=ScriptedClient, run=self)
+
+
+class ClassicHarness:
+    """`register_governor` on an assistant and on the proxy that runs its tools."""
+
+    framework = "Classic AutoGen"
+    modes = ("sync", "async")
+    lacks: ClassVar = {
+        "pickling": "an agent of classic AutoGen holds locks and closures of its own and cannot be pickled",
+        "cancelled_at_once": "AutoGen makes the call in a thread that asyncio cannot stop; it is settled when it ends",
+    }
+
+    def run(self, aegis: Any, script: Script, ask: Ask) -> Outcome:
+        run = Run(script, ask)
+        governed: dict[str, Any] = {
+            "costs": ask.costs, "models": ask.models, "approval_seconds": ask.approval_seconds,
+        }  # fmt: skip
+        assistant = ConversableAgent("assistant", system_message="Help.", llm_config=run.config(), **QUIET)
+        user = ConversableAgent("user", llm_config=False, is_termination_msg=ends, **QUIET)
+        for name in script.tools:
+            register_tool(assistant, user, name, script)
+        run.activate(assistant)
+        register_governor(assistant, aegis, **governed)
+        register_governor(user, aegis, **governed)
+        if ask.copied:
+            assistant = copy.deepcopy(assistant)
+        if ask.nested:
+            outer = ConversableAgent("outer", llm_config=False, **QUIET)
+            outer.register_nested_chats(
+                [{"recipient": assistant, "summary_method": "last_msg", "max_turns": 1}], trigger=user
+            )
+            register_governor(outer, aegis, **governed)
+            assistant = outer
+        return caught(lambda: drive(user, assistant, run))
+
+
+QUIET: dict[str, Any] = {"human_input_mode": "NEVER", "code_execution_config": False}
+
+
+def register_tool(caller: ConversableAgent, executor: ConversableAgent, name: str, script: Script) -> None:
+    """Give the caller a tool and its executor the function."""
+
+    def function(amount: int = 0) -> str:
+        return script.use(name, {"amount": amount})
+
+    function.__name__ = name
+    caller.register_for_llm(name=name, description=f"The tool {name}.")(function)
+    executor.register_for_execution(name=name)(lambda **arguments: script.use(name, arguments))
+
+
+def ends(message: dict[str, Any]) -> bool:
+    return not message.get("tool_calls")
+
+
+def drive(user: ConversableAgent, assistant: ConversableAgent, run: Run) -> Outcome:
+    """One chat, by the entry point asked for."""
+
+    def chat(**more: Any) -> Any:
+        return user.initiate_chat(assistant, message=run.script.user, silent=True, max_turns=40, **more)
+
+    async def achat() -> Any:
+        chatting = user.a_initiate_chat(assistant, message=run.script.user, silent=True, max_turns=40)
+        try:
+            return await asyncio.wait_for(chatting, run.ask.timeout)
+        except TimeoutError:
+            asyncio.get_running_loop().call_later(0.2, run.over.set)
+            raise
+
+    if run.ask.cached:
+        with tempfile.TemporaryDirectory() as folder, Cache.disk(cache_seed=1, cache_path_root=folder) as cache:
+            chat(cache=cache)
+            return outcome_of(chat(cache=cache))
+    return outcome_of(asyncio.run(achat()) if run.ask.mode == "async" else chat())
+
+
+def outcome_of(result: Any) -> Outcome:
+    told = [each["content"] for message in result.chat_history for each in message.get("tool_responses", ())]
+    return Outcome(result.chat_history[-1]["content"], told)
+
+
+def caught(work: Callable[[], Outcome]) -> Outcome:
+    try:
+        return work()
+    except (Exception, asyncio.CancelledError) as error:
+        return Outcome(error=error)

@@ -1,0 +1,83 @@
+"""A graph that pays, as the processes of `test_kill` run it.
+
+``python payer.py start|resume-and-die|resume THREAD FOLDER [DIE_AT|SECONDS]``
+
+Its model asks for one payment of $7, which needs a person, and then says what it was told. A payment leaves a line in a
+file. The server and tenant are those of ``AEGIS_URL`` and ``AEGIS_TENANT``.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import aegis_langgraph.gate
+from aegis_langgraph import ApprovalResumer, GovernedToolNode, approval_node
+from langchain_core.messages import AIMessage, HumanMessage
+from langgraph.checkpoint.sqlite import SqliteSaver
+from langgraph.graph import START, MessagesState, StateGraph
+
+from aegis_core import connect_sync
+from aegis_core.sync import SyncGovernor
+
+COSTS = {"pay": 7}
+
+
+def die() -> None:
+    """End this process as a crash would."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def build(governor: SyncGovernor, folder: Path, die_at: str = "") -> Any:
+    aegis = governor.handshake("payer")
+
+    def pay(amount: int) -> str:
+        """Pay."""
+        if die_at == "before the payment":
+            die()
+        with (folder / "payments").open("a") as payments:
+            payments.write(f"{amount}\n")
+        if die_at == "after the payment":
+            die()
+        return f"paid {amount}"
+
+    def agent(state: MessagesState) -> Any:
+        last = state["messages"][-1]
+        if isinstance(last, HumanMessage):
+            return {"messages": [AIMessage("", tool_calls=[{"name": "pay", "args": {"amount": 7}, "id": "call-1"}])]}
+        return {"messages": [AIMessage(f"I was told: {last.text}")]}
+
+    if die_at == "ticket":
+        aegis_langgraph.gate.interrupt = lambda question: die()  # its question is asked, and no checkpoint says so
+    graph: Any = StateGraph(MessagesState)
+    graph.add_node("agent", agent)
+    graph.add_node("approve", approval_node(aegis, costs=COSTS))
+    graph.add_node("tools", GovernedToolNode([pay], aegis, costs=COSTS))
+    graph.add_edge(START, "agent")
+    graph.add_edge("agent", "approve")
+    graph.add_edge("tools", "agent")
+    return graph.compile(
+        checkpointer=SqliteSaver(sqlite3.connect(folder / "threads.sqlite", check_same_thread=False, timeout=20))
+    )
+
+
+def main(act: str, thread: str, folder: Path, die_at: str = "") -> None:
+    with connect_sync() as governor:
+        graph = build(governor, folder, "" if act == "resume" else die_at)
+        config = {"configurable": {"thread_id": thread}}
+        if act == "start":
+            graph.invoke({"messages": [HumanMessage("Pay 7.")]}, config, durability="sync")
+            die()
+        until = time.monotonic() + (float(die_at) if act == "resume" else 60)
+        resumer = ApprovalResumer(graph, governor, name="payers", lease_seconds=2, stalled_seconds=0.5)
+        (folder / f"ready-{os.getpid()}").touch()
+        resumer.run(until=lambda: not graph.get_state(config).next or time.monotonic() > until, interval=0.1)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2], Path(sys.argv[3]), *sys.argv[4:])

@@ -1,0 +1,47 @@
+"""A hundred recorded runs through a graph with the approval node and the governed tool node."""
+
+from __future__ import annotations
+
+from collections import Counter
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aegis_langchain import GovernedChatModel
+from aegis_langgraph import GovernedToolNode, approval_node
+from langgraph.checkpoint.memory import InMemorySaver
+
+from integrations.airline import (
+    APPROVALS,
+    ESCALATED,
+    MODEL_CALLS,
+    TOOL_CALLS,
+    ApprovingOperator,
+    Flight,
+    Totals,
+    airline_governor,
+    read_runs,
+    spent_today,
+)
+from integrations.langchain.flying import FlightChat, cost, fly, recorded_tools
+
+from .harness import built
+
+
+@pytest.mark.timeout(400)
+def test_every_call_is_counted_and_every_escalated_one_asked_once(shared_data: Path, tmp_path: Path) -> None:
+    totals = Totals()
+    with airline_governor(tmp_path, asks=True) as governor, ApprovingOperator(governor) as operator:
+        aegis = governor.handshake("airline")
+        for run in read_runs(shared_data):
+            flight = Flight(run)
+            model: Any = GovernedChatModel(aegis=aegis, models=FlightChat(flight))
+            tools = recorded_tools(flight)
+            graph = built(model, GovernedToolNode(tools, aegis, costs=cost), approval_node(aegis, costs=cost), tools)
+            fly(graph.compile(checkpointer=InMemorySaver()), flight, aegis)
+            totals.add(flight)
+        assert (totals.model_calls, totals.tool_calls, totals.escalated) == (MODEL_CALLS, TOOL_CALLS, APPROVALS)
+        assert len(operator.approved) == APPROVALS
+        assert set(Counter(operator.approved)) == set(ESCALATED)
+        assert spent_today(governor, "airline") == (totals.usd, Decimal(0))

@@ -1,0 +1,135 @@
+"""A run that is killed goes on in another process: to its end, and with no side effect twice."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aegis_langgraph import ApprovalResumer
+
+from aegis_core import Settings, connect_sync
+from aegis_core.sync import SyncGovernor
+
+from . import payer
+
+pytestmark = pytest.mark.timeout(170)
+
+THREAD = "thread-1"
+CONFIG = {"configurable": {"thread_id": THREAD}}
+
+
+@pytest.fixture
+def operator(settings: Settings) -> Iterator[SyncGovernor]:
+    with connect_sync(settings=settings) as governor:
+        yield governor
+
+
+@pytest.fixture
+def environment(settings: Settings) -> dict[str, str]:
+    return {**os.environ, "AEGIS_URL": settings.url, "AEGIS_TENANT": settings.tenant, "AEGIS_LOG_LEVEL": "warning"}
+
+
+def started(environment: dict[str, str], *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen([sys.executable, "-W", "ignore", payer.__file__, *arguments], env=environment, text=True)
+
+
+def killed(environment: dict[str, str], folder: Path, die_at: str = "") -> None:
+    with started(environment, "start", THREAD, str(folder), die_at) as process:
+        assert process.wait(60) == -signal.SIGKILL
+
+
+@contextmanager
+def two_resumers(environment: dict[str, str], folder: Path, seconds: float) -> Iterator[None]:
+    """Two resumers at once, ready when this is entered, which end with the thread, or when so many seconds are over."""
+    resumers = [started(environment, "resume", THREAD, str(folder), str(seconds)) for _ in range(2)]
+    try:
+        until = time.monotonic() + 60
+        while not all((folder / f"ready-{process.pid}").exists() for process in resumers):
+            assert time.monotonic() < until, "a resumer did not start"
+            time.sleep(0.05)
+        yield
+        assert [process.wait(90) for process in resumers] == [0, 0]
+    finally:
+        for process in resumers:
+            process.kill()
+            process.wait()
+
+
+def payments(folder: Path) -> list[str]:
+    path = folder / "payments"
+    return path.read_text().split() if path.exists() else []
+
+
+def approve(operator: SyncGovernor) -> None:
+    """The operator approves the one question that waits."""
+    until = time.monotonic() + 20
+    while not (waiting := operator.approvals.list()):
+        assert time.monotonic() < until, "nobody asks"
+        time.sleep(0.05)
+    (approval,) = waiting
+    assert (approval.tool, approval.amount_usd, approval.metadata["thread"]) == ("pay", 7, THREAD)
+    operator.approvals.decide(approval.approval_id, "approve", by="operator")
+
+
+def ended_with(graph: Any) -> str:
+    state = graph.get_state(CONFIG)
+    assert not state.next, f"the thread has not ended: {state.next}"
+    return state.values["messages"][-1].text
+
+
+def test_killed_at_the_interrupt(operator: SyncGovernor, environment: dict[str, str], tmp_path: Path) -> None:
+    killed(environment, tmp_path)
+    with two_resumers(environment, tmp_path, 30):
+        assert payments(tmp_path) == []
+        approve(operator)
+    assert payments(tmp_path) == ["7"]
+    assert ended_with(payer.build(operator, tmp_path)) == "I was told: paid 7"
+
+
+def test_killed_between_ticket_and_checkpoint(
+    operator: SyncGovernor, environment: dict[str, str], tmp_path: Path
+) -> None:
+    killed(environment, tmp_path, "ticket")
+    approve(operator)
+    assert not payer.build(operator, tmp_path).get_state(CONFIG).interrupts
+    with two_resumers(environment, tmp_path, 30):
+        pass
+    assert payments(tmp_path) == ["7"]
+    assert ended_with(payer.build(operator, tmp_path)) == "I was told: paid 7"
+    assert len(operator.approvals.list("approved")) == 1, "it asked a second time"
+
+
+@pytest.mark.parametrize("die_at", ["before the payment", "after the payment"])
+def test_killed_inside_a_tool_asks_what_became_of_it(
+    operator: SyncGovernor, environment: dict[str, str], tmp_path: Path, die_at: str
+) -> None:
+    killed(environment, tmp_path)
+    approve(operator)
+    with started(environment, "resume-and-die", THREAD, str(tmp_path), die_at) as process:
+        assert process.wait(60) == -signal.SIGKILL
+    done = ["7"] if die_at.startswith("after") else []
+    assert payments(tmp_path) == done
+    with two_resumers(environment, tmp_path, 6):
+        pass
+    assert payments(tmp_path) == done, "what may have been done was done again"
+    graph = payer.build(operator, tmp_path)
+    (asked,) = graph.get_state(CONFIG).interrupts
+    assert "was started before and its outcome is unknown" in asked.value["action_requests"][0]["description"]
+    resumer = ApprovalResumer(graph, operator, name="payers", lease_seconds=2)
+    if done:
+        resumer.answer(THREAD, [{"type": "respond", "message": "the bank says it was paid"}])
+        assert ended_with(graph) == "I was told: the bank says it was paid"
+    else:
+        resumer.answer(THREAD, [{"type": "approve"}])
+        approve(operator)  # running it again is another payment, which needs another approval
+        resumer.run_once()
+        assert ended_with(graph) == "I was told: paid 7"
+    assert payments(tmp_path) == ["7"]

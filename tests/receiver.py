@@ -1,0 +1,61 @@
+"""A receiver of webhooks on loopback: it keeps what it got, and answers as the test wants."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+
+@dataclass
+class Receiver:
+    """What arrived: headers (names in lower case) and bodies. `answers` are given in turn, then 200."""
+
+    url: str = ""
+    got: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
+    answers: deque[tuple[int, dict[str, str]]] = field(default_factory=deque)
+
+    def until(self, told: Callable[[], Any]) -> Any:
+        deadline = time.monotonic() + 15
+        while not (found := told()):
+            assert time.monotonic() < deadline, self.got
+            time.sleep(0.01)
+        return found
+
+
+@contextmanager
+def receiver() -> Iterator[Receiver]:
+    """Serve until the block ends."""
+    place = Receiver()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            status, headers = place.answers.popleft() if place.answers else (200, {})
+            place.got.append(({name.lower(): value for name, value in self.headers.items()}, body))
+            self.send_response(status)
+            for name, value in {"Content-Length": "0", **headers}.items():
+                self.send_header(name, value)
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    place.url = f"http://localhost:{server.server_address[1]}/hook"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    try:
+        yield place
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join(5)

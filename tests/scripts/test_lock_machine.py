@@ -1,0 +1,37 @@
+"""Locks on a real server, step by step: whatever agents do, what must hold of any locks holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from .bench import Bench
+from .lock_machine import lock_machine_on
+from .test_state_machine import QUICK
+
+LOCKS_QUICK = settings(QUICK, max_examples=120, stateful_step_count=50)
+
+
+@pytest.fixture
+def bench(server_url: str) -> Iterator[Bench]:
+    opened = Bench(server_url)
+    yield opened
+    opened.close()
+
+
+@pytest.mark.timeout(300)
+def test_at_every_step_the_locks_are_sound(bench: Bench) -> None:
+    machine = lock_machine_on(bench)
+    run_state_machine_as_test(machine, settings=LOCKS_QUICK)
+    print(f"{machine.examples} examples, {machine.steps} calls")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3_600)
+def test_at_every_step_the_locks_are_sound_for_long(bench: Bench) -> None:
+    run_state_machine_as_test(
+        lock_machine_on(bench), settings=settings(LOCKS_QUICK, max_examples=3_000, derandomize=False)
+    )

@@ -1,0 +1,148 @@
+"""Faults put into the lock scripts on purpose: the unchanged state machine of locks must find every one."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from hypothesis import Phase, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from aegis_core.store import scripts
+from aegis_core.store.scripts import ScriptSet
+
+from .bench import Bench
+from .lock_machine import lock_machine_on
+from .test_mutants import _apply
+from .test_state_machine import QUICK
+
+HUNT = settings(
+    QUICK, max_examples=1_000, stateful_step_count=50, phases=[Phase.generate], report_multiple_bugs=False
+)  # fmt: skip
+
+_NOTE = "local function note_lock(kind, agent, name, fence, priority, waited, held, more)\n"
+_GIVE = "      leave(token, W)\n      for i"
+
+# Name: file, then pairs of what the file says and what the mutant says instead.
+MUTANTS: dict[str, tuple[str, ...]] = {
+    "release without hand-over": (
+        "lock_release",
+        "    if at then drop(names[i], other, at, 'released') end\n  end\n  settle()\n",
+        "    if at then drop(names[i], other, at, 'released') end\n  end\n",
+    ),
+    "release ignores the fence": ("lock_release", "if fence and H[H_FENCE] ~= fence then", "if false then"),
+    "an evicted one may renew": ("lock_renew", "  if not evicted then H[H_EXPIRES]", "  if true then H[H_EXPIRES]"),
+    "the fence comes from the clock": ("locks", "  N[1] = N[1] + 1\n", "  N[1] = NOW\n"),
+    "barging past the queue": ("lock_acquire", "free = free and L[L_QUEUED] == 0 and fits", "free = free and fits"),
+    "a cancel leaks a grant": ("lock_release", "if H then\n", "if H and H[H_CLAIMED] then\n"),
+    "a waiter is kept after its grant": (
+        "locks",
+        _GIVE,
+        "      for i = 1, #names do give(names[i], token, W) end\n      do return end\n      for i",
+    ),
+    "a dead waiter is granted": ("locks", "if W[W_ALIVE] > NOW then return", "if true then return"),
+    "last come, first served": (
+        "lock_acquire",
+        "priority, N[2] - priority * STEP,",
+        "priority, -N[2] - priority * STEP,",
+    ),
+    "no grant on asking again": (
+        "lock_acquire",
+        "settle() -- before any answer",
+        "if not held_by(LOCKS[names[1]], token) then settle() end -- before any answer",
+    ),
+    "the count of permits is read once": (
+        "locks",
+        "  local L = open_lock(name)\n  while true do\n",
+        "  local L = open_lock(name)\n  local once = {unpack(L[L_HOLDERS])}\n  while true do\n",
+        "elseif not fits(other[L_HOLDERS], other[L_PERMITS]",
+        "elseif not fits(names[i] == name and once or other[L_HOLDERS], other[L_PERMITS]",
+    ),
+    "priority has no end": ("locks", "local STEP = 2000 * 1024", "local STEP = 20000 * 1024"),
+    "a lower priority goes first": ("lock_acquire", "N[2] - priority * STEP", "N[2] + priority * STEP"),
+    "an expired lease is kept": ("locks", "if H[H_EXPIRES] <= NOW then", "if H[H_EXPIRES] < NOW then"),
+    "a grant need not be claimed": ("locks", "present and W[W_TTL] or math.min(W[W_TTL], CLAIM)", "W[W_TTL]"),
+    "a renewal does not claim": (
+        "lock_renew",
+        "H[H_CLAIMED] = NOW + (ttl or H[H_TTL]), true",
+        "H[H_CLAIMED] = NOW + CLAIM, true",
+    ),
+    "equals evict each other": (
+        "locks",
+        "if H[H_PRIORITY] < W[W_PRIORITY] and",
+        "if H[H_PRIORITY] <= W[W_PRIORITY] and",
+    ),
+    "never is not respected": ("locks", "if L[L_PREEMPTION] == 'never' then", "if false then"),
+    "the cooperative are evicted": ("locks", "L[L_PREEMPTION] == 'after_grace' and L[L_GRACE]", "L[L_GRACE]"),
+    "permits change while held": (
+        "lock_acquire",
+        "if permits and permits ~= L[L_PERMITS] then",
+        "if false then",
+        "    local permitted = used and L[L_PERMITS] or permits or 1\n",
+        "    if permits then L[L_PERMITS], TOUCHED[names[i]] = permits, true end\n    local permitted = L[L_PERMITS]\n",
+    ),
+    "a weight above the permits waits for ever": ("lock_acquire", "if weight > permitted then", "if false then"),
+    "sharers beside one who excludes": (
+        "locks",
+        "if mode == 'shared' then return used == 0 end",
+        "if mode == 'shared' then return true end",
+    ),
+    "one who excludes beside sharers": ("locks", "return not shared and used", "return used"),
+    "several are not all or nothing": (
+        "locks",
+        "names[i] ~= name and head_of(names[i], other) ~= token then\n        ready = false",
+        "names[i] ~= name and head_of(names[i], other) ~= token then\n        ready = ready",
+    ),
+    "only the first of several is given back": (
+        "lock_release",
+        "for i = 1, #names do\n    local other",
+        "for i = 1, 1 do\n    local other",
+    ),
+    "a cycle of waits is not ended by who comes": (
+        "lock_acquire",
+        "for i = 1, (#within > 0 or #names > 1) and #names or 0 do wound",
+        "for i = 1, 0 do wound",
+    ),
+    "a cycle of waits is not seen by who comes": ("lock_acquire", "not free and queue and wounded()", "false"),
+    "anybody may release": ("lock_release", "  if H[H_AGENT] ~= agent then return answer('NOT_YOURS') end\n", ""),
+    "anybody may renew": ("lock_renew", "if H[H_AGENT] ~= agent then return answer('NOT_YOURS') end\n", ""),
+    "anybody may claim": ("lock_acquire", "if known[H and H_AGENT or W_AGENT] ~= agent then", "if false then"),
+    "the event of an expiry is dropped": (
+        "locks",
+        _NOTE,
+        _NOTE + "  if kind == 'expired' then return end\n",
+    ),
+    "what an agent holds is forgotten": (
+        "locks",
+        "  call('ZREM', PREFIX .. 'la:' .. H[H_AGENT], H[H_TOKEN] .. '\\t' .. name)\n",
+        "",
+    ),
+    "a lock stays when nobody needs it": ("locks", "      call('DEL', PREFIX .. 'l:' .. name)\n", ""),
+    "a lock has no expiry": ("locks", ", 'PX', last - NOW + KEPT)", ")"),
+    "a queue has no expiry": ("lock_acquire", "      if L[L_QUEUED] == 1 then\n", "      if false then\n"),
+}
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("name", MUTANTS)
+def test_the_lock_machine_finds(name: str, server_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    file, *pairs = MUTANTS[name]
+    read = scripts._read
+    monkeypatch.setattr(scripts, "_read", lambda part: _apply(read(part), *pairs) if part == file else read(part))
+    mutant = ScriptSet()
+    monkeypatch.undo()
+    assert (
+        mutant.lock_acquire != ScriptSet().lock_acquire
+        or mutant.lock_release != ScriptSet().lock_release
+        or (mutant.lock_renew != ScriptSet().lock_renew)
+    )
+    monkeypatch.setattr(scripts, "_read", lambda part: _apply(read(part), *pairs) if part == file else read(part))
+    bench = Bench(server_url)
+    machine = lock_machine_on(bench)
+    started = time.monotonic()
+    try:
+        with pytest.raises(AssertionError):
+            run_state_machine_as_test(machine, settings=HUNT)
+    finally:
+        bench.close()
+    print(f"found in example {machine.examples - 1}, call {machine.steps}, {time.monotonic() - started:.1f} s")
