@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hmac
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import hiredis
 
 from aegis_core.store import layout
+from aegis_core.store.looking import Looks
 from aegis_core.store.packing import unpack
 from aegis_core.store.records import Record
 from aegis_core.store.refusals import refusal
@@ -60,6 +62,8 @@ class Ledger:
     def __init__(self, store: Store, tenant: str) -> None:
         self.store, self.tenant = store, tenant
         self._root = layout.root(tenant)
+        self._looks = Looks(partial(self._look, claims=False))
+        self._claims = Looks(partial(self._look, claims=True))
 
     async def authorize(self, order: tuple[Any, ...]) -> tuple[str, Any]:
         """Judge one request. Answers ``NEW``/``OLD`` with a `Record`, or what must be read anew: ``STALE`` the policy,
@@ -89,8 +93,14 @@ class Ledger:
 
     async def look(self, grant: str, *, claims: bool = False) -> tuple[Record, int]:
         """The record as it stands now, and the server's time in ms. Its agent `claims` by looking what was approved."""
-        answer = await self.call(self.store.scripts.look, (grant, claims))
-        return Record._make(unpack(answer[1])), int(answer[2])
+        blob, now = await (self._claims if claims else self._looks).at(grant)
+        if not blob:
+            raise refusal("NO_GRANT", [])
+        return Record._make(unpack(blob)), now
+
+    async def _look(self, grants: list[str], *, claims: bool) -> list[tuple[bytes, int]]:
+        _, blobs, now = await self.call(self.store.scripts.look, (grants, claims))
+        return [(blob, int(now)) for blob in blobs]
 
     async def sweep(self, most: int = 200) -> bool:
         """End up to `most` overdue records; true while more are left."""

@@ -1,19 +1,20 @@
--- The present state of one record; whoever looks first after the deadline ends it. A[2]: its agent looks, and learns
--- that it is granted.
-local id, claims = unpack(A, 1, 2)
+-- The present state of some records, A[1] their ids; whoever looks first after a deadline ends it. A[2]: their agents
+-- look, and learn what is granted. Empty for a record that there is not.
+local ids, claims = unpack(A, 1, 2)
 T = fetch('t')
 if not T then return {'NO_TENANT'} end
-local blob = call('GET', PREFIX .. 'r:' .. id)
-if not blob then return {'NO_GRANT'} end
-local R = decode(blob)
-if overdue(R) then
-  if zone_missing() then return {'ZONE', NOW, T[T_ZONE][1]} end
-  expire(id, R)
-  flush()
+if zone_missing() then return {'ZONE', NOW, T[T_ZONE][1]} end
+local answers = {}
+for i = 1, #ids do
+  local id = ids[i]
+  local blob = call('GET', PREFIX .. 'r:' .. id) or ''
+  local R = blob ~= '' and decode(blob)
+  if R and (overdue(R) or claims and unheard(R)) then
+    if overdue(R) then expire(id, R) end
+    if claims then claim(id, R) end
+    flush() -- each whole, whatever becomes of the next
+    blob = encode(R)
+  end
+  answers[i] = blob
 end
-if claims and unheard(R) then
-  if zone_missing() then return {'ZONE', NOW, T[T_ZONE][1]} end
-  claim(id, R)
-  flush()
-end
-return {'OK', encode(R), NOW}
+return {'OK', answers, NOW}

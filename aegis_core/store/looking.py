@@ -1,0 +1,57 @@
+"""Looks at records that are asked in one tick of the loop travel as one script: thousands may wake at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from aegis_core.errors import StoreError
+
+_MOST = 64
+"""Records in one script: few enough that it keeps nobody else waiting."""
+
+Look = Callable[[list[str]], Awaitable[list[Any]]]
+
+
+class Looks:
+    """Gathers keys and shares out the answers, which `look` brings in the order of the keys."""
+
+    def __init__(self, look: Look) -> None:
+        self._look = look
+        self._asked: list[tuple[str, asyncio.Future[Any]]] = []
+        self._running: set[asyncio.Task[None]] = set()
+
+    def at(self, key: str) -> asyncio.Future[Any]:
+        """The answer for one key, or the error of the whole script."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Any] = loop.create_future()
+        if not self._asked:
+            loop.call_soon(self._send)
+        self._asked.append((key, future))
+        if len(self._asked) >= _MOST:
+            self._send()
+        return future
+
+    def _send(self) -> None:
+        asked, self._asked = self._asked, []
+        if asked:
+            task = asyncio.create_task(self._share_out(asked))
+            self._running.add(task)
+            task.add_done_callback(self._running.discard)
+
+    async def _share_out(self, asked: list[tuple[str, asyncio.Future[Any]]]) -> None:
+        try:
+            answers = await self._look([key for key, _ in asked])
+        except Exception as error:  # noqa: BLE001 - whoever asked is told, whatever it is
+            if len(asked) > 1 and isinstance(error, StoreError) and error.facts.get("reason") == "script":
+                for one in asked:  # a damaged record fails for who asked for it, and for nobody else
+                    await self._share_out([one])
+                return
+            for _, future in asked:
+                if not future.done():
+                    future.set_exception(error)
+        else:
+            for (_, future), answer in zip(asked, answers, strict=True):
+                if not future.done():
+                    future.set_result(answer)

@@ -1,0 +1,42 @@
+"""Looks that are asked together travel together, and one that fails fails alone."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from aegis_core import Governor, Settings
+from aegis_core.connect import open_governor
+from aegis_core.errors import NotFoundError, StoreError
+from aegis_core.store import layout
+from aegis_core.store.store import open_store
+
+
+async def test_looks_of_one_moment_are_few_scripts_and_answer_each_its_own(settings: Settings) -> None:
+    store = await open_store(settings, throwaway=True)
+    port = await open_governor(store, settings)
+    agent = await Governor(port).handshake("payer")
+    grants = [(await agent.request(f"Pay {number}", estimated_cost_usd="0.01")).grant_id or "" for number in range(100)]
+    await store.clients.any.config_resetstat()
+    unknown = asyncio.create_task(port.wait_for(f"gr_{'0' * 32}", 0))
+    verdicts = await asyncio.gather(*(port.wait_for(grant, 0) for grant in grants))
+    assert [verdict.grant_id for verdict in verdicts] == grants
+    with pytest.raises(NotFoundError):
+        await unknown
+    stats = await store.clients.any.info("commandstats")
+    assert sum(stats[name]["calls"] for name in stats if name.startswith("cmdstat_eval")) <= 4
+    await port.aclose()
+    await store.aclose()
+
+
+async def test_a_damaged_record_fails_for_who_asks_for_it(governor: Governor, settings: Settings) -> None:
+    agent = await governor.handshake("payer")
+    grants = [(await agent.request(f"Pay {number}", estimated_cost_usd="0.01")).grant_id or "" for number in range(9)]
+    store = await open_store(settings)
+    await store.command("DEL", layout.key(settings.tenant, f"r:{grants[4][3:]}"))
+    await store.command("LPUSH", layout.key(settings.tenant, f"r:{grants[4][3:]}"), "not a record")
+    looks = [governor.port.wait_for(grant, 0) for grant in grants]  # type: ignore[attr-defined]
+    told = await asyncio.gather(*looks, return_exceptions=True)
+    assert [isinstance(each, StoreError) for each in told] == [number == 4 for number in range(9)]
+    await store.aclose()
