@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -71,6 +72,7 @@ class Store:
         self._connection: Any = None
         self._connecting = asyncio.Lock()
         self._closed = False
+        self._sources_sent: Counter[bytes] = Counter()
 
     def send(self, script: Script, key: str, arguments: Any) -> asyncio.Future[Any] | None:
         """The first try of `run` without its care: None when not connected, and errors as the server put them."""
@@ -94,11 +96,15 @@ class Store:
             wire = self._wire
             if wire is None or wire.lost:
                 wire = await self._connect()
-            try:
-                return await wire.call(b"EVALSHA", script.sha, 1, key, packed, *extra)
-            except hiredis.ReplyError as error:
-                if not str(error).startswith("NOSCRIPT"):
-                    raise
+            sent = -1
+            while sent != (sent := self._sources_sent[script.sha]):
+                try:
+                    return await wire.call(b"EVALSHA", script.sha, 1, key, packed, *extra)
+                except hiredis.ReplyError as error:
+                    if not str(error).startswith("NOSCRIPT"):
+                        raise
+            # Of thousands that are told so at once only the first sends the source, before what they send again.
+            self._sources_sent[script.sha] += 1
             return await wire.call(b"EVAL", script.source, 1, key, packed, *extra)
         except hiredis.ReplyError as error:
             raise self._explain(error, script.name) from None

@@ -40,3 +40,19 @@ async def test_a_damaged_record_fails_for_who_asks_for_it(governor: Governor, se
     told = await asyncio.gather(*looks, return_exceptions=True)
     assert [isinstance(each, StoreError) for each in told] == [number == 4 for number in range(9)]
     await store.aclose()
+
+
+async def test_a_script_that_the_server_forgot_is_sent_once_for_all_who_need_it(settings: Settings) -> None:
+    store = await open_store(settings, throwaway=True)
+    port = await open_governor(store, settings)
+    agent = await Governor(port).handshake("payer")
+    grants = [(await agent.request(f"Pay {number}", estimated_cost_usd="0.01")).grant_id or "" for number in range(90)]
+    for _ in range(2):  # a restart forgets them, at any time
+        await store.clients.any.script_flush()
+        await store.clients.any.config_resetstat()
+        await asyncio.gather(*(agent.release(grant) for grant in grants))
+        stats = await store.clients.any.info("commandstats")
+        assert stats["cmdstat_eval"]["calls"] == 1
+        assert stats["cmdstat_evalsha"]["calls"] <= 2 * len(grants)
+    await port.aclose()
+    await store.aclose()
