@@ -119,8 +119,8 @@ MUTANTS: dict[str, tuple[str, ...]] = {
     "an envelope misses a late settlement": ("settle", "    correct_envelope(R, cost - estimate)\n", ""),
     "an agent can drown its operators": ("authorize", "elseif G[G_QUESTIONS] >= most then", "elseif false then"),
     "an answered question is still open": ("endings", "G[G_QUESTIONS] - 1", "G[G_QUESTIONS]"),
-    "a vote leaves no event": ("decide", "  event('voted', encode(R))\n", ""),
-    "an approval leaves no event": ("endings", "  event('approved', encode(R))\n", ""),
+    "a vote leaves no event": ("decide", "  event('voted', body)\n", ""),
+    "an approval leaves no event": ("endings", "  event('approved', body)\n", ""),
     "a timeout is listed when it was noticed": (
         "endings",
         "call('ZADD', PREFIX .. 'ah', Q[Q_AT], id)",

@@ -107,8 +107,8 @@ MUTANTS: dict[str, tuple[str, ...]] = {
     ),
     "an extended record expires": (
         "settle",
-        "    call('SET', PREFIX .. 'r:' .. id, encode(R))",
-        "    call('SET', PREFIX .. 'r:' .. id, encode(R), 'EX', 3600)",
+        "    event('extended', store_open(id, R))",
+        "    event('extended', store_open(id, R))\n    call('EXPIRE', PREFIX .. 'r:' .. id, 3600)",
     ),
     "an ended record stays for ever": ("endings", ", 'PX', T[T_CONFIG][C_KEEP])", ")"),
     "an overrun is not charged": ("endings", "        add(b, b[B_WINDOW], charged - amount, 0)\n", ""),

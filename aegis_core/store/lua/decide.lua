@@ -84,17 +84,18 @@ for i = 1, #votes do
   if votes[i][2] == 'approve' then approvals = approvals + 1 end
 end
 R[R_CHANGED] = NOW
+local body
 if word == 'reject' then
-  close(id, R, 'D', 0, operator, why)
+  body = close(id, R, 'D', 0, operator, why)
   local span = T[T_CONFIG][C_REFUSAL]
   call('SET', PREFIX .. 'x:' .. Q[Q_CONTENT], encode({operator, why, NOW + span, NOW}), 'PX', span)
 elseif approvals >= Q[Q_QUORUM] then
-  go_live(id, R, operator, why, NOW)
+  body = go_live(id, R, operator, why, NOW)
 else
   check_keys(id)
-  call('SET', PREFIX .. 'r:' .. id, encode(R))
-  event('voted', encode(R))
+  body = store_open(id, R)
+  event('voted', body)
   call('PUBLISH', PREFIX .. 'i', id)
 end
 flush()
-return {'OK', encode(R), 0, NOW}
+return {'OK', body, 0, NOW}

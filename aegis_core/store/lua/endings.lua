@@ -3,8 +3,16 @@ local ENDED = {S = 'settled', L = 'released', X = 'expired', T = 'timed_out', D 
 local ANSWERS = {T = 'timed_out', D = 'rejected', L = 'withdrawn'}
 local HISTORY = 10000 -- ended questions that are listed
 
+-- Both answer the record as it was written: packing it costs more than most of what is done with it.
 local function store_ended(id, R)
-  call('SET', PREFIX .. 'r:' .. id, encode(R), 'PX', T[T_CONFIG][C_KEEP])
+  local body = encode(R)
+  call('SET', PREFIX .. 'r:' .. id, body, 'PX', T[T_CONFIG][C_KEEP])
+  return body
+end
+local function store_open(id, R)
+  local body = encode(R)
+  call('SET', PREFIX .. 'r:' .. id, body)
+  return body
 end
 
 local function bill() return PREFIX .. 'u:' .. string.format('%.0f', window_number('d')) end
@@ -90,9 +98,10 @@ local function close(id, R, state, charged, by, why)
     change('a:' .. R[R_AGENT])
   end
   book(R, charged, state == 'L' and 0 or state == 'T' and 0 or 1)
-  store_ended(id, R)
+  local body = store_ended(id, R)
   call('ZREM', PREFIX .. 'd', 'r:' .. id)
-  event(charged > R[R_AMOUNT] and 'overrun' or ENDED[state], encode(R))
+  event(charged > R[R_AMOUNT] and 'overrun' or ENDED[state], body)
+  return body
 end
 
 -- The same grant turns live: its money is held already, so it never bounces for lack of budget. Nobody has claimed it yet.
@@ -102,8 +111,9 @@ local function go_live(id, R, by, why, since)
   R[R_STATE], R[R_CODE], R[R_CHANGED], R[R_DEADLINE] = 'G', 'approved', NOW, since + T[T_CONFIG][C_GRANT]
   due_at('r:' .. id, R[R_DEADLINE])
   change('t')
-  call('SET', PREFIX .. 'r:' .. id, encode(R))
-  event('approved', encode(R))
+  local body = store_open(id, R)
+  event('approved', body)
+  return body
 end
 
 local function names(operators, operator)
@@ -141,7 +151,7 @@ local function claim(id, R)
   if halted(R) then return close(id, R, 'L', 0) end
   R[R_ASKED][Q_CLAIMED], R[R_DEADLINE] = true, math.max(R[R_DEADLINE], NOW + T[T_CONFIG][C_GRANT])
   due_at('r:' .. id, R[R_DEADLINE])
-  call('SET', PREFIX .. 'r:' .. id, encode(R))
+  return store_open(id, R)
 end
 
 -- A grant past its deadline was perhaps used, so it is charged. A question nobody answered was not, so it is free, and so

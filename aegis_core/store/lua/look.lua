@@ -11,9 +11,8 @@ for i = 1, #ids do
   local R = blob ~= '' and decode(blob)
   if R and (overdue(R) or claims and unheard(R)) then
     if overdue(R) then expire(id, R) end
-    if claims then claim(id, R) end
+    blob = claims and claim(id, R) or encode(R)
     flush() -- each whole, whatever becomes of the next
-    blob = encode(R)
   end
   answers[i] = blob
 end

@@ -71,8 +71,7 @@ if act == 'settle' then
     book(R, cost - estimate, 0)
     correct_envelope(R, cost - estimate)
     R[R_STATE], R[R_CHARGED], R[R_CHANGED], R[R_SETTLED] = 'S', cost, NOW, digest
-    store_ended(id, R)
-    event(cost > R[R_AMOUNT] and 'overrun' or 'settled', encode(R))
+    event(cost > R[R_AMOUNT] and 'overrun' or 'settled', store_ended(id, R))
     if outcome then note_outcome() end
     late = true
   else
@@ -94,8 +93,7 @@ elseif state == 'G' then
   if not repeated then
     R[R_DEADLINE], R[R_CHANGED] = deadline, NOW
     due_at('r:' .. id, deadline)
-    event('extended', encode(R))
-    call('SET', PREFIX .. 'r:' .. id, encode(R))
+    event('extended', store_open(id, R))
   end
 else
   flush()
