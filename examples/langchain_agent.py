@@ -19,7 +19,7 @@ class Fake(GenericFakeChatModel):
 
     model: str = "gpt-4o-mini"
 
-    def bind_tools(self, tools: Any, **kwargs: Any) -> Any:
+    def bind_tools(self, *_: Any, **__: Any) -> Any:
         return self
 
 
