@@ -239,6 +239,24 @@ def test_a_stubborn_model_with_a_coroutine_tool_comes_to_an_end(
     assert len(script.calls) <= 4
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # the client's socket to a dead server
+def test_a_coroutine_tool_does_not_run_while_the_governor_is_down() -> None:
+    """Its plain chat ends at the executor's next reply, in the governor's own words."""
+
+    async def pay(amount: int) -> str:
+        raise AssertionError
+
+    handle = join_sync(None, throwaway=True)
+    with connect_sync(settings=private_settings(url=handle.url, store_timeout_seconds=1)) as governor:
+        user = executor_of(pay=pay)
+        register_governor(user, governor.handshake("classic"))
+        handle.leave_sync()
+        told = user.generate_reply([calling("pay", '{"amount": 7}')])
+        assert "cannot be reached" in told["tool_responses"][0]["content"]
+        with pytest.raises(AegisError, match="cannot be reached"):
+            user.generate_reply([{"role": "user", "content": "And?"}])
+
+
 class Codes:
     """An executor of code that only counts."""
 
