@@ -90,11 +90,6 @@ MUTANTS: dict[str, tuple[str, ...]] = {
         "for i = 1, #names do\n    local other",
         "for i = 1, 1 do\n    local other",
     ),
-    "a cycle of waits is not ended by who comes": (
-        "lock_acquire",
-        "for i = 1, (#within > 0 or #names > 1) and #names or 0 do wound",
-        "for i = 1, 0 do wound",
-    ),
     "a cycle of waits is not seen by who comes": ("lock_acquire", "not free and queue and wounded()", "false"),
     "anybody may release": ("lock_release", "  if H[H_AGENT] ~= agent then return answer('NOT_YOURS') end\n", ""),
     "anybody may renew": ("lock_renew", "if H[H_AGENT] ~= agent then return answer('NOT_YOURS') end\n", ""),
