@@ -35,6 +35,6 @@ if os.environ.get("OPENAI_API_KEY"):
 with connect_sync() as governor:
     aegis = governor.handshake("researcher", session_budget_usd="0.50")
     governed: Any = AegisMiddleware(aegis, costs={"search": "0.30"})
-    agent: Any = create_agent(model, [search], middleware=[governed])
+    agent: Any = create_agent(model, [search], middleware=[governed])  # pyright: ignore[reportUnknownVariableType]
     for message in agent.invoke({"messages": [("user", "Search for Bern and for Basel.")]})["messages"]:
         print(f"{message.type}: {message.text}")
