@@ -7,7 +7,7 @@ import os
 from typing import Any
 
 from aegis_langchain import AegisMiddleware
-from langchain.agents import create_agent
+from langchain.agents import create_agent  # pyright: ignore[reportUnknownVariableType]
 from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage
 
@@ -35,6 +35,6 @@ if os.environ.get("OPENAI_API_KEY"):
 with connect_sync() as governor:
     aegis = governor.handshake("researcher", session_budget_usd="0.50")
     governed: Any = AegisMiddleware(aegis, costs={"search": "0.30"})
-    agent: Any = create_agent(model, [search], middleware=[governed])  # pyright: ignore[reportUnknownVariableType]
+    agent: Any = create_agent(model, [search], middleware=[governed])
     for message in agent.invoke({"messages": [("user", "Search for Bern and for Basel.")]})["messages"]:
         print(f"{message.type}: {message.text}")
