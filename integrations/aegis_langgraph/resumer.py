@@ -25,9 +25,8 @@ from aegis_core.sync import SyncGovernor
 from aegis_langgraph.claim import Claim
 from aegis_langgraph.moments import decided, is_stalled, moment_of, questions_of
 
-_log = logging.getLogger("aegis.langgraph")
 _T = TypeVar("_T")
-_PAGE = 100
+_log, _PAGE = logging.getLogger("aegis.langgraph"), 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,7 +238,6 @@ class ApprovalResumer:
 
 
 def _checked(graph: Any) -> Any:
-    """The graph, which must be able to pause."""
     if not isinstance(getattr(graph, "checkpointer", None), BaseCheckpointSaver):
         raise ConfigurationError(
             "ApprovalResumer needs a graph with a checkpointer, or there is nothing to resume: "
