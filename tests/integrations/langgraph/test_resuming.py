@@ -137,7 +137,7 @@ def test_it_interrupts_once_for_those_that_need_a_person_and_resumes_when_all_ar
     (asked,) = paying.graph.invoke(START_WITH, CONFIG)["__interrupt__"]
     assert [each["args"]["amount"] for each in asked.value["action_requests"]] == [6, 7]
     resumer = ApprovalResumer(paying.graph, operator, name="r")
-    first, second = operator.approvals.list()
+    first, second = sorted(operator.approvals.list(), key=lambda approval: approval.amount_usd)
     operator.approvals.decide(first.approval_id, "approve", by="lea")
     assert resumer.run_once() == []
     operator.approvals.decide(second.approval_id, "reject", by="lea", reason="no")
