@@ -18,7 +18,12 @@ START = datetime(2026, 3, 27, 12, tzinfo=UTC)
 @pytest.fixture
 def settings(server_url: str, tenant: str) -> Settings:
     return private_settings(
-        url=server_url, tenant=tenant, agent_day_usd=1_000, tenant_day_usd=1_000, max_open_grants=100_000
+        url=server_url,
+        tenant=tenant,
+        agent_day_usd=1_000,
+        tenant_day_usd=1_000,
+        max_open_grants=100_000,
+        max_open_approvals=100_000,
     )
 
 
