@@ -147,6 +147,9 @@ class BudgetMachine(RuleBasedStateMachine):
 
     @rule(by=st.sampled_from(STEPS))
     def wait(self, by: int) -> None:
+        self.wait_for(by)
+
+    def wait_for(self, by: int) -> None:
         self.now += by
         self._set_clock()
 
@@ -163,6 +166,13 @@ class BudgetMachine(RuleBasedStateMachine):
     def wait_for_a_window(self, which: bool, kind: str | int, off: int) -> None:
         self.now = end_of(kind, self.now, self.sides[which].world.zone) + off
         self._set_clock()
+
+    @rule(which=side, number=pick)
+    def wait_a_whole_span(self, which: bool, number: int) -> None:
+        """From one cell of a rolling window to the same one of the next."""
+        spans = [kind for _, _, kind in self.sides[which].world.every_budget() if isinstance(kind, int)]
+        if spans:
+            self.wait_for(spans[number % len(spans)])
 
     # --- administration
 

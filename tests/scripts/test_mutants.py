@@ -69,8 +69,8 @@ MUTANTS: dict[str, tuple[str, ...]] = {
     "the event of a refusal is dropped": ("authorize", "  event(kind, body, trace)\n  call('SET'", "  call('SET'"),
     "the event of a grant is dropped": (
         "authorize",
-        "  event(kind, body, trace)\n  if next(CHANGED)",
-        "  if next(CHANGED)",
+        "  event(kind, body, state == 'G' and trace) -- a question holds its trace\n",
+        "",
     ),
     "a replay is an event again": (
         "authorize",
@@ -147,7 +147,7 @@ MUTANTS: dict[str, tuple[str, ...]] = {
     "the pending ceiling forgets what is pending": ("authorize", "(G[G_PENDING] + amount) * 2", "amount * 2"),
     "an ended question stays pending": ("endings", "= G[G_PENDING] - R[R_AMOUNT], G", "= G[G_PENDING], G"),
     "new profiles are not taken": ("authorize", "if profiles ~= T[T_PROFILES] or G[G_PROFILE] ~= profiles", "if false"),
-    "extensions have no end": ("settle", "math.min(NOW + more, R[R_CREATED] + T[T_CONFIG][C_GRANT_MAX])", "NOW + more"),
+    "extensions have no end": ("settle", "math.min(NOW + more, since + T[T_CONFIG][C_GRANT_MAX])", "NOW + more"),
     "anybody may settle": ("settle", "if agent and R[R_AGENT] ~= agent then", "if false then"),
     "any token will do": ("records", "if S[S_AGENT] ~= agent then return 'NOT_YOURS' end", ""),
     "a crossing is announced again and again": ("budgets", "if mark > b[B_CROSSED] then", "if mark > 0 then"),
