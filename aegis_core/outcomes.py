@@ -10,6 +10,7 @@ from datetime import datetime
 from aegis_core.arbiter.evidence import NO_EVIDENCE, Evidence, Tally
 from aegis_core.budgets import at_ms
 from aegis_core.store.registry import Registry
+from aegis_core.store.wire import ConnectionLostError
 
 HALF_LIFE_MS = 30 * 86_400_000
 """In which an outcome loses half its weight; the script that counts outcomes has the same."""
@@ -51,11 +52,15 @@ class Outcomes:
         return time.monotonic() >= self._until
 
     async def refresh(self) -> Evidence:
-        """Read the table anew, if an outcome was counted since."""
+        """Read the table anew, if an outcome was counted since. It is advice: on a cut line the last read stays, and
+        whether the store answers, the decision itself finds out."""
         self._until = time.monotonic() + FRESH_SECONDS
-        version = await self._registry.outcomes_version()
+        try:
+            version = await self._registry.outcomes_version()
+            rows = await self._registry.read_outcomes() if version != self._version else {}
+        except ConnectionLostError:
+            return self.evidence
         if version != self._version:
-            rows = await self._registry.read_outcomes()
             self._version = rows.pop(VERSION_ROW, "0")
             self.evidence = Evidence.of(_faded(rows), int(self._version), self._tier_of)
         return self.evidence

@@ -7,7 +7,7 @@ import os
 from typing import Any
 
 from aegis_langchain import AegisMiddleware
-from langchain.agents import create_agent
+from langchain.agents import create_agent  # pyright: ignore[reportUnknownVariableType]
 from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage
 
@@ -19,7 +19,7 @@ class Fake(GenericFakeChatModel):
 
     model: str = "gpt-4o-mini"
 
-    def bind_tools(self, tools: Any, **kwargs: Any) -> Any:
+    def bind_tools(self, *_: Any, **__: Any) -> Any:
         return self
 
 

@@ -4,7 +4,7 @@ Offline with a scripted model; with OPENAI_API_KEY (and langchain-openai) with a
 """
 
 import os
-from typing import Any
+from typing import Any, cast
 
 from aegis_langgraph import ApprovalResumer, GovernedToolNode, approval_node
 from langchain.chat_models import init_chat_model
@@ -22,13 +22,14 @@ def pay(amount: int) -> str:
 
 def agent(state: MessagesState) -> Any:
     if os.environ.get("OPENAI_API_KEY"):
-        return {"messages": [init_chat_model("openai:gpt-4o-mini").bind_tools([pay]).invoke(state["messages"])]}
+        model: Any = init_chat_model("openai:gpt-4o-mini")
+        return {"messages": [model.bind_tools([pay]).invoke(state["messages"])]}
     asks = AIMessage("", tool_calls=[{"name": "pay", "args": {"amount": 7}, "id": "1"}])
     return {"messages": [AIMessage("Done.") if state["messages"][-1].type == "tool" else asks]}
 
 
 with connect_sync() as governor:
-    aegis, costs, graph = governor.handshake("payer"), {"pay": 7}, StateGraph(MessagesState)
+    aegis, costs, graph = governor.handshake("payer"), {"pay": 7}, cast("Any", StateGraph(MessagesState))
     graph.add_node("agent", agent).add_edge(START, "agent").add_edge("agent", "approve").add_edge("tools", "agent")
     graph.add_node("approve", approval_node(aegis, costs=costs))
     running: Any = graph.add_node("tools", GovernedToolNode([pay], aegis, costs=costs)).compile(InMemorySaver())

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import json
 from collections.abc import Callable
@@ -16,12 +17,12 @@ from autogen.coding.base import CodeResult
 
 from aegis_autogen.registration import Registration, registration_of
 from aegis_core.adapting import ToolCall
-from aegis_core.errors import AegisDenied
+from aegis_core.errors import AegisDenied, AegisError
 
 _FUNCTIONS = ("execute_function", "a_execute_function")
 _STOPPED = "_aegis_stopped"
-_chatting: ContextVar[bool] = ContextVar("aegis_autogen_chatting", default=False)
-"""Unset in the thread of its own in which a plain chat runs a coroutine tool, and out of which no error comes."""
+_loop: ContextVar[asyncio.AbstractEventLoop | None] = ContextVar("aegis_autogen_loop", default=None)
+"""The loop of the chat. A plain chat has none, and runs a coroutine tool in one out of which no error comes whole."""
 
 
 def wrap(agent: Any) -> None:
@@ -45,9 +46,9 @@ def restore(agent: Any) -> None:
 
 
 def raise_stopped(agent: Any) -> None:
-    """End the chat where a final refusal could not be raised in its place. Also notes that a chat runs here."""
-    _chatting.set(True)
-    stopped: AegisDenied | None = agent.__dict__.pop(_STOPPED, None)
+    """End the chat where an error could not be raised in its place. Also notes in which loop the chat runs."""
+    _loop.set(_running())
+    stopped: AegisError | None = agent.__dict__.pop(_STOPPED, None)
     if stopped is not None:
         raise stopped
 
@@ -98,7 +99,9 @@ def _execute_function(inner: Any, func_call: dict[str, Any], *args: Any, **kwarg
     try:
         held = registration.calls.begin(_tool_call(agent, func_call))
     except AegisDenied as denied:
-        return _told(agent, func_call, denied)
+        if denied.final:
+            raise
+        return _told(func_call, denied)
     try:
         done = inner(func_call, *args, **kwargs)
     except BaseException:
@@ -115,8 +118,13 @@ async def _a_execute_function(inner: Any, func_call: dict[str, Any], *args: Any,
         return await inner(func_call, *args, **kwargs)
     try:
         held = await registration.calls.abegin(_tool_call(agent, func_call))
-    except AegisDenied as denied:
-        return _told(agent, func_call, denied)
+    except AegisError as error:
+        if isinstance(error, AegisDenied) and not error.final:
+            return _told(func_call, error)
+        if _loop.get() is _running():
+            raise
+        setattr(agent, _STOPPED, error)
+        return _told(func_call, error)
     try:
         done = await inner(func_call, *args, **kwargs)
     except BaseException:
@@ -192,10 +200,13 @@ def _refused_result(told: str) -> CodeResult:
     return CodeResult(exit_code=1, output=told)
 
 
-def _told(agent: Any, func_call: dict[str, Any], denied: AegisDenied) -> tuple[bool, dict[str, Any]]:
-    """The refusal as the tool's answer; a final one ends the chat."""
-    if denied.final and _chatting.get():
-        raise denied
-    if denied.final:
-        setattr(agent, _STOPPED, denied)
-    return False, {"name": func_call.get("name", ""), "role": "function", "content": denied.message}
+def _told(func_call: dict[str, Any], error: AegisError) -> tuple[bool, dict[str, Any]]:
+    """The refusal as the tool's answer."""
+    return False, {"name": func_call.get("name", ""), "role": "function", "content": error.message}
+
+
+def _running() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None

@@ -177,8 +177,7 @@ class GovernedChatModel(BaseChatModel):
 
     def _described(self, messages: list[BaseMessage], kwargs: Mapping[str, Any], run_manager: Any) -> ModelCall:
         names = tuple(self._models)
-        metadata: Mapping[str, Any] = getattr(run_manager, "metadata", None) or {}
-        thread: object = metadata.get("thread_id")
+        thread: Any = (getattr(run_manager, "metadata", None) or cast("dict[str, Any]", {})).get("thread_id")
         declared = {**kwargs, **kwargs.get(_OPTIONS, {})}
         caps = [cap for model in self._models.values() if (cap := cap_of(model, declared)) is not None]
         return ModelCall(

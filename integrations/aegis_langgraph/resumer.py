@@ -25,9 +25,8 @@ from aegis_core.sync import SyncGovernor
 from aegis_langgraph.claim import Claim
 from aegis_langgraph.moments import decided, is_stalled, moment_of, questions_of
 
-_log = logging.getLogger("aegis.langgraph")
 _T = TypeVar("_T")
-_PAGE = 100
+_log, _PAGE = logging.getLogger("aegis.langgraph"), 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +108,7 @@ class ApprovalResumer:
         after = latest[-1].id if latest else "0"
         while not until():
             await self.arun_once()
-            news = partial(self._inner.events, after=after, limit=500, wait=interval)
-            events = await line.await_(news)
+            events = await line.await_(partial(self._inner.events, after=after, limit=500, wait=interval))
             after = events[-1].id if events else after
 
     async def arun_once(self) -> list[Resumed]:
@@ -227,8 +225,7 @@ class ApprovalResumer:
         return self._governor.inner if isinstance(self._governor, SyncGovernor) else self._governor
 
     def _config_of(self, thread: str) -> Any:
-        configurable = {**self._config.get("configurable", {}), "thread_id": thread}
-        return {**self._config, "configurable": configurable}
+        return {**self._config, "configurable": {**self._config.get("configurable", {}), "thread_id": thread}}
 
     def _here(self, work: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
         """Run to the end in plain code, also where an event loop runs in this thread."""
@@ -239,7 +236,6 @@ class ApprovalResumer:
 
 
 def _checked(graph: Any) -> Any:
-    """The graph, which must be able to pause."""
     if not isinstance(getattr(graph, "checkpointer", None), BaseCheckpointSaver):
         raise ConfigurationError(
             "ApprovalResumer needs a graph with a checkpointer, or there is nothing to resume: "

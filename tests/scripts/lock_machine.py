@@ -180,7 +180,7 @@ class LockMachine(RuleBasedStateMachine):
             within,
         )  # fmt: skip
         self.claims[token] = Known(agent, names, priority, (self.now, self.count), bool(within))
-        found = self._call(self.book.acquire(claim, Caller(), "~nobody", queue=queue), set(names))
+        found = self._call(self.book.acquire(claim, Caller(), "~nobody", queue=queue), set(names), comes=token)
         if isinstance(found, AegisError):
             assert isinstance(found, ConflictError)
             assert found.code == "lock_differs"
@@ -237,7 +237,7 @@ class LockMachine(RuleBasedStateMachine):
         rank = self._rank(token)
         agent = by or claim.agent
         again = Claim(agent, claim.names, token, 5, 20_000, None, 1, "exclusive", None, None, ())
-        found = self._call(self.book.acquire(again, Caller(), "~nobody", queue=True), set(claim.names), asks=token)
+        found = self._call(self.book.acquire(again, Caller(), "~nobody", queue=True), set(claim.names), token, token)
         if agent != claim.agent:
             if isinstance(found, AegisError):
                 assert isinstance(found, AuthError)
@@ -333,8 +333,8 @@ class LockMachine(RuleBasedStateMachine):
 
     # --- what must hold
 
-    def _call(self, doing: Any, opened: set[str], asks: str | None = None) -> Any:
-        """Make a call, and look at everything after it."""
+    def _call(self, doing: Any, opened: set[str], asks: str | None = None, comes: str | None = None) -> Any:
+        """Make a call, and look at everything after it. `asks` asks again; `comes` may be new, or be so again."""
         type(self).steps += 1
         try:
             result: Any = self.bench.run(doing)
@@ -349,7 +349,7 @@ class LockMachine(RuleBasedStateMachine):
         walk.check_no_permit_is_lost(self.locks, opened, self.now)
         walk.check_no_cycle(self.locks)
         self._check_grants(before, asks)
-        self._check_evictions(before)
+        self._check_evictions(before, comes)
         self._check_events(before)
         return result
 
@@ -385,18 +385,37 @@ class LockMachine(RuleBasedStateMachine):
                     if claim.asked[0] - rival.asked[0] > walk.LEVELS * walk.STEP:
                         raise AssertionError("overtaken by one who came more than nine steps later")
 
-    def _check_evictions(self, before: dict[str, walk.Lock]) -> None:
+    def _check_evictions(self, before: dict[str, walk.Lock], comes: str | None) -> None:
+        """Notice is given for somebody of strictly higher priority, and as the lock's kind says.
+
+        There is one exception: to end a cycle of waits, a holder of any kind of lock is stopped, but only when it waits
+        itself for another lock, when one of an earlier rank comes who waits for this lock while it keeps something
+        from others (a lock that it holds, or its places in several queues), and when the holder's own wait ends too.
+        """
         for name, lock in self.locks.items():
             for token, holder in lock.holders.items():
                 old = self._holders(before, name).get(token)
-                if holder["EVICTED"] and not (old and old["EVICTED"]) and not holder["WAITS"]:
-                    chained = any(lock.waiters[other]["WITHIN"] for other in lock.queue)
-                    rivals = [lock.waiters[other]["PRIORITY"] for other in lock.queue]
-                    assert chained or max(rivals, default=0) > holder["PRIORITY"], (
-                        "evicted for nobody of higher priority"
-                    )
-                    assert chained or lock.preemption != "never"
-                    assert (holder["EVICTED"] > 0) == (lock.preemption == "after_grace") or chained
+                if holder["EVICTED"] == (old["EVICTED"] if old else 0):
+                    continue
+                if old and old["WAITS"] and not holder["WAITS"] and self._closes(name, comes, holder):
+                    assert 0 < holder["EVICTED"] == holder["EXPIRES"] <= self.now + walk.WOUND
+                    continue
+                waiting = [lock.waiters[other] for other in lock.queue]
+                waiting += before[name].waiters.values() if name in before else ()
+                assert any(rival["PRIORITY"] > holder["PRIORITY"] for rival in waiting), (
+                    "evicted for nobody of higher priority"
+                )
+                assert lock.preemption != "never"
+                assert (holder["EVICTED"] > 0) == (lock.preemption == "after_grace")
+
+    def _closes(self, name: str, comes: str | None, holder: dict[str, Any]) -> bool:
+        """True when who comes wants the lock, keeps something from others, and ranks before its holder."""
+        lock = self.locks[name]
+        one = lock.waiters.get(comes or "") or lock.holders.get(comes or "")
+        if comes is None or one is None:
+            return False
+        keeps = self.claims[comes].chained or len(one["NAMES"]) > 1
+        return keeps and (one["RANK"], one["CHAIN"]) < (holder["RANK"], holder["CHAIN"])
 
     def _check_events(self, before: dict[str, walk.Lock]) -> None:
         counts, self.after = walk.tallied(self.bench.plain, self.tenant, self.after)

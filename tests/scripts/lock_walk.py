@@ -13,6 +13,8 @@ from aegis_core.store import layout
 STEP = 2_000
 """ms by which one level of priority is worth an earlier asking."""
 CLAIM = 3_000
+WOUND = 100
+"""ms that are left to one who is stopped because it closes a cycle of waits."""
 LEVELS = 9
 
 

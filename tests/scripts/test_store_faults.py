@@ -20,6 +20,7 @@ import aegis_core
 from aegis_core import Governor
 from aegis_core.agent import GovernedAgent
 from aegis_core.errors import AegisError, ConfigurationError, NotFoundError, StoreError
+from aegis_core.governor import ResourceGovernor
 from aegis_core.settings import Settings
 from aegis_core.store import layout
 from aegis_core.store.embedded import find_binary
@@ -84,7 +85,10 @@ def server(request: pytest.FixtureRequest) -> Iterator[Server]:
 @asynccontextmanager
 async def governed(server: Server, **settings: Any) -> AsyncIterator[tuple[Governor, GovernedAgent]]:
     async with aegis_core.connect(settings=_settings(server, **settings)) as governor:
-        yield governor, await governor.handshake("a")
+        agent = await governor.handshake("a")
+        assert isinstance(governor.port, ResourceGovernor)
+        await governor.port.outcomes.refresh()  # so that what a test cuts off is a decision, not this
+        yield governor, agent
 
 
 def _settings(server: Server, **settings: Any) -> Settings:
@@ -272,6 +276,14 @@ async def test_a_decision_whose_answer_was_lost_is_asked_again_and_charged_once(
             assert (cut.cuts, cut.swallow) == (number, 0)
             assert await _spent_and_held(governor) == (0, number)
         assert [event.kind for event in await governor.events(limit=1_000)].count("granted") == 3
+
+
+async def test_a_cut_line_while_outcomes_are_read_costs_no_decision(server: Server) -> None:
+    async with proxied(server) as (cut, url), aegis_core.connect(settings=_settings(server, url=url)) as governor:
+        agent = await governor.handshake("a")
+        cut.swallow = 1
+        assert (await agent.request("Summarise", estimated_cost_usd=1)).granted
+        assert cut.cuts == 1
 
 
 async def test_a_settlement_whose_answer_was_lost_is_booked_once(server: Server) -> None:

@@ -90,7 +90,7 @@ else
   local W = {}
   W[W_AGENT], W[W_PRIORITY], W[W_RANK], W[W_WEIGHT], W[W_MODE] = agent, priority, N[2] - priority * STEP, weight, mode
   W[W_SINCE], W[W_TTL], W[W_ALIVE], W[W_INBOX], W[W_NAMES] = NOW, ttl, NOW + ALIVE, inbox, names
-  W[W_CHAIN], W[W_WITHIN], W[W_SESSION] = token, within, sid
+  W[W_CHAIN], W[W_WITHIN], W[W_SESSION] = string.format('%s.%.0f', token, N[2]), within, sid -- a token may come twice
   for i = 1, #within, 2 do
     local outer = held_by(open_lock(within[i]), within[i + 1])
     if not outer or outer[H_AGENT] ~= agent then settle(); return answer('OK', 'gone', within[i]) end

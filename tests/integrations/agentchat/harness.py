@@ -37,7 +37,7 @@ class ScriptedClient(ChatCompletionClient):
 
     def __reduce__(self) -> Any:
         _PICKLED[id(self)] = self
-        return _PICKLED.__getitem__, (id(self),)
+        return _pickled, (id(self),)
 
     async def create(self, messages: Any, *, extra_create_args: Any = None, **more: Any) -> CreateResult:
         turn = self._answer(extra_create_args)
@@ -80,6 +80,10 @@ class ScriptedClient(ChatCompletionClient):
             "vision": False, "function_calling": True, "json_output": False, "structured_output": False,
             "family": ModelFamily.UNKNOWN,
         }  # fmt: skip
+
+
+def _pickled(key: int) -> Any:
+    return _PICKLED[key]
 
 
 def result_of(turn: Turn) -> CreateResult:

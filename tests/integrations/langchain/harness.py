@@ -26,9 +26,8 @@ from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.types import Command
 from pydantic import PrivateAttr
 
-from aegis_core.agent import Governor
 from aegis_core.errors import AegisDenied
-from aegis_core.sync import SyncApprovals
+from aegis_core.sync_approvals import SyncApprovals
 from aegis_core.testing import Ask, Outcome, Script, Turn
 
 _providers: dict[int, ScriptedChat] = {}
@@ -208,7 +207,7 @@ class MiddlewareHarness:
 
 def wait_for_operator(aegis: Any, interrupts: Any) -> Any:
     """Wait until every approval that a run was interrupted for is decided; answers the value to resume with."""
-    approvals = SyncApprovals(aegis._portal, Governor(aegis.inner._port))
+    approvals = SyncApprovals(aegis._portal.run, aegis.inner._port.approvals)
     resumes: dict[str, Any] = {}
     for each in interrupts:
         for asked in each.value["aegis"]:
