@@ -34,7 +34,9 @@ class Lock:
 
 def read(plain: redis.Redis, tenant: str) -> tuple[dict[str, Lock], dict[str, set[str]], set[str]]:
     """The locks, what each agent holds or waits for, and the index of locks. Every key is looked at."""
-    names: Any = [name.decode() for name in plain.keys(f"ae:{{{tenant}}}:l*")]
+    names: Any = sorted(
+        name.decode() for name in plain.keys(f"ae:{{{tenant}}}:l*")
+    )  # what is drawn must not depend on chance
     locks: dict[str, Lock] = {}
     owned: dict[str, set[str]] = {}
     index: set[str] = set()
