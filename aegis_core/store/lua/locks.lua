@@ -155,6 +155,30 @@ local function preempt(name, L, W)
   end
 end
 
+-- What the chain of a waiter waits for besides, as {lock, token, ...}. From now on the lease that it gets waits for it too:
+-- else one who came earlier would take a holder that keeps others out by its waiting for one that works.
+local function inherited(name, token, W)
+  local within, waits = W[W_WITHIN], {}
+  for i = 1, #within, 2 do
+    local outer = held_by(open_lock(within[i]), within[i + 1])
+    if outer then
+      for at = 1, #outer[H_WAITS], 2 do
+        local queue_of, other = outer[H_WAITS][at], outer[H_WAITS][at + 1]
+        local blob = call('HGET', PREFIX .. 'lw:' .. queue_of, other)
+        if blob then
+          local V = decode(blob)
+          local outers = V[W_WITHIN]
+          outers[#outers + 1], outers[#outers + 2] = name, token
+          for _, each in ipairs(V[W_NAMES]) do call('HSET', PREFIX .. 'lw:' .. each, other, encode(V)) end
+          waits[#waits + 1], waits[#waits + 2] = queue_of, other
+        end
+      end
+      return waits
+    end
+  end
+  return waits
+end
+
 local function give(name, token, W)
   local present, H = token == PRESENT, {}
   N[1] = N[1] + 1
@@ -162,7 +186,7 @@ local function give(name, token, W)
   H[H_EXPIRES] = NOW + (present and W[W_TTL] or math.min(W[W_TTL], CLAIM))
   H[H_PRIORITY], H[H_RANK], H[H_WEIGHT], H[H_MODE] = W[W_PRIORITY], W[W_RANK], W[W_WEIGHT], W[W_MODE]
   H[H_SINCE], H[H_WAITED], H[H_TTL], H[H_CLAIMED], H[H_EVICTED] = NOW, NOW - W[W_SINCE], W[W_TTL], present, 0
-  H[H_INBOX], H[H_NAMES], H[H_CHAIN], H[H_WAITS] = W[W_INBOX], W[W_NAMES], W[W_CHAIN], {}
+  H[H_INBOX], H[H_NAMES], H[H_CHAIN], H[H_WAITS] = W[W_INBOX], W[W_NAMES], W[W_CHAIN], inherited(name, token, W)
   local holders = LOCKS[name][L_HOLDERS]
   holders[#holders + 1] = H
   TOUCHED[name] = true

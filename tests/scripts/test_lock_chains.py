@@ -1,0 +1,37 @@
+"""Who holds a lock and waits for others at the same time stands in nobody's way for ever."""
+
+from __future__ import annotations
+
+from aegis_core import Settings
+from aegis_core.governor import ResourceGovernor
+from aegis_core.store.ledger import Caller
+from aegis_core.store.lockbook import Claim, Found, Lockbook
+from aegis_core.testing import virtual_governor
+
+NUMBERS = {"x-c": 1, "y-b": 2, "z-a": 3, "y-a": 4, "y-c": 5, "x-a": 6}
+
+
+async def test_a_lease_that_is_gained_while_waiting_elsewhere_closes_no_cycle(settings: Settings) -> None:
+    async with virtual_governor(settings) as (governor, clock, _):
+        assert isinstance(governor.port, ResourceGovernor)
+        book = Lockbook(governor.port._ledger)
+        for agent in "xyz":
+            await governor.handshake(agent)
+
+        def token(name: str) -> str:
+            return f"lk_{NUMBERS[name]:032x}"
+
+        async def acquire(name: str, *within: str) -> Found:
+            agent, lock = name.split("-")
+            outer = tuple(part for each in within for part in (each[2:], token(each)))
+            claim = Claim(agent, (lock,), token(name), 5, 60_000, None, 1, "exclusive", None, None, outer)
+            found = await book.acquire(claim, Caller(), "~nobody", queue=True)
+            await clock.advance(milliseconds=1)
+            return found
+
+        assert [(await acquire(name)).state for name in ("x-c", "y-b", "z-a")] == ["held"] * 3
+        assert [(await acquire(name, "y-b")).state for name in ("y-a", "y-c")] == ["waiting"] * 2
+        await book.release(Caller(), "z", "a", token("z-a"), None)  # y gets a while it waits for c
+        assert (await acquire("x-a", "x-c")).state == "waiting"
+        await clock.advance(milliseconds=100)
+        assert (await acquire("x-a", "x-c")).state == "held", "x came first, and y only waits for what x holds"
