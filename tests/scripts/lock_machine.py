@@ -299,6 +299,7 @@ class LockMachine(RuleBasedStateMachine):
             assert isinstance(ended, AuthError)
             assert agent != claim.agent
             return
+        assert not alive or agent == claim.agent, "given back by somebody else"
         if alive and agent == claim.agent and (given is None or given == holder["FENCE"]):
             assert ended.word == "released"
             assert not self._standing(token), "what was given back is held still"
