@@ -154,6 +154,7 @@ def report(
     from aegis_core.arbiter.routing import picture
     from aegis_core.arbiter.routing.curve import Curve, cost_of, kept
     from aegis_core.arbiter.routing.evaluation import judge
+    from aegis_core.arbiter.routing.fitting import TARGET
 
     if (model is None) == (folds is None):
         raise InvalidRequestError("--model: give either --model or --folds", field="--model")
@@ -164,6 +165,9 @@ def report(
     if pair.ratio is None or pair.ratio >= 1:
         problem = "a picture of costs needs a weak model of known price that is cheaper than the strong one"
         raise InvalidRequestError(f"--ratio: {problem}", field="--ratio", problem=problem)
+    if not any(each.strong for each in outcomes):
+        problem = f"{pair.strong} has no score above 0 in this file, so there is no quality to compare with"
+        raise InvalidRequestError(f"{file}: {problem}", field=f"scores.{pair.strong}", problem=problem)
     gains, chosen = judge(outcomes, fitted, pair, folds or 2)
     routers = {
         "Aegis": gains,
@@ -173,7 +177,8 @@ def report(
     }
     lines = [picture.Line(name, Curve.of(outcomes, scores)) for name, scores in routers.items()]
     retained, share = kept(outcomes, chosen)
-    mark = picture.Mark("set to keep 97 %", cost_of(share, pair.ratio) or 0.0, retained or 0.0)
+    target = fitted.target if fitted else TARGET
+    mark = picture.Mark(f"set to keep {target * 100:.4g} %", cost_of(share, pair.ratio) or 0.0, retained or 0.0)
     drawn = picture.svg(title or f"{pair.weak} or {pair.strong}", lines, pair.ratio, mark)
     try:
         out.write_text(drawn, encoding="utf-8")
