@@ -109,7 +109,7 @@ class Gate:
 
 
 def _judge_query(query: bytes) -> None:
-    """No parameter takes several values; of two, a proxy before the server may judge one and the server obey the other."""
+    """No parameter takes several values: a proxy might judge one of two, and the server obey the other."""
     if b"&" not in query:
         return
     seen: set[str] = set()
