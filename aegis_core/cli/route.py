@@ -114,8 +114,7 @@ def evaluate(
         raise InvalidRequestError("--model: give either --model or --folds", field="--model")
     if model is not None:
         fitted = _load(model)
-        outcomes, pair = _outcomes(file, fitted.weak, fitted.strong, fitted.ratio if ratio is None else ratio,
-                                   best_score, clip)  # fmt: skip
+        outcomes, pair = _outcomes(file, None, None, ratio, best_score, clip, fitted)
         if digest_of(outcomes) == fitted.digest:
             say(f"{model} was fitted on these very rows, so the figures flatter it; --folds 5 gives honest ones")
         found = evaluation.evaluate(fitted, outcomes, pair, rounds=rounds)
@@ -159,9 +158,7 @@ def report(
     if (model is None) == (folds is None):
         raise InvalidRequestError("--model: give either --model or --folds", field="--model")
     fitted = _load(model) if model else None
-    if fitted:
-        weak, strong, ratio = fitted.weak, fitted.strong, fitted.ratio if ratio is None else ratio
-    outcomes, pair = _outcomes(file, weak, strong, ratio, best_score, clip)
+    outcomes, pair = _outcomes(file, weak, strong, ratio, best_score, clip, fitted)
     if pair.ratio is None or pair.ratio >= 1:
         problem = "a picture of costs needs a weak model of known price that is cheaper than the strong one"
         raise InvalidRequestError(f"--ratio: {problem}", field="--ratio", problem=problem)
@@ -204,16 +201,21 @@ def _print_rows(rows: list[dict[str, Any]]) -> None:
 
 
 def _outcomes(
-    file: Path, weak: str | None, strong: str | None, ratio: float | None, best: float, clip: bool
-) -> tuple[list[Outcome], Pair]:
+    file: Path, weak: str | None, strong: str | None, ratio: float | None, best: float, clip: bool,
+    fitted: GainModel | None = None,
+) -> tuple[list[Outcome], Pair]:  # fmt: skip
+    """The outcomes of a file for a pair, which is that of a fitted model where there is one."""
     from aegis_core.arbiter.catalog import load_catalog
     from aegis_core.arbiter.prices import Prices
     from aegis_core.arbiter.routing.outcomes import paired, read_rows
-    from aegis_core.arbiter.routing.pairs import pair_of
+    from aegis_core.arbiter.routing.pairs import pair_of, refuse_unpaired
 
     if not 0 < best < float("inf"):
         raise InvalidRequestError("--best-score: must be above 0", field="--best-score")
     rows = read_rows(file, most=best, clip=clip)
+    if fitted:
+        weak, strong, ratio = fitted.weak, fitted.strong, fitted.ratio if ratio is None else ratio
+        refuse_unpaired(file, fitted, {model for row in rows for model in row.scores})
     pair = pair_of(rows, Prices(load_catalog()), weak=weak, strong=strong, ratio=ratio)
     return paired(file, rows, pair), pair
 

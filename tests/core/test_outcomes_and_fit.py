@@ -92,6 +92,11 @@ GOOD = {"id": "a", "domain": "d", "prompt": "p", "scores": {"small": 0, "large":
         ([GOOD, {**GOOD, "id": "b"}], "row 2, column prompt: is that of row 1"),
         ([], "holds no outcomes"),
         (['{"id": "a", "prompt": "p", "scores": {"small": NaN, "large": 1}}'], "column scores.small: is nan"),
+        ([{**GOOD, "scores": {"small": None, "large": 1}}], "row 1, column scores.small: is None, not a number"),
+        ([{**GOOD, "scores": {"small": 10**400, "large": 1}}], f"scores.small: is 1{'0' * 59}…, outside 0 to 1"),
+        ([GOOD, "[" * 100_000], "row 2: is not JSON that can be read: it is nested too deeply"),
+        ([{**GOOD, "domain": "\ud800"}], "row 1, column domain: is named by half a character"),
+        ([{**GOOD, "scores": {"\ud800": 1}}], r"row 1, column scores.\ud800: is named by half a character"),
     ],
 )
 def test_a_file_that_is_wrong_is_refused_with_row_and_column(tmp_path: Path, rows: list[Any], words: str) -> None:
@@ -107,15 +112,26 @@ def test_a_row_without_one_of_the_models_is_named(tmp_path: Path) -> None:
         paired(path, read_rows(path), PAIR)
 
 
-@pytest.mark.parametrize("damage", ["missing", "truncated", "plain"])
+@pytest.mark.parametrize("damage", ["missing", "truncated", "corrupt", "plain"])
 def test_a_file_that_cannot_be_read_is_said_so(tmp_path: Path, damage: str) -> None:
     path = tmp_path / "o.jsonl.gz"
     if damage == "truncated":
         path.write_bytes(gzip.compress(json.dumps(GOOD).encode())[:-9])
+    elif damage == "corrupt":
+        packed = bytearray(gzip.compress("\n".join(json.dumps({**GOOD, "id": n}) for n in range(500)).encode()))
+        packed[60:] = bytes(byte ^ 255 for byte in packed[60:])
+        path.write_bytes(packed)
     elif damage == "plain":
         path.write_text(json.dumps(GOOD))
     with pytest.raises(InvalidRequestError, match="cannot be read"):
         read_rows(path)
+
+
+def test_a_gzipped_file_of_any_name_is_read_and_null_means_unknown(tmp_path: Path) -> None:
+    path = tmp_path / "o.jsonl"
+    rows = [{**GOOD, "id": None, "domain": None}, {**GOOD, "id": None, "prompt": "q", "task_type": "t", "domain": None}]
+    path.write_bytes(gzip.compress("\n".join(map(json.dumps, rows)).encode()))
+    assert [(row.id, row.task_type) for row in read_rows(path)] == [("1", ""), ("2", "t")]
 
 
 def test_scores_of_another_scale_are_divided(tmp_path: Path) -> None:
