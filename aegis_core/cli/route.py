@@ -61,6 +61,9 @@ def fit(
 
     _within("--target", target, 0.5, 1.0)
     _within("--confidence", confidence, 0.5, 0.9999)
+    if not model.parent.is_dir():  # said before it learns, which can take a minute
+        problem = f"cannot be written: there is no directory {model.parent}"
+        raise InvalidRequestError(f"--model: {model} {problem}", field="--model", problem=problem)
     outcomes, pair = _outcomes(file, weak, strong, ratio, best_score, clip)
     fitted = learn(read(outcomes), pair, target=target, confidence=confidence)
     text = fitted.dump()

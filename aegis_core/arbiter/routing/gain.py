@@ -75,7 +75,7 @@ class GainModel:
         target: the share of the strong model's quality that `threshold` was set to keep.
         confidence: of the lower bound that `threshold` was set on.
         threshold: an estimated gain above it calls for the strong model; None: always.
-        rows, digest: how many outcomes it was fitted on, and a fingerprint of their ids.
+        rows, digest: how many outcomes it was fitted on, and a fingerprint of their prompts.
         means: the mean scores of the weak and the strong model.
         types: what is known of each task type.
         rarity: a byte for each bucket, in units of `RARITY_STEP`; 0: never seen twice.

@@ -86,7 +86,7 @@ def svg(title: str, lines: Sequence[Line], ratio: float, mark: Mark | None) -> s
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}">',
         "<style>text { font: 12px system-ui, sans-serif; fill: #24292f } .title { font-weight: 600 }</style>",
         f'<rect width="{WIDTH}" height="{height}" fill="#ffffff"/>',
-        f'<text x="{left}" y="26" class="title">{escape(_fitting(title, right - left))}</text>',
+        f'<text x="{left}" y="26" class="title">{_words(_fitting(title, right - left))}</text>',
         *legend,
     ]
     for step in range(11):
@@ -126,7 +126,8 @@ def _legend(lines: Sequence[Line], mark: Mark | None) -> tuple[list[str], int]:
         x += wide + 14
     if mark:
         y += _ROW
-        text = f"{mark.name}: {mark.retained:.1%} of the quality at {mark.cost:.1%} of the cost".replace("%", " %")
+        retained, cost = f"{mark.retained * 100:.1f} %", f"{mark.cost * 100:.1f} %"
+        text = f"{mark.name}: {retained} of the quality at {cost} of the cost"
         parts += [_dot(_LEFT + 13, y - 4), _text(_LEFT + _KEY, y, text, "start")]
     return parts, y + 14
 
@@ -146,7 +147,12 @@ def _fitting(text: str, width: int) -> str:
 
 
 def _text(x: float, y: float, text: str, anchor: str) -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{_words(text)}</text>'
+
+
+def _words(text: str) -> str:
+    """As XML may hold it: control characters and halves of characters may not be there, even escaped."""
+    return escape("".join(letter if letter.isprintable() else " " for letter in text))
 
 
 def _points(curve: Curve, ratio: float) -> list[tuple[float, float]]:
