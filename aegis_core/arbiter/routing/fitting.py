@@ -164,7 +164,7 @@ def fit_gain(examples: Sequence[Example], pair: Pair) -> GainModel:
         types=_terms(outcomes, types, solved, columns),
         step=step,
         rarity=bytes(rarity),
-        weights=memoryview(weights),
+        weights=weights,
     )
 
 
