@@ -16,6 +16,7 @@ from aegis_core import Governor, Settings, repricing
 from aegis_core.arbiter.catalog import load_catalog
 from aegis_core.arbiter.price_file import read_price_file
 from aegis_core.arbiter.prices import Prices
+from aegis_core.cli.events import _details
 from aegis_core.errors import ConfigurationError
 from aegis_core.governor import ResourceGovernor
 from aegis_core.protocol import Usage
@@ -91,6 +92,8 @@ async def test_a_changed_file_of_prices_counts_in_a_running_governor(
         assert after.routing is not None
         assert event.facts["before"] == before.routing.price_version
         assert event.facts["version"] == after.routing.price_version != before.routing.price_version
+        shown = f"{event.facts['version']}, before {event.facts['before']}"
+        assert list(_details(event)) == [shown, "by prices"]
         used = Usage(model="gpt-4o", input_tokens=1_000)
         assert (await agent.settle(after.grant_id or "", usage=used)).charged_usd == Decimal("0.02")
         await asyncio.sleep(0.2)
