@@ -73,7 +73,8 @@ def svg(title: str, lines: Sequence[Line], ratio: float, mark: Mark | None) -> s
     """
     points = {line.name: _points(line.curve, ratio) for line in lines}
     values = [y for each in points.values() for _, y in each] + ([mark.retained] if mark else [])
-    ticks = _ticks(min(values), max(values))
+    least, most = min(values), max(values)
+    ticks = _ticks(least, most + (most - least) / 50)  # no line lies on the upper edge
     low, high = ticks[0], ticks[-1]
     legend, top = _legend(lines, mark)
     left, right, bottom = _LEFT, WIDTH - _RIGHT, top + _PLOT
