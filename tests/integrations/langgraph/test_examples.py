@@ -15,7 +15,14 @@ EXAMPLES = Path(__file__).parents[3] / "examples"
     ("name", "said"),
     [
         ("langchain_agent.py", ["tool: Aegis refused search(", "there was no money left for Basel"]),
-        ("langgraph_approval.py", ["Waits for an operator's approval", "'Paid $7.', 'Done.'"]),
+        (
+            "langgraph_approval.py",
+            [
+                "Waits for an operator's approval: more than $5.00",
+                "tool: Paid $7.\nai: \ntool: Aegis refused pay(amount=7): it costs up to $7.00 and $3.00",
+                "\nai: I paid one of two.\n",
+            ],
+        ),
     ],
 )
 def test_an_example_says_what_happened(name: str, said: list[str], tmp_path: Path) -> None:
