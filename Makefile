@@ -12,7 +12,7 @@ FRAMEWORKS ?= langchain,langgraph,crewai,autogen
 help:
 	@echo "make demo   run the main job on an embedded server    make test    every test on a real server"
 	@echo "make check  ruff, pyright, import-linter, deptry      make bench   the figures of the README"
-	@echo "make demo FRAMEWORKS=langchain,langgraph   shows only these (of $(FRAMEWORKS)); FRAMEWORKS=none: none"
+	@echo "make demo FRAMEWORKS=langchain,langgraph   leaves crewai and autogen out; FRAMEWORKS=none: all"
 
 $(VENV)/.server: pyproject.toml
 	$(PYTHON) -m venv $(VENV)

@@ -28,12 +28,14 @@ class Page:
         self._console.print(Text("Frameworks, one budget, one wallet", "bold"))
         self._console.print(
             f"An agent of {', '.join(frameworks)}, each in its own process. They share a team's budget of ${limit} "
-            "and take turns on one wallet. The models are scripted; loading the frameworks can take half a minute …"
+            "and take turns on one wallet. The models are scripted; loading the frameworks takes a while …"
         )
 
     def happened(self, framework: str, facts: dict[str, Any]) -> None:
         """One report of a process."""
-        if "paid" in facts:
+        if "ready" in facts:
+            self._line(framework, Text("ready", "cyan"), "its agent has held its first model call")
+        elif "paid" in facts:
             self._line(framework, Text("paid", "green"), f"with fence {facts['fence']}; {facts['left']} coins left")
         elif "refusal" in facts:
             self._line(framework, Text("refused", "bold red"), facts["refusal"])

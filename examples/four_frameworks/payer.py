@@ -43,6 +43,7 @@ class Payer:
     aegis: SyncGovernedAgent
     wallet: Wallet
     tell: Callable[..., None]
+    wait: Callable[[], None]
     model_calls: int = 0
     nanos: int = 0
     refused: int = 0
@@ -56,6 +57,8 @@ class Payer:
     def answer(self, messages: Sequence[str]) -> Answer:
         """The model. It is called once for each call that the framework really makes."""
         self.model_calls += 1
+        if self.model_calls == 1:
+            self.wait()  # until the agents of all frameworks stand here
         time.sleep(THINKING)
         text, invoice = "", None
         if "Aegis refused" in messages[-1]:

@@ -18,12 +18,16 @@ from aegis_core.protocol import Framework
 
 
 def main(framework: str) -> None:
-    """Load the framework, shake hands, wait for the start, run to the end, and say what was done."""
+    """Load the framework, shake hands, run its agent to the end, and say what was done."""
     report, sys.stdout = sys.stdout, sys.stderr  # frameworks print; the report is for the show alone
 
     def tell(**facts: Any) -> None:
         report.write(json.dumps(facts) + "\n")
         report.flush()
+
+    def wait() -> None:
+        tell(ready=framework)
+        sys.stdin.readline()
 
     try:
         build = import_module(f"{framework}_payer").build
@@ -34,11 +38,8 @@ def main(framework: str) -> None:
         return
     with aegis_core.connect_sync() as governor:
         aegis = governor.handshake(f"{framework}-payer", framework=cast("Framework", framework))
-        payer = Payer(aegis, Wallet(Path(os.environ["WALLET_FILE"]), COINS), tell)
-        run = build(payer)
-        tell(ready=True)
-        sys.stdin.readline()
-        words = run()
+        payer = Payer(aegis, Wallet(Path(os.environ["WALLET_FILE"]), COINS), tell, wait)
+        words = build(payer)()
     tell(
         words=words, model_calls=payer.model_calls, tool_calls=len(payer.fences), nanos=payer.nanos,
         refused=payer.refused, fences=payer.fences,

@@ -16,7 +16,7 @@ import sys
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from checks import Audit, audit
 from page import Page
@@ -24,12 +24,17 @@ from payer import COINS
 from wallet import Wallet
 
 import aegis_core
+from aegis_core.protocol import Framework
 from aegis_core.store.embedded import join_sync
 from aegis_core.testing import private_settings
 
 FRAMEWORKS = ("langchain", "langgraph", "crewai", "autogen")
 TEAM, LIMIT = "team=payments", "1.00"
 HERE = Path(__file__).parent
+
+
+class ShowError(Exception):
+    """Why the show did not reach its end."""
 
 
 @dataclass
@@ -41,14 +46,10 @@ class Act:
     log: Path
     report: dict[str, Any] = field(default_factory=dict[str, Any])
 
-    @property
-    def agent(self) -> str:
-        """The name under which it asks."""
-        return f"{self.framework}-payer"
-
-    async def ready(self) -> None:
-        """Wait until its agent stands, or cannot."""
+    async def ready(self, page: Page) -> None:
+        """Wait until its agent is about to begin, or cannot."""
         self.report = await self._next()
+        page.happened(self.framework, self.report)
 
     async def run(self, page: Page) -> None:
         """Let it begin, and show what it does until it ends."""
@@ -67,7 +68,7 @@ class Act:
             return json.loads(line)
         await self.process.wait()
         said = [line for line in self.log.read_text().splitlines() if line.strip()]
-        raise SystemExit(f"The agent of {self.framework} failed:\n" + "\n".join(said[-15:]))
+        raise ShowError(f"The agent of {self.framework} failed:\n" + "\n".join(said[-15:]))
 
 
 async def start(framework: str, room: Path) -> Act:
@@ -85,13 +86,13 @@ async def play(frameworks: list[str], room: Path, page: Page) -> Audit:
     wallet = Wallet(Path(os.environ["WALLET_FILE"]), COINS)
     async with aegis_core.connect(settings=private_settings()) as governor:
         await governor.set_budget("label", TEAM, "total", LIMIT)
+        for framework in frameworks:
+            agent = await governor.handshake(f"{framework}-payer", framework=cast("Framework", framework))
+            await governor.label_agent(agent.agent_id, {"team": "payments"})
         acts = [await start(framework, room) for framework in frameworks]
         page.opening(frameworks, LIMIT)
         try:
-            await asyncio.gather(*(act.ready() for act in acts))
-            for act in acts:
-                if "absent" not in act.report:
-                    await governor.label_agent(act.agent, {"team": "payments"})
+            await asyncio.gather(*(act.ready(page) for act in acts))
             await asyncio.gather(*(act.run(page) for act in acts))
         finally:
             for act in acts:
@@ -99,6 +100,8 @@ async def play(frameworks: list[str], room: Path, page: Page) -> Audit:
                     act.process.kill()
                     await act.process.wait()
         present = {act.framework: act.report for act in acts if "absent" not in act.report}
+        if not present:
+            raise ShowError("None of these frameworks is installed.")
         return await audit(governor, TEAM, wallet, present)
 
 
@@ -120,6 +123,9 @@ def main(arguments: list[str]) -> int:
         }  # fmt: skip
         try:
             found = asyncio.run(play(names or list(FRAMEWORKS), room, page))
+        except ShowError as error:
+            print(error, file=sys.stderr)
+            return 1
         finally:
             server.leave_sync()
     page.closing(found)
