@@ -73,7 +73,7 @@ class Page:
         grid.add_column(width=9 if name else 0, style="bold")
         grid.add_column(width=7)
         grid.add_column()
-        grid.add_row(name, word, words)
+        grid.add_row(name, word, Text(words))
         self._console.print(grid)
 
 

@@ -118,7 +118,7 @@ def main(arguments: list[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="aegis-show-") as folder:
         room = Path(folder)
         os.environ |= {
-            "AEGIS_URL": server.url, "WALLET_FILE": str(room / "wallet.jsonl"),
+            "AEGIS_URL": server.url, "TMPDIR": folder, "WALLET_FILE": str(room / "wallet.jsonl"),
             "CREWAI_STORAGE_DIR": str(room / "crewai"), "CREWAI_DISABLE_TELEMETRY": "true", "OTEL_SDK_DISABLED": "true",
         }  # fmt: skip
         try:
