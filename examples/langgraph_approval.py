@@ -22,7 +22,7 @@ def agent(state: MessagesState) -> Any:
         model: Any = init_chat_model("openai:gpt-4o-mini")
         return {"messages": [model.bind_tools([pay]).invoke(state["messages"])]}
     asks = AIMessage("", tool_calls=[{"name": "pay", "args": {"amount": 7}, "id": "1"}])
-    return {"messages": AIMessage("I paid one of two.") if "Aegis refused" in state["messages"][-1].text else asks}
+    return {"messages": AIMessage("I stopped there.") if "Aegis refused" in state["messages"][-1].text else asks}
 
 
 with connect_sync() as governor:

@@ -112,7 +112,7 @@ def main(arguments: list[str]) -> int:
         print(f"{', '.join(unknown)}: not one of {', '.join(FRAMEWORKS)}", file=sys.stderr)
         return 2
     page = Page(as_json="--json" in arguments)
-    for name in [name for name in os.environ if name.startswith(("AEGIS_", "OPENAI_"))]:
+    for name in [name for name in os.environ if name.startswith(("AEGIS_", "USE_FAKE_REDIS", "OPENAI_", "REDIS_"))]:
         del os.environ[name]  # the show depends on nothing of yours
     server = join_sync(None, throwaway=True)
     with tempfile.TemporaryDirectory(prefix="aegis-show-") as folder:
@@ -122,7 +122,7 @@ def main(arguments: list[str]) -> int:
             "CREWAI_STORAGE_DIR": str(room / "crewai"), "CREWAI_DISABLE_TELEMETRY": "true", "OTEL_SDK_DISABLED": "true",
         }  # fmt: skip
         try:
-            found = asyncio.run(play(names or list(FRAMEWORKS), room, page))
+            found = asyncio.run(play(list(dict.fromkeys(names or FRAMEWORKS)), room, page))
         except ShowError as error:
             print(error, file=sys.stderr)
             return 1

@@ -54,6 +54,7 @@ def test_a_missing_framework_is_named_in_one_sentence(statement: str, missing: s
         ("import aegis_langgraph", "langgraph", ">=1.2,<2", ("1.1.9", "2.0.0")),
         ("from aegis_crewai import govern_crew, govern_tools", "crewai", ">=1.15,<2", ("1.14.2", "2.0.0a1")),
         (CLASSIC, "autogen", ">=0.14.1,<0.15", ("0.9.10", "0.15.0")),
+        (CLASSIC, "pyautogen", ">=0.2.35,<0.3", ("0.2.34", "0.3.2")),
         ("import aegis_autogen.agentchat", "autogen-core", ">=0.7,<0.8", ("0.6.4", "0.8.0")),
     ],
 )
@@ -64,7 +65,10 @@ def test_a_version_outside_the_tested_range_is_warned_of_once(
         code = (
             "import importlib.metadata as metadata, warnings\n"
             "installed = metadata.version\n"
-            f"metadata.version = lambda name: {found!r} if name == {distribution!r} else installed(name)\n"
+            "def version(name):\n"
+            f"    if name == {distribution!r}: return {found!r}\n"
+            f"    return installed('pyautogen' if {distribution!r} == 'pyautogen' and name == 'autogen' else name)\n"
+            "metadata.version = version\n"
             "with warnings.catch_warnings(record=True) as said:\n"
             "    warnings.simplefilter('always')\n"
             "    {use}\n"
