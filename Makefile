@@ -34,7 +34,7 @@ $(VENV)/.frameworks-$(FRAMEWORKS): pyproject.toml
 
 demo: $(VENV)/.server
 	$(BIN)/aegis demo
-ifneq ($(FRAMEWORKS),none)
+ifneq ($(filter-out none,$(FRAMEWORKS)),)
 	@$(MAKE) --no-print-directory $(VENV)/.frameworks-$(FRAMEWORKS)
 	$(BIN)/python examples/four_frameworks/show.py $(FRAMEWORKS)
 endif

@@ -25,10 +25,10 @@ class Page:
     def opening(self, frameworks: list[str], limit: str) -> None:
         """What is about to be seen."""
         self._console.print()
-        self._console.print(Text("Frameworks, one budget, one wallet", "bold"))
+        self._console.print(Text(f"One budget and one wallet for {', '.join(frameworks)}", "bold"))
         self._console.print(
-            f"An agent of {', '.join(frameworks)}, each in its own process. They share a team's budget of ${limit} "
-            "and take turns on one wallet. The models are scripted; loading the frameworks takes a while …"
+            f"Each runs an agent of its own in a process of its own. They share a team's budget of ${limit} and take "
+            "turns on one wallet. The models are scripted. Loading the frameworks takes a while …"
         )
 
     def happened(self, framework: str, facts: dict[str, Any]) -> None:

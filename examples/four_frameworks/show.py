@@ -74,7 +74,7 @@ class Act:
 async def start(framework: str, room: Path) -> Act:
     """Start one framework's process."""
     log = room / f"{framework}.log"
-    command = [sys.executable, "-W", "ignore", str(HERE / "process.py"), framework]
+    command = [sys.executable, str(HERE / "process.py"), framework]
     pipe = asyncio.subprocess.PIPE
     with log.open("w") as file:
         process = await asyncio.create_subprocess_exec(*command, cwd=room, stdin=pipe, stdout=pipe, stderr=file)
@@ -126,6 +126,8 @@ def main(arguments: list[str]) -> int:
         except ShowError as error:
             print(error, file=sys.stderr)
             return 1
+        except KeyboardInterrupt:
+            return 130
         finally:
             server.leave_sync()
     page.closing(found)

@@ -20,7 +20,7 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").g
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
-_SNIPPET = re.compile(r"from (aegis_[\w.]+) import (?!.*\bconnect)", re.DOTALL)
+_SNIPPET = re.compile(r"from (aegis_(?!core\b)[\w.]+) import (?!.*\bconnect)", re.DOTALL)
 """A block that shows the lines to add, and connects to nothing by itself."""
 
 
