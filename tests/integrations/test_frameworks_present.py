@@ -1,4 +1,4 @@
-"""Each adapter names the extra when its framework is absent, and warns once of a version that was not tested."""
+"""Each adapter loads its own framework only, names the extra when it is absent, and warns once of untested versions."""
 
 from __future__ import annotations
 
@@ -27,6 +27,23 @@ def run(code: str, home: object = "/nonexistent") -> str:
 
 
 @pytest.mark.parametrize(
+    ("statement", "absent"),
+    [
+        ("import aegis_langchain", ("langchain", "langgraph", "crewai", "autogen", "autogen_core")),
+        ("from aegis_langchain import AegisMiddleware", ("crewai", "autogen", "autogen_core")),
+        ("import aegis_langgraph", ("langchain", "crewai", "autogen", "autogen_core")),
+        ("import aegis_crewai", ("crewai", "langchain_core", "autogen", "autogen_core")),
+        ("from aegis_crewai import govern_crew", ("langchain_core", "langgraph", "autogen", "autogen_core")),
+        ("import aegis_autogen", ("autogen", "autogen_core")),
+        ("from aegis_autogen import register_governor", ("autogen_core", "langchain_core", "crewai")),
+        ("import aegis_autogen.agentchat", ("autogen", "langchain_core", "crewai")),
+    ],
+)
+def test_it_loads_no_other_framework(statement: str, absent: tuple[str, ...]) -> None:
+    assert run(f"{statement}; import sys; print([name for name in {absent!r} if name in sys.modules])") == "[]"
+
+
+@pytest.mark.parametrize(
     ("statement", "missing", "adapter", "extra"),
     [
         ("import aegis_langchain", "langchain_core", "aegis_langchain", "langchain"),
@@ -44,6 +61,15 @@ def test_a_missing_framework_is_named_in_one_sentence(statement: str, missing: s
     )
     said = f"{adapter} needs a framework that is not installed: pip install 'aegis-governor[{extra}]'"
     assert run(code) == f"ConfigurationError {said}"
+
+
+def test_a_package_called_autogen_without_the_agent_is_no_framework() -> None:
+    """Later distributions called pyautogen or ag2 have none."""
+    code = (
+        "import sys, types; sys.modules['autogen'] = types.ModuleType('autogen')\n"
+        "try:\n    from aegis_autogen import register_governor\nexcept Exception as error: print(error)"
+    )
+    assert "pip install 'aegis-governor[autogen]'" in run(code)
 
 
 @pytest.mark.parametrize(
