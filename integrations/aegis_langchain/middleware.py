@@ -12,7 +12,7 @@ from langgraph.errors import GraphBubbleUp
 from langgraph.prebuilt.tool_node import ToolCallRequest
 from langgraph.types import Command, interrupt
 
-from aegis_core.adapting import CallGovernor, Clearance, Desk, ToolCall
+from aegis_core.adapting import CallGovernor, Clearance, Desk, Locks, ToolCall
 from aegis_core.adapting.governing import Costs
 from aegis_core.errors import AegisDenied
 from aegis_langchain.chat_model import GovernedChatModel
@@ -26,12 +26,14 @@ class AegisMiddleware(AgentMiddleware[Any, Any, Any]):
 
     A model call is reserved and settled, and goes to the recommended one of `models`. A refused tool call becomes a
     ``ToolMessage``, so that the agent can finish; the third identical one ends the run. A call that needs a person
-    interrupts the graph, and where it has no checkpointer waits here.
+    interrupts the graph, and where it has no checkpointer waits here. Its lock is taken after that.
 
     Args:
         aegis: an agent of Aegis: `SyncGovernor.handshake`, or `Governor.handshake` for async code.
         models: the models among which Aegis chooses, as `GovernedChatModel` takes them; default: the agent's own.
         costs: dollars a tool call costs: a mapping by name, or a function of name and arguments.
+        locks: the lock a tool holds while it runs: ``{"pay": "wallet_main"}``, with a `ToolLock` or a function of the
+            arguments in place of the name; or a function of name and arguments.
         max_output_tokens: the cap of an answer where the model sets none.
         cap_setting: the keyword by which the models take a cap; None: they take none.
         logic_density: how hard the work is, 1 to 10, for the choice of a model.
@@ -47,6 +49,7 @@ class AegisMiddleware(AgentMiddleware[Any, Any, Any]):
         *,
         models: Models | None = None,
         costs: Costs | None = None,
+        locks: Locks | None = None,
         max_output_tokens: int = 4_096,
         cap_setting: str | None = "max_tokens",
         logic_density: int | None = None,
@@ -57,6 +60,7 @@ class AegisMiddleware(AgentMiddleware[Any, Any, Any]):
             aegis,
             framework="langchain",
             costs=costs,
+            locks=locks,
             max_output_tokens=max_output_tokens,
             logic_density=logic_density,
             approval_seconds=approval_seconds,
@@ -89,7 +93,8 @@ class AegisMiddleware(AgentMiddleware[Any, Any, Any]):
         if isinstance(work, Clearance):
             return _told(request, work, None if work.state == "done" else self._desk.refusal(work))
         try:
-            result = handler(_as_cleared(request, clearance))
+            with work.held.inside():
+                result = handler(_as_cleared(request, clearance))
         except GraphBubbleUp:
             work.pause()
             raise
@@ -117,7 +122,8 @@ class AegisMiddleware(AgentMiddleware[Any, Any, Any]):
         if isinstance(work, Clearance):
             return _told(request, work, None if work.state == "done" else await self._desk.arefusal(work))
         try:
-            result = await handler(_as_cleared(request, clearance))
+            with work.held.inside():
+                result = await handler(_as_cleared(request, clearance))
         except GraphBubbleUp:
             await work.apause()
             raise

@@ -22,7 +22,7 @@ from autogen_core.tools import (
 from pydantic import BaseModel
 
 from aegis_autogen.agentchat.asking import Asking, HandOff
-from aegis_core.adapting import CallGovernor
+from aegis_core.adapting import CallGovernor, Locks
 from aegis_core.adapting.governing import Costs
 from aegis_core.errors import AegisDenied, ConfigurationError
 
@@ -35,6 +35,7 @@ def govern_tools(
     aegis: object,
     *,
     costs: Costs | None = None,
+    locks: Locks | None = None,
     approval_seconds: float = 600,
     hand_off: str | None = None,
     thread: str | None = None,
@@ -45,6 +46,7 @@ def govern_tools(
     aegis: object,
     *,
     costs: Costs | None = None,
+    locks: Locks | None = None,
     approval_seconds: float = 600,
     hand_off: str | None = None,
     thread: str | None = None,
@@ -54,6 +56,7 @@ def govern_tools(
     aegis: object,
     *,
     costs: Costs | None = None,
+    locks: Locks | None = None,
     approval_seconds: float = 600,
     hand_off: str | None = None,
     thread: str | None = None,
@@ -64,6 +67,8 @@ def govern_tools(
         tools: what the agent may call.
         aegis: an agent of Aegis: `Governor.handshake`, or `SyncGovernor.handshake`.
         costs: dollars a tool call costs: a mapping by name, or a function of name and arguments.
+        locks: the lock a tool holds while it runs: ``{"pay": "wallet_main"}``, with a `ToolLock` or a function of the
+            arguments in place of the name; or a function of name and arguments.
         approval_seconds: how long a call waits in the tool for a human; 0: it is refused.
         hand_off: do not wait: tell the model to hand the conversation to this target, such as ``user``. With a
             `HandoffTermination` the team ends, its state can be saved, and whoever loads it after the decision, in any
@@ -73,7 +78,7 @@ def govern_tools(
     Raises:
         ConfigurationError: `aegis` is no agent of Aegis, or `hand_off` has no `thread`.
     """
-    calls = CallGovernor(aegis, framework="autogen", costs=costs, approval_seconds=approval_seconds)
+    calls = CallGovernor(aegis, framework="autogen", costs=costs, locks=locks, approval_seconds=approval_seconds)
     if hand_off is not None and thread is None:
         raise ConfigurationError("hand_off= needs thread=, which names the conversation in whichever process goes on.")
     asking = Asking(calls, thread) if hand_off is None else HandOff(calls, thread, hand_off)
