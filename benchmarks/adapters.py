@@ -156,6 +156,9 @@ def crewai_rows(aegis: Any) -> Iterator[Row]:
         async def acall(self, *args: Any, **kwargs: Any) -> str:
             return self.call()
 
+        def get_input_tokens_count(self, *args: Any, **kwargs: Any) -> int:
+            return 300
+
     def crew() -> Any:
         model = Instant(model=MODEL, max_tokens=CAP)
         agent = Agent(role="Helper", goal="Help", backstory=SYSTEM, llm=model, verbose=False)
@@ -198,7 +201,14 @@ def autogen_rows(aegis: Any) -> Iterator[Row]:
     def agent() -> Any:
         entry = {"model": MODEL, "model_client_cls": "Instant", "max_tokens": CAP, "api_key": "none"}
         settings: Any = {"config_list": [entry], "cache_seed": None}
-        made = ConversableAgent("assistant", system_message=SYSTEM, llm_config=settings, human_input_mode="NEVER")
+        made = ConversableAgent(
+            "assistant",
+            system_message=SYSTEM,
+            llm_config=settings,
+            human_input_mode="NEVER",
+            max_consecutive_auto_reply=10**9,
+            code_execution_config=False,
+        )
         made.register_model_client(model_client_cls=Instant)
         return made
 

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 from aegis_core.adapting.calls import ToolCall
 from aegis_core.agent import GovernedAgent
@@ -49,12 +49,12 @@ class ToolLocks:
     """
 
     def __init__(self, locks: Locks | None) -> None:
-        self._locks: Locks = {} if locks is None else locks
-        if isinstance(self._locks, Mapping):
-            for value in self._locks.values():
-                _ = callable(value) or _lock(value)
-        elif not callable(self._locks):  # pyright: ignore[reportUnnecessaryComparison]
-            raise _unclear(self._locks)
+        if locks is not None and not callable(locks) and not isinstance(locks, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise _unclear(locks)
+        self._function = locks if callable(locks) else None
+        self._by_tool: dict[str, Any] = {} if locks is None or callable(locks) else dict(locks)
+        for value in self._by_tool.values():
+            _ = callable(value) or _lock(value)
 
     def of(self, call: ToolCall) -> ToolLock | None:
         """The lock that a call needs.
@@ -63,11 +63,11 @@ class ToolLocks:
             ConfigurationError: a function answered something else than a lock.
             InvalidRequestError: a name that cannot be accepted.
         """
-        if isinstance(self._locks, Mapping):
-            found = self._locks.get(call.tool)
-            found = found(call.arguments) if callable(found) else found
+        if self._function is not None:
+            found: Any = self._function(call.tool, call.arguments)
         else:
-            found = self._locks(call.tool, call.arguments)
+            found = self._by_tool.get(call.tool)
+            found = found(call.arguments) if callable(found) else found
         return None if found is None else _lock(found)
 
 
@@ -142,8 +142,7 @@ def _lock(value: Any) -> ToolLock:
 
 
 def _unclear(value: object) -> ConfigurationError:
-    shown = type(cast("Any", value)).__name__
     return ConfigurationError(
-        'locks= takes {"tool": "lock"}, with a ToolLock or a function of the tool\'s arguments in place of the name, or '
-        f"a function of the tool's name and arguments; this is {shown}."
+        'locks= takes {"tool": "lock"}, with a ToolLock or a function of the tool\'s arguments in place of the name; or a '
+        f"function of the tool's name and arguments. This is {type(value).__name__}."
     )

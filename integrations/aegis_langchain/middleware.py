@@ -20,6 +20,9 @@ from aegis_langchain.shapes import Models, name_of, named
 
 _Told = ToolMessage | Command[Any]
 
+_MOST_MADE = 32
+"""Governed models that are kept, for agents whose other middleware makes a model for each call."""
+
 
 class AegisMiddleware(AgentMiddleware[Any, Any, Any]):
     """Governs an agent of `create_agent`. Put it last, so that retries of other middleware are seen one by one.
@@ -67,6 +70,10 @@ class AegisMiddleware(AgentMiddleware[Any, Any, Any]):
         )
         self._desk = Desk(self._calls, approval_seconds)
         self._models, self._cap_setting = named(models) if models is not None else None, cap_setting
+        self._made: dict[int, tuple[BaseChatModel, BaseChatModel]] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_made": {}}
 
     def wrap_model_call(
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], ModelResponse[Any]]
@@ -137,11 +144,17 @@ class AegisMiddleware(AgentMiddleware[Any, Any, Any]):
         return result
 
     def _governed(self, model: BaseChatModel) -> BaseChatModel:
+        """The governed model in front of an agent's own. It is made once: a model is dear to make."""
         if isinstance(model, GovernedChatModel) and self._models is None:
             return model
-        return GovernedChatModel(
-            aegis=self._calls, models=self._models or {name_of(model): model}, cap_setting=self._cap_setting
-        )
+        found = self._made.get(id(model))
+        if found is None or found[0] is not model:
+            behind = self._models or {name_of(model): model}
+            governed = GovernedChatModel(aegis=self._calls, models=behind, cap_setting=self._cap_setting)
+            if len(self._made) >= _MOST_MADE:
+                self._made.clear()
+            self._made[id(model)] = found = (model, governed)
+        return found[1]
 
 
 def can_pause(request: ToolCallRequest) -> bool:
