@@ -143,6 +143,6 @@ def _lock(value: Any) -> ToolLock:
 
 def _unclear(value: object) -> ConfigurationError:
     return ConfigurationError(
-        'locks= takes {"tool": "lock"}, with a ToolLock or a function of the tool\'s arguments in place of the name; or a '
-        f"function of the tool's name and arguments. This is {type(value).__name__}."
+        'locks= takes {"tool": "lock"}, with a ToolLock or a function of the tool\'s arguments in place of the name; '
+        f"or a function of the tool's name and arguments. This is {type(value).__name__}."
     )
