@@ -8,6 +8,7 @@ import json
 import pickle
 import tempfile
 import threading
+import warnings
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, ClassVar
@@ -174,7 +175,9 @@ def drive(user: ConversableAgent, assistant: ConversableAgent, run: Run) -> Outc
 
     if run.ask.mode == "batch":
         one = {"recipient": assistant, "message": run.script.user, "silent": True, "max_turns": 40}
-        return outcome_of(user.initiate_chats([dict(one) for _ in range(run.ask.batch)])[0])
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Repetitive recipients")
+            return outcome_of(user.initiate_chats([dict(one) for _ in range(run.ask.batch)])[0])
     if run.ask.cached:
         with tempfile.TemporaryDirectory() as folder, Cache.disk(cache_seed=1, cache_path_root=folder) as cache:
             chat(cache=cache)
