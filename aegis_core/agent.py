@@ -7,15 +7,17 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from aegis_core.approval_protocol import check_call
 from aegis_core.canonical import hash_arguments
-from aegis_core.errors import AegisDenied, ConflictError, InvalidRequestError
+from aegis_core.errors import AegisDenied, InvalidRequestError
+from aegis_core.grants import Grant
 from aegis_core.journal_protocol import JournalAct, JournalEntry, JournalRequest
-from aegis_core.leases import LockBlock, lock_name, seconds
+from aegis_core.leases import lock_name, seconds
+from aegis_core.lock_blocks import LockBlock, held_of
 from aegis_core.lock_protocol import AcquireLock, LockSummary, new_lock_token
 from aegis_core.money import UsdLike
 from aegis_core.ports import ApprovalsPort, GovernorPort
 from aegis_core.protocol import (
+    LOCK_TYPES,
     AgentSummary,
     BudgetReport,
     BudgetState,
@@ -151,6 +153,8 @@ class GovernedAgent:
         """
         if "arguments" in fields:
             fields["arguments_hash"] = hash_arguments(fields.pop("arguments"))
+        if resource_type in LOCK_TYPES and "within" not in fields:
+            fields["within"] = held_of(self.session)
         request = parse(
             PermissionRequest,
             agent_id=self.session.agent_id,
@@ -168,25 +172,34 @@ class GovernedAgent:
         """Ask, wait for an approval where one is needed, and hold the grant for the block.
 
         Leaving the block settles as `Grant.settle` said, or at the whole estimate when nothing was said; an exception
-        inside releases, unless `Grant.settle` was called before it.
+        inside releases, unless `Grant.settle` was called before it. A lock (``resource_type="wallet_lock"``) is kept
+        while the block runs; `Grant.fence` is its fence.
 
         Raises:
-            AegisDenied: refused, or not approved within `wait` seconds.
+            AegisDenied: refused, or not approved (or the lock not had) within `wait` seconds.
+            LockLostError: the lock was lost before the block ended, so others may have been in it, too.
         """
         verdict = await self.request(intent, resource_type=resource_type, wait=wait, **fields)
         if not verdict.granted:
-            if verdict.status == "PENDING" and verdict.grant_id:
+            if verdict.status != "GRANTED" and verdict.grant_id and verdict.state in {"live", "pending"}:
                 await self.release(verdict.grant_id)
             if verdict.status == "GRANTED":
                 raise AegisDenied(f"Aegis refused: this grant is already {verdict.state}.", verdict=verdict)
             raise AegisDenied(f"Aegis refused: {verdict.reason}", verdict=verdict)
         grant = Grant(self, verdict)
         try:
-            yield grant
+            if verdict.lock_token is None:
+                yield grant
+            else:  # kept alive meanwhile; the end of the grant gives it back
+                ttl = fields.get("lock_ttl_seconds", 30)
+                async with self.lock(fields["target_resource"], token=verdict.lock_token, ttl=ttl) as grant.lease:
+                    yield grant
         except BaseException:
             await grant.finish(failed=True)
             raise
         await grant.finish(failed=False)
+        if grant.lease is not None and grant.lease.lost_in_use:
+            raise grant.lease.lost_error()
 
     async def settle(
         self, grant_id: str, *, cost_usd: UsdLike | None = None, usage: Usage | None = None,
@@ -276,74 +289,3 @@ class GovernedAgent:
     async def budget(self) -> BudgetReport:
         """Every budget that bounds this agent now."""
         return await self._port.budget(self.agent_id)
-
-
-class Grant:
-    """A live grant inside a `permit` block. What is said here is carried out when the block ends."""
-
-    def __init__(self, agent: GovernedAgent, verdict: Verdict) -> None:
-        self._agent, self.verdict = agent, verdict
-        self._settlement: dict[str, Any] | None = None
-        self._released = False
-        self.receipt: Receipt | None = None
-
-    @property
-    def grant_id(self) -> str:
-        """The id under which the money is held."""
-        assert self.verdict.grant_id is not None
-        return self.verdict.grant_id
-
-    @property
-    def model(self) -> str | None:
-        """The model to use."""
-        return self.verdict.recommended_model
-
-    def check(self, tool: str, arguments: object) -> None:
-        """Make sure, before it runs, that a call is the one that was approved. Where nobody was asked, any is.
-
-        Raises:
-            AegisDenied: another tool or other arguments were approved; nothing may run on this grant.
-        """
-        check_call(self.verdict, tool, hash_arguments(arguments))
-
-    def settle(
-        self, *, cost_usd: UsdLike | None = None, usage: Usage | None = None, escalation_usage: Usage | None = None,
-        outcome: float | None = None,
-    ) -> None:  # fmt: skip
-        """Say what it really cost: exactly one of dollars and usage. The last word counts.
-
-        Args:
-            cost_usd: dollars for all calls.
-            usage: tokens of the call.
-            escalation_usage: tokens of the second call, where the answer of the first did not pass.
-            outcome: how well the task was done, 0 to 1; the choice of models learns from it.
-
-        Raises:
-            InvalidRequestError: an amount that cannot be accepted; the grant stays as it was.
-        """
-        said: dict[str, Any] = {
-            "cost_usd": cost_usd, "usage": usage, "escalation_usage": escalation_usage, "outcome": outcome,
-        }  # fmt: skip
-        parse(SettleRequest, **said)
-        self._settlement, self._released = said, False
-
-    def release(self) -> None:
-        """Say that nothing was consumed."""
-        self._settlement, self._released = None, True
-
-    async def extend(self, seconds: float = 600) -> Receipt:
-        """Keep the grant alive for so many seconds from now."""
-        return await self._agent.extend(self.grant_id, seconds)
-
-    async def finish(self, *, failed: bool) -> None:
-        """Carry out what was said. Called by `permit`."""
-        if self._settlement is not None:
-            self.receipt = await self._agent.settle(self.grant_id, **self._settlement)
-        elif self._released or failed:
-            try:
-                self.receipt = await self._agent.release(self.grant_id)
-            except ConflictError:
-                if not failed:  # past its deadline and charged: the caller's own error matters more
-                    raise
-        else:
-            self.receipt = await self._agent.settle(self.grant_id, cost_usd=self.verdict.reserved_usd)

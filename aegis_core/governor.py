@@ -16,7 +16,7 @@ from aegis_core.events import check_cursor, decode_event
 from aegis_core.identity import OWN_PROCESS, Entry, RequestIds, born_at, caller_of, hash_secret, new_session, of_tenant
 from aegis_core.inbox import Inbox
 from aegis_core.journal import Journal
-from aegis_core.locks import StateLockManager
+from aegis_core.locks import StateLockManager, pause_for
 from aegis_core.money import to_nanos
 from aegis_core.operator import Operator
 from aegis_core.orders import Ask, Rules, settlement_of
@@ -25,6 +25,7 @@ from aegis_core.policy.engine import Policy
 from aegis_core.policy.facts import AgentFacts
 from aegis_core.profiles import Profile
 from aegis_core.protocol import (
+    LOCK_TYPES,
     AgentSummary,
     BudgetReport,
     BudgetState,
@@ -70,6 +71,7 @@ class ResourceGovernor:
         self._warm, self._forecast = False, forecast
         self.journal = Journal(ledger)
         self._inbox = Inbox(ledger.store, ledger.tenant)
+        ledger.inbox = self._inbox.address
         self.locks = StateLockManager(ledger, self._inbox)
         self._approvals = HITLManager(Questions(ledger), self._inbox, self._rules, arbiter)
 
@@ -162,10 +164,14 @@ class ResourceGovernor:
             await self.outcomes.refresh()
         asked, latest = Ask.of(request, request_id, born), caller.session is None
         appraisal, key = self._arbiter.appraise(request, (), self.outcomes.evidence), asked.key
+        if wait > 0 and request.resource_type in LOCK_TYPES:
+            await self._inbox.open()  # so that a lock handed over meanwhile is heard of
         for _ in range(4):
             sid, facts = await self._rules.facts_of(request.agent_id, caller.session)
             rules = self._rule(request, facts, appraisal)
-            order = asked.order(Caller(sid, caller.token), rules, latest=latest, forecast=self._forecast)
+            order = asked.order(
+                Caller(sid, caller.token), rules, latest=latest, forecast=self._forecast, inbox=self._ledger.inbox()
+            )
             word, found = await self._ledger.authorize(order)
             if word in {"NEW", "OLD"}:
                 verdict = verdict_of(found, key, found.created if word == "NEW" else found.changed)
@@ -208,10 +214,12 @@ class ResourceGovernor:
                 bell.clear()
                 record, now = await self._ledger.look(key, claims=claims)
                 left = until - loop.time()
-                if record.state != "P" or left <= 0:
+                if not record.waits or left <= 0:
                     return verdict_of(record, key, now)
                 # The deadline is the server's, so it is looked at again when it passes, by whoever waits.
                 pause = min(left, (record.deadline - now) / 1000 + 0.005)
+                if record.lease is not None and (stands := record.lease.stands) is not None:
+                    pause = min(pause, pause_for(stands.next_expiry - now, stands.place, record.lease.ttl))
                 del record  # it is heavier than all the rest of a wait
                 await bell.wait(pause)
 

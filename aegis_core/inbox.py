@@ -27,6 +27,10 @@ class Inbox:
         self._listening: asyncio.Task[None] | None = None
         self._ready = asyncio.Event()
 
+    def address(self) -> str | None:
+        """Where messages reach this process, once it listens: a lock is not handed to one that hears nothing."""
+        return self.name if self._ready.is_set() else None
+
     def waiting_for(self, record: str) -> Bell:
         """A bell that rings when the record changed, or may have. Look at the record after entering, then wait."""
         return Bell(self, record)
@@ -70,6 +74,8 @@ class Inbox:
                 ear = self._ears.get(token)
                 if ear is not None:
                     ear(Notice(kind, token, resource, int(fence), int(at)))
+                for bell in self._bells.get(token.removeprefix("lk_"), ()):  # of the record that wants the lock
+                    bell.ring()
                 continue
             if text:
                 bells = self._bells.get(text, ())

@@ -6,10 +6,7 @@ import asyncio
 import re
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 from contextvars import ContextVar
-from types import TracebackType
-from typing import Any
 from weakref import WeakValueDictionary
 
 from aegis_core.errors import (
@@ -17,11 +14,10 @@ from aegis_core.errors import (
     InvalidRequestError,
     LockLostError,
     LockPreemptedError,
-    LockTimeoutError,
     StoreError,
 )
 from aegis_core.fields import identifier
-from aegis_core.lock_protocol import AcquireLock, HeldLock, LockState, Notice, ReleaseLock, RenewLock
+from aegis_core.lock_protocol import LockState, Notice, RenewLock
 from aegis_core.ports import LocksPort
 from aegis_core.protocol import SessionOpened
 
@@ -33,8 +29,8 @@ _RETRY = 0.5
 HELD: ContextVar[tuple[Lease, ...]] = ContextVar("aegis_leases", default=())
 """The leases of the blocks around the running code, outermost first: what a further lock is taken within."""
 
-_OPEN: WeakValueDictionary[str, Lease] = WeakValueDictionary()
-_GIVING_BACK: set[asyncio.Task[Any]] = set()
+OPEN: WeakValueDictionary[str, Lease] = WeakValueDictionary()
+"""The leases that this process keeps, by their tokens."""
 
 
 def seconds(value: float | str, name: str) -> float:
@@ -89,11 +85,13 @@ class Lease:
         self._timer: asyncio.TimerHandle | None = None
         self._renewing: asyncio.Task[None] | None = None
         self._closed = False
+        self.lost_in_use = False
+        """True when it was lost before the block that held it ended."""
         self._take(state)
         message = RenewLock.model_construct(agent_id=self.agent_id, lock_token=self.token, fence=self._fence)
         self._ask = message
         self._unwatch: Callable[[], None] = port.watch(self.resource, message, self._ear, token=session.session_token)
-        _OPEN[self.token] = self
+        OPEN[self.token] = self
 
     @property
     def fence(self) -> int:
@@ -140,7 +138,8 @@ class Lease:
 
     def close(self) -> None:
         """Stop renewing and listening. Called at the end of the block."""
-        self._closed = True
+        if not self._closed:
+            self._closed, self.lost_in_use = True, self.lost
         self._unwatch()
         if self._timer is not None:
             self._timer.cancel()
@@ -150,7 +149,7 @@ class Lease:
     def lost_error(self) -> LockLostError:
         """Why it is gone, in the words that fit what was heard."""
         if self._why is None:
-            self._why = self._preempted() if self.evicting.is_set() else _lost(self.resource)
+            self._why = self._preempted() if self.evicting.is_set() else lease_gone(self.resource)
         return self._why
 
     def _check_held(self) -> None:
@@ -213,7 +212,13 @@ class Lease:
     def _lose(self, error: AegisError | None) -> None:
         if self._why is None:
             evicted = self.evicting.is_set()
-            why = self._preempted() if evicted else error if isinstance(error, LockLostError) else _lost(self.resource)
+            why = (
+                self._preempted()
+                if evicted
+                else error
+                if isinstance(error, LockLostError)
+                else lease_gone(self.resource)
+            )
             if error is not None and not isinstance(error, LockLostError):
                 why.facts["cause"] = error.code
             self._why = why
@@ -221,125 +226,5 @@ class Lease:
         self.close()
 
 
-class LockBlock:
-    """What ``async with agent.lock(…)`` enters: waits for the lease, and gives it back at the end.
-
-    A cancellation while it waits gives back what was granted meanwhile.
-    """
-
-    def __init__(
-        self, port: LocksPort, session: SessionOpened, resource: str, message: AcquireLock, wait: float, *, join: bool
-    ) -> None:
-        self._port, self._session, self._resource = port, session, resource
-        self._message, self._wait, self._join = message, wait, join
-        self._lease: Lease | None = None
-
-    async def acquire(self, around: tuple[Lease, ...]) -> Lease:
-        """Take the lease, within those `around`.
-
-        Raises:
-            LockTimeoutError: it was not to be had in time. LockPreemptedError: waiting would close a cycle.
-            LockLostError: a lease around it is gone, or (with a token) the lease to enter is.
-        """
-        if self._join:
-            return await self._entered()
-        owner = (self._session.tenant, self._session.agent_id)
-        mine = tuple(held for held in around if held.owner == owner and not held.lost)
-        message = self._message
-        if mine:
-            within = tuple(HeldLock(resource=held.resource, lock_token=held.token) for held in mine[:16])
-            message = message.model_copy(update={"within": within})
-        try:
-            state = await self._port.acquire(
-                self._resource, message, token=self._session.session_token, wait=self._wait
-            )
-        except (asyncio.CancelledError, StoreError):
-            await self._give_up()
-            raise
-        if state.state in {"busy", "waiting"}:
-            if state.state == "waiting":
-                await self._give_up()
-            raise LockTimeoutError(
-                f"{self._resource} was not to be had within {self._wait:g} s.",
-                resource=self._resource,
-                waited_seconds=self._wait,
-                queue_position=state.queue_position,
-            )
-        self._lease = Lease(self._port, self._session, state, message.ttl_seconds)
-        return self._lease
-
-    async def release(self, *, failed: bool) -> None:
-        """Give the lease back. Silent where it was lost and the block had `failed` anyway.
-
-        Raises:
-            LockLostError: the lease had been lost before the block ended, so others may have been in it, too.
-        """
-        lease = self._lease
-        if lease is None:
-            return
-        lease.close()
-        message = self._release_of(lease)
-        try:
-            await self._port.release(message, token=self._session.session_token)
-        except LockLostError:
-            if not failed:
-                raise lease.lost_error() from None
-        except asyncio.CancelledError:
-            _in_background(self._quietly(message))
-            raise
-        except StoreError:  # it ends by its expiry
-            if not failed:
-                raise
-
-    async def _entered(self) -> Lease:
-        assert self._message.lock_token is not None
-        token = self._message.lock_token
-        known = _OPEN.get(token)
-        if known is not None and self._resource in known.fences:
-            await known.renew()
-            return known
-        ask = RenewLock(agent_id=self._session.agent_id, lock_token=token)
-        state = await self._port.renew(self._resource, ask, token=self._session.session_token)
-        return Lease(self._port, self._session, state, self._message.ttl_seconds)
-
-    async def _give_up(self) -> None:
-        assert self._message.lock_token is not None
-        message = ReleaseLock(
-            agent_id=self._session.agent_id, resource=self._resource, lock_token=self._message.lock_token
-        )
-        with suppress(asyncio.CancelledError):  # it goes on by itself
-            await asyncio.shield(_in_background(self._quietly(message)))
-
-    async def _quietly(self, message: ReleaseLock) -> None:
-        with suppress(AegisError):
-            await self._port.release(message, token=self._session.session_token)
-
-    def _release_of(self, lease: Lease) -> ReleaseLock:
-        return ReleaseLock.model_construct(
-            agent_id=lease.agent_id, resource=lease.resource, lock_token=lease.token, fence=None
-        )
-
-    async def __aenter__(self) -> Lease:
-        around = HELD.get()
-        lease = await self.acquire(around)
-        HELD.set((*around, lease))
-        return lease
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        held = HELD.get()
-        if held:
-            HELD.set(held[:-1])
-        await self.release(failed=error is not None)
-
-
-def _in_background(work: Any) -> asyncio.Task[Any]:
-    task = asyncio.ensure_future(work)
-    _GIVING_BACK.add(task)
-    task.add_done_callback(_GIVING_BACK.discard)
-    return task
-
-
-def _lost(resource: str) -> LockLostError:
+def lease_gone(resource: str) -> LockLostError:
     return LockLostError(f"The lease of {resource} is no more: it expired or was taken.", resource=resource)

@@ -11,22 +11,13 @@ from typing import Annotated, Literal, NamedTuple
 from pydantic import Field
 
 from aegis_core.fields import Identifier
-from aegis_core.protocol import Message
+from aegis_core.protocol import HeldLock, LockToken, LockTtl, Message
 
 LockMode = Literal["exclusive", "shared"]
 Preemption = Literal["never", "cooperative", "after_grace"]
 Standing = Literal["held", "evicting", "waiting", "busy", "released"]
 
-LockToken = Annotated[str, Field(pattern=r"^lk_[0-9a-f]{32}$")]
-LockTtl = Annotated[float, Field(ge=0.1, le=3_600, allow_inf_nan=False)]
 Fence = Annotated[int, Field(ge=1, le=2**53 - 1)]
-
-
-class HeldLock(Message):
-    """A lease that the caller holds while it asks for another."""
-
-    resource: Identifier
-    lock_token: LockToken
 
 
 class AcquireLock(Message):

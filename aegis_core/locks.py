@@ -197,9 +197,8 @@ class _Waiter:
             left = until - loop.time()
             if found.state != "waiting" or left <= 0:
                 return found, asked + _left(found, found.now)
-            pause = max(0, found.next_expiry - found.now) + 2 + _SPREAD_MS * min(found.place, _SPREAD_PLACES)
-            heartbeat = min(_HEARTBEAT, max(1.0, self._claim.ttl / 2000))
-            timer = loop.call_later(min(left, heartbeat, pause / 1000), self.ear, None)
+            pause = pause_for(found.next_expiry - found.now, found.place, self._claim.ttl)
+            timer = loop.call_later(min(left, pause), self.ear, None)
             try:
                 await self._bell
             finally:
@@ -216,6 +215,18 @@ class _Waiter:
                         "held", now, granted.at, (granted.fence,), 0, now, self._evicted, 0, self._claim.names
                     )
                     return found, deadline
+
+
+def pause_for(expires_in: int, place: int, ttl: int) -> float:
+    """Seconds for which one who waits need not ask again, unless it hears something.
+
+    Args:
+        expires_in: ms until the next lease of the lock should expire.
+        place: how many wait before it.
+        ttl: ms for which it wants the lock.
+    """
+    pause = max(0, expires_in) + 2 + _SPREAD_MS * min(place, _SPREAD_PLACES)
+    return min(_HEARTBEAT, max(1.0, ttl / 2000), pause / 1000)
 
 
 def _left(found: Found, now: int) -> float:

@@ -36,7 +36,9 @@ class Ask(NamedTuple):
         key = record_id(request.agent_id, request_id)
         return cls(request, request_id, born, key, trace, _digest(trace, request))
 
-    def order(self, caller: Caller, rules: Rules, *, latest: bool, forecast: bool = False) -> tuple[Any, ...]:
+    def order(
+        self, caller: Caller, rules: Rules, *, latest: bool, forecast: bool = False, inbox: str | None = None
+    ) -> tuple[Any, ...]:
         """The arguments of ``authorize.lua``, in its order, under the rules that the governor holds."""
         request, ruling, appraisal = self.request, rules.ruling, rules.appraisal
         code, reason = _refused_before(request, appraisal) or (None, ruling.reason)
@@ -48,6 +50,7 @@ class Ask(NamedTuple):
             _least(request, appraisal) if forecast else None, ruling.would_be, _counters(ruling),
             _fingerprint(request) if ruling.counters else None, latest, rules.profiles_version,
             askers, content, folded, request.fence, request.target_resource or "", appraisal.why,
+            _lock(request, inbox) if request.resource_type in LOCK_TYPES else None,
         )  # fmt: skip
 
 
@@ -64,11 +67,17 @@ class Rules(NamedTuple):
 
 def _refused_before(request: PermissionRequest, appraisal: Appraisal) -> tuple[str, str] | None:
     """Refusals that are known before Redis is asked; they are recorded there like any other."""
-    if request.resource_type in LOCK_TYPES:
-        return "locks_unavailable", f"{request.resource_type} cannot be granted: this version has no lock manager yet."
+    if request.resource_type in LOCK_TYPES and request.target_resource is None:
+        return "target_needed", f"{request.resource_type}: no lock is named"
     if not appraisal.candidates:
         return appraisal.code, appraisal.note
     return None
+
+
+def _lock(request: PermissionRequest, inbox: str | None) -> list[Any]:
+    """For how long, who is told, and what the caller holds meanwhile."""
+    within = [part for held in request.within for part in (held.resource, held.lock_token)]
+    return [int(request.lock_ttl_seconds * 1000), inbox or False, within]
 
 
 def _candidates(request: PermissionRequest, appraisal: Appraisal) -> list[Any]:

@@ -55,11 +55,24 @@ class Requirements(Message):
     ceiling_usd: Usd | None = None
 
 
+LockToken = Annotated[str, Field(pattern=r"^lk_[0-9a-f]{32}$")]
+LockTtl = Annotated[float, Field(ge=0.1, le=3_600, allow_inf_nan=False)]
+
+
+class HeldLock(Message):
+    """A lease that the caller holds while it asks for another."""
+
+    resource: Identifier
+    lock_token: LockToken
+
+
 class PermissionRequest(Message):
     """One ask. Either `estimated_cost_usd`, or sizes from which the core estimates on the safe side; the higher counts.
 
     `model` says which model the agent will call; without it the grant is priced for the recommended one. With
     `min_output_tokens` the answer may be cut to what is affordable, and the verdict's `max_output_tokens` says to what.
+    For ``wallet_lock`` and ``file_lock``, `target_resource` names the lock, which is taken in the same step for
+    `lock_ttl_seconds`, unless renewed, and ends with the grant; `within` names what the agent holds meanwhile.
     With `fence` the agent must hold the lock called `target_resource` with that fence, else it is refused.
     `verify`: the agent checks the answer of a cheap model, and calls `routing.escalation_model` when it fails; the cost
     of both is reserved.
@@ -74,6 +87,8 @@ class PermissionRequest(Message):
     confidence: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = None
     target_resource: Identifier | None = None
     fence: Annotated[int, Field(ge=1, le=2**53 - 1)] | None = None
+    lock_ttl_seconds: LockTtl = 30
+    within: tuple[HeldLock, ...] = Field(default=(), max_length=16)
     session_id: Identifier | None = None
     request_id: Identifier | None = None
     capability: Identifier | None = None
@@ -188,6 +203,7 @@ class Verdict:
     arguments_hash: str | None = None
     lock_token: str | None = None
     fence: int | None = None
+    lock_expires_at: datetime | None = None
     queue_position: int | None = None
     would_be: Status | None = None
     routing: Routing | None = None

@@ -9,9 +9,11 @@ from contextlib import AbstractAsyncContextManager, contextmanager
 from types import TracebackType
 from typing import Any, TypeVar
 
-from aegis_core.agent import GovernedAgent, Governor, Grant
+from aegis_core.agent import GovernedAgent, Governor
+from aegis_core.grants import Grant
 from aegis_core.journal_protocol import JournalAct, JournalEntry
-from aegis_core.leases import HELD, Lease, LockBlock
+from aegis_core.leases import HELD, Lease
+from aegis_core.lock_blocks import LockBlock
 from aegis_core.lock_protocol import LockSummary
 from aegis_core.money import UsdLike
 from aegis_core.protocol import (
@@ -177,7 +179,12 @@ class SyncGovernedAgent:
     ) -> Generator[SyncGrant, None, None]:
         """As `GovernedAgent.permit`."""
         with self._portal.hold(self._inner.permit(intent, resource_type=resource_type, **fields)) as grant:
-            yield SyncGrant(self._portal, grant)
+            held = HELD.set((*HELD.get(), grant.lease)) if grant.lease is not None else None
+            try:
+                yield SyncGrant(self._portal, grant)
+            finally:
+                if held is not None:
+                    HELD.reset(held)
 
     def lock(self, resource: str, **wish: Any) -> SyncLockBlock:
         """As `GovernedAgent.lock`, for a plain ``with`` block."""
@@ -237,6 +244,16 @@ class SyncGrant:
     def model(self) -> str | None:
         """The model to use."""
         return self._inner.model
+
+    @property
+    def lease(self) -> SyncLease | None:
+        """The lock that came with the money, where it was asked for."""
+        return None if self._inner.lease is None else SyncLease(self._portal, self._inner.lease)
+
+    @property
+    def fence(self) -> int:
+        """As `Grant.fence`."""
+        return self._inner.fence
 
     @property
     def receipt(self) -> Receipt | None:

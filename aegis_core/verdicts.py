@@ -6,9 +6,9 @@ from typing import Any
 
 from aegis_core.arbiter.why import routing_of
 from aegis_core.budgets import at_ms, lines_of, shortage
-from aegis_core.money import format_usd, to_usd
+from aegis_core.money import format_usd, to_nanos, to_usd
 from aegis_core.protocol import AgentSummary, GrantState, Receipt, Status, Verdict
-from aegis_core.store.records import Record
+from aegis_core.store.records import Record, RecordLease
 
 _STATUS: dict[str, Status] = {"G": "GRANTED", "P": "PENDING", "R": "REJECTED", "T": "REJECTED", "D": "REJECTED"}
 _STATES: dict[str, GrantState] = {
@@ -23,6 +23,13 @@ _REASONS = {
     "stale_fence": "The agent does not hold the lock of its target with this fence: it ended or was taken.",
     "missing_capability": "The session did not register the capability that this request needs.",
     "priority_above_maximum": "The priority is above the maximum that the session registered.",
+    "target_needed": "Name the lock in target_resource.",
+    "locks_full": "There are as many locks, or waits for this one, as there may be.",
+    "lock_deadlock": "Waiting for the lock would close a cycle of waits, and an earlier claim goes first. "
+    "Give back what is held, and take all of it again.",
+    "lock_lost": "A lease that it stood on, or its place in the queue, is no more. Ask again.",
+    "lock_unavailable": "The lock cannot be asked for under this request id; use a new one.",
+    "lock_timed_out": "The lock was not to be had in time.",
     "too_many_open_grants": "The agent has as many open grants as it may hold; settle or release some.",
 }
 
@@ -68,13 +75,38 @@ def verdict_of(record: Record, grant: str, now: int) -> Verdict:
     if question is not None:
         verdict.escalation_id = "ap_" + grant
         verdict.tool, verdict.arguments_hash = question.trace.get("tool"), question.trace.get("arguments_hash")
+    if record.lease is not None and state == "G":
+        _say_lock(verdict, record.lease, grant, now)
     if state == "P":
         verdict.waiting_for = "human"
+    elif verdict.waiting_for == "lock":
+        pass
     elif question is None:
         verdict.granted_at = at_ms(record.created)
     elif question.how == "approved":
         verdict.granted_at = at_ms(question.at)
     return verdict
+
+
+def _say_lock(verdict: Verdict, lease: RecordLease, grant: str, now: int) -> None:
+    """What the lock makes of a verdict: it is held, still to come, or lost while the money is held."""
+    stands = lease.stands
+    if stands is None:
+        return
+    if stands.state == "held":
+        verdict.lock_token, verdict.fence = "lk_" + grant, stands.fence
+        verdict.lock_expires_at = at_ms(stands.expires)
+    elif lease.claimed:
+        verdict.status, verdict.code = "REJECTED", "lock_lost"
+        verdict.reason = f"The lease of {lease.resource} is no more. Settle what was spent, or release the grant."
+    else:
+        verdict.status, verdict.code, verdict.waiting_for = "PENDING", "lock_busy", "lock"
+        verdict.lock_token, verdict.queue_position = "lk_" + grant, stands.place
+        verdict.reason = (
+            f"Waits for the lock {lease.resource}, as number {stands.place + 1} of its queue: "
+            f"{format_usd(to_nanos(verdict.reserved_usd))} is held meanwhile."
+        )
+        verdict.retry_after_seconds = min(1.0, max(0.0, (stands.next_expiry - now) / 1000))
 
 
 def receipt_of(record: Record, grant: str, *, repeated: bool, late: bool) -> Receipt:
@@ -102,13 +134,14 @@ def grant_key(grant_id: str) -> str:
 
 
 def _withdrawn(record: Record) -> bool:
-    """True for a question taken back before it was answered, which never was a grant."""
-    return record.state == "L" and record.code == "escalated"
+    """True for what ended before it was the agent's to use: a question taken back, a lock that never came."""
+    never = record.code == "escalated" or (record.lease is not None and not record.lease.claimed)
+    return record.state == "L" and never
 
 
 def _code(record: Record) -> str:
     if _withdrawn(record):
-        return "withdrawn"
+        return record.code if record.code in _REASONS else "withdrawn"
     if record.state == "T":
         return "approval_timed_out"
     if record.state == "D":
@@ -125,6 +158,10 @@ def _reason(record: Record) -> str:
     if state == "T":
         return f"Nobody approved it in time, so it is refused: {_because(record)}"
     if _withdrawn(record):
+        if code in _REASONS:
+            return _REASONS[code]
+        if code != "escalated":
+            return "It was withdrawn before it got the lock."
         return f"It was withdrawn before anybody approved it: {_because(record)}"
     if state == "D" and question is not None:
         said = f" ({question.why})" if question.why else ""

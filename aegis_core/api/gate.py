@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from functools import lru_cache
 from ipaddress import ip_address
+from urllib.parse import unquote_plus
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -59,6 +60,7 @@ class Gate:
 
     def _judge(self, scope: Scope, found: dict[bytes, bytes]) -> None:
         self._judge_origin(scope, found)
+        _judge_query(scope["query_string"])
         length = found.get(b"content-length", b"0")
         if not length.isdigit() or int(length) > MAX_BODY:
             raise InvalidRequestError(_TOO_LARGE, code="too_large", limit_bytes=MAX_BODY)
@@ -104,6 +106,19 @@ class Gate:
             return False
         name = name.removeprefix("[").removesuffix("]")
         return bool(name) and (name == self._host or is_loopback(name))
+
+
+def _judge_query(query: bytes) -> None:
+    """No parameter takes several values: a proxy might judge one of two, and the server obey the other."""
+    if b"&" not in query:
+        return
+    seen: set[str] = set()
+    for part in query.decode("latin-1").split("&"):
+        name = unquote_plus(part.partition("=")[0])[:100]
+        if name in seen:
+            problem = "the parameter is given more than once"
+            raise InvalidRequestError(f"{name}: {problem}", field=name, problem=problem)
+        seen.add(name)
 
 
 def _limited(receive: Receive) -> Receive:

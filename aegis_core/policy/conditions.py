@@ -59,6 +59,7 @@ _VALUES: dict[str, tuple[str, Value]] = {
     "request.resource_type": ("STRING", lambda case: case.request.resource_type),
     "request.priority": ("INT", lambda case: case.request.priority),
     "request.logic_density": ("INT", lambda case: case.request.logic_density),
+    "request.lock_ttl_seconds": ("DOUBLE", lambda case: float(case.request.lock_ttl_seconds)),
     "request.given": ("LIST", _given),
     "request.metadata": ("MAP", lambda case: case.request.metadata),
     **{f"request.{name}": ("DOUBLE", _float(name)) for name in _FLOATS},

@@ -46,7 +46,7 @@ from __future__ import annotations
 
 import re
 
-SCHEMA = 1
+SCHEMA = 2
 """The version of everything below. Data of a newer version is refused."""
 
 SCHEMA_KEY = "ae:schema"
@@ -70,7 +70,7 @@ SESSION = ("AGENT", "PRIORITY", "CAPABILITIES", "TOKEN", "OPENED", "SEEN", "FRAM
 RECORD = (
     "STATE", "AGENT", "REQUEST", "SESSION", "DIGEST", "POLICY", "CREATED", "CHANGED", "DEADLINE", "AMOUNT", "CHARGED",
     "CODE", "RULE", "REASON", "RETRY", "MODEL", "RECOMMENDED", "RESOURCE", "LINES", "SHORT", "SETTLED",
-    "STRICT", "SAMPLES", "TRUSTED", "WOULD", "ASKED", "ENVELOPE", "WHY",
+    "STRICT", "SAMPLES", "TRUSTED", "WOULD", "ASKED", "ENVELOPE", "WHY", "LOCK",
 )  # fmt: skip
 QUESTION = (
     "QUORUM", "APPROVES", "OPERATORS", "REMIND", "VOTES", "HOW", "BY", "AT", "WHY", "CLAIMED", "CONTENT", "EDITED",
@@ -87,7 +87,10 @@ CONFIG = (
     "GRANT", "GRANT_MAX", "APPROVAL", "KEEP", "TRANSIENT", "IDLE", "OPEN", "AGENTS", "EVENTS", "AGENT_DAY",
     "QUESTIONS", "REFUSAL",
 )  # fmt: skip
-LOCK = ("PERMITS", "PREEMPTION", "GRACE", "HOLDERS", "QUEUED")
+LEASE = ("RESOURCE", "TTL", "PRIORITY", "CLAIMED", "JOINED", "STANDS")
+"""The part of a record that is about a lock: the field LOCK. Its token is ``lk_`` and the record's id. JOINED: it was
+asked for by one who held others. STANDS is how it stands when a script answers; what is stored lacks it."""
+LOCK = ("PERMITS", "PREEMPTION", "GRACE", "HOLDERS", "QUEUED", "DUE")
 HOLDER = (
     "TOKEN", "AGENT", "FENCE", "EXPIRES", "PRIORITY", "RANK", "WEIGHT", "MODE", "SINCE", "WAITED", "TTL", "CLAIMED",
     "EVICTED", "INBOX", "NAMES", "CHAIN", "WAITS", "SESSION",
@@ -100,8 +103,8 @@ WAITER = (
 _POSITIONS = {
     f"{letter}_{name}": position
     for letter, names in zip(
-        "TGSRBCQVLHW",
-        (TENANT, AGENT, SESSION, RECORD, BUDGET, CONFIG, QUESTION, ENVELOPE, LOCK, HOLDER, WAITER),
+        "TGSRBCQVKLHW",
+        (TENANT, AGENT, SESSION, RECORD, BUDGET, CONFIG, QUESTION, ENVELOPE, LEASE, LOCK, HOLDER, WAITER),
         strict=True,
     )
     for position, name in enumerate(names, start=1)
@@ -117,7 +120,7 @@ def with_positions(source: str) -> str:
     Raises:
         KeyError: the script names a position that does not exist.
     """
-    return re.sub(r"\b[TGSRBCQVLHW]_[A-Z_]+\b", lambda name: str(_POSITIONS[name[0]]), source)
+    return re.sub(r"\b[TGSRBCQVKLHW]_[A-Z_]+\b", lambda name: str(_POSITIONS[name[0]]), source)
 
 
 def root(tenant: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+from collections.abc import Callable
 from functools import partial
 from typing import Any, Literal, NamedTuple
 
@@ -62,6 +63,8 @@ class Ledger:
     def __init__(self, store: Store, tenant: str) -> None:
         self.store, self.tenant = store, tenant
         self._root = layout.root(tenant)
+        self.inbox: Callable[[], str | None] = lambda: None
+        """Where this process hears of locks, once it listens."""
         self._looks = Looks(partial(self._look, claims=False))
         self._claims = Looks(partial(self._look, claims=True))
 
@@ -99,7 +102,7 @@ class Ledger:
         return Record._make(unpack(blob)), now
 
     async def _look(self, grants: list[str], *, claims: bool) -> list[tuple[bytes, int]]:
-        _, blobs, now = await self.call(self.store.scripts.look, (grants, claims))
+        _, blobs, now = await self.call(self.store.scripts.look, (grants, claims, self.inbox()))
         return [(blob, int(now)) for blob in blobs]
 
     async def sweep(self, most: int = 200) -> bool:

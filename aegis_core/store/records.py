@@ -36,6 +36,20 @@ class Record(NamedTuple):
     asked: list[Any] | Literal[False]
     envelope: str | Literal[False]
     why: str | Literal[False]
+    lock: list[Any] | Literal[False]
+
+    @property
+    def lease(self) -> RecordLease | None:
+        """The part that is about a lock."""
+        if not self.lock:
+            return None
+        resource, ttl, priority, claimed, joined, *stands = self.lock
+        return RecordLease(resource, ttl, priority, claimed, joined, Standing._make(stands[0]) if stands else None)
+
+    @property
+    def waits(self) -> bool:
+        """True while it is not the agent's to use: a person, or the lock, is still to come."""
+        return self.state == "P" or (self.state == "G" and bool(self.lock) and not self.lock[3])
 
     @property
     def question(self) -> Question | None:
@@ -59,3 +73,25 @@ class Question(NamedTuple):
     content: str
     edited: str | Literal[False]
     trace: dict[str, Any]
+
+
+class Standing(NamedTuple):
+    """How a record's lock stands: ``held``, ``waiting`` or ``busy``. Times in ms of the server."""
+
+    state: str
+    fence: int
+    place: int
+    expires: int
+    next_expiry: int
+    evicting: bool
+
+
+class RecordLease(NamedTuple):
+    """What a record says of its lock, in the order of `layout.LEASE`. `claimed`: the agent knows that it held it."""
+
+    resource: str
+    ttl: int
+    priority: int
+    claimed: bool
+    joined: bool
+    stands: Standing | None

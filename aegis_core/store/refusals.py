@@ -41,6 +41,7 @@ ENDED = {
     "T": "not approved in time",
     "D": "declined by an operator",
     "P": "still waiting for an approval",
+    "G": "still waiting for its lock",
     "R": "a refusal, so there is nothing to settle",
 }
 

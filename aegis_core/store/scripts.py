@@ -11,6 +11,7 @@ from aegis_core.store.layout import CLOCK_KEY, with_positions
 _CORE = ("prelude", "windows", "budgets", "records")
 _ENDINGS = "endings"
 _LOCKS = ("prelude", "records", "locks")
+_CLAIMS = (*_LOCKS, "claims")
 
 VIRTUAL_CLOCK = f"local NOW = tonumber(redis.call('GET', '{CLOCK_KEY}'))\n"
 """Replaces ``clock.lua`` on throw-away servers, for tests and for replaying a trace on its own time."""
@@ -65,8 +66,8 @@ class ScriptSet:
         self.hold_channel = self._assemble("hold_channel")
         self.keep_notice = self._assemble("keep_notice")
         self.refuse_on_channel = self._assemble("refuse_on_channel")
-        self.lock_acquire = self._assemble("lock_acquire", parts=_LOCKS)
-        self.lock_release = self._assemble("lock_release", parts=_LOCKS, closing=True)
+        self.lock_acquire = self._assemble("lock_acquire", parts=_CLAIMS)
+        self.lock_release = self._assemble("lock_release", parts=_CLAIMS, closing=True)
         self.lock_renew = self._assemble("lock_renew", parts=_LOCKS, closing=True)
         self.lock_force = self._assemble("lock_force", parts=_LOCKS, closing=True)
         self.lock_list = self._assemble("lock_list", parts=_LOCKS, closing=True)
@@ -80,13 +81,21 @@ class ScriptSet:
         rarely_ends: bool = False,
     ) -> Script:
         texts = {part: _read(part) for part in parts}
-        if rarely_ends:  # every function that a script defines costs it time on every call, used or not
-            texts[_ENDINGS] = (
-                f"local function endings()\n{texts[_ENDINGS]}return sweep, expire, claim, tighten, names\nend\n"
-            )
+        # Every function that a script defines costs it time on every call, used or not. So what is seldom needed is
+        # made when it is: locks where a record ends, and in a decision the endings themselves.
+        if _ENDINGS in texts:
+            texts[_ENDINGS] = _when_needed("locking", ("locks", "claims"), "lock_of_record") + texts[_ENDINGS]
+        if rarely_ends:
+            names = "sweep, expire, claim, tighten, names, attend, with_standing"
+            texts[_ENDINGS] = f"local function endings()\n{texts[_ENDINGS]}return {names}\nend\n"
         body = self._clock + "".join(texts.values()) + _read(name)
         shebang = "#!lua flags=allow-oom\n" if closing else "#!lua\n"
         return Script(name, (shebang + with_positions(body)).encode())
+
+
+def _when_needed(function: str, parts: tuple[str, ...], result: str) -> str:
+    """A function that holds other parts, and answers what the last of them makes."""
+    return f"local function {function}()\n{''.join(map(_read, (*parts, result)))}end\n"
 
 
 def _read(name: str) -> str:

@@ -254,6 +254,11 @@ class TestBadBodies:
         kind = {"Content-Type": "application/json; charset=utf-8"}
         assert http.post("/handshake", content=b'{"agent_id": "a"}', headers=kind).status_code == 200
 
+    @pytest.mark.parametrize("query", ["limit=1&limit=500", "limit=1&l%69mit=500", "limit=1&&limit=500"])
+    def test_a_parameter_is_given_once(self, http: httpx.Client, query: str) -> None:
+        problem = refused(http.get(f"/events?{query}"), 422, "invalid_request", "more than once")
+        assert problem["field"] in {"limit", ""}
+
     @pytest.mark.parametrize("size", [2 * 1024 * 1024, 11 * 1024 * 1024])
     def test_a_body_that_is_too_large_is_refused(self, agent: Agent, size: int) -> None:
         problem = refused(agent.ask(task_intent="x" * size), 413, "too_large", "The body is larger than 256 KB")

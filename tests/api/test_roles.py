@@ -170,6 +170,8 @@ def case(home: Guarded, credentials: dict[str, dict[str, str]]) -> Iterator[dict
         "operator": "somebody",
     }  # fmt: skip
     for path, body in (("resume", None), ("agents/mine/unblock", None)):
+        theirs = home.http.post(f"{API}/{path}", json=body, headers=credentials["foreign operator key"])
+        assert theirs.status_code == 200
         assert home.http.post(f"{API}/{path}", json=body, headers=AS_OPERATOR).status_code == 200
     for path, body in (
         ("mode", {"mode": "enforce"}),

@@ -240,9 +240,10 @@ async def test_operators_see_and_take(governor: Governor, ann: GovernedAgent, bo
             assert lock.holders[0].held_seconds >= 0
             with pytest.raises(NotFoundError):
                 await governor.port.locks.force_release("wallet", fence=lease.fence + 1)
-            taken = await governor.port.locks.force_release("wallet", fence=lease.fence)
-            assert [(one.agent_id, one.fence) for one in taken] == [("ann", lease.fence)]
-            assert await waiting > lease.fences["wallet"]
+            fence = lease.fence
+            taken = await governor.port.locks.force_release("wallet", fence=fence)
+            assert [(one.agent_id, one.fence) for one in taken] == [("ann", fence)]
+            assert await waiting > fence
             await asyncio.wait_for(lease.evicting.wait(), 5)
             assert lease.lost
     kinds = [event.kind for event in await governor.latest_events(20) if event.kind.startswith("lock_")]

@@ -112,7 +112,7 @@ class TestConditions:
         }  # fmt: skip
         assert {name.split(".")[1] for name in NAMES if name.startswith("request.")} - {"intent", "given"} == set(
             PermissionRequest.model_fields
-        ) - {"request_id", "requirements"}
+        ) - {"request_id", "requirements", "within"}
         wanted = {"STRING": '"?" + {0} != ""', "INT": "{0} > -1", "DOUBLE": "{0} > -1.0", "LIST": "size({0}) > -1"}
         for name, kind in NAMES.items():
             expr = {**wanted, "MAP": "size({0}) > -1"}[kind].format(name)

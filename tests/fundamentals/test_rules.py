@@ -30,7 +30,7 @@ from aegis_core.errors import PolicyError
         ("Plan a trip", {"estimated_cost_usd": "5.000000001"}, "PENDING", "approval_needed"),
         ("Plan a trip", {"estimated_cost_usd": 5}, "GRANTED", "ok"),
         ("Plan a trip", {"priority": 8}, "REJECTED", "priority_above_maximum"),
-        ("Sign", {"resource_type": "wallet_lock"}, "REJECTED", "locks_unavailable"),
+        ("Sign", {"resource_type": "wallet_lock"}, "REJECTED", "target_needed"),
         ("Search", {"capability": "web_search"}, "GRANTED", "ok"),
         ("Deploy", {"capability": "deploy"}, "REJECTED", "missing_capability"),
     ],

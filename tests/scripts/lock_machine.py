@@ -276,7 +276,8 @@ class LockMachine(RuleBasedStateMachine):
             assert found.state == ("held" if self._holds(token, claim) and not fence else "gone")
         elif len(alive) < len(claim.names) or (not right and fence):
             assert found.state == "gone", "the expired, the evicted and the mistaken keep nothing"
-        elif agent == claim.agent and alive:
+        elif alive:
+            assert agent == claim.agent, "a stranger kept a lease"
             evicted = any(one["EVICTED"] > 0 for one in alive)
             assert found.state == "held"
             for other, one in holders.items():

@@ -46,7 +46,7 @@ def read(plain: redis.Redis, tenant: str) -> tuple[dict[str, Lock], dict[str, se
         expires = plain.pttl(name) > 0
         if head == "l":
             lock = locks.setdefault(tail, Lock())
-            lock.permits, preemption, _, holders, queued = msgpack.unpackb(plain.get(name))
+            lock.permits, preemption, _, holders, queued, _ = msgpack.unpackb(plain.get(name))
             lock.preemption = preemption
             for packed in holders:
                 holder = dict(zip(layout.HOLDER, packed, strict=True))

@@ -339,7 +339,7 @@ class BudgetMachine(RuleBasedStateMachine):
         )
         code = None if candidates else "no_model"
         if request.resource_type == "wallet_lock":
-            code = "locks_unavailable"
+            code = "target_needed"
         shaky = request.confidence is not None and request.confidence < 0.7
         effect = "deny" if request.task_intent.startswith("Drop") else "escalate" if shaky else "allow"
         content = request.model_dump(exclude={"agent_id", "session_id", "request_id"})

@@ -18,15 +18,15 @@ _GIVE = "      leave(token, W)\n      for i"
 # Name: file, then pairs of what the file says and what the mutant says instead.
 MUTANTS: dict[str, tuple[str, ...]] = {
     "release without hand-over": (
-        "lock_release",
+        "claims",
         "    if at then drop(names[i], other, at, 'released') end\n  end\n  settle()\n",
         "    if at then drop(names[i], other, at, 'released') end\n  end\n",
     ),
-    "release ignores the fence": ("lock_release", "if fence and H[H_FENCE] ~= fence then", "if false then"),
+    "release ignores the fence": ("claims", "if fence and H[H_FENCE] ~= fence then", "if false then"),
     "an evicted one may renew": ("lock_renew", "  if not evicted then H[H_EXPIRES]", "  if true then H[H_EXPIRES]"),
     "the fence comes from the clock": ("locks", "  N[1] = N[1] + 1\n", "  N[1] = NOW\n"),
-    "barging past the queue": ("lock_acquire", "free = free and L[L_QUEUED] == 0 and fits", "free = free and fits"),
-    "a cancel leaks a grant": ("lock_release", "if H then\n", "if H and H[H_CLAIMED] then\n"),
+    "barging past the queue": ("claims", "free = free and L[L_QUEUED] == 0 and fits", "free = free and fits"),
+    "a cancel leaks a grant": ("claims", "if H then\n", "if H and H[H_CLAIMED] then\n"),
     "a waiter is kept after its grant": (
         "locks",
         _GIVE,
@@ -34,12 +34,12 @@ MUTANTS: dict[str, tuple[str, ...]] = {
     ),
     "a dead waiter is granted": ("locks", "if W[W_ALIVE] > NOW then return", "if true then return"),
     "last come, first served": (
-        "lock_acquire",
+        "claims",
         "priority, N[2] - priority * STEP,",
         "priority, -N[2] - priority * STEP,",
     ),
     "no grant on asking again": (
-        "lock_acquire",
+        "claims",
         "settle() -- before any answer",
         "if not held_by(LOCKS[names[1]], token) then settle() end -- before any answer",
     ),
@@ -51,7 +51,7 @@ MUTANTS: dict[str, tuple[str, ...]] = {
         "elseif not fits(names[i] == name and once or other[L_HOLDERS], other[L_PERMITS]",
     ),
     "priority has no end": ("locks", "local STEP = 2000 * 1024", "local STEP = 20000 * 1024"),
-    "a lower priority goes first": ("lock_acquire", "N[2] - priority * STEP", "N[2] + priority * STEP"),
+    "a lower priority goes first": ("claims", "N[2] - priority * STEP", "N[2] + priority * STEP"),
     "an expired lease is kept": ("locks", "if H[H_EXPIRES] <= NOW then", "if H[H_EXPIRES] < NOW then"),
     "a grant need not be claimed": ("locks", "present and W[W_TTL] or math.min(W[W_TTL], CLAIM)", "W[W_TTL]"),
     "a renewal does not claim": (
@@ -67,13 +67,13 @@ MUTANTS: dict[str, tuple[str, ...]] = {
     "never is not respected": ("locks", "if L[L_PREEMPTION] == 'never' then", "if false then"),
     "the cooperative are evicted": ("locks", "L[L_PREEMPTION] == 'after_grace' and L[L_GRACE]", "L[L_GRACE]"),
     "permits change while held": (
-        "lock_acquire",
+        "claims",
         "if permits and permits ~= L[L_PERMITS] then",
         "if false then",
         "    local permitted = used and L[L_PERMITS] or permits or 1\n",
         "    if permits then L[L_PERMITS], TOUCHED[names[i]] = permits, true end\n    local permitted = L[L_PERMITS]\n",
     ),
-    "a weight above the permits waits for ever": ("lock_acquire", "if weight > permitted then", "if false then"),
+    "a weight above the permits waits for ever": ("claims", "if weight > permitted then", "if false then"),
     "sharers beside one who excludes": (
         "locks",
         "if mode == 'shared' then return used == 0 end",
@@ -86,14 +86,14 @@ MUTANTS: dict[str, tuple[str, ...]] = {
         "names[i] ~= name and head_of(names[i], other) ~= token then\n        ready = ready",
     ),
     "only the first of several is given back": (
-        "lock_release",
+        "claims",
         "for i = 1, #names do\n    local other",
         "for i = 1, 1 do\n    local other",
     ),
-    "a cycle of waits is not seen by who comes": ("lock_acquire", "not free and queue and wounded()", "false"),
-    "anybody may release": ("lock_release", "  if H[H_AGENT] ~= agent then return answer('NOT_YOURS') end\n", ""),
+    "a cycle of waits is not seen by who comes": ("claims", "not free and queue and wounded()", "false"),
+    "anybody may release": ("claims", "  if H[H_AGENT] ~= agent then return answer('NOT_YOURS') end\n", ""),
     "anybody may renew": ("lock_renew", "if H[H_AGENT] ~= agent then return answer('NOT_YOURS') end\n", ""),
-    "anybody may claim": ("lock_acquire", "if known[H and H_AGENT or W_AGENT] ~= agent then", "if false then"),
+    "anybody may claim": ("claims", "if known[H and H_AGENT or W_AGENT] ~= agent then", "if false then"),
     "the event of an expiry is dropped": (
         "locks",
         _NOTE,
@@ -106,7 +106,7 @@ MUTANTS: dict[str, tuple[str, ...]] = {
     ),
     "a lock stays when nobody needs it": ("locks", "      call('DEL', PREFIX .. 'l:' .. name)\n", ""),
     "a lock has no expiry": ("locks", ", 'PX', last - NOW + KEPT)", ")"),
-    "a queue has no expiry": ("lock_acquire", "      if L[L_QUEUED] == 1 then\n", "      if false then\n"),
+    "a queue has no expiry": ("claims", "      if L[L_QUEUED] == 1 then\n", "      if false then\n"),
 }
 
 

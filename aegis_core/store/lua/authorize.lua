@@ -1,7 +1,7 @@
 -- Judges one request whole, then writes the whole outcome: reservation, idempotency record and event in one.
 local id, digest, policy, agent, sid, token, born, request_id, priority, capability, resource, candidates, effect, rule,
   reason, code, limits, trace, forecast, would, counters, fingerprint, latest, profiles, askers, content,
-  words, fence, target, chosen_for = unpack(A, 1, 30)
+  words, fence, target, chosen_for, lock = unpack(A, 1, 31)
 if #candidates < 3 or #candidates > 4 then return redis.error_reply('ERR candidates must be a triple without nil') end
 
 local record_key, agent_key, session_key = PREFIX .. 'r:' .. id, PREFIX .. 'a:' .. agent, PREFIX .. 's:' .. (sid or '')
@@ -21,11 +21,12 @@ if blobs[1] then
     expire(id, R)
     flush()
   end
-  if R[R_ASKED] and R[R_STATE] == 'G' then
+  if (R[R_ASKED] or R[R_LOCK]) and R[R_STATE] == 'G' then
     if zone_missing() then return {'ZONE', NOW, T[T_ZONE][1]} end
-    local _, _, claim = endings()
-    claim(id, R)
+    local _, _, claim, _, _, _, with_standing = endings()
+    claim(id, R, lock and lock[2])
     flush()
+    return {'OLD', with_standing(id, R)}
   end
   return {'OLD', encode(R)}
 end
@@ -277,6 +278,15 @@ if asked and not code then
   end
 end
 
+-- The lock of its target, in the same step as the money: held, or a place in its queue. A question takes none yet.
+local lease, stands = lock and {target, lock[1], priority, false, #lock[3] > 0}, nil
+if lease and not code and not asked then
+  local _, _, _, _, _, attend = endings()
+  local trouble
+  trouble, stands = attend(id, agent, sid, lease, lock[2], lock[3])
+  if trouble then code, transient, effect = trouble, true, 'deny' end
+end
+
 if code and measured then -- nothing is taken, so what is left is what was left before
   for i = LINE, #lines, LINE do
     if lines[i] then lines[i] = lines[i] + amount end
@@ -298,14 +308,15 @@ R[R_SHORT], R[R_SETTLED], R[R_STRICT], R[R_SAMPLES] = short, false, forecast and
 R[R_TRUSTED] = G[G_TRUST] == 'trusted' or S[S_LOCAL] and G[G_TRUST] ~= 'estimate'
 R[R_WOULD] = outcome ~= state and state ~= 'R' and outcome
 R[R_ASKED], R[R_ENVELOPE] = state == 'P' and asked, envelope and state == 'G' and envelope[V_ID] or false
-R[R_WHY] = false
+R[R_WHY], R[R_LOCK] = false, state ~= 'R' and lease or false
 if chosen_for and recommended then -- what was said of the request and of the model chosen for it; of the others, nothing
   local at = string.find(chosen_for, '\n' .. recommended .. '\t', 1, true)
   if at then R[R_WHY] = string.match(chosen_for, '^[^\n]*') .. string.match(chosen_for, '^\n[^\n]*', at) end
 end
 if state == 'P' and asked[Q_REMIND] > 0 then asked[Q_REMIND] = math.max(NOW, deadline - asked[Q_REMIND]) end
 local body = encode(R)
-local kind = state == 'G' and 'granted' or state == 'P' and 'pending' or 'rejected'
+local held = not lease or lease[K_CLAIMED]
+local kind = state == 'R' and 'rejected' or state == 'G' and held and 'granted' or 'pending'
 if state == 'R' then
   event(kind, body, trace)
   call('SET', record_key, body, 'PX', transient and math.min(config[C_TRANSIENT], config[C_KEEP]) or config[C_KEEP])
@@ -335,5 +346,9 @@ else
   event(kind, body, state == 'G' and trace) -- a question holds its trace
   if next(CHANGED) then flush() end -- what a sweep or a shared budget left
   call('MSET', record_key, body, KEYS[1], encode(T), agent_key, encode(G), PREFIX .. 's:' .. sid, encode(S))
+end
+if stands and state == 'G' then
+  lease[K_STANDS] = stands
+  body = encode(R)
 end
 return {'NEW', body}

@@ -73,6 +73,7 @@ if edit then
   change('a:' .. R[R_AGENT])
   if amount ~= R[R_AMOUNT] then R[R_STRICT], R[R_SAMPLES] = 0, 0 end -- the new amount is no forecast
   R[R_AMOUNT], Q[Q_TRACE], Q[Q_EDITED], Q[Q_VOTES] = amount, decode(edit[7]), edit[8], {}
+  if R[R_LOCK] then R[R_LOCK][K_RESOURCE] = Q[Q_TRACE].target_resource end
   votes, before = Q[Q_VOTES], nil -- what others said was of something else
 end
 

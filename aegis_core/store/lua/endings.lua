@@ -85,9 +85,14 @@ local function correct_envelope(R, more)
   end
 end
 
--- Ends an open record: reserved becomes charged or free. One event. `by` and `why` answer a question.
+-- Ends an open record: reserved becomes charged or free, and its lock goes to whoever is next. One event. `by` and `why`
+-- answer a question.
 local function close(id, R, state, charged, by, why)
   check_keys(id)
+  if R[R_LOCK] and R[R_STATE] == 'G' then
+    local _, _, give_back = locking()
+    give_back('lk_' .. id, R[R_AGENT], R[R_LOCK][K_RESOURCE])
+  end
   move(R, R[R_AMOUNT], 0, charged)
   if R[R_STATE] == 'P' then answer(id, R, ANSWERS[state], by, why) end
   correct_envelope(R, charged - R[R_AMOUNT])
@@ -142,27 +147,66 @@ local function halted(R)
   return T[T_STATUS] ~= 'active' and 'HALTED' or not (G and G[G_STATUS] == 'active') and 'BLOCKED'
 end
 
-local function unheard(R) return R[R_STATE] == 'G' and R[R_ASKED] and not R[R_ASKED][Q_CLAIMED] end
+local function unheard(R)
+  return R[R_STATE] == 'G' and (R[R_ASKED] and not R[R_ASKED][Q_CLAIMED] or R[R_LOCK] and not R[R_LOCK][K_CLAIMED])
+end
+
+-- Takes the lock that a record is about. Answers what is in the way of it, or how its claim stands.
+local function attend(id, agent, sid, lease, inbox, within)
+  local take_lock = locking()
+  local trouble, stands = take_lock('lk_' .. id, agent, sid, lease, inbox, within)
+  if stands then lease[K_CLAIMED] = stands[1] == 'held' end
+  return trouble, stands
+end
 
 -- The agent learns that its grant is live: from now on it may be used, and its time begins. One that was stopped meanwhile
--- does not begin. The zone must be known.
-local function claim(id, R)
+-- does not begin, nor does one whose lock is still to come. The zone must be known.
+local function claim(id, R, inbox)
   if not unheard(R) then return end
   if halted(R) then return close(id, R, 'L', 0) end
-  R[R_ASKED][Q_CLAIMED], R[R_DEADLINE] = true, math.max(R[R_DEADLINE], NOW + T[T_CONFIG][C_GRANT])
-  due_at('r:' .. id, R[R_DEADLINE])
-  return store_open(id, R)
+  local lease, stands = R[R_LOCK], nil
+  if lease then
+    local trouble
+    trouble, stands = attend(id, R[R_AGENT], R[R_SESSION], lease, inbox or false)
+    if trouble then
+      R[R_CODE] = trouble
+      return close(id, R, 'L', 0)
+    end
+  end
+  if not lease or lease[K_CLAIMED] then
+    if R[R_ASKED] then R[R_ASKED][Q_CLAIMED] = true end
+    R[R_DEADLINE] = math.max(R[R_DEADLINE], NOW + T[T_CONFIG][C_GRANT])
+    due_at('r:' .. id, R[R_DEADLINE])
+    change('t')
+    local body = store_open(id, R)
+    if not lease then return body end
+    event('granted', body)
+  end
+  lease[K_STANDS] = stands
+  return encode(R)
+end
+
+-- A record for an answer: of a lock it says how that stands now.
+local function with_standing(id, R)
+  local lease = R[R_LOCK]
+  if lease and R[R_STATE] == 'G' and not lease[K_STANDS] then
+    local _, peek = locking()
+    lease[K_STANDS] = peek('lk_' .. id, lease[K_RESOURCE])
+  end
+  return encode(R)
 end
 
 -- A grant past its deadline was perhaps used, so it is charged. A question nobody answered was not, so it is free, and so
--- is an approved grant of which its agent never heard.
+-- is an approved grant of which its agent never heard, or one that never got its lock.
 local function expire(id, R)
   if R[R_STATE] == 'P' and R[R_ASKED][Q_APPROVES] and not halted(R) then
     go_live(id, R, false, false, R[R_DEADLINE])
     if not overdue(R) then return end
   end
   if R[R_STATE] == 'P' then close(id, R, 'T', 0)
-  elseif unheard(R) then close(id, R, 'L', 0)
+  elseif unheard(R) then
+    if R[R_LOCK] then R[R_CODE] = 'lock_timed_out' end
+    close(id, R, 'L', 0)
   else close(id, R, 'X', R[R_AMOUNT]) end
 end
 

@@ -7,31 +7,10 @@ if sid then hold('s:' .. sid, blobs[4]) end
 local refused = impostor(agent, sid, session_token)
 if refused then return {refused} end
 counters(blobs[2])
-local L = open_lock(name, blobs[3])
+open_lock(name, blobs[3])
 look_around(2)
+local what, since = give_up(agent, name, token, fence)
 settle()
-local function answer(...)
-  save()
-  return {...}
-end
-
-local H = held_by(L, token)
-if H then
-  if H[H_AGENT] ~= agent then return answer('NOT_YOURS') end
-  if fence and H[H_FENCE] ~= fence then return answer('OK', 'gone') end
-  local names, since = H[H_NAMES], H[H_SINCE]
-  for i = 1, #names do
-    local other = open_lock(names[i])
-    local _, at = held_by(other, token)
-    if at then drop(names[i], other, at, 'released') end
-  end
-  settle()
-  return answer('OK', 'released', NOW - since)
-end
-local blob = L[L_QUEUED] > 0 and call('HGET', PREFIX .. 'lw:' .. name, token)
-if not blob then return answer('OK', 'gone') end
-local W = decode(blob)
-if W[W_AGENT] ~= agent then return answer('NOT_YOURS') end
-leave(token, W, 'cancelled')
-settle()
-return answer('OK', 'cancelled', NOW - W[W_SINCE])
+save()
+if what == 'NOT_YOURS' then return {what} end
+return {'OK', what or 'gone', what and NOW - since or nil}

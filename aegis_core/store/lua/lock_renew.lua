@@ -38,4 +38,4 @@ for i = 1, #names do
   H[H_INBOX] = inbox or H[H_INBOX]
   if not evicted then H[H_EXPIRES], H[H_CLAIMED] = NOW + (ttl or H[H_TTL]), true end
 end
-return answer('OK', 'known', standing(token, names))
+return answer('OK', 'known', encode(standing(token, names)))

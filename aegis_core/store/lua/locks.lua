@@ -11,7 +11,7 @@ local WOUND = 100 -- the grace of one that is stopped because it closes a cycle 
 local KEPT = 7 * 86400000
 local MOST_LOCKS, MOST_WAITERS, MOST_OF_AGENT = 10000, 10000, 1000
 
-local LOCKS, TOUCHED, DIRTY, MARKED = {}, {}, {}, {}
+local LOCKS, TOUCHED, DIRTY, MARKED, HEADS = {}, {}, {}, {}, {}
 local N -- the tenant's counters {last fence, last rank given}: no name's fence ever falls, even when its lock is gone
 local PRESENT -- the token of the caller, which needs no message and has claimed what it gets
 
@@ -47,7 +47,7 @@ local function open_lock(name, blob)
   local L = LOCKS[name]
   if L then return L end
   if blob == nil then blob = call('GET', PREFIX .. 'l:' .. name) end
-  L = blob and decode(blob) or {1, 'after_grace', 5000, {}, 0}
+  L = blob and decode(blob) or {1, 'after_grace', 5000, {}, 0, 0}
   LOCKS[name] = L
   local holders = L[L_HOLDERS]
   for at = #holders, 1, -1 do
@@ -85,7 +85,7 @@ local function leave(token, W, kind, more)
     local L = open_lock(name)
     call('ZREM', PREFIX .. 'lq:' .. name, token)
     call('HDEL', PREFIX .. 'lw:' .. name, token)
-    L[L_QUEUED] = L[L_QUEUED] - 1
+    L[L_QUEUED], HEADS[name] = L[L_QUEUED] - 1, nil
     if kind then
       call('ZREM', PREFIX .. 'la:' .. W[W_AGENT], token .. '\t' .. name)
       note_lock(kind, W[W_AGENT], name, false, W[W_PRIORITY], NOW - W[W_SINCE], 0, more)
@@ -106,6 +106,8 @@ end
 
 -- The first in the queue who is still there.
 local function head_of(name, L)
+  local known = HEADS[name]
+  if known then return known[1], known[2] end
   while L[L_QUEUED] > 0 do
     local token = call('ZRANGE', PREFIX .. 'lq:' .. name, 0, 0)[1]
     local blob = token and call('HGET', PREFIX .. 'lw:' .. name, token)
@@ -114,7 +116,10 @@ local function head_of(name, L)
       L[L_QUEUED], TOUCHED[name] = call('ZCARD', PREFIX .. 'lq:' .. name), true
     else
       local W = decode(blob)
-      if W[W_ALIVE] > NOW then return token, W end
+      if W[W_ALIVE] > NOW then
+        HEADS[name] = {token, W}
+        return token, W
+      end
       leave(token, W, 'abandoned')
     end
   end
@@ -169,7 +174,10 @@ local function inherited(name, token, W)
           local V = decode(blob)
           local outers = V[W_WITHIN]
           outers[#outers + 1], outers[#outers + 2] = name, token
-          for _, each in ipairs(V[W_NAMES]) do call('HSET', PREFIX .. 'lw:' .. each, other, encode(V)) end
+          for _, each in ipairs(V[W_NAMES]) do
+            call('HSET', PREFIX .. 'lw:' .. each, other, encode(V))
+            HEADS[each] = nil
+          end
           waits[#waits + 1], waits[#waits + 2] = queue_of, other
         end
       end
@@ -259,14 +267,20 @@ local function save()
         first, last = math.min(first, holders[i][H_EXPIRES]), math.max(last, holders[i][H_EXPIRES])
       end
       if first == MAX then first = NOW + ALIVE end
+      if first ~= L[L_DUE] then
+        L[L_DUE] = first
+        call('ZADD', PREFIX .. 'ld', first, name)
+      end
       call('SET', PREFIX .. 'l:' .. name, encode(L), 'PX', last - NOW + KEPT)
-      call('ZADD', PREFIX .. 'ld', first, name)
     end
   end
-  if N then call('SET', PREFIX .. 'lc', encode(N)) end
+  if N[1] ~= N[3] or N[2] ~= N[4] then call('SET', PREFIX .. 'lc', encode({N[1], N[2]})) end
 end
 
-local function counters(blob) N = blob and decode(blob) or {0, 0} end
+local function counters(blob)
+  N = blob and decode(blob) or {0, 0}
+  N[3], N[4] = N[1], N[2] -- as they were
+end
 
 -- How a claim stands: {state, now, expires, fences, place, asked at, evicted at, next expiry of a holder, names}.
 local function standing(token, names)
@@ -285,6 +299,6 @@ local function standing(token, names)
       for _, other in ipairs(L[L_HOLDERS]) do next_expiry = math.min(next_expiry, other[H_EXPIRES]) end
     end
   end
-  return encode({state, NOW, state == 'held' and expires or 0, fences, place, since, evicted,
-    next_expiry < MAX and next_expiry or NOW + CLAIM, names})
+  return {state, NOW, state == 'held' and expires or 0, fences, place, since, evicted,
+    next_expiry < MAX and next_expiry or NOW + CLAIM, names}
 end

@@ -51,13 +51,14 @@ end
 -- its knowing, it did not use; to extend it is to know.
 local least = (R[R_TRUSTED] or act == 'release' and unheard(R)) and 0 or R[R_AMOUNT]
 if act == 'extend' then claim(id, R) end
+if R[R_LOCK] then R[R_LOCK][K_STANDS] = nil end
 if act == 'settle' then cost = math.max(cost, least) end
 outcome = R[R_TRUSTED] and R[R_WHY] and outcome -- and of the choice of models for others, it says nothing
 if outcome then call('HLEN', PREFIX .. 'o') end -- fails here, before anything is written, where the key is damaged
 
 local state, repeated, late = R[R_STATE], false, false
 if act == 'settle' then
-  if state == 'G' then
+  if state == 'G' and not (R[R_LOCK] and not R[R_LOCK][K_CLAIMED]) then
     R[R_SETTLED] = digest
     close(id, R, 'S', cost)
     learn()
