@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from aegis_core.adapting.calls import ToolCall
 from aegis_core.agent import GovernedAgent
-from aegis_core.errors import AegisError, ConfigurationError
-from aegis_core.leases import HELD, Lease, LockBlock, lock_name, seconds
+from aegis_core.errors import AegisError, ConfigurationError, LockLostError
+from aegis_core.leases import HELD, Lease, lock_name, seconds
+from aegis_core.lock_blocks import LockBlock
 
 _log = logging.getLogger("aegis.adapting")
 _ending: set[asyncio.Task[None]] = set()
@@ -110,13 +112,20 @@ class ToolLease:
             self._timer.cancel()
         try:
             await self._block.release(failed=False)
-        except AegisError as error:
+        except LockLostError as error:
             _log.warning("The lock %s was not held to the end of its tool: %s", self.lease.resource, error)
+        except AegisError as error:
+            _log.warning("The lock %s could not be given back, so it ends by itself: %s", self.lease.resource, error)
 
     def _end(self) -> None:
-        task = asyncio.ensure_future(self.give_back())
+        task = asyncio.ensure_future(self._cut_off())
         _ending.add(task)
         task.add_done_callback(_ending.discard)
+
+    async def _cut_off(self) -> None:
+        await self.give_back()
+        with suppress(AegisError):
+            await self.lease.renew()  # refused, and so the tool hears of it, should it still run
 
 
 def current_fence() -> int | None:
