@@ -39,7 +39,7 @@ class Demand:
 
     def modes_of(self, harness: Harness) -> list[Mode]:
         """Those in which the test runs."""
-        found = [mode for mode in self.modes if mode in harness.modes]
+        found: list[Mode] = [mode for mode in self.modes if mode in harness.modes]
         return found[:1] if self.first else found
 
     def is_met_by(self, harness: Harness) -> bool:

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from decimal import Decimal
+from typing import Any
 
 from aegis_core.adapting import ToolLock, current_fence
 from aegis_core.approval_protocol import Approval, Decision
@@ -166,7 +167,7 @@ class Locks(Base):
             return pay(amount)
 
         script = Script(Turn(tools=(use(7),)), Turn(tools=(use(1, "b"),)), Turn("Paid."), tools={"pay": look})
-        locks = {"pay": lambda arguments: "wallet_large" if arguments["amount"] > 5 else None}
+        locks = {"pay": _for_large_amounts}
         assert self.run(aegis, script, Ask(locks=locks)).text == "Paid."
         assert held == [["wallet_large"], []]
 
@@ -190,6 +191,10 @@ class Locks(Base):
     def _told(self, outcome: Outcome) -> str:
         """What the model was told of the refusal, or the program."""
         return denial_of(outcome).message if outcome.error else outcome.observations[0]
+
+
+def _for_large_amounts(arguments: Any) -> str | None:
+    return "wallet_large" if arguments["amount"] > 5 else None
 
 
 def _is_free_for(agent: SyncGovernedAgent) -> bool:

@@ -6,6 +6,9 @@ for that tool for ever.
 
 from __future__ import annotations
 
+import asyncio
+import copy
+import inspect
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from typing import Any, cast, overload
 
@@ -214,7 +217,23 @@ class _FailedError(Exception):
 def _governed(tool: AnyTool, asking: Asking) -> BaseTool[Any, Any]:
     if isinstance(tool, GovernedTool):
         return tool
-    if not isinstance(tool, BaseTool):
-        return GovernedTool(FunctionTool(tool, description=tool.__doc__ or ""), asking)
     inner = cast("BaseTool[Any, Any]", tool)
+    if not isinstance(tool, BaseTool):
+        inner = _in_context(FunctionTool(tool, description=tool.__doc__ or ""))
+    elif isinstance(tool, FunctionTool):
+        inner = _in_context(tool)
     return GovernedStreamTool(inner, asking) if isinstance(tool, StreamTool) else GovernedTool(inner, asking)
+
+
+def _in_context(tool: FunctionTool) -> FunctionTool:
+    """A plain function still runs in a thread, but in one that knows the lock: AutoGen's own drops the context."""
+    function: Any = tool._func  # pyright: ignore[reportPrivateUsage]  # noqa: SLF001 - there is no other way to it
+    if inspect.iscoroutinefunction(function):
+        return tool
+
+    async def run(**arguments: Any) -> Any:
+        return await asyncio.to_thread(function, **arguments)
+
+    made = copy.copy(tool)
+    made._func = run  # pyright: ignore[reportPrivateUsage]  # noqa: SLF001
+    return made
