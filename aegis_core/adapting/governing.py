@@ -249,7 +249,7 @@ class CallGovernor:
     async def _ask(self, call: Call, wait: float) -> tuple[Verdict, Estimate | None]:
         estimate = None
         if isinstance(call, ModelCall):
-            estimate = self.bounds.estimate(call.messages, call.tools, call.model)
+            estimate = self.bounds.estimate(call.messages, call.tools, call.model, call.models)
             fields = self._model_fields(call, estimate)
         else:
             fields = self._tool_fields(call)

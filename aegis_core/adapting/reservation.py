@@ -161,7 +161,7 @@ class Reservation:
             self.estimated = isinstance(self.call, ModelCall)
             cost_usd = self.verdict.reserved_usd
         if usage is not None and usage.input_tokens and self._estimate is not None:
-            self._governor.bounds.learn(self._estimate, usage.input_tokens)
+            self._governor.bounds.learn(self._estimate, usage.input_tokens, usage.model)
         try:
             agent = self._governor.line.agent
             cost = None if usage is not None else cost_usd
