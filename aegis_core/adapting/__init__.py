@@ -15,6 +15,7 @@ from aegis_core.adapting.estimate import InputBounds, messages_bound
 from aegis_core.adapting.frameworks import missing_extra, warn_outside
 from aegis_core.adapting.governing import CallGovernor
 from aegis_core.adapting.line import Line
+from aegis_core.adapting.locking import Locks, ToolLock, current_fence
 from aegis_core.adapting.reservation import Reservation
 from aegis_core.canonical import canonical_json, hash_arguments
 
@@ -25,12 +26,15 @@ __all__ = [
     "Docket",
     "InputBounds",
     "Line",
+    "Locks",
     "ModelCall",
     "Reservation",
     "ToolCall",
+    "ToolLock",
     "Work",
     "canonical_json",
     "conversation_digest",
+    "current_fence",
     "hash_arguments",
     "messages_bound",
     "missing_extra",

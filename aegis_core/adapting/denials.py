@@ -14,6 +14,9 @@ MOST_REFUSALS = 3
 
 CHANGED = "It was approved only after a change, which the approver made"
 
+_LOCK_CODES = {"lock_timeout", "lock_preempted"}
+"""The call was fine, but another one was in its way."""
+
 _WAITING = "nobody approved it in time"
 
 
@@ -22,7 +25,7 @@ def denied(call: ModelCall | ToolCall, verdict: Verdict, times: int = 1) -> Aegi
     line = _short_line(verdict)
     final = times >= MOST_REFUSALS
     why = _shortage(verdict, line) if line else _reason(verdict)
-    advice = _final_advice(times) if final else _advice(call, line)
+    advice = _final_advice(times) if final else _advice(call, verdict, line)
     return AegisDenied(
         f"Aegis refused {call.name}: {why}. {advice}",
         verdict=verdict,
@@ -67,9 +70,11 @@ def _reason(verdict: Verdict) -> str:
     return reason[:1].lower() + reason[1:] if reason[:2].lower() != reason[:2].upper() else reason
 
 
-def _advice(call: ModelCall | ToolCall, line: BudgetLine | None) -> str:
+def _advice(call: ModelCall | ToolCall, verdict: Verdict, line: BudgetLine | None) -> str:
     if isinstance(call, ModelCall):
         return "Finish with what you have or ask the user."
+    if verdict.code in _LOCK_CODES:
+        return f"Do something else before you call {call.tool} again, finish with what you have, or ask the user."
     again = f"Do not call {call.tool} again"
     if line is None:
         return f"{again} with these arguments; finish with what you have or ask the user."

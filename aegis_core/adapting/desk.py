@@ -69,7 +69,10 @@ class Desk:
         return await self._await(lambda: self._refusal(clearance))
 
     def begin(self, clearance: Clearance, *, journal: bool) -> Work | Clearance:
-        """Start a granted call. With `journal` it is written down first; one that was started before is not begun."""
+        """Start a granted call, once its lock is held. With `journal` it is written down first.
+
+        Answers a clearance instead where its lock was not to be had, or it was started before: then it is not begun.
+        """
         return self._run(lambda: self._begin(clearance, journal=journal))
 
     async def abegin(self, clearance: Clearance, *, journal: bool) -> Work | Clearance:
@@ -176,12 +179,19 @@ class Desk:
     async def _begin(self, clearance: Clearance, *, journal: bool) -> Work | Clearance:
         call = clearance.call
         held = Reservation(self.calls, call, clearance.verdict)
+        if (refused := await self.calls.lock(held)) is not None:
+            return Clearance(call, "refused", refused)
         if not journal or call.call_id is None:
             return Work(self, held, None)
         runner = self.calls.new_runner()
-        entry = await self.calls.journal("start", call, runner)
+        try:
+            entry = await self.calls.journal("start", call, runner)
+        except BaseException:
+            await held.unlock()
+            raise
         if entry.state == "started":
             return Work(self, held, runner)
+        await held.unlock()
         if entry.state != "unknown":
             await held.asettle()  # it was done; its process ended before it could say so
         return _known(call, clearance.verdict, entry)

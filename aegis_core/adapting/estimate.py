@@ -1,8 +1,9 @@
 """How many input tokens a chat call has at most, from its messages, and from what the provider counted before.
 
 The bound of text is the arbiter's. Where the messages of an earlier, settled call are an exact prefix of a new call's,
-the provider's own count replaces the bound for that prefix. A prefix is known by a chain of hashes over the model, the
-tools and every message, never by the name of a thread: a thread whose history was edited has another chain.
+the provider's own count replaces the bound for that prefix. A prefix is known by a chain of hashes over the tools and
+every message, never by the name of a thread: a thread whose history was edited has another chain. Each model's counts
+are its own, because models count differently; a call that several may answer is bounded for the one that counts most.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from hashlib import blake2b
 from typing import Any, cast
 
 from aegis_core.arbiter.estimator import IMAGE_TOKENS, MESSAGE_TOKENS, TOOL_TOKENS, text_bound
-from aegis_core.canonical import canonical_json
+from aegis_core.canonical import canonical_json, digest
 
 KNOWN_PREFIXES = 4_096
 """Settled calls whose input counts are remembered, the least recently used leaving first; some 100 bytes each."""
@@ -25,10 +26,19 @@ Messages = Sequence[Mapping[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """At most so many input tokens, and the hash of all that they were counted from."""
+    """At most so many input tokens.
+
+    Attributes:
+        tokens: the bound.
+        digest: the hash of all that it was counted from, with the model where it is named.
+        content: the same without the model.
+        model: the model, where it is named.
+    """
 
     tokens: int
     digest: str
+    content: str = ""
+    model: str | None = None
 
 
 class InputBounds:
@@ -36,27 +46,46 @@ class InputBounds:
 
     def __init__(self, known: int = KNOWN_PREFIXES) -> None:
         self._most = known
-        self._counts: OrderedDict[str, int] = OrderedDict()
+        self._counts: OrderedDict[tuple[str, str | None], int] = OrderedDict()
         self._lock = threading.Lock()
 
-    def estimate(self, messages: Messages, tools: Sequence[Any] = (), model: str | None = None) -> Estimate:
-        """Bound a call: the longest known prefix at the provider's count, the rest at the bound of its text."""
-        chain = _chain(messages, tools, model)
-        with self._lock:
-            for length in range(len(messages), 0, -1):
-                counted = self._counts.get(chain[length])
-                if counted is not None:
-                    self._counts.move_to_end(chain[length])
-                    return Estimate(counted + messages_bound(messages[length:]), chain[-1])
-        return Estimate(messages_bound(messages, tools), chain[-1])
+    def estimate(
+        self, messages: Messages, tools: Sequence[Any] = (), model: str | None = None, models: Sequence[str] = ()
+    ) -> Estimate:
+        """Bound a call: the longest known prefix at the provider's count, the rest at the bound of its text.
 
-    def learn(self, estimate: Estimate, input_tokens: int) -> None:
-        """Remember what the provider counted for a call that was estimated here."""
+        Args:
+            messages: the whole conversation.
+            tools: definitions of tools.
+            model: who will answer, where that is known.
+            models: or those that may answer.
+        """
+        chain = _chain(messages, tools)
+        found = [self._longest(chain, each) for each in models or (model,)]
+        if None in found:
+            tokens = messages_bound(messages, tools)
+        else:
+            tokens = max(counted + messages_bound(messages[length:]) for length, counted in filter(None, found))
+        return Estimate(tokens, digest(model or "", chain[-1]), chain[-1], model)
+
+    def learn(self, estimate: Estimate, input_tokens: int, model: str | None = None) -> None:
+        """Remember what the provider of a model counted for a call that was estimated here; default: the named one."""
+        key = estimate.content, model or estimate.model
         with self._lock:
-            self._counts[estimate.digest] = input_tokens
-            self._counts.move_to_end(estimate.digest)
+            self._counts[key] = input_tokens
+            self._counts.move_to_end(key)
             if len(self._counts) > self._most:
                 self._counts.popitem(last=False)
+
+    def _longest(self, chain: list[str], model: str | None) -> tuple[int, int] | None:
+        """How many messages from the first are known of a model, and as how many tokens."""
+        with self._lock:
+            for length in range(len(chain) - 1, 0, -1):
+                counted = self._counts.get((chain[length], model))
+                if counted is not None:
+                    self._counts.move_to_end((chain[length], model))
+                    return length, counted
+        return None
 
 
 def messages_bound(messages: Messages, tools: Sequence[Any] = ()) -> int:
@@ -97,10 +126,10 @@ def _content_bound(content: Any) -> int:
     return text_bound(canonical_json(content))
 
 
-def _chain(messages: Messages, tools: Sequence[Any], model: str | None) -> list[str]:
-    """A hash for each prefix: that of model and tools first, that of the whole call last."""
+def _chain(messages: Messages, tools: Sequence[Any]) -> list[str]:
+    """A hash for each prefix: that of the tools first, that of the whole call last."""
     state = blake2b(digest_size=16)
-    state.update(canonical_json([model, list(tools)]).encode("utf-8", "surrogatepass"))
+    state.update(canonical_json(list(tools)).encode("utf-8", "surrogatepass"))
     chain = [state.hexdigest()]
     for message in messages:
         state.update(b"\0" + canonical_json(message).encode("utf-8", "surrogatepass"))

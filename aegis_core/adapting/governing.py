@@ -14,11 +14,13 @@ from aegis_core.adapting.calls import ModelCall, ToolCall
 from aegis_core.adapting.denials import CHANGED, denied
 from aegis_core.adapting.estimate import Estimate, InputBounds
 from aegis_core.adapting.line import Line
+from aegis_core.adapting.locking import Locks, ToolLease, ToolLocks
 from aegis_core.adapting.reservation import Reservation
 from aegis_core.canonical import digest
-from aegis_core.errors import AegisDenied, ConfigurationError
+from aegis_core.errors import AegisDenied, ConfigurationError, LockPreemptedError, LockTimeoutError
 from aegis_core.fields import MAX_INTENT
 from aegis_core.journal_protocol import MAX_RESULT, JournalAct, JournalEntry
+from aegis_core.leases import seconds
 from aegis_core.money import UsdLike
 from aegis_core.protocol import Framework, Requirements, Verdict
 
@@ -29,6 +31,10 @@ Costs = Mapping[str, UsdLike] | Callable[[str, Any], UsdLike | None]
 Call = ModelCall | ToolCall
 
 _unbounded: set[str] = set()
+_LOCK_REASONS = {
+    "lock_timeout": "The lock {name} was not free within {wait:g} s",
+    "lock_preempted": "Waiting for the lock {name} would close a cycle of waits",
+}
 
 
 class CallGovernor:
@@ -39,12 +45,13 @@ class CallGovernor:
         framework: whose adapter it is; observers see it.
         costs: what a call of each tool costs in dollars: ``{"search": "0.01"}``, or a function of name and arguments.
             Tools that it does not know cost nothing and are still asked for, so that rules, approvals and locks apply.
+        locks: which tool holds which lock while it runs: ``{"pay": "wallet_main"}``; see `ToolLocks`.
         max_output_tokens: the agent's cap on an answer, for adapters that can send one.
         logic_density: how hard the agent's work is, 1 to 10, for the choice of a model.
         approval_seconds: how long `begin` waits for a human; 0: a call that needs one is refused.
 
     Raises:
-        ConfigurationError: `aegis` is not an agent of Aegis, or `costs` is neither a mapping nor callable.
+        ConfigurationError: `aegis` is not an agent of Aegis, or `costs` or `locks` say nothing that is understood.
     """
 
     def __init__(
@@ -53,6 +60,7 @@ class CallGovernor:
         *,
         framework: Framework,
         costs: Costs | None = None,
+        locks: Locks | None = None,
         max_output_tokens: int = 4_096,
         logic_density: int | None = None,
         approval_seconds: float = 600,
@@ -61,6 +69,7 @@ class CallGovernor:
         if not (costs is None or callable(costs) or isinstance(costs, Mapping)):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ConfigurationError('costs= takes {"tool": dollars}, or a function of the tool\'s name and arguments.')
         self._costs: Costs = costs or {}
+        self._locks = ToolLocks(locks)
         self._cap, self._density, self._patience = max_output_tokens, logic_density, approval_seconds
 
     @property
@@ -69,7 +78,7 @@ class CallGovernor:
         return self.line.agent.session.tenant
 
     def begin(self, call: Call, *, wait: float | None = None) -> Reservation:
-        """Hold what a call may cost, from plain code. Wait for a human where one is needed.
+        """Hold what a call may cost, from plain code. Wait for a human where one is needed, and then for its lock.
 
         Args:
             call: what is about to be done.
@@ -84,12 +93,14 @@ class CallGovernor:
 
     async def abegin(self, call: Call, *, wait: float | None = None) -> Reservation:
         """As `begin`, from a coroutine of any loop. A caller that is cancelled meanwhile leaves nothing held."""
-        work = asyncio.ensure_future(self.line.await_(lambda: self._begin(call, wait)))
+        work = asyncio.ensure_future(self.line.await_(lambda: self._hold(call, wait)))
         try:
-            return await asyncio.shield(work)
+            held = await asyncio.shield(work)
         except asyncio.CancelledError:
             work.add_done_callback(_drop)
             raise
+        await self.alock(held)
+        return held
 
     def ask(self, call: Call) -> Verdict:
         """The verdict alone, without waiting and without an error for a refusal: for approvals that pause durably.
@@ -113,6 +124,19 @@ class CallGovernor:
     def held(self, call: Call, verdict: Verdict) -> Reservation:
         """The reservation of a granted verdict of `ask`."""
         return Reservation(self, call, verdict)
+
+    async def alock(self, held: Reservation) -> None:
+        """Take the lock that a tool call of `held` needs. `begin` and `abegin` do so themselves.
+
+        Raises:
+            AegisDenied: it was not to be had in time. After this or another error nothing is held.
+        """
+        if self.needs_lock(held.call):
+            try:
+                await self.line.await_(lambda: self._locked(held))
+            except BaseException:
+                held.abandon(consumed=False)
+                raise
 
     def start(self, call: ToolCall, runner: str) -> JournalEntry:
         """Write into the execution journal that a side effect begins. Run it only when the state is ``started``.
@@ -171,7 +195,47 @@ class CallGovernor:
         tool, arguments = verdict.tool or tool_identifier(call.tool), verdict.arguments_hash or call.arguments_hash
         return (tool, arguments) == (tool_identifier(call.tool), call.arguments_hash)
 
+    def needs_lock(self, call: Call) -> bool:
+        """Whether a call may run only while it holds a lock."""
+        return isinstance(call, ToolCall) and self._locks.of(call) is not None
+
+    async def lock(self, held: Reservation) -> Verdict | None:
+        """Take the lock that a granted tool call needs, in the loop of the line, never while a human is asked.
+
+        Answers None, or the refusal where it was not to be had in time; then, and when this raises, nothing is held.
+        """
+        need = self._locks.of(held.call) if isinstance(held.call, ToolCall) else None
+        if need is None:
+            return None
+        verdict = held.verdict
+        lives = None
+        if verdict.expires_at is not None and verdict.granted_at is not None:
+            lives = (verdict.expires_at - verdict.granted_at).total_seconds()
+        try:
+            held.lease = await ToolLease.taken(self.line.agent, need, lives)
+        except (LockTimeoutError, LockPreemptedError) as error:
+            await held.arelease()
+            reason = _LOCK_REASONS[error.code].format(name=need.name, wait=seconds(need.wait, "wait"))
+            return replace(verdict, status="REJECTED", code=error.code, reason=reason)
+        except BaseException:
+            held.abandon(consumed=False)
+            raise
+        if not held.open:  # the caller gave up meanwhile
+            await held.unlock()
+        return None
+
     async def _begin(self, call: Call, wait: float | None) -> Reservation:
+        held = await self._hold(call, wait)
+        await self._locked(held)
+        return held
+
+    async def _locked(self, held: Reservation) -> None:
+        refused = await self.lock(held)
+        if refused is not None:
+            raise await self._denied(held.call, refused)
+
+    async def _hold(self, call: Call, wait: float | None) -> Reservation:
+        self.needs_lock(call)  # what cannot be a lock is said before anything is held
         verdict, estimate = await self._ask(call, self._patience if wait is None else wait)
         if verdict.granted and self.is_approved(call, verdict):
             return Reservation(self, call, verdict, estimate)
@@ -185,7 +249,7 @@ class CallGovernor:
     async def _ask(self, call: Call, wait: float) -> tuple[Verdict, Estimate | None]:
         estimate = None
         if isinstance(call, ModelCall):
-            estimate = self.bounds.estimate(call.messages, call.tools, call.model)
+            estimate = self.bounds.estimate(call.messages, call.tools, call.model, call.models)
             fields = self._model_fields(call, estimate)
         else:
             fields = self._tool_fields(call)

@@ -1,9 +1,11 @@
-"""Money held for one call of a model or tool, until it is settled or released: exactly one of the two, once."""
+"""What is held for one call of a model or tool, until it is settled or released: exactly one of the two, once."""
 
 from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from aegis_core.adapting.calls import ModelCall, ToolCall
@@ -14,6 +16,7 @@ from aegis_core.protocol import Receipt, Usage, Verdict
 if TYPE_CHECKING:
     from aegis_core.adapting.estimate import Estimate
     from aegis_core.adapting.governing import CallGovernor
+    from aegis_core.adapting.locking import ToolLease
 
 _log = logging.getLogger("aegis.adapting")
 
@@ -31,6 +34,7 @@ class Reservation:
         max_output_tokens: the output cap to send; None where nothing was declared and the model's maximum is held.
         estimated: true once it was settled without the provider's own usage.
         receipt: what became of the money, once ended and delivered.
+        lease: of the lock that a tool call needs, until it is settled or released.
     """
 
     def __init__(
@@ -44,8 +48,10 @@ class Reservation:
             self.max_output_tokens = verdict.max_output_tokens or governor.cap_of(call)
         self.estimated = False
         self.receipt: Receipt | None = None
+        self.lease: ToolLease | None = None
         self._governor, self._estimate = governor, estimate
         self._open = True
+        self._entered: ToolLease | None = None
         self._lock = threading.Lock()
 
     @property
@@ -57,6 +63,26 @@ class Reservation:
     def grant_id(self) -> str:
         """The id under which the money is held."""
         return self.verdict.grant_id or ""
+
+    @contextmanager
+    def inside(self) -> Generator[None]:
+        """Run the tool in this block: its code finds the lock's fence by `current_fence`."""
+        self.enter()
+        try:
+            yield
+        finally:
+            self.leave()
+
+    def enter(self) -> None:
+        """The beginning of `inside`, where a framework tells of it by a call."""
+        if self.lease is not None:
+            self._entered = self.lease
+            self.lease.enter()
+
+    def leave(self) -> None:
+        """The end of `inside`."""
+        if self._entered is not None:
+            self._entered.leave()
 
     def settle(
         self,
@@ -123,12 +149,19 @@ class Reservation:
             cached_input_tokens=min(cached, counted),
         )
 
+    async def unlock(self) -> None:
+        """Give the lock of a tool call back, in the loop of the line."""
+        lease, self.lease = self.lease, None
+        if lease is not None:
+            await lease.give_back()
+
     async def _end(self, usage: Usage | None, cost_usd: UsdLike | None) -> Receipt | None:
+        await self.unlock()
         if usage is None and cost_usd is None:
             self.estimated = isinstance(self.call, ModelCall)
             cost_usd = self.verdict.reserved_usd
         if usage is not None and usage.input_tokens and self._estimate is not None:
-            self._governor.bounds.learn(self._estimate, usage.input_tokens)
+            self._governor.bounds.learn(self._estimate, usage.input_tokens, usage.model)
         try:
             agent = self._governor.line.agent
             cost = None if usage is not None else cost_usd
@@ -138,6 +171,7 @@ class Reservation:
         return self.receipt
 
     async def _give_back(self) -> Receipt | None:
+        await self.unlock()
         try:
             self.receipt = await self._governor.line.agent.release(self.grant_id)
         except AegisError as error:

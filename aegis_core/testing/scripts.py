@@ -126,6 +126,7 @@ class Ask:
         timeout: cancel the run after so many seconds; async modes only.
         take: leave a stream after so many chunks.
         costs: what tools cost.
+        locks: which locks tools hold.
         models: names among which Aegis may choose, for adapters that route.
         cached: run twice with the framework's own cache on; the second answer comes from it.
         copied: use a deep copy of the governed object. pickled: or one that was pickled.
@@ -140,6 +141,7 @@ class Ask:
     timeout: float | None = None
     take: int | None = None
     costs: Mapping[str, Any] | Callable[[str, Any], Any] | None = None
+    locks: Mapping[str, Any] | Callable[[str, Any], Any] | None = None
     models: tuple[str, ...] = ()
     cached: bool = False
     copied: bool = False
@@ -165,12 +167,14 @@ class Harness(Protocol):
     Attributes:
         framework: the adapter's name, for messages.
         modes: the entry points that the framework has.
-        lacks: capabilities that the framework cannot have, by the contract's names, each with the reason.
+        lacks: modes and capabilities that the framework cannot have, by the contract's names, each with the reason.
+        proofs: of some of them a function that tries, and answers true when the framework really lacks it.
     """
 
     framework: str
     modes: tuple[Mode, ...]
     lacks: Mapping[str, str]
+    proofs: Mapping[str, Callable[[], bool]]
 
     def run(self, aegis: SyncGovernedAgent | GovernedAgent, script: Script, ask: Ask) -> Outcome:
         """Build the framework's agent (or bare model, where the script has no tools) and run it to its end.

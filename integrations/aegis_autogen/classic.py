@@ -17,7 +17,7 @@ from autogen import Agent, ConversableAgent
 
 from aegis_autogen import clients, functions
 from aegis_autogen.registration import Registration, registration_of
-from aegis_core.adapting import CallGovernor, warn_outside
+from aegis_core.adapting import CallGovernor, Locks, warn_outside
 from aegis_core.adapting.governing import Costs
 from aegis_core.errors import ConfigurationError
 
@@ -30,6 +30,7 @@ def register_governor(
     *,
     models: Sequence[str] = (),
     costs: Costs | None = None,
+    locks: Locks | None = None,
     max_output_tokens: int = 4_096,
     logic_density: int | None = None,
     approval_seconds: float = 600,
@@ -47,6 +48,8 @@ def register_governor(
             client, any other by the client whose turn it is.
         costs: dollars a tool call costs: a mapping by name, or a function of name and arguments. Executed code is the
             tool ``execute_code``.
+        locks: the lock a tool holds while it runs: ``{"pay": "wallet_main"}``, with a `ToolLock` or a function of the
+            arguments in place of the name; or a function of name and arguments.
         max_output_tokens: the cap on an answer; it is sent with each call.
         logic_density: how hard the agent's work is, 1 to 10, for the choice of a model.
         approval_seconds: how long a call waits for a human, blocking the chat; 0: it is refused.
@@ -64,6 +67,7 @@ def register_governor(
         aegis,
         framework="autogen",
         costs=costs,
+        locks=locks,
         max_output_tokens=max_output_tokens,
         logic_density=logic_density,
         approval_seconds=approval_seconds,

@@ -103,7 +103,8 @@ def _execute_function(inner: Any, func_call: dict[str, Any], *args: Any, **kwarg
             raise
         return _told(func_call, denied)
     try:
-        done = inner(func_call, *args, **kwargs)
+        with held.inside():
+            done = inner(func_call, *args, **kwargs)
     except BaseException:
         held.settle()
         raise
@@ -126,7 +127,8 @@ async def _a_execute_function(inner: Any, func_call: dict[str, Any], *args: Any,
         setattr(agent, _STOPPED, error)
         return _told(func_call, error)
     try:
-        done = await inner(func_call, *args, **kwargs)
+        with held.inside():
+            done = await inner(func_call, *args, **kwargs)
     except BaseException:
         held.abandon(consumed=True)
         raise
@@ -188,7 +190,8 @@ def _governed(agent: Any, call: ToolCall, work: Callable[[], Any], refused: Call
             raise
         return refused(denied.message)
     try:
-        done = work()
+        with held.inside():
+            done = work()
     except BaseException:
         held.settle()
         raise

@@ -8,7 +8,7 @@ from typing import Any
 from crewai import Crew
 from crewai.utilities.converter import Converter, ConverterError
 
-from aegis_core.adapting import CallGovernor
+from aegis_core.adapting import CallGovernor, Locks
 from aegis_core.adapting.governing import Costs
 from aegis_core.agent import Governor
 from aegis_core.errors import ConfigurationError
@@ -23,6 +23,7 @@ def govern_crew(
     governor: object,
     *,
     costs: Costs | None = None,
+    locks: Locks | None = None,
     max_output_tokens: int = 4_096,
     approval_seconds: float = 600,
     strict: bool = False,
@@ -35,6 +36,8 @@ def govern_crew(
         governor: a `SyncGovernor` of `connect_sync`: each agent of the crew shakes hands by its role, and the crew's
             own models by the crew's name. An agent of Aegis instead asks for all of them.
         costs: dollars a tool call costs: ``{"search": "0.01"}``, or a function of name and arguments.
+        locks: the lock a tool holds while it runs: ``{"pay": "wallet_main"}``, with a `ToolLock` or a function of the
+            arguments in place of the name; or a function of name and arguments.
         max_output_tokens: the output cap of models that the crew holds by name; others keep their own.
         approval_seconds: how long a call waits for a human, blocking; 0: it is refused.
         strict: raise where something stays outside (embedders, tools that are resolved late).
@@ -44,7 +47,7 @@ def govern_crew(
     """
     if not isinstance(crew, Crew):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise ConfigurationError(f"govern_crew takes a Crew of CrewAI; this is of type {type(crew).__name__}.")
-    governed = GovernedCrew(crew, governor, costs, max_output_tokens, approval_seconds)
+    governed = GovernedCrew(crew, governor, costs, locks, max_output_tokens, approval_seconds)
     governed.govern()
     outside = [place for place in governed.report() if not place.governed]
     if strict and outside:
@@ -57,10 +60,16 @@ class GovernedCrew:
     """What `govern_crew` answers: the crew, and what of it is governed. ``print`` it for the report as text."""
 
     def __init__(
-        self, crew: Crew, governor: object, costs: Costs | None, max_output_tokens: int, approval_seconds: float
+        self,
+        crew: Crew,
+        governor: object,
+        costs: Costs | None,
+        locks: Locks | None,
+        max_output_tokens: int,
+        approval_seconds: float,
     ) -> None:
         self.crew = crew
-        self._governor, self._costs = governor, costs
+        self._governor, self._costs, self._locks = governor, costs, locks
         self._cap, self._patience = max_output_tokens, approval_seconds
         self._callers: dict[int, CallGovernor] = {}
         self._made: dict[tuple[int, int], Any] = {}
@@ -121,7 +130,9 @@ class GovernedCrew:
         return self._callers[id(owner)]
 
     def _caller_of(self, aegis: object) -> CallGovernor:
-        return CallGovernor(aegis, framework="crewai", costs=self._costs, approval_seconds=self._patience)
+        return CallGovernor(
+            aegis, framework="crewai", costs=self._costs, locks=self._locks, approval_seconds=self._patience
+        )
 
 
 class GovernedConverter(Converter):

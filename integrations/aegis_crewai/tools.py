@@ -17,7 +17,7 @@ from crewai.tools.base_tool import Tool
 from crewai.tools.tool_failure import ToolFailure
 from pydantic import PrivateAttr
 
-from aegis_core.adapting import CallGovernor, Reservation, ToolCall
+from aegis_core.adapting import CallGovernor, Locks, Reservation, ToolCall
 from aegis_core.adapting.governing import Costs
 from aegis_core.errors import AegisDenied, AegisError
 from aegis_crewai.denials import CallRefused, stopping
@@ -36,7 +36,12 @@ _KEPT = (
 
 
 def govern_tools(
-    tools: Sequence[Any], aegis: object, *, costs: Costs | None = None, approval_seconds: float = 600
+    tools: Sequence[Any],
+    aegis: object,
+    *,
+    costs: Costs | None = None,
+    locks: Locks | None = None,
+    approval_seconds: float = 600,
 ) -> list[BaseTool]:
     """Wrap tools so that each execution is asked for, paid for, and refused by itself.
 
@@ -47,13 +52,15 @@ def govern_tools(
         tools: tools of CrewAI, or what an `Agent` takes as tools. One that is governed already stays as it is.
         aegis: an agent of Aegis: `SyncGovernor.handshake`, or `Governor.handshake` for async code.
         costs: dollars a call costs: ``{"search": "0.01"}``, or a function of name and arguments.
+        locks: the lock a tool holds while it runs: ``{"pay": "wallet_main"}``, with a `ToolLock` or a function of the
+            arguments in place of the name; or a function of name and arguments.
         approval_seconds: how long a call waits for a human; 0: it is refused.
 
     Raises:
         ConfigurationError: `aegis` is not an agent of Aegis.
     """
     calls = aegis if isinstance(aegis, CallGovernor) else CallGovernor(
-        aegis, framework="crewai", costs=costs, approval_seconds=approval_seconds
+        aegis, framework="crewai", costs=costs, locks=locks, approval_seconds=approval_seconds
     )  # fmt: skip
     return [tool if isinstance(tool, GovernedTool) else GovernedTool(_tool(tool), calls) for tool in tools]
 
@@ -120,7 +127,8 @@ class GovernedTool(BaseTool):
         except AegisError as error:
             return Refusal.of(error)
         try:
-            result = self._inner._run(*args, **kwargs)  # pyright: ignore[reportPrivateUsage]  # noqa: SLF001
+            with held.inside():
+                result = self._inner._run(*args, **kwargs)  # pyright: ignore[reportPrivateUsage]  # noqa: SLF001
         except BaseException:
             held.release()
             raise
@@ -138,7 +146,8 @@ class GovernedTool(BaseTool):
 
     async def _awaited(self, work: Awaitable[Any], held: Reservation) -> Any:
         try:
-            result = await work
+            with held.inside():
+                result = await work
         except Exception:
             await held.arelease()
             raise

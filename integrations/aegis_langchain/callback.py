@@ -16,7 +16,7 @@ from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import BaseMessage
 from langchain_core.outputs import LLMResult
 
-from aegis_core.adapting import CallGovernor, ModelCall, Reservation, ToolCall
+from aegis_core.adapting import CallGovernor, Locks, ModelCall, Reservation, ToolCall
 from aegis_core.adapting.governing import Costs
 from aegis_langchain.shapes import openai_messages, usage_counts, usage_of
 
@@ -29,6 +29,8 @@ class AegisCallbackHandler(BaseCallbackHandler):
     Args:
         aegis: an agent of Aegis: `SyncGovernor.handshake`, or `Governor.handshake` for async code.
         costs: dollars a tool call costs: a mapping by name, or a function of name and arguments.
+        locks: the lock a tool holds while it runs: ``{"pay": "wallet_main"}``, with a `ToolLock` or a function of the
+            arguments in place of the name; or a function of name and arguments.
         approval_seconds: how long a call waits for a human; 0: it is refused.
 
     Raises:
@@ -37,9 +39,18 @@ class AegisCallbackHandler(BaseCallbackHandler):
 
     raise_error = True
 
-    def __init__(self, aegis: object, *, costs: Costs | None = None, approval_seconds: float = 600) -> None:
+    def __init__(
+        self,
+        aegis: object,
+        *,
+        costs: Costs | None = None,
+        locks: Locks | None = None,
+        approval_seconds: float = 600,
+    ) -> None:
         super().__init__()
-        self._calls = CallGovernor(aegis, framework="langchain", costs=costs, approval_seconds=approval_seconds)
+        self._calls = CallGovernor(
+            aegis, framework="langchain", costs=costs, locks=locks, approval_seconds=approval_seconds
+        )
         self._held: OrderedDict[UUID, Reservation] = OrderedDict()
         self._begun: set[UUID] = set()
         self._lock = threading.Lock()
@@ -88,19 +99,19 @@ class AegisCallbackHandler(BaseCallbackHandler):
         inputs: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        """Reserve what the tool costs. Raises `AegisDenied`, and the tool does not run."""
+        """Reserve what the tool costs, and take its lock. Raises `AegisDenied`, and the tool does not run."""
         name = str((serialized or {}).get("name") or kwargs.get("name") or "tool")
         arguments = input_str if inputs is None else inputs
         self._hold(run_id, ToolCall(name, arguments, thread=_thread(kwargs)))
 
     def on_tool_end(self, output: Any, *, run_id: UUID, **kwargs: Any) -> None:
-        """Charge it."""
+        """Charge it, and give its lock back."""
         held, _ = self._taken(run_id)
         if held is not None:
             held.settle()
 
     def on_tool_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
-        """Give the money back."""
+        """Give the money and the lock back."""
         held, _ = self._taken(run_id)
         if held is not None:
             held.release()
@@ -122,6 +133,7 @@ class AegisCallbackHandler(BaseCallbackHandler):
 
     def _hold(self, run_id: UUID, call: ModelCall | ToolCall) -> None:
         held = self._calls.begin(call)
+        held.enter()
         with self._lock:
             self._held[run_id] = held
             if len(self._held) > _MOST_OPEN:  # of cancelled calls, whose grants ended at their deadlines
@@ -131,7 +143,10 @@ class AegisCallbackHandler(BaseCallbackHandler):
         with self._lock:
             begun = run_id in self._begun
             self._begun.discard(run_id)
-            return self._held.pop(run_id, None), begun
+            held = self._held.pop(run_id, None)
+        if held is not None:
+            held.leave()
+        return held, begun
 
 
 def _model_call(messages: list[dict[str, Any]], kwargs: Mapping[str, Any]) -> ModelCall:

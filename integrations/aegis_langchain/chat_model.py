@@ -85,7 +85,12 @@ class GovernedChatModel(BaseChatModel):
 
     @property
     def _identifying_params(self) -> dict[str, Any]:
-        return {"models": {name: str(model) for name, model in self._models.items()}}
+        return {"models": list(self._models)}
+
+    def _get_llm_string(self, stop: list[str] | None = None, **kwargs: Any) -> str:
+        """The name of this model in LangChain's cache of answers: also what the models behind are set to."""
+        behind = {name: str(model) for name, model in self._models.items()}
+        return f"{super()._get_llm_string(stop, **kwargs)} {behind}"
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> Any:
         first = next(iter(self._models.values()))

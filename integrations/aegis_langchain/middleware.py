@@ -12,7 +12,7 @@ from langgraph.errors import GraphBubbleUp
 from langgraph.prebuilt.tool_node import ToolCallRequest
 from langgraph.types import Command, interrupt
 
-from aegis_core.adapting import CallGovernor, Clearance, Desk, ToolCall
+from aegis_core.adapting import CallGovernor, Clearance, Desk, Locks, ToolCall
 from aegis_core.adapting.governing import Costs
 from aegis_core.errors import AegisDenied
 from aegis_langchain.chat_model import GovernedChatModel
@@ -20,18 +20,23 @@ from aegis_langchain.shapes import Models, name_of, named
 
 _Told = ToolMessage | Command[Any]
 
+_MOST_MADE = 32
+"""Governed models that are kept, for agents whose other middleware makes a model for each call."""
+
 
 class AegisMiddleware(AgentMiddleware[Any, Any, Any]):
     """Governs an agent of `create_agent`. Put it last, so that retries of other middleware are seen one by one.
 
     A model call is reserved and settled, and goes to the recommended one of `models`. A refused tool call becomes a
     ``ToolMessage``, so that the agent can finish; the third identical one ends the run. A call that needs a person
-    interrupts the graph, and where it has no checkpointer waits here.
+    interrupts the graph, and where it has no checkpointer waits here. Its lock is taken after that.
 
     Args:
         aegis: an agent of Aegis: `SyncGovernor.handshake`, or `Governor.handshake` for async code.
         models: the models among which Aegis chooses, as `GovernedChatModel` takes them; default: the agent's own.
         costs: dollars a tool call costs: a mapping by name, or a function of name and arguments.
+        locks: the lock a tool holds while it runs: ``{"pay": "wallet_main"}``, with a `ToolLock` or a function of the
+            arguments in place of the name; or a function of name and arguments.
         max_output_tokens: the cap of an answer where the model sets none.
         cap_setting: the keyword by which the models take a cap; None: they take none.
         logic_density: how hard the work is, 1 to 10, for the choice of a model.
@@ -47,6 +52,7 @@ class AegisMiddleware(AgentMiddleware[Any, Any, Any]):
         *,
         models: Models | None = None,
         costs: Costs | None = None,
+        locks: Locks | None = None,
         max_output_tokens: int = 4_096,
         cap_setting: str | None = "max_tokens",
         logic_density: int | None = None,
@@ -57,12 +63,17 @@ class AegisMiddleware(AgentMiddleware[Any, Any, Any]):
             aegis,
             framework="langchain",
             costs=costs,
+            locks=locks,
             max_output_tokens=max_output_tokens,
             logic_density=logic_density,
             approval_seconds=approval_seconds,
         )
         self._desk = Desk(self._calls, approval_seconds)
         self._models, self._cap_setting = named(models) if models is not None else None, cap_setting
+        self._made: dict[int, tuple[BaseChatModel, BaseChatModel]] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_made": {}}
 
     def wrap_model_call(
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], ModelResponse[Any]]
@@ -89,7 +100,8 @@ class AegisMiddleware(AgentMiddleware[Any, Any, Any]):
         if isinstance(work, Clearance):
             return _told(request, work, None if work.state == "done" else self._desk.refusal(work))
         try:
-            result = handler(_as_cleared(request, clearance))
+            with work.held.inside():
+                result = handler(_as_cleared(request, clearance))
         except GraphBubbleUp:
             work.pause()
             raise
@@ -117,7 +129,8 @@ class AegisMiddleware(AgentMiddleware[Any, Any, Any]):
         if isinstance(work, Clearance):
             return _told(request, work, None if work.state == "done" else await self._desk.arefusal(work))
         try:
-            result = await handler(_as_cleared(request, clearance))
+            with work.held.inside():
+                result = await handler(_as_cleared(request, clearance))
         except GraphBubbleUp:
             await work.apause()
             raise
@@ -131,11 +144,17 @@ class AegisMiddleware(AgentMiddleware[Any, Any, Any]):
         return result
 
     def _governed(self, model: BaseChatModel) -> BaseChatModel:
+        """The governed model in front of an agent's own. It is made once: a model is dear to make."""
         if isinstance(model, GovernedChatModel) and self._models is None:
             return model
-        return GovernedChatModel(
-            aegis=self._calls, models=self._models or {name_of(model): model}, cap_setting=self._cap_setting
-        )
+        found = self._made.get(id(model))
+        if found is None or found[0] is not model:
+            behind = self._models or {name_of(model): model}
+            governed = GovernedChatModel(aegis=self._calls, models=behind, cap_setting=self._cap_setting)
+            if len(self._made) >= _MOST_MADE:
+                self._made.clear()
+            self._made[id(model)] = found = (model, governed)
+        return found[1]
 
 
 def can_pause(request: ToolCallRequest) -> bool:

@@ -14,7 +14,7 @@ from langgraph.prebuilt import ToolNode
 from langgraph.prebuilt.tool_node import ToolCallRequest
 from langgraph.types import Command, interrupt
 
-from aegis_core.adapting import CallGovernor, Clearance, Desk, Docket
+from aegis_core.adapting import CallGovernor, Clearance, Desk, Docket, Locks
 from aegis_core.adapting.governing import Costs
 from aegis_core.errors import AegisDenied
 from aegis_langgraph.shapes import Pending, can_pause, cleared, described, key_of, pending_of, told
@@ -35,6 +35,8 @@ class GovernedToolNode(Runnable[Any, Any]):
         tools: tools, or functions.
         aegis: an agent of Aegis: `SyncGovernor.handshake`, or `Governor.handshake` for async code.
         costs: dollars a tool call costs: a mapping by name, or a function of name and arguments.
+        locks: the lock a tool holds while it runs: ``{"pay": "wallet_main"}``, with a `ToolLock` or a function of the
+            arguments in place of the name; or a function of name and arguments.
         messages_key: where the state keeps its messages.
         approval_seconds: how long a call waits for a human where the graph cannot pause.
         **options: further arguments of `ToolNode`, such as ``handle_tool_errors``.
@@ -49,11 +51,12 @@ class GovernedToolNode(Runnable[Any, Any]):
         aegis: object,
         *,
         costs: Costs | None = None,
+        locks: Locks | None = None,
         messages_key: str = "messages",
         approval_seconds: float = 600,
         **options: Any,
     ) -> None:
-        self._desk = Desk(CallGovernor(aegis, framework="langgraph", costs=costs), approval_seconds)
+        self._desk = Desk(CallGovernor(aegis, framework="langgraph", costs=costs, locks=locks), approval_seconds)
         self._key = messages_key
         self._inner: Any = ToolNode(
             tools, messages_key=messages_key, wrap_tool_call=self._run, awrap_tool_call=self._arun, **options
@@ -143,7 +146,8 @@ class GovernedToolNode(Runnable[Any, Any]):
         if isinstance(work, Clearance):
             return told(request.tool_call, work, None if work.state == "done" else self._desk.refusal(work))
         try:
-            result = execute(request)
+            with work.held.inside():
+                result = execute(request)
         except GraphBubbleUp:
             work.pause()
             raise
@@ -162,7 +166,8 @@ class GovernedToolNode(Runnable[Any, Any]):
         if isinstance(work, Clearance):
             return told(request.tool_call, work, None if work.state == "done" else await self._desk.arefusal(work))
         try:
-            result = await execute(request)
+            with work.held.inside():
+                result = await execute(request)
         except GraphBubbleUp:
             await work.apause()
             raise

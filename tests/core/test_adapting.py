@@ -61,6 +61,30 @@ def test_the_providers_count_replaces_the_bound_of_an_exact_prefix_only() -> Non
     assert bounds.estimate([user("Tell me of Rome."), *longer], (), MODEL).tokens > 180
 
 
+def test_each_model_has_counts_of_its_own() -> None:
+    """A call that several may answer is bounded for the one that counts most."""
+    bounds = InputBounds()
+    said = [user("Tell me of Bern. " * 20)]
+    both, whole = ("gpt-4o", MODEL), messages_bound(said)
+    bounds.learn(bounds.estimate(said, (), None, both), 90, MODEL)
+    assert bounds.estimate(said, (), MODEL).tokens == 90
+    assert bounds.estimate(said, (), "gpt-4o").tokens == whole
+    assert bounds.estimate(said, (), None, both).tokens == whole
+    bounds.learn(bounds.estimate(said, (), None, both), 120, "gpt-4o")
+    assert bounds.estimate(said, (), None, both).tokens == 120
+    assert bounds.estimate([*said, user("More.")], (), None, both).tokens == 120 + messages_bound([user("More.")])
+
+
+def test_a_rerouted_call_teaches_the_bound_of_the_model_that_answered(agent: SyncGovernedAgent) -> None:
+    calls = CallGovernor(agent, framework="custom")
+    said = [user("Tell me of Bern. " * 20)]
+    held = calls.begin(ModelCall(said, models=("gpt-4o", "gpt-4.1-mini")))
+    assert held.model == "gpt-4.1-mini"
+    held.settle(input_tokens=70, output_tokens=5)
+    assert calls.bounds.estimate(said, (), "gpt-4.1-mini").tokens == 70
+    assert calls.bounds.estimate(said, (), "gpt-4o").tokens == messages_bound(said)
+
+
 def test_known_prefixes_are_bounded() -> None:
     bounds = InputBounds(known=2)
     for text in "abc":

@@ -26,3 +26,4 @@ def test_all_of_it_passes_on_pyautogen() -> None:
     passed = re.search(r"(\d+) passed", finished.stdout)
     assert passed is not None, said
     assert int(passed[1]) >= 35, said
+    assert " skipped" not in finished.stdout, said

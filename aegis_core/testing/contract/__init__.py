@@ -5,9 +5,10 @@
     class TestMyAdapter(AdapterContract):
         harness = MyHarness()
 
-A test that needs a capability of `Harness.lacks` is skipped with the reason that stands there.
+A test that needs what `Harness.lacks` declares is not collected; that the framework lacks it is a test of its own.
 """
 
+from aegis_core.testing.contract.absences import Absences
 from aegis_core.testing.contract.approvals import Approvals
 from aegis_core.testing.contract.copies import Copies
 from aegis_core.testing.contract.downtime import Downtime
@@ -19,7 +20,7 @@ from aegis_core.testing.contract.settlements import Settlements
 from aegis_core.testing.contract.tools import Tools
 
 
-class AdapterContract(Refusals, Settlements, Tools, Routing, Copies, Downtime, Parity, Approvals, Locks):
+class AdapterContract(Refusals, Settlements, Tools, Routing, Copies, Downtime, Parity, Approvals, Locks, Absences):
     """All capabilities. Subclass it as ``Test…`` and set `harness`."""
 
 

@@ -8,26 +8,25 @@ from contextlib import contextmanager
 from decimal import Decimal
 from uuid import uuid4
 
-import pytest
-
 from aegis_core.approval_protocol import Approval, ApprovalEdit, Decision
 from aegis_core.connect import connect_sync
 from aegis_core.sync import SyncGovernedAgent, SyncGovernor
 from aegis_core.testing.clocks import private_settings
 from aegis_core.testing.contract.base import NOTHING, Base, denial_of, price, reserved, spent
+from aegis_core.testing.contract.demands import in_each, needs
 from aegis_core.testing.contract.tools import by_amount, pay, use
 from aegis_core.testing.scripts import Ask, Mode, Outcome, Script, Turn
 
-_PATIENCE = 20.0
+PATIENCE = 20.0
 """Seconds that a blocking adapter waits for the operator of these tests, who decides at once."""
 
 
 class Approvals(Base):
     """More than $5 at once asks a human, by the default policy."""
 
+    @needs("tools", "approvals")
     def test_an_unanswered_call_does_not_run(self, contract_server: str) -> None:
         """Nobody approves it in time: it is refused, and nothing stays held."""
-        self.need_approvals()
         settings = private_settings(url=contract_server, tenant=f"t-{uuid4().hex[:12]}", approval_seconds=0.4)
         with connect_sync(settings=settings) as governor:
             aegis = governor.handshake("contract")
@@ -37,23 +36,22 @@ class Approvals(Base):
             assert "nobody approved it in time" in self.told(outcome).lower()
             assert reserved(aegis) == NOTHING
 
-    @pytest.mark.parametrize("mode", ["sync", "async"])
+    @needs("tools", "approvals")
+    @in_each("sync", "async")
     def test_an_approved_call_runs_once(self, aegis: SyncGovernedAgent, governor: SyncGovernor, mode: Mode) -> None:
         """The operator decides while the run waits; the money is charged once."""
-        self.need_approvals()
-        self.need_mode(mode)
         turns = Turn(tools=(use(7),)), Turn("Paid.")
         script = Script(*turns, tools={"pay": pay})
-        with _operator(governor, lambda _: "approve") as asked:
-            outcome = self.run(aegis, script, Ask(mode, costs={"pay": 7}, approval_seconds=_PATIENCE))
+        with operator(governor, lambda _: "approve") as asked:
+            outcome = self.run(aegis, script, Ask(mode, costs={"pay": 7}, approval_seconds=PATIENCE))
         assert (outcome.error, outcome.text) == (None, "Paid.")
         assert [entry.arguments for entry in script.uses] == [{"amount": 7}]
         assert [(approval.tool, approval.amount_usd) for approval in asked] == [("pay", 7)]
         assert (spent(aegis), reserved(aegis)) == (Decimal(7) + price(*turns), NOTHING)
 
+    @needs("tools", "approvals")
     def test_nothing_runs_before_the_decision(self, aegis: SyncGovernedAgent, governor: SyncGovernor) -> None:
         """When the operator looks, the tool has not run and its cost is held."""
-        self.need_approvals()
         script = Script(Turn(tools=(use(7),)), Turn("Paid."), tools={"pay": pay})
         seen: list[tuple[int, bool]] = []
 
@@ -61,57 +59,50 @@ class Approvals(Base):
             seen.append((len(script.uses), reserved(aegis) >= 7))
             return "approve"
 
-        with _operator(governor, decision):
-            self.run(aegis, script, Ask(costs={"pay": 7}, approval_seconds=_PATIENCE))
+        with operator(governor, decision):
+            self.run(aegis, script, Ask(costs={"pay": 7}, approval_seconds=PATIENCE))
         assert seen == [(0, True)]
         assert len(script.uses) == 1
 
-    @pytest.mark.parametrize("mode", ["sync", "async"])
+    @needs("tools", "approvals")
+    @in_each("sync", "async")
     def test_a_rejected_call_does_not_run(self, aegis: SyncGovernedAgent, governor: SyncGovernor, mode: Mode) -> None:
         """The model, or the program, learns who declined it and why."""
-        self.need_approvals()
-        self.need_mode(mode)
         script = Script(Turn(tools=(use(7),)), Turn("It was declined."), tools={"pay": pay})
-        with _operator(governor, lambda _: "reject"):
-            outcome = self.run(aegis, script, Ask(mode, costs={"pay": 7}, approval_seconds=_PATIENCE))
+        with operator(governor, lambda _: "reject"):
+            outcome = self.run(aegis, script, Ask(mode, costs={"pay": 7}, approval_seconds=PATIENCE))
         assert script.uses == []
         assert "operator rejected it (not today)" in self.told(outcome)
         assert reserved(aegis) == NOTHING
 
+    @needs("tools", "approvals", "tool_denial_as_text")
     def test_each_of_parallel_calls_is_decided_by_itself(
         self, aegis: SyncGovernedAgent, governor: SyncGovernor
     ) -> None:
         """One is approved, one rejected, and one asks nobody; each that may run does so exactly once."""
-        self.need_approvals()
-        self.need("tool_denial_as_text")
         turns = Turn(tools=(use(1, "a"), use(6, "b"), use(8, "c"))), Turn("Done.")
         script = Script(*turns, tools={"pay": pay})
         governor.set_budget("agent", aegis.agent_id, "day", 100)
-        with _operator(governor, lambda approval: "reject" if approval.amount_usd == 8 else "approve") as asked:
-            outcome = self.run(aegis, script, Ask(costs=by_amount, approval_seconds=_PATIENCE))
+        with operator(governor, lambda approval: "reject" if approval.amount_usd == 8 else "approve") as asked:
+            outcome = self.run(aegis, script, Ask(costs=by_amount, approval_seconds=PATIENCE))
         assert (outcome.error, outcome.text) == (None, "Done.")
         assert sorted(entry.arguments["amount"] for entry in script.uses) == [1, 6]
         assert sorted(approval.amount_usd for approval in asked) == [6, 8]
         assert sorted(text.startswith("paid") for text in outcome.observations) == [False, True, True]
         assert (spent(aegis), reserved(aegis)) == (Decimal(7) + price(*turns), NOTHING)
 
+    @needs("tools", "approvals")
     def test_a_call_that_was_changed_by_its_approver_does_not_run_unchanged(
         self, aegis: SyncGovernedAgent, governor: SyncGovernor
     ) -> None:
         """The operator approved other arguments than the agent has."""
-        self.need_approvals()
         script = Script(Turn(tools=(use(7),)), Turn("It was changed."), tools={"pay": pay})
         edit = ApprovalEdit(arguments_hash="0" * 32)
-        with _operator(governor, lambda _: "approve", edit):
-            outcome = self.run(aegis, script, Ask(costs=by_amount, approval_seconds=_PATIENCE))
+        with operator(governor, lambda _: "approve", edit):
+            outcome = self.run(aegis, script, Ask(costs=by_amount, approval_seconds=PATIENCE))
         assert script.uses == []
         assert "approved only after a change" in self.told(outcome)
         assert reserved(aegis) == NOTHING
-
-    def need_approvals(self) -> None:
-        """Skip where the framework runs no tools, or cannot wait for anybody."""
-        self.need("tools")
-        self.need("approvals")
 
     def told(self, outcome: Outcome) -> str:
         """What the model was told of the refusal, or the program."""
@@ -119,7 +110,7 @@ class Approvals(Base):
 
 
 @contextmanager
-def _operator(
+def operator(
     governor: SyncGovernor, decision: Callable[[Approval], Decision], edit: ApprovalEdit | None = None
 ) -> Generator[list[Approval]]:
     """Decides from a thread of its own whatever waits, the oldest first."""

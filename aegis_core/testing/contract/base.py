@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Generator
 from decimal import Decimal
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -14,7 +15,8 @@ from aegis_core.errors import AegisDenied
 from aegis_core.store.embedded import join_sync
 from aegis_core.sync import SyncGovernedAgent, SyncGovernor
 from aegis_core.testing.clocks import private_settings
-from aegis_core.testing.scripts import Ask, Harness, Mode, Outcome, Script, Turn
+from aegis_core.testing.contract.demands import demand_of
+from aegis_core.testing.scripts import Ask, Harness, Outcome, Script, Turn
 
 INPUT_PRICE, OUTPUT_PRICE = Decimal("0.15e-6"), Decimal("0.60e-6")
 """Dollars a token of the scripts' model, gpt-4o-mini."""
@@ -47,17 +49,18 @@ class Base:
         """An agent with $10 a day."""
         return governor.handshake("contract")
 
-    def need(self, capability: str) -> None:
-        """Skip with the harness's reason where the framework cannot have this."""
-        if reason := self.harness.lacks.get(capability):
-            pytest.skip(f"{self.harness.framework} cannot: {reason}")
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Leave out the tests that need what the harness's framework lacks: they are nobody's to run or to skip."""
+        super().__init_subclass__(**options)
+        if hasattr(cls, "harness"):
+            for name in dir(cls):
+                if name.startswith("test_") and not demand_of(getattr(cls, name)).is_met_by(cls.harness):
+                    setattr(cls, name, None)
 
-    def need_mode(self, *modes: Mode) -> Mode:
-        """The first of these modes that the framework has."""
-        for mode in modes:
-            if mode in self.harness.modes:
-                return mode
-        pytest.skip(f"{self.harness.framework} has no entry point {' or '.join(modes)}")
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        """Run a test in those of its modes that the framework has."""
+        if "mode" in metafunc.fixturenames:
+            metafunc.parametrize("mode", demand_of(metafunc.function).modes_of(self.harness))
 
     def run(self, aegis: SyncGovernedAgent, script: Script, ask: Ask | None = None) -> Outcome:
         """One run of the harness. Frameworks' own deprecations are theirs."""

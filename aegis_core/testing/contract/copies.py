@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from aegis_core.sync import SyncGovernedAgent, SyncGovernor
 from aegis_core.testing.contract.base import Base, denial_of, lower_budget, price, spent
+from aegis_core.testing.contract.demands import needs
 from aegis_core.testing.scripts import Ask, Script, Turn
 
 _TURN = Turn("It is sunny in Bern.")
@@ -14,15 +15,15 @@ _TURN = Turn("It is sunny in Bern.")
 class Copies(Base):
     """A copy asks the same governor for the same agent."""
 
+    @needs("copying")
     def test_a_deep_copy_governs(self, aegis: SyncGovernedAgent) -> None:
         """And charges once."""
-        self.need("copying")
         assert self.run(aegis, Script(_TURN), Ask(copied=True)).text == _TURN.text
         assert spent(aegis) == price(_TURN)
 
+    @needs("pickling")
     def test_a_pickled_copy_governs(self, aegis: SyncGovernedAgent) -> None:
         """Within a process it comes back on the same connection."""
-        self.need("pickling")
         assert self.run(aegis, Script(_TURN), Ask(pickled=True)).text == _TURN.text
         assert spent(aegis) == price(_TURN)
 

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import pytest
-
 from aegis_core.connect import connect_sync
 from aegis_core.store.embedded import join_sync
 from aegis_core.testing.clocks import private_settings
 from aegis_core.testing.contract.base import Base
+from aegis_core.testing.contract.demands import in_each
 from aegis_core.testing.scripts import Ask, Mode, Script, ToolUse, Turn
 
 
 class Downtime(Base):
     """Fail closed, in each framework's own words."""
 
-    @pytest.mark.parametrize("mode", ["sync", "async", "stream", "astream"])
+    @in_each("sync", "async", "stream", "astream")
     def test_no_call_is_made_while_the_governor_is_down(self, mode: Mode) -> None:
         """Neither of the model nor, where it comes so far, of a tool."""
-        self.need_mode(mode)
         handle = join_sync(None, throwaway=True)
         settings = private_settings(url=handle.url, store_timeout_seconds=1)
         with connect_sync(settings=settings) as governor:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import pytest
-
 from aegis_core.sync import SyncGovernedAgent, SyncGovernor
 from aegis_core.testing.contract.base import NOTHING, Base, denial_of, lower_budget, price, reserved, spent
+from aegis_core.testing.contract.demands import in_each, needs
 from aegis_core.testing.scripts import Ask, Mode, Script, Turn
 
 MODES: tuple[Mode, ...] = ("sync", "async", "stream", "astream", "batch")
@@ -14,10 +13,9 @@ MODES: tuple[Mode, ...] = ("sync", "async", "stream", "astream", "batch")
 class Refusals(Base):
     """No call reaches the provider that Aegis did not admit."""
 
-    @pytest.mark.parametrize("mode", MODES)
+    @in_each(*MODES)
     def test_a_granted_call_is_made(self, aegis: SyncGovernedAgent, mode: Mode) -> None:
         """Once for each input, and its text comes back."""
-        self.need_mode(mode)
         script = Script(Turn("It is sunny in Bern."))
         outcome = self.run(aegis, script, Ask(mode))
         assert outcome.error is None
@@ -25,10 +23,9 @@ class Refusals(Base):
         assert len(script.calls) == (Ask.batch if mode == "batch" else 1)
         assert reserved(aegis) == NOTHING
 
-    @pytest.mark.parametrize("mode", MODES)
+    @in_each(*MODES)
     def test_a_refused_call_is_not_made(self, aegis: SyncGovernedAgent, governor: SyncGovernor, mode: Mode) -> None:
         """The provider sees nothing, the program sees the denial, and nothing stays held."""
-        self.need_mode(mode)
         lower_budget(governor, aegis, "0.000001")
         script = Script(Turn("It is sunny in Bern."))
         denied = denial_of(self.run(aegis, script, Ask(mode)))
@@ -37,21 +34,20 @@ class Refusals(Base):
         assert denied.message.startswith("Aegis refused this call of gpt-4o-mini: it costs up to $0.0000")
         assert (reserved(aegis), spent(aegis)) == (NOTHING, NOTHING)
 
-    @pytest.mark.parametrize("mode", ["sync", "async"])
+    @needs("retries")
+    @in_each("sync", "async")
     def test_retries_make_no_call_after_a_refusal(
         self, aegis: SyncGovernedAgent, governor: SyncGovernor, mode: Mode
     ) -> None:
         """However often the framework tries again."""
-        self.need_mode(mode)
-        self.need("retries")
         lower_budget(governor, aegis, "0.000001")
         script = Script(Turn("It is sunny in Bern."))
         assert denial_of(self.run(aegis, script, Ask(mode, retries=4))).code == "budget_exceeded"
         assert script.calls == []
 
+    @needs("retries")
     def test_a_retried_call_is_charged_for_what_succeeded(self, aegis: SyncGovernedAgent) -> None:
         """Each attempt is admitted by itself, and a failed one costs nothing."""
-        self.need("retries")
         good = Turn("It is sunny in Bern.")
         script = Script(Turn(error=ConnectionError("provider is down")), good)
         outcome = self.run(aegis, script, Ask(retries=2))

@@ -6,15 +6,16 @@ from decimal import Decimal
 
 from aegis_core.sync import SyncGovernedAgent
 from aegis_core.testing.contract.base import Base, spent
+from aegis_core.testing.contract.demands import needs
 from aegis_core.testing.scripts import Ask, Script, Turn
 
 
 class Routing(Base):
     """Only for adapters that stand where a model can be exchanged."""
 
+    @needs("routing")
     def test_the_recommended_model_is_called(self, aegis: SyncGovernedAgent) -> None:
         """Of two that satisfy the work the cheaper; the caller's own is neither."""
-        self.need("routing")
         script = Script(Turn("It is sunny in Bern.", usage=(1_000, 100)), model="gpt-4o")
         assert self.run(aegis, script, Ask(models=("gpt-4o", "gpt-4.1-mini"))).error is None
         assert script.models == ["gpt-4.1-mini"]

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import time
 
-import pytest
-
 from aegis_core.sync import SyncGovernedAgent
 from aegis_core.testing.contract.base import NOTHING, Base, price, reserved, spent
+from aegis_core.testing.contract.demands import in_each, in_first, needs
 from aegis_core.testing.contract.refusals import MODES
 from aegis_core.testing.scripts import Ask, Mode, Script, Turn
 
@@ -15,52 +14,48 @@ from aegis_core.testing.scripts import Ask, Mode, Script, Turn
 class Settlements(Base):
     """Money held for a call ends with the call."""
 
-    @pytest.mark.parametrize("mode", MODES)
+    @in_each(*MODES)
     def test_usage_settles_to_the_nano_dollar(self, aegis: SyncGovernedAgent, mode: Mode) -> None:
         """1,234 and 17 tokens of gpt-4o-mini are $0.0001953."""
-        self.need_mode(mode)
         turn = Turn("It is sunny in Bern.", usage=(1_234, 17))
         assert self.run(aegis, Script(turn), Ask(mode)).error is None
         assert spent(aegis) == price(turn) * (Ask.batch if mode == "batch" else 1)
         assert reserved(aegis) == NOTHING
 
-    @pytest.mark.parametrize("mode", MODES)
+    @in_each(*MODES)
     def test_a_provider_error_costs_nothing(self, aegis: SyncGovernedAgent, mode: Mode) -> None:
         """The error is the program's, unchanged."""
-        self.need_mode(mode)
         outcome = self.run(aegis, Script(Turn(error=ConnectionError("provider is down"))), Ask(mode))
         assert "provider is down" in str(outcome.error)
         assert (spent(aegis), reserved(aegis)) == (NOTHING, NOTHING)
 
-    def test_a_call_without_usage_is_charged_as_reserved(self, aegis: SyncGovernedAgent) -> None:
+    @in_first("stream", "astream", "sync")
+    def test_a_call_without_usage_is_charged_as_reserved(self, aegis: SyncGovernedAgent, mode: Mode) -> None:
         """Never free, and never held on."""
-        mode = self.need_mode("stream", "astream", "sync")
         assert self.run(aegis, Script(Turn("It is sunny in Bern.", usage=None)), Ask(mode)).error is None
         assert spent(aegis) > NOTHING
         assert reserved(aegis) == NOTHING
 
-    @pytest.mark.parametrize("mode", ["stream", "astream"])
+    @in_each("stream", "astream")
     def test_a_stream_that_breaks_is_charged_as_reserved(self, aegis: SyncGovernedAgent, mode: Mode) -> None:
         """The provider has counted what it sent; how much, nobody says."""
-        self.need_mode(mode)
         turn = Turn("It is sunny in Bern.", error=ConnectionError("cut off"), breaks_after=2)
         outcome = self.run(aegis, Script(turn), Ask(mode))
         assert "cut off" in str(outcome.error)
         assert spent(aegis) > NOTHING
         assert reserved(aegis) == NOTHING
 
-    @pytest.mark.parametrize("mode", ["stream", "astream"])
+    @in_each("stream", "astream")
     def test_an_abandoned_stream_is_charged_as_reserved(self, aegis: SyncGovernedAgent, mode: Mode) -> None:
         """Leaving a stream does not make it free."""
-        self.need_mode(mode)
         script = Script(Turn("It is sunny in Bern and it will stay so."))
         assert self.run(aegis, script, Ask(mode, take=2)).error is None
         assert self.settled_within(aegis, 0 if "abandoned_at_once" not in self.harness.lacks else 3)
         assert spent(aegis) > NOTHING
 
-    def test_a_cancelled_call_does_not_stay_held(self, aegis: SyncGovernedAgent) -> None:
+    @in_first("async", "astream")
+    def test_a_cancelled_call_does_not_stay_held(self, aegis: SyncGovernedAgent, mode: Mode) -> None:
         """It may have cost something, so it is charged as reserved: at once, or when its deadline passes."""
-        mode = self.need_mode("async", "astream")
         script = Script(Turn("It is sunny in Bern.", seconds=30))
         outcome = self.run(aegis, script, Ask(mode, timeout=0.3))
         assert outcome.error is not None
@@ -68,18 +63,18 @@ class Settlements(Base):
         assert self.settled_within(aegis, 0.5 if "cancelled_at_once" not in self.harness.lacks else 3)
         assert spent(aegis) > NOTHING
 
+    @needs("cache")
     def test_an_answer_from_the_frameworks_cache_costs_nothing(self, aegis: SyncGovernedAgent) -> None:
         """The second of two equal runs reaches no provider."""
-        self.need("cache")
         turn = Turn("It is sunny in Bern.")
         script = Script(turn)
         assert self.run(aegis, script, Ask(cached=True)).text == turn.text
         assert len(script.calls) == 1
         assert (spent(aegis), reserved(aegis)) == (price(turn), NOTHING)
 
+    @needs("nesting")
     def test_a_nested_agent_is_charged_once(self, aegis: SyncGovernedAgent) -> None:
         """Its calls are the run's, whoever started them."""
-        self.need("nesting")
         turn = Turn("It is sunny in Bern.")
         script = Script(turn)
         assert self.run(aegis, script, Ask(nested=True)).error is None

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from decimal import Decimal
 
-import pytest
-
 from aegis_core.sync import SyncGovernedAgent, SyncGovernor
 from aegis_core.testing.contract.base import NOTHING, Base, denial_of, lower_budget, price, reserved, spent
+from aegis_core.testing.contract.demands import in_each, needs
 from aegis_core.testing.scripts import Ask, Mode, Script, ToolUse, Turn
 
 
@@ -30,11 +29,10 @@ def use(amount: int, call_id: str = "call-1", tool: str = "pay") -> ToolUse:
 class Tools(Base):
     """What a tool costs is held while it runs and charged after it."""
 
-    @pytest.mark.parametrize("mode", ["sync", "async"])
+    @needs("tools")
+    @in_each("sync", "async")
     def test_a_tool_is_paid_for(self, aegis: SyncGovernedAgent, mode: Mode) -> None:
         """The model's calls and the tool's cost together."""
-        self.need("tools")
-        self.need_mode(mode)
         turns = Turn(tools=(use(7),)), Turn("Paid.")
         script = Script(*turns, tools={"pay": pay})
         outcome = self.run(aegis, script, Ask(mode, costs={"pay": "0.25"}))
@@ -43,29 +41,28 @@ class Tools(Base):
         assert spent(aegis) == Decimal("0.25") + price(*turns)
         assert reserved(aegis) == NOTHING
 
+    @needs("tools")
     def test_parallel_calls_are_each_paid_for(self, aegis: SyncGovernedAgent) -> None:
         """Three calls of one answer, each once."""
-        self.need("tools")
         turns = Turn(tools=(use(1, "a"), use(2, "b"), use(3, "c"))), Turn("Paid.")
         script = Script(*turns, tools={"pay": pay})
         assert self.run(aegis, script, Ask(costs={"pay": "0.25"})).error is None
         assert sorted(entry.arguments["amount"] for entry in script.uses) == [1, 2, 3]
         assert spent(aegis) == Decimal("0.75") + price(*turns)
 
+    @needs("tools")
     def test_a_repeated_call_id_is_another_call(self, aegis: SyncGovernedAgent) -> None:
         """Recorded models repeat ids with other content, and with the same."""
-        self.need("tools")
         turns = Turn(tools=(use(1),)), Turn(tools=(use(2),)), Turn(tools=(use(2),)), Turn("Paid.")
         script = Script(*turns, tools={"pay": pay})
         assert self.run(aegis, script, Ask(costs={"pay": "0.25"})).error is None
         assert [entry.arguments["amount"] for entry in script.uses] == [1, 2, 2]
         assert spent(aegis) == Decimal("0.75") + price(*turns)
 
-    @pytest.mark.parametrize("mode", ["sync", "async"])
+    @needs("tools")
+    @in_each("sync", "async")
     def test_a_refused_tool_does_not_run(self, aegis: SyncGovernedAgent, governor: SyncGovernor, mode: Mode) -> None:
         """The model is told in one sentence what is left, or the program gets the denial."""
-        self.need("tools")
-        self.need_mode(mode)
         lower_budget(governor, aegis, "2.50")
         script = Script(Turn(tools=(use(7),)), Turn("I could not pay."), tools={"pay": pay})
         outcome = self.run(aegis, script, Ask(mode, costs=by_amount))
@@ -75,10 +72,9 @@ class Tools(Base):
         assert "Do not call pay again with more than $2.49" in told
         assert reserved(aegis) == NOTHING
 
+    @needs("tools", "tool_denial_as_text")
     def test_the_third_identical_refusal_ends_the_run(self, aegis: SyncGovernedAgent, governor: SyncGovernor) -> None:
         """A stubborn model does not loop on."""
-        self.need("tools")
-        self.need("tool_denial_as_text")
         lower_budget(governor, aegis, "2.50")
         script = Script(Turn(tools=(use(7),)), tools={"pay": pay})  # repeats for ever
         denied = denial_of(self.run(aegis, script, Ask(costs=by_amount)))
@@ -86,9 +82,9 @@ class Tools(Base):
         assert len(script.calls) == 3
         assert script.uses == []
 
+    @needs("tools")
     def test_a_tool_that_raises_is_not_charged(self, aegis: SyncGovernedAgent) -> None:
         """Its error is the framework's to show."""
-        self.need("tools")
         turns = Turn(tools=(use(7, tool="broken"),)), Turn("The bank is closed.")
         script = Script(*turns, tools={"broken": broken})
         self.run(aegis, script, Ask(costs={"broken": "0.25"}))

@@ -55,7 +55,8 @@ class Asking:
             yield held
             return
         try:
-            yield None
+            with held.inside():
+                yield None
         except Exception as error:
             await self._ended(held, error)
             await held.arelease()
@@ -69,7 +70,7 @@ class Asking:
     async def _begin(self, call: ToolCall) -> Reservation | str:
         return await self.calls.abegin(call)
 
-    async def _ended(self, held: Reservation, error: Exception | None) -> None:
+    async def _ended(self, held: Reservation, error: BaseException | None) -> None:
         """Nothing to write down: nobody runs this call again."""
 
 
@@ -101,6 +102,11 @@ class HandOff(Asking):
                         continue  # another equal call has this turn, or had it
                     held = self.calls.held(call, verdict)
                     self._runners[held] = runner
+                    try:
+                        await self.calls.alock(held)
+                    except BaseException as error:
+                        await self._ended(held, error)
+                        raise
                     return held
                 await self.calls.held(call, verdict).arelease()
                 changed = replace(verdict, status="REJECTED", code="not_approved", reason=CHANGED)
@@ -109,6 +115,6 @@ class HandOff(Asking):
                 raise await self.calls.arefuse(call, verdict)
         raise AssertionError
 
-    async def _ended(self, held: Reservation, error: Exception | None) -> None:
+    async def _ended(self, held: Reservation, error: BaseException | None) -> None:
         assert isinstance(held.call, ToolCall)
         await self.calls.afinish(held.call, self._runners.pop(held), str(error or ""), failed=error is not None)

@@ -6,6 +6,9 @@ for that tool for ever.
 
 from __future__ import annotations
 
+import asyncio
+import copy
+import inspect
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from typing import Any, cast, overload
 
@@ -22,7 +25,7 @@ from autogen_core.tools import (
 from pydantic import BaseModel
 
 from aegis_autogen.agentchat.asking import Asking, HandOff
-from aegis_core.adapting import CallGovernor
+from aegis_core.adapting import CallGovernor, Locks
 from aegis_core.adapting.governing import Costs
 from aegis_core.errors import AegisDenied, ConfigurationError
 
@@ -35,6 +38,7 @@ def govern_tools(
     aegis: object,
     *,
     costs: Costs | None = None,
+    locks: Locks | None = None,
     approval_seconds: float = 600,
     hand_off: str | None = None,
     thread: str | None = None,
@@ -45,6 +49,7 @@ def govern_tools(
     aegis: object,
     *,
     costs: Costs | None = None,
+    locks: Locks | None = None,
     approval_seconds: float = 600,
     hand_off: str | None = None,
     thread: str | None = None,
@@ -54,6 +59,7 @@ def govern_tools(
     aegis: object,
     *,
     costs: Costs | None = None,
+    locks: Locks | None = None,
     approval_seconds: float = 600,
     hand_off: str | None = None,
     thread: str | None = None,
@@ -64,6 +70,8 @@ def govern_tools(
         tools: what the agent may call.
         aegis: an agent of Aegis: `Governor.handshake`, or `SyncGovernor.handshake`.
         costs: dollars a tool call costs: a mapping by name, or a function of name and arguments.
+        locks: the lock a tool holds while it runs: ``{"pay": "wallet_main"}``, with a `ToolLock` or a function of the
+            arguments in place of the name; or a function of name and arguments.
         approval_seconds: how long a call waits in the tool for a human; 0: it is refused.
         hand_off: do not wait: tell the model to hand the conversation to this target, such as ``user``. With a
             `HandoffTermination` the team ends, its state can be saved, and whoever loads it after the decision, in any
@@ -73,7 +81,7 @@ def govern_tools(
     Raises:
         ConfigurationError: `aegis` is no agent of Aegis, or `hand_off` has no `thread`.
     """
-    calls = CallGovernor(aegis, framework="autogen", costs=costs, approval_seconds=approval_seconds)
+    calls = CallGovernor(aegis, framework="autogen", costs=costs, locks=locks, approval_seconds=approval_seconds)
     if hand_off is not None and thread is None:
         raise ConfigurationError("hand_off= needs thread=, which names the conversation in whichever process goes on.")
     asking = Asking(calls, thread) if hand_off is None else HandOff(calls, thread, hand_off)
@@ -209,7 +217,23 @@ class _FailedError(Exception):
 def _governed(tool: AnyTool, asking: Asking) -> BaseTool[Any, Any]:
     if isinstance(tool, GovernedTool):
         return tool
-    if not isinstance(tool, BaseTool):
-        return GovernedTool(FunctionTool(tool, description=tool.__doc__ or ""), asking)
     inner = cast("BaseTool[Any, Any]", tool)
+    if not isinstance(tool, BaseTool):
+        inner = _in_context(FunctionTool(tool, description=tool.__doc__ or ""))
+    elif isinstance(tool, FunctionTool):
+        inner = _in_context(tool)
     return GovernedStreamTool(inner, asking) if isinstance(tool, StreamTool) else GovernedTool(inner, asking)
+
+
+def _in_context(tool: FunctionTool) -> FunctionTool:
+    """A plain function still runs in a thread, but in one that knows the lock: AutoGen's own drops the context."""
+    function: Any = tool._func  # pyright: ignore[reportPrivateUsage]  # noqa: SLF001 - there is no other way to it
+    if inspect.iscoroutinefunction(function):
+        return tool
+
+    async def run(**arguments: Any) -> Any:
+        return await asyncio.to_thread(function, **arguments)
+
+    made = copy.copy(tool)
+    made._func = run  # pyright: ignore[reportPrivateUsage]  # noqa: SLF001
+    return made

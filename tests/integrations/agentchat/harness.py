@@ -99,7 +99,7 @@ def tools_of(script: Script) -> list[Callable[..., Any]]:
 
     def made(name: str) -> Callable[..., Any]:
         async def run(**arguments: Any) -> str:
-            return script.use(name, arguments)
+            return await asyncio.to_thread(script.use, name, arguments)
 
         run.__name__, run.__doc__ = name, f"The tool {name}."
         run.__signature__ = inspect.signature(script.tools[name], eval_str=True)  # type: ignore[attr-defined]
@@ -115,7 +115,17 @@ class AgentHarness:
     framework = "agentchat"
     modes = ("async", "astream")
     lacks: ClassVar = {
+        "sync": "agentchat is asynchronous throughout",
+        "stream": "agentchat is asynchronous throughout",
+        "batch": "an agent of agentchat takes one task at a time",
         "retries": "agentchat has none; those of a provider's library happen within one call",
+    }
+
+    proofs: ClassVar = {
+        "sync": lambda: inspect.iscoroutinefunction(AssistantAgent.run),
+        "stream": lambda: inspect.isasyncgenfunction(AssistantAgent.run_stream),
+        "batch": lambda: not any("batch" in name for name in dir(AssistantAgent)),
+        "retries": lambda: not any("retr" in name for name in inspect.signature(AssistantAgent.__init__).parameters),
     }
 
     def run(self, aegis: Any, script: Script, ask: Ask) -> Outcome:
@@ -160,7 +170,12 @@ class AgentHarness:
         if ask.pickled:
             client = pickle.loads(pickle.dumps(client))
         tools: Any = govern_tools(
-            tools_of(script), aegis, costs=ask.costs, approval_seconds=ask.approval_seconds, thread=ask.thread
+            tools_of(script),
+            aegis,
+            costs=ask.costs,
+            locks=ask.locks,
+            approval_seconds=ask.approval_seconds,
+            thread=ask.thread,
         )
         return AssistantAgent(
             "assistant", client, tools=tools, model_client_stream=ask.mode == "astream", max_tool_iterations=40

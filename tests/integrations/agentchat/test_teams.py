@@ -17,10 +17,10 @@ from autogen_agentchat.messages import HandoffMessage, ToolCallExecutionEvent
 from autogen_agentchat.teams import RoundRobinGroupChat, SelectorGroupChat
 from autogen_agentchat.tools import AgentTool
 from autogen_core import CancellationToken
-from autogen_core.tools import StaticWorkbench, ToolResult
+from autogen_core.tools import FunctionTool, StaticWorkbench, ToolResult
 from autogen_ext.models.openai import OpenAIChatCompletionClient
 
-from aegis_core.adapting import hash_arguments
+from aegis_core.adapting import ToolLock, current_fence, hash_arguments
 from aegis_core.connect import connect_sync
 from aegis_core.errors import AegisDenied, ConfigurationError
 from aegis_core.sync import SyncGovernedAgent, SyncGovernor
@@ -59,7 +59,9 @@ def governed(aegis: SyncGovernedAgent, script: Script) -> Any:
 
 
 def assistant(aegis: SyncGovernedAgent, script: Script, *functions: Any, **more: Any) -> AssistantAgent:
-    settings = {key: more.pop(key) for key in ("costs", "approval_seconds", "hand_off", "thread") if key in more}
+    settings = {
+        key: more.pop(key) for key in ("costs", "locks", "approval_seconds", "hand_off", "thread") if key in more
+    }
     tools: Any = govern_tools(functions, aegis, **settings)
     return AssistantAgent("assistant", governed(aegis, script), tools=tools, max_tool_iterations=10, **more)
 
@@ -90,13 +92,14 @@ def script_of_hand_off(*further: Turn) -> Script:
     return Script(Turn(tools=(PAY,)), Turn(tools=(hand_over,)), *further)
 
 
-def durable(aegis: SyncGovernedAgent, script: Script, paid: list[int]) -> RoundRobinGroupChat:
+def durable(aegis: SyncGovernedAgent, script: Script, paid: list[int], **more: Any) -> RoundRobinGroupChat:
     def pay(amount: int) -> str:
         """Pay."""
         paid.append(amount)
         return f"paid {amount}"
 
-    agent = assistant(aegis, script, pay, costs={"pay": 7}, hand_off="user", thread="order-1", handoffs=["user"])
+    more |= {"costs": {"pay": 7}, "hand_off": "user", "thread": "order-1", "handoffs": ["user"]}
+    agent = assistant(aegis, script, pay, **more)
     ends = HandoffTermination(target="user") | TextMentionTermination("DONE")
     return RoundRobinGroupChat([agent], termination_condition=ends)
 
@@ -150,6 +153,43 @@ async def test_two_equal_calls_at_once_are_two_questions(governor: SyncGovernor,
     await again.run(task="Both, now.")
     assert paid == [7]
     assert len(governor.approvals.list()) == 1
+
+
+async def test_a_handed_off_call_takes_its_lock_after_the_answer(
+    governor: SyncGovernor, aegis: SyncGovernedAgent
+) -> None:
+    """Where it is not to be had, the call has had its turn and costs nothing; the next one is another question."""
+    paid: list[int] = []
+    governor.set_budget("agent", aegis.agent_id, "day", "100")
+    locks = {"pay": ToolLock("wallet", wait=0)}
+    await durable(aegis, script_of_hand_off(), paid, locks=locks).run(task="Pay 7.")
+    assert governor.locks() == ()
+    governor.approvals.decide(governor.approvals.list()[0].approval_id, "approve", by="ada")
+    twice = Script(Turn(tools=(PAY,)), Turn(tools=(PAY,)), Turn("DONE"))
+    with governor.handshake("other").lock("wallet"):
+        result: Any = await durable(aegis, twice, paid, locks=locks).run(task="They have answered.")
+    refused, asked = told(result.messages)
+    assert "the lock wallet was not free within 0 s" in refused
+    assert "A human must approve pay(amount=7)" in asked
+    governor.approvals.decide(governor.approvals.list()[0].approval_id, "approve", by="ada")
+    await durable(aegis, Script(Turn(tools=(PAY,)), Turn("DONE")), paid, locks=locks).run(task="They have answered.")
+    assert paid == [7]
+    assert governor.locks() == ()
+    assert day(aegis)[1] == 0
+
+
+async def test_a_plain_function_learns_the_fence_of_its_lock(governor: SyncGovernor, aegis: SyncGovernedAgent) -> None:
+    """Also one that was made a tool before, which stays as it was."""
+
+    def look() -> int | None:
+        """Look."""
+        return current_fence()
+
+    own = FunctionTool(look, description="Look.")
+    tools: Any = govern_tools([look, own], aegis, locks={"look": "wallet"})
+    first, second = [await tool.run_json({}, CancellationToken()) for tool in tools]
+    assert first < second
+    assert await own.run_json({}, CancellationToken()) is None
 
 
 async def test_others_go_on_while_one_waits(governor: SyncGovernor, aegis: SyncGovernedAgent) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import copy
 import json
+import pickle
 import tempfile
 import threading
+import warnings
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, ClassVar
@@ -15,6 +17,7 @@ from uuid import uuid4
 import openai
 from aegis_autogen import register_governor
 from autogen import Cache, ConversableAgent
+from autogen.oai.client import ModelClient
 
 from aegis_core.testing import Ask, Outcome, Script, Turn
 
@@ -101,16 +104,23 @@ class ClassicHarness:
     """`register_governor` on an assistant and on the proxy that runs its tools."""
 
     framework = "Classic AutoGen"
-    modes = ("sync", "async")
+    modes = ("sync", "async", "batch")
     lacks: ClassVar = {
+        "stream": "a chat answers in whole messages; what a provider streams is put together inside AutoGen's client",
+        "astream": "a chat answers in whole messages; what a provider streams is put together inside AutoGen's client",
         "pickling": "an agent of classic AutoGen holds locks and closures of its own and cannot be pickled",
         "cancelled_at_once": "AutoGen makes the call in a thread that asyncio cannot stop; it is settled when it ends",
+    }
+
+    proofs: ClassVar = {
+        "stream": lambda: not any("stream" in name for name in dir(ModelClient)),
+        "pickling": lambda: fails(pickle.dumps, ConversableAgent("assistant", llm_config=False)),
     }
 
     def run(self, aegis: Any, script: Script, ask: Ask) -> Outcome:
         run = Run(script, ask)
         governed: dict[str, Any] = {
-            "costs": ask.costs, "models": ask.models, "approval_seconds": ask.approval_seconds,
+            "costs": ask.costs, "locks": ask.locks, "models": ask.models, "approval_seconds": ask.approval_seconds,
         }  # fmt: skip
         assistant = ConversableAgent("assistant", system_message="Help.", llm_config=run.config(), **QUIET)
         user = ConversableAgent("user", llm_config=False, is_termination_msg=ends, **QUIET)
@@ -163,11 +173,24 @@ def drive(user: ConversableAgent, assistant: ConversableAgent, run: Run) -> Outc
             asyncio.get_running_loop().call_later(0.2, run.over.set)
             raise
 
+    if run.ask.mode == "batch":
+        one = {"recipient": assistant, "message": run.script.user, "silent": True, "max_turns": 40}
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Repetitive recipients")
+            return outcome_of(user.initiate_chats([dict(one) for _ in range(run.ask.batch)])[0])
     if run.ask.cached:
         with tempfile.TemporaryDirectory() as folder, Cache.disk(cache_seed=1, cache_path_root=folder) as cache:
             chat(cache=cache)
             return outcome_of(chat(cache=cache))
     return outcome_of(asyncio.run(achat()) if run.ask.mode == "async" else chat())
+
+
+def fails(work: Callable[..., Any], *given: Any) -> bool:
+    try:
+        work(*given)
+    except Exception:
+        return True
+    return False
 
 
 def outcome_of(result: Any) -> Outcome:

@@ -122,6 +122,8 @@ class CrewHarness:
         "abandoned_at_once": "CrewAI reads an abandoned stream to its end in a thread",
     }
 
+    proofs: ClassVar = {"cache": lambda: not any("cache" in name for name in BaseLLM.model_fields)}
+
     def run(self, aegis: Any, script: Script, ask: Ask) -> Outcome:
         models = [ScriptedLLM(script, name) for name in ask.models or (script.model,)]
         llm = GovernedLLM(aegis=aegis, models=models, approval_seconds=ask.approval_seconds)
@@ -130,7 +132,7 @@ class CrewHarness:
         if ask.pickled:
             llm = pickle.loads(pickle.dumps(llm))
         tools = [ScriptedTool(script, name) for name in script.tools]
-        governed = govern_tools(tools, aegis, costs=ask.costs, approval_seconds=ask.approval_seconds)
+        governed = govern_tools(tools, aegis, costs=ask.costs, locks=ask.locks, approval_seconds=ask.approval_seconds)
         crew = crew_of(llm, governed, script.user, ask.retries, stream=ask.mode in {"stream", "astream"})
         drivers: dict[str, Callable[[], str]] = {
             "sync": lambda: str(nested(crew) if ask.nested else crew.kickoff()),

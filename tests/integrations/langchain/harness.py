@@ -7,7 +7,8 @@ import copy
 import pickle
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import aclosing, closing
+from contextlib import aclosing, closing, suppress
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -15,11 +16,12 @@ from aegis_langchain import AegisCallbackHandler, AegisMiddleware, GovernedChatM
 from langchain.agents import create_agent
 from langchain.agents.middleware import ModelRetryMiddleware
 from langchain_core.caches import InMemoryCache
+from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, ToolMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_core.runnables import RunnableLambda
-from langchain_core.tools import BaseTool, StructuredTool
+from langchain_core.tools import BaseTool, StructuredTool, ToolException
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, MessagesState, StateGraph
@@ -28,7 +30,7 @@ from pydantic import PrivateAttr
 
 from aegis_core.errors import AegisDenied
 from aegis_core.sync_approvals import SyncApprovals
-from aegis_core.testing import Ask, Outcome, Script, Turn
+from aegis_core.testing import Ask, Outcome, Script, ToolUse, Turn
 
 _providers: dict[int, ScriptedChat] = {}
 
@@ -136,6 +138,79 @@ def tools_of(script: Script) -> list[BaseTool]:
     return [made(name) for name in script.tools]
 
 
+class Hearing(BaseCallbackHandler):
+    """A handler that notes what it hears, and answers what it was given."""
+
+    raise_error = True
+
+    def __init__(self, answer: Any = None) -> None:
+        self.heard: list[str] = []
+        self._answer = answer
+
+    def on_chat_model_start(self, *args: Any, **kwargs: Any) -> Any:
+        self.heard.append("start")
+        return self._answer
+
+    def on_llm_end(self, *args: Any, **kwargs: Any) -> None:
+        self.heard.append("end")
+
+    def on_llm_error(self, *args: Any, **kwargs: Any) -> None:
+        self.heard.append("error")
+
+    def on_tool_start(self, *args: Any, **kwargs: Any) -> Any:
+        _mark.set("set")
+        if isinstance(self._answer, Exception):
+            raise self._answer
+        return self._answer
+
+
+_mark: ContextVar[str | None] = ContextVar("mark", default=None)
+
+
+def heard(*, cancelled: bool = False) -> tuple[str | None, list[str]]:
+    """What a model answers when a callback hands out another one, and what the callback hears."""
+    hearing = Hearing(ScriptedChat(Script(Turn("another's"))))
+    model = ScriptedChat(Script(Turn("its own", seconds=5 if cancelled else 0)))
+    config: Any = {"callbacks": [hearing]}
+    if not cancelled:
+        return model.invoke("Who are you?", config).text, hearing.heard
+
+    async def body() -> None:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(model.ainvoke("Who are you?", config), 0.1)
+
+    asyncio.run(body())
+    return None, hearing.heard
+
+
+def refuses_by_raising() -> bool:
+    """Whether what a callback raises for a tool reaches the caller, although the tool turns errors into text."""
+    tool = StructuredTool.from_function(lambda: "ran", name="tool", description="A tool.", handle_tool_error=True)
+    try:
+        tool.invoke({}, {"callbacks": [Hearing(ToolException("refused"))]})
+    except ToolException:
+        return True
+    return False
+
+
+async def fence_in_context() -> bool:
+    """Whether what a callback sets in its context reaches the tool of an asynchronous run."""
+
+    async def work() -> str:
+        return str(_mark.get())
+
+    _mark.set(None)
+    tool = StructuredTool.from_function(coroutine=work, name="tool", description="A tool.")
+    return await tool.ainvoke({}, {"callbacks": [Hearing()]}) == "set"
+
+
+def runs_no_tool() -> bool:
+    """Whether a model that asks for a tool only says so."""
+    script = Script(Turn(tools=(ToolUse("pay", {}, "a"),)), tools={"pay": lambda: "paid"})
+    answer = ScriptedChat(script).bind_tools(tools_of(script)).invoke("Pay.")
+    return bool(answer.tool_calls) and not script.uses
+
+
 class CallbackHarness:
     """`AegisCallbackHandler` in the config of a bare model, or of `create_agent` where the script has tools."""
 
@@ -145,10 +220,19 @@ class CallbackHarness:
         "routing": "a callback cannot exchange the model; use AegisMiddleware or GovernedChatModel",
         "tool_denial_as_text": "LangChain raises what a callback raises; use AegisMiddleware for a ToolMessage",
         "cancelled_at_once": "LangChain tells no callback of a cancelled call; its grant ends at its deadline",
+        "async_fence": "LangChain calls a plain callback of an asynchronous run in a thread whose context it drops",
+    }
+    proofs: ClassVar = {
+        "routing": lambda: heard()[0] == "its own",
+        "tool_denial_as_text": refuses_by_raising,
+        "cancelled_at_once": lambda: heard(cancelled=True)[1] == ["start"],
+        "async_fence": lambda: not asyncio.run(fence_in_context()),
     }
 
     def run(self, aegis: Any, script: Script, ask: Ask) -> Outcome:
-        handler: Any = AegisCallbackHandler(aegis, costs=ask.costs, approval_seconds=ask.approval_seconds)
+        handler: Any = AegisCallbackHandler(
+            aegis, costs=ask.costs, locks=ask.locks, approval_seconds=ask.approval_seconds
+        )
         if ask.copied:
             handler = copy.deepcopy(handler)
         if ask.pickled:
@@ -175,10 +259,13 @@ class MiddlewareHarness:
     framework = "LangChain's middleware"
     modes = ("sync", "async", "stream", "astream", "batch")
     lacks: ClassVar = {"abandoned_at_once": "asyncio finalises an abandoned stream a moment later"}
+    proofs: ClassVar = {}
 
     def run(self, aegis: Any, script: Script, ask: Ask) -> Outcome:
         models = [ScriptedChat(script, model_name=name) for name in ask.models] or None
-        middleware: Any = AegisMiddleware(aegis, models=models, costs=ask.costs, approval_seconds=ask.approval_seconds)
+        middleware: Any = AegisMiddleware(
+            aegis, models=models, costs=ask.costs, locks=ask.locks, approval_seconds=ask.approval_seconds
+        )
         if ask.copied:
             middleware = copy.deepcopy(middleware)
         if ask.pickled:
@@ -226,8 +313,11 @@ class ChatModelHarness:
         "tools": "a model runs no tools; use AegisMiddleware",
         "approvals": "a model runs no tools; use AegisMiddleware",
         "locks": "a model runs no tools; use AegisMiddleware",
+        "async_fence": "a model runs no tools; use AegisMiddleware",
+        "tool_denial_as_text": "a model runs no tools; use AegisMiddleware",
         "abandoned_at_once": "asyncio finalises an abandoned stream a moment later",
     }
+    proofs: ClassVar = {"tools": runs_no_tool}
 
     def run(self, aegis: Any, script: Script, ask: Ask) -> Outcome:
         models = [ScriptedChat(script, model_name=name) for name in ask.models or (script.model,)]

@@ -46,6 +46,7 @@ class GraphHarness:
     framework = "LangGraph"
     modes = ("sync", "async", "stream", "astream", "batch")
     lacks: ClassVar = {"abandoned_at_once": "asyncio finalises an abandoned stream a moment later"}
+    proofs: ClassVar = {}
 
     def run(self, aegis: Any, script: Script, ask: Ask) -> Outcome:
         models = [
@@ -56,7 +57,7 @@ class GraphHarness:
         tools = tools_of(script)
         parts: Any = (
             model,
-            GovernedToolNode(tools, aegis, costs=ask.costs, approval_seconds=ask.approval_seconds),
+            GovernedToolNode(tools, aegis, costs=ask.costs, locks=ask.locks, approval_seconds=ask.approval_seconds),
             approval_node(aegis, costs=ask.costs),
         )
         if ask.copied:
