@@ -30,6 +30,8 @@ from aegis_core.testing import private_settings
 
 FRAMEWORKS = ("langchain", "langgraph", "crewai", "autogen")
 TEAM, LIMIT = "team=payments", "1.00"
+PATIENCE = 300.0
+"""Seconds after which it is given up."""
 HERE = Path(__file__).parent
 
 
@@ -122,7 +124,10 @@ def main(arguments: list[str]) -> int:
             "CREWAI_STORAGE_DIR": str(room / "crewai"), "CREWAI_DISABLE_TELEMETRY": "true", "OTEL_SDK_DISABLED": "true",
         }  # fmt: skip
         try:
-            found = asyncio.run(play(list(dict.fromkeys(names or FRAMEWORKS)), room, page))
+            found = asyncio.run(asyncio.wait_for(play(list(dict.fromkeys(names or FRAMEWORKS)), room, page), PATIENCE))
+        except TimeoutError:
+            print(f"The show did not end within {PATIENCE:.0f} s.", file=sys.stderr)
+            return 1
         except ShowError as error:
             print(error, file=sys.stderr)
             return 1
