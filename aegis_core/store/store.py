@@ -235,11 +235,17 @@ class Store:
         """Check the schema of the data, and agree on the pepper that hashes tokens.
 
         Raises:
-            ConfigurationError: the data was written by a newer Aegis.
+            ConfigurationError: the data was written by a newer Aegis, or by one too old to be read.
         """
         found = int(await self._agree(layout.SCHEMA_KEY, layout.SCHEMA))
         if found > layout.SCHEMA:
             raise newer_schema(found)
+        if found < layout.SCHEMA:
+            raise ConfigurationError(
+                f"The data was written by a development version of Aegis (schema {found}, this one reads "
+                f"{layout.SCHEMA}) and cannot be read. Use an empty database, or another AEGIS_DATA_DIR.",
+                schema=found,
+            )
         if pepper is not None:
             self.pepper = pepper.encode()
         else:
