@@ -57,8 +57,8 @@ MUTANTS: dict[str, tuple[str, ...]] = {
     "a refusal lasts for ever": ("authorize", "if refusal and refusal[3] <= NOW then refusal = false end\n", ""),
     "silence approves": ("endings", "R[R_ASKED][Q_APPROVES] and not halted(R)", "not halted(R)"),
     "silence never approves": ("endings", "R[R_ASKED][Q_APPROVES] and not halted(R)", "false"),
-    "an unclaimed approval is charged": ("endings", "  elseif unheard(R) then close(id, R, 'L', 0)\n", ""),
-    "a claimed approval is free": ("endings", "R[R_ASKED][Q_CLAIMED], R[R_DEADLINE] = true,", "R[R_DEADLINE] ="),
+    "an unclaimed approval is charged": ("endings", "  elseif unheard(R) then\n", "  elseif false then\n"),
+    "a claimed approval is free": ("endings", "R[R_ASKED][Q_CLAIMED] = true", "R[R_ASKED][Q_CLAIMED] = false"),
     "who extends a grant has not heard of it": ("settle", "if act == 'extend' then claim(id, R) end\n", ""),
     "what was approved begins although its agent is blocked": (
         "endings",

@@ -18,9 +18,9 @@ _GIVE = "      leave(token, W)\n      for i"
 # Name: file, then pairs of what the file says and what the mutant says instead.
 MUTANTS: dict[str, tuple[str, ...]] = {
     "release without hand-over": (
-        "claims",
-        "    if at then drop(names[i], other, at, 'released') end\n  end\n  settle()\n",
-        "    if at then drop(names[i], other, at, 'released') end\n  end\n",
+        "lock_release",
+        "give_up(agent, name, token, fence)\nsettle()\n",
+        "give_up(agent, name, token, fence)\n",
     ),
     "release ignores the fence": ("claims", "if fence and H[H_FENCE] ~= fence then", "if false then"),
     "an evicted one may renew": ("lock_renew", "  if not evicted then H[H_EXPIRES]", "  if true then H[H_EXPIRES]"),
@@ -32,7 +32,7 @@ MUTANTS: dict[str, tuple[str, ...]] = {
         _GIVE,
         "      for i = 1, #names do give(names[i], token, W) end\n      do return end\n      for i",
     ),
-    "a dead waiter is granted": ("locks", "if W[W_ALIVE] > NOW then return", "if true then return"),
+    "a dead waiter is granted": ("locks", "if W[W_ALIVE] > NOW then", "if true then"),
     "last come, first served": (
         "claims",
         "priority, N[2] - priority * STEP,",
@@ -40,8 +40,8 @@ MUTANTS: dict[str, tuple[str, ...]] = {
     ),
     "no grant on asking again": (
         "claims",
-        "settle() -- before any answer",
-        "if not held_by(LOCKS[names[1]], token) then settle() end -- before any answer",
+        "settle() -- before anything is judged",
+        "if not held_by(LOCKS[names[1]], token) then settle() end -- before anything is judged",
     ),
     "the count of permits is read once": (
         "locks",
@@ -87,11 +87,11 @@ MUTANTS: dict[str, tuple[str, ...]] = {
     ),
     "only the first of several is given back": (
         "claims",
-        "for i = 1, #names do\n    local other",
-        "for i = 1, 1 do\n    local other",
+        "for i = 1, #names do\n      local other",
+        "for i = 1, 1 do\n      local other",
     ),
-    "a cycle of waits is not seen by who comes": ("claims", "not free and queue and wounded()", "false"),
-    "anybody may release": ("claims", "  if H[H_AGENT] ~= agent then return answer('NOT_YOURS') end\n", ""),
+    "a cycle of waits is not seen by who comes": ("claims", "not free and queue and wounded(W)", "false"),
+    "anybody may release": ("claims", "    if H[H_AGENT] ~= agent then return 'NOT_YOURS' end\n", ""),
     "anybody may renew": ("lock_renew", "if H[H_AGENT] ~= agent then return answer('NOT_YOURS') end\n", ""),
     "anybody may claim": ("claims", "if known[H and H_AGENT or W_AGENT] ~= agent then", "if false then"),
     "the event of an expiry is dropped": (

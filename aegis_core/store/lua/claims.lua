@@ -168,7 +168,8 @@ local function take(agent, sid, names, token, priority, ttl, permits, weight, mo
   return 'OK', 'known'
 end
 
--- Gives up whatever a token holds or waits for, beginning at one of its locks. Answers what it was and since when, or nothing.
+-- Gives up whatever a token holds or waits for, beginning at one of its locks. Answers what it was and since when, or
+-- nothing. The caller settles, which hands over what is free.
 local function give_up(agent, name, token, fence)
   local L = open_lock(name)
   local H = held_by(L, token)
@@ -181,7 +182,6 @@ local function give_up(agent, name, token, fence)
       local _, at = held_by(other, token)
       if at then drop(names[i], other, at, 'released') end
     end
-    settle()
     return 'released', since
   end
   local blob = L[L_QUEUED] > 0 and call('HGET', PREFIX .. 'lw:' .. name, token)
@@ -189,6 +189,5 @@ local function give_up(agent, name, token, fence)
   local W = decode(blob)
   if W[W_AGENT] ~= agent then return 'NOT_YOURS' end
   leave(token, W, 'cancelled')
-  settle()
   return 'cancelled', W[W_SINCE]
 end
