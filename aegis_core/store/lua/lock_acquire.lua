@@ -16,7 +16,7 @@ local S = fetch('s:' .. sid)
 if not S or S[S_AGENT] ~= agent then return {'NO_SESSION'} end
 counters(blobs[3])
 open_lock(names[1], blobs[4])
-look_around(2)
+if NOW % 8 == 0 then look_around(8) end
 local said = {take(agent, sid, names, token, priority, ttl, permits, weight, mode, preemption, grace, queue, inbox, within)}
 save()
 if said[2] ~= 'known' then return said end

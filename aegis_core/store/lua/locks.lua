@@ -27,7 +27,7 @@ local function note_lock(kind, agent, name, fence, priority, waited, held, more)
 end
 
 local function mark(name) -- its queue may have moved
-  if not MARKED[name] then MARKED[name], DIRTY[#DIRTY + 1] = true, name end
+  if not MARKED[name] and LOCKS[name][L_QUEUED] > 0 then MARKED[name], DIRTY[#DIRTY + 1] = true, name end
 end
 local function dirty(name)
   TOUCHED[name] = true
@@ -246,7 +246,8 @@ local function settle()
   DIRTY = {}
 end
 
--- Ends what others left behind, a few locks a call, so that expiries are seen though nobody asks for those locks.
+-- Ends what others left behind, a few locks a call and now and then, so that expiries are seen though nobody asks for
+-- those locks.
 local function look_around(most)
   for _, name in ipairs(call('ZRANGEBYSCORE', PREFIX .. 'ld', '-inf', NOW, 'LIMIT', 0, most)) do
     open_lock(name)
