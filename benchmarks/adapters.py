@@ -4,9 +4,10 @@ Usage: python benchmarks/adapters.py [--calls 200] [--rounds 7] [--only langchai
 
 The governor is in the process, its server an embedded one. The model answers at once, so nothing but the frameworks'
 own work is left, and that is taken away: a row is the p50 of the governed agent minus the p50 of the ungoverned one,
-the median of the rounds. Each governed call is two decisions, to reserve and to settle. Beside it stands redis-py's
-PING of the same server, measured in the same rounds. Rows with an ``a`` run in the governor's own event loop, the
-others in plain code, from where each decision crosses into the governor's thread.
+the median of the rounds. Each governed call is two decisions, to reserve and to settle; the rows without a framework
+are these alone. Beside it stands redis-py's PING of the same server, measured in the same rounds. Rows with an ``a``
+run in the governor's own event loop, the others in plain code, from where each decision crosses into the governor's
+thread.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ os.environ.setdefault("CREWAI_STORAGE_DIR", tempfile.mkdtemp(prefix="aegis-bench
 
 import redis.asyncio as redis
 
+from aegis_core.adapting import CallGovernor, ModelCall
 from aegis_core.connect import connect, connect_sync
 from aegis_core.store.embedded import join_sync
 from aegis_core.testing import private_settings
@@ -38,6 +40,7 @@ from aegis_core.testing import private_settings
 MODEL, CAP, TEXT = "gpt-4o-mini", 200, "Umbrellas."
 SYSTEM = "You help a shop in Bern to choose what it sells, from the weather of the coming week. " * 12
 QUESTION = "What should I sell in Bern?"
+USAGE = {"input_tokens": 300, "output_tokens": 4}
 
 
 class Row(NamedTuple):
@@ -47,6 +50,33 @@ class Row(NamedTuple):
     plain: Callable[[], Any]
     governed: Callable[[], Any]
     reset: Callable[[], Any] | None = None
+
+
+def bare_rows(aegis: Any) -> Iterator[Row]:
+    """No framework: what all adapters stand on."""
+    calls, call = CallGovernor(aegis, framework="custom"), described()
+    yield Row("no framework", lambda: TEXT, lambda: calls.begin(call).settle(**USAGE) and TEXT)
+
+
+def bare_arows(aegis: Any) -> Iterator[Row]:
+    """The same, awaited."""
+    calls, call = CallGovernor(aegis, framework="custom"), described()
+
+    async def plain() -> str:
+        return TEXT
+
+    async def governed() -> str:
+        held = await calls.abegin(call)
+        await held.asettle(**USAGE)
+        return TEXT
+
+    yield Row("no framework, a", plain, governed)
+
+
+def described() -> ModelCall:
+    """The call that every agent here makes."""
+    asked = [{"role": "system", "content": SYSTEM}, {"role": "user", "content": QUESTION}]
+    return ModelCall(asked, model=MODEL, max_output_tokens=CAP)
 
 
 def langchain_rows(aegis: Any) -> Iterator[Row]:
@@ -243,8 +273,8 @@ def agentchat_arows(aegis: Any) -> Iterator[Row]:
     yield Row("agentchat client, a", lambda: bare.run(task=QUESTION), lambda: governed.run(task=QUESTION), reset)
 
 
-ROWS = (langchain_rows, langgraph_rows, crewai_rows, autogen_rows)
-AROWS = (langchain_arows, agentchat_arows)
+ROWS = (bare_rows, langchain_rows, langgraph_rows, crewai_rows, autogen_rows)
+AROWS = (bare_arows, langchain_arows, agentchat_arows)
 
 
 def turn_by_turn(row: Row, calls: int) -> float:
@@ -254,8 +284,9 @@ def turn_by_turn(row: Row, calls: int) -> float:
     for _ in range(calls):
         for work, found in ((row.plain, plain), (row.governed, governed)):
             start = time.perf_counter()
-            work()
+            answer = work()
             found.append(time.perf_counter() - start)
+            assert TEXT in str(answer), answer
     return statistics.median(governed) - statistics.median(plain)
 
 
@@ -266,8 +297,9 @@ async def aturn_by_turn(row: Row, calls: int) -> float:
     for _ in range(calls):
         for work, found in ((row.plain, plain), (row.governed, governed)):
             start = time.perf_counter()
-            await work()
+            answer = await work()
             found.append(time.perf_counter() - start)
+            assert TEXT in str(answer), answer
             if row.reset is not None:
                 await row.reset()
     return statistics.median(governed) - statistics.median(plain)
