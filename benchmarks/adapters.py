@@ -54,8 +54,9 @@ class Row(NamedTuple):
 
 def bare_rows(aegis: Any) -> Iterator[Row]:
     """No framework: what all adapters stand on."""
-    calls, call = CallGovernor(aegis, framework="custom"), described()
+    calls, call, long = CallGovernor(aegis, framework="custom"), described(), described(100)
     yield Row("no framework", lambda: TEXT, lambda: calls.begin(call).settle(**USAGE) and TEXT)
+    yield Row("the same, 100 messages", lambda: TEXT, lambda: calls.begin(long).settle(**USAGE) and TEXT)
 
 
 def bare_arows(aegis: Any) -> Iterator[Row]:
@@ -73,9 +74,9 @@ def bare_arows(aegis: Any) -> Iterator[Row]:
     yield Row("no framework, a", plain, governed)
 
 
-def described() -> ModelCall:
-    """The call that every agent here makes."""
-    asked = [{"role": "system", "content": SYSTEM}, {"role": "user", "content": QUESTION}]
+def described(messages: int = 2) -> ModelCall:
+    """The call that every agent here makes, or one of a longer conversation, of a kilobyte a message."""
+    asked = [{"role": "system", "content": SYSTEM}] * (messages - 1) + [{"role": "user", "content": QUESTION}]
     return ModelCall(asked, model=MODEL, max_output_tokens=CAP)
 
 
