@@ -5,10 +5,14 @@ BIN := $(VENV)/bin
 export CREWAI_DISABLE_TELEMETRY = true
 export OTEL_SDK_DISABLED = true
 
+# What the second part of the demonstration shows; CrewAI alone is most of the download.
+FRAMEWORKS ?= langchain,langgraph,crewai,autogen
+
 .PHONY: help demo test check bench clean
 help:
 	@echo "make demo   run the main job on an embedded server    make test    every test on a real server"
 	@echo "make check  ruff, pyright, import-linter, deptry      make bench   the figures of the README"
+	@echo "make demo FRAMEWORKS=langchain,langgraph   leaves crewai and autogen out; FRAMEWORKS=none: all"
 
 $(VENV)/.server: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -22,8 +26,18 @@ $(VENV)/.dev: pyproject.toml
 	$(BIN)/uv pip install --quiet --system-certs --python $(BIN)/python editables -e '.[dev]'
 	@touch $@ $(VENV)/.server
 
+$(VENV)/.frameworks-$(FRAMEWORKS): pyproject.toml
+	@echo "Installing $(FRAMEWORKS) …"
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(BIN)/uv pip install --quiet --system-certs --python $(BIN)/python editables -e '.[$(FRAMEWORKS)]'
+	@touch $@
+
 demo: $(VENV)/.server
 	$(BIN)/aegis demo
+ifneq ($(filter-out none,$(FRAMEWORKS)),)
+	@$(MAKE) --no-print-directory $(VENV)/.frameworks-$(FRAMEWORKS)
+	$(BIN)/python examples/four_frameworks/show.py $(FRAMEWORKS)
+endif
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -n auto --dist worksteal -rs $(ARGS)

@@ -51,13 +51,15 @@ async def connect(
         finally:
             await remote.aclose()
         return
+    from aegis_core.repricing import watched_prices
     from aegis_core.store.store import open_store
 
     store = await open_store(settings)
     try:
         governor = await open_governor(store, settings)
         try:
-            yield Governor(governor)
+            async with watched_prices(settings.prices_file, governor.arbiter, governor.operator):
+                yield Governor(governor)
         finally:
             await governor.aclose()
     finally:

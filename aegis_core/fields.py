@@ -101,3 +101,6 @@ Usd = Annotated[
 Metadata = Annotated[
     dict[Annotated[str, Field(min_length=1, max_length=64)], Scalar], Field(max_length=32), AfterValidator(_brief)
 ]
+
+LockToken = Annotated[str, Field(pattern=r"^lk_[0-9a-f]{32}$")]
+LockTtl = Annotated[float, Field(ge=0.1, le=3_600, allow_inf_nan=False)]

@@ -11,12 +11,22 @@ from aegis_core import budgets
 from aegis_core.approvals import HITLManager
 from aegis_core.arbiter.arbiter import Appraisal, Arbiter
 from aegis_core.arbiter.prices import Prices
-from aegis_core.errors import AuthError, InvalidRequestError, StaleError
+from aegis_core.errors import InvalidRequestError, StaleError
 from aegis_core.events import check_cursor, decode_event
-from aegis_core.identity import OWN_PROCESS, Entry, RequestIds, born_at, caller_of, hash_secret, new_session, of_tenant
+from aegis_core.identity import (
+    OWN_PROCESS,
+    Entry,
+    RequestIds,
+    born_at,
+    caller_in,
+    caller_of,
+    hash_secret,
+    new_session,
+    of_tenant,
+)
 from aegis_core.inbox import Inbox
 from aegis_core.journal import Journal
-from aegis_core.locks import StateLockManager, pause_for
+from aegis_core.locks import StateLockManager, pause_of
 from aegis_core.money import to_nanos
 from aegis_core.operator import Operator
 from aegis_core.orders import Ask, Rules, settlement_of
@@ -45,7 +55,7 @@ from aegis_core.store.ledger import Caller, Ledger
 from aegis_core.store.questions import Questions
 from aegis_core.store.registry import Registry
 from aegis_core.usage import UsageRow, decode_usage
-from aegis_core.verdicts import grant_key, receipt_of, summary_of, verdict_of
+from aegis_core.verdicts import grant_key, receipt_of, session_of, summary_of, verdict_of
 
 
 class ResourceGovernor:
@@ -119,25 +129,7 @@ class ResourceGovernor:
         if found.outdated:
             await self._rules.apply_profile(message.agent_id)
             found = await self._ledger.handshake(order)  # the same session id and token: the same session
-        allowed = None if found.capabilities is False else set(found.capabilities.split(","))
-        purses = {"a": found.agent, "s": found.session, "t": found.tenant}
-        lines = budgets.lines_of_purses(purses, message.agent_id, sid)
-        return SessionOpened(
-            agent_id=message.agent_id,
-            session_id=sid,
-            session_token=token,
-            tenant=self.tenant,
-            agent_framework=message.agent_framework,
-            capabilities=tuple(name for name in message.capabilities if allowed is None or name in allowed),
-            max_priority=min(message.max_priority, found.priority),
-            remaining_budget_usd=next(
-                (line.remaining_usd for line in lines if (line.scope, line.window) == ("agent", "day")), Decimal(0)
-            ),
-            policy_version=found.policy,
-            opened_at=budgets.at_ms(found.opened),
-            budgets=lines,
-            session_budget_usd=limit,
-        )
+        return session_of(message, found, sid, token, self.tenant)
 
     async def request_permission(
         self, request: PermissionRequest, *, token: str | None = None, wait: float = 0
@@ -155,7 +147,7 @@ class ResourceGovernor:
             InvalidRequestError: the cost can neither be read nor estimated, or the model has no price.
             StoreError: Redis could not be asked; nothing was decided.
         """
-        caller = self._caller(request, token)
+        caller = caller_in(request.session_id, token, self._ledger.store.pepper)
         if request.request_id is None:
             request_id, born = self._ids.new(), 0
         else:
@@ -193,14 +185,6 @@ class ResourceGovernor:
         askers = self._rules.policy.askers(request, facts, self._ids.now()) if asks else ()
         return Rules(self._rules.policy_version, self._rules.profiles_version, ruling, appraisal, askers)
 
-    def _caller(self, request: PermissionRequest, token: str | None) -> Caller:
-        if token is None:
-            return Caller(request.session_id)
-        caller = caller_of(token, self._ledger.store.pepper)
-        if request.session_id is not None and request.session_id != caller.session:
-            raise AuthError("session_id: the token belongs to another session.", code="not_yours")
-        return caller
-
     async def wait_for(self, grant_id: str, seconds: float, *, claims: bool = True) -> Verdict:
         """The verdict of a grant once it is no longer PENDING, or as it stands after `seconds`.
 
@@ -216,10 +200,7 @@ class ResourceGovernor:
                 left = until - loop.time()
                 if not record.waits or left <= 0:
                     return verdict_of(record, key, now)
-                # The deadline is the server's, so it is looked at again when it passes, by whoever waits.
-                pause = min(left, (record.deadline - now) / 1000 + 0.005)
-                if record.lease is not None and (stands := record.lease.stands) is not None:
-                    pause = min(pause, pause_for(stands.next_expiry - now, stands.place, record.lease.ttl))
+                pause = min(left, pause_of(record, now))
                 del record  # it is heavier than all the rest of a wait
                 await bell.wait(pause)
 

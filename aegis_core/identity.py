@@ -80,6 +80,20 @@ def record_id(agent: str, request_id: str) -> str:
     return blake2b(f"{agent}\0{request_id}".encode(), digest_size=16).hexdigest()
 
 
+def caller_in(session: str | None, token: str | None, pepper: bytes) -> Caller:
+    """Who asks in a session that the message names, or that its token proves.
+
+    Raises:
+        AuthError: not a session token, or that of another session.
+    """
+    if token is None:
+        return Caller(session)
+    caller = caller_of(token, pepper)
+    if session is not None and session != caller.session:
+        raise AuthError("session_id: the token belongs to another session.", code="not_yours")
+    return caller
+
+
 _BOOT_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # Linux's monotonic clock stops in suspend
 
 

@@ -10,8 +10,8 @@ from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field
 
-from aegis_core.fields import Identifier
-from aegis_core.protocol import HeldLock, LockToken, LockTtl, Message
+from aegis_core.fields import Identifier, LockToken, LockTtl
+from aegis_core.protocol import HeldLock, Message
 
 LockMode = Literal["exclusive", "shared"]
 Preemption = Literal["never", "cooperative", "after_grace"]

@@ -26,6 +26,7 @@ from aegis_core.lock_protocol import (
 )
 from aegis_core.store.ledger import Caller, Ledger
 from aegis_core.store.lockbook import Claim, Found, Lockbook
+from aegis_core.store.records import Record
 
 _HEARTBEAT = 5.0
 """Seconds after which a waiter shows that it is there; the store takes it for dead after three times that."""
@@ -227,6 +228,16 @@ def pause_for(expires_in: int, place: int, ttl: int) -> float:
     """
     pause = max(0, expires_in) + 2 + _SPREAD_MS * min(place, _SPREAD_PLACES)
     return min(_HEARTBEAT, max(1.0, ttl / 2000), pause / 1000)
+
+
+def pause_of(record: Record, now: int) -> float:
+    """The same for a record that waits for a person, or for its lock. The deadline is the server's, so whoever waits
+    asks again when it passes."""
+    pause = (record.deadline - now) / 1000 + 0.005
+    lease = record.lease
+    if lease is None or lease.stands is None:
+        return pause
+    return min(pause, pause_for(lease.stands.next_expiry - now, lease.stands.place, lease.ttl))
 
 
 def _left(found: Found, now: int) -> float:

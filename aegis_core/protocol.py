@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from aegis_core.errors import InvalidRequestError
-from aegis_core.fields import Identifier, Intent, Metadata, Usd, Window
+from aegis_core.fields import Identifier, Intent, LockToken, LockTtl, Metadata, Usd, Window
 from aegis_core.reasons import Routing
 
 Status = Literal["GRANTED", "PENDING", "REJECTED"]
@@ -53,10 +53,6 @@ class Requirements(Message):
     providers: tuple[Identifier, ...] = Field(default=(), max_length=32)
     models: tuple[Identifier, ...] = Field(default=(), max_length=64)
     ceiling_usd: Usd | None = None
-
-
-LockToken = Annotated[str, Field(pattern=r"^lk_[0-9a-f]{32}$")]
-LockTtl = Annotated[float, Field(ge=0.1, le=3_600, allow_inf_nan=False)]
 
 
 class HeldLock(Message):

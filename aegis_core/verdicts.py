@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 from aegis_core.arbiter.why import routing_of
-from aegis_core.budgets import at_ms, lines_of, shortage
+from aegis_core.budgets import at_ms, lines_of, lines_of_purses, shortage
 from aegis_core.money import format_usd, to_nanos, to_usd
-from aegis_core.protocol import AgentSummary, GrantState, Receipt, Status, Verdict
+from aegis_core.protocol import AgentSummary, GrantState, Handshake, Receipt, SessionOpened, Status, Verdict
+from aegis_core.store.ledger import Opened
 from aegis_core.store.records import Record, RecordLease
 
 _STATUS: dict[str, Status] = {"G": "GRANTED", "P": "PENDING", "R": "REJECTED", "T": "REJECTED", "D": "REJECTED"}
@@ -124,6 +126,29 @@ def receipt_of(record: Record, grant: str, *, repeated: bool, late: bool) -> Rec
         expires_at=at_ms(record.deadline) if open_ else None,
         repeated=repeated,
         late=late,
+    )
+
+
+def session_of(message: Handshake, found: Opened, sid: str, token: str, tenant: str) -> SessionOpened:
+    """What a handshake opened: of what the agent asked for, what its operator allows."""
+    allowed = None if found.capabilities is False else set(found.capabilities.split(","))
+    purses = {"a": found.agent, "s": found.session, "t": found.tenant}
+    lines = lines_of_purses(purses, message.agent_id, sid)
+    return SessionOpened(
+        agent_id=message.agent_id,
+        session_id=sid,
+        session_token=token,
+        tenant=tenant,
+        agent_framework=message.agent_framework,
+        capabilities=tuple(name for name in message.capabilities if allowed is None or name in allowed),
+        max_priority=min(message.max_priority, found.priority),
+        remaining_budget_usd=next(
+            (line.remaining_usd for line in lines if (line.scope, line.window) == ("agent", "day")), Decimal(0)
+        ),
+        policy_version=found.policy,
+        opened_at=at_ms(found.opened),
+        budgets=lines,
+        session_budget_usd=message.session_budget_usd,
     )
 
 

@@ -1,7 +1,4 @@
-"""A LangChain agent with $0.50 a day, which is refused in one sentence and ends gracefully.
-
-Offline with a fake model; with OPENAI_API_KEY (and langchain-openai) with a real one.
-"""
+"""A LangChain agent with $0.50 a run, refused in one sentence. With OPENAI_API_KEY a real model answers."""
 
 import os
 from typing import Any
@@ -11,7 +8,7 @@ from langchain.agents import create_agent  # pyright: ignore[reportUnknownVariab
 from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage
 
-from aegis_core import connect_sync
+from aegis_core import AegisDenied, connect_sync
 
 
 class Fake(GenericFakeChatModel):
@@ -29,12 +26,15 @@ def search(query: str) -> str:
 
 
 calls = [AIMessage("", tool_calls=[{"name": "search", "args": {"query": q}, "id": q}]) for q in ("Bern", "Basel")]
-model: Any = Fake(messages=iter([*calls, AIMessage("I found Bern; there was no money left for Basel.")]))
+model: Any = Fake(messages=iter([*calls, AIMessage("There was no money left for the rest.")]))
 if os.environ.get("OPENAI_API_KEY"):
     model = "openai:gpt-4o-mini"
 with connect_sync() as governor:
     aegis = governor.handshake("researcher", session_budget_usd="0.50")
     governed: Any = AegisMiddleware(aegis, costs={"search": "0.30"})
     agent: Any = create_agent(model, [search], middleware=[governed])
-    for message in agent.invoke({"messages": [("user", "Search for Bern and for Basel.")]})["messages"]:
-        print(f"{message.type}: {message.text}")
+    try:
+        for message in agent.invoke({"messages": [("user", "Search for Bern and for Basel.")]})["messages"]:
+            print(f"{message.type}: {message.text}")
+    except AegisDenied as denied:  # a refused model call, or a tool that was refused three times
+        print("The run ended within its budget:", denied.message)

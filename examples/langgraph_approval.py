@@ -1,7 +1,4 @@
-"""A LangGraph thread that pauses for an operator, whose decision resumes it; here the operator is a line of the script.
-
-Offline with a scripted model; with OPENAI_API_KEY (and langchain-openai) with a real one.
-"""
+"""A LangGraph thread pauses for an operator, and ends when money is short. With OPENAI_API_KEY a real model answers."""
 
 import os
 from typing import Any, cast
@@ -25,7 +22,7 @@ def agent(state: MessagesState) -> Any:
         model: Any = init_chat_model("openai:gpt-4o-mini")
         return {"messages": [model.bind_tools([pay]).invoke(state["messages"])]}
     asks = AIMessage("", tool_calls=[{"name": "pay", "args": {"amount": 7}, "id": "1"}])
-    return {"messages": [AIMessage("Done.") if state["messages"][-1].type == "tool" else asks]}
+    return {"messages": AIMessage("I stopped there.") if "Aegis refused" in state["messages"][-1].text else asks}
 
 
 with connect_sync() as governor:
@@ -33,8 +30,9 @@ with connect_sync() as governor:
     graph.add_node("agent", agent).add_edge(START, "agent").add_edge("agent", "approve").add_edge("tools", "agent")
     graph.add_node("approve", approval_node(aegis, costs=costs))
     running: Any = graph.add_node("tools", GovernedToolNode([pay], aegis, costs=costs)).compile(InMemorySaver())
-    paused = running.invoke({"messages": [("user", "Pay $7.")]}, {"configurable": {"thread_id": "t"}})
-    print(paused["__interrupt__"][0].value["action_requests"][0]["description"])
-    governor.approvals.decide(governor.approvals.list()[0].approval_id, "approve", by="lea")
-    (resumed,) = ApprovalResumer(running, governor, name="resumers").run_once()
-    print([message.text for message in resumed.state["messages"]])
+    state = running.invoke({"messages": [("user", "Pay $7 twice.")]}, {"configurable": {"thread_id": "t"}})
+    while asked := state.get("__interrupt__"):
+        print(asked[0].value["action_requests"][0]["description"])
+        governor.approvals.decide(asked[0].value["aegis"][0]["approval_id"], "approve", by="lea")
+        state = ApprovalResumer(running, governor, name="resumers").run_once()[0].state
+    print(*(f"{message.type}: {message.text}" for message in state["messages"]), sep="\n")

@@ -36,6 +36,7 @@ from aegis_core.channels.runner import running
 from aegis_core.connect import open_governor
 from aegis_core.errors import AegisError
 from aegis_core.governor import ResourceGovernor
+from aegis_core.repricing import watched_prices
 from aegis_core.settings import Settings, load_settings
 from aegis_core.store.ledger import Ledger
 from aegis_core.store.store import Store, open_store
@@ -88,7 +89,10 @@ def create_app(settings: Settings | None = None, store: Store | None = None, *, 
                 Auth(secret, houses, KeyWatch(governor.operator, required=settings.require_keys))
             )
             try:
-                async with _channels(app, settings, governor, houses.home.ledger):
+                async with (
+                    _channels(app, settings, governor, houses.home.ledger),
+                    watched_prices(settings.prices_file, governor.arbiter, governor.operator),
+                ):
                     yield
             finally:
                 gc.unfreeze()

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from aegis_core.arbiter.catalog import GREATEST_DENSITY, LEAST_DENSITY, Catalog
 from aegis_core.arbiter.estimator import FORECAST_INPUT, FORECAST_OUTPUT, forecast, input_bound
 from aegis_core.arbiter.evidence import NO_EVIDENCE, Choice, Evidence, lowered_by_text
+from aegis_core.arbiter.price_file import StatedPrices
 from aegis_core.arbiter.prices import Prices
 from aegis_core.arbiter.shortlist import Entry, Needs, Shortlist, select
 from aegis_core.arbiter.terms import MAX_CANDIDATES, Appraisal, Candidate, Terms, choose, shorter, why_none
@@ -52,6 +53,11 @@ class Arbiter:
         """The models among which it chooses."""
         return self._catalog
 
+    @property
+    def price_version(self) -> str:
+        """What its prices are from."""
+        return self._prices.version
+
     def tier_of(self, name: str) -> int | None:
         """The tier of a model of the catalog."""
         model = self._catalog.find(name)
@@ -62,6 +68,18 @@ class Arbiter:
         self._prices.warm()
         for density in range(LEAST_DENSITY, GREATEST_DENSITY + 1):
             self._shortlist(density, None, 0)
+
+    def reprice(self, stated: StatedPrices) -> bool:
+        """Count by another content of the operator's file of prices, from the next request on; False: it is the same.
+
+        Raises:
+            ConfigurationError: it lacks a price that the catalog needs; the prices stay.
+        """
+        changed = self._prices.restate(stated)
+        if changed:
+            self._shortlist.cache_clear()
+            self._explained.cache_clear()
+        return changed
 
     def appraise(
         self, request: PermissionRequest, permitted: tuple[str, ...] = (), evidence: Evidence = NO_EVIDENCE

@@ -11,7 +11,7 @@ import difflib
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from decimal import Decimal
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
@@ -38,7 +38,7 @@ class Prices:
     """Rates, upper bounds and exact costs by model name.
 
     A name is one of the catalog, or any that the price list knows, with or without its provider before it
-    (``gpt-4o``, ``openai/gpt-4o``, ``anthropic:claude-sonnet-4-5``). Prices stay the same for the life of the object.
+    (``gpt-4o``, ``openai/gpt-4o``, ``anthropic:claude-sonnet-4-5``). Prices stay the same until `restate`.
     """
 
     def __init__(
@@ -103,11 +103,25 @@ class Prices:
             self._names = {self.rates(model.name).ref.partition(":")[2]: model.name for model in listed}
         return self._names.get(bare, bare)
 
-    @cached_property
+    @property
     def version(self) -> str:
         """What the prices are from, for verdicts and reports."""
-        listed = f"genai-prices {version('genai-prices')}"
-        return f"{listed}, file {self._stated.version}" if self._stated else listed
+        return f"{_list_version()}, file {self._stated.version}" if self._stated else _list_version()
+
+    def restate(self, stated: StatedPrices) -> bool:
+        """Count by another content of the operator's file; answers whether it is another.
+
+        Raises:
+            ConfigurationError: it lacks a price that the catalog needs; nothing was changed.
+        """
+        if self._stated and self._stated.version == stated.version:
+            return False
+        trial = Prices(self._catalog, self._clock, stated)
+        trial.warm()
+        self._stated, self._listed, self._names = stated, trial._listed, None
+        self._others.cache_clear()
+        self._near.cache_clear()
+        return True
 
     def bound(self, name: str, input_tokens: int, output_tokens: int) -> int:
         """The most, in nano-dollars, that a call of a model costs with at most so many tokens.
@@ -184,6 +198,11 @@ class Prices:
         catalog = [model.name for model in self._catalog.models] if self._catalog else []
         listed = {model.id for provider in self._load() for model in provider.models if model.id.startswith(bare[:3])}
         return tuple(difflib.get_close_matches(bare, sorted(listed.union(catalog)), 3, 0.5))
+
+
+@lru_cache(maxsize=1)
+def _list_version() -> str:
+    return f"genai-prices {version('genai-prices')}"
 
 
 def _compile(ref: str, model: ModelInfo, now: datetime, stated: Tariff | None) -> Rates | None:

@@ -16,6 +16,7 @@ from aegis_core.channels.webhook_settings import webhook_settings
 from aegis_core.connect import open_governor
 from aegis_core.errors import ConfigurationError
 from aegis_core.governor import ResourceGovernor
+from aegis_core.repricing import watched_prices
 from aegis_core.settings import Settings
 from aegis_core.store.ledger import Ledger
 from aegis_core.store.store import open_store
@@ -97,7 +98,9 @@ async def opened(settings: Settings) -> AsyncGenerator[tuple[list[Channel], Reso
         governor = await open_governor(store, settings)
         try:
             ledger = Ledger(store, settings.tenant)
-            yield await asyncio.to_thread(open_channels, settings, governor, ledger), governor, ledger
+            channels = await asyncio.to_thread(open_channels, settings, governor, ledger)
+            async with watched_prices(settings.prices_file, governor.arbiter, governor.operator):
+                yield channels, governor, ledger
         finally:
             await governor.aclose()
     finally:

@@ -137,6 +137,8 @@ def _operator(event: Event) -> Iterator[str]:
         yield visible(framework)
     if event.kind == "policy_published":
         yield visible(f"version {facts['policy_version']}")
+    if event.kind == "prices_changed":
+        yield visible(f"{facts['version']}, before {facts['before']}")
     if zone := facts.get("timezone"):
         yield visible(zone)
     if by := facts.get("by") or facts.get("decided_by"):

@@ -61,6 +61,9 @@ def fit(
 
     _within("--target", target, 0.5, 1.0)
     _within("--confidence", confidence, 0.5, 0.9999)
+    if not model.parent.is_dir():  # said before it learns, which can take a minute
+        problem = f"cannot be written: there is no directory {model.parent}"
+        raise InvalidRequestError(f"--model: {model} {problem}", field="--model", problem=problem)
     outcomes, pair = _outcomes(file, weak, strong, ratio, best_score, clip)
     fitted = learn(read(outcomes), pair, target=target, confidence=confidence)
     text = fitted.dump()
@@ -114,8 +117,7 @@ def evaluate(
         raise InvalidRequestError("--model: give either --model or --folds", field="--model")
     if model is not None:
         fitted = _load(model)
-        outcomes, pair = _outcomes(file, fitted.weak, fitted.strong, fitted.ratio if ratio is None else ratio,
-                                   best_score, clip)  # fmt: skip
+        outcomes, pair = _outcomes(file, None, None, ratio, best_score, clip, fitted)
         if digest_of(outcomes) == fitted.digest:
             say(f"{model} was fitted on these very rows, so the figures flatter it; --folds 5 gives honest ones")
         found = evaluation.evaluate(fitted, outcomes, pair, rounds=rounds)
@@ -154,16 +156,18 @@ def report(
     from aegis_core.arbiter.routing import picture
     from aegis_core.arbiter.routing.curve import Curve, cost_of, kept
     from aegis_core.arbiter.routing.evaluation import judge
+    from aegis_core.arbiter.routing.fitting import TARGET
 
     if (model is None) == (folds is None):
         raise InvalidRequestError("--model: give either --model or --folds", field="--model")
     fitted = _load(model) if model else None
-    if fitted:
-        weak, strong, ratio = fitted.weak, fitted.strong, fitted.ratio if ratio is None else ratio
-    outcomes, pair = _outcomes(file, weak, strong, ratio, best_score, clip)
+    outcomes, pair = _outcomes(file, weak, strong, ratio, best_score, clip, fitted)
     if pair.ratio is None or pair.ratio >= 1:
         problem = "a picture of costs needs a weak model of known price that is cheaper than the strong one"
         raise InvalidRequestError(f"--ratio: {problem}", field="--ratio", problem=problem)
+    if not any(each.strong for each in outcomes):
+        problem = f"{pair.strong} has no score above 0 in this file, so there is no quality to compare with"
+        raise InvalidRequestError(f"{file}: {problem}", field=f"scores.{pair.strong}", problem=problem)
     gains, chosen = judge(outcomes, fitted, pair, folds or 2)
     routers = {
         "Aegis": gains,
@@ -173,7 +177,8 @@ def report(
     }
     lines = [picture.Line(name, Curve.of(outcomes, scores)) for name, scores in routers.items()]
     retained, share = kept(outcomes, chosen)
-    mark = picture.Mark("set to keep 97 %", cost_of(share, pair.ratio) or 0.0, retained or 0.0)
+    target = fitted.target if fitted else TARGET
+    mark = picture.Mark(f"set to keep {target * 100:.4g} %", cost_of(share, pair.ratio) or 0.0, retained or 0.0)
     drawn = picture.svg(title or f"{pair.weak} or {pair.strong}", lines, pair.ratio, mark)
     try:
         out.write_text(drawn, encoding="utf-8")
@@ -199,16 +204,21 @@ def _print_rows(rows: list[dict[str, Any]]) -> None:
 
 
 def _outcomes(
-    file: Path, weak: str | None, strong: str | None, ratio: float | None, best: float, clip: bool
-) -> tuple[list[Outcome], Pair]:
+    file: Path, weak: str | None, strong: str | None, ratio: float | None, best: float, clip: bool,
+    fitted: GainModel | None = None,
+) -> tuple[list[Outcome], Pair]:  # fmt: skip
+    """The outcomes of a file for a pair, which is that of a fitted model where there is one."""
     from aegis_core.arbiter.catalog import load_catalog
     from aegis_core.arbiter.prices import Prices
     from aegis_core.arbiter.routing.outcomes import paired, read_rows
-    from aegis_core.arbiter.routing.pairs import pair_of
+    from aegis_core.arbiter.routing.pairs import pair_of, refuse_unpaired
 
     if not 0 < best < float("inf"):
         raise InvalidRequestError("--best-score: must be above 0", field="--best-score")
     rows = read_rows(file, most=best, clip=clip)
+    if fitted:
+        weak, strong, ratio = fitted.weak, fitted.strong, fitted.ratio if ratio is None else ratio
+        refuse_unpaired(file, fitted, {model for row in rows for model in row.scores})
     pair = pair_of(rows, Prices(load_catalog()), weak=weak, strong=strong, ratio=ratio)
     return paired(file, rows, pair), pair
 

@@ -35,5 +35,6 @@ def __getattr__(name: str) -> Any:
             if (error.name or "").partition(".")[0] not in {"langchain", "langgraph"}:
                 raise
             raise missing_extra("aegis_langchain.AegisMiddleware", "langchain") from error
+        warn_outside("langchain", "1.0", "2")
         return AegisMiddleware
     raise AttributeError(name)

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from aegis_core.arbiter.catalog import load_catalog
 from aegis_core.arbiter.prices import Prices
+from aegis_core.arbiter.routing import picture
 from aegis_core.arbiter.routing.curve import Curve, baselines, cost_of, kept, summary
 from aegis_core.arbiter.routing.evaluation import evaluate
 from aegis_core.arbiter.routing.features import features_of
@@ -92,6 +93,11 @@ GOOD = {"id": "a", "domain": "d", "prompt": "p", "scores": {"small": 0, "large":
         ([GOOD, {**GOOD, "id": "b"}], "row 2, column prompt: is that of row 1"),
         ([], "holds no outcomes"),
         (['{"id": "a", "prompt": "p", "scores": {"small": NaN, "large": 1}}'], "column scores.small: is nan"),
+        ([{**GOOD, "scores": {"small": None, "large": 1}}], "row 1, column scores.small: is None, not a number"),
+        ([{**GOOD, "scores": {"small": 10**400, "large": 1}}], f"scores.small: is 1{'0' * 59}…, outside 0 to 1"),
+        ([GOOD, "[" * 100_000], "row 2: is not JSON that can be read: it is nested too deeply"),
+        ([{**GOOD, "domain": "\ud800"}], "row 1, column domain: is named by half a character"),
+        ([{**GOOD, "scores": {"\ud800": 1}}], r"row 1, column scores.\ud800: is named by half a character"),
     ],
 )
 def test_a_file_that_is_wrong_is_refused_with_row_and_column(tmp_path: Path, rows: list[Any], words: str) -> None:
@@ -107,15 +113,26 @@ def test_a_row_without_one_of_the_models_is_named(tmp_path: Path) -> None:
         paired(path, read_rows(path), PAIR)
 
 
-@pytest.mark.parametrize("damage", ["missing", "truncated", "plain"])
+@pytest.mark.parametrize("damage", ["missing", "truncated", "corrupt", "plain"])
 def test_a_file_that_cannot_be_read_is_said_so(tmp_path: Path, damage: str) -> None:
     path = tmp_path / "o.jsonl.gz"
     if damage == "truncated":
         path.write_bytes(gzip.compress(json.dumps(GOOD).encode())[:-9])
+    elif damage == "corrupt":
+        packed = bytearray(gzip.compress("\n".join(json.dumps({**GOOD, "id": n}) for n in range(500)).encode()))
+        packed[60:] = bytes(byte ^ 255 for byte in packed[60:])
+        path.write_bytes(packed)
     elif damage == "plain":
         path.write_text(json.dumps(GOOD))
     with pytest.raises(InvalidRequestError, match="cannot be read"):
         read_rows(path)
+
+
+def test_a_gzipped_file_of_any_name_is_read_and_null_means_unknown(tmp_path: Path) -> None:
+    path = tmp_path / "o.jsonl"
+    rows = [{**GOOD, "id": None, "domain": None}, {**GOOD, "id": None, "prompt": "q", "task_type": "t", "domain": None}]
+    path.write_bytes(gzip.compress("\n".join(map(json.dumps, rows)).encode()))
+    assert [(row.id, row.task_type) for row in read_rows(path)] == [("1", ""), ("2", "t")]
 
 
 def test_scores_of_another_scale_are_divided(tmp_path: Path) -> None:
@@ -304,6 +321,34 @@ def test_cross_validation_prints_folds_that_share_no_prompt(tmp_path: Path) -> N
         assert all(fold_of(made[int(each)].prompt, 3) == number for each in fold)
 
 
+def test_cross_validation_of_fewer_prompts_than_folds_leaves_a_fold_empty(tmp_path: Path) -> None:
+    file = write(tmp_path / "o.jsonl", rows_of(outcomes(2)))
+    done = aegis("route", "eval", file, "--folds", "5", "--json", "--rounds", "5")
+    assert done.returncode == 0, done.stderr
+    empty = [fold for fold in json.loads(done.stdout)["folds"] if not fold["ids"]]
+    assert len(empty) >= 3
+    assert all(fold["retained"] is fold["cost"] is fold["strong_share"] is None for fold in empty)
+
+
+def test_a_file_without_the_models_of_a_fitted_one_is_refused(fitted: GainModel, tmp_path: Path) -> None:
+    file, model = write(tmp_path / "o.jsonl", [{**GOOD, "scores": {"a": 0, "b": 1}}]), tmp_path / "m.json"
+    model.write_text(fitted.dump())
+    for command in (("eval",), ("report", "--out", tmp_path / "c.svg")):
+        done = aegis("route", *command, file, "--model", model)
+        assert done.returncode == 1
+        assert "has no scores of small, which the model was fitted for; it has a, b" in done.stderr
+
+
+def test_the_rows_that_a_model_was_fitted_on_are_known_by_their_prompts_alone(tmp_path: Path) -> None:
+    """Files without ids number their rows alike."""
+    made = [[{**row, "id": None} for row in rows_of(outcomes(40, seed))] for seed in (1, 2)]
+    train, other = (write(tmp_path / f"{number}.jsonl", rows) for number, rows in enumerate(made))
+    aegis("route", "fit", train, "--model", tmp_path / "m.json", "--ratio", "0.1")
+    for file, warns in ((train, True), (other, False)):
+        done = aegis("route", "eval", file, "--model", tmp_path / "m.json", "--json", "--rounds", "0")
+        assert ("flatter" in done.stderr) is warns
+
+
 def test_unknown_prices_leave_the_cost_open_and_say_so(tmp_path: Path) -> None:
     file = write(tmp_path / "o.jsonl", rows_of(outcomes(60)))
     done = aegis("route", "eval", file, "--folds", "2", "--json", "--rounds", "0")
@@ -321,6 +366,41 @@ def test_a_report_is_a_picture_and_a_table(tmp_path: Path) -> None:
     assert curve[-1]["Aegis"] == curve[-1]["chance"] == 1
     assert all(row["knows the answers"] >= row["Aegis"] for row in curve)
     assert len(ET.parse(out).findall("{http://www.w3.org/2000/svg}polyline")) == 4
+    assert any(text.startswith("set to keep 97 %: ") for text in ET.parse(out).getroot().itertext())
+
+
+CURVES = st.lists(st.tuples(st.floats(0, 1), st.floats(0.01, 1), st.integers(0, 9)), min_size=1, max_size=20)
+
+
+@settings(max_examples=100, deadline=None)
+@given(CURVES, st.floats(0, 0.99), st.text(max_size=200), st.floats(0, 3))
+def test_no_word_of_the_picture_stands_where_its_lines_are(
+    rows: list[tuple[float, float, int]], ratio: float, title: str, retained: float
+) -> None:
+    from xml.etree import ElementTree as ET
+
+    made = [Outcome(str(n), "", "", weak, strong) for n, (weak, strong, _) in enumerate(rows)]
+    names = ("Aegis", "chance", "a router of a long name", "one that knows the answers beforehand")
+    scores = [score for *_, score in rows], [0] * len(rows), range(len(rows)), [o.gain for o in made]
+    lines = [picture.Line(name, Curve.of(made, each)) for name, each in zip(names, scores, strict=True)]
+    drawn = picture.svg(title, lines, ratio, picture.Mark("set to keep 97 %", cost_of(0.5, ratio) or 0, retained))
+    root = ET.fromstring(drawn)
+    space = "{http://www.w3.org/2000/svg}"
+    points = [point.split(",") for line in root.iter(f"{space}polyline") for point in line.get("points", "").split()]
+    dots = [(dot.get("cx"), dot.get("cy")) for dot in root.iter(f"{space}circle")][-1:]
+    xs, ys = zip(*((float(x or 0), float(y or 0)) for x, y in [*points, *dots]), strict=True)
+    wide, high = float(root.get("width", 0)), float(root.get("height", 0))
+    assert min(xs) >= 70
+    assert max(xs) <= wide - 20
+    assert max(ys) <= high - 50
+    for text in root.iter(f"{space}text"):
+        if text.get("transform"):
+            continue
+        x, y, letters = float(text.get("x", 0)), float(text.get("y", 0)), 7.2 * len(text.text or "")
+        assert y < min(ys) or y - 12 > max(ys) or x < min(xs), text.text
+        start = {"start": x, "middle": x - letters / 2, "end": x - letters, None: x}[text.get("text-anchor")]
+        assert start >= 0
+        assert start + letters <= wide + 1, text.text
 
 
 @pytest.mark.parametrize(

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import re
+from decimal import Decimal
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
 
 import aegis_core
-from aegis_core import Settings
+from aegis_core import Governor, Settings, repricing
 from aegis_core.arbiter.catalog import load_catalog
 from aegis_core.arbiter.price_file import read_price_file
 from aegis_core.arbiter.prices import Prices
+from aegis_core.cli.events import _details
 from aegis_core.errors import ConfigurationError
+from aegis_core.governor import ResourceGovernor
 from aegis_core.protocol import Usage
 
 
@@ -56,3 +62,88 @@ async def test_a_change_of_prices_is_an_event(settings: Settings, tmp_path: Path
             assert len(events) == expected
     assert "file " in events[0].facts["version"]
     assert "file " not in events[0].facts["before"]
+
+
+def port_of(governor: Governor) -> ResourceGovernor:
+    assert isinstance(governor.port, ResourceGovernor)
+    return governor.port
+
+
+GPT_4O = '{{"openai:gpt-4o": {{"input_usd": {0}, "output_usd": 40}}, "ours:tiny": {{"input_usd": 1, "output_usd": 1}}}}'
+NO_TINY = '{"openai:gpt-4o": {"input_usd": 30, "output_usd": 40}}'
+
+
+async def test_a_changed_file_of_prices_counts_in_a_running_governor(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(repricing, "LOOK_SECONDS", 0.05)
+    path = tmp_path / "prices.json"
+    path.write_text(GPT_4O.format(10))
+    sizes = {"model": "gpt-4o", "prompt_bytes": 2_000, "max_output_tokens": 100}
+    async with aegis_core.connect(settings=settings.model_copy(update={"prices_file": path})) as governor:
+        agent = await governor.handshake("a")
+        before = await agent.request("Work", **sizes)
+        path.write_text(GPT_4O.format(20))
+        async with asyncio.timeout(10):
+            event = await anext(e async for e in governor.follow(after="0") if e.kind == "prices_changed")
+        after = await agent.request("Work", **sizes)
+        assert after.reserved_usd > before.reserved_usd
+        assert before.routing is not None
+        assert after.routing is not None
+        assert event.facts["before"] == before.routing.price_version
+        assert event.facts["version"] == after.routing.price_version != before.routing.price_version
+        shown = f"{event.facts['version']}, before {event.facts['before']}"
+        assert list(_details(event)) == [shown, "by prices"]
+        used = Usage(model="gpt-4o", input_tokens=1_000)
+        assert (await agent.settle(after.grant_id or "", usage=used)).charged_usd == Decimal("0.02")
+        await asyncio.sleep(0.2)
+        assert len([e for e in await governor.events() if e.kind == "prices_changed"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [("{", "is not valid JSON"), (None, "cannot be read"), (NO_TINY, "tiny has the price_ref 'ours:tiny', which has")],
+    ids=["damaged", "gone", "without a price that the catalog needs"],
+)
+async def test_a_file_that_turns_bad_leaves_the_prices_as_they_were(
+    settings: Settings, tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: str | None, words: str
+) -> None:
+    catalog, path = tmp_path / "catalog.json", tmp_path / "prices.json"
+    shipped = json.loads((files("aegis_core.arbiter") / "catalog.json").read_text())
+    shipped["models"].append(shipped["models"][0] | {"name": "tiny", "provider": "ours", "price_ref": "ours:tiny"})
+    catalog.write_text(json.dumps(shipped))
+    path.write_text(GPT_4O.format(10))
+    given = settings.model_copy(update={"prices_file": path, "catalog_file": catalog})
+    usage = Usage(model="gpt-4o", input_tokens=1_000_000)
+    async with aegis_core.connect(settings=given) as governor:
+        port = port_of(governor)
+        watch = repricing.PriceWatch(path, port.arbiter, port.operator)
+        version = port.arbiter.price_version
+        path.unlink() if damage is None else path.write_text(damage)
+        assert await watch.look() is False
+        assert words in caplog.text
+        caplog.clear()
+        assert await watch.look() is False
+        assert caplog.text == "", "it warns once for each content"
+        assert port.arbiter.price_version == version
+        assert port._prices.cost(usage) == 10_000_000_000
+        path.write_text(GPT_4O.format(11))
+        assert await watch.look() is True
+        assert port._prices.cost(usage) == 11_000_000_000
+        assert await watch.look() is False
+
+
+async def test_a_new_price_reorders_the_models_of_a_tier(settings: Settings, tmp_path: Path) -> None:
+    path = tmp_path / "prices.json"
+    path.write_text("{}")
+    async with aegis_core.connect(settings=settings.model_copy(update={"prices_file": path})) as governor:
+        port = port_of(governor)
+        agent = await governor.handshake("a")
+        first = (await agent.request("Work", logic_density=1, prompt_bytes=2_000, max_output_tokens=100)).routing
+        assert first is not None
+        ref = load_catalog().by_name[first.model].price_ref
+        path.write_text(json.dumps({ref: {"input_usd": 99, "output_usd": 99}}))
+        assert await repricing.PriceWatch(path, port.arbiter, port.operator).look()
+        second = (await agent.request("Work", logic_density=1, prompt_bytes=2_000, max_output_tokens=100)).routing
+        assert second is not None
+        assert second.model != first.model

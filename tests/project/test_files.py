@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -54,6 +55,25 @@ def test_the_image_is_built_on_glibc_and_copies_what_the_build_needs() -> None:
     assert all((ROOT / name).exists() for name in copied)
     entry = json.loads(next(line for line in lines if line.startswith("CMD ")).removeprefix("CMD "))
     assert entry[0] in tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+
+
+def test_the_demonstration_installs_the_frameworks_that_it_shows(tmp_path: Path) -> None:
+    def planned(*arguments: str) -> str:
+        command = ["make", "-n", "demo", f"VENV={tmp_path}/venv", *arguments]
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+    shown = "langchain,langgraph,crewai,autogen"
+    assert f"-e '.[{shown}]'" in planned()
+    assert f"show.py {shown}" in planned()
+    assert planned().index("aegis demo") < planned().index("Installing")
+    some = planned("FRAMEWORKS=langchain,autogen")
+    assert "-e '.[langchain,autogen]'" in some
+    assert "show.py langchain,autogen" in some
+    for none in ("FRAMEWORKS=none", "FRAMEWORKS="):
+        assert "aegis demo" in planned(none)
+        assert "show.py" not in planned(none)
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert set(shown.split(",")) <= set(extras)
 
 
 def test_modules_and_functions_stay_small() -> None:

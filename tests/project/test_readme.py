@@ -20,11 +20,15 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").g
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
-def blocks(language: str) -> list[object]:
+_SNIPPET = re.compile(r"from (aegis_(?!core\b)[\w.]+) import (?!.*\bconnect)", re.DOTALL)
+"""A block that shows the lines to add, and connects to nothing by itself."""
+
+
+def blocks(language: str, *, snippets: bool = False) -> list[object]:
     found: list[object] = []
     for page in PAGES:
         for number, match in enumerate(_BLOCK.finditer(page.read_text())):
-            if match[1] == language:
+            if match[1] == language and bool(_SNIPPET.match(match[2])) == snippets:
                 found.append(pytest.param(match[2], id=f"{page.name}-{number}"))
     return found
 
@@ -85,6 +89,31 @@ def test_python(code: str, environment: dict[str, str]) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("code", blocks("python", snippets=True))
+def test_lines_to_add_to_a_framework(code: str, environment: dict[str, str]) -> None:
+    """Around them stand a real agent of that framework and a scripted model; see `around`."""
+    adapter = _SNIPPET.match(code)
+    assert adapter is not None
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", ROOT / "tests" / "project" / "around.py", adapter[1]],
+        cwd=ROOT,
+        env=environment | {"PYTHONPATH": str(ROOT / "tests"), "CREWAI_STORAGE_DIR": environment["HOME"]},
+        input=code,
+        capture_output=True,
+        text=True,
+        timeout=170,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_each_framework_has_its_lines() -> None:
+    text = (ROOT / "README.md").read_text()
+    found = [match[1] for match in map(_SNIPPET.match, (each[2] for each in _BLOCK.finditer(text))) if match]
+    adapters = ["aegis_langchain", "aegis_langgraph", "aegis_crewai", "aegis_autogen", "aegis_autogen.agentchat"]
+    assert found == adapters
 
 
 @pytest.mark.parametrize("code", blocks("sh"))

@@ -50,7 +50,8 @@ def cross_validate(
     parts: list[dict[str, Any]] = []
     for fold in range(folds):
         mine = [place for place, where in enumerate(of) if where == fold]
-        retained, share = kept([outcomes[place] for place in mine], [found.strong[place] for place in mine])
+        here = [outcomes[place] for place in mine]
+        retained, share = kept(here, [found.strong[place] for place in mine]) if here else (None, None)
         parts.append(
             {
                 "fold": fold,
@@ -58,7 +59,7 @@ def cross_validate(
                 "threshold": rounded(found.thresholds[fold]),
                 "retained": rounded(retained),
                 "strong_share": rounded(share),
-                "cost": rounded(cost_of(share, pair.ratio)),
+                "cost": None if share is None else rounded(cost_of(share, pair.ratio)),
                 "ids": [outcomes[place].id for place in mine],
             }
         )

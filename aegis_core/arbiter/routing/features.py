@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
+from itertools import pairwise
 from typing import NamedTuple
 from zlib import crc32
 
@@ -46,18 +48,15 @@ def features_of(text: str) -> Features:
 
 def _buckets(tokens: list[str]) -> dict[int, int]:
     """Counts of words and signs, and of each two in a row."""
-    counts: dict[int, int] = {}
-    before = 0
-    for token in tokens:
-        code = crc32(token.encode("utf-8", "surrogatepass"))
-        bucket = code & _MASK
-        counts[bucket] = counts.get(bucket, 0) + 1
-        if before:
-            mixed = before * 1_000_003 ^ code
-            bucket = (mixed ^ mixed >> 17) & _MASK
-            counts[bucket] = counts.get(bucket, 0) + 1
-        before = code
-    return counts
+    if not tokens:
+        return {}
+    # Encoded together: no token holds a space, and one call for all takes a fifth of the time of one for each.
+    codes = list(map(crc32, " ".join(tokens).encode("utf-8", "surrogatepass").split(b" ")))
+    found = [code & _MASK for code in codes]
+    found += [
+        ((mixed := before * 1_000_003 ^ code) ^ mixed >> 17) & _MASK for before, code in pairwise(codes) if before
+    ]
+    return Counter(found)
 
 
 def _shape(text: str, length: int, tokens: int) -> tuple[float, ...]:

@@ -164,14 +164,14 @@ def fit_gain(examples: Sequence[Example], pair: Pair) -> GainModel:
         types=_terms(outcomes, types, solved, columns),
         step=step,
         rarity=bytes(rarity),
-        weights=memoryview(weights),
+        weights=weights,
     )
 
 
 def digest_of(outcomes: Sequence[Outcome]) -> str:
     """A fingerprint of which prompts these are, whatever their order."""
-    joined = "\n".join(sorted(each.id for each in outcomes))
-    return sha256(joined.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    prompts = sorted(sha256(each.prompt.encode("utf-8", "surrogatepass")).digest() for each in outcomes)
+    return sha256(b"".join(prompts)).hexdigest()[:16]
 
 
 class _Columns:

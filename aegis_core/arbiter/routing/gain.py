@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 import math
+from array import array
 from base64 import b64decode, b64encode
 from dataclasses import dataclass, field
+from operator import mul
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -75,7 +77,7 @@ class GainModel:
         target: the share of the strong model's quality that `threshold` was set to keep.
         confidence: of the lower bound that `threshold` was set on.
         threshold: an estimated gain above it calls for the strong model; None: always.
-        rows, digest: how many outcomes it was fitted on, and a fingerprint of their ids.
+        rows, digest: how many outcomes it was fitted on, and a fingerprint of their prompts.
         means: the mean scores of the weak and the strong model.
         types: what is known of each task type.
         rarity: a byte for each bucket, in units of `RARITY_STEP`; 0: never seen twice.
@@ -98,7 +100,13 @@ class GainModel:
     types: dict[str, TypeTerms]
     step: float
     rarity: bytes = field(repr=False)
-    weights: memoryview = field(repr=False)
+    weights: array[int] = field(repr=False)
+    _squares: list[int] = field(init=False, repr=False, compare=False)
+    _products: list[int] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_squares", [rare * rare for rare in self.rarity])
+        object.__setattr__(self, "_products", list(map(mul, self.rarity, self.weights)))
 
     def gain(self, text: str, task_type: str = "") -> float:
         """The expected difference of scores, strong less weak, for any text and any task type."""
@@ -112,13 +120,15 @@ class GainModel:
         total += sum(map(float.__mul__, shape, self.shape_weights))
         if known:
             total += sum(map(float.__mul__, shape, known.slopes))
-        rarity, weights = self.rarity, self.weights
-        dot = square = 0.0
-        for bucket, count in features.buckets.items():
-            if rare := rarity[bucket]:
-                value = rare * frequency(count)
-                square += value * value
-                dot += value * weights[bucket]
+        # Nearly all buckets are hit once, so these sums run outside Python, and the others are put right after.
+        buckets, squares, products = features.buckets, self._squares, self._products
+        square: float = sum(map(squares.__getitem__, buckets))
+        dot: float = sum(map(products.__getitem__, buckets))
+        for bucket, count in buckets.items():
+            if count != 1:
+                often = frequency(count)
+                square += squares[bucket] * (often * often - 1)
+                dot += products[bucket] * (often - 1)
         return total + self.step * dot / math.sqrt(square) if square else total
 
     def calls_for_strong(self, gain: float) -> bool:
@@ -171,7 +181,7 @@ def load_model(path: Path) -> GainModel:
     except ValueError as error:
         raise _refusal(path, str(error)) from None
     values: dict[str, Any] = {name: getattr(document, name) for name in _Document.model_fields if name != "format"}
-    values["rarity"], values["weights"] = rarity, memoryview(weights).cast("b")
+    values["rarity"], values["weights"] = rarity, array("b", weights)
     return GainModel(**values)
 
 

@@ -1,7 +1,7 @@
 """Recorded outcomes: prompts that several models answered, each answer with a score of 0 to 1.
 
 A file is JSONL, plain or gzipped, one prompt a row: ``{"prompt": "…", "scores": {"model-a": 1.0, "model-b": 0.0}}``,
-with ``"domain"`` (the task type) and ``"id"`` where they are known. Other columns are ignored.
+with ``"domain"`` (the task type) and ``"id"`` where they are known (or null). Other columns are ignored.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import json
 import math
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -18,6 +19,9 @@ from typing import Any, NamedTuple, NoReturn, cast
 from aegis_core.errors import InvalidRequestError
 
 MAX_ROW_BYTES = 16_000_000
+
+_GZIPPED = b"\x1f\x8b"
+_SHOWN = 60
 
 
 class Outcome(NamedTuple):
@@ -64,7 +68,7 @@ def read_rows(path: Path, *, most: float = 1.0, clip: bool = False) -> list[Row]
     """Read a file of outcomes.
 
     Args:
-        path: JSONL, gzipped when its name ends in ``.gz``.
+        path: JSONL, plain or gzipped.
         most: the best possible score; scores are divided by it.
         clip: bring a score that lies outside to the nearer end, rather than refuse the file.
 
@@ -105,13 +109,15 @@ def paired(path: Path, rows: Sequence[Row], pair: Pair) -> list[Outcome]:
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
     try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as lines:
+        with path.open("rb") as file:
+            zipped = path.suffix == ".gz" or file.peek(2)[:2] == _GZIPPED
+            lines = gzip.GzipFile(fileobj=file) if zipped else file
             for number, line in enumerate(iter(lambda: lines.readline(MAX_ROW_BYTES + 1), b""), start=1):
                 if len(line) > MAX_ROW_BYTES:
                     _refuse(path, number, "", f"is longer than {MAX_ROW_BYTES:,} bytes")
                 if line.strip():
                     yield number, line
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         problem = f"cannot be read: {getattr(error, 'strerror', None) or error}"
         raise InvalidRequestError(f"{path}: {problem}", field=str(path), problem=problem) from None
 
@@ -121,10 +127,12 @@ def _row(path: Path, number: int, line: bytes, most: float, *, clip: bool) -> Ro
         content: Any = json.loads(line)
     except ValueError as error:
         _refuse(path, number, "", f"is not JSON: {error}")
+    except RecursionError:
+        _refuse(path, number, "", "is not JSON that can be read: it is nested too deeply")
     if not isinstance(content, dict):
         _refuse(path, number, "", "is not a JSON object")
     row = cast("dict[str, Any]", content)
-    prompt, task_type = row.get("prompt"), row.get("domain", row.get("task_type", ""))
+    prompt, task_type, name = row.get("prompt"), _known(row, "domain", "task_type", default=""), _known(row, "id")
     if not isinstance(prompt, str):
         _refuse(path, number, "prompt", "is missing" if prompt is None else "is not a text")
     if not isinstance(task_type, str):
@@ -136,20 +144,35 @@ def _row(path: Path, number: int, line: bytes, most: float, *, clip: bool) -> Ro
         model: _score(path, number, model, score, most, clip=clip)
         for model, score in cast("dict[str, Any]", scores).items()
     }
-    return Row(number, str(row.get("id", number)), task_type, prompt, found)
+    given = str(number if name is None else name)
+    for column, text in (("id", given), ("domain", task_type), *((f"scores.{model}", model) for model in found)):
+        if not text.isascii() and any("\ud800" <= letter <= "\udfff" for letter in text):
+            _refuse(path, number, ascii(column)[1:-1], "is named by half a character (a lone surrogate)")
+    return Row(number, given, task_type, prompt, found)
+
+
+def _known(row: dict[str, Any], *columns: str, default: Any = None) -> Any:
+    """What stands in the first of these columns that is there and not null."""
+    return next((value for column in columns if (value := row.get(column)) is not None), default)
 
 
 def _score(path: Path, number: int, model: str, score: Any, most: float, *, clip: bool) -> float:
     if isinstance(score, bool):
         score = float(score)
-    if not isinstance(score, int | float) or not math.isfinite(score):
-        _refuse(path, number, f"scores.{model}", f"is {score!r}, not a number")
+    if not isinstance(score, int | float) or (isinstance(score, float) and not math.isfinite(score)):
+        _refuse(path, number, f"scores.{model}", f"is {_shown(score)}, not a number")
     if clip:
         score = min(max(score, 0.0), most)
     if not 0 <= score <= most:
         hint = "; for another scale give its best score with --best-score, for a few strays --clip"
-        _refuse(path, number, f"scores.{model}", f"is {score:g}, outside 0 to {most:g}{hint}")
+        _refuse(path, number, f"scores.{model}", f"is {_shown(score)}, outside 0 to {most:g}{hint}")
     return float(score) / most
+
+
+def _shown(value: Any) -> str:
+    """A value as a message can hold it."""
+    text = repr(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
 def _refuse(path: Path, number: int, column: str, problem: str) -> NoReturn:

@@ -7,6 +7,7 @@ from decimal import Decimal
 from pathlib import Path
 
 from aegis_core.arbiter.prices import Prices
+from aegis_core.arbiter.routing.gain import GainModel
 from aegis_core.arbiter.routing.outcomes import Pair, Row
 from aegis_core.errors import InvalidRequestError, UnknownModelError
 
@@ -80,13 +81,13 @@ def price_of(name: str, prices: Prices) -> Decimal | None:
     return Decimal(rates.expected(*_MIX)) / Decimal(sum(_MIX)) / 1_000
 
 
-def refuse_unpaired(path: Path, pair: Pair, models: set[str]) -> None:
-    """Say which model of a fitted pair a file lacks altogether.
+def refuse_unpaired(path: Path, fitted: GainModel, models: set[str]) -> None:
+    """Say which of the two models of a fitted one a file lacks altogether.
 
     Raises:
         InvalidRequestError: one of the two has no score in any row.
     """
-    for model in (pair.weak, pair.strong):
+    for model in (fitted.weak, fitted.strong):
         if model not in models:
             problem = f"has no scores of {model}, which the model was fitted for; it has {', '.join(sorted(models))}"
             raise InvalidRequestError(f"{path}: {problem}", field=f"scores.{model}", problem=problem)

@@ -1,0 +1,120 @@
+"""Each adapter loads its own framework only, names the extra when it is absent, and warns once of untested versions."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+CLASSIC = (
+    "from aegis_autogen import register_governor\n"
+    "from autogen import ConversableAgent\n"
+    "import aegis_core\n"
+    "def use(aegis):\n"
+    "    register_governor(ConversableAgent('a', llm_config=False), aegis)\n"
+    "with aegis_core.connect_sync() as governor:\n"
+    "    aegis = governor.handshake('a'); use(aegis); use(aegis)"
+)
+
+
+def run(code: str, home: object = "/nonexistent") -> str:
+    command = [sys.executable, "-W", "ignore", "-c", code]
+    environment = {"HOME": str(home), "AEGIS_DATA_DIR": f"{home}/data", "LANG": "C.UTF-8"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+@pytest.mark.parametrize(
+    ("statement", "absent"),
+    [
+        ("import aegis_langchain", ("langchain", "langgraph", "crewai", "autogen", "autogen_core")),
+        ("from aegis_langchain import AegisMiddleware", ("crewai", "autogen", "autogen_core")),
+        ("import aegis_langgraph", ("langchain", "crewai", "autogen", "autogen_core")),
+        ("import aegis_crewai", ("crewai", "langchain_core", "autogen", "autogen_core")),
+        ("from aegis_crewai import govern_crew", ("langchain_core", "langgraph", "autogen", "autogen_core")),
+        ("import aegis_autogen", ("autogen", "autogen_core")),
+        ("from aegis_autogen import register_governor", ("autogen_core", "langchain_core", "crewai")),
+        ("import aegis_autogen.agentchat", ("autogen", "langchain_core", "crewai")),
+    ],
+)
+def test_it_loads_no_other_framework(statement: str, absent: tuple[str, ...]) -> None:
+    assert run(f"{statement}; import sys; print([name for name in {absent!r} if name in sys.modules])") == "[]"
+
+
+@pytest.mark.parametrize(
+    ("statement", "missing", "adapter", "extra"),
+    [
+        ("import aegis_langchain", "langchain_core", "aegis_langchain", "langchain"),
+        ("from aegis_langchain import AegisMiddleware", "langchain", "aegis_langchain.AegisMiddleware", "langchain"),
+        ("import aegis_langgraph", "langgraph", "aegis_langgraph", "langgraph"),
+        ("from aegis_crewai import govern_crew", "crewai", "aegis_crewai", "crewai"),
+        ("from aegis_autogen import register_governor", "autogen", "aegis_autogen", "autogen"),
+        ("import aegis_autogen.agentchat", "autogen_core", "aegis_autogen.agentchat", "agentchat"),
+    ],
+)
+def test_a_missing_framework_is_named_in_one_sentence(statement: str, missing: str, adapter: str, extra: str) -> None:
+    code = (
+        f"import sys; sys.modules[{missing!r}] = None\n"
+        f"try:\n    {statement}\nexcept Exception as error: print(type(error).__name__, error)"
+    )
+    said = f"{adapter} needs a framework that is not installed: pip install 'aegis-governor[{extra}]'"
+    assert run(code) == f"ConfigurationError {said}"
+
+
+def test_a_package_called_autogen_without_the_agent_is_no_framework() -> None:
+    """Later distributions called pyautogen or ag2 have none."""
+    code = (
+        "import sys, types; sys.modules['autogen'] = types.ModuleType('autogen')\n"
+        "try:\n    from aegis_autogen import register_governor\nexcept Exception as error: print(error)"
+    )
+    assert "pip install 'aegis-governor[autogen]'" in run(code)
+
+
+@pytest.mark.parametrize(
+    ("use", "distribution", "tested", "outside"),
+    [
+        ("import aegis_langchain", "langchain-core", ">=1.0,<2", ("0.3.79", "2.0.1")),
+        ("from aegis_langchain import AegisMiddleware", "langchain", ">=1.0,<2", ("0.3.27", "2.0")),
+        ("import aegis_langgraph", "langgraph", ">=1.2,<2", ("1.1.9", "2.0.0")),
+        ("from aegis_crewai import govern_crew, govern_tools", "crewai", ">=1.15,<2", ("1.14.2", "2.0.0a1")),
+        (CLASSIC, "autogen", ">=0.14.1,<0.15", ("0.9.10", "0.15.0")),
+        (CLASSIC, "pyautogen", ">=0.2.35,<0.3", ("0.2.34", "0.3.2")),
+        ("import aegis_autogen.agentchat", "autogen-core", ">=0.7,<0.8", ("0.6.4", "0.8.0")),
+    ],
+)
+def test_a_version_outside_the_tested_range_is_warned_of_once(
+    use: str, distribution: str, tested: str, outside: tuple[str, str], tmp_path: object
+) -> None:
+    for found in outside:
+        code = (
+            "import importlib.metadata as metadata, warnings\n"
+            "installed = metadata.version\n"
+            "def version(name):\n"
+            f"    if name == {distribution!r}: return {found!r}\n"
+            f"    return installed('pyautogen' if {distribution!r} == 'pyautogen' and name == 'autogen' else name)\n"
+            "metadata.version = version\n"
+            "with warnings.catch_warnings(record=True) as said:\n"
+            "    warnings.simplefilter('always')\n"
+            "    {use}\n"
+            "told = [str(each.message) for each in said if 'Aegis was tested with' in str(each.message)]\n"
+            "print(*told, sep='\\n')"
+        ).replace("{use}", use.replace("\n", "\n    "))
+        said = run(code, tmp_path)
+        assert said == (
+            f"{distribution} {found} is outside the range that Aegis was tested with ({tested}); "
+            "its extension points may have changed, and with them what is enforced."
+        )
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        "from aegis_langchain import AegisMiddleware", "import aegis_langgraph", "from aegis_crewai import govern_crew",
+        CLASSIC, "import aegis_autogen.agentchat",
+    ],
+)  # fmt: skip
+def test_what_is_installed_is_within_the_range(use: str, tmp_path: object) -> None:
+    code = "import warnings\nwarnings.filterwarnings('error', message='.*Aegis was tested with')\n" + use
+    run(code, tmp_path)
