@@ -5,7 +5,8 @@ Usage: python benchmarks/adapters.py [--calls 200] [--rounds 7] [--only langchai
 The governor is in the process, its server an embedded one. The model answers at once, so nothing but the frameworks'
 own work is left, and that is taken away: a row is the p50 of the governed agent minus the p50 of the ungoverned one,
 the median of the rounds. Each governed call is two decisions, to reserve and to settle; the rows without a framework
-are these alone. Beside it stands redis-py's PING of the same server, measured in the same rounds. Rows with an ``a``
+are these alone, and "over an idle one" compares with an agent that has the framework's own middleware or node in the
+same place, doing nothing. Beside it stands redis-py's PING of the same server, measured in the same rounds. Rows with an ``a``
 run in the governor's own event loop, the others in plain code, from where each decision crosses into the governor's
 thread.
 """
@@ -84,16 +85,23 @@ def langchain_rows(aegis: Any) -> Iterator[Row]:
     """The three places in LangChain."""
     from aegis_langchain import AegisCallbackHandler, AegisMiddleware, GovernedChatModel
     from langchain.agents import create_agent
+    from langchain.agents.middleware import AgentMiddleware
+
+    class Idle(AgentMiddleware[Any, Any, Any]):
+        def wrap_model_call(self, request: Any, handler: Any) -> Any:
+            return handler(request)
 
     plain, config = langchain_model(), {"callbacks": [AegisCallbackHandler(aegis)]}
     model = GovernedChatModel(aegis=aegis, models=plain)
     bare = create_agent(plain, [], system_prompt=SYSTEM)
+    idle = create_agent(plain, [], system_prompt=SYSTEM, middleware=[Idle()])
     behind = create_agent(plain, [], system_prompt=SYSTEM, middleware=[AegisMiddleware(aegis)])
     said: Any = {"messages": [("user", QUESTION)]}
     asked: Any = [("system", SYSTEM), ("user", QUESTION)]
     yield Row("langchain callback", lambda: plain.invoke(asked), lambda: plain.invoke(asked, config))
     yield Row("langchain governed model", lambda: plain.invoke(asked), lambda: model.invoke(asked))
     yield Row("langchain middleware", lambda: bare.invoke(said), lambda: behind.invoke(said))
+    yield Row("  over an idle one", lambda: idle.invoke(said), lambda: behind.invoke(said))
 
 
 def langchain_arows(aegis: Any) -> Iterator[Row]:
@@ -136,12 +144,13 @@ def langchain_model() -> Any:
 
 
 def langgraph_rows(aegis: Any) -> Iterator[Row]:
-    """A graph with a checkpointer: the approval node stands where the other one has an edge to its end."""
+    """A graph with a checkpointer: the approval node stands where others have an edge, or a node that does nothing."""
     from aegis_langchain import GovernedChatModel
     from aegis_langgraph import GovernedToolNode, approval_node
     from langgraph.checkpoint.memory import InMemorySaver
-    from langgraph.graph import START, MessagesState, StateGraph
+    from langgraph.graph import END, START, MessagesState, StateGraph
     from langgraph.prebuilt import ToolNode, tools_condition
+    from langgraph.types import Command
 
     def search(query: str) -> str:
         """Search."""
@@ -163,6 +172,7 @@ def langgraph_rows(aegis: Any) -> Iterator[Row]:
     plain = langchain_model()
     model = GovernedChatModel(aegis=aegis, models=plain)
     bare = graph(plain, ToolNode([search]))
+    idle = graph(plain, ToolNode([search]), lambda _: Command(goto=END))
     nodes = graph(model, GovernedToolNode([search], aegis), approval_node(aegis))
     said: Any = {"messages": [("system", SYSTEM), ("user", QUESTION)]}
     turn = iter(range(10**9))
@@ -171,6 +181,7 @@ def langgraph_rows(aegis: Any) -> Iterator[Row]:
         return {"configurable": {"thread_id": str(next(turn))}}
 
     yield Row("langgraph nodes", lambda: bare.invoke(said, thread()), lambda: nodes.invoke(said, thread()))
+    yield Row("  over an idle node", lambda: idle.invoke(said, thread()), lambda: nodes.invoke(said, thread()))
 
 
 def crewai_rows(aegis: Any) -> Iterator[Row]:
