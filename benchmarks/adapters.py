@@ -5,10 +5,10 @@ Usage: python benchmarks/adapters.py [--calls 200] [--rounds 7] [--only langchai
 The governor is in the process, its server an embedded one. The model answers at once, so nothing but the frameworks'
 own work is left, and that is taken away: a row is the p50 of the governed agent minus the p50 of the ungoverned one,
 the median of the rounds. Each governed call is two decisions, to reserve and to settle; the rows without a framework
-are these alone, and "over an idle one" compares with an agent that has the framework's own middleware or node in the
-same place, doing nothing. Beside it stands redis-py's PING of the same server, measured in the same rounds. Rows with an ``a``
-run in the governor's own event loop, the others in plain code, from where each decision crosses into the governor's
-thread.
+are these alone. Rows "over idle" compare with an agent that has the framework's own middleware or node in the same
+place, doing nothing. Beside it stands redis-py's PING of the same server, measured in the same rounds. Rows with an
+``a`` run in the governor's own event loop, the others in plain code, from where each decision crosses into the
+governor's thread.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def bare_rows(aegis: Any) -> Iterator[Row]:
     """No framework: what all adapters stand on."""
     calls, call, long = CallGovernor(aegis, framework="custom"), described(), described(100)
     yield Row("no framework", lambda: TEXT, lambda: calls.begin(call).settle(**USAGE) and TEXT)
-    yield Row("the same, 100 messages", lambda: TEXT, lambda: calls.begin(long).settle(**USAGE) and TEXT)
+    yield Row("no framework, 100 messages", lambda: TEXT, lambda: calls.begin(long).settle(**USAGE) and TEXT)
 
 
 def bare_arows(aegis: Any) -> Iterator[Row]:
@@ -101,7 +101,7 @@ def langchain_rows(aegis: Any) -> Iterator[Row]:
     yield Row("langchain callback", lambda: plain.invoke(asked), lambda: plain.invoke(asked, config))
     yield Row("langchain governed model", lambda: plain.invoke(asked), lambda: model.invoke(asked))
     yield Row("langchain middleware", lambda: bare.invoke(said), lambda: behind.invoke(said))
-    yield Row("  over an idle one", lambda: idle.invoke(said), lambda: behind.invoke(said))
+    yield Row("langchain middleware, over idle", lambda: idle.invoke(said), lambda: behind.invoke(said))
 
 
 def langchain_arows(aegis: Any) -> Iterator[Row]:
@@ -181,7 +181,7 @@ def langgraph_rows(aegis: Any) -> Iterator[Row]:
         return {"configurable": {"thread_id": str(next(turn))}}
 
     yield Row("langgraph nodes", lambda: bare.invoke(said, thread()), lambda: nodes.invoke(said, thread()))
-    yield Row("  over an idle node", lambda: idle.invoke(said, thread()), lambda: nodes.invoke(said, thread()))
+    yield Row("langgraph nodes, over idle", lambda: idle.invoke(said, thread()), lambda: nodes.invoke(said, thread()))
 
 
 def crewai_rows(aegis: Any) -> Iterator[Row]:
@@ -370,7 +370,7 @@ def main() -> None:
         print(json.dumps(found, indent=2))
         return
     for name, row in found.items():
-        print(f"{name:28s} adds {row['added_ms']:5.2f} ms to a call, {row['pings']:5.1f} PINGs (wanted <= 1 ms)")
+        print(f"{name:32s} adds {row['added_ms']:5.2f} ms to a call, {row['pings']:5.1f} PINGs (wanted <= 1 ms)")
 
 
 if __name__ == "__main__":
