@@ -12,7 +12,7 @@ FRAMEWORKS ?= langchain,langgraph,crewai,autogen
 help:
 	@echo "make demo   run the main job on an embedded server    make test    every test on a real server"
 	@echo "make check  ruff, pyright, import-linter, deptry      make bench   the figures of the README"
-	@echo "make demo FRAMEWORKS=langchain,langgraph   leaves crewai and autogen out; FRAMEWORKS=none: all"
+	@echo "make demo FRAMEWORKS=langchain,langgraph   leaves two out, FRAMEWORKS=none all of them"
 
 $(VENV)/.server: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -50,8 +50,8 @@ check: $(VENV)/.dev
 	$(BIN)/deptry .
 
 bench: $(VENV)/.dev
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'limits>=5'
-	for script in decision policy over_http overshoot memory; do $(BIN)/python benchmarks/$$script.py || exit 1; done
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'limits>=5' pottery python-redis-lock
+	for script in decision policy over_http approvals locks adapters overshoot memory; do $(BIN)/python benchmarks/$$script.py || exit 1; done
 
 clean:
 	rm -rf $(VENV)

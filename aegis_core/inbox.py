@@ -52,7 +52,7 @@ class Inbox:
         if self._ready.is_set():
             return
         if self._listening is None:
-            self._listening = asyncio.create_task(self._listen())
+            self._listening = asyncio.create_task(self._store.listen(self._hear, self._channel, self._own_channel))
         with suppress(TimeoutError):
             async with asyncio.timeout(self._store.timeout):
                 await self._ready.wait()
@@ -66,25 +66,25 @@ class Inbox:
         if self._ears.get(token) is ear:
             del self._ears[token]
 
-    async def _listen(self) -> None:
-        async for channel, text in self._store.listen(self._channel, self._own_channel):
-            self._ready.set()
-            if channel == self._own_channel:
-                kind, token, resource, fence, at = text.split("\t")
-                ear = self._ears.get(token)
-                if ear is not None:
-                    ear(Notice(kind, token, resource, int(fence), int(at)))
-                for bell in self._bells.get(token.removeprefix("lk_"), ()):  # of the record that wants the lock
-                    bell.ring()
-                continue
-            if text:
-                bells = self._bells.get(text, ())
-            else:  # (re)connected: anything may have happened meanwhile
-                bells = [bell for group in self._bells.values() for bell in group]
-                for ear in list(self._ears.values()):
-                    ear(None)
-            for bell in bells:
+    def _hear(self, channel: str, text: str) -> None:
+        self._ready.set()
+        if not channel:  # (re)connected: anything may have happened meanwhile
+            for ear in list(self._ears.values()):
+                ear(None)
+            for bell in [bell for group in self._bells.values() for bell in group]:
                 bell.ring()
+        elif channel == self._own_channel:
+            kind, token, resource, fence, at = text.split("\t")
+            ear = self._ears.get(token)
+            if ear is not None:
+                ear(Notice(kind, token, resource, int(fence), int(at)))
+            self._ring(token.removeprefix("lk_"))  # of the record that wants the lock
+        else:
+            self._ring(text)
+
+    def _ring(self, record: str) -> None:
+        for bell in self._bells.get(record, ()):
+            bell.ring()
 
     async def aclose(self) -> None:
         """Stop listening."""

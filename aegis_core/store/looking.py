@@ -1,4 +1,4 @@
-"""Looks at records that are asked in one tick of the loop travel as one script: thousands may wake at once."""
+"""What is asked of records in one tick of the loop travels as one script: thousands may wake at once."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from aegis_core.errors import StoreError
 _MOST = 64
 """Records in one script: few enough that it keeps nobody else waiting."""
 
-Look = Callable[[list[str]], Awaitable[list[Any]]]
+Look = Callable[[list[Any]], Awaitable[list[Any]]]
 
 
 class Looks:
@@ -19,10 +19,10 @@ class Looks:
 
     def __init__(self, look: Look) -> None:
         self._look = look
-        self._asked: list[tuple[str, asyncio.Future[Any]]] = []
+        self._asked: list[tuple[Any, asyncio.Future[Any]]] = []
         self._running: set[asyncio.Task[None]] = set()
 
-    def at(self, key: str) -> asyncio.Future[Any]:
+    def at(self, key: Any) -> asyncio.Future[Any]:
         """The answer for one key, or the error of the whole script."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
@@ -40,7 +40,7 @@ class Looks:
             self._running.add(task)
             task.add_done_callback(self._running.discard)
 
-    async def _share_out(self, asked: list[tuple[str, asyncio.Future[Any]]]) -> None:
+    async def _share_out(self, asked: list[tuple[Any, asyncio.Future[Any]]]) -> None:
         try:
             answers = await self._look([key for key, _ in asked])
         except Exception as error:  # noqa: BLE001 - whoever asked is told, whatever it is

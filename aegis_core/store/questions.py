@@ -6,8 +6,10 @@ from typing import Any, NamedTuple
 
 from aegis_core.store import layout
 from aegis_core.store.ledger import Ledger
+from aegis_core.store.looking import Looks
 from aegis_core.store.packing import unpack
 from aegis_core.store.records import Record
+from aegis_core.store.refusals import refusal
 
 
 class EnvelopeRow(NamedTuple):
@@ -35,15 +37,23 @@ class Questions:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger, self._scripts = ledger, ledger.store.scripts
         self.tenant = ledger.tenant
+        self._words = Looks(self._decide)
 
     async def look(self, key: str, *, claims: bool = False) -> tuple[Record, int]:
         """The record of a question, and the server's time in ms. Its agent `claims` by looking what was approved."""
         return await self._ledger.look(key, claims=claims)
 
     async def decide(self, order: tuple[Any, ...]) -> Record | None:
-        """One operator's word; None when an edit was judged by a policy that is no longer in force."""
-        answer = await self._ledger.call(self._scripts.decide, order)
+        """One operator's word; None when an edit was judged by a policy that is no longer in force. Words of one moment
+        travel together, but for edits."""
+        *_, edit = order
+        answer = (await self._decide([order]))[0] if edit else await self._words.at(order)
+        if answer[0] not in {b"OK", b"STALE"}:
+            raise refusal(answer[0].decode(), answer)
         return None if answer[0] == b"STALE" else Record._make(unpack(answer[1]))
+
+    async def _decide(self, orders: list[tuple[Any, ...]]) -> Any:
+        return (await self._ledger.call(self._scripts.decide, tuple(orders)))[1]
 
     async def list(
         self, *, ended: bool, how: str | None, agent: str | None, after: tuple[str, str] | None, most: int

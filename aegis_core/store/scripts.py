@@ -37,7 +37,7 @@ class ScriptSet:
         self.authorize = self._assemble("authorize", rarely_ends=True)
         self.settle = self._assemble("settle", closing=True)
         self.look = self._assemble("look", closing=True)
-        self.decide = self._assemble("decide", closing=True)
+        self.decide = self._assemble("decide_all", closing=True, after=_when_needed("decide_one", (), "decide"))
         self.list_questions = self._assemble("list_questions", closing=True)
         self.put_envelope = self._assemble("put_envelope")
         self.read_envelopes = self._assemble("read_envelopes")
@@ -79,6 +79,7 @@ class ScriptSet:
         parts: tuple[str, ...] = (*_CORE, _ENDINGS),
         closing: bool = False,
         rarely_ends: bool = False,
+        after: str = "",
     ) -> Script:
         texts = {part: _read(part) for part in parts}
         # Every function that a script defines costs it time on every call, used or not. So what is seldom needed is
@@ -88,7 +89,7 @@ class ScriptSet:
         if rarely_ends:
             names = "sweep, expire, claim, tighten, names, attend, with_standing"
             texts[_ENDINGS] = f"local function endings()\n{texts[_ENDINGS]}return {names}\nend\n"
-        body = self._clock + "".join(texts.values()) + _read(name)
+        body = self._clock + "".join(texts.values()) + after + _read(name)
         shebang = "#!lua flags=allow-oom\n" if closing else "#!lua\n"
         return Script(name, (shebang + with_positions(body)).encode())
 

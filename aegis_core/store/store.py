@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections import Counter
-from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +18,7 @@ from aegis_core.settings import Settings
 from aegis_core.store import layout
 from aegis_core.store.address import Address, Clients, make_clients, parse_address
 from aegis_core.store.embedded import EmbeddedHandle, join
+from aegis_core.store.listening import Hear, listen
 from aegis_core.store.packing import pack
 from aegis_core.store.scripts import Script, ScriptSet
 from aegis_core.store.wire import ConnectionLostError, Wire
@@ -139,21 +139,9 @@ class Store:
             wire = await self._connect()
         await wire.call(b"SET", layout.CLOCK_KEY, milliseconds)
 
-    async def listen(self, *channels: str) -> AsyncIterator[tuple[str, str]]:
-        """Channel and text of every message on some channels, for ever. ``("", "")`` after each (re)connection."""
-        while not self._closed:
-            pubsub = self.clients.any.pubsub()
-            try:
-                await pubsub.subscribe(*channels)
-                yield "", ""
-                async for message in pubsub.listen():
-                    if message["type"] == "message":
-                        yield message["channel"].decode(), message["data"].decode()
-            except (RedisError, OSError):
-                await asyncio.sleep(0.2)
-            finally:
-                with suppress(RedisError, OSError):
-                    await pubsub.aclose()
+    async def listen(self, hear: Hear, *channels: str) -> None:
+        """Bring every message on some channels to `hear`, until cancelled."""
+        await listen(self.clients, self.timeout, channels, hear)
 
     async def _connect(self) -> Wire:
         async with self._connecting:
@@ -235,11 +223,17 @@ class Store:
         """Check the schema of the data, and agree on the pepper that hashes tokens.
 
         Raises:
-            ConfigurationError: the data was written by a newer Aegis.
+            ConfigurationError: the data was written by a newer Aegis, or by one too old to be read.
         """
         found = int(await self._agree(layout.SCHEMA_KEY, layout.SCHEMA))
         if found > layout.SCHEMA:
             raise newer_schema(found)
+        if found < layout.SCHEMA:
+            raise ConfigurationError(
+                f"The data was written by a development version of Aegis (schema {found}, this one reads "
+                f"{layout.SCHEMA}) and cannot be read. Use an empty database, or another AEGIS_DATA_DIR.",
+                schema=found,
+            )
         if pepper is not None:
             self.pepper = pepper.encode()
         else:

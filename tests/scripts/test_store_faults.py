@@ -171,6 +171,14 @@ async def test_data_of_a_newer_version_is_refused_and_left_alone(server: Server)
     assert server.admin.keys("ae:*") == [layout.SCHEMA_KEY.encode()]
 
 
+async def test_data_of_a_development_version_is_refused_and_left_alone(server: Server) -> None:
+    server.admin.set(layout.SCHEMA_KEY, layout.SCHEMA - 1)
+    with pytest.raises(ConfigurationError, match=r"development version .*empty database, or another AEGIS_DATA_DIR"):
+        async with governed(server):
+            pytest.fail("connected")
+    assert server.admin.keys("ae:*") == [layout.SCHEMA_KEY.encode()]
+
+
 async def test_a_session_token_holds_in_every_process(server: Server) -> None:
     """Processes share the pepper of its hash through the server, whoever came first."""
     async with governed(server) as (_, agent), aegis_core.connect(settings=_settings(server)) as elsewhere:

@@ -69,7 +69,7 @@ local function answer(id, R, how, by, why)
   end
   call('ZREM', PREFIX .. 'ap', id)
   call('ZADD', PREFIX .. 'ah', Q[Q_AT], id)
-  call('ZREMRANGEBYRANK', PREFIX .. 'ah', 0, -HISTORY - 1)
+  if string.find(id, '^[01]') then call('ZREMRANGEBYRANK', PREFIX .. 'ah', 0, -HISTORY - 1) end -- an eighth of the time
   call('PUBLISH', PREFIX .. 'i', id)
 end
 
