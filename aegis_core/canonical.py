@@ -11,6 +11,8 @@ from typing import Any, cast
 
 _DEEPEST = 64
 
+_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
+
 
 def canonical_json(value: Any) -> str:
     """A value as JSON with sorted keys and no spaces, in the spirit of RFC 8785.
@@ -19,7 +21,7 @@ def canonical_json(value: Any) -> str:
     text stay apart: NaN and infinities, bytes (as hexadecimal), sets (sorted), decimals, models (by their fields), and
     anything else by its ``repr`` without memory addresses. A whole float is written as the integer it equals.
     """
-    return json.dumps(_plain(value, 0), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return _encode(_plain(value, 0))
 
 
 def hash_arguments(arguments: Any) -> str:

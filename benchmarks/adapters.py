@@ -4,9 +4,11 @@ Usage: python benchmarks/adapters.py [--calls 200] [--rounds 7] [--only langchai
 
 The governor is in the process, its server an embedded one. The model answers at once, so nothing but the frameworks'
 own work is left, and that is taken away: a row is the p50 of the governed agent minus the p50 of the ungoverned one,
-the median of the rounds. Each governed call is two decisions, to reserve and to settle. Beside it stands redis-py's
-PING of the same server, measured in the same rounds. Rows with an ``a`` run in the governor's own event loop, the
-others in plain code, from where each decision crosses into the governor's thread.
+the median of the rounds. Each governed call is two decisions, to reserve and to settle; the rows without a framework
+are these alone. Rows "over idle" compare with an agent that has the framework's own middleware or node in the same
+place, doing nothing. Beside it stands redis-py's PING of the same server, measured in the same rounds. Rows with an
+``a`` run in the governor's own event loop, the others in plain code, from where each decision crosses into the
+governor's thread.
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ os.environ.setdefault("CREWAI_STORAGE_DIR", tempfile.mkdtemp(prefix="aegis-bench
 
 import redis.asyncio as redis
 
+from aegis_core.adapting import CallGovernor, ModelCall
 from aegis_core.connect import connect, connect_sync
 from aegis_core.store.embedded import join_sync
 from aegis_core.testing import private_settings
@@ -38,6 +41,7 @@ from aegis_core.testing import private_settings
 MODEL, CAP, TEXT = "gpt-4o-mini", 200, "Umbrellas."
 SYSTEM = "You help a shop in Bern to choose what it sells, from the weather of the coming week. " * 12
 QUESTION = "What should I sell in Bern?"
+USAGE = {"input_tokens": 300, "output_tokens": 4}
 
 
 class Row(NamedTuple):
@@ -49,20 +53,55 @@ class Row(NamedTuple):
     reset: Callable[[], Any] | None = None
 
 
+def bare_rows(aegis: Any) -> Iterator[Row]:
+    """No framework: what all adapters stand on."""
+    calls, call, long = CallGovernor(aegis, framework="custom"), described(), described(100)
+    yield Row("no framework", lambda: TEXT, lambda: calls.begin(call).settle(**USAGE) and TEXT)
+    yield Row("no framework, 100 messages", lambda: TEXT, lambda: calls.begin(long).settle(**USAGE) and TEXT)
+
+
+def bare_arows(aegis: Any) -> Iterator[Row]:
+    """The same, awaited."""
+    calls, call = CallGovernor(aegis, framework="custom"), described()
+
+    async def plain() -> str:
+        return TEXT
+
+    async def governed() -> str:
+        held = await calls.abegin(call)
+        await held.asettle(**USAGE)
+        return TEXT
+
+    yield Row("no framework, a", plain, governed)
+
+
+def described(messages: int = 2) -> ModelCall:
+    """The call that every agent here makes, or one of a longer conversation, of a kilobyte a message."""
+    asked = [{"role": "system", "content": SYSTEM}] * (messages - 1) + [{"role": "user", "content": QUESTION}]
+    return ModelCall(asked, model=MODEL, max_output_tokens=CAP)
+
+
 def langchain_rows(aegis: Any) -> Iterator[Row]:
     """The three places in LangChain."""
     from aegis_langchain import AegisCallbackHandler, AegisMiddleware, GovernedChatModel
     from langchain.agents import create_agent
+    from langchain.agents.middleware import AgentMiddleware
+
+    class Idle(AgentMiddleware[Any, Any, Any]):
+        def wrap_model_call(self, request: Any, handler: Any) -> Any:
+            return handler(request)
 
     plain, config = langchain_model(), {"callbacks": [AegisCallbackHandler(aegis)]}
     model = GovernedChatModel(aegis=aegis, models=plain)
     bare = create_agent(plain, [], system_prompt=SYSTEM)
+    idle = create_agent(plain, [], system_prompt=SYSTEM, middleware=[Idle()])
     behind = create_agent(plain, [], system_prompt=SYSTEM, middleware=[AegisMiddleware(aegis)])
     said: Any = {"messages": [("user", QUESTION)]}
     asked: Any = [("system", SYSTEM), ("user", QUESTION)]
     yield Row("langchain callback", lambda: plain.invoke(asked), lambda: plain.invoke(asked, config))
     yield Row("langchain governed model", lambda: plain.invoke(asked), lambda: model.invoke(asked))
     yield Row("langchain middleware", lambda: bare.invoke(said), lambda: behind.invoke(said))
+    yield Row("langchain middleware, over idle", lambda: idle.invoke(said), lambda: behind.invoke(said))
 
 
 def langchain_arows(aegis: Any) -> Iterator[Row]:
@@ -105,12 +144,13 @@ def langchain_model() -> Any:
 
 
 def langgraph_rows(aegis: Any) -> Iterator[Row]:
-    """A graph with a checkpointer: the approval node stands where the other one has an edge to its end."""
+    """A graph with a checkpointer: the approval node stands where others have an edge, or a node that does nothing."""
     from aegis_langchain import GovernedChatModel
     from aegis_langgraph import GovernedToolNode, approval_node
     from langgraph.checkpoint.memory import InMemorySaver
-    from langgraph.graph import START, MessagesState, StateGraph
+    from langgraph.graph import END, START, MessagesState, StateGraph
     from langgraph.prebuilt import ToolNode, tools_condition
+    from langgraph.types import Command
 
     def search(query: str) -> str:
         """Search."""
@@ -132,6 +172,7 @@ def langgraph_rows(aegis: Any) -> Iterator[Row]:
     plain = langchain_model()
     model = GovernedChatModel(aegis=aegis, models=plain)
     bare = graph(plain, ToolNode([search]))
+    idle = graph(plain, ToolNode([search]), lambda _: Command(goto=END))
     nodes = graph(model, GovernedToolNode([search], aegis), approval_node(aegis))
     said: Any = {"messages": [("system", SYSTEM), ("user", QUESTION)]}
     turn = iter(range(10**9))
@@ -140,6 +181,7 @@ def langgraph_rows(aegis: Any) -> Iterator[Row]:
         return {"configurable": {"thread_id": str(next(turn))}}
 
     yield Row("langgraph nodes", lambda: bare.invoke(said, thread()), lambda: nodes.invoke(said, thread()))
+    yield Row("langgraph nodes, over idle", lambda: idle.invoke(said, thread()), lambda: nodes.invoke(said, thread()))
 
 
 def crewai_rows(aegis: Any) -> Iterator[Row]:
@@ -243,8 +285,8 @@ def agentchat_arows(aegis: Any) -> Iterator[Row]:
     yield Row("agentchat client, a", lambda: bare.run(task=QUESTION), lambda: governed.run(task=QUESTION), reset)
 
 
-ROWS = (langchain_rows, langgraph_rows, crewai_rows, autogen_rows)
-AROWS = (langchain_arows, agentchat_arows)
+ROWS = (bare_rows, langchain_rows, langgraph_rows, crewai_rows, autogen_rows)
+AROWS = (bare_arows, langchain_arows, agentchat_arows)
 
 
 def turn_by_turn(row: Row, calls: int) -> float:
@@ -254,8 +296,9 @@ def turn_by_turn(row: Row, calls: int) -> float:
     for _ in range(calls):
         for work, found in ((row.plain, plain), (row.governed, governed)):
             start = time.perf_counter()
-            work()
+            answer = work()
             found.append(time.perf_counter() - start)
+            assert TEXT in str(answer), answer
     return statistics.median(governed) - statistics.median(plain)
 
 
@@ -266,8 +309,9 @@ async def aturn_by_turn(row: Row, calls: int) -> float:
     for _ in range(calls):
         for work, found in ((row.plain, plain), (row.governed, governed)):
             start = time.perf_counter()
-            await work()
+            answer = await work()
             found.append(time.perf_counter() - start)
+            assert TEXT in str(answer), answer
             if row.reset is not None:
                 await row.reset()
     return statistics.median(governed) - statistics.median(plain)
@@ -326,7 +370,7 @@ def main() -> None:
         print(json.dumps(found, indent=2))
         return
     for name, row in found.items():
-        print(f"{name:28s} adds {row['added_ms']:5.2f} ms to a call, {row['pings']:5.1f} PINGs (wanted <= 1 ms)")
+        print(f"{name:32s} adds {row['added_ms']:5.2f} ms to a call, {row['pings']:5.1f} PINGs (wanted <= 1 ms)")
 
 
 if __name__ == "__main__":

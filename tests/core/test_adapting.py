@@ -61,6 +61,21 @@ def test_the_providers_count_replaces_the_bound_of_an_exact_prefix_only() -> Non
     assert bounds.estimate([user("Tell me of Rome."), *longer], (), MODEL).tokens > 180
 
 
+def test_other_conversations_have_other_names() -> None:
+    """Whatever stands where in them."""
+    said = [
+        [user("ab")],
+        [user("a"), user("b")],
+        [user("a1:1:b")],
+        [user("a"), {"role": "user", "content": "b", "name": "lea"}],
+        [{"role": "user", "content": ["ab"]}],
+        [{"role": "users", "content": "b"}],
+        [{"role": "user", "content": None}],
+    ]
+    names = {InputBounds().estimate(messages, tools, MODEL).digest for messages in said for tools in ((), ("t",))}
+    assert len(names) == 2 * len(said)
+
+
 def test_each_model_has_counts_of_its_own() -> None:
     """A call that several may answer is bounded for the one that counts most."""
     bounds = InputBounds()

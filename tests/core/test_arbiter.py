@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import random
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -393,6 +395,17 @@ def test_texts_are_measured_in_bytes_and_dense_ones_closer() -> None:
     assert text_bound("see " + "QUJD" * 175 + " there") == 505
     assert text_bound("id 0f8fad5b-d9cb-469f-a165-70867728950e") == 28
     assert text_bound("a plain sentence of ordinary words, " * 20) == 360
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_dense_runs_are_those_of_the_alphabet_of_base64_and_paths(seed: int) -> None:
+    """Counted apart by a regular expression: runs of 32 and more, at the ends, beside each other, beyond ASCII."""
+    chance = random.Random(seed)
+    parts = ["a", "A9+/=_.%-", " ", "é", "{", "\n"]
+    text = "".join(chance.choice(parts) * chance.choice((1, 3, 31, 32, 33, 70)) for _ in range(60))
+    data = text.encode()
+    dense = sum(len(run) for run in re.findall(rb"[A-Za-z0-9+/=_.%-]{32,}", data))
+    assert text_bound(text) == -(-dense * 5 // 7) + (len(data) - dense + 1) // 2
 
 
 def test_messages_are_bounded_with_their_frames() -> None:
