@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from secrets import token_hex
 from typing import Any
 
 from aegis_core.canonical import hash_arguments
-from aegis_core.errors import AegisDenied, InvalidRequestError
+from aegis_core.errors import AegisDenied, AegisError, InvalidRequestError, StoreError
 from aegis_core.grants import Grant
+from aegis_core.identity import record_id
 from aegis_core.journal_protocol import JournalAct, JournalEntry, JournalRequest
 from aegis_core.leases import lock_name, seconds
-from aegis_core.lock_blocks import LockBlock, held_of
+from aegis_core.lock_blocks import LockBlock, held_of, in_background
 from aegis_core.lock_protocol import AcquireLock, LockSummary, new_lock_token
 from aegis_core.money import UsdLike
 from aegis_core.ports import ApprovalsPort, GovernorPort
@@ -179,7 +181,17 @@ class GovernedAgent:
             AegisDenied: refused, or not approved (or the lock not had) within `wait` seconds.
             LockLostError: the lock was lost before the block ended, so others may have been in it, too.
         """
-        verdict = await self.request(intent, resource_type=resource_type, wait=wait, **fields)
+        abandoned = None
+        if resource_type in LOCK_TYPES and fields.get("request_id") is None:
+            fields["request_id"] = token_hex(16)
+            abandoned = "gr_" + record_id(self.agent_id, fields["request_id"])
+        try:
+            verdict = await self.request(intent, resource_type=resource_type, wait=wait, **fields)
+        except (asyncio.CancelledError, StoreError):
+            if abandoned is not None:  # nobody can come back for it, and it must keep nobody else out
+                with suppress(asyncio.CancelledError):  # it goes on by itself
+                    await asyncio.shield(in_background(self._withdraw(abandoned)))
+            raise
         if not verdict.granted:
             if verdict.status != "GRANTED" and verdict.grant_id and verdict.state in {"live", "pending"}:
                 await self.release(verdict.grant_id)
@@ -192,7 +204,7 @@ class GovernedAgent:
                 yield grant
             else:  # kept alive meanwhile; the end of the grant gives it back
                 ttl = fields.get("lock_ttl_seconds", 30)
-                async with self.lock(fields["target_resource"], token=verdict.lock_token, ttl=ttl) as grant.lease:
+                async with self.lock(verdict.lock_resource or "", token=verdict.lock_token, ttl=ttl) as grant.lease:
                     yield grant
         except BaseException:
             await grant.finish(failed=True)
@@ -200,6 +212,10 @@ class GovernedAgent:
         await grant.finish(failed=False)
         if grant.lease is not None and grant.lease.lost_in_use:
             raise grant.lease.lost_error()
+
+    async def _withdraw(self, grant_id: str) -> None:
+        with suppress(AegisError):
+            await self.release(grant_id)
 
     async def settle(
         self, grant_id: str, *, cost_usd: UsdLike | None = None, usage: Usage | None = None,

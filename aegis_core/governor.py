@@ -156,8 +156,8 @@ class ResourceGovernor:
             await self.outcomes.refresh()
         asked, latest = Ask.of(request, request_id, born), caller.session is None
         appraisal, key = self._arbiter.appraise(request, (), self.outcomes.evidence), asked.key
-        if wait > 0 and request.resource_type in LOCK_TYPES:
-            await self._inbox.open()  # so that a lock handed over meanwhile is heard of
+        if request.resource_type in LOCK_TYPES:
+            await self._inbox.open()  # a hand-over and a notice to go are heard from the start
         for _ in range(4):
             sid, facts = await self._rules.facts_of(request.agent_id, caller.session)
             rules = self._rule(request, facts, appraisal)

@@ -90,7 +90,7 @@ class LockBlock:
             if not failed:
                 raise lease.lost_error() from None
         except asyncio.CancelledError:
-            _in_background(self._quietly(message))
+            in_background(self._quietly(message))
             raise
         except StoreError:  # it ends by its expiry
             if not failed:
@@ -114,7 +114,7 @@ class LockBlock:
             agent_id=self._session.agent_id, resource=self._resource, lock_token=self._message.lock_token
         )
         with suppress(asyncio.CancelledError):  # it goes on by itself
-            await asyncio.shield(_in_background(self._quietly(message)))
+            await asyncio.shield(in_background(self._quietly(message)))
 
     async def _quietly(self, message: ReleaseLock) -> None:
         with suppress(AegisError):
@@ -140,7 +140,8 @@ class LockBlock:
         await self.release(failed=error is not None)
 
 
-def _in_background(work: Any) -> asyncio.Task[Any]:
+def in_background(work: Any) -> asyncio.Task[Any]:
+    """Go on with what gives something back, whatever becomes of who began it."""
     task = asyncio.ensure_future(work)
     _GIVING_BACK.add(task)
     task.add_done_callback(_GIVING_BACK.discard)

@@ -89,7 +89,7 @@ class StateLockManager:
             LockLostError: it is gone: expired, evicted, given back, or never was.
         """
         if wait <= 0:
-            return await self._renew(resource, message, token, None)
+            return await self._renew(resource, message, token, self._inbox.address())
         heard = asyncio.Event()
 
         def ear(_: Notice | None) -> None:

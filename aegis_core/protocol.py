@@ -197,6 +197,7 @@ class Verdict:
     escalation_id: str | None = None
     tool: str | None = None
     arguments_hash: str | None = None
+    lock_resource: str | None = None
     lock_token: str | None = None
     fence: int | None = None
     lock_expires_at: datetime | None = None

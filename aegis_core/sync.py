@@ -179,12 +179,12 @@ class SyncGovernedAgent:
     ) -> Generator[SyncGrant, None, None]:
         """As `GovernedAgent.permit`."""
         with self._portal.hold(self._inner.permit(intent, resource_type=resource_type, **fields)) as grant:
-            held = HELD.set((*HELD.get(), grant.lease)) if grant.lease is not None else None
+            if grant.lease is not None:
+                HELD.set((*HELD.get(), grant.lease))
             try:
                 yield SyncGrant(self._portal, grant)
-            finally:
-                if held is not None:
-                    HELD.reset(held)
+            finally:  # perhaps in another context than the one that entered
+                HELD.set(tuple(held for held in HELD.get() if held is not grant.lease))
 
     def lock(self, resource: str, **wish: Any) -> SyncLockBlock:
         """As `GovernedAgent.lock`, for a plain ``with`` block."""

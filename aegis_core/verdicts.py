@@ -30,6 +30,7 @@ _REASONS = {
     "lock_deadlock": "Waiting for the lock would close a cycle of waits, and an earlier claim goes first. "
     "Give back what is held, and take all of it again.",
     "lock_lost": "A lease that it stood on, or its place in the queue, is no more. Ask again.",
+    "lock_differs": "The lock is in use as a semaphore of several permits, so nobody can have it alone.",
     "lock_unavailable": "The lock cannot be asked for under this request id; use a new one.",
     "lock_timed_out": "The lock was not to be had in time.",
     "too_many_open_grants": "The agent has as many open grants as it may hold; settle or release some.",
@@ -95,19 +96,20 @@ def _say_lock(verdict: Verdict, lease: RecordLease, grant: str, now: int) -> Non
     stands = lease.stands
     if stands is None:
         return
-    if stands.state == "held":
+    verdict.lock_resource = lease.resource
+    if stands.state == "held" and lease.claimed:
         verdict.lock_token, verdict.fence = "lk_" + grant, stands.fence
-        verdict.lock_expires_at = at_ms(stands.expires)
+        ends = at_ms(stands.expires)
+        verdict.lock_expires_at = ends if verdict.expires_at is None else min(ends, verdict.expires_at)
     elif lease.claimed:
         verdict.status, verdict.code = "REJECTED", "lock_lost"
         verdict.reason = f"The lease of {lease.resource} is no more. Settle what was spent, or release the grant."
     else:
         verdict.status, verdict.code, verdict.waiting_for = "PENDING", "lock_busy", "lock"
-        verdict.lock_token, verdict.queue_position = "lk_" + grant, stands.place
-        verdict.reason = (
-            f"Waits for the lock {lease.resource}, as number {stands.place + 1} of its queue: "
-            f"{format_usd(to_nanos(verdict.reserved_usd))} is held meanwhile."
-        )
+        place = "" if stands.state == "busy" else f", as number {stands.place + 1} of its queue"
+        verdict.queue_position = stands.place if place else None
+        held = format_usd(to_nanos(verdict.reserved_usd))
+        verdict.reason = f"Waits for the lock {lease.resource}{place}: {held} is held meanwhile."
         verdict.retry_after_seconds = min(1.0, max(0.0, (stands.next_expiry - now) / 1000))
 
 
@@ -160,8 +162,9 @@ def grant_key(grant_id: str) -> str:
 
 def _withdrawn(record: Record) -> bool:
     """True for what ended before it was the agent's to use: a question taken back, a lock that never came."""
-    never = record.code == "escalated" or (record.lease is not None and not record.lease.claimed)
-    return record.state == "L" and never
+    lease = record.lease
+    never = lease is not None and not lease.claimed and record.code != "approved"
+    return record.state == "L" and (record.code == "escalated" or never)
 
 
 def _code(record: Record) -> str:

@@ -87,9 +87,10 @@ CONFIG = (
     "GRANT", "GRANT_MAX", "APPROVAL", "KEEP", "TRANSIENT", "IDLE", "OPEN", "AGENTS", "EVENTS", "AGENT_DAY",
     "QUESTIONS", "REFUSAL",
 )  # fmt: skip
-LEASE = ("RESOURCE", "TTL", "PRIORITY", "CLAIMED", "JOINED", "STANDS")
-"""The part of a record that is about a lock: the field LOCK. Its token is ``lk_`` and the record's id. JOINED: it was
-asked for by one who held others. STANDS is how it stands when a script answers; what is stored lacks it."""
+LEASE = ("RESOURCE", "TTL", "PRIORITY", "CLAIMED", "WITHIN", "QUEUED", "STANDS")
+"""The part of a record that is about a lock: the field LOCK. Its token is ``lk_`` and the record's id. WITHIN
+are the leases of who asked for it, {lock, token, ...}; QUEUED: it was asked for. STANDS is how it stands when a script
+answers; what is stored lacks it."""
 LOCK = ("PERMITS", "PREEMPTION", "GRACE", "HOLDERS", "QUEUED", "DUE")
 HOLDER = (
     "TOKEN", "AGENT", "FENCE", "EXPIRES", "PRIORITY", "RANK", "WEIGHT", "MODE", "SINCE", "WAITED", "TTL", "CLAIMED",

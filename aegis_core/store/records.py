@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Literal, NamedTuple
 
+from aegis_core.store import layout
+
 
 class Record(NamedTuple):
     """A packed record, field by field in the order of `layout.RECORD`. Money in nano-dollars, times in ms."""
@@ -43,8 +45,8 @@ class Record(NamedTuple):
         """The part that is about a lock."""
         if not self.lock:
             return None
-        resource, ttl, priority, claimed, joined, *stands = self.lock
-        return RecordLease(resource, ttl, priority, claimed, joined, Standing._make(stands[0]) if stands else None)
+        *parts, stands = self.lock if len(self.lock) == len(layout.LEASE) else (*self.lock, None)
+        return RecordLease._make((*parts, Standing._make(stands) if stands else None))
 
     @property
     def waits(self) -> bool:
@@ -93,5 +95,6 @@ class RecordLease(NamedTuple):
     ttl: int
     priority: int
     claimed: bool
-    joined: bool
+    within: list[str]
+    queued: bool
     stands: Standing | None

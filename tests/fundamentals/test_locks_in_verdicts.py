@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from contextvars import copy_context
 from decimal import Decimal
 from typing import Any
 
@@ -14,7 +15,10 @@ from serving import OPERATOR, serving
 import aegis_core
 from aegis_core import AegisDenied, Governor, Settings, Verdict
 from aegis_core.agent import GovernedAgent
-from aegis_core.errors import ConflictError, LockLostError
+from aegis_core.approval_protocol import Approval, ApprovalEdit
+from aegis_core.errors import ConflictError, LockLostError, LockPreemptedError
+from aegis_core.governor import ResourceGovernor
+from aegis_core.operator import Operator
 from aegis_core.store.store import Store
 from aegis_core.testing import FakeClock
 
@@ -40,6 +44,13 @@ async def governor(url: str, settings: Settings) -> AsyncIterator[Governor]:
 
 
 @pytest.fixture
+async def operator(settings: Settings) -> AsyncIterator[Operator]:
+    async with aegis_core.connect(settings=settings) as house:
+        assert isinstance(house.port, ResourceGovernor)
+        yield house.port.operator
+
+
+@pytest.fixture
 async def ann(governor: Governor) -> GovernedAgent:
     return await governor.handshake("ann", max_priority=9)
 
@@ -52,6 +63,11 @@ async def bob(governor: Governor) -> GovernedAgent:
 async def sign(agent: GovernedAgent, usd: float = 1, **more: Any) -> Verdict:
     wish = {"resource_type": "wallet_lock", "target_resource": "wallet", "estimated_cost_usd": usd, **more}
     return await agent.request("Sign", **wish)
+
+
+async def until_someone_waits(governor: Governor) -> None:
+    while not (await governor.locks())[0].queued:  # noqa: ASYNC110 - it may happen in another process
+        await asyncio.sleep(0.01)
 
 
 async def left(agent: GovernedAgent) -> Decimal:
@@ -227,3 +243,169 @@ async def test_a_wait_ends_with_its_grant(virtual: tuple[Governor, FakeClock, St
     assert (late.status, late.code) == ("REJECTED", "lock_timed_out")
     assert await left(bob) == before
     assert (await sign(ann)).granted  # the first holder's grant is past its deadline, so its lease is over, too
+
+
+WISH: dict[str, Any] = {"resource_type": "wallet_lock", "target_resource": "wallet", "estimated_cost_usd": 1}
+
+
+async def test_a_wait_that_is_cancelled_takes_neither_money_nor_lock(
+    governor: Governor, ann: GovernedAgent, bob: GovernedAgent
+) -> None:
+    before = await left(bob)
+
+    async def wait() -> None:
+        async with bob.permit("Sign", wait=60, **WISH):
+            pytest.fail("it was held by another")
+
+    async with ann.lock("wallet"):
+        waiting = asyncio.create_task(wait())
+        await until_someone_waits(governor)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        async with asyncio.timeout(10):
+            while (await governor.locks())[0].queued:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+    assert await left(bob) == before
+
+
+async def test_an_escalated_request_made_inside_another_lock_gets_its_own(
+    governor: Governor, ann: GovernedAgent
+) -> None:
+    async with ann.lock("outer"):
+        asked = await sign(ann, 7)
+        assert asked.waiting_for == "human"
+        assert asked.escalation_id is not None
+        await governor.approvals.decide(asked.escalation_id, "approve", by="olga")
+        got = await sign(ann, 7, request_id=asked.request_id)
+        assert got.granted
+        assert got.fence is not None
+    assert got.grant_id is not None
+    await ann.settle(got.grant_id, cost_usd=7)
+
+
+async def test_an_edit_of_the_target_moves_the_lock(governor: Governor, ann: GovernedAgent) -> None:
+    async def run() -> str | None:
+        async with ann.permit("Sign", wait=60, **WISH | {"estimated_cost_usd": 7}) as grant:
+            assert grant.lease is not None
+            assert [lock.resource for lock in await governor.locks()] == ["cold-wallet"]
+            return grant.verdict.lock_resource
+
+    running = asyncio.create_task(run())
+    while not (asked := await governor.approvals.list()):  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+    edit = ApprovalEdit(target_resource="cold-wallet")
+    await governor.approvals.decide(asked[0].approval_id, "approve", by="olga", edit=edit)
+    assert await running == "cold-wallet"
+
+
+async def test_who_works_in_the_block_of_a_grant_that_ended_hears_so(
+    governor: Governor, ann: GovernedAgent, bob: GovernedAgent
+) -> None:
+    with pytest.raises(ConflictError, match="already released"):  # noqa: PT012
+        async with ann.permit("Sign", lock_ttl_seconds=60, **WISH) as grant:
+            await ann.release(grant.grant_id)
+            assert (await sign(bob)).granted
+            assert grant.lease is not None
+            await asyncio.wait_for(grant.lease.evicting.wait(), 5)
+            assert grant.lease.lost
+
+
+async def test_a_holder_that_did_not_wait_hears_that_it_must_go(ann: GovernedAgent, bob: GovernedAgent) -> None:
+    async def urgent() -> int:
+        async with ann.lock("wallet", priority=9, wait=20) as lease:
+            return lease.fence
+
+    async with bob.permit("Sign", wait=0, priority=1, lock_ttl_seconds=60, **WISH) as grant:
+        assert grant.lease is not None
+        taking = asyncio.create_task(urgent())
+        await asyncio.wait_for(grant.lease.evicting.wait(), 4)
+        with pytest.raises(LockPreemptedError):
+            grant.lease.check()
+    assert await taking > 0
+
+
+async def test_a_semaphore_is_no_wallet(ann: GovernedAgent, bob: GovernedAgent) -> None:
+    async with bob.lock("wallet", permits=10):
+        refused = await sign(ann)
+        assert (refused.status, refused.code) == ("REJECTED", "lock_differs")
+
+
+async def test_a_blocked_agent_gets_no_lock_that_it_waited_for(
+    operator: Operator, ann: GovernedAgent, bob: GovernedAgent
+) -> None:
+    first, before = await sign(ann), await left(bob)
+    waits = await sign(bob)
+    await operator.block("bob", author="olga")
+    assert first.grant_id is not None
+    await ann.release(first.grant_id)
+    late = await sign(bob, request_id=waits.request_id)
+    assert (late.status, late.code) == ("REJECTED", "agent_blocked")
+    await operator.unblock("bob", author="olga")
+    assert await left(bob) == before
+    assert (await sign(ann)).granted
+
+
+async def test_an_extension_while_waiting_keeps_the_place(
+    governor: Governor, ann: GovernedAgent, bob: GovernedAgent
+) -> None:
+    first = await sign(ann)
+    waiting = asyncio.create_task(sign(bob, request_id="mine", wait=20))
+    await until_someone_waits(governor)
+    asked = await sign(bob, request_id="mine")
+    assert asked.grant_id is not None
+    await bob.extend(asked.grant_id, 900)
+    assert first.grant_id is not None
+    await ann.release(first.grant_id)
+    got = await asyncio.wait_for(waiting, 2.5)  # at once, and not when an unclaimed hand-over has run out
+    assert got.granted
+
+
+async def test_a_wait_ends_what_its_holder_has_outlived(settings: Settings) -> None:
+    short = settings.model_copy(update={"grant_seconds": 1})
+    async with aegis_core.connect(settings=short) as governor:
+        ann, bob = await governor.handshake("ann"), await governor.handshake("bob")
+        held = await sign(ann, lock_ttl_seconds=60)
+        assert held.lock_expires_at is not None
+        assert held.expires_at is not None
+        assert held.lock_expires_at <= held.expires_at
+        async with asyncio.timeout(5), bob.lock("wallet", wait=5) as lease:
+            assert lease.fence > 0
+
+
+def test_plain_code_holds_both_whatever_context_leaves_the_block(settings: Settings) -> None:
+    with aegis_core.connect_sync(settings=settings) as governor:
+        ann = governor.handshake("ann")
+        block = ann.permit("Sign", **WISH)
+        grant = copy_context().run(block.__enter__)
+        assert grant.fence > 0
+        assert grant.lease is not None
+        grant.settle(cost_usd="0.25")
+        copy_context().run(block.__exit__, None, None, None)
+        assert grant.receipt is not None
+        assert grant.receipt.charged_usd == Decimal("0.25")
+        assert governor.locks() == ()
+
+
+async def test_an_observed_tenant_still_has_one_holder(
+    operator: Operator, ann: GovernedAgent, bob: GovernedAgent
+) -> None:
+    await operator.set_mode("observe", author="olga")
+    assert (await sign(bob, priority=9)).granted  # above its maximum, which is only observed
+    assert (await sign(ann)).queue_position == 0
+
+
+async def test_words_of_one_moment_are_each_whole(governor: Governor, ann: GovernedAgent) -> None:
+    wish: dict[str, Any] = {"resource_type": "api_call", "estimated_cost_usd": 6, "request_id": "mine"}
+    first = (await ann.request("Pay", **wish)).escalation_id
+    assert first is not None
+    unknown = "ap_" + "0" * 32
+    said = await asyncio.gather(
+        governor.approvals.decide(unknown, "approve", by="olga"),
+        governor.approvals.decide(first, "approve", by="olga"),
+        governor.approvals.decide(first, "reject", by="otto"),
+        governor.approvals.decide(unknown, "reject", by="otto"),
+        return_exceptions=True,
+    )
+    assert sorted(type(one).__name__ for one in said) == ["Approval", "ConflictError", "NotFoundError", "NotFoundError"]
+    assert (await ann.request("Pay", **wish)).granted is isinstance(said[1], Approval)

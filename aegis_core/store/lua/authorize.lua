@@ -279,11 +279,11 @@ if asked and not code then
 end
 
 -- The lock of its target, in the same step as the money: held, or a place in its queue. A question takes none yet.
-local lease, stands = lock and {target, lock[1], priority, false, #lock[3] > 0}, nil
+local lease, stands = lock and {target, math.min(lock[1], T[T_CONFIG][C_GRANT]), priority, false, lock[3], false}, nil
 if lease and not code and not asked then
   local _, _, _, _, _, attend = endings()
   local trouble
-  trouble, stands = attend(id, agent, sid, lease, lock[2], lock[3])
+  trouble, stands = attend(id, agent, sid, lease, lock[2])
   if trouble then code, transient, effect = trouble, true, 'deny' end
 end
 

@@ -64,12 +64,12 @@ local function take(agent, sid, names, token, priority, ttl, permits, weight, mo
       if not H[H_CLAIMED] and H[H_EVICTED] <= 0 then
         H[H_CLAIMED], H[H_EXPIRES], TOUCHED[names[i]] = true, NOW + H[H_TTL], true
       end
-      if H[H_INBOX] ~= inbox then H[H_INBOX], TOUCHED[names[i]] = inbox, true end
+      if inbox and H[H_INBOX] ~= inbox then H[H_INBOX], TOUCHED[names[i]] = inbox, true end
     end
     return 'OK', 'known'
   end
   if waiting then -- shows that it is still there; who stands before it may not be
-    known[W_ALIVE], known[W_INBOX] = NOW + ALIVE, inbox
+    known[W_ALIVE], known[W_INBOX] = NOW + ALIVE, inbox or known[W_INBOX]
     for i = 1, #names do
       call('HSET', PREFIX .. 'lw:' .. names[i], token, encode(known))
       call('PEXPIRE', PREFIX .. 'lw:' .. names[i], ALIVE + KEPT)

@@ -152,9 +152,9 @@ local function unheard(R)
 end
 
 -- Takes the lock that a record is about. Answers what is in the way of it, or how its claim stands.
-local function attend(id, agent, sid, lease, inbox, within)
+local function attend(id, agent, sid, lease, inbox)
   local take_lock = locking()
-  local trouble, stands = take_lock('lk_' .. id, agent, sid, lease, inbox, within)
+  local trouble, stands = take_lock('lk_' .. id, agent, sid, lease, inbox)
   if stands then lease[K_CLAIMED] = stands[1] == 'held' end
   return trouble, stands
 end
@@ -163,8 +163,12 @@ end
 -- does not begin, nor does one whose lock is still to come. The zone must be known.
 local function claim(id, R, inbox)
   if not unheard(R) then return end
-  if halted(R) then return close(id, R, 'L', 0) end
-  local lease, stands = R[R_LOCK], nil
+  local lease, stands, stopped = R[R_LOCK], nil, halted(R)
+  if stopped then
+    if lease then R[R_CODE] = stopped == 'HALTED' and 'tenant_halted' or 'agent_blocked' end
+    return close(id, R, 'L', 0)
+  end
+  local queued = lease and lease[K_QUEUED]
   if lease then
     local trouble
     trouble, stands = attend(id, R[R_AGENT], R[R_SESSION], lease, inbox or false)
@@ -181,6 +185,8 @@ local function claim(id, R, inbox)
     local body = store_open(id, R)
     if not lease then return body end
     event('granted', body)
+  elseif not queued then
+    store_open(id, R)
   end
   lease[K_STANDS] = stands
   return encode(R)
@@ -205,7 +211,7 @@ local function expire(id, R)
   end
   if R[R_STATE] == 'P' then close(id, R, 'T', 0)
   elseif unheard(R) then
-    if R[R_LOCK] then R[R_CODE] = 'lock_timed_out' end
+    if R[R_LOCK] and R[R_LOCK][K_QUEUED] then R[R_CODE] = 'lock_timed_out' end
     close(id, R, 'L', 0)
   else close(id, R, 'X', R[R_AMOUNT]) end
 end

@@ -9,6 +9,11 @@ for i = 1, #ids do
   local id = ids[i]
   local blob = call('GET', PREFIX .. 'r:' .. id) or ''
   local R = blob ~= '' and decode(blob)
+  if R and claims and R[R_LOCK] and unheard(R) and NOW >= T[T_DUE] then
+    sweep(4) -- its lock may be held by a grant that is over
+    blob = call('GET', PREFIX .. 'r:' .. id) or ''
+    R = blob ~= '' and decode(blob)
+  end
   if R and (overdue(R) or claims and unheard(R)) then
     if overdue(R) then expire(id, R) end
     blob = claims and claim(id, R, inbox) or encode(R)
