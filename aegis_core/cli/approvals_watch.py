@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 _DECISIONS: dict[str, Decision] = {"a": "approve", "r": "reject"}
 _ARROWS = {"\x1b[A": "k", "\x1b[B": "j"}
+_KEY = re.compile(r"\x1b\[[A-D]|.", re.DOTALL)
 _HINT = "[bold]j[/bold]/[bold]k[/bold] choose  [bold]a[/bold] approve  [bold]r[/bold] reject  [bold]q[/bold] leave"
 
 
@@ -135,7 +137,8 @@ def _keys(news: asyncio.Queue[str]) -> Generator[None]:
 
     def pressed() -> None:
         text = os.read(descriptor, 64).decode(errors="replace")
-        news.put_nowait(_ARROWS.get(text) or text[:1] or "q")
+        for key in _KEY.findall(text) or "q":  # who types fast, or over a slow line, sends several at once
+            news.put_nowait(_ARROWS.get(key, key))
 
     tty.setcbreak(descriptor)
     loop.add_reader(descriptor, pressed)
