@@ -179,8 +179,9 @@ class Arbiter:
         if escalation:
             cheap, dear = models[0], considered(escalation)
             models[0] = cheap._replace(expected=cost_of_both(cheap, dear.expected, choice))
-        top = max(self._catalog.by_name[name].tier for name in shortlist.names)
-        best = (each for each in map(considered, shortlist.names) if each.tier == top)
+        best = (
+            Considered(each.model.name, each.model.tier, each.rates.expected(*tokens)) for each in shortlist.strongest
+        )
         strongest = min(best, key=lambda each: each.expected)
         return packed(
             Why(task_type, density, choice, tuple(models), strongest, self._prices.version, version, escalation)

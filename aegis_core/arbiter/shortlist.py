@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 from typing import NamedTuple
 
@@ -42,11 +42,18 @@ class Shortlist:
         tiers: the models of each tier that has any.
         names: all their names in the same order; empty: nothing meets the requirements.
         note: why these, or why none.
+        strongest: those of the highest tier among them.
     """
 
     tiers: tuple[tuple[Entry, ...], ...]
     names: tuple[str, ...]
     note: str
+    strongest: tuple[Entry, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        every = [entry for tier in self.tiers for entry in tier]
+        top = max((entry.model.tier for entry in every), default=0)
+        object.__setattr__(self, "strongest", tuple(entry for entry in every if entry.model.tier == top))
 
 
 def select(catalog: Catalog, prices: Prices, logic_density: int, needs: Needs | None, tier: int = 0) -> Shortlist:
