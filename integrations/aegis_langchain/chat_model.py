@@ -17,15 +17,7 @@ from langchain_core.runnables import Runnable, RunnableBinding
 from pydantic import PrivateAttr
 
 from aegis_core.adapting import CallGovernor, ModelCall, Reservation
-from aegis_langchain.shapes import (
-    Models,
-    cap_of,
-    named,
-    openai_messages,
-    openai_tools,
-    usage_counts,
-    usage_of,
-)
+from aegis_langchain.shapes import Models, cap_of, named, openai_messages, openai_tools, usage_counts, usage_of
 
 _OPTIONS = "aegis_tool_options"
 """Under this name a bound model carries what `bind_tools` was given, until it is known whose `bind_tools` it is."""
@@ -62,22 +54,19 @@ class GovernedChatModel(BaseChatModel):
         approval_seconds: float = 600,
         **values: Any,
     ) -> None:
-        calls = (
-            aegis
-            if isinstance(aegis, CallGovernor)
-            else CallGovernor(
+        if not isinstance(aegis, CallGovernor):
+            aegis = CallGovernor(
                 aegis,
                 framework="langchain",
                 max_output_tokens=max_output_tokens,
                 logic_density=logic_density,
                 approval_seconds=approval_seconds,
             )
-        )
         found = named(models)
         first = next(iter(found.values()))
         defaults: dict[str, Any] = {"cache": first.cache, "profile": first.profile}
         super().__init__(**(defaults | values))
-        self._calls, self._models, self._cap_setting = calls, found, cap_setting
+        self._calls, self._models, self._cap_setting = aegis, found, cap_setting
 
     @property
     def _llm_type(self) -> str:

@@ -81,7 +81,8 @@ def test_modules_and_functions_stay_small() -> None:
 
     for path in [*(ROOT / "aegis_core").rglob("*.py"), *(ROOT / "integrations").rglob("*.py")]:
         text = path.read_text()
-        assert text.count("\n") <= 350, f"{path.relative_to(ROOT)} has over 350 lines"
+        most = 250 if path.is_relative_to(ROOT / "integrations") else 350  # an adapter only translates
+        assert text.count("\n") <= most, f"{path.relative_to(ROOT)} has over {most} lines"
         for node in ast.walk(ast.parse(text)):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 length = (node.end_lineno or 0) - node.lineno + 1

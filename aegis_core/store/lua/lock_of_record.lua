@@ -14,9 +14,10 @@ local function peek(token, name)
   return stands(token, name)
 end
 
+local TROUBLE = {LOCKS_FULL = 'locks_full', LOCK_DIFFERS = 'lock_differs',
+  HALTED = 'tenant_halted', BLOCKED = 'agent_blocked', wounded = 'lock_deadlock', gone = 'lock_lost'}
+
 -- Takes it or a place in its queue, or shows that its waiter lives. Answers what is in the way, or how it stands.
-local TROUBLE = {LOCKS_FULL = 'locks_full', LOCK_DIFFERS = 'lock_differs', HALTED = 'tenant_halted', BLOCKED = 'agent_blocked',
-  wounded = 'lock_deadlock', gone = 'lock_lost'}
 local function attend(token, agent, sid, lease, inbox)
   local name, within = lease[K_RESOURCE], lease[K_WITHIN]
   if lease[K_QUEUED] and #within > 0 then -- who held others and lost its place must begin again with those
