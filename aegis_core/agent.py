@@ -8,10 +8,9 @@ from contextlib import asynccontextmanager, suppress
 from secrets import token_hex
 from typing import Any
 
-from aegis_core.canonical import hash_arguments
+from aegis_core.canonical import hash_arguments, record_id
 from aegis_core.errors import AegisDenied, AegisError, InvalidRequestError, StoreError
 from aegis_core.grants import Grant
-from aegis_core.identity import record_id
 from aegis_core.journal_protocol import JournalAct, JournalEntry, JournalRequest
 from aegis_core.leases import lock_name, seconds
 from aegis_core.lock_blocks import LockBlock, held_of, in_background

@@ -78,3 +78,8 @@ def _special(value: Any, depth: int) -> Any:
         return {f"${type(value).__qualname__}": _plain(dump(), depth + 1)}
     shown = repr(value).partition(" at 0x")[0]
     return {f"${type(value).__qualname__}": shown}
+
+
+def record_id(agent: str, request_id: str) -> str:
+    """The name under which a request is remembered: short, of fixed alphabet, and the agent's own."""
+    return blake2b(f"{agent}\0{request_id}".encode(), digest_size=16).hexdigest()

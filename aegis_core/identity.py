@@ -9,7 +9,6 @@ import secrets
 import time
 from datetime import UTC, datetime
 from functools import lru_cache
-from hashlib import blake2b
 from typing import NamedTuple
 from urllib.parse import quote, unquote
 
@@ -73,11 +72,6 @@ def caller_of(token: str | None, pepper: bytes) -> Caller:
     if match is None:
         raise AuthError("This is not a session token; shake hands to get one.", code="bad_token")
     return Caller(match["sid"], hash_secret(token, pepper))
-
-
-def record_id(agent: str, request_id: str) -> str:
-    """The name under which a request is remembered: short, of fixed alphabet, and the agent's own."""
-    return blake2b(f"{agent}\0{request_id}".encode(), digest_size=16).hexdigest()
 
 
 def caller_in(session: str | None, token: str | None, pepper: bytes) -> Caller:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import cast
 
 from aegis_core.budgets import at_ms
-from aegis_core.identity import caller_of, record_id
+from aegis_core.canonical import record_id
+from aegis_core.identity import caller_of
 from aegis_core.journal_protocol import JournalEntry, JournalRequest, JournalState
 from aegis_core.store.ledger import Ledger
 

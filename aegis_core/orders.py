@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from aegis_core.arbiter.arbiter import Appraisal, Candidate
 from aegis_core.arbiter.prices import Prices
-from aegis_core.identity import record_id
+from aegis_core.canonical import record_id
 from aegis_core.masking import mask_metadata, mask_text
 from aegis_core.money import to_nanos
 from aegis_core.policy.asking import Asker

@@ -7,11 +7,11 @@ import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 
+from aegis_core.canonical import record_id
 from aegis_core.channels.channel import Channel, Pace
 from aegis_core.channels.courier import Courier
 from aegis_core.errors import AegisError
 from aegis_core.events import decode_event
-from aegis_core.identity import record_id
 from aegis_core.ports import ApprovalsPort
 from aegis_core.store.deliveries import Deliveries
 from aegis_core.store.ledger import Ledger

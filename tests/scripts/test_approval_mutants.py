@@ -62,8 +62,8 @@ MUTANTS: dict[str, tuple[str, ...]] = {
     "who extends a grant has not heard of it": ("settle", "if act == 'extend' then claim(id, R) end\n", ""),
     "what was approved begins although its agent is blocked": (
         "endings",
-        "  if halted(R) then return close(id, R, 'L', 0) end\n",
-        "",
+        "  if stopped then\n",
+        "  if false then\n",
     ),
     "an edit is not judged by the rules": ("decide", "  if edit[2] == 'deny' then", "  if false then"),
     "an edit is not judged by the limits": ("decide", "if bound > edit[4][i] and", "if false and"),
