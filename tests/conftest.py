@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 from collections.abc import AsyncIterator, Iterator
@@ -64,6 +65,13 @@ async def virtual(settings: Settings) -> AsyncIterator[tuple[Governor, FakeClock
     """A governor whose clock the test moves."""
     async with virtual_governor(settings, start=datetime(2026, 3, 27, 12, tzinfo=UTC)) as parts:
         yield parts
+
+
+@pytest.fixture
+def heard(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> pytest.LogCaptureFixture:
+    """What Aegis logs, whatever a server in this process has made of its loggers."""
+    monkeypatch.setattr(logging.getLogger("aegis"), "propagate", True)
+    return caplog
 
 
 @pytest.fixture(scope="session")

@@ -290,14 +290,14 @@ async def _test(plan: WebhookSettings) -> str:
 
 
 def test_the_bots_token_and_the_webhooks_secret_are_said_nowhere(
-    settings: Settings, telegram: BotApi, caplog: pytest.LogCaptureFixture
+    settings: Settings, telegram: BotApi, heard: pytest.LogCaptureFixture
 ) -> None:
     token = "999999:" + "S" * 35
     chosen = on_telegram(settings, telegram, telegram_token=SecretStr(token))  # one that Telegram refuses
     with asking(chosen) as place:
         place.agent()
         telegram.until(lambda: place.events("channel_failed"))
-        said = json.dumps(place.http.get(f"{place.url}/api/v1/events?limit=500").json()) + caplog.text + repr(chosen)
+        said = json.dumps(place.http.get(f"{place.url}/api/v1/events?limit=500").json()) + heard.text + repr(chosen)
     assert "Unauthorized" in said
     assert token not in said
     assert "S" * 35 not in said

@@ -115,7 +115,7 @@ def test_a_lock_ends_with_its_grant_at_the_latest(settings: Settings) -> None:
 
 
 def test_a_lock_that_was_taken_away_is_known_to_the_tool_and_logged(
-    plain: SyncGovernor, agent: SyncGovernedAgent, caplog: pytest.LogCaptureFixture
+    plain: SyncGovernor, agent: SyncGovernedAgent, heard: pytest.LogCaptureFixture
 ) -> None:
     reservation = governed(agent, {"pay": WALLET}).begin(PAY)
     with reservation.inside():
@@ -123,11 +123,11 @@ def test_a_lock_that_was_taken_away_is_known_to_the_tool_and_logged(
         assert eventually(lambda: reservation.lease is not None and reservation.lease.lease.lost)
         with pytest.raises(LockLostError):
             current_fence()
-    with caplog.at_level(logging.WARNING, "aegis.adapting"):
+    with heard.at_level(logging.WARNING, "aegis.adapting"):
         receipt = reservation.settle()
     assert receipt is not None
     assert receipt.charged_usd == 1, "the tool has run"
-    assert "wallet_main was not held to the end of its tool" in caplog.text
+    assert "wallet_main was not held to the end of its tool" in heard.text
 
 
 def test_a_journalled_call_takes_its_lock_before_it_is_written_down(

@@ -106,7 +106,7 @@ async def test_a_changed_file_of_prices_counts_in_a_running_governor(
     ids=["damaged", "gone", "without a price that the catalog needs"],
 )
 async def test_a_file_that_turns_bad_leaves_the_prices_as_they_were(
-    settings: Settings, tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: str | None, words: str
+    settings: Settings, tmp_path: Path, heard: pytest.LogCaptureFixture, damage: str | None, words: str
 ) -> None:
     catalog, path = tmp_path / "catalog.json", tmp_path / "prices.json"
     shipped = json.loads((files("aegis_core.arbiter") / "catalog.json").read_text())
@@ -121,10 +121,10 @@ async def test_a_file_that_turns_bad_leaves_the_prices_as_they_were(
         version = port.arbiter.price_version
         path.unlink() if damage is None else path.write_text(damage)
         assert await watch.look() is False
-        assert words in caplog.text
-        caplog.clear()
+        assert words in heard.text
+        heard.clear()
         assert await watch.look() is False
-        assert caplog.text == "", "it warns once for each content"
+        assert heard.text == "", "it warns once for each content"
         assert port.arbiter.price_version == version
         assert port._prices.cost(usage) == 10_000_000_000
         path.write_text(GPT_4O.format(11))
