@@ -71,6 +71,7 @@ async def virtual(settings: Settings) -> AsyncIterator[tuple[Governor, FakeClock
 def heard(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> pytest.LogCaptureFixture:
     """What Aegis logs, whatever a server in this process has made of its loggers."""
     monkeypatch.setattr(logging.getLogger("aegis"), "propagate", True)
+    caplog.set_level(logging.INFO, "aegis")
     return caplog
 
 
