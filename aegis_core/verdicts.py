@@ -82,12 +82,8 @@ def verdict_of(record: Record, grant: str, now: int) -> Verdict:
         _say_lock(verdict, record.lease, grant, now)
     if state == "P":
         verdict.waiting_for = "human"
-    elif verdict.waiting_for == "lock":
-        pass
-    elif question is None:
-        verdict.granted_at = at_ms(record.created)
-    elif question.how == "approved":
-        verdict.granted_at = at_ms(question.at)
+    if verdict.waiting_for is None and (question is None or question.how == "approved"):
+        verdict.granted_at = at_ms(question.at if question else record.created)
     return verdict
 
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
 from decimal import Decimal
 
 import pytest
-from pydantic import SecretStr
-from serving import OPERATOR, serving
+from serving import OPERATOR
+from two_doors import ann, bob, governor, settings, until_someone_waits, url  # noqa: F401 - fixtures
 
 import aegis_core
 from aegis_core import AegisError, Governor, InvalidRequestError, Settings
@@ -25,44 +24,6 @@ from aegis_core.errors import (
 from aegis_core.lock_protocol import AcquireLock, ReleaseLock, RenewLock
 from aegis_core.store.store import Store
 from aegis_core.testing import FakeClock
-
-
-@pytest.fixture
-def settings(settings: Settings) -> Settings:
-    return settings.model_copy(update={"operator_secret": SecretStr(OPERATOR)})
-
-
-@pytest.fixture(params=["local", "remote"])
-def url(request: pytest.FixtureRequest, settings: Settings) -> Iterator[str]:
-    if request.param == "local":
-        yield settings.url
-    else:
-        with serving(settings) as address:
-            yield address
-
-
-@pytest.fixture
-async def governor(url: str, settings: Settings) -> AsyncIterator[Governor]:
-    async with aegis_core.connect(url, token=OPERATOR, settings=settings) as connected:
-        yield connected
-
-
-@pytest.fixture
-async def ann(governor: Governor) -> GovernedAgent:
-    return await governor.handshake("ann", max_priority=9)
-
-
-@pytest.fixture
-async def bob(governor: Governor) -> GovernedAgent:
-    return await governor.handshake("bob", max_priority=5)
-
-
-async def _until_someone_waits(governor: Governor) -> None:
-    for _ in range(1_000):
-        if (await governor.locks("wallet"))[0].queued:
-            return
-        await asyncio.sleep(0.01)
-    pytest.fail("nobody waits")
 
 
 async def test_one_at_a_time_and_fences_grow(ann: GovernedAgent, bob: GovernedAgent) -> None:
@@ -213,7 +174,7 @@ async def test_a_cancelled_wait_leaves_nothing_behind(
 
     async with ann.lock("wallet"):
         waiting = asyncio.create_task(wait())
-        await _until_someone_waits(governor)
+        await until_someone_waits(governor)
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting
@@ -233,7 +194,7 @@ async def test_operators_see_and_take(governor: Governor, ann: GovernedAgent, bo
     with pytest.raises(LockLostError):  # noqa: PT012
         async with ann.lock("wallet", priority=7) as lease:
             waiting = asyncio.create_task(wait())
-            await _until_someone_waits(governor)
+            await until_someone_waits(governor)
             (lock,) = await governor.locks()
             assert [(h.agent_id, h.fence, h.priority) for h in lock.holders] == [("ann", lease.fence, 7)]
             assert [(w.agent_id, w.queue_position) for w in lock.waiters] == [("bob", 0)]

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextvars import copy_context
 from decimal import Decimal
 from typing import Any
 
 import pytest
-from pydantic import SecretStr
-from serving import OPERATOR, serving
+from two_doors import ann, bob, governor, settings, until_someone_waits, url  # noqa: F401 - fixtures
 
 import aegis_core
 from aegis_core import AegisDenied, Governor, Settings, Verdict
@@ -24,50 +23,15 @@ from aegis_core.testing import FakeClock
 
 
 @pytest.fixture
-def settings(settings: Settings) -> Settings:
-    return settings.model_copy(update={"operator_secret": SecretStr(OPERATOR)})
-
-
-@pytest.fixture(params=["local", "remote"])
-def url(request: pytest.FixtureRequest, settings: Settings) -> Iterator[str]:
-    if request.param == "local":
-        yield settings.url
-    else:
-        with serving(settings) as address:
-            yield address
-
-
-@pytest.fixture
-async def governor(url: str, settings: Settings) -> AsyncIterator[Governor]:
-    async with aegis_core.connect(url, token=OPERATOR, settings=settings) as connected:
-        yield connected
-
-
-@pytest.fixture
 async def operator(settings: Settings) -> AsyncIterator[Operator]:
     async with aegis_core.connect(settings=settings) as house:
         assert isinstance(house.port, ResourceGovernor)
         yield house.port.operator
 
 
-@pytest.fixture
-async def ann(governor: Governor) -> GovernedAgent:
-    return await governor.handshake("ann", max_priority=9)
-
-
-@pytest.fixture
-async def bob(governor: Governor) -> GovernedAgent:
-    return await governor.handshake("bob", max_priority=5)
-
-
 async def sign(agent: GovernedAgent, usd: float = 1, **more: Any) -> Verdict:
     wish = {"resource_type": "wallet_lock", "target_resource": "wallet", "estimated_cost_usd": usd, **more}
     return await agent.request("Sign", **wish)
-
-
-async def until_someone_waits(governor: Governor) -> None:
-    while not (await governor.locks())[0].queued:  # noqa: ASYNC110 - it may happen in another process
-        await asyncio.sleep(0.01)
 
 
 async def left(agent: GovernedAgent) -> Decimal:

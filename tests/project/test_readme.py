@@ -63,32 +63,22 @@ def api(environment: dict[str, str]) -> Iterator[str]:
         server.terminate()
 
 
-def run(script: str, environment: dict[str, str]) -> str:
+def ran(command: list[str | Path], environment: dict[str, str], text: str | None = None, longest: float = 120) -> str:
+    """What a command prints, in the folder of the project; it must succeed."""
     done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", script],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
+        command, cwd=ROOT, env=environment, input=text, capture_output=True, text=True, timeout=longest, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
 
+def run(script: str, environment: dict[str, str]) -> str:
+    return ran(["bash", "-euo", "pipefail", "-c", script], environment)
+
+
 @pytest.mark.parametrize("code", blocks("python"))
 def test_python(code: str, environment: dict[str, str]) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    ran([sys.executable, "-c", code], environment)
 
 
 @pytest.mark.parametrize("code", blocks("python", snippets=True))
@@ -96,17 +86,9 @@ def test_lines_to_add_to_a_framework(code: str, environment: dict[str, str]) -> 
     """Around them stand a real agent of that framework and a scripted model; see `around`."""
     adapter = _SNIPPET.match(code)
     assert adapter is not None
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", ROOT / "tests" / "project" / "around.py", adapter[1]],
-        cwd=ROOT,
-        env=environment | {"PYTHONPATH": str(ROOT / "tests"), "CREWAI_STORAGE_DIR": environment["HOME"]},
-        input=code,
-        capture_output=True,
-        text=True,
-        timeout=170,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    around = [sys.executable, "-W", "ignore", ROOT / "tests" / "project" / "around.py", adapter[1]]
+    more = {"PYTHONPATH": str(ROOT / "tests"), "CREWAI_STORAGE_DIR": environment["HOME"]}
+    ran(around, environment | more, code, 170)
 
 
 def test_each_framework_has_its_lines() -> None:
