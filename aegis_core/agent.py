@@ -16,6 +16,7 @@ from aegis_core.leases import lock_name, seconds
 from aegis_core.lock_blocks import LockBlock, held_of, in_background
 from aegis_core.lock_protocol import AcquireLock, LockSummary, new_lock_token
 from aegis_core.money import UsdLike
+from aegis_core.parsing import parse
 from aegis_core.ports import ApprovalsPort, GovernorPort
 from aegis_core.protocol import (
     LOCK_TYPES,
@@ -34,7 +35,6 @@ from aegis_core.protocol import (
     SettleRequest,
     Usage,
     Verdict,
-    parse,
 )
 
 _APPROVAL_WAIT = 604_800.0
@@ -209,8 +209,9 @@ class GovernedAgent:
             await grant.finish(failed=True)
             raise
         await grant.finish(failed=False)
-        if grant.lease is not None and grant.lease.lost_in_use:
-            raise grant.lease.lost_error()
+        lease, receipt = grant.lease, grant.receipt
+        if lease is not None and (lease.lost_in_use or (receipt is not None and receipt.lock_lost)):
+            raise lease.lost_error()
 
     async def _withdraw(self, grant_id: str) -> None:
         with suppress(AegisError):

@@ -11,7 +11,8 @@ from pydantic import Field, model_validator
 
 from aegis_core.errors import AegisDenied
 from aegis_core.fields import Identifier, Usd
-from aegis_core.protocol import BudgetLine, Message, ResourceType, Verdict
+from aegis_core.parsing import Message
+from aegis_core.protocol import BudgetLine, ResourceType, Verdict
 
 Decision = Literal["approve", "reject"]
 ApprovalStatus = Literal["open", "approved", "rejected", "timed_out", "withdrawn"]

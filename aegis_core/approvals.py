@@ -25,8 +25,9 @@ from aegis_core.errors import InvalidRequestError, NotFoundError, StaleError
 from aegis_core.inbox import Inbox
 from aegis_core.money import to_nanos, to_usd
 from aegis_core.orders import content_of, limits_of, trace_of
+from aegis_core.parsing import parse
 from aegis_core.policy.text import spaced, words
-from aegis_core.protocol import PermissionRequest, parse
+from aegis_core.protocol import PermissionRequest
 from aegis_core.rulebook import Rulebook
 from aegis_core.store.questions import EnvelopeRow, Questions
 from aegis_core.store.records import Question, Record

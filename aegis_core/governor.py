@@ -31,6 +31,7 @@ from aegis_core.money import to_nanos
 from aegis_core.operator import Operator
 from aegis_core.orders import Ask, Rules, settlement_of
 from aegis_core.outcomes import Outcomes
+from aegis_core.parsing import parse
 from aegis_core.policy.engine import Policy
 from aegis_core.policy.facts import AgentFacts
 from aegis_core.profiles import Profile
@@ -48,7 +49,6 @@ from aegis_core.protocol import (
     SessionOpened,
     SettleRequest,
     Verdict,
-    parse,
 )
 from aegis_core.rulebook import Rulebook
 from aegis_core.store.ledger import Caller, Ledger

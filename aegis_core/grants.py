@@ -8,7 +8,8 @@ from aegis_core.approval_protocol import check_call
 from aegis_core.canonical import hash_arguments
 from aegis_core.errors import ConflictError, LockLostError
 from aegis_core.money import UsdLike
-from aegis_core.protocol import Receipt, SettleRequest, Usage, Verdict, parse
+from aegis_core.parsing import parse
+from aegis_core.protocol import Receipt, SettleRequest, Usage, Verdict
 
 if TYPE_CHECKING:
     from aegis_core.agent import GovernedAgent

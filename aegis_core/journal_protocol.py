@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from aegis_core.fields import Identifier
-from aegis_core.protocol import Message
+from aegis_core.parsing import Message
 
 MAX_RESULT = 65_536
 """Characters of a result that are kept."""

@@ -11,7 +11,8 @@ from typing import Annotated, Literal, NamedTuple
 from pydantic import Field
 
 from aegis_core.fields import Identifier, LockToken, LockTtl
-from aegis_core.protocol import HeldLock, Message
+from aegis_core.parsing import Message
+from aegis_core.protocol import HeldLock
 
 LockMode = Literal["exclusive", "shared"]
 Preemption = Literal["never", "cooperative", "after_grace"]

@@ -11,7 +11,7 @@ from aegis_core import budgets
 from aegis_core.errors import InvalidRequestError
 from aegis_core.fields import Identifier, Usd, Window
 from aegis_core.money import to_nanos
-from aegis_core.protocol import Message, invalid
+from aegis_core.parsing import Message, invalid
 
 Pattern = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[\w.:@/*-]+$")]
 

@@ -10,12 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from typing import Annotated, Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from aegis_core.errors import InvalidRequestError
 from aegis_core.fields import Identifier, Intent, LockToken, LockTtl, Metadata, Usd, Window
+from aegis_core.parsing import Message
 from aegis_core.reasons import Routing
 
 Status = Literal["GRANTED", "PENDING", "REJECTED"]
@@ -26,12 +26,6 @@ GrantState = Literal["live", "pending", "rejected", "settled", "released", "expi
 
 LOCK_TYPES: frozenset[str] = frozenset({"file_lock", "wallet_lock"})
 RESOURCE_TYPES: tuple[str, ...] = get_args(ResourceType)
-
-
-class Message(BaseModel):
-    """Base of everything that comes in: immutable, and a field it does not know is an error."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Handshake(Message):
@@ -97,7 +91,7 @@ class PermissionRequest(Message):
     task_type: Identifier | None = None
     verify: Literal["cheap_first"] | None = None
     requirements: Requirements | None = None
-    metadata: Metadata = {}
+    metadata: Metadata = Field(default={})
 
 
 class Usage(Message):
@@ -240,6 +234,7 @@ class Receipt:
 
     `repeated`: the same act had been done before, and this call changed nothing.
     `late`: the deadline had passed and the grant had been charged at its estimate, which this settlement replaced.
+    `lock_lost`: the lock that came with the money was gone before this, so others may have been in it, too.
     """
 
     grant_id: str
@@ -252,6 +247,7 @@ class Receipt:
     expires_at: datetime | None = None
     repeated: bool = False
     late: bool = False
+    lock_lost: bool = False
 
 
 @dataclass(slots=True)
@@ -303,48 +299,3 @@ class Event:
     tenant: str
     agent_id: str | None = None
     facts: dict[str, Any] = field(default_factory=dict[str, Any])
-
-
-_Model = TypeVar("_Model", bound=Message)
-
-
-def parse(model: type[_Model], /, **values: Any) -> _Model:
-    """Build a message from keywords.
-
-    Raises:
-        InvalidRequestError: names the first field that cannot be accepted, and why.
-    """
-    try:
-        return model(**values)
-    except ValidationError as error:
-        raise invalid(error) from None
-
-
-def invalid(error: ValidationError) -> InvalidRequestError:
-    """Translate pydantic's report into the one error of the project; `errors` lists every field."""
-    problems = [_problem(item["loc"], item["type"], item["msg"], item.get("ctx", {})) for item in error.errors()]
-    field_name, problem = problems[0]
-    return InvalidRequestError(
-        f"{field_name}: {problem}" if field_name else problem,
-        field=field_name,
-        problem=problem,
-        errors=[{"field": name, "problem": text} for name, text in problems],
-    )
-
-
-def _problem(loc: tuple[int | str, ...], kind: str, text: str, context: dict[str, Any]) -> tuple[str, str]:
-    name = ".".join(str(part) for part in loc if part not in {"body", "query", "path", "[key]"})
-    text = text.removeprefix("Value error, ")
-    if kind == "missing":
-        text = "is required"
-    elif kind == "extra_forbidden":
-        text = "is not a field of this message"
-    elif kind == "literal_error":
-        text = f"must be one of {context['expected']}"
-    elif kind == "too_long":
-        text = f"at most {context['max_length']} are allowed"
-    elif kind.startswith(("greater_than", "less_than")):
-        text = "must be " + text.removeprefix("Input should be ")
-    elif not name and ": " in text:
-        name, text = text.split(": ", 1)
-    return name, text[:1].lower() + text[1:]

@@ -29,6 +29,7 @@ from aegis_core.errors import (
 )
 from aegis_core.identity import RequestIds, spelt
 from aegis_core.journal_protocol import JournalEntry, JournalRequest
+from aegis_core.parsing import parse
 from aegis_core.profiles import Profile, ProfileSet
 from aegis_core.protocol import (
     AgentSummary,
@@ -44,7 +45,6 @@ from aegis_core.protocol import (
     SessionOpened,
     SettleRequest,
     Verdict,
-    parse,
 )
 from aegis_core.remote_approvals import RemoteApprovals, segment
 from aegis_core.remote_locks import RemoteLocks

@@ -19,7 +19,7 @@ from aegis_core.approval_protocol import (
     Listing,
     OperatorLimit,
 )
-from aegis_core.protocol import parse
+from aegis_core.parsing import parse
 
 Call = Callable[..., Awaitable[Any]]
 

@@ -12,7 +12,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from aegis_core.errors import ConfigurationError
 from aegis_core.fields import Identifier, Usd
-from aegis_core.protocol import invalid
+from aegis_core.parsing import invalid
 
 EMBEDDED = "embedded"
 

@@ -124,6 +124,7 @@ def receipt_of(record: Record, grant: str, *, repeated: bool, late: bool) -> Rec
         expires_at=at_ms(record.deadline) if open_ else None,
         repeated=repeated,
         late=late,
+        lock_lost=record.lease is not None and record.lease.lost,
     )
 
 

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from aegis_core.fields import Identifier, Usd
 from aegis_core.operator import ApiKey, OpenRecord, PolicyVersion, Role
-from aegis_core.protocol import Message
+from aegis_core.parsing import Message
 
 Mode = Literal["enforce", "observe"]
 

@@ -24,7 +24,7 @@ from aegis_core.errors import (
     PolicyError,
     StoreError,
 )
-from aegis_core.protocol import invalid
+from aegis_core.parsing import invalid
 
 MEDIA_TYPE = "application/problem+json"
 _MOST_ERRORS = 20

@@ -24,6 +24,7 @@ from aegis_core.api.schemas import (
 )
 from aegis_core.errors import AuthError, InvalidRequestError, NotFoundError
 from aegis_core.journal_protocol import JournalEntry, JournalRequest
+from aegis_core.parsing import invalid
 from aegis_core.protocol import (
     BudgetReport,
     ExtendRequest,
@@ -34,7 +35,6 @@ from aegis_core.protocol import (
     SessionOpened,
     SettleRequest,
     Verdict,
-    invalid,
 )
 
 router = APIRouter(prefix=PREFIX)

@@ -20,7 +20,7 @@ from pydantic import ConfigDict, Field, ValidationError
 
 from aegis_core.errors import ConfigurationError
 from aegis_core.fields import Identifier
-from aegis_core.protocol import Message, invalid
+from aegis_core.parsing import Message, invalid
 
 LEAST_DENSITY, GREATEST_DENSITY = 1, 10
 

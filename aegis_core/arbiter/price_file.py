@@ -15,7 +15,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from aegis_core.arbiter.rates import MILLION, Step, Tariff
 from aegis_core.errors import ConfigurationError
-from aegis_core.protocol import Message, invalid
+from aegis_core.parsing import Message, invalid
 
 _Usd = Annotated[Decimal, Field(ge=0, le=1_000_000, decimal_places=9, allow_inf_nan=False)]
 _Ref = Annotated[str, Field(pattern=r"^[^:]+:.+$")]

@@ -134,7 +134,7 @@ def ahead(
     Example: aegis approvals ahead 50 --agent mailer --tool send_certificate --for 2h
     """
     from aegis_core.approval_protocol import EnvelopeRequest
-    from aegis_core.protocol import parse
+    from aegis_core.parsing import parse
 
     match = _SPAN.fullmatch(lasts)
     if match is None:
@@ -193,7 +193,7 @@ def _decide(
 ) -> None:
     from aegis_core.agent import Governor
     from aegis_core.approval_protocol import ApprovalEdit
-    from aegis_core.protocol import parse
+    from aegis_core.parsing import parse
 
     edit = None if cost is None else parse(ApprovalEdit, estimated_cost_usd=cost)
 

@@ -15,11 +15,12 @@ from aegis_core.cli.common import JsonFlag, TenantOption, print_json, shown, std
 from aegis_core.connect import read_policy_file
 from aegis_core.errors import InvalidRequestError
 from aegis_core.money import to_nanos
+from aegis_core.parsing import parse
 from aegis_core.policy import AgentFacts, Policy
 from aegis_core.policy.diff import Change, compare
 from aegis_core.policy.engine import plain_rule
 from aegis_core.policy.trials import read_trials, run_trial
-from aegis_core.protocol import PermissionRequest, parse
+from aegis_core.protocol import PermissionRequest
 
 if TYPE_CHECKING:
     from aegis_core.governor import ResourceGovernor

@@ -35,7 +35,8 @@ def explain(
 
     Example: aegis route explain "Summarise the proposals" --task-type summary --density 3
     """
-    from aegis_core.protocol import PermissionRequest, parse
+    from aegis_core.parsing import parse
+    from aegis_core.protocol import PermissionRequest
 
     said = prompt if len(prompt) <= _HEAD + _TAIL else f"{prompt[:_HEAD]} {prompt[-_TAIL:]}"
     request = parse(

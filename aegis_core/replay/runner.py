@@ -18,6 +18,7 @@ from aegis_core.connect import open_governor
 from aegis_core.errors import UnknownModelError
 from aegis_core.governor import ResourceGovernor
 from aegis_core.money import to_usd
+from aegis_core.parsing import parse
 from aegis_core.protocol import (
     Handshake,
     PermissionRequest,
@@ -26,7 +27,6 @@ from aegis_core.protocol import (
     SettleRequest,
     Usage,
     Verdict,
-    parse,
 )
 from aegis_core.replay.tally import BY_RULE, Tally
 from aegis_core.replay.trace import Call, Trace, printable, refusal

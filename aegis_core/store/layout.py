@@ -87,9 +87,10 @@ CONFIG = (
     "GRANT", "GRANT_MAX", "APPROVAL", "KEEP", "TRANSIENT", "IDLE", "OPEN", "AGENTS", "EVENTS", "AGENT_DAY",
     "QUESTIONS", "REFUSAL",
 )  # fmt: skip
-LEASE = ("RESOURCE", "TTL", "PRIORITY", "CLAIMED", "WITHIN", "QUEUED", "STANDS")
+LEASE = ("RESOURCE", "TTL", "PRIORITY", "CLAIMED", "WITHIN", "QUEUED", "LOST", "STANDS")
 """The part of a record that is about a lock: the field LOCK. Its token is ``lk_`` and the record's id. WITHIN
-are the leases of who asked for it, {lock, token, ...}; QUEUED: it was asked for. STANDS is how it stands when a script
+are the leases of who asked for it, {lock, token, ...}; QUEUED: it was asked for. LOST: it was
+gone before its grant ended. STANDS is how it stands when a script
 answers; what is stored lacks it."""
 LOCK = ("PERMITS", "PREEMPTION", "GRACE", "HOLDERS", "QUEUED", "DUE")
 HOLDER = (

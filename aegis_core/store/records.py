@@ -89,7 +89,10 @@ class Standing(NamedTuple):
 
 
 class RecordLease(NamedTuple):
-    """What a record says of its lock, in the order of `layout.LEASE`. `claimed`: the agent knows that it held it."""
+    """What a record says of its lock, in the order of `layout.LEASE`.
+
+    `claimed`: the agent knows that it held it. `lost`: it was gone before its grant ended.
+    """
 
     resource: str
     ttl: int
@@ -97,4 +100,5 @@ class RecordLease(NamedTuple):
     claimed: bool
     within: list[str]
     queued: bool
+    lost: bool
     stands: Standing | None

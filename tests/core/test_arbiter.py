@@ -30,7 +30,8 @@ from aegis_core.arbiter.estimator import (
 from aegis_core.arbiter.prices import Prices
 from aegis_core.arbiter.why import routing_of
 from aegis_core.errors import ConfigurationError, InvalidRequestError, UnknownModelError
-from aegis_core.protocol import PermissionRequest, parse
+from aegis_core.parsing import parse
+from aegis_core.protocol import PermissionRequest
 
 CATALOG = load_catalog()
 PRICES = Prices(CATALOG)

@@ -17,6 +17,7 @@ from aegis_core.agent import GovernedAgent
 from aegis_core.approval_protocol import Approval, ApprovalEdit
 from aegis_core.errors import ConflictError, LockLostError, LockPreemptedError
 from aegis_core.governor import ResourceGovernor
+from aegis_core.leases import Lease
 from aegis_core.operator import Operator
 from aegis_core.store.store import Store
 from aegis_core.testing import FakeClock
@@ -175,6 +176,49 @@ async def test_a_lease_that_is_lost_says_so_and_the_money_stays_accounted(
             assert (again.status, again.code) == ("REJECTED", "lock_lost")
             grant.settle(cost_usd=1)
     assert before - await left(ann) == 1
+
+
+async def test_a_loss_that_nobody_heard_of_is_known_when_the_grant_ends(
+    governor: Governor, ann: GovernedAgent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Lease, "_ear", lambda *_: None)
+    wish = {"resource_type": "wallet_lock", "target_resource": "wallet", "estimated_cost_usd": 1}
+    for finish in ("settle", "release"):
+        with pytest.raises(LockLostError):  # noqa: PT012
+            async with ann.permit("Sign", **wish) as grant:
+                await governor.port.locks.force_release("wallet", fence=grant.fence)
+                grant.settle(cost_usd=1) if finish == "settle" else grant.release()
+        assert grant.receipt is not None
+        assert grant.receipt.lock_lost
+    kept = await sign(ann)
+    assert kept.grant_id is not None
+    assert not (await ann.settle(kept.grant_id, cost_usd=1)).lock_lost
+
+
+async def test_who_settles_after_the_deadline_hears_that_the_lock_was_gone(
+    virtual: tuple[Governor, FakeClock, Store],
+) -> None:
+    governor, clock, _ = virtual
+    ann = await governor.handshake("ann")
+    held = await sign(ann, lock_ttl_seconds=3_600)
+    await clock.advance(minutes=11)
+    assert held.grant_id is not None
+    receipt = await ann.settle(held.grant_id, cost_usd=1)
+    assert (receipt.late, receipt.lock_lost) == (True, True)
+
+
+async def test_a_lease_that_ran_out_is_lost_though_nobody_took_the_lock(
+    virtual: tuple[Governor, FakeClock, Store],
+) -> None:
+    governor, clock, _ = virtual
+    ann = await governor.handshake("ann")
+    held = await sign(ann, lock_ttl_seconds=30)
+    await clock.advance(seconds=31)
+    assert held.grant_id is not None
+    receipt = await ann.settle(held.grant_id, cost_usd=1)
+    assert (receipt.late, receipt.lock_lost) == (False, True)
+    again = await ann.settle(held.grant_id, cost_usd=1)
+    assert (again.repeated, again.lock_lost) == (True, True)
 
 
 async def test_opposite_orders_end_though_one_lock_came_with_money(ann: GovernedAgent, bob: GovernedAgent) -> None:

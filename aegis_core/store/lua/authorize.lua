@@ -279,7 +279,7 @@ if asked and not code then
 end
 
 -- The lock of its target, in the same step as the money: held, or a place in its queue. A question takes none yet.
-local lease, stands = lock and {target, math.min(lock[1], T[T_CONFIG][C_GRANT]), priority, false, lock[3], false}, nil
+local lease, stands = lock and {target, math.min(lock[1], T[T_CONFIG][C_GRANT]), priority, false, lock[3], false, false}, nil
 if lease and not code and not asked then
   local _, _, _, _, _, attend = endings()
   local trouble

@@ -89,9 +89,11 @@ end
 -- answer a question.
 local function close(id, R, state, charged, by, why)
   check_keys(id)
-  if R[R_LOCK] and R[R_STATE] == 'G' then
+  local lease = R[R_LOCK]
+  if lease and R[R_STATE] == 'G' then
     local _, _, give_back = locking()
-    give_back('lk_' .. id, R[R_AGENT], R[R_LOCK][K_RESOURCE])
+    local held = give_back('lk_' .. id, R[R_AGENT], lease[K_RESOURCE])
+    lease[K_LOST] = lease[K_CLAIMED] and (state == 'X' or not held)
   end
   move(R, R[R_AMOUNT], 0, charged)
   if R[R_STATE] == 'P' then answer(id, R, ANSWERS[state], by, why) end
