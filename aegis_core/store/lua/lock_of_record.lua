@@ -36,12 +36,11 @@ end
 -- Its grant is over. Whoever still works in a block of it hears so. Answers whether it was held until now.
 local function give_back(token, agent, name)
   local H = held_by(open_lock(name), token)
-  local held = H and H[H_EXPIRES] > NOW
   if H then tell(H[H_INBOX], 'L', token, name, H[H_FENCE], NOW) end
   give_up(agent, name, token)
   settle()
   save()
-  return held
+  return H
 end
 
 return attend, peek, give_back
