@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any, Literal, NamedTuple
 
@@ -71,7 +72,7 @@ class Ledger:
     async def authorize(self, order: tuple[Any, ...]) -> tuple[str, Any]:
         """Judge one request. Answers ``NEW``/``OLD`` with a `Record`, or what must be read anew: ``STALE`` the policy,
         ``PROFILE`` the agent profiles (each with the version in force), ``SESSION`` the agent's open session."""
-        answer = await self._try_once(self.store.scripts.authorize, order)
+        answer = await _first_try(self.store.send(self.store.scripts.authorize, self._root, order))
         if answer is None or answer[0] not in _FINAL:
             answer = await self.call(self.store.scripts.authorize, order, answer)
         if answer[0] in _RELOAD:
@@ -101,9 +102,8 @@ class Ledger:
             raise refusal("NO_GRANT", [])
         return Record._make(unpack(blob)), now
 
-    async def _look(self, grants: list[str], *, claims: bool) -> list[tuple[bytes, int]]:
-        _, blobs, now = await self.call(self.store.scripts.look, (grants, claims, self.inbox()))
-        return [(blob, int(now)) for blob in blobs]
+    def _look(self, grants: list[str], *, claims: bool) -> Coroutine[Any, Any, list[tuple[bytes, int]]]:
+        return _seen(self.begin(self.store.scripts.look, (grants, claims, self.inbox())))
 
     async def sweep(self, most: int = 200) -> bool:
         """End up to `most` overdue records; true while more are left."""
@@ -203,42 +203,53 @@ class Ledger:
         entries: Any = next(iter(answer.values()))[0] if hasattr(answer, "values") else answer[0][1]
         return _decoded(entries)
 
-    async def _try_once(self, script: Script, arguments: tuple[Any, ...]) -> Any:
-        """The hot path: one try on the open connection. None when that fails for whatever reason; `call` then knows.
+    def begin(self, script: Script, arguments: tuple[Any, ...]) -> Coroutine[Any, Any, Any]:
+        """`call`, on its way to the server before anybody awaits it."""
+        return self.call(script, arguments, sent=self.store.send(script, self._root, arguments))
 
-        A request that was carried out but whose answer was lost is found again by its id, and charged once.
-        """
-        future = self.store.send(script, self._root, arguments)
-        if future is None:
-            return None
-        try:
-            return await future
-        except (hiredis.ReplyError, ConnectionLostError):
-            return None
-
-    async def call(self, script: Script, arguments: tuple[Any, ...], answer: Any = None) -> Any:
+    async def call(
+        self, script: Script, arguments: tuple[Any, ...], answer: Any = None, sent: asyncio.Future[Any] | None = None
+    ) -> Any:
         """Run a script; answer its control answers once each, and send it once more when its reply was lost."""
         zone, swept, lost = None, False, False
         while True:
             try:
-                answer = answer or await self.store.run(script, self._root, arguments, zone)
+                answer = answer or await self.store.run(script, self._root, arguments, zone, sent)
             except ConnectionLostError:
                 if lost:
                     raise
-                lost = True
+                lost, sent = True, None
                 continue
             word = answer[0]
             if word in _FINAL:
                 return answer
             if word == b"ZONE" and zone is None:
                 zone = zone_at(answer[2].decode(), int(answer[1]))
-                answer = None
+                answer, sent = None, None
             elif word == b"SWEEP" and not swept:
-                swept, answer = True, None
+                swept, answer, sent = True, None, None
                 while await self.sweep():
                     pass
             else:
                 raise refusal(word.decode(), answer)
+
+
+async def _first_try(sent: asyncio.Future[Any] | None) -> Any:
+    """What came of `Store.send`; None when it failed for whatever reason, which `call` then finds out.
+
+    A request that was carried out but whose answer was lost is found again by its id, and charged once.
+    """
+    if sent is None:
+        return None
+    try:
+        return await sent
+    except (hiredis.ReplyError, ConnectionLostError):
+        return None
+
+
+async def _seen(answer: Coroutine[Any, Any, Any]) -> list[tuple[bytes, int]]:
+    _, blobs, now = await answer
+    return [(blob, int(now)) for blob in blobs]
 
 
 def _decoded(entries: Any) -> list[tuple[str, dict[bytes, bytes]]]:

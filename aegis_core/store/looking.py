@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from aegis_core.errors import StoreError
@@ -11,7 +11,10 @@ from aegis_core.errors import StoreError
 _MOST = 64
 """Records in one script: few enough that it keeps nobody else waiting."""
 
-Look = Callable[[list[Any]], Awaitable[list[Any]]]
+Look = Callable[[list[Any]], Coroutine[Any, Any, list[Any]]]
+"""Sends when it is called, not when it is awaited: the server works while the rest of thousands still ask."""
+
+_Asked = list[tuple[Any, asyncio.Future[Any]]]
 
 
 class Looks:
@@ -19,7 +22,7 @@ class Looks:
 
     def __init__(self, look: Look) -> None:
         self._look = look
-        self._asked: list[tuple[Any, asyncio.Future[Any]]] = []
+        self._asked: _Asked = []
         self._running: set[asyncio.Task[None]] = set()
 
     def at(self, key: Any) -> asyncio.Future[Any]:
@@ -36,17 +39,20 @@ class Looks:
     def _send(self) -> None:
         asked, self._asked = self._asked, []
         if asked:
-            task = asyncio.create_task(self._share_out(asked))
+            task = asyncio.create_task(self._share_out(asked, self._begin(asked)))
             self._running.add(task)
             task.add_done_callback(self._running.discard)
 
-    async def _share_out(self, asked: list[tuple[Any, asyncio.Future[Any]]]) -> None:
+    def _begin(self, asked: _Asked) -> Coroutine[Any, Any, list[Any]]:
+        return self._look([key for key, _ in asked])
+
+    async def _share_out(self, asked: _Asked, looking: Coroutine[Any, Any, list[Any]]) -> None:
         try:
-            answers = await self._look([key for key, _ in asked])
+            answers = await looking
         except Exception as error:  # noqa: BLE001 - whoever asked is told, whatever it is
             if len(asked) > 1 and isinstance(error, StoreError) and error.facts.get("reason") == "script":
                 for one in asked:  # a damaged record fails for who asked for it, and for nobody else
-                    await self._share_out([one])
+                    await self._share_out([one], self._begin([one]))
                 return
             for _, future in asked:
                 if not future.done():

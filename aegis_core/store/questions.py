@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
 from typing import Any, NamedTuple
 
 from aegis_core.store import layout
@@ -52,8 +53,8 @@ class Questions:
             raise refusal(answer[0].decode(), answer)
         return None if answer[0] == b"STALE" else Record._make(unpack(answer[1]))
 
-    async def _decide(self, orders: list[tuple[Any, ...]]) -> Any:
-        return (await self._ledger.call(self._scripts.decide, tuple(orders)))[1]
+    def _decide(self, orders: list[tuple[Any, ...]]) -> Coroutine[Any, Any, Any]:
+        return _second(self._ledger.begin(self._scripts.decide, tuple(orders)))
 
     async def list(
         self, *, ended: bool, how: str | None, agent: str | None, after: tuple[str, str] | None, most: int
@@ -81,3 +82,7 @@ class Questions:
     async def set_ceiling(self, operator: str, nanos: int | None, author: str) -> None:
         """Up to how many nano-dollars an operator may approve; None lifts it."""
         await self._ledger.call(self._scripts.set_ceiling, (operator, False if nanos is None else nanos, author))
+
+
+async def _second(answer: Coroutine[Any, Any, Any]) -> Any:
+    return (await answer)[1]

@@ -81,8 +81,10 @@ class Store:
             return None
         return wire.call(b"EVALSHA", script.sha, 1, key, pack(arguments))
 
-    async def run(self, script: Script, key: str, arguments: Any, zone: Any = None) -> Any:
-        """Run a script on one tenant, in one round trip.
+    async def run(
+        self, script: Script, key: str, arguments: Any, zone: Any = None, sent: asyncio.Future[Any] | None = None
+    ) -> Any:
+        """Run a script on one tenant, in one round trip; `sent` is a first try that `send` has begun.
 
         Raises:
             StoreError: the server is down, slow, read-only, full, or failed in the script. No decision was made,
@@ -94,12 +96,14 @@ class Store:
             if self.clients.cluster is not None:
                 return await self._run_on_cluster(script, key, packed, *extra)
             wire = self._wire
-            if wire is None or wire.lost:
+            if sent is None and (wire is None or wire.lost):
                 wire = await self._connect()
-            sent = -1
-            while sent != (sent := self._sources_sent[script.sha]):
+            assert wire is not None  # it carries what was sent
+            known = -1
+            while known != (known := self._sources_sent[script.sha]):
                 try:
-                    return await wire.call(b"EVALSHA", script.sha, 1, key, packed, *extra)
+                    trying, sent = sent or wire.call(b"EVALSHA", script.sha, 1, key, packed, *extra), None
+                    return await trying
                 except hiredis.ReplyError as error:
                     if not str(error).startswith("NOSCRIPT"):
                         raise
