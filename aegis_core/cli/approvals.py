@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from aegis_core.cli.common import JsonFlag, TenantOption, dollars, print_json, say, shown, stdout_console, with_governor
+from aegis_core.connect import with_overrides
 from aegis_core.errors import InvalidRequestError
 
 if TYPE_CHECKING:
@@ -21,7 +22,9 @@ app = typer.Typer(help="List, show and decide what waits for a person.", no_args
 
 Id = Annotated[str, typer.Argument(help="The approval, as `list` shows it; its first letters are enough.")]
 Why = Annotated[str, typer.Option("--reason", help="Told to the agent, and to whoever asks later.")]
-As = Annotated[str | None, typer.Option("--as", help="Who decides; default cli:USER.")]
+As = Annotated[
+    str | None, typer.Option("--as", help="Who decides; default cli:USER. Over HTTP the credential says it.")
+]
 _STATUSES = ("open", "ended", "approved", "rejected", "timed_out", "withdrawn")
 _WHOLE = len("ap_") + 32
 _PAGE = 500
@@ -30,8 +33,15 @@ _UNITS = {"": 1, "s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
 
 def whoami(named: str | None) -> str:
-    """The operator's name in the events: what was given, else the user of this machine."""
+    """The operator's name in the events: what was given, else the user of this machine.
+
+    Raises:
+        InvalidRequestError: a name was given, and a remote governor would not take it.
+    """
     if named:
+        if with_overrides(None).url.startswith(("http://", "https://")):
+            problem = "a server reads from the credential who decides; leave it out"
+            raise InvalidRequestError(f"as: {problem}", field="as", problem=problem)
         return named
     try:
         return f"cli:{getpass.getuser()}"

@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 import pytest
+from serving import OPERATOR, serving
 
 from aegis_core import Settings, connect, connect_sync
 from aegis_core.governor import ResourceGovernor
@@ -81,6 +82,17 @@ def test_a_wrong_word_is_one_line(here: Settings, aegis: Aegis) -> None:  # noqa
     assert aegis("approvals", "ahead", "5", "--agent", "a").failed("tool: give tool, rule, phrase or resource_type")
     assert aegis("approvals", "ahead", "5", "--agent", "a", "--tool", "t", "--for", "long").failed("such as 30m")
     assert aegis("approvals", "watch").failed("watch needs a terminal")
+
+
+def test_over_http_nobody_says_who_they_are(here: Settings, aegis: Aegis) -> None:  # noqa: F811
+    approval = ask(here)
+    with serving(here) as url:
+        remote = {"AEGIS_URL": url, "AEGIS_OPERATOR_SECRET": OPERATOR}
+        said = aegis("approvals", "approve", approval, "--as", "ada", **remote)
+        assert said.failed("as: a server reads from the credential who decides")
+        assert "There are no ended approvals." in aegis("approvals", "list", "--status", "ended", **remote).out
+        assert "is approved" in aegis("approvals", "approve", approval, **remote).out
+        assert json.loads(aegis("approvals", "show", approval, "--json", **remote).out)["decided_by"] == "operator"
 
 
 def test_approving_in_advance_and_limits(here: Settings, aegis: Aegis) -> None:  # noqa: F811
