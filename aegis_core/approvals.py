@@ -7,7 +7,7 @@ import builtins
 import secrets
 from contextlib import suppress
 from decimal import Decimal
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, get_args
 
 from aegis_core.approval_protocol import (
     Approval,
@@ -93,7 +93,11 @@ class HITLManager:
 
         Raises:
             NotFoundError: `after` is no approval, or was forgotten.
+            InvalidRequestError: there is no such listing, or `limit` is below 1.
         """
+        if listing not in (known := get_args(Listing)):  # else nothing would be found, and nobody would wonder
+            problem = f"must be one of {', '.join(known)}"
+            raise InvalidRequestError(f"status: {problem}", field="status", problem=problem)
         if limit < 1:
             raise InvalidRequestError("limit: must be at least 1", field="limit", problem="must be at least 1")
         cursor: tuple[str, str] | None = None
