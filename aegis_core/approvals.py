@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import builtins
 import secrets
+from contextlib import suppress
 from decimal import Decimal
-from typing import Any, cast
+from typing import Any, Literal, cast, get_args
 
 from aegis_core.approval_protocol import (
     Approval,
@@ -21,7 +22,7 @@ from aegis_core.approval_protocol import (
 )
 from aegis_core.arbiter.arbiter import Arbiter
 from aegis_core.budgets import at_ms, checked, lines_of
-from aegis_core.errors import InvalidRequestError, NotFoundError, StaleError
+from aegis_core.errors import AuthError, ConflictError, InvalidRequestError, NotFoundError, StaleError, StoreError
 from aegis_core.inbox import Inbox
 from aegis_core.money import to_nanos, to_usd
 from aegis_core.orders import content_of, limits_of, trace_of
@@ -92,7 +93,11 @@ class HITLManager:
 
         Raises:
             NotFoundError: `after` is no approval, or was forgotten.
+            InvalidRequestError: there is no such listing, or `limit` is below 1.
         """
+        if listing not in (known := get_args(Listing)):  # else nothing would be found, and nobody would wonder
+            problem = f"must be one of {', '.join(known)}"
+            raise InvalidRequestError(f"status: {problem}", field="status", problem=problem)
         if limit < 1:
             raise InvalidRequestError("limit: must be at least 1", field="limit", problem="must be at least 1")
         cursor: tuple[str, str] | None = None
@@ -124,6 +129,13 @@ class HITLManager:
         """
         message = parse(DecisionRequest, decision=decision, reason=reason, edit=edit)
         key, who = grant_key(approval_id), checked(by, "by")
+        try:
+            return await self._decide(key, who, message)
+        except (AuthError, ConflictError, NotFoundError) as error:
+            await self.trace_refusal(who, f"{error.code} {_PREFIX}{key}")
+            raise
+
+    async def _decide(self, key: str, who: str, message: DecisionRequest) -> Approval:
         for _ in range(4):
             changed = await self._judged(key, message.edit) if message.edit else False
             order = (key, who, message.decision, message.reason or False, changed)
@@ -131,6 +143,11 @@ class HITLManager:
                 return approval_of(record, key, self.tenant)
             await self._rules.reload_policy()
         raise StaleError("The policy changes faster than it can be read; nothing was decided.", reason="stale")
+
+    async def trace_refusal(self, who: str, problem: str, *, of: Literal["operator", "stranger"] = "operator") -> None:
+        """Put a word that did not count into the events, where they can be written: once an hour for each problem."""
+        with suppress(StoreError):  # the refusal itself is what the caller must hear
+            await self._questions.trace_refusal("decision" if of == "operator" else "decision_door", who, problem)
 
     async def _judged(self, key: str, edit: ApprovalEdit) -> builtins.list[Any]:
         """The changed request under the policy in force, as ``decide.lua`` reads it."""

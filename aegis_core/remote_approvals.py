@@ -23,6 +23,9 @@ from aegis_core.parsing import parse
 
 Call = Callable[..., Awaitable[Any]]
 
+_ONE_WAIT, _EARLY = 30.0, 0.05
+"""Seconds that one call waits at most, and by which it comes earlier when there is news."""
+
 
 @dataclass(slots=True)
 class _Page:
@@ -56,12 +59,17 @@ class RemoteApprovals:
 
     async def get(self, approval_id: str, *, wait: float = 0) -> Approval:
         """As `HITLManager.get`."""
-        until, path = time.monotonic() + wait, f"/approvals/{segment(approval_id)}"
-        approval: Approval = await self._call("GET", path, Approval, wait=wait)
-        votes = len(approval.votes)
-        while approval.status == "open" and len(approval.votes) == votes and (left := until - time.monotonic()) > 0:
-            approval = await self._call("GET", path, Approval, wait=left)
-        return approval
+        path, until = f"/approvals/{segment(approval_id)}", time.monotonic() + wait
+        before: Approval | None = None
+        while True:
+            begun = time.monotonic()
+            longest = min(_ONE_WAIT, max(0.0, until - begun))
+            approval: Approval = await self._call("GET", path, Approval, wait=longest)
+            early = time.monotonic() - begun < longest - _EARLY  # the server tells by it that something is new
+            news = early or (before is not None and approval != before)
+            if approval.status != "open" or news or time.monotonic() >= until:
+                return approval
+            before = approval
 
     async def list(
         self, listing: Listing = "open", *, agent_id: str | None = None, after: str | None = None, limit: int = 100

@@ -101,7 +101,16 @@ async def approval(request: Request, approval_id: ApprovalId, wait: Wait = 0) ->
 async def decide(request: Request, approval_id: ApprovalId) -> Response:
     """Exactly one outcome: the first valid decision. The same again is a harmless repeat, another one a 409 that says
     who decided what and when. Who decides is read from the credential. An `edit` is judged by the policy first."""
-    caller = await auth_of(request).operator(request)
+    auth = auth_of(request)
+    try:
+        caller = await auth.operator(request)
+    except AuthError as error:
+        if error.code == "operator_only":  # somebody with a credential, but no operator's: that is worth a trace
+            stranger = await auth.caller(request)
+            name = stranger.name if stranger.token is None else (await auth.reader(request))[1] or ""
+            desk = stranger.house.governor.approvals
+            await desk.trace_refusal(f"agent:{name}", error.code, of="stranger")
+        raise
     message = await read(request, DecisionRequest)
     desk = caller.house.governor.approvals
     done = await desk.decide(approval_id, message.decision, by=caller.name, reason=message.reason, edit=message.edit)

@@ -12,6 +12,7 @@ import logging
 import time
 from collections import Counter
 from contextlib import suppress
+from hashlib import blake2b
 from itertools import count
 
 from aegis_core.approval_protocol import Approval
@@ -227,9 +228,12 @@ class Courier:
 
 
 def face_of(approval: Approval) -> str:
-    """What of an approval a message shows and can change, in a few letters."""
-    parts = (approval.status, len(approval.votes), approval.missing, approval.edited, approval.amount_usd.normalize())
-    return " ".join(map(str, (*parts, approval.decided_by, approval.arguments_hash, approval.tool)))
+    """What of an approval a message shows and can change, as a fingerprint: another face, another message."""
+    changed = (approval.amount_usd.normalize(), approval.tool, approval.arguments_hash, approval.target_resource)
+    votes = [(vote.operator, vote.decision, vote.reason) for vote in approval.votes]
+    terms = (approval.asked_at.timestamp(), approval.quorum, approval.missing, approval.edited)
+    shown = (approval.status, approval.decided_by, *terms, *changed, votes)
+    return blake2b(repr(shown).encode(), digest_size=12).hexdigest()
 
 
 def _notice(approval: Approval, ref: str, *, reminded: bool = False) -> Notice:

@@ -9,8 +9,12 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from aegis_core.channels.channel import ChannelError
 
 _NAT64 = (ip_network("64:ff9b::/96"), ip_network("64:ff9b:1::/48"))
-_METADATA = frozenset({ip_address("168.63.129.16")})
-"""Metadata services at public addresses (Azure's); all others are link-local, private or shared."""
+_METADATA = frozenset({ip_address("168.63.129.16"), ip_address("192.0.0.192")})
+"""Metadata services at addresses that `ipaddress` may call global (Azure's, Oracle's); all others are link-local,
+private or shared."""
+_RESERVED = tuple(map(ip_network, ("192.0.0.0/24", "::/96", "3fff::/20", "5f00::/16")))
+"""Protocol assignments, IPv4 in the outdated form ``::127.0.0.1``, documentation and segment routing: older versions of
+Python call them global."""
 
 
 def is_public(address: IPv4Address | IPv6Address) -> bool:
@@ -24,7 +28,8 @@ def is_public(address: IPv4Address | IPv6Address) -> bool:
             return is_public(inner)
         if address in _NAT64[1] or address.is_site_local:
             return False
-    return address.is_global and not address.is_multicast and address not in _METADATA
+    reserved = address in _METADATA or any(address in network for network in _RESERVED)
+    return address.is_global and not address.is_multicast and not reserved
 
 
 async def resolve(host: str, port: int, *, allow_private: bool) -> str:

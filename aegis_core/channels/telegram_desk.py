@@ -15,7 +15,7 @@ from aegis_core.approval_protocol import Approval, Decision
 from aegis_core.channels import words
 from aegis_core.channels.buttons import Buttons
 from aegis_core.channels.telegram_settings import TelegramSettings
-from aegis_core.errors import AegisError, AuthError, ConflictError, NotFoundError, StoreError
+from aegis_core.errors import AegisError, ConflictError, NotFoundError, StoreError
 from aegis_core.governor import ResourceGovernor
 from aegis_core.store.deliveries import Deliveries
 
@@ -23,6 +23,8 @@ _MOST_REASON = 500
 _MOST_ALERT = 200
 """Characters that Telegram shows of an answer to a press."""
 _LISTED = 10
+_SEEN_HERE = frozenset({"forged_button", "old_button", "not_found"})
+"""What is refused before anything is decided."""
 
 HELP = """\
 <b>Aegis asks here before agents do what needs a person.</b>
@@ -147,10 +149,10 @@ class Desk:
         return words.outcome(decided, self._names)
 
     async def _refused(self, user: User, error: AegisError) -> str:
-        """What the person is told; and a trace of it."""
+        """What the person is told; and a trace of it, unless the approvals left one."""
         if isinstance(error, StoreError):
             return "The governor's store cannot be reached. Nothing was decided; try again."
-        if isinstance(error, AuthError | NotFoundError | ConflictError):
+        if error.code in _SEEN_HERE:
             with suppress(AegisError):
                 await self._deliveries.refuse(_who(user), error.code)
         return error.message

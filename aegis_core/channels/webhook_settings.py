@@ -31,10 +31,12 @@ def webhook_settings(settings: Settings) -> WebhookSettings | None:
         return None
     secret = settings.approval_webhook_secret
     text = secret.get_secret_value() if secret else ""
-    if len(text) < 16:
+    key = _key(text)
+    if len(key) < 16:
         raise ConfigurationError(
-            "AEGIS_APPROVAL_WEBHOOK_SECRET is missing or shorter than 16 characters: receivers tell our messages from "
-            'others by it. Make one: python -c "import secrets; print(secrets.token_urlsafe(32))"'
+            "AEGIS_APPROVAL_WEBHOOK_SECRET is missing or shorter than 16 characters (after whsec_: 16 bytes in "
+            "base64): receivers tell our messages from others by it. Make one: "
+            'python -c "import secrets; print(secrets.token_urlsafe(32))"'
         )
     parts = urlsplit(url)
     if not parts.hostname or parts.username or parts.password:
@@ -44,7 +46,7 @@ def webhook_settings(settings: Settings) -> WebhookSettings | None:
             "AEGIS_APPROVAL_WEBHOOK_URL must begin with https://; for a receiver on this machine or a private network, "
             "set AEGIS_APPROVAL_WEBHOOK_ALLOW_PRIVATE=true."
         )
-    return WebhookSettings(url, _key(text), settings.approval_webhook_allow_private)
+    return WebhookSettings(url, key, settings.approval_webhook_allow_private)
 
 
 def _key(secret: str) -> bytes:

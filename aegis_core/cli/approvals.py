@@ -4,29 +4,44 @@ from __future__ import annotations
 
 import getpass
 import re
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from aegis_core.cli.common import JsonFlag, TenantOption, dollars, print_json, shown, stdout_console, with_governor
+from aegis_core.cli.common import JsonFlag, TenantOption, dollars, print_json, say, shown, stdout_console, with_governor
+from aegis_core.connect import with_overrides
 from aegis_core.errors import InvalidRequestError
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from aegis_core.approval_protocol import Approval, Decision, Envelope
 
 app = typer.Typer(help="List, show and decide what waits for a person.", no_args_is_help=True)
 
 Id = Annotated[str, typer.Argument(help="The approval, as `list` shows it; its first letters are enough.")]
 Why = Annotated[str, typer.Option("--reason", help="Told to the agent, and to whoever asks later.")]
-As = Annotated[str | None, typer.Option("--as", help="Who decides; default cli:USER.")]
+As = Annotated[
+    str | None, typer.Option("--as", help="Who decides; default cli:USER. Over HTTP the credential says it.")
+]
 _STATUSES = ("open", "ended", "approved", "rejected", "timed_out", "withdrawn")
+_WHOLE = len("ap_") + 32
+_PAGE = 500
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)([smhd]?)")
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
 
 def whoami(named: str | None) -> str:
-    """The operator's name in the events: what was given, else the user of this machine."""
+    """The operator's name in the events: what was given, else the user of this machine.
+
+    Raises:
+        InvalidRequestError: a name was given, and a remote governor would not take it.
+    """
     if named:
+        if with_overrides(None).url.startswith(("http://", "https://")):
+            problem = "a server reads from the credential who decides; leave it out"
+            raise InvalidRequestError(f"as: {problem}", field="as", problem=problem)
         return named
     try:
         return f"cli:{getpass.getuser()}"
@@ -39,6 +54,7 @@ def list_(
     status: Annotated[str, typer.Option(help="open, ended, approved, rejected, timed_out or withdrawn.")] = "open",
     agent: Annotated[str | None, typer.Option(help="Only this agent's.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=500)] = 100,
+    after: Annotated[str | None, typer.Option(help="Go on after this approval, the last of the list before.")] = None,
     tenant: TenantOption = None,
     json: JsonFlag = False,
 ) -> None:
@@ -46,14 +62,26 @@ def list_(
 
     Examples: aegis approvals list · aegis approvals list --status rejected --json
     """
+    from aegis_core.agent import Governor
+
     if status not in _STATUSES:
         raise InvalidRequestError(f"status: must be one of {', '.join(_STATUSES)}", field="status")
     listing: Any = status
-    found = with_governor(tenant, lambda governor: governor.approvals.list(listing, agent_id=agent, limit=limit))
+
+    async def read(governor: Governor) -> tuple[Approval, ...]:
+        desk = governor.approvals
+        cursor = None if after is None else (await _find(desk, after)).approval_id
+        return await desk.list(listing, agent_id=agent, after=cursor, limit=limit)
+
+    found = with_governor(tenant, read)
     if json:
         print_json(found)
-        return
-    stdout_console().print(table(found) if found else f"There are no {status.replace('_', ' ')} approvals.")
+    elif found:
+        stdout_console().print(table(found))
+    else:
+        typer.echo(f"There are no {'more ' if after else ''}{status.replace('_', ' ')} approvals.")
+    if len(found) == limit:
+        say(f"there may be more; go on with --after {found[-1].approval_id}")
 
 
 @app.command()
@@ -123,6 +151,9 @@ def ahead(
     tool: Annotated[str | None, typer.Option(help="Only with this tool.")] = None,
     rule: Annotated[str | None, typer.Option(help="Only what this rule alone asks about.")] = None,
     phrase: Annotated[str | None, typer.Option(help="Only intents in which these words occur.")] = None,
+    resource_type: Annotated[
+        str | None, typer.Option("--type", help="Only this resource type, such as compute.")
+    ] = None,
     lasts: Annotated[str, typer.Option("--for", help="How long: 30m, 2h, 1d.")] = "1h",
     reason: Why = "",
     who: As = None,
@@ -141,8 +172,8 @@ def ahead(
         raise InvalidRequestError("for: must be a number and s, m, h or d, such as 30m", field="for")
     seconds = float(match[1]) * _UNITS[match[2]]
     wish = parse(
-        EnvelopeRequest, agent_id=agent, session_id=session, tool=tool, rule=rule, phrase=phrase, limit_usd=limit,
-        seconds=seconds, reason=reason,
+        EnvelopeRequest, agent_id=agent, session_id=session, tool=tool, rule=rule, phrase=phrase,
+        resource_type=resource_type, limit_usd=limit, seconds=seconds, reason=reason,
     )  # fmt: skip
     made = with_governor(tenant, lambda governor: governor.approvals.approve_ahead(wish, by=whoami(who)))
     if json:
@@ -153,14 +184,18 @@ def ahead(
 
 @app.command()
 def revoke(
-    envelope: Annotated[str, typer.Argument(help="The envelope's id.")], who: As = None, tenant: TenantOption = None
-) -> None:
+    envelope: Annotated[str, typer.Argument(help="The envelope's id.")], who: As = None, tenant: TenantOption = None,
+    json: JsonFlag = False,
+) -> None:  # fmt: skip
     """End what was approved in advance, at once. What it granted stays granted.
 
     Example: aegis approvals revoke ev_0f3c2a9d4b5e6f70
     """
     gone = with_governor(tenant, lambda governor: governor.approvals.revoke(envelope, by=whoami(who)))
-    typer.echo(f"{gone.envelope_id} is revoked; {dollars(gone.used_usd)} of {dollars(gone.limit_usd)} was used.")
+    if json:
+        print_json(gone)
+    else:
+        typer.echo(f"{gone.envelope_id} is revoked; {dollars(gone.used_usd)} of {dollars(gone.limit_usd)} was used.")
 
 
 @app.command()
@@ -212,35 +247,60 @@ def _decide(
 
 
 async def _find(desk: Any, name: str) -> Approval:
-    """An approval by its id, or by the first letters of an open one's."""
-    if len(name) >= 35:
-        return await desk.get(name)
+    """An approval by its id; or by the first letters of an open one's, or where none fits, of an ended one's."""
     start = "ap_" + name.removeprefix("ap_")
-    fits = [each for each in await desk.list(limit=500) if each.approval_id.startswith(start)]
-    if len(fits) == 1:
-        return fits[0]
-    problem = "fits several open approvals; give more of it" if fits else "is no open approval's beginning"
+    if len(start) == _WHOLE:
+        return await desk.get(start)
+    for listing in ("open", "ended"):
+        fits: list[Approval] = []
+        async for each in _every(desk, listing):
+            if each.approval_id.startswith(start):
+                fits.append(each)
+            if len(fits) > 1:
+                problem = f"fits several {listing} approvals; give more of it"
+                raise InvalidRequestError(f"approval: {name} {problem}", field="approval", problem=problem)
+        if fits:
+            return fits[0]
+    problem = "is no approval's beginning"
     raise InvalidRequestError(f"approval: {name} {problem}", field="approval", problem=problem)
 
 
-def table(found: tuple[Approval, ...], chosen: int | None = None) -> Any:
-    """Approvals as rows; the chosen one stands out."""
+async def _every(desk: Any, listing: str) -> AsyncIterator[Approval]:
+    """All approvals of a listing, however many wait."""
+    after: str | None = None
+    while True:
+        page = await desk.list(listing, after=after, limit=_PAGE)
+        for each in page:
+            yield each
+        if len(page) < _PAGE:
+            return
+        after = page[-1].approval_id
+
+
+def table(found: tuple[Approval, ...], chosen: int | None = None, *, one_line: bool = False) -> Any:
+    """Approvals as rows, each on `one_line` where room is counted; the chosen one stands out."""
     from rich.table import Table
 
-    rows = Table("approval", "agent", box=None, header_style="bold", pad_edge=False)
-    rows.add_column("amount", justify="right")
-    for name in ("rule", "until (UTC)", "state", "by", "intent"):
-        rows.add_column(name, no_wrap=name != "intent", overflow="ellipsis")
+    rows = Table(box=None, header_style="bold", pad_edge=False)
+    for name in ("approval", "agent", "amount", "rule", "until (UTC)", "state", "by", "intent"):
+        wraps = name in {"approval", "agent", "amount", "intent"} and not one_line
+        justify = "right" if name == "amount" else "left"
+        rows.add_column(name, justify=justify, no_wrap=not wraps, overflow="fold" if wraps else "ellipsis")
     for place, each in enumerate(found):
         state = (
             each.status if each.quorum == 1 or each.status != "open" else f"{each.quorum - each.missing}/{each.quorum}"
         )
         rows.add_row(
             each.approval_id[:11], shown(each.agent_id), dollars(each.amount_usd), shown(each.rule or ""),
-            f"{each.deadline:%H:%M:%S}", state, shown(each.decided_by or ""), shown(each.intent[:80]),
+            _when(each.deadline), state, shown(each.decided_by or ""), shown(each.intent[:80]),
             style="reverse" if place == chosen else None,
         )  # fmt: skip
     return rows
+
+
+def _when(at: datetime) -> str:
+    """A time of today, or another day's with its date."""
+    return f"{at:%H:%M:%S}" if at.date() == datetime.now(UTC).date() else f"{at:%Y-%m-%d %H:%M}"
 
 
 def details(each: Approval) -> Any:

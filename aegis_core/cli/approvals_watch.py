@@ -8,19 +8,25 @@ import sys
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from aegis_core.cli.approvals import details, table
 from aegis_core.cli.common import shown
-from aegis_core.errors import AegisError, ConfigurationError
+from aegis_core.errors import AegisError, ConfigurationError, StoreError
 
 if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions, RenderResult
+
     from aegis_core.agent import Governor
     from aegis_core.approval_protocol import Approval, Decision
 
 _DECISIONS: dict[str, Decision] = {"a": "approve", "r": "reject"}
 _ARROWS = {"\x1b[A": "k", "\x1b[B": "j"}
 _KEY = re.compile(r"\x1b\[[A-D]|.", re.DOTALL)
+_CHANGING = frozenset({"pending", "approved", "declined", "timed_out", "voted", "released"})
+_MOST, _FEWEST_ROWS = 500, 3
+_RETRY = 1.0
+"""Seconds between two looks while the store is away."""
 _HINT = "[bold]j[/bold]/[bold]k[/bold] choose  [bold]a[/bold] approve  [bold]r[/bold] reject  [bold]q[/bold] leave"
 
 
@@ -31,6 +37,8 @@ class View:
         self.found: tuple[Approval, ...] = ()
         self.chosen_id: str | None = None
         self.said = ""
+        self.trouble = ""
+        self.outdated = False
 
     @property
     def place(self) -> int:
@@ -54,15 +62,26 @@ class View:
             at = self.place if self.chosen else (0 if by > 0 else len(self.found) - 1) - by
             self.chosen_id = self.found[max(0, min(len(self.found) - 1, at + by))].approval_id
 
-    def draw(self) -> Any:
-        """The screen."""
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """The screen: as many rows as fit beside the chosen approval. That is shown whole, for a key decides it."""
         from rich.console import Group
 
         if not self.found:
-            return Group("Nothing waits for you.", "", self.said, "[bold]q[/bold] leave")
+            yield Group("Nothing waits for you.", "", self.trouble or self.said, "[bold]q[/bold] leave")
+            return
         chosen = self.chosen
-        below = details(chosen) if chosen else "It is decided, or its time has passed; choose another one."
-        return Group(table(self.found, self.place if chosen else None), "", below, "", self.said, _HINT)
+        many = f"{len(self.found)}{' or more' if len(self.found) == _MOST else ''}"
+        where = f"{self.place + 1} of {many}" if chosen else many
+        below = Group(
+            f"{where}  {_HINT}", self.trouble or self.said,
+            details(chosen) if chosen else "It is decided, or its time has passed; choose another one.",
+        )  # fmt: skip
+        taken = len(console.render_lines(below, options.update(height=None))) + 2  # the heading, and an empty line
+        rows = max(_FEWEST_ROWS, (options.height or console.height) - taken)
+        first = max(0, min(self.place - rows // 2, len(self.found) - rows))
+        yield table(self.found[first : first + rows], self.place - first if chosen else None, one_line=True)
+        yield ""
+        yield below
 
 
 async def watch_approvals(governor: Governor, who: str) -> None:
@@ -76,12 +95,13 @@ async def watch_approvals(governor: Governor, who: str) -> None:
     from rich.live import Live
 
     view, news = View(), asyncio.Queue[str]()
-    following = asyncio.create_task(_follow(governor, news))
+    newest = await governor.latest_events(1)
+    view.take(await governor.approvals.list(limit=_MOST))  # a store that is down from the start ends it with its error
+    following = asyncio.create_task(_follow(governor, view, news, newest[-1].id if newest else "0"))
     try:
-        with _keys(news), Live(view.draw(), screen=True, auto_refresh=False) as live:
-            await _look(governor, view)
+        with _keys(news), Live(view, screen=True, auto_refresh=False) as live:
             while True:
-                live.update(view.draw(), refresh=True)
+                live.update(view, refresh=True)
                 word = "news"
                 with suppress(TimeoutError):
                     async with asyncio.timeout(_until_due(view)):
@@ -92,7 +112,7 @@ async def watch_approvals(governor: Governor, who: str) -> None:
                     view.said = await _decide(governor, chosen, _DECISIONS[word], who)
                 if word in {"j", "k"}:
                     view.move(1 if word == "j" else -1)
-                else:
+                if word not in {"j", "k"} or view.outdated:
                     await _look(governor, view)
     finally:
         following.cancel()
@@ -101,11 +121,19 @@ async def watch_approvals(governor: Governor, who: str) -> None:
 def _until_due(view: View) -> float | None:
     """Seconds to wait for news: until the next deadline, when one more is gone. For ever when nothing waits."""
     left = [(each.deadline - datetime.now(UTC)).total_seconds() for each in view.found]
+    if view.trouble:
+        left.append(_RETRY)
     return max(0.2, min(left)) if left else None
 
 
 async def _look(governor: Governor, view: View) -> None:
-    view.take(await governor.approvals.list(limit=30))
+    """Show what is open now. While the store is away, what was seen last stays, and the screen says so."""
+    view.outdated = False
+    try:
+        view.take(await governor.approvals.list(limit=_MOST))
+        view.trouble = ""
+    except StoreError as error:
+        view.trouble = f"[red]Not up to date: {shown(error.message)}[/red]"
 
 
 async def _decide(governor: Governor, chosen: Approval, word: Decision, who: str) -> str:
@@ -118,10 +146,24 @@ async def _decide(governor: Governor, chosen: Approval, word: Decision, who: str
     return f"{done.approval_id[:11]} is {done.status}."
 
 
-async def _follow(governor: Governor, news: asyncio.Queue[str]) -> None:
-    async for event in governor.follow():
-        if event.kind in {"pending", "approved", "declined", "timed_out", "voted", "released"} and news.empty():
-            news.put_nowait("news")
+async def _follow(governor: Governor, view: View, news: asyncio.Queue[str], after: str) -> None:
+    """Wake the view for every event after one that concerns an approval, through every loss of the store."""
+    while True:
+        try:
+            async for event in governor.follow(after=after):
+                after = event.id
+                if event.kind in _CHANGING:
+                    _tell(view, news)
+        except AegisError:
+            _tell(view, news)  # looking, it finds the trouble and says what it is
+            await asyncio.sleep(_RETRY)
+
+
+def _tell(view: View, news: asyncio.Queue[str]) -> None:
+    """What is shown is outdated. Where keys wait to be heard, the next of them sees that, too."""
+    view.outdated = True
+    if news.empty():
+        news.put_nowait("news")
 
 
 @contextmanager

@@ -36,6 +36,8 @@ class Asking(BaseModel, extra="forbid", frozen=True):
     def _possible(self) -> Asking:
         if self.operators is not None and len(set(self.operators)) < self.quorum:
             raise ValueError(f"operators: names {len(set(self.operators))}, fewer than the quorum of {self.quorum}")
+        if self.remind_seconds and self.timeout_seconds and self.remind_seconds >= self.timeout_seconds:
+            raise ValueError(f"remind_seconds: must be less than timeout_seconds ({self.timeout_seconds:g})")
         return self
 
 

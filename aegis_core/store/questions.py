@@ -6,6 +6,7 @@ from collections.abc import Coroutine
 from typing import Any, NamedTuple
 
 from aegis_core.store import layout
+from aegis_core.store.deliveries import Deliveries
 from aegis_core.store.ledger import Ledger
 from aegis_core.store.looking import Looks
 from aegis_core.store.packing import unpack
@@ -55,6 +56,10 @@ class Questions:
 
     def _decide(self, orders: list[tuple[Any, ...]]) -> Coroutine[Any, Any, Any]:
         return _second(self._ledger.begin(self._scripts.decide, tuple(orders)))
+
+    async def trace_refusal(self, channel: str, who: str, problem: str) -> None:
+        """Put into the events that somebody's word did not count: the first time in an hour, for each problem."""
+        await Deliveries(self._ledger, channel).refuse(who, problem)
 
     async def list(
         self, *, ended: bool, how: str | None, agent: str | None, after: tuple[str, str] | None, most: int

@@ -31,6 +31,10 @@ def test_deciding_ones_own_request(serve: Serve) -> None:
     for secret in (session["session_token"], server.agent_key):
         answer = server.http.post(path, json={"decision": "approve"}, headers=bearer(secret))
         assert (answer.status_code, answer.json()["code"]) == (403, "operator_only")
+    events = server.http.get(f"{API}/events?limit=100", headers=bearer(server.operator_key)).json()["events"]
+    traces = [one["facts"] for one in events if one["kind"] == "channel_refused"]
+    assert [trace["act"] for trace in traces] == ["operator_only", "operator_only"]
+    assert traces[0] == {"channel": "decision_door", "act": "operator_only", "by": "agent:a"}
     assert server.http.post(path, json={"decision": "approve"}).status_code == 401
     for claim in ({"by": "cfo"}, {"decided_by": "cfo"}, {"operator": "cfo"}):
         body = {"decision": "approve", **claim}

@@ -159,6 +159,21 @@ def test_an_edit_elsewhere_makes_new_buttons_and_ends_the_old_ones(place: Asking
     assert agent.result(10) == "went on with GRANTED"
 
 
+def test_every_edit_is_shown_whatever_it_changes(place: Asking, telegram: BotApi) -> None:
+    from aegis_core.approval_protocol import ApprovalEdit
+
+    place.publish({**ESCALATE, "asking": {"quorum": 2}})
+    agent = place.agent(target_resource="here")
+    message = telegram.announced()
+    approval = place.on_redis(lambda governor: governor.approvals.list())[0].approval_id
+    for who, target in (("cli:carol", "there"), ("cli:dora", "elsewhere")):
+        edit = ApprovalEdit(target_resource=target)
+        place.on_redis(lambda governor: governor.approvals.decide(approval, "approve", by=who, edit=edit))  # noqa: B023
+        telegram.shows(message, target, f"approved by {who}")
+    assert telegram.press(message, "APPROVE").startswith("Approved by ana")
+    assert agent.result(10) == "went on with GRANTED"
+
+
 def test_a_reminder_comes_once_and_without_a_sound(place: Asking, telegram: BotApi) -> None:
     place.publish({**ESCALATE, "asking": {"timeout_seconds": 3, "remind_seconds": 2}})
     place.agent()

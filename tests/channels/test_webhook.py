@@ -86,6 +86,10 @@ def test_the_signature_is_that_of_the_standards_own_example() -> None:
     [
         ({"approval_webhook_url": "https://hooks.example/x"}, "AEGIS_APPROVAL_WEBHOOK_SECRET is missing"),
         ({"approval_webhook_url": "https://hooks.example/x", "approval_webhook_secret": "short"}, "shorter than 16"),
+        (
+            {"approval_webhook_url": "https://hooks.example/x", "approval_webhook_secret": "whsec_AAAAAAAAAAAA"},
+            "after whsec_: 16 bytes",
+        ),
         ({"approval_webhook_url": "http://hooks.example/x", "approval_webhook_secret": "k" * 32}, "begin with https"),
         ({"approval_webhook_url": "https://a:b@hooks.example", "approval_webhook_secret": "k" * 32}, "no user"),
         ({"approval_webhook_url": "https://hooks.example/x", "approval_webhook_secret": "whsec_!" * 3}, "no base64"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import pickle
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -16,7 +17,10 @@ from serving import OPERATOR, serving, trusting
 
 import aegis_core
 from aegis_core import AegisDenied, AegisError, ConfigurationError, Governor, InvalidRequestError, Settings, StoreError
+from aegis_core.approval_protocol import ApprovalEdit
 from aegis_core.errors import AuthError, ConflictError, NotFoundError, UnknownModelError
+from aegis_core.governor import ResourceGovernor
+from aegis_core.policy.loading import load_policy
 from aegis_core.protocol import PermissionRequest, SettleRequest, Usage
 
 COST = {"estimated_cost_usd": "0.25"}
@@ -96,6 +100,26 @@ class TestContract:
         decided = await agent.request("Summarise", estimated_cost_usd=2, confidence=0.5, wait=5)
         assert (decided.status, decided.code) == ("REJECTED", "approval_timed_out")
         assert (await agent.budget()).remaining_budget_usd == Decimal(10)
+
+    async def test_who_waits_for_news_of_an_approval_hears_of_votes_and_edits(
+        self, governor: Governor, settings: Settings
+    ) -> None:
+        terms = {"quorum": 2, "timeout_seconds": 60}
+        rule = {"name": "two", "type": "max_cost", "limit_usd": 5, "asking": terms}
+        async with aegis_core.connect(settings=settings) as beside:
+            assert isinstance(beside.port, ResourceGovernor)
+            await beside.port.publish_policy(load_policy(json.dumps({"schema": 1, "rules": [rule]})), author="tests")
+        agent = await governor.handshake("ann")
+        asked = await agent.request("Pay", estimated_cost_usd=7)
+        desk, approval = governor.approvals, asked.escalation_id or ""
+        for change in (None, ApprovalEdit(estimated_cost_usd=Decimal(8)), ApprovalEdit(estimated_cost_usd=Decimal(9))):
+            waiting = asyncio.create_task(desk.get(approval, wait=10))
+            await asyncio.sleep(0.2)
+            done = await desk.decide(approval, "approve", by="ada", edit=change)
+            news = await asyncio.wait_for(waiting, 3)
+            assert news == done
+            assert (len(news.votes), news.status, news.edited) == (1, "open", change is not None)
+        assert (await desk.get(approval, wait=0.2)).amount_usd == Decimal(9)
 
     async def test_a_permit_settles_the_difference(self, governor: Governor) -> None:
         agent = await governor.handshake("a")

@@ -14,7 +14,7 @@ from aegis_core import Governor, Settings, Verdict
 from aegis_core.agent import GovernedAgent
 from aegis_core.approval_protocol import ApprovalEdit, EnvelopeRequest
 from aegis_core.connect import open_governor
-from aegis_core.errors import AuthError, ConflictError, InvalidRequestError
+from aegis_core.errors import AuthError, ConflictError, InvalidRequestError, PolicyError
 from aegis_core.governor import ResourceGovernor
 from aegis_core.policy.loading import load_policy
 from aegis_core.profiles import Profile
@@ -60,6 +60,23 @@ async def test_an_edit_is_asked_on_the_terms_of_what_it_becomes(governor: Govern
     changed = await governor.approvals.decide(approval, "approve", by="ada", edit=edit(9))
     assert (changed.status, changed.missing, changed.operators) == ("open", 1, ("cfo", "ada"))
     assert (await governor.approvals.decide(approval, "approve", by="cfo")).status == "approved"
+
+
+@pytest.mark.parametrize(
+    ("asking", "words"),
+    [
+        ({"timeout_seconds": 60, "remind_seconds": 60}, r"remind_seconds: must be less than timeout_seconds \(60\)"),
+        ({"quorum": 3, "operators": ["ada", "bob"]}, "operators: names 2, fewer than the quorum of 3"),
+    ],
+)
+def test_terms_that_cannot_be_kept_are_refused(asking: dict[str, Any], words: str) -> None:
+    with pytest.raises(PolicyError, match=words):
+        load_policy(json.dumps({"schema": 1, "rules": [{**ASKS, "asking": asking}]}))
+
+
+async def test_there_is_no_other_listing(governor: Governor) -> None:
+    with pytest.raises(InvalidRequestError, match="status: must be one of open, ended, approved"):
+        await governor.approvals.list("aproved")  # type: ignore[arg-type]
 
 
 async def test_the_same_edit_again_is_a_harmless_repeat(governor: Governor, agent: GovernedAgent) -> None:

@@ -104,6 +104,26 @@ async def test_the_first_valid_decision_wins_and_the_second_learns_of_it(
     assert (await kinds(governor)).count("approved") == 1
 
 
+async def test_a_word_that_does_not_count_leaves_a_trace(governor: Governor, agent: GovernedAgent) -> None:
+    approval = (await ask(agent)).escalation_id or ""
+    await governor.approvals.set_limit("eve", 1, by="cfo")
+    unknown = "ap_" + "0" * 32
+    for name, about, error in (("eve", approval, AuthError), ("ada", unknown, NotFoundError)):
+        with pytest.raises(error):
+            await governor.approvals.decide(about, "approve", by=name)
+    await governor.approvals.decide(approval, "reject", by="ada")
+    for _ in range(3):
+        with pytest.raises(ConflictError):
+            await governor.approvals.decide(approval, "approve", by="bob")
+    await governor.approvals.decide(approval, "reject", by="ada")  # a harmless repeat leaves none
+    traces = [event.facts for event in await governor.latest_events(50) if event.kind == "channel_refused"]
+    assert traces == [
+        {"channel": "decision", "act": f"above_operator_limit {approval}", "by": "eve"},
+        {"channel": "decision", "act": f"not_found {unknown}", "by": "ada"},
+        {"channel": "decision", "act": f"already_decided {approval}", "by": "bob"},
+    ]
+
+
 async def test_silence_refuses_and_whoever_looks_first_sees_it(virtual: Virtual) -> None:
     governor, clock, _ = virtual
     agent = await governor.handshake("payer")
