@@ -161,7 +161,7 @@ class Desk:
         elif len(mine) >= MOST_ASKED:
             record.code, record.retry = "too_many_questions", self.now + TRANSIENT
         elif (sum(mine) + amount) * 2 > self.tenant.limit:
-            record.code = "too_much_pending"
+            record.code, record.retry = "too_much_pending", self.now + TRANSIENT
         else:
             record.state, record.code, record.asked = "pending", "escalated", True
             record.deadline = self.now + seconds * SECOND

@@ -317,7 +317,7 @@ class World:
         taken = 0 if code else choice.amount
         lines = {(b.owner, b.kind): (b.limit, b.limit - b.used - taken) for b in budgets}
         retry = end_of(short.kind, self.now, self.zone) if short is not None and code == "budget_exceeded" else 0
-        retry = self.now + MINUTE if code == "too_many_questions" else retry
+        retry = self.now + MINUTE if code in {"too_many_questions", "too_much_pending"} else retry
         record = Record(
             ask, sid, state, code or ("escalated" if state == "pending" else "ok"), choice.amount, self.now + life,
             self.now, choice.model, choice.recommended,

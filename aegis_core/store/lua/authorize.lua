@@ -273,7 +273,7 @@ if asked and not code then
     local owner, limit = lines[i], lines[i + 3]
     if owner ~= 'a' and owner ~= 's' and limit and (G[G_PENDING] + amount) * 2 > limit then
       if behind then return {'SWEEP'} end -- perhaps only the overdue hold it
-      code, transient, effect = 'too_much_pending', true, 'deny'
+      code, transient, retry, effect = 'too_much_pending', true, NOW + T[T_CONFIG][C_TRANSIENT], 'deny'
     end
   end
 end
