@@ -170,3 +170,30 @@ async def test_a_ceiling_below_the_cheapest_model_refuses(governor: Governor) ->
     verdict = await agent.request("Prove", requirements={"ceiling_usd": Decimal("0.000001")}, **SIZES)
     assert (verdict.status, verdict.code, verdict.routing) == ("REJECTED", "no_model", None)
     assert "below the cheapest possibility" in verdict.reason
+
+
+async def test_an_outcome_is_that_of_the_model_that_answered_not_of_the_recommended_one(governor: Governor) -> None:
+    """Else what a strong model does well, which an agent chose for itself, would speak for a cheap one."""
+    agent = await governor.handshake("a")
+    for task_type, said, told in (
+        ("named", {"model": "openai/gpt-4o"}, {"cost_usd": "0.0001"}),
+        ("dated", {}, {"usage": Usage(model="gpt-4o-2024-08-06", input_tokens=10)}),
+        ("outside", {"model": "gpt-4"}, {"usage": Usage(model="gpt-4", input_tokens=10)}),
+        ("followed", {}, {"cost_usd": "0.0001"}),
+    ):
+        verdict = await agent.request("Work", task_type=task_type, logic_density=1, **said, **SIZES)
+        assert tier_of(verdict.recommended_model) == 1
+        await agent.settle(verdict.grant_id or "", outcome=1, **told)
+    _, rows = await port(governor).outcomes.export()
+    assert {row.task_type: row.model for row in rows if row.task_type} == {
+        "named": "gpt-4o", "dated": "gpt-4o", "outside": "gpt-4", "followed": "gemini-2.5-flash-lite",
+    }  # fmt: skip
+
+
+async def test_a_verified_cheap_answer_that_passes_is_an_outcome_of_the_cheap_model(governor: Governor) -> None:
+    agent = await governor.handshake("a")
+    verdict = await agent.request("Prove", logic_density=8, verify="cheap_first", **SIZES)
+    await agent.settle(verdict.grant_id or "", cost_usd="0.0001", outcome=1)
+    _, rows = await port(governor).outcomes.export()
+    assert {(row.model, row.mean) for row in rows} == {(verdict.recommended_model, 1.0)}
+    assert tier_of(verdict.recommended_model) < 4
