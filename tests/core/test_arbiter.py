@@ -477,6 +477,7 @@ def test_names_are_found_under_their_provider() -> None:
     ("content", "words"),
     [
         ("{", "is not valid JSON"),
+        ("[" * 200_000, "is not valid JSON"),
         ('{"models": [], "models": []}', "the key 'models' is given twice"),
         ({"density": {}, "models": []}, "models "),
         ({**shipped(), "model": []}, "model is not a field; did you mean models?"),

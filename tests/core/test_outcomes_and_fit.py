@@ -96,6 +96,8 @@ GOOD = {"id": "a", "domain": "d", "prompt": "p", "scores": {"small": 0, "large":
         ([{**GOOD, "scores": {"small": None, "large": 1}}], "row 1, column scores.small: is None, not a number"),
         ([{**GOOD, "scores": {"small": 10**400, "large": 1}}], f"scores.small: is 1{'0' * 59}…, outside 0 to 1"),
         ([GOOD, "[" * 100_000], "row 2: is not JSON that can be read: it is nested too deeply"),
+        (['{"prompt": "p", "scores": {"small": 0, "small": 1}}'], "row 1, column scores.small: is given twice"),
+        ([GOOD, '{"prompt": "p", "prompt": "q", "scores": {"a": 1}}'], "row 2, column prompt: is given twice"),
         ([{**GOOD, "domain": "\ud800"}], "row 1, column domain: is named by half a character"),
         ([{**GOOD, "scores": {"\ud800": 1}}], r"row 1, column scores.\ud800: is named by half a character"),
     ],
@@ -268,6 +270,13 @@ def test_a_damaged_model_is_refused_with_its_field(fitted: GainModel, tmp_path: 
     with pytest.raises(ConfigurationError, match="aegis route fit") as caught:
         load_model(path)
     assert words in caught.value.message
+
+
+def test_a_model_file_that_is_nested_too_deeply_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "m.json"
+    path.write_text("[" * 200_000)
+    with pytest.raises(ConfigurationError, match="aegis route fit"):
+        load_model(path)
 
 
 def test_one_outcome_is_enough_to_fit_and_none_to_trust() -> None:
