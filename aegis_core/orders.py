@@ -186,8 +186,10 @@ def _digest(trace: bytes, request: PermissionRequest) -> str:
 
 
 class Settlement(NamedTuple):
-    """What a settlement charges in nano-dollars, a fingerprint of its content, the outcome that it counts, and the model
-    whose tokens it reports, by the one name that it has here."""
+    """What a settlement charges in nano-dollars, a fingerprint of its content, and the outcome that it counts.
+
+    `answered` is the model whose tokens it reports, by the one name that this has here.
+    """
 
     cost: int
     digest: str
