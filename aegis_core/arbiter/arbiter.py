@@ -48,7 +48,7 @@ class Arbiter:
         Args:
             catalog: the models.
             prices: must know the names of `catalog`.
-            text_model: a fitted estimator whose pair of models is in the catalog; others are ignored.
+            text_model: a fitted estimator for two models of the catalog, of which the strong one has the higher tier.
         """
         self._catalog = catalog
         self._prices = prices

@@ -317,6 +317,9 @@ def test_fit_and_eval_from_the_command_line(tmp_path: Path) -> None:
     assert set(found["baselines"]) == {"random", "length", "oracle", "always_weak", "always_strong"}
     assert done.stderr == ""
     assert "flatter" in aegis("route", "eval", train, "--model", model, "--json", "--rounds", "0").stderr
+    drawn = aegis("route", "report", train, "--model", model, "--out", tmp_path / "c.svg", "--json")
+    assert "flatter" in drawn.stderr
+    assert json.loads(drawn.stdout)["setting"]["retained"] > 0
 
 
 def test_cross_validation_prints_folds_that_share_no_prompt(tmp_path: Path) -> None:
@@ -419,6 +422,11 @@ def test_no_word_of_the_picture_stands_where_its_lines_are(
         (("eval", "missing.jsonl", "--folds", "2"), "cannot be read"),
         (("fit", "o.jsonl", "--model", "/nowhere/m.json"), "--model"),
         (("fit", "o.jsonl", "--model", "m.json", "--target", "2"), "--target"),
+        (("fit", "o.jsonl", "--model", "."), "--model: . cannot be written: it is a directory"),
+        (("eval", "o.jsonl", "--model", "m.json", "--weak", "a"), "--weak: goes with --folds"),
+        (("eval", "o.jsonl", "--model", "m.json", "--target", "0.9"), "--target: goes with --folds"),
+        (("report", "o.jsonl", "--model", "m.json", "--strong", "a", "--out", "c.svg"), "--strong: goes with --folds"),
+        (("report", "o.jsonl", "--folds", "2", "--out", "/nowhere/c.svg"), "--out: /nowhere/c.svg cannot be written"),
     ],
 )
 def test_commands_refuse_in_one_line(
