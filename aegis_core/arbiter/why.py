@@ -80,6 +80,8 @@ def routing_of(text: str) -> Routing | None:
     model, own, expected, mean, lower = line.split("\t")
     basis = cast("Basis", basis)
     degraded = model != first and int(own) < int(highest)
+    backed = escalation if escalation and model == first else None
+    note = _degraded(int(own), int(highest)) if degraded else _note(basis, int(asked), int(tier), int(outcomes))
     return Routing(
         model=model,
         evidence=basis,
@@ -93,8 +95,8 @@ def routing_of(text: str) -> Routing | None:
         price_version=priced,
         outcomes_version=int(version),
         degraded=degraded,
-        escalation_model=escalation if escalation and model == first else None,
-        note=_degraded(int(own), int(highest)) if degraded else _note(basis, int(asked), int(tier), int(outcomes)),
+        escalation_model=backed,
+        note=f"Its answer is to be verified, and {backed} called when it does not pass. {note}" if backed else note,
     )
 
 

@@ -146,6 +146,7 @@ async def test_a_verified_cheap_answer_reserves_both_calls(governor: Governor) -
     assert both.routing is not None
     assert tier_of(both.recommended_model) < 4
     assert both.routing.escalation_model == alone.recommended_model
+    assert both.routing.note.startswith(f"Its answer is to be verified, and {alone.recommended_model} called when")
     assert both.reserved_usd > alone.reserved_usd
     assert alone.routing is not None
     assert both.routing.expected_cost_usd < alone.routing.expected_cost_usd
