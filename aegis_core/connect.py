@@ -14,6 +14,7 @@ from aegis_core.settings import Settings, load_settings
 from aegis_core.sync import Portal, SyncGovernor
 
 if TYPE_CHECKING:
+    from aegis_core.arbiter.catalog import Catalog
     from aegis_core.arbiter.routing.gain import GainModel
     from aegis_core.governor import ResourceGovernor
     from aegis_core.policy.engine import Policy
@@ -115,7 +116,7 @@ async def open_governor(store: Store, settings: Settings, *, tenant: str | None 
     stated = read_price_file(settings.prices_file) if settings.prices_file else None
     prices = Prices(catalog, stated=stated)
     forecast = settings.reservation == "forecast"
-    arbiter = Arbiter(catalog, prices, read_routing_file(settings.routing_file))
+    arbiter = Arbiter(catalog, prices, read_routing_file(settings.routing_file, catalog))
     governor = ResourceGovernor(ledger, arbiter, prices, (version, policy), now, forecast=forecast)
     await governor.operator.note_prices(prices.version)
     if published is not None:
@@ -153,17 +154,20 @@ def read_policy_file(path: Path) -> Policy:
     return load_policy(text, str(path))
 
 
-def read_routing_file(path: Path | None) -> GainModel | None:
+def read_routing_file(path: Path | None, catalog: Catalog) -> GainModel | None:
     """Load a fitted text model, where one is configured.
 
     Raises:
-        ConfigurationError: it cannot be read or is not one.
+        ConfigurationError: it cannot be read, is not one, or is for models between which the catalog has no choice.
     """
     if path is None:
         return None
     from aegis_core.arbiter.routing.gain import load_model
+    from aegis_core.arbiter.routing.pairs import refuse_unlisted
 
-    return load_model(path)
+    model = load_model(path)
+    refuse_unlisted(path, model, catalog)
+    return model
 
 
 def config_of(settings: Settings) -> tuple[int, ...]:

@@ -211,8 +211,9 @@ class ResourceGovernor:
             NotFoundError: no such grant.
             ConflictError: it is closed otherwise. AuthError: it is somebody else's.
         """
-        cost, digest, outcome = settlement_of(message, self._prices)
-        return await self._close(grant_id, message.agent_id, token, ("settle", cost, digest, 0), outcome)
+        said = settlement_of(message, self._prices)
+        act = ("settle", said.cost, said.digest, 0)
+        return await self._close(grant_id, message.agent_id, token, act, said.outcome, said.answered)
 
     async def release(self, grant_id: str, message: ReleaseRequest, *, token: str | None = None) -> Receipt:
         """Give a grant back unused, or withdraw a PENDING request. Raises as `settle` does."""
@@ -229,10 +230,11 @@ class ResourceGovernor:
         token: str | None,
         act: tuple[str, int, str | None, int],
         outcome: float | None = None,
+        answered: str | None = None,
     ) -> Receipt:
         key = grant_key(grant_id)
         caller = caller_of(token, self._ledger.store.pepper)
-        record, repeated, late = await self._ledger.settle(key, agent, caller, *act, outcome)
+        record, repeated, late = await self._ledger.settle(key, agent, caller, *act, outcome, answered)
         return receipt_of(record, key, repeated=repeated, late=late)
 
     async def budget(self, agent_id: str) -> BudgetReport:

@@ -185,8 +185,20 @@ def _digest(trace: bytes, request: PermissionRequest) -> str:
     return blake2b(trace + pack(rest), digest_size=16).hexdigest()
 
 
-def settlement_of(message: SettleRequest, prices: Prices) -> tuple[int, str, float | None]:
+class Settlement(NamedTuple):
     """What a settlement charges in nano-dollars, a fingerprint of its content, and the outcome that it counts.
+
+    `answered` is the model whose tokens it reports, by the one name that this has here.
+    """
+
+    cost: int
+    digest: str
+    outcome: float | None
+    answered: str | None
+
+
+def settlement_of(message: SettleRequest, prices: Prices) -> Settlement:
+    """Read a settlement.
 
     Raises:
         UnknownModelError: it reports tokens of a model without a known price.
@@ -202,4 +214,5 @@ def settlement_of(message: SettleRequest, prices: Prices) -> tuple[int, str, flo
     # Without later fields that are not given, a repeat of an older version's settlement is one.
     absent = {name for name in ("escalation_usage", "outcome") if getattr(message, name) is None}
     content = message.model_dump_json(exclude={"agent_id"} | absent)
-    return cost, blake2b(content.encode(), digest_size=16).hexdigest(), outcome
+    answered = prices.canonical(message.usage.model) if message.usage else None
+    return Settlement(cost, blake2b(content.encode(), digest_size=16).hexdigest(), outcome, answered)

@@ -42,6 +42,19 @@ def invalid(error: ValidationError) -> InvalidRequestError:
     )
 
 
+def without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """For ``json.loads(object_pairs_hook=…)``: a key given twice would silently lose its first value.
+
+    Raises:
+        ValueError: names the key.
+    """
+    result = dict(pairs)
+    if len(result) < len(pairs):
+        names = [key for key, _ in pairs]
+        raise ValueError(f"the key {next(key for key in names if names.count(key) > 1)!r} is given twice")
+    return result
+
+
 def _problem(loc: tuple[int | str, ...], kind: str, text: str, context: dict[str, Any]) -> tuple[str, str]:
     name = ".".join(str(part) for part in loc if part not in {"body", "query", "path", "[key]"})
     text = text.removeprefix("Value error, ")

@@ -17,7 +17,17 @@ from aegis_core.arbiter.evidence import NO_EVIDENCE, Choice, Evidence, lowered_b
 from aegis_core.arbiter.price_file import StatedPrices
 from aegis_core.arbiter.prices import Prices
 from aegis_core.arbiter.shortlist import Entry, Needs, Shortlist, select
-from aegis_core.arbiter.terms import MAX_CANDIDATES, Appraisal, Candidate, Terms, choose, shorter, why_none
+from aegis_core.arbiter.terms import (
+    MAX_CANDIDATES,
+    Appraisal,
+    Candidate,
+    Terms,
+    choose,
+    shorter,
+    strongest,
+    wanted,
+    why_none,
+)
 from aegis_core.arbiter.why import Considered, Why, cost_of_both, packed
 from aegis_core.errors import InvalidRequestError
 from aegis_core.money import format_usd
@@ -38,12 +48,13 @@ class Arbiter:
         Args:
             catalog: the models.
             prices: must know the names of `catalog`.
-            text_model: a fitted estimator whose pair of models is in the catalog; others are ignored.
+            text_model: a fitted estimator for two models of the catalog, of which the strong one has the higher tier.
         """
         self._catalog = catalog
         self._prices = prices
         self._shortlist = lru_cache(maxsize=_CACHED_SHORTLISTS)(partial(select, catalog, prices))
         self._explained = lru_cache(maxsize=_CACHED_SHORTLISTS)(self._explain)
+        self._usable = frozenset(model.tier for model in catalog.models if model.healthy)
         self._text_model = text_model
         weak, strong = (catalog.find(text_model.weak), catalog.find(text_model.strong)) if text_model else (None, None)
         self._text_tiers = (weak.tier, strong.tier) if weak and strong else (0, 0)
@@ -59,9 +70,9 @@ class Arbiter:
         return self._prices.version
 
     def tier_of(self, name: str) -> int | None:
-        """The tier of a model of the catalog."""
+        """The tier of a model of the catalog; None too where no model of that tier may be recommended at present."""
         model = self._catalog.find(name)
-        return model.tier if model else None
+        return model.tier if model and model.tier in self._usable else None
 
     def warm(self) -> None:
         """Load the prices and order the models now rather than in the first request."""
@@ -139,7 +150,7 @@ class Arbiter:
             appraisal = self._verified(appraisal, needs, terms, choice)
         escalation = appraisal.candidates[0].model if appraisal.checked else None
         names = tuple(dict.fromkeys(self._listed(appraisal)))
-        return appraisal._replace(why=self._explain(shortlist, *said, forecast(prompt, cap), names, escalation))
+        return appraisal._replace(why=self._explain(shortlist, *said, terms, names, escalation))
 
     def _listed(self, appraisal: Appraisal) -> Iterator[str]:
         """The models of the catalog that may be recommended, best first."""
@@ -166,11 +177,12 @@ class Arbiter:
         density: int,
         choice: Choice,
         version: int,
-        tokens: tuple[int, int] = (FORECAST_INPUT, FORECAST_OUTPUT),
+        terms: Terms | None = None,
         names: tuple[str, ...] = (),
         escalation: str | None = None,
     ) -> str:
         """Why these models (default: the first of the shortlist), for the record."""
+        tokens = forecast(terms.prompt_bytes, terms.cap) if terms else (FORECAST_INPUT, FORECAST_OUTPUT)
 
         def considered(name: str) -> Considered:
             return Considered(name, self._catalog.by_name[name].tier, self._prices.rates(name).expected(*tokens))
@@ -180,11 +192,16 @@ class Arbiter:
             cheap, dear = models[0], considered(escalation)
             models[0] = cheap._replace(expected=cost_of_both(cheap, dear.expected, choice))
         best = (
-            Considered(each.model.name, each.model.tier, each.rates.expected(*tokens)) for each in shortlist.strongest
+            Considered(each.model.name, each.model.tier, each.rates.expected(*tokens))
+            for each in strongest(shortlist, terms)
         )
-        strongest = min(best, key=lambda each: each.expected)
+        dearest = min(best, key=lambda each: each.expected)
+        # Only the policy's own order leads to a lower tier than was wanted; a cheaper stronger model is not missed.
+        first = wanted(shortlist, terms) if shortlist.fixed else None
+        name, tier = (first.name, first.tier) if first else (models[0].model, min(models[0].tier, choice.tier))
+        version_of_prices = self._prices.version
         return packed(
-            Why(task_type, density, choice, tuple(models), strongest, self._prices.version, version, escalation)
+            Why(task_type, density, choice, tuple(models), dearest, version_of_prices, version, name, tier, escalation)
         )
 
     def _verified(self, appraisal: Appraisal, needs: Needs | None, terms: Terms, choice: Choice) -> Appraisal:

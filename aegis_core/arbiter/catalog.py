@@ -14,13 +14,13 @@ from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import ConfigDict, Field, ValidationError
 
 from aegis_core.errors import ConfigurationError
 from aegis_core.fields import Identifier
-from aegis_core.parsing import Message, invalid
+from aegis_core.parsing import Message, invalid, without_repeats
 
 LEAST_DENSITY, GREATEST_DENSITY = 1, 10
 
@@ -115,11 +115,11 @@ def load_catalog(path: Path | None = None) -> Catalog:
     except (OSError, UnicodeDecodeError) as error:
         raise _refusal(source, "", f"cannot be read: {error}") from None
     try:
-        content = json.loads(text, object_pairs_hook=_without_repeats)
+        content = json.loads(text, object_pairs_hook=without_repeats)
         document = _Document.model_validate(content)
     except ValidationError as error:
         raise _invalid(source, error) from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise _refusal(source, "", f"is not valid JSON: {error}") from None
     models = _named_once(source, document.models)
     highest = max((model.tier for model in models if model.healthy), default=0)
@@ -127,15 +127,6 @@ def load_catalog(path: Path | None = None) -> Catalog:
     canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     by_name = MappingProxyType({model.name: model for model in models})
     return Catalog(models, density, sha256(canonical.encode()).hexdigest()[:12], by_name)
-
-
-def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """A key given twice would silently lose its first value."""
-    result = dict(pairs)
-    if len(result) < len(pairs):
-        names = [key for key, _ in pairs]
-        raise ValueError(f"the key {next(key for key in names if names.count(key) > 1)!r} is given twice")
-    return result
 
 
 def _named_once(source: str, models: list[Model]) -> tuple[Model, ...]:

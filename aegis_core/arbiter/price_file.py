@@ -9,13 +9,13 @@ import json
 from decimal import Decimal
 from hashlib import sha256
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from aegis_core.arbiter.rates import MILLION, Step, Tariff
 from aegis_core.errors import ConfigurationError
-from aegis_core.parsing import Message, invalid
+from aegis_core.parsing import Message, invalid, without_repeats
 
 _Usd = Annotated[Decimal, Field(ge=0, le=1_000_000, decimal_places=9, allow_inf_nan=False)]
 _Ref = Annotated[str, Field(pattern=r"^[^:]+:.+$")]
@@ -44,15 +44,25 @@ def read_price_file(path: Path) -> StatedPrices:
     """
     try:
         data = path.read_bytes()
-        stated = TypeAdapter(dict[_Ref, _Stated]).validate_python(json.loads(data, parse_float=Decimal))
+        stated = TypeAdapter(dict[_Ref, _Stated]).validate_python(_content(data))
     except OSError as error:
         raise _refusal(path, f"cannot be read: {error.strerror}") from None
     except ValidationError as error:
         problem = invalid(error)
         raise _refusal(path, f"{problem.field} {problem.facts['problem']}") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise _refusal(path, f"is not valid JSON: {error}") from None
     return StatedPrices({ref: _tariff(prices) for ref, prices in stated.items()}, sha256(data).hexdigest()[:12])
+
+
+def dearer(one: Tariff, other: Tariff) -> Tariff:
+    """What two statements of a file on the same model come to: each rate is the higher one."""
+    (mine,), (yours,) = one.steps, other.steps
+    return Tariff((Step(*map(max, mine, yours)),), MILLION)
+
+
+def _content(data: bytes) -> Any:
+    return json.loads(data, parse_float=Decimal, object_pairs_hook=without_repeats)
 
 
 def _tariff(prices: _Stated) -> Tariff:

@@ -16,12 +16,13 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from aegis_core.arbiter.catalog import Catalog, Model, split_provider
-from aegis_core.arbiter.price_file import StatedPrices
+from aegis_core.arbiter.price_file import StatedPrices, dearer
 from aegis_core.arbiter.rates import MILLION, Rates, Step, Tariff
 from aegis_core.errors import ConfigurationError, UnknownModelError
 from aegis_core.protocol import Usage
 
 if TYPE_CHECKING:
+    from genai_prices.data_snapshot import DataSnapshot
     from genai_prices.types import ConditionalPrice, ModelInfo, ModelPrice, Provider, TieredPrices
 
     Price = Decimal | TieredPrices
@@ -57,6 +58,7 @@ class Prices:
         self._catalog = catalog
         self._clock = clock
         self._stated = stated
+        self._own: dict[str, Tariff] | None = None
         self._listed: dict[str, Rates] = {}
         self._names: dict[str, str] | None = None
         self._providers: list[Provider] | None = None
@@ -118,7 +120,7 @@ class Prices:
             return False
         trial = Prices(self._catalog, self._clock, stated)
         trial.warm()
-        self._stated, self._listed, self._names = stated, trial._listed, None
+        self._stated, self._own, self._listed, self._names = stated, trial._own, trial._listed, None
         self._others.cache_clear()
         self._near.cache_clear()
         return True
@@ -176,11 +178,26 @@ class Prices:
             provider, model = book.find_provider_model(model_ref, None, provider_id, None)
         except LookupError:
             ref = f"{provider_id}:{model_ref}" if provider_id else model_ref
-            own = self._stated.tariffs.get(ref) if self._stated else None
+            own = self._stated_by_entry(book).get(ref)
             return Rates.of(ref, (own,)) if own else None
         ref = f"{provider.id}:{model.id}"
-        own = self._stated.tariffs.get(ref) if self._stated else None
-        return _compile(ref, model, self._clock(), own)
+        return _compile(ref, model, self._clock(), self._stated_by_entry(book).get(ref))
+
+    def _stated_by_entry(self, book: DataSnapshot) -> dict[str, Tariff]:
+        """The operator's prices by the entry of the list that they are about: every spelling of a model is one model,
+        here as everywhere else. What the list does not have keeps the name that it was given."""
+        if self._own is None:
+            found: dict[str, Tariff] = {}
+            for name, tariff in self._stated.tariffs.items() if self._stated else ():
+                provider_id, _, model_ref = name.partition(":")
+                try:
+                    provider, model = book.find_provider_model(model_ref, None, provider_id, None)
+                    ref = f"{provider.id}:{model.id}"
+                except LookupError:
+                    ref = name
+                found[ref] = dearer(found[ref], tariff) if ref in found else tariff
+            self._own = found
+        return self._own
 
     def _unknown(self, name: str) -> UnknownModelError:
         nearest = self._near(name)

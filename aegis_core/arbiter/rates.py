@@ -6,7 +6,7 @@ is one sum of products, divided and rounded up once.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
@@ -107,16 +107,38 @@ class Rates:
         """The most, in nano-dollars, that a call with at most so many tokens costs at any time from now on."""
         if len(self.tariffs) == 1 and self.stated is None:
             return self.tariffs[0].bound(input_tokens, output_tokens)
-        return max(tariff.bound(input_tokens, output_tokens) for tariff in self._every())
+        return max(tariff.bound(input_tokens, output_tokens) for tariff in self.every)
 
     def expected(self, input_tokens: int, output_tokens: int) -> int:
         """Nano-dollars for comparing models: no cache, the dearest tariff, whatever the hour."""
         if len(self.tariffs) == 1 and self.stated is None:
             return self.tariffs[0].cost(input_tokens, 0, output_tokens)
-        return max(tariff.cost(input_tokens, 0, output_tokens) for tariff in self._every())
+        return max(tariff.cost(input_tokens, 0, output_tokens) for tariff in self.every)
 
-    def _every(self) -> tuple[Tariff, ...]:
+    @property
+    def every(self) -> tuple[Tariff, ...]:
+        """Those of the list and what another source says."""
         return self.tariffs if self.stated is None else (*self.tariffs, self.stated)
+
+
+class Floor(NamedTuple):
+    """What none of several models costs less than: nano-dollars per million tokens, whatever the step and the hour."""
+
+    input: int
+    output: int
+
+    @classmethod
+    def of(cls, many: Iterable[Rates]) -> Floor:
+        """The lowest rate of each kind among them; there is at least one."""
+        steps = [(tariff.per, step) for rates in many for tariff in rates.every for step in tariff.steps]
+        return cls(
+            min(step.input * MILLION // per for per, step in steps),
+            min(step.output * MILLION // per for per, step in steps),
+        )
+
+    def expected(self, input_tokens: int, output_tokens: int) -> int:
+        """At most what `Rates.expected` is of any of them."""
+        return (input_tokens * self.input + output_tokens * self.output) // MILLION
 
 
 def _per_million(rate: int, per: int) -> int:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from aegis_core.arbiter.catalog import Catalog, Model
 from aegis_core.arbiter.estimator import FORECAST_INPUT, FORECAST_OUTPUT
 from aegis_core.arbiter.prices import Prices
-from aegis_core.arbiter.rates import Rates
+from aegis_core.arbiter.rates import Floor, Rates
 from aegis_core.errors import UnknownModelError
 
 
@@ -40,20 +40,25 @@ class Shortlist:
 
     Attributes:
         tiers: the models of each tier that has any.
-        names: all their names in the same order; empty: nothing meets the requirements.
+        names: all their names, the cheapest first, then in the same order; empty: nothing meets the requirements.
         note: why these, or why none.
+        fixed: the order is that of the policy, whatever the models cost.
         strongest: those of the highest tier among them.
+        floors: for each tier, what none of its models costs less than.
     """
 
     tiers: tuple[tuple[Entry, ...], ...]
     names: tuple[str, ...]
     note: str
+    fixed: bool = False
     strongest: tuple[Entry, ...] = field(init=False)
+    floors: tuple[Floor, ...] = field(init=False)
 
     def __post_init__(self) -> None:
         every = [entry for tier in self.tiers for entry in tier]
         top = max((entry.model.tier for entry in every), default=0)
         object.__setattr__(self, "strongest", tuple(entry for entry in every if entry.model.tier == top))
+        object.__setattr__(self, "floors", tuple(Floor.of(entry.rates for entry in tier) for tier in self.tiers))
 
 
 def select(catalog: Catalog, prices: Prices, logic_density: int, needs: Needs | None, tier: int = 0) -> Shortlist:
@@ -80,9 +85,12 @@ def select(catalog: Catalog, prices: Prices, logic_density: int, needs: Needs | 
             note = f"{what} leaves no model {which}; without it the cheapest is {entries[0].model.name}."
             return Shortlist((), (), note)
         entries = left
-    names = tuple(entry.model.name for entry in entries)
     if permitted:  # the order is the policy's, so each stands alone
-        return Shortlist(tuple((entry,) for entry in entries), names, f"The policy permits {_some(permitted)} here.")
+        names = tuple(entry.model.name for entry in entries)
+        note = f"The policy permits {_some(permitted)} here."
+        return Shortlist(tuple((entry,) for entry in entries), names, note, fixed=True)
+    cheapest = min(entries, key=lambda entry: entry.rates.expected(FORECAST_INPUT, FORECAST_OUTPUT))
+    names = tuple(dict.fromkeys([cheapest.model.name, *(entry.model.name for entry in entries)]))
     note = f"Logic density {logic_density} asks for tier {asked} or above."
     if tier != asked:
         note = f"Outcomes call for tier {tier} or above, where {asks} tier {asked}."

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 from aegis_core.arbiter.catalog import Model
 from aegis_core.arbiter.estimator import forecast
 from aegis_core.arbiter.rates import Rates
-from aegis_core.arbiter.shortlist import Shortlist
+from aegis_core.arbiter.shortlist import Entry, Shortlist
 from aegis_core.money import format_usd
 
 MAX_CANDIDATES = 6
@@ -84,22 +84,56 @@ class Terms:
 
 
 def choose(shortlist: Shortlist, terms: Terms, most: int) -> list[Candidate]:
-    """The best candidates, tier by tier, each tier ordered by what this request is expected to cost in it."""
+    """The best candidates, tier by tier, each tier ordered by what this request is expected to cost in it.
+
+    Before them all comes a stronger model that is expected to cost less, unless the order is the policy's.
+    """
     candidates: list[Candidate] = []
+    best: Candidate | None = None
+    least = 0
     ceiling = terms.ceiling
     tokens = forecast(terms.prompt_bytes, terms.cap)
-    for tier in shortlist.tiers:
-        # A sort keeps the order of equals, which is that of the shortlist; a claim costs the same everywhere.
-        entries = sorted(tier, key=lambda entry: entry.rates.expected(*tokens)) if terms.sized else tier
-        for model, rates, _ in entries:
+    for tier, floor in zip(shortlist.tiers, shortlist.floors, strict=True):
+        if len(candidates) >= most and (shortlist.fixed or floor.expected(*tokens) >= least):
+            continue
+        priced = [(entry.rates.expected(*tokens), entry) for entry in tier]
+        if terms.sized:  # the sort keeps the order of equals, which is that of the shortlist; so does a claim
+            priced.sort(key=_expected)
+        for expected, (model, rates, _) in priced:
+            cheaper = best is None or expected < least
+            if len(candidates) >= most and not cheaper:
+                break  # those after it cost no less
             if not terms.fits(model):
                 continue
             nanos = terms.amount(rates, terms.cap_of(model))
             if ceiling is None or nanos <= ceiling:
                 candidates.append(Candidate(model.name, nanos))
-                if len(candidates) == most:
-                    return candidates
-    return candidates
+                if cheaper:
+                    best, least = candidates[-1], expected
+    if best and not shortlist.fixed and best != candidates[0]:
+        candidates.remove(best)
+        candidates.insert(0, best)
+    return candidates[:most]
+
+
+def strongest(shortlist: Shortlist, terms: Terms | None) -> tuple[Entry, ...]:
+    """Those of the highest tier that could take the request; where none could, those of the highest tier."""
+    if terms is None or all(terms.fits(entry.model) for entry in shortlist.strongest):
+        return shortlist.strongest
+    fitting = [entry for tier in shortlist.tiers for entry in tier if terms.fits(entry.model)]
+    top = max((entry.model.tier for entry in fitting), default=0)
+    return tuple(entry for entry in fitting if entry.model.tier == top) or shortlist.strongest
+
+
+def wanted(shortlist: Shortlist, terms: Terms | None) -> Model:
+    """The first model that could take the request, were there money for it; of a list that is not empty."""
+    entries = [entry for tier in shortlist.tiers for entry in tier]
+    fitting = (entry for entry in entries if terms is None or terms.fits(entry.model))
+    return next(fitting, entries[0]).model
+
+
+def _expected(priced: tuple[int, Entry]) -> int:
+    return priced[0]
 
 
 def shorter(first: Candidate, rates: Rates, terms: Terms, cap: int) -> tuple[list[Candidate], tuple[int, ...]]:

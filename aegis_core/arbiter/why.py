@@ -32,6 +32,8 @@ class Why(NamedTuple):
         strongest: what always using the strongest would cost.
         priced: the version of the prices.
         version: of the table of outcomes.
+        wanted: the model that comes first, were there money for it.
+        wanted_tier: its tier, or what would have been enough; a lower one is a degradation.
         escalation: the model to call when the caller's verifier refuses the answer of the first.
     """
 
@@ -42,6 +44,8 @@ class Why(NamedTuple):
     strongest: Considered
     priced: str
     version: int
+    wanted: str
+    wanted_tier: int
     escalation: str | None = None
 
 
@@ -52,10 +56,10 @@ def cost_of_both(cheap: Considered, dear: int, choice: Choice) -> int:
 
 def packed(why: Why) -> str:
     """As the script takes it; shares are in thousandths."""
-    choice, strongest, first = why.choice, why.strongest, why.considered[0]
+    choice, strongest = why.choice, why.strongest
     about = (
         why.task_type, why.density, choice.asked, choice.tier, choice.basis, round(choice.outcomes), strongest.model,
-        strongest.expected, why.priced, why.version, why.escalation or "", first.model, first.tier,
+        strongest.expected, why.priced, why.version, why.escalation or "", why.wanted, why.wanted_tier,
     )  # fmt: skip
     lines = ["\t".join(map(str, about))]
     for model, tier, expected in why.considered:
@@ -76,6 +80,8 @@ def routing_of(text: str) -> Routing | None:
     model, own, expected, mean, lower = line.split("\t")
     basis = cast("Basis", basis)
     degraded = model != first and int(own) < int(highest)
+    backed = escalation if escalation and model == first else None
+    note = _degraded(int(own), int(highest)) if degraded else _note(basis, int(asked), int(tier), int(outcomes))
     return Routing(
         model=model,
         evidence=basis,
@@ -89,15 +95,15 @@ def routing_of(text: str) -> Routing | None:
         price_version=priced,
         outcomes_version=int(version),
         degraded=degraded,
-        escalation_model=escalation if escalation and model == first else None,
-        note=_degraded(int(own), int(highest)) if degraded else _note(basis, int(asked), int(tier), int(outcomes)),
+        escalation_model=backed,
+        note=f"Its answer is to be verified, and {backed} called when it does not pass. {note}" if backed else note,
     )
 
 
 def _degraded(tier: int, wanted: int) -> str:
     return (
-        f"Degraded from tier {wanted} to tier {tier}, as the policy allows, because the money that is left does not "
-        "cover more."
+        f"Degraded from tier {wanted} to tier {tier}, as the policy allows, because the ceiling or the money that is "
+        "left does not cover more."
     )
 
 

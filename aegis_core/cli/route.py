@@ -61,9 +61,7 @@ def fit(
 
     _within("--target", target, 0.5, 1.0)
     _within("--confidence", confidence, 0.5, 0.9999)
-    if not model.parent.is_dir():  # said before it learns, which can take a minute
-        problem = f"cannot be written: there is no directory {model.parent}"
-        raise InvalidRequestError(f"--model: {model} {problem}", field="--model", problem=problem)
+    _writable("--model", model)
     outcomes, pair = _outcomes(file, weak, strong, ratio, best_score, clip)
     fitted = learn(read(outcomes), pair, target=target, confidence=confidence)
     text = fitted.dump()
@@ -97,7 +95,10 @@ def evaluate(
     weak: WeakOption = None,
     strong: StrongOption = None,
     ratio: RatioOption = None,
-    target: Annotated[float, typer.Option(help="With --folds: the share of quality to keep.")] = 0.97,
+    target: Annotated[
+        float | None,
+        typer.Option(help="With --folds: the share of quality to keep; default: 0.97.", show_default=False),
+    ] = None,
     best_score: BestOption = 1.0,
     clip: ClipOption = False,
     rounds: Annotated[int, typer.Option(min=0, max=10_000, help="Bootstrap samples for the intervals.")] = 200,
@@ -111,17 +112,16 @@ def evaluate(
     Example: aegis route eval held-out.jsonl.gz --model routing.json --json
     """
     from aegis_core.arbiter.routing import evaluation
-    from aegis_core.arbiter.routing.fitting import digest_of
+    from aegis_core.arbiter.routing.fitting import TARGET
 
-    if (model is None) == (folds is None):
-        raise InvalidRequestError("--model: give either --model or --folds", field="--model")
+    _either(model, folds, {"--weak": weak, "--strong": strong, "--target": target})
     if model is not None:
         fitted = _load(model)
         outcomes, pair = _outcomes(file, None, None, ratio, best_score, clip, fitted)
-        if digest_of(outcomes) == fitted.digest:
-            say(f"{model} was fitted on these very rows, so the figures flatter it; --folds 5 gives honest ones")
+        _warn_of_flattery(model, fitted, outcomes)
         found = evaluation.evaluate(fitted, outcomes, pair, rounds=rounds)
     else:
+        target = TARGET if target is None else target
         _within("--target", target, 0.5, 1.0)
         outcomes, pair = _outcomes(file, weak, strong, ratio, best_score, clip)
         found = evaluation.cross_validate(outcomes, pair, folds=folds or 2, target=target, rounds=rounds)
@@ -158,10 +158,12 @@ def report(
     from aegis_core.arbiter.routing.evaluation import judge
     from aegis_core.arbiter.routing.fitting import TARGET
 
-    if (model is None) == (folds is None):
-        raise InvalidRequestError("--model: give either --model or --folds", field="--model")
+    _either(model, folds, {"--weak": weak, "--strong": strong})
+    _writable("--out", out)
     fitted = _load(model) if model else None
     outcomes, pair = _outcomes(file, weak, strong, ratio, best_score, clip, fitted)
+    if model and fitted:
+        _warn_of_flattery(model, fitted, outcomes)
     if pair.ratio is None or pair.ratio >= 1:
         problem = "a picture of costs needs a weak model of known price that is cheaper than the strong one"
         raise InvalidRequestError(f"--ratio: {problem}", field="--ratio", problem=problem)
@@ -221,6 +223,33 @@ def _outcomes(
         refuse_unpaired(file, fitted, {model for row in rows for model in row.scores})
     pair = pair_of(rows, Prices(load_catalog()), weak=weak, strong=strong, ratio=ratio)
     return paired(file, rows, pair), pair
+
+
+def _either(model: Path | None, folds: int | None, with_folds: dict[str, object]) -> None:
+    """Refuse both ways at once, neither, and what a fitted model has its own of and would silently not take."""
+    if (model is None) == (folds is None):
+        raise InvalidRequestError("--model: give either --model or --folds", field="--model")
+    for option, value in with_folds.items():
+        if model is not None and value is not None:
+            problem = f"goes with --folds; {model} was fitted with its own"
+            raise InvalidRequestError(f"{option}: {problem}", field=option, problem=problem)
+
+
+def _writable(option: str, path: Path) -> None:
+    """Say before the work, which can take minutes, that its result could not be written."""
+    problem = "it is a directory" if path.is_dir() else None
+    if not path.parent.is_dir():
+        problem = f"there is no directory {path.parent}"
+    if problem:
+        problem = f"cannot be written: {problem}"
+        raise InvalidRequestError(f"{option}: {path} {problem}", field=option, problem=problem)
+
+
+def _warn_of_flattery(model: Path, fitted: GainModel, outcomes: list[Outcome]) -> None:
+    from aegis_core.arbiter.routing.fitting import digest_of
+
+    if digest_of(outcomes) == fitted.digest:
+        say(f"{model} was fitted on these very rows, so the figures flatter it; --folds 5 gives honest ones")
 
 
 def _load(path: Path) -> GainModel:

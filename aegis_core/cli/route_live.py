@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -19,7 +20,10 @@ _HEAD, _TAIL = 4_000, 3_900
 
 
 def explain(
-    prompt: Annotated[str, typer.Argument(help="The task, in the agent's own words.", show_default=False)],
+    prompt: Annotated[
+        str,
+        typer.Argument(help="The task, in the agent's own words; - reads it from standard input.", show_default=False),
+    ],
     task_type: Annotated[str | None, typer.Option(help="The kind of task.", show_default=False)] = None,
     density: Annotated[int, typer.Option(min=1, max=10, help="The logic density that the agent declares.")] = 5,
     agent: Annotated[str, typer.Option(help="The agent that asks.")] = "anyone",
@@ -33,18 +37,24 @@ def explain(
 ) -> None:
     """Say which model would be recommended for a prompt, and why. Nothing is decided or reserved.
 
+    The policy in force counts where it says which models may be used.
+
     Example: aegis route explain "Summarise the proposals" --task-type summary --density 3
     """
     from aegis_core.parsing import parse
     from aegis_core.protocol import PermissionRequest
 
+    size = len(prompt.encode("utf-8", "surrogatepass"))
+    if prompt == "-":
+        data = sys.stdin.buffer.read()
+        prompt, size = data.decode("utf-8", "replace"), len(data)
     said = prompt if len(prompt) <= _HEAD + _TAIL else f"{prompt[:_HEAD]} {prompt[-_TAIL:]}"
     request = parse(
         PermissionRequest,
         agent_id=agent,
         task_intent=said if said.strip() else "(empty)",
         resource_type="llm_tokens",
-        prompt_bytes=len(prompt.encode("utf-8", "surrogatepass")),
+        prompt_bytes=size,
         max_output_tokens=max_output_tokens,
         task_type=task_type,
         logic_density=density,
@@ -53,7 +63,9 @@ def explain(
     )
 
     async def look(governor: ResourceGovernor) -> Appraisal:
-        return governor.arbiter.appraise(request, (), await governor.outcomes.refresh())
+        return governor.arbiter.appraise(
+            request, await _permitted(governor, request), await governor.outcomes.refresh()
+        )
 
     appraisal = with_resources(tenant, look)
     if not appraisal.candidates:
@@ -101,6 +113,15 @@ def reset(tenant: TenantOption = None, json: JsonFlag = False) -> None:
         stdout_console().print(f"Forgot {rows} rows.")
 
 
+async def _permitted(governor: ResourceGovernor, request: PermissionRequest) -> tuple[str, ...]:
+    """The only models that the policy in force allows for a request, best first; none: it leaves the choice open."""
+    from aegis_core.policy.facts import AgentFacts
+
+    _, policy = await governor.operator.policy_version()
+    labels = (await governor.operator.profiles()).of(request.agent_id).labels
+    return policy.evaluate(request, AgentFacts(request.agent_id, labels=labels), await governor.clock()).models
+
+
 def _routing(appraisal: Appraisal) -> Routing:
     """What the verdict of the first candidate would say."""
     from aegis_core.arbiter.why import routing_of
@@ -128,6 +149,7 @@ def _print(appraisal: Appraisal, routing: Routing) -> None:
 
     console = stdout_console()
     console.print(f"[bold]{shown(routing.model)}[/bold]")
+    console.print(f"  {appraisal.note}", markup=False)
     console.print(f"  {routing.note}", markup=False)
     console.print(
         f"  expected quality {routing.expected_quality:.3f}, at least {routing.quality_bound:.3f} (95 %), "

@@ -89,9 +89,13 @@ class Ledger:
         digest: str | None,
         more: int,
         outcome: float | None = None,
+        answered: str | None = None,
     ) -> tuple[Record, bool, bool]:
-        """Settle, release or extend. Answers the record, whether it was a repeat, and whether it was late."""
-        order = (grant, agent, caller.session, caller.token, act, cost, digest, more, outcome)
+        """Settle, release or extend, and count an `outcome` for the model that `answered`, where that is known.
+
+        Answers the record, whether it was a repeat, and whether it was late.
+        """
+        order = (grant, agent, caller.session, caller.token, act, cost, digest, more, outcome, answered)
         answer = await self.call(self.store.scripts.settle, order)
         return Record._make(unpack(answer[1])), bool(answer[2]), bool(answer[3])
 

@@ -27,11 +27,13 @@ from aegis_core.arbiter.estimator import (
     messages_bound,
     text_bound,
 )
+from aegis_core.arbiter.evidence import Evidence, Tally
 from aegis_core.arbiter.prices import Prices
 from aegis_core.arbiter.why import routing_of
 from aegis_core.errors import ConfigurationError, InvalidRequestError, UnknownModelError
 from aegis_core.parsing import parse
 from aegis_core.protocol import PermissionRequest
+from aegis_core.reasons import Routing
 
 CATALOG = load_catalog()
 PRICES = Prices(CATALOG)
@@ -338,18 +340,89 @@ def test_a_reservation_covers_whatever_the_call_uses(fields: dict[str, Any], usa
         assert PRICES.rates(name).expected(*spent) <= nanos
 
 
-@settings(max_examples=100, deadline=None)
-@given(fields=sized, verify=st.sampled_from([None, "cheap_first"]))
+def why_of(answer: Appraisal, place: int = 0) -> Routing:
+    """What the verdict says when the script takes the candidate at a place of those considered."""
+    about, *lines = (answer.why or "").split("\n")
+    why = routing_of(f"{about}\n{lines[place]}")
+    assert why is not None
+    return why
+
+
+NEEDS: list[dict[str, Any] | None] = [
+    None,
+    {"vision": True},
+    {"models": ["gpt-4o", "o3"]},
+    {"models": ["claude-sonnet-4-5", "gpt-4.1", "o3"]},
+    {"min_context_tokens": 300_000},
+    {"providers": ["openai"]},
+]
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    fields=st.one_of(
+        sized,
+        sized.map(lambda fields: fields | {"prompt_bytes": 3 * fields["prompt_bytes"]}),
+        st.just({"estimated_cost_usd": "0.01"}),
+    ),
+    verify=st.sampled_from([None, "cheap_first"]),
+    needs=st.sampled_from(NEEDS),
+)
 def test_what_is_recommended_is_never_expected_to_cost_more_than_the_strongest(
-    fields: dict[str, Any], verify: str | None
+    fields: dict[str, Any], verify: str | None, needs: dict[str, Any] | None
 ) -> None:
-    answer = appraise(**fields, verify=verify)
+    answer = appraise(**fields, verify=verify, requirements=needs)
     if answer.candidates:
-        about, first, *_ = (answer.why or "").split("\n")
-        why = routing_of(f"{about}\n{first}")
-        assert why is not None
+        why = why_of(answer)
         assert why.model == answer.recommended
         assert why.expected_cost_usd <= why.strongest_cost_usd
+        tokens = input_bound(fields.get("prompt_bytes", 0)) + fields.get("max_output_tokens", 0)
+        assert CATALOG.by_name[why.strongest_model].context_tokens >= tokens, "it could not even take the prompt"
+
+
+def test_a_stronger_model_that_costs_less_comes_first_and_is_no_degradation_to_miss() -> None:
+    answer = appraise(
+        prompt_bytes=4_000, max_output_tokens=500, logic_density=8, requirements={"models": ["gpt-4o", "o3"]}
+    )
+    assert names(answer) == ["o3", "gpt-4o"]
+    assert not why_of(answer, 1).degraded
+
+
+def test_where_the_policy_gives_an_order_it_holds_whatever_the_models_cost() -> None:
+    answer = ARBITER.appraise(ask(prompt_bytes=4_000, max_output_tokens=500), ("gpt-4o", "o3"))
+    assert names(answer) == ["gpt-4o", "o3"]
+
+
+def test_a_ceiling_that_leads_to_a_weaker_model_of_the_policy_is_said() -> None:
+    request = ask(prompt_bytes=4_000, max_output_tokens=500, logic_density=8, requirements={"ceiling_usd": "0.002"})
+    why = why_of(ARBITER.appraise(request, ("gpt-4.1", "gpt-4.1-mini")))
+    assert (why.model, why.degraded) == ("gpt-4.1-mini", True)
+    assert why.note.startswith("Degraded from tier 4 to tier 2, as the policy allows, because the ceiling")
+    assert not why_of(ARBITER.appraise(request, ("gpt-4.1-mini", "gpt-4.1"))).degraded
+
+
+def test_outcomes_do_not_raise_a_task_to_a_tier_whose_models_are_all_unwell(tmp_path: Path) -> None:
+    content = shipped() | {"density": {"1-10": 4}}
+    content["models"] = [{**model, "healthy": model["tier"] < 5} for model in content["models"]]
+    catalog = load_catalog(write(tmp_path, content))
+    unwell = Arbiter(catalog, Prices(catalog))
+    rows = {
+        f"{kind}\t{model}": Tally(good, 100)
+        for kind in ("*", "t\tprove")
+        for model, good in (("gpt-4.1", 20), ("o3", 99))
+    }
+    request = ask(prompt_bytes=4_000, max_output_tokens=500, task_type="prove")
+    assert tiers(unwell.appraise(request, (), Evidence.of(rows, 200, unwell.tier_of)))[0] == 4
+    assert (
+        tiers(
+            ARBITER.appraise(
+                ask(**request.model_dump(include={"prompt_bytes", "max_output_tokens", "task_type"}), logic_density=8),
+                (),
+                Evidence.of(rows, 200, ARBITER.tier_of),
+            )
+        )[0]
+        == 5
+    )
 
 
 @settings(max_examples=50, deadline=None)
@@ -477,6 +550,7 @@ def test_names_are_found_under_their_provider() -> None:
     ("content", "words"),
     [
         ("{", "is not valid JSON"),
+        ("[" * 200_000, "is not valid JSON"),
         ('{"models": [], "models": []}', "the key 'models' is given twice"),
         ({"density": {}, "models": []}, "models "),
         ({**shipped(), "model": []}, "model is not a field; did you mean models?"),

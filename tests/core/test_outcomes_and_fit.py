@@ -96,6 +96,8 @@ GOOD = {"id": "a", "domain": "d", "prompt": "p", "scores": {"small": 0, "large":
         ([{**GOOD, "scores": {"small": None, "large": 1}}], "row 1, column scores.small: is None, not a number"),
         ([{**GOOD, "scores": {"small": 10**400, "large": 1}}], f"scores.small: is 1{'0' * 59}…, outside 0 to 1"),
         ([GOOD, "[" * 100_000], "row 2: is not JSON that can be read: it is nested too deeply"),
+        (['{"prompt": "p", "scores": {"small": 0, "small": 1}}'], "row 1, column scores.small: is given twice"),
+        ([GOOD, '{"prompt": "p", "prompt": "q", "scores": {"a": 1}}'], "row 2, column prompt: is given twice"),
         ([{**GOOD, "domain": "\ud800"}], "row 1, column domain: is named by half a character"),
         ([{**GOOD, "scores": {"\ud800": 1}}], r"row 1, column scores.\ud800: is named by half a character"),
     ],
@@ -270,6 +272,13 @@ def test_a_damaged_model_is_refused_with_its_field(fitted: GainModel, tmp_path: 
     assert words in caught.value.message
 
 
+def test_a_model_file_that_is_nested_too_deeply_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "m.json"
+    path.write_text("[" * 200_000)
+    with pytest.raises(ConfigurationError, match="aegis route fit"):
+        load_model(path)
+
+
 def test_one_outcome_is_enough_to_fit_and_none_to_trust() -> None:
     model = fit(read(outcomes(1)), PAIR)
     assert model.threshold is None
@@ -308,6 +317,9 @@ def test_fit_and_eval_from_the_command_line(tmp_path: Path) -> None:
     assert set(found["baselines"]) == {"random", "length", "oracle", "always_weak", "always_strong"}
     assert done.stderr == ""
     assert "flatter" in aegis("route", "eval", train, "--model", model, "--json", "--rounds", "0").stderr
+    drawn = aegis("route", "report", train, "--model", model, "--out", tmp_path / "c.svg", "--json")
+    assert "flatter" in drawn.stderr
+    assert json.loads(drawn.stdout)["setting"]["retained"] > 0
 
 
 def test_cross_validation_prints_folds_that_share_no_prompt(tmp_path: Path) -> None:
@@ -410,6 +422,11 @@ def test_no_word_of_the_picture_stands_where_its_lines_are(
         (("eval", "missing.jsonl", "--folds", "2"), "cannot be read"),
         (("fit", "o.jsonl", "--model", "/nowhere/m.json"), "--model"),
         (("fit", "o.jsonl", "--model", "m.json", "--target", "2"), "--target"),
+        (("fit", "o.jsonl", "--model", "."), "--model: . cannot be written: it is a directory"),
+        (("eval", "o.jsonl", "--model", "m.json", "--weak", "a"), "--weak: goes with --folds"),
+        (("eval", "o.jsonl", "--model", "m.json", "--target", "0.9"), "--target: goes with --folds"),
+        (("report", "o.jsonl", "--model", "m.json", "--strong", "a", "--out", "c.svg"), "--strong: goes with --folds"),
+        (("report", "o.jsonl", "--folds", "2", "--out", "/nowhere/c.svg"), "--out: /nowhere/c.svg cannot be written"),
     ],
 )
 def test_commands_refuse_in_one_line(

@@ -44,6 +44,8 @@ def test_of_two_sources_that_disagree_the_higher_counts(tmp_path: Path) -> None:
         ("{", "is not valid JSON"),
         ('{"openai:gpt-4o": {"input_usd": -1, "output_usd": 1}}', "openai:gpt-4o.input_usd must be"),
         ('{"openai:gpt-4o": {"input_usd": 1}}', "openai:gpt-4o.output_usd is required"),
+        ('{"a:b": {"input_usd": 9, "output_usd": 9}, "a:b": {}}', "the key 'a:b' is given twice"),
+        ("[" * 200_000, "is not valid JSON"),
     ],
 )
 def test_a_price_file_that_is_wrong_is_refused_with_its_place(tmp_path: Path, text: str, words: str) -> None:
@@ -51,6 +53,27 @@ def test_a_price_file_that_is_wrong_is_refused_with_its_place(tmp_path: Path, te
     path.write_text(text)
     with pytest.raises(ConfigurationError, match=re.escape(words)):
         read_price_file(path)
+
+
+@pytest.mark.parametrize("ref", ["openai:gpt-4o", "openai:gpt-4o-2024-08-06", "OpenAI:gpt-4o"])
+def test_a_price_stated_under_any_spelling_of_a_model_is_that_model_s(tmp_path: Path, ref: str) -> None:
+    """A line that silently counted for nothing would charge less than the operator says."""
+    path = tmp_path / "prices.json"
+    path.write_text(json.dumps({ref: {"input_usd": 30, "output_usd": 0}}))
+    prices = Prices(load_catalog(), stated=read_price_file(path))
+    for name in ("gpt-4o", "openai/gpt-4o", "gpt-4o-2024-08-06"):
+        assert prices.cost(Usage(model=name, input_tokens=1_000_000)) == 30_000_000_000
+        assert prices.bound(name, 1_000_000, 0) == 30_000_000_000
+
+
+def test_of_two_spellings_in_one_file_the_higher_counts(tmp_path: Path) -> None:
+    path = tmp_path / "prices.json"
+    low, high = {"input_usd": 30, "output_usd": 50}, {"input_usd": 40, "output_usd": 20, "cached_input_usd": 8}
+    for first, second in ((low, high), (high, low)):
+        path.write_text(json.dumps({"openai:gpt-4o": first, "openai:gpt-4o-2024-08-06": second}))
+        prices = Prices(load_catalog(), stated=read_price_file(path))
+        assert prices.cost(Usage(model="gpt-4o", input_tokens=1_000_000)) == 40_000_000_000
+        assert prices.cost(Usage(model="gpt-4o", output_tokens=1_000_000)) == 50_000_000_000
 
 
 async def test_a_change_of_prices_is_an_event(settings: Settings, tmp_path: Path) -> None:
@@ -102,8 +125,13 @@ async def test_a_changed_file_of_prices_counts_in_a_running_governor(
 
 @pytest.mark.parametrize(
     ("damage", "words"),
-    [("{", "is not valid JSON"), (None, "cannot be read"), (NO_TINY, "tiny has the price_ref 'ours:tiny', which has")],
-    ids=["damaged", "gone", "without a price that the catalog needs"],
+    [
+        ("{", "is not valid JSON"),
+        ("[" * 200_000, "is not valid JSON"),
+        (None, "cannot be read"),
+        (NO_TINY, "tiny has the price_ref 'ours:tiny', which has"),
+    ],
+    ids=["damaged", "nested too deeply", "gone", "without a price that the catalog needs"],
 )
 async def test_a_file_that_turns_bad_leaves_the_prices_as_they_were(
     settings: Settings, tmp_path: Path, heard: pytest.LogCaptureFixture, damage: str | None, words: str

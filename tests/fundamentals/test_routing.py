@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import json
 from decimal import Decimal
+from pathlib import Path
 
-from aegis_core import GovernedAgent, Governor, Usage
+import pytest
+
+import aegis_core
+from aegis_core import GovernedAgent, Governor, Settings, Usage
 from aegis_core.arbiter.catalog import load_catalog
+from aegis_core.arbiter.routing.fitting import fit, read
+from aegis_core.arbiter.routing.outcomes import Outcome, Pair
+from aegis_core.errors import ConfigurationError
 from aegis_core.governor import ResourceGovernor
 from aegis_core.policy import load_policy
 
@@ -139,6 +146,7 @@ async def test_a_verified_cheap_answer_reserves_both_calls(governor: Governor) -
     assert both.routing is not None
     assert tier_of(both.recommended_model) < 4
     assert both.routing.escalation_model == alone.recommended_model
+    assert both.routing.note.startswith(f"Its answer is to be verified, and {alone.recommended_model} called when")
     assert both.reserved_usd > alone.reserved_usd
     assert alone.routing is not None
     assert both.routing.expected_cost_usd < alone.routing.expected_cost_usd
@@ -170,3 +178,72 @@ async def test_a_ceiling_below_the_cheapest_model_refuses(governor: Governor) ->
     verdict = await agent.request("Prove", requirements={"ceiling_usd": Decimal("0.000001")}, **SIZES)
     assert (verdict.status, verdict.code, verdict.routing) == ("REJECTED", "no_model", None)
     assert "below the cheapest possibility" in verdict.reason
+
+
+async def test_an_outcome_is_that_of_the_model_that_answered_not_of_the_recommended_one(governor: Governor) -> None:
+    """Else what a strong model does well, which an agent chose for itself, would speak for a cheap one."""
+    agent = await governor.handshake("a")
+    for task_type, said, told in (
+        ("named", {"model": "openai/gpt-4o"}, {"cost_usd": "0.0001"}),
+        ("dated", {}, {"usage": Usage(model="gpt-4o-2024-08-06", input_tokens=10)}),
+        ("outside", {"model": "gpt-4"}, {"usage": Usage(model="gpt-4", input_tokens=10)}),
+        ("followed", {}, {"cost_usd": "0.0001"}),
+    ):
+        verdict = await agent.request("Work", task_type=task_type, logic_density=1, **said, **SIZES)
+        assert tier_of(verdict.recommended_model) == 1
+        await agent.settle(verdict.grant_id or "", outcome=1, **told)
+    _, rows = await port(governor).outcomes.export()
+    assert {row.task_type: row.model for row in rows if row.task_type} == {
+        "named": "gpt-4o", "dated": "gpt-4o", "outside": "gpt-4", "followed": "gemini-2.5-flash-lite",
+    }  # fmt: skip
+
+
+async def test_a_verified_cheap_answer_that_passes_is_an_outcome_of_the_cheap_model(governor: Governor) -> None:
+    agent = await governor.handshake("a")
+    verdict = await agent.request("Prove", logic_density=8, verify="cheap_first", **SIZES)
+    await agent.settle(verdict.grant_id or "", cost_usd="0.0001", outcome=1)
+    _, rows = await port(governor).outcomes.export()
+    assert {(row.model, row.mean) for row in rows} == {(verdict.recommended_model, 1.0)}
+    assert tier_of(verdict.recommended_model) < 4
+
+
+def fitted_for(path: Path, weak: str, strong: str) -> Path:
+    """A text model for which the weak one writes letters as well as the strong one, and fails at proofs."""
+    made: list[Outcome] = []
+    for number in range(400):
+        kind, gain = ("proof of the lemma", 1.0) if number % 2 else ("letter to the customer", 0.0)
+        made.append(Outcome(str(number), "", f"A {kind}, number {number}", 1.0 - gain, 1.0))
+    path.write_text(fit(read(made), Pair(weak, strong, 0.1)).dump())
+    return path
+
+
+async def test_a_fitted_text_model_lowers_the_tier_of_what_the_weak_model_does_as_well(
+    settings: Settings, tmp_path: Path
+) -> None:
+    given = fitted_for(tmp_path / "routing.json", "gpt-4o-mini", "gpt-4o")
+    async with aegis_core.connect(settings=settings.model_copy(update={"routing_file": given})) as governor:
+        agent = await governor.handshake("a")
+        letter = await agent.request("A letter to the customer, number 7", logic_density=8, **SIZES)
+        proof = await agent.request("A proof of the lemma, number 7", logic_density=8, **SIZES)
+        beyond = await agent.request("A letter to the customer, number 8", logic_density=10, **SIZES)
+    assert letter.routing is not None
+    assert (tier_of(letter.recommended_model), letter.routing.evidence) == (1, "text")
+    assert "fitted text model" in letter.routing.note
+    assert tier_of(proof.recommended_model) == 4
+    assert tier_of(beyond.recommended_model) == 5, "of a tier above its strong model it knows nothing"
+
+
+@pytest.mark.parametrize(
+    ("weak", "strong", "words"),
+    [
+        ("mixtral-8x7b", "gpt-4o", "the catalog has no mixtral-8x7b"),
+        ("gpt-4o", "gpt-4o-mini", "gpt-4o of tier 4 and gpt-4o-mini of tier 1"),
+    ],
+)
+async def test_a_text_model_that_could_never_speak_is_refused_at_start(
+    settings: Settings, tmp_path: Path, weak: str, strong: str, words: str
+) -> None:
+    given = fitted_for(tmp_path / "routing.json", weak, strong)
+    with pytest.raises(ConfigurationError, match=f"routing.json.*{words}"):
+        async with aegis_core.connect(settings=settings.model_copy(update={"routing_file": given})):
+            pass

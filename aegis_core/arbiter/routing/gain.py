@@ -178,7 +178,7 @@ def load_model(path: Path) -> GainModel:
     except ValidationError as error:
         first = error.errors()[0]
         raise _refusal(path, f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise _refusal(path, str(error)) from None
     values: dict[str, Any] = {name: getattr(document, name) for name in _Document.model_fields if name != "format"}
     values["rarity"], values["weights"] = rarity, array("b", weights)

@@ -39,6 +39,12 @@ class Outcome(NamedTuple):
         return self.strong - self.weak
 
 
+class _Repeating(dict[str, Any]):
+    """A JSON object that gives a key twice, of which a plain one would silently lose the first value."""
+
+    repeated: str
+
+
 class Row(NamedTuple):
     """One line of a file: the line's number, what it is about, and every model's score."""
 
@@ -124,7 +130,7 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
 
 def _row(path: Path, number: int, line: bytes, most: float, *, clip: bool) -> Row:
     try:
-        content: Any = json.loads(line)
+        content: Any = json.loads(line, object_pairs_hook=_object)
     except ValueError as error:
         _refuse(path, number, "", f"is not JSON: {error}")
     except RecursionError:
@@ -132,6 +138,7 @@ def _row(path: Path, number: int, line: bytes, most: float, *, clip: bool) -> Ro
     if not isinstance(content, dict):
         _refuse(path, number, "", "is not a JSON object")
     row = cast("dict[str, Any]", content)
+    _refuse_repeats(path, number, "", row)
     prompt, task_type, name = row.get("prompt"), _known(row, "domain", "task_type", default=""), _known(row, "id")
     if not isinstance(prompt, str):
         _refuse(path, number, "prompt", "is missing" if prompt is None else "is not a text")
@@ -140,6 +147,7 @@ def _row(path: Path, number: int, line: bytes, most: float, *, clip: bool) -> Ro
     scores = row.get("scores")
     if not isinstance(scores, dict) or not scores:
         _refuse(path, number, "scores", "must be an object of scores by model")
+    _refuse_repeats(path, number, "scores.", cast("dict[str, Any]", scores))
     found = {
         model: _score(path, number, model, score, most, clip=clip)
         for model, score in cast("dict[str, Any]", scores).items()
@@ -149,6 +157,21 @@ def _row(path: Path, number: int, line: bytes, most: float, *, clip: bool) -> Ro
         if not text.isascii() and any("\ud800" <= letter <= "\udfff" for letter in text):
             _refuse(path, number, ascii(column)[1:-1], "is named by half a character (a lone surrogate)")
     return Row(number, given, task_type, prompt, found)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) == len(pairs):
+        return found
+    names = [name for name, _ in pairs]
+    repeating = _Repeating(found)
+    repeating.repeated = next(name for name in names if names.count(name) > 1)
+    return repeating
+
+
+def _refuse_repeats(path: Path, number: int, before: str, content: dict[str, Any]) -> None:
+    if isinstance(content, _Repeating):
+        _refuse(path, number, ascii(before + content.repeated)[1:-1], "is given twice")
 
 
 def _known(row: dict[str, Any], *columns: str, default: Any = None) -> Any:

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
 
+from aegis_core.arbiter.catalog import Catalog
 from aegis_core.arbiter.prices import Prices
 from aegis_core.arbiter.routing.gain import GainModel
 from aegis_core.arbiter.routing.outcomes import Pair, Row
-from aegis_core.errors import InvalidRequestError, UnknownModelError
+from aegis_core.errors import ConfigurationError, InvalidRequestError, UnknownModelError
 
 LIST_PRICES = {
     "mixtral-8x7b-instruct-v0.1": Decimal("0.24"),
@@ -91,6 +92,24 @@ def refuse_unpaired(path: Path, fitted: GainModel, models: set[str]) -> None:
         if model not in models:
             problem = f"has no scores of {model}, which the model was fitted for; it has {', '.join(sorted(models))}"
             raise InvalidRequestError(f"{path}: {problem}", field=f"scores.{model}", problem=problem)
+
+
+def refuse_unlisted(path: Path, fitted: GainModel, catalog: Catalog) -> None:
+    """Say why a fitted model could never speak for a choice among the models of a catalog, rather than let it be mute.
+
+    Raises:
+        ConfigurationError: the catalog lacks one of its two models, or has the strong one in no higher tier.
+    """
+    weak, strong = catalog.find(fitted.weak), catalog.find(fitted.strong)
+    if weak is None or strong is None:
+        missing = fitted.weak if weak is None else fitted.strong
+        problem = f"was fitted for {fitted.weak} and {fitted.strong}, and the catalog has no {missing}"
+    elif weak.tier >= strong.tier:
+        problem = f"would choose between {weak.name} of tier {weak.tier} and {strong.name} of tier {strong.tier}"
+    else:
+        return
+    advice = "fit one for two models of the catalog, of which the strong one is in a higher tier"
+    raise ConfigurationError(f"routing model, {path}: {problem}; {advice}", file=str(path), problem=problem)
 
 
 def _means(rows: Sequence[Row]) -> dict[str, float]:

@@ -1,5 +1,5 @@
 -- Settles, releases or extends one grant. The same act again is a harmless repeat; another one is a conflict.
-local id, agent, sid, token, act, cost, digest, more, outcome = unpack(A, 1, 9)
+local id, agent, sid, token, act, cost, digest, more, outcome, answered = unpack(A, 1, 10)
 T = fetch('t')
 if not T then return {'NO_TENANT'} end
 local blob = call('GET', PREFIX .. 'r:' .. id)
@@ -19,13 +19,17 @@ local function learn()
   call('SET', name, string.sub((call('GET', name) or '') .. share, -FORECAST_KEEP), 'EX', 30 * 86400)
 end
 
--- Counts how well the task was done: for its task type, and for its agent at that density, each by the model that was
--- used first. Old outcomes fade. A row is "sum of scores, outcomes, when"; '#' counts all, which is the version.
+-- Counts how well the task was done: for its task type, and for its agent at that density, each by the model that
+-- answered first: the one whose tokens were reported, else a cheap one that was to be verified, else the one that the
+-- grant is for. What was only recommended to an agent that calls another learns nothing of it.
+-- Old outcomes fade. A row is "sum of scores, outcomes, when"; '#' counts all, which is the version.
 local OUTCOME_ROWS, HALF_LIFE = 4000, 30 * 86400000
 local function note_outcome()
   local name = PREFIX .. 'o'
-  local task_type, density = string.match(R[R_WHY], '^([^\t]*)\t([^\t]*)')
-  local model = '\t' .. string.match(R[R_WHY], '\n([^\t]*)')
+  local said = {}
+  for field in string.gmatch(string.match(R[R_WHY], '^[^\n]*'), '([^\t]*)\t') do said[#said + 1] = field end
+  local task_type, density, escalation = said[1], said[2], said[11]
+  local model = '\t' .. (answered or escalation ~= '' and R[R_RECOMMENDED] or R[R_MODEL])
   local function count(row)
     local old, good, total, at = call('HGET', name, row), 0, 0, NOW
     if old then
