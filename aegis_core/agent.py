@@ -203,7 +203,9 @@ class GovernedAgent:
                 yield grant
             else:  # kept alive meanwhile; the end of the grant gives it back
                 ttl = fields.get("lock_ttl_seconds", 30)
-                async with self.lock(verdict.lock_resource or "", token=verdict.lock_token, ttl=ttl) as grant.lease:
+                block = self.lock(verdict.lock_resource or "", token=verdict.lock_token, ttl=ttl)
+                block.tells_of_loss = False  # not before the money is accounted
+                async with block as grant.lease:
                     yield grant
         except BaseException:
             await grant.finish(failed=True)

@@ -108,12 +108,21 @@ class Lease:
         """True once the lease is no more."""
         return self._why is not None or self._loop.time() >= self._deadline
 
+    @property
+    def kept(self) -> bool:
+        """True while it is neither lost nor given back."""
+        return not self._closed and not self.lost
+
+    def is_of(self, owner: tuple[str, str]) -> bool:
+        """True when it is this agent's, and lives in the loop that asks."""
+        return self.owner == owner and self._loop is asyncio.get_running_loop()
+
     def check(self) -> None:
         """Go on only while the lease is held and nobody with a higher priority needs it. Costs no call.
 
         Raises:
             LockPreemptedError: notice was given; at the end of the grace, or already now, it is gone.
-            LockLostError: it expired, or an operator took it.
+            LockLostError: it expired, or an operator took it, or it was given back.
         """
         self._check_held()
         if self.evicting.is_set():
@@ -155,6 +164,8 @@ class Lease:
     def _check_held(self) -> None:
         if self.lost:
             raise self.lost_error()
+        if self._closed:
+            raise LockLostError(f"The lease of {self.resource} was given back.", resource=self.resource)
 
     def _preempted(self) -> LockPreemptedError:
         return LockPreemptedError(
