@@ -34,7 +34,7 @@ async def test_one_block_lets_in_one_at_a_time(ann: GovernedAgent) -> None:
 
 
 async def test_one_block_may_be_entered_again_and_again(ann: GovernedAgent, bob: GovernedAgent) -> None:
-    block, fences, tokens = ann.lock("wallet", wait="200ms"), [], set()
+    block, fences, tokens = ann.lock("wallet", wait="200ms"), list[int](), set[str]()
     for _ in range(3):
         async with block as lease:
             fences.append(lease.fence)
@@ -111,11 +111,11 @@ async def test_a_token_opens_the_lease_to_its_own_agent_only(ann: GovernedAgent,
 
 async def test_who_entered_by_a_token_hears_that_the_lease_was_lost(governor: Governor, ann: GovernedAgent) -> None:
     state = await governor.port.locks.acquire("wallet", AcquireLock(agent_id="ann"), token=ann.session.session_token)
-    with pytest.raises(LockLostError):
+    with pytest.raises(LockLostError):  # noqa: PT012
         async with ann.lock("wallet", token=state.lock_token) as lease:
             await governor.port.locks.force_release("wallet")
             await asyncio.wait_for(lease.evicting.wait(), 5)
-    with pytest.raises(LockLostError):
+    with pytest.raises(LockLostError):  # noqa: PT012
         async with ann.lock("wallet") as lease, ann.lock("wallet", token=lease.token):
             await governor.port.locks.force_release("wallet")
             await asyncio.wait_for(lease.evicting.wait(), 5)
@@ -143,11 +143,13 @@ def test_threads_that_share_a_block_are_not_in_it_together(url: str, settings: S
 
 async def test_a_lease_of_another_loop_is_entered_by_its_token(url: str, settings: Settings) -> None:
     def elsewhere(ready: threading.Event, done: threading.Event, tokens: list[str]) -> None:
-        with aegis_core.connect_sync(url, token=OPERATOR, settings=settings) as other:
-            with other.handshake("cy").lock("wallet") as lease:
-                tokens.append(lease.token)
-                ready.set()
-                done.wait(20)
+        with (
+            aegis_core.connect_sync(url, token=OPERATOR, settings=settings) as other,
+            other.handshake("cy").lock("wallet") as lease,
+        ):
+            tokens.append(lease.token)
+            ready.set()
+            done.wait(20)
 
     ready, done, tokens = threading.Event(), threading.Event(), list[str]()
     thread = threading.Thread(target=elsewhere, args=(ready, done, tokens))
