@@ -30,6 +30,8 @@ from aegis_core.store.records import Record
 
 _HEARTBEAT = 5.0
 """Seconds after which a waiter shows that it is there; the store takes it for dead after three times that."""
+_STOPPING = {"W": "wounded", "C": "busy"}
+"""How a claim stands after notices that end its wait."""
 _SPREAD_MS, _SPREAD_PLACES = 5, 50
 """Who waits asks again when a lease should have expired; the later its place, the later, and at most so much."""
 
@@ -178,8 +180,8 @@ class _Waiter:
                 self._granted = notice
             elif notice.kind == "P":
                 self._evicted = notice.at
-            elif notice.kind == "W":
-                self._stopped = "wounded"
+            elif notice.kind in _STOPPING:
+                self._stopped = _STOPPING[notice.kind]
         if self._bell is not None and not self._bell.done():
             self._bell.set_result(None)
 
@@ -195,6 +197,8 @@ class _Waiter:
             self._bell = loop.create_future()
             asked = loop.time()
             found = await self._book.acquire(self._claim, self._caller, self._inbox.name, queue=seconds > 0)
+            if self._stopped:
+                return await self._stop(), 0
             left = until - loop.time()
             if found.state != "waiting" or left <= 0:
                 return found, asked + _left(found, found.now)
@@ -206,7 +210,7 @@ class _Waiter:
                 timer.cancel()
             granted = self._granted
             if self._stopped:
-                return Found(self._stopped), 0
+                return await self._stop(), 0
             if granted is not None:
                 self._granted = None
                 deadline = asked + (granted.at - found.now) / 1000
@@ -216,6 +220,12 @@ class _Waiter:
                         "held", now, granted.at, (granted.fence,), 0, now, self._evicted, 0, self._claim.names
                     )
                     return found, deadline
+
+    async def _stop(self) -> Found:
+        """Its place is gone. An asking that was on its way then may have taken another, which nobody wants."""
+        claim = self._claim
+        await self._book.release(self._caller, claim.agent, claim.names[0], claim.token, None)
+        return Found(self._stopped)
 
 
 def pause_for(expires_in: int, place: int, ttl: int) -> float:
