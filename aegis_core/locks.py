@@ -210,7 +210,7 @@ class _Waiter:
                 timer.cancel()
             granted = self._granted
             if self._stopped:
-                return await self._stop(), 0
+                return Found(self._stopped), 0
             if granted is not None:
                 self._granted = None
                 deadline = asked + (granted.at - found.now) / 1000

@@ -1,4 +1,4 @@
-"""Waits for locks over HTTP whose caller goes away: nobody asks for what nobody wants, or takes what another call got."""
+"""Waits for locks over HTTP whose caller goes away: they neither come back nor take what another call got."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class Door:
             answer = await self.http.post("/handshake", json={"agent_id": agent, "max_priority": 9})
             self.tokens[agent] = answer.json()["session_token"]
 
-    async def ask(self, agent: str, path: str, *, timeout: float = 30, **body: Any) -> dict[str, Any]:
+    async def ask(self, agent: str, path: str, *, patience: float = 30, **body: Any) -> dict[str, Any]:
         headers = {"Authorization": f"Bearer {self.tokens[agent]}"}
-        answer = await self.http.post(path, json={"agent_id": agent, **body}, headers=headers, timeout=timeout)
+        answer = await self.http.post(path, json={"agent_id": agent, **body}, headers=headers, timeout=patience)
         return answer.json()
 
     async def queued(self) -> int:
@@ -63,7 +63,7 @@ async def test_a_call_that_was_cut_off_does_not_end_the_lease_of_the_next_call(d
     held = await door.ask("ann", "/locks/wallet/acquire")
     wish = {"lock_token": TOKEN, "ttl_seconds": 2}
     with pytest.raises(httpx.TimeoutException):
-        await door.ask("bob", "/locks/wallet/acquire?wait=30", timeout=0.5, **wish)
+        await door.ask("bob", "/locks/wallet/acquire?wait=30", patience=0.5, **wish)
     again = asyncio.create_task(door.ask("bob", "/locks/wallet/acquire?wait=30", **wish))
     await asyncio.sleep(0.3)
     await door.ask("ann", "/release-lock", resource="wallet", lock_token=held["lock_token"])
@@ -77,9 +77,9 @@ async def test_a_call_that_was_cut_off_does_not_end_the_lease_of_the_next_call(d
 
 async def test_a_place_is_kept_for_a_caller_whose_connection_was_cut(door: Door) -> None:
     await door.ask("ann", "/locks/wallet/acquire")
-    for timeout in (0.4, 0.4):
+    for patience in (0.4, 0.4):
         with pytest.raises(httpx.TimeoutException):
-            await door.ask("bob", "/locks/wallet/acquire?wait=30", timeout=timeout, lock_token=TOKEN)
+            await door.ask("bob", "/locks/wallet/acquire?wait=30", patience=patience, lock_token=TOKEN)
     await door.ask("cy", "/locks/wallet/acquire?wait=0.05")
     again = await door.ask("bob", "/locks/wallet/acquire?wait=0.05", lock_token=TOKEN)
     assert (again["state"], again["queue_position"], await door.queued()) == ("waiting", 0, 2)
