@@ -43,6 +43,13 @@ _LOCK_WAIT = 86_400.0
 """Seconds that may be waited for a lock at most: nobody waits for ever."""
 
 
+_SAID_ELSEWHERE = {
+    "ttl_seconds": "write ttl=", "lock_token": "write token=, to enter a lease that is held",
+    "also": "take several with lock_all", "agent_id": "an agent takes locks for itself only",
+}  # fmt: skip
+"""Fields of `AcquireLock` that `lock` says itself, and how."""
+
+
 class Governor:
     """A connection to a governor, local or remote. Made by `aegis_core.connect`."""
 
@@ -279,6 +286,9 @@ class GovernedAgent:
     def _block(
         self, names: tuple[str, ...], wait: float | str, ttl: float | str, token: str | None, wish: dict[str, Any]
     ) -> LockBlock:
+        for name in _SAID_ELSEWHERE.keys() & wish.keys():
+            problem = _SAID_ELSEWHERE[name]
+            raise InvalidRequestError(f"{name}: {problem}", field=name, problem=problem)
         longest = seconds(wait, "wait")
         if not 0 <= longest <= _LOCK_WAIT:
             problem = f"must be 0 to {_LOCK_WAIT:g} seconds"

@@ -45,6 +45,9 @@ def seconds(value: float | str, name: str) -> float:
             problem = f"{value!r} is no duration; write 30s, 500ms, 2m or 1h"
             raise InvalidRequestError(f"{name}: {problem}", field=name, problem=problem)
         return float(match["count"]) * _UNITS[match["unit"]]
+    if isinstance(value, bool) or not isinstance(value, int | float):  # pyright: ignore[reportUnnecessaryIsInstance]
+        problem = f"{value!r} is no duration; write seconds as a number, or a text such as 30s"
+        raise InvalidRequestError(f"{name}: {problem}", field=name, problem=problem)
     return float(value)
 
 

@@ -24,9 +24,9 @@ Fence = Annotated[int, Field(ge=1, le=2**53 - 1)]
 class AcquireLock(Message):
     """Ask for a lock, or (with `also`) for several at once, all or none.
 
-    `permits` (how many may hold it) and `preemption` say what the lock is; they are the first one's to say, and stay
-    while it is held or waited for. `weight` permits are taken of it. `within` names the leases that the caller holds
-    meanwhile, so that a cycle of waits is seen. The same `lock_token` again asks for the same lease.
+    `permits` (how many may hold it), `preemption` and `grace_seconds` say what the lock is; they are the first one's to
+    say, and stay while it is held or waited for. `weight` permits are taken of it. `within` names the leases that the
+    caller holds meanwhile, so that a cycle of waits is seen. The same `lock_token` again asks for the same lease.
     """
 
     agent_id: Identifier
