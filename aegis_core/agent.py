@@ -12,9 +12,9 @@ from aegis_core.canonical import hash_arguments, record_id
 from aegis_core.errors import AegisDenied, AegisError, InvalidRequestError, StoreError
 from aegis_core.grants import Grant
 from aegis_core.journal_protocol import JournalAct, JournalEntry, JournalRequest
-from aegis_core.leases import lock_name, seconds
+from aegis_core.leases import seconds
 from aegis_core.lock_blocks import LockBlock, held_of, in_background
-from aegis_core.lock_protocol import AcquireLock, LockSummary, new_lock_token
+from aegis_core.lock_protocol import AcquireLock, LockSummary, lock_name, new_lock_token
 from aegis_core.money import UsdLike
 from aegis_core.parsing import parse
 from aegis_core.ports import ApprovalsPort, GovernorPort

@@ -16,7 +16,6 @@ from aegis_core.errors import (
     LockPreemptedError,
     StoreError,
 )
-from aegis_core.fields import identifier
 from aegis_core.lock_protocol import LockState, Notice, RenewLock
 from aegis_core.ports import LocksPort
 from aegis_core.protocol import SessionOpened
@@ -49,18 +48,6 @@ def seconds(value: float | str, name: str) -> float:
         problem = f"{value!r} is no duration; write seconds as a number, or a text such as 30s"
         raise InvalidRequestError(f"{name}: {problem}", field=name, problem=problem)
     return float(value)
-
-
-def lock_name(name: str) -> str:
-    """The name of a lock, normalised.
-
-    Raises:
-        InvalidRequestError: not a name.
-    """
-    try:
-        return identifier(name)
-    except ValueError as error:
-        raise InvalidRequestError(f"resource: {error}", field="resource", problem=str(error)) from None
 
 
 class Lease:

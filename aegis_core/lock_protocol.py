@@ -10,7 +10,8 @@ from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field
 
-from aegis_core.fields import Identifier, LockToken, LockTtl
+from aegis_core.errors import InvalidRequestError
+from aegis_core.fields import Identifier, LockToken, LockTtl, identifier
 from aegis_core.parsing import Message
 from aegis_core.protocol import HeldLock
 
@@ -152,6 +153,18 @@ class Notice(NamedTuple):
 
 Ear = Callable[[Notice | None], None]
 """Called with each notice about a token, and with None when some may have been missed."""
+
+
+def lock_name(name: str) -> str:
+    """The name of a lock, normalised.
+
+    Raises:
+        InvalidRequestError: not a name.
+    """
+    try:
+        return identifier(name)
+    except ValueError as error:
+        raise InvalidRequestError(f"resource: {error}", field="resource", problem=str(error)) from None
 
 
 def new_lock_token() -> str:

@@ -22,6 +22,7 @@ from aegis_core.lock_protocol import (
     Notice,
     ReleaseLock,
     RenewLock,
+    lock_name,
     new_lock_token,
 )
 from aegis_core.store.ledger import Caller, Ledger
@@ -140,6 +141,8 @@ class StateLockManager:
 
     async def overview(self, resource: str | None = None) -> tuple[LockSummary, ...]:
         """Every lock that is held or waited for, by its next expiry; or the one of that name."""
+        if resource is not None:
+            resource = lock_name(resource)
         found: dict[str, LockSummary] = {}
         start: int | None = 0
         while start is not None:
@@ -155,7 +158,8 @@ class StateLockManager:
         Raises:
             NotFoundError: nobody holds it.
         """
-        return tuple(LockTaken(agent, held) for agent, held in await self._book.force(resource, fence, author))
+        taken = await self._book.force(lock_name(resource), fence, author)
+        return tuple(LockTaken(agent, held) for agent, held in taken)
 
     def watch(self, resource: str, message: RenewLock, ear: Ear, *, token: str | None = None) -> Callable[[], None]:  # noqa: ARG002
         """Bring a holder's notices to `ear`, until what is answered is called."""

@@ -10,7 +10,7 @@ from two_doors import ann, bob, governor, settings, until_someone_waits, url  # 
 from aegis_core import Governor, Settings
 from aegis_core.agent import GovernedAgent
 from aegis_core.connect import open_governor
-from aegis_core.errors import AuthError, ConflictError
+from aegis_core.errors import AuthError, ConflictError, InvalidRequestError, LockLostError
 from aegis_core.lock_protocol import AcquireLock
 from aegis_core.store.ledger import Caller
 from aegis_core.store.lockbook import Claim, Found, Lockbook
@@ -136,6 +136,19 @@ async def test_what_a_lock_is_the_first_one_says(
                 pytest.fail("it changed")
     assert (caught.value.code, caught.value.facts["field"]) == ("lock_differs", field)
     assert caught.value.facts["in_force"] == value
+
+
+async def test_one_name_however_it_is_written(governor: Governor, ann: GovernedAgent) -> None:
+    with pytest.raises(LockLostError):  # noqa: PT012
+        async with ann.lock("\uff37allet") as lease:  # a full-width W
+            assert lease.resource == "Wallet"
+            assert [lock.resource for lock in await governor.locks("\uff37allet")] == ["Wallet"]
+            assert len(await governor.port.locks.force_release("\uff37allet")) == 1
+    for name in ("wallet}", "x" * 10_000):
+        with pytest.raises(InvalidRequestError, match=r"^resource: must be 1 to 128"):
+            await governor.locks(name)
+        with pytest.raises(InvalidRequestError, match=r"^resource: must be 1 to 128"):
+            await governor.port.locks.force_release(name)
 
 
 async def test_more_than_there_is_of_a_free_lock_is_explained(ann: GovernedAgent) -> None:

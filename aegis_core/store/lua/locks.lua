@@ -212,8 +212,8 @@ end
 -- locks gets all or none, and keeps its place in each queue meanwhile: ranks are the same everywhere, so the lowest of
 -- all is first in each of its queues.
 local function hand(name)
-  local L = open_lock(name)
   if T[T_STATUS] ~= 'active' then return end
+  local L = open_lock(name)
   while true do
     local token, W = head_of(name, L)
     if not token then return end
