@@ -272,7 +272,8 @@ class GovernedAgent:
             LockTimeoutError: not to be had in time.
             LockPreemptedError: waiting would close a cycle of waits; leave the outer blocks and begin again.
             LockLostError: with `token`: that lease is no more.
-            ConflictError: somebody holds it with other `permits` or another `preemption`.
+            ConflictError: it is held with other `permits`, or in another way another lock than this; or a block around
+                the running code holds it, so it would wait for itself.
             InvalidRequestError: a field that cannot be accepted.
         """
         return self._block((resource,), wait, ttl, token, wish)

@@ -59,7 +59,8 @@ class StateLockManager:
         Raises:
             LockPreemptedError: waiting would close a cycle, and the caller must give way; it holds nothing new.
             LockLostError: a lease named in `within` is gone.
-            ConflictError: the lock is another one than the message says, or there are too many.
+            ConflictError: the lock is another one than the message says, or there are too many; or a lease named in
+                `within` keeps it from the caller himself.
             AuthError: the agent is blocked, or its priority above what it may ask for.
             StoreError: Redis could not be asked; what was asked for is found again by its token.
         """
@@ -75,6 +76,8 @@ class StateLockManager:
             self._inbox.forget(lock_token, waiter.ear)
         if found.state == "wounded":
             raise _wounded(resource)
+        if found.state == "itself":
+            raise _waits_for_itself(resource)
         if found.state == "gone":
             raise _lost(resource)
         return _state_of(found, resource, message.agent_id, lock_token, deadline)
@@ -311,6 +314,15 @@ def _lost(resource: str) -> ConflictError:
     return LockLostError(
         f"The token does not hold {resource}: the lease expired, was given back or taken, or never was.",
         resource=resource,
+    )
+
+
+def _waits_for_itself(resource: str) -> ConflictError:
+    return ConflictError(
+        f"A block around this one holds {resource}, so it would wait for itself. "
+        "Enter it once more by its token: agent.lock(name, token=lease.token).",
+        resource=resource,
+        code="lock_deadlock",
     )
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from typing import Any
 
 import pytest
 from two_doors import ann, bob, governor, settings, until_someone_waits, url  # noqa: F401 - fixtures
@@ -10,7 +12,7 @@ from two_doors import ann, bob, governor, settings, until_someone_waits, url  # 
 from aegis_core import Governor, Settings
 from aegis_core.agent import GovernedAgent
 from aegis_core.connect import open_governor
-from aegis_core.errors import AuthError, ConflictError, InvalidRequestError, LockLostError
+from aegis_core.errors import AuthError, ConflictError, InvalidRequestError, LockLostError, LockTimeoutError
 from aegis_core.lock_protocol import AcquireLock
 from aegis_core.store.ledger import Caller
 from aegis_core.store.lockbook import Claim, Found, Lockbook
@@ -136,6 +138,36 @@ async def test_what_a_lock_is_the_first_one_says(
                 pytest.fail("it changed")
     assert (caught.value.code, caught.value.facts["field"]) == ("lock_differs", field)
     assert caught.value.facts["in_force"] == value
+
+
+async def test_nobody_waits_for_itself(ann: GovernedAgent, bob: GovernedAgent) -> None:
+    async def refused(**wish: Any) -> None:
+        began = time.monotonic()
+        with pytest.raises(ConflictError, match="it would wait for itself") as caught:
+            async with ann.lock("wallet", wait=30, **wish):
+                pytest.fail("held twice")
+        assert caught.value.code == "lock_deadlock"
+        assert time.monotonic() - began < 10
+
+    async with ann.lock_all("first", "wallet"), ann.lock("other"):
+        await refused()
+        await refused(mode="shared")
+        with pytest.raises(ConflictError, match="it would wait for itself"):
+            async with ann.lock_all("free", "wallet", wait=30):
+                pytest.fail("held twice")
+    async with ann.lock("wallet", mode="shared"):
+        async with ann.lock("wallet", mode="shared", wait=30):
+            pass
+        await refused()  # a reader that would write keeps itself out
+    async with ann.lock("wallet", permits=2), ann.lock("wallet", wait=30):
+        await refused()
+    async with ann.lock("wallet", permits=2):
+        async with bob.lock("wallet"):
+            with pytest.raises(LockTimeoutError):  # that one goes when it is done
+                async with ann.lock("wallet", wait=0.2):
+                    pytest.fail("three of two")
+        async with ann.lock("wallet", wait=0):
+            pass
 
 
 async def test_one_name_however_it_is_written(governor: Governor, ann: GovernedAgent) -> None:
