@@ -12,9 +12,9 @@ from aegis_core.canonical import hash_arguments, record_id
 from aegis_core.errors import AegisDenied, AegisError, InvalidRequestError, StoreError
 from aegis_core.grants import Grant
 from aegis_core.journal_protocol import JournalAct, JournalEntry, JournalRequest
-from aegis_core.leases import lock_name, seconds
+from aegis_core.leases import seconds
 from aegis_core.lock_blocks import LockBlock, held_of, in_background
-from aegis_core.lock_protocol import AcquireLock, LockSummary, new_lock_token
+from aegis_core.lock_protocol import AcquireLock, LockSummary, lock_name, new_lock_token
 from aegis_core.money import UsdLike
 from aegis_core.parsing import parse
 from aegis_core.ports import ApprovalsPort, GovernorPort
@@ -41,6 +41,13 @@ _APPROVAL_WAIT = 604_800.0
 """Seconds a permit waits for a human: longer than any approval may stay open, whose own deadline ends the wait."""
 _LOCK_WAIT = 86_400.0
 """Seconds that may be waited for a lock at most: nobody waits for ever."""
+
+
+_SAID_ELSEWHERE = {
+    "ttl_seconds": "write ttl=", "lock_token": "write token=, to enter a lease that is held",
+    "also": "take several with lock_all", "agent_id": "an agent takes locks for itself only",
+}  # fmt: skip
+"""Fields of `AcquireLock` that `lock` says itself, and how."""
 
 
 class Governor:
@@ -203,7 +210,9 @@ class GovernedAgent:
                 yield grant
             else:  # kept alive meanwhile; the end of the grant gives it back
                 ttl = fields.get("lock_ttl_seconds", 30)
-                async with self.lock(verdict.lock_resource or "", token=verdict.lock_token, ttl=ttl) as grant.lease:
+                block = self.lock(verdict.lock_resource or "", token=verdict.lock_token, ttl=ttl)
+                block.tells_of_loss = False  # not before the money is accounted
+                async with block as grant.lease:
                     yield grant
         except BaseException:
             await grant.finish(failed=True)
@@ -263,7 +272,8 @@ class GovernedAgent:
             LockTimeoutError: not to be had in time.
             LockPreemptedError: waiting would close a cycle of waits; leave the outer blocks and begin again.
             LockLostError: with `token`: that lease is no more.
-            ConflictError: somebody holds it with other `permits` or another `preemption`.
+            ConflictError: it is held with other `permits`, or in another way another lock than this; or a block around
+                the running code holds it, so it would wait for itself.
             InvalidRequestError: a field that cannot be accepted.
         """
         return self._block((resource,), wait, ttl, token, wish)
@@ -277,6 +287,9 @@ class GovernedAgent:
     def _block(
         self, names: tuple[str, ...], wait: float | str, ttl: float | str, token: str | None, wish: dict[str, Any]
     ) -> LockBlock:
+        for name in _SAID_ELSEWHERE.keys() & wish.keys():
+            problem = _SAID_ELSEWHERE[name]
+            raise InvalidRequestError(f"{name}: {problem}", field=name, problem=problem)
         longest = seconds(wait, "wait")
         if not 0 <= longest <= _LOCK_WAIT:
             problem = f"must be 0 to {_LOCK_WAIT:g} seconds"

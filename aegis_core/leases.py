@@ -16,7 +16,6 @@ from aegis_core.errors import (
     LockPreemptedError,
     StoreError,
 )
-from aegis_core.fields import identifier
 from aegis_core.lock_protocol import LockState, Notice, RenewLock
 from aegis_core.ports import LocksPort
 from aegis_core.protocol import SessionOpened
@@ -45,19 +44,10 @@ def seconds(value: float | str, name: str) -> float:
             problem = f"{value!r} is no duration; write 30s, 500ms, 2m or 1h"
             raise InvalidRequestError(f"{name}: {problem}", field=name, problem=problem)
         return float(match["count"]) * _UNITS[match["unit"]]
+    if isinstance(value, bool) or not isinstance(value, int | float):  # pyright: ignore[reportUnnecessaryIsInstance]
+        problem = f"{value!r} is no duration; write seconds as a number, or a text such as 30s"
+        raise InvalidRequestError(f"{name}: {problem}", field=name, problem=problem)
     return float(value)
-
-
-def lock_name(name: str) -> str:
-    """The name of a lock, normalised.
-
-    Raises:
-        InvalidRequestError: not a name.
-    """
-    try:
-        return identifier(name)
-    except ValueError as error:
-        raise InvalidRequestError(f"resource: {error}", field="resource", problem=str(error)) from None
 
 
 class Lease:
@@ -108,12 +98,21 @@ class Lease:
         """True once the lease is no more."""
         return self._why is not None or self._loop.time() >= self._deadline
 
+    @property
+    def kept(self) -> bool:
+        """True while it is neither lost nor given back."""
+        return not self._closed and not self.lost
+
+    def is_of(self, owner: tuple[str, str]) -> bool:
+        """True when it is this agent's, and lives in the loop that asks."""
+        return self.owner == owner and self._loop is asyncio.get_running_loop()
+
     def check(self) -> None:
         """Go on only while the lease is held and nobody with a higher priority needs it. Costs no call.
 
         Raises:
             LockPreemptedError: notice was given; at the end of the grace, or already now, it is gone.
-            LockLostError: it expired, or an operator took it.
+            LockLostError: it expired, or an operator took it, or it was given back.
         """
         self._check_held()
         if self.evicting.is_set():
@@ -155,6 +154,8 @@ class Lease:
     def _check_held(self) -> None:
         if self.lost:
             raise self.lost_error()
+        if self._closed:
+            raise LockLostError(f"The lease of {self.resource} was given back.", resource=self.resource)
 
     def _preempted(self) -> LockPreemptedError:
         return LockPreemptedError(

@@ -7,9 +7,9 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any
 
-from aegis_core.errors import AegisError, LockLostError, LockTimeoutError, StoreError
+from aegis_core.errors import AegisError, ConflictError, LockLostError, LockTimeoutError, StoreError
 from aegis_core.leases import HELD, OPEN, Lease
-from aegis_core.lock_protocol import AcquireLock, ReleaseLock, RenewLock
+from aegis_core.lock_protocol import AcquireLock, ReleaseLock, RenewLock, new_lock_token
 from aegis_core.ports import LocksPort
 from aegis_core.protocol import HeldLock, SessionOpened
 
@@ -18,15 +18,29 @@ _GIVING_BACK: set[asyncio.Task[Any]] = set()
 
 def held_of(session: SessionOpened) -> tuple[HeldLock, ...]:
     """The leases of the blocks around the running code that are this agent's: what a further lock is taken within."""
+    return _held_among(HELD.get(), session)
+
+
+def _held_among(around: tuple[Lease, ...], session: SessionOpened) -> tuple[HeldLock, ...]:
+    # A task that outlives the block in which it began still sees its lease, though it was given back.
     owner = (session.tenant, session.agent_id)
-    mine = [held for held in HELD.get() if held.owner == owner and not held.lost]
-    return tuple(HeldLock(resource=held.resource, lock_token=held.token) for held in mine[:16])
+    mine = dict.fromkeys(held for held in around if held.owner == owner and held.kept)
+    return tuple(HeldLock(resource=held.resource, lock_token=held.token) for held in list(mine)[:16])
+
+
+def leave(lease: Lease) -> None:
+    """The running code is no longer in the innermost block of this lease; others may have been entered since."""
+    held = HELD.get()
+    for at in reversed(range(len(held))):
+        if held[at] is lease:
+            HELD.set(held[:at] + held[at + 1 :])
+            return
 
 
 class LockBlock:
     """What ``async with agent.lock(…)`` enters: waits for the lease, and gives it back at the end.
 
-    A cancellation while it waits gives back what was granted meanwhile.
+    A cancellation while it waits gives back what was granted meanwhile. One block is entered by one task at a time.
     """
 
     def __init__(
@@ -35,7 +49,11 @@ class LockBlock:
         self._port, self._session, self._resource = port, session, resource
         self._message, self._wait, self._join = message, wait, join
         self._lease: Lease | None = None
+        self._joined: Lease | None = None
         self._kept: Lease | None = None
+        self._in_use, self._entered_before = False, False
+        self.tells_of_loss = True
+        """False where whoever leaves the block looks for himself whether the lease was lost."""
 
     async def acquire(self, around: tuple[Lease, ...]) -> Lease:
         """Take the lease, within those `around`.
@@ -43,14 +61,26 @@ class LockBlock:
         Raises:
             LockTimeoutError: it was not to be had in time. LockPreemptedError: waiting would close a cycle.
             LockLostError: a lease around it is gone, or (with a token) the lease to enter is.
+            ConflictError: this very block is entered already.
         """
-        if self._join:
-            return await self._entered()
-        owner = (self._session.tenant, self._session.agent_id)
-        mine = tuple(held for held in around if held.owner == owner and not held.lost)
+        if self._in_use:  # by its token the second would be let in beside the first
+            raise ConflictError(
+                f"This block of {self._resource} is entered already; call agent.lock(…) anew for each entry.",
+                code="block_in_use", resource=self._resource,
+            )  # fmt: skip
+        self._in_use = True
+        try:
+            return await (self._entered() if self._join else self._taken(around))
+        except BaseException:
+            self._in_use = False
+            raise
+
+    async def _taken(self, around: tuple[Lease, ...]) -> Lease:
+        if self._entered_before:  # what may still be on its way about the last entry must not touch this one
+            self._message = self._message.model_copy(update={"lock_token": new_lock_token()})
+        self._entered_before = True
         message = self._message
-        if mine:
-            within = tuple(HeldLock(resource=held.resource, lock_token=held.token) for held in mine[:16])
+        if within := _held_among(around, self._session):
             message = message.model_copy(update={"within": within})
         try:
             state = await self._port.acquire(
@@ -77,16 +107,17 @@ class LockBlock:
         Raises:
             LockLostError: the lease had been lost before the block ended, so others may have been in it, too.
         """
-        lease = self._lease
+        lease, self._lease, self._in_use = self._lease, None, False
         if lease is None:
-            if self._kept is not None:  # it was entered once more: whoever took it gives it back
-                self._kept.close()
+            self._leave_joined(failed=failed)
             return
         lease.close()
         message = self._release_of(lease)
         try:
             await self._port.release(message, token=self._session.session_token)
         except LockLostError:
+            for other in lease.fences if len(lease.fences) > 1 else ():  # one of several was taken; the rest is here
+                await self._quietly(message.model_copy(update={"resource": other}))
             if not failed:
                 raise lease.lost_error() from None
         except asyncio.CancelledError:
@@ -96,16 +127,29 @@ class LockBlock:
             if not failed:
                 raise
 
+    def _leave_joined(self, *, failed: bool) -> None:
+        """It was entered once more, so whoever took it gives it back."""
+        joined, kept, self._joined, self._kept = self._joined, self._kept, None, None
+        if joined is None:
+            return
+        gone = not joined.kept
+        if kept is not None:
+            kept.close()
+        if gone and not failed and self.tells_of_loss:
+            raise joined.lost_error()
+
     async def _entered(self) -> Lease:
         assert self._message.lock_token is not None
         token = self._message.lock_token
         known = OPEN.get(token)
-        if known is not None and self._resource in known.fences:
+        owner = (self._session.tenant, self._session.agent_id)
+        if known is not None and self._resource in known.fences and known.is_of(owner):
             await known.renew()
+            self._joined = known
             return known
         ask = RenewLock(agent_id=self._session.agent_id, lock_token=token)
         state = await self._port.renew(self._resource, ask, token=self._session.session_token)
-        self._kept = Lease(self._port, self._session, state, self._message.ttl_seconds)
+        self._joined = self._kept = Lease(self._port, self._session, state, self._message.ttl_seconds)
         return self._kept
 
     async def _give_up(self) -> None:
@@ -134,9 +178,8 @@ class LockBlock:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        held = HELD.get()
-        if held:
-            HELD.set(held[:-1])
+        if (lease := self._lease or self._joined) is not None:
+            leave(lease)
         await self.release(failed=error is not None)
 
 

@@ -10,7 +10,8 @@ from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field
 
-from aegis_core.fields import Identifier, LockToken, LockTtl
+from aegis_core.errors import InvalidRequestError
+from aegis_core.fields import Identifier, LockToken, LockTtl, identifier
 from aegis_core.parsing import Message
 from aegis_core.protocol import HeldLock
 
@@ -24,9 +25,9 @@ Fence = Annotated[int, Field(ge=1, le=2**53 - 1)]
 class AcquireLock(Message):
     """Ask for a lock, or (with `also`) for several at once, all or none.
 
-    `permits` (how many may hold it) and `preemption` say what the lock is; they are the first one's to say, and stay
-    while it is held or waited for. `weight` permits are taken of it. `within` names the leases that the caller holds
-    meanwhile, so that a cycle of waits is seen. The same `lock_token` again asks for the same lease.
+    `permits` (how many may hold it), `preemption` and `grace_seconds` say what the lock is; they are the first one's to
+    say, and stay while it is held or waited for. `weight` permits are taken of it. `within` names the leases that the
+    caller holds meanwhile, so that a cycle of waits is seen. The same `lock_token` again asks for the same lease.
     """
 
     agent_id: Identifier
@@ -140,7 +141,8 @@ class LockTaken:
 
 
 class Notice(NamedTuple):
-    """A message about a lock to one who holds or wants it. `kind`: G granted, P must go (`at`), L lost, W wounded."""
+    """A message about a lock to one who holds or wants it. `kind`: G granted, P must go (`at`), L lost, W wounded,
+    C the wait was given up."""
 
     kind: str
     token: str
@@ -151,6 +153,18 @@ class Notice(NamedTuple):
 
 Ear = Callable[[Notice | None], None]
 """Called with each notice about a token, and with None when some may have been missed."""
+
+
+def lock_name(name: str) -> str:
+    """The name of a lock, normalised.
+
+    Raises:
+        InvalidRequestError: not a name.
+    """
+    try:
+        return identifier(name)
+    except ValueError as error:
+        raise InvalidRequestError(f"resource: {error}", field="resource", problem=str(error)) from None
 
 
 def new_lock_token() -> str:

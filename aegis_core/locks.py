@@ -22,6 +22,7 @@ from aegis_core.lock_protocol import (
     Notice,
     ReleaseLock,
     RenewLock,
+    lock_name,
     new_lock_token,
 )
 from aegis_core.store.ledger import Caller, Ledger
@@ -30,6 +31,8 @@ from aegis_core.store.records import Record
 
 _HEARTBEAT = 5.0
 """Seconds after which a waiter shows that it is there; the store takes it for dead after three times that."""
+_STOPPING = {"W": "wounded", "C": "busy"}
+"""How a claim stands after notices that end its wait."""
 _SPREAD_MS, _SPREAD_PLACES = 5, 50
 """Who waits asks again when a lease should have expired; the later its place, the later, and at most so much."""
 
@@ -56,7 +59,8 @@ class StateLockManager:
         Raises:
             LockPreemptedError: waiting would close a cycle, and the caller must give way; it holds nothing new.
             LockLostError: a lease named in `within` is gone.
-            ConflictError: the lock is another one than the message says, or there are too many.
+            ConflictError: the lock is another one than the message says, or there are too many; or a lease named in
+                `within` keeps it from the caller himself.
             AuthError: the agent is blocked, or its priority above what it may ask for.
             StoreError: Redis could not be asked; what was asked for is found again by its token.
         """
@@ -72,6 +76,8 @@ class StateLockManager:
             self._inbox.forget(lock_token, waiter.ear)
         if found.state == "wounded":
             raise _wounded(resource)
+        if found.state == "itself":
+            raise _waits_for_itself(resource)
         if found.state == "gone":
             raise _lost(resource)
         return _state_of(found, resource, message.agent_id, lock_token, deadline)
@@ -138,6 +144,8 @@ class StateLockManager:
 
     async def overview(self, resource: str | None = None) -> tuple[LockSummary, ...]:
         """Every lock that is held or waited for, by its next expiry; or the one of that name."""
+        if resource is not None:
+            resource = lock_name(resource)
         found: dict[str, LockSummary] = {}
         start: int | None = 0
         while start is not None:
@@ -153,7 +161,8 @@ class StateLockManager:
         Raises:
             NotFoundError: nobody holds it.
         """
-        return tuple(LockTaken(agent, held) for agent, held in await self._book.force(resource, fence, author))
+        taken = await self._book.force(lock_name(resource), fence, author)
+        return tuple(LockTaken(agent, held) for agent, held in taken)
 
     def watch(self, resource: str, message: RenewLock, ear: Ear, *, token: str | None = None) -> Callable[[], None]:  # noqa: ARG002
         """Bring a holder's notices to `ear`, until what is answered is called."""
@@ -178,8 +187,8 @@ class _Waiter:
                 self._granted = notice
             elif notice.kind == "P":
                 self._evicted = notice.at
-            elif notice.kind == "W":
-                self._stopped = "wounded"
+            elif notice.kind in _STOPPING:
+                self._stopped = _STOPPING[notice.kind]
         if self._bell is not None and not self._bell.done():
             self._bell.set_result(None)
 
@@ -195,6 +204,8 @@ class _Waiter:
             self._bell = loop.create_future()
             asked = loop.time()
             found = await self._book.acquire(self._claim, self._caller, self._inbox.name, queue=seconds > 0)
+            if self._stopped:
+                return await self._stop(), 0
             left = until - loop.time()
             if found.state != "waiting" or left <= 0:
                 return found, asked + _left(found, found.now)
@@ -216,6 +227,12 @@ class _Waiter:
                         "held", now, granted.at, (granted.fence,), 0, now, self._evicted, 0, self._claim.names
                     )
                     return found, deadline
+
+    async def _stop(self) -> Found:
+        """Its place is gone. An asking that was on its way then may have taken another, which nobody wants."""
+        claim = self._claim
+        await self._book.release(self._caller, claim.agent, claim.names[0], claim.token, None)
+        return Found(self._stopped)
 
 
 def pause_for(expires_in: int, place: int, ttl: int) -> float:
@@ -297,6 +314,15 @@ def _lost(resource: str) -> ConflictError:
     return LockLostError(
         f"The token does not hold {resource}: the lease expired, was given back or taken, or never was.",
         resource=resource,
+    )
+
+
+def _waits_for_itself(resource: str) -> ConflictError:
+    return ConflictError(
+        f"A block around this one holds {resource}, so it would wait for itself. "
+        "Enter it once more by its token: agent.lock(name, token=lease.token).",
+        resource=resource,
+        code="lock_deadlock",
     )
 
 

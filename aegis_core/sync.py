@@ -13,7 +13,7 @@ from aegis_core.agent import GovernedAgent, Governor
 from aegis_core.grants import Grant
 from aegis_core.journal_protocol import JournalAct, JournalEntry
 from aegis_core.leases import HELD, Lease
-from aegis_core.lock_blocks import LockBlock
+from aegis_core.lock_blocks import LockBlock, leave
 from aegis_core.lock_protocol import LockSummary
 from aegis_core.money import UsdLike
 from aegis_core.protocol import (
@@ -285,17 +285,19 @@ class SyncLockBlock:
 
     def __init__(self, portal: Portal, inner: LockBlock) -> None:
         self._portal, self._inner = portal, inner
+        self._lease: Lease | None = None
 
     def __enter__(self) -> SyncLease:
         around = HELD.get()
-        lease = self._portal.run(self._inner.acquire(around))
+        self._lease = lease = self._portal.run(self._inner.acquire(around))
         HELD.set((*around, lease))
         return SyncLease(self._portal, lease)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        HELD.set(HELD.get()[:-1])
+        if self._lease is not None:
+            leave(self._lease)
         self._portal.run(self._inner.release(failed=error is not None))
 
 

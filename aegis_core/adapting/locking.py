@@ -12,8 +12,9 @@ from typing import Any
 from aegis_core.adapting.calls import ToolCall
 from aegis_core.agent import GovernedAgent
 from aegis_core.errors import AegisError, ConfigurationError, LockLostError
-from aegis_core.leases import HELD, Lease, lock_name, seconds
+from aegis_core.leases import HELD, Lease, seconds
 from aegis_core.lock_blocks import LockBlock
+from aegis_core.lock_protocol import lock_name
 
 _log = logging.getLogger("aegis.adapting")
 _ending: set[asyncio.Task[None]] = set()

@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Request, Response
 
 from aegis_core.api.logs import AGENT
-from aegis_core.api.routing import ACTING, PREFIX, READING, WRITING, Writer, auth_of, read
+from aegis_core.api.routing import ACTING, PREFIX, READING, WRITING, Writer, auth_of, read, while_there
 from aegis_core.api.schemas import Wait, body, security
 from aegis_core.fields import Identifier
 from aegis_core.lock_protocol import (
@@ -66,14 +66,13 @@ async def acquire(request: Request, resource: Resource, wait: Wait = 0) -> Respo
     message = await read(request, AcquireLock)
     request.scope[AGENT] = message.agent_id
     manager = caller.house.governor.locks
-    state = await manager.acquire(resource, message, token=caller.token, wait=wait)
-    if wait and state.fence is not None:
-        if await request.is_disconnected():  # nobody is there to use it, so whoever is next gets it at once
-            gone = ReleaseLock(agent_id=message.agent_id, resource=resource, lock_token=state.lock_token)
-            return _state(await manager.release(gone, token=caller.token))
-        if state.state == "held":  # what was handed over while it waited is claimed in the caller's name
-            claim = RenewLock(agent_id=message.agent_id, lock_token=state.lock_token)
-            state = await manager.renew(resource, claim, token=caller.token)
+    asking = manager.acquire(resource, message, token=caller.token, wait=wait)
+    if not wait:
+        return _state(await asking)
+    state = await while_there(request, asking)
+    if state.state == "held":  # what was handed over while it waited is claimed in the caller's name
+        claim = RenewLock(agent_id=message.agent_id, lock_token=state.lock_token)
+        state = await manager.renew(resource, claim, token=caller.token)
     return _state(state)
 
 
@@ -86,7 +85,8 @@ async def renew(request: Request, resource: Resource, wait: Wait = 0) -> Respons
     caller = await auth_of(request).asker(request)
     message = await read(request, RenewLock)
     request.scope[AGENT] = message.agent_id
-    return _state(await caller.house.governor.locks.renew(resource, message, token=caller.token, wait=wait))
+    asking = caller.house.governor.locks.renew(resource, message, token=caller.token, wait=wait)
+    return _state(await (while_there(request, asking) if wait else asking))
 
 
 @router.post(

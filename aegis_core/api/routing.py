@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, TypeAdapter, ValidationError
+from starlette.requests import ClientDisconnect
 from starlette.routing import request_response
 
 from aegis_core.api.auth import Auth
@@ -22,6 +24,7 @@ BRAKING = problems(401, 403, 404, 413, 415, 422, 503)
 READING = problems(401, 403, 404, 413, 422, 503)
 
 _Model = TypeVar("_Model", bound=BaseModel)
+_Answer = TypeVar("_Answer")
 
 
 class DirectRoute(APIRoute):
@@ -64,3 +67,26 @@ async def read(request: Request, model: type[_Model]) -> _Model:
         return model.model_validate_json(await request.body(), strict=True)
     except ValidationError as error:
         raise unreadable(error) from None
+
+
+async def while_there(request: Request, work: Coroutine[Any, Any, _Answer]) -> _Answer:
+    """What `work` answers, as long as the caller stays for it. Called after the body was read.
+
+    Raises:
+        ClientDisconnect: the caller went away, so the work was cancelled; perhaps he asks again on another connection.
+    """
+    doing, gone = asyncio.ensure_future(work), asyncio.ensure_future(_gone(request))
+    try:
+        await asyncio.wait({doing, gone}, return_when=asyncio.FIRST_COMPLETED)
+        if gone.done():
+            raise ClientDisconnect
+        return doing.result()
+    finally:
+        doing.cancel()
+        gone.cancel()
+        await asyncio.gather(doing, gone, return_exceptions=True)
+
+
+async def _gone(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

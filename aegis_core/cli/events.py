@@ -115,6 +115,8 @@ def _details(event: Event) -> Iterator[str]:
         yield visible(f"{rule}: {facts.get('reason', '')}")
     elif facts.get("code") not in {None, "ok"}:
         yield visible(facts["code"]).replace("_", " ")
+    if event.kind.startswith("lock_"):
+        yield from _lock(facts)
     yield from _operator(event)
     request: dict[str, Any] = facts.get("request", {})
     if intent := request.get("intent"):
@@ -127,6 +129,20 @@ def _money(event: Event) -> Iterator[str]:
         amount = event.facts.get(name)
         if isinstance(amount, int | float) and (name != "charged_usd" or event.kind in _CHARGED):
             yield words.format(dollars(Decimal(repr(amount))))
+
+
+def _lock(facts: dict[str, Any]) -> Iterator[str]:
+    yield visible(facts["resource"])
+    if fence := facts.get("fence"):
+        yield f"fence {fence}"
+    for name, words in (("waited_seconds", "waited"), ("held_seconds", "held")):
+        if facts[name]:
+            yield f"{words} {facts[name]:.1f} s"
+    because = facts.get("because_of")
+    if isinstance(because, str):
+        yield visible(f"because of {because}")
+    elif because is not None:
+        yield f"{because} in the queue"
 
 
 def _operator(event: Event) -> Iterator[str]:

@@ -30,9 +30,9 @@ class Claim(NamedTuple):
 
 
 class Found(NamedTuple):
-    """How a claim stands: ``held``, ``waiting``, ``busy``, ``gone`` or ``wounded``. Times in ms of the server.
+    """How a claim stands: ``held``, ``waiting``, ``busy``, ``gone``, ``wounded`` or ``itself`` (waits for itself).
 
-    `evicted` is 0, the end of the grace, or -1 where notice was given without an end.
+    Times are in ms of the server. `evicted` is 0, the end of the grace, or -1 where notice was given without an end.
     """
 
     state: str

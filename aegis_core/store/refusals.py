@@ -95,8 +95,13 @@ def _priority(answer: list[Any]) -> AegisError:
 def _lock_differs(answer: list[Any]) -> AegisError:
     resource, what, value = answer[1].decode(), answer[2].decode(), answer[3]
     value = value.decode() if isinstance(value, bytes) else int(value)
+    if what == "grace_seconds":
+        value = int(value) / 1000
+    problem = f"the lock {resource} has {what} {value} while it is held or waited for."
+    if what == "weight":
+        problem = f"is above the permits of {resource}, {value}; who first takes it says how many there are (permits)."
     return ConflictError(
-        f"{what}: the lock {resource} has {what} {value} while it is held or waited for.",
+        f"{what}: {problem}",
         code="lock_differs",
         field=what,
         resource=resource,

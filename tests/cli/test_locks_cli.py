@@ -21,9 +21,9 @@ def here(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
 
 @pytest.fixture
 def aegis(here: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    def run(*arguments: str) -> tuple[int, str, str]:
+    def run(*arguments: str, of: str | None = "locks") -> tuple[int, str, str]:
         capsys.readouterr()
-        monkeypatch.setattr(sys, "argv", ["aegis", "locks", *arguments])
+        monkeypatch.setattr(sys, "argv", ["aegis", *([of] if of else []), *arguments])
         code = 0
         try:
             main()
@@ -45,6 +45,7 @@ def test_an_operator_lists_shows_and_releases(here: Settings, aegis) -> None:
             assert (code, lock["resource"], lock["permits"], lock["queued"]) == (0, "wallet_main", 1, 0)
             assert [(one["agent_id"], one["fence"]) for one in lock["holders"]] == [("trader", lease.fence)]
             assert lease.token not in out
+            fence = lease.fence
             assert f"trader #{lease.fence}" in aegis("list")[1]
             shown = aegis("show", "wallet_main")[1]
             assert "wallet_main: 1 permits, preemption after_grace" in shown
@@ -58,6 +59,11 @@ def test_an_operator_lists_shows_and_releases(here: Settings, aegis) -> None:
         assert aegis("show", "wallet_main")[::2] == (1, "aegis: Nobody holds or waits for wallet_main.\n")
         forced = [event for event in governor.events() if event.kind == "lock_forced"]
         assert [(event.agent_id, event.facts["because_of"]) for event in forced] == [("trader", "cli")]
+    lines = [line.split(maxsplit=1)[1] for line in aegis("events", of=None)[1].splitlines() if " lock_" in line]
+    assert [line.split(" · held")[0] for line in lines] == [
+        f"lock_{kind:9} trader · wallet_main · fence {fence}" for kind in ("acquired", "forced")
+    ]
+    assert lines[1].endswith(" s · because of cli")
 
 
 @pytest.mark.parametrize("command", ["list", "show", "release"])

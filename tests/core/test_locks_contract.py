@@ -219,7 +219,8 @@ async def test_operators_see_and_take(governor: Governor, ann: GovernedAgent, bo
     [
         ({"ttl": 0}, "ttl_seconds"), ({"ttl": 31_536_000}, "ttl_seconds"), ({"ttl": "soon"}, "ttl"),
         ({"wait": -1}, "wait"), ({"permits": 0}, "permits"), ({"priority": 11}, "priority"),
-        ({"mode": "both"}, "mode"), ({"colour": "red"}, "colour"),
+        ({"mode": "both"}, "mode"), ({"colour": "red"}, "colour"), ({"wait": None}, "wait"), ({"ttl": True}, "ttl"),
+        ({"ttl_seconds": 5}, "ttl_seconds"), ({"lock_token": "lk_"}, "lock_token"),
     ],
 )  # fmt: skip
 async def test_a_wish_that_cannot_be_accepted_is_refused(

@@ -108,7 +108,7 @@ class LockMachine(RuleBasedStateMachine):
         agent=agents, name=locks, priority=st.sampled_from([1, 5, 5, 9]), permits=st.sampled_from([None, 1, 2, 3]),
         weight=st.sampled_from([1, 1, 1, 2]), shared=st.sampled_from([False, False, False, True]),
         preemption=st.sampled_from([None, None, "never", "cooperative", "after_grace"]), ttl=st.sampled_from(TTLS),
-        queue=st.sampled_from([True, True, True, False]), grace=st.sampled_from([None, 50, 1_000]),
+        queue=st.sampled_from([True, True, True, False]), grace=st.sampled_from([None, None, None, 50, 1_000]),
     )  # fmt: skip
     def acquire(self, agent: str, name: str, ttl: int, queue: bool, **wish: Any) -> None:
         self._acquire(agent, (name,), ttl, queue, (), **wish)

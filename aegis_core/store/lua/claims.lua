@@ -33,6 +33,16 @@ local function wounded(W)
   end
 end
 
+-- Who stands behind others does not wait until a holder of lower priority goes by itself. Whoever is first gets its place,
+-- and keeps it no longer than the grace if it is of lower priority, too.
+local function press(name, token, W)
+  local L, lower = LOCKS[name], false
+  for _, H in ipairs(L[L_QUEUED] > 1 and L[L_HOLDERS] or {}) do
+    lower = lower or H[H_PRIORITY] < W[W_PRIORITY] and H[H_EVICTED] == 0
+  end
+  if lower and call('HEXISTS', PREFIX .. 'lw:' .. name, token) == 1 then preempt(name, L, W) end
+end
+
 -- Takes all of `names` (sorted), or with `queue` a place in each of their queues. The same token again claims what was handed
 -- over meanwhile, or shows that the waiter is still there. Answers a word and its facts; the caller saves.
 local function take(agent, sid, names, token, priority, ttl, permits, weight, mode, preemption, grace, queue, inbox, within)
@@ -55,8 +65,12 @@ local function take(agent, sid, names, token, priority, ttl, permits, weight, mo
   end
   if parts > 0 and parts < #names then return 'OK', 'gone' end -- some of it was taken
   local G, S = fetch('a:' .. agent), fetch('s:' .. sid)
-  if T[T_STATUS] ~= 'active' then return 'HALTED' end
-  if G[G_STATUS] ~= 'active' then return 'BLOCKED' end
+  local stopped = T[T_STATUS] ~= 'active' and 'HALTED' or G[G_STATUS] ~= 'active' and 'BLOCKED'
+  if stopped and waiting then -- its place keeps nobody out
+    leave(token, known, 'cancelled')
+    settle()
+  end
+  if stopped then return stopped end
 
   if H then -- claims what was handed over while it waited
     for i = 1, #names do
@@ -78,6 +92,7 @@ local function take(agent, sid, names, token, priority, ttl, permits, weight, mo
       dirty(names[i])
     end
     settle()
+    for i = 1, #names do press(names[i], token, known) end
     return 'OK', 'known'
   end
 
@@ -95,10 +110,11 @@ local function take(agent, sid, names, token, priority, ttl, permits, weight, mo
       if preemption and preemption ~= L[L_PREEMPTION] then
         return 'LOCK_DIFFERS', names[i], 'preemption', L[L_PREEMPTION]
       end
+      if grace and grace ~= L[L_GRACE] then return 'LOCK_DIFFERS', names[i], 'grace_seconds', L[L_GRACE] end
       if L[L_QUEUED] >= MOST_WAITERS then return 'LOCKS_FULL', 'queue', MOST_WAITERS end
     elseif call('ZCARD', PREFIX .. 'ld') >= MOST_LOCKS then return 'LOCKS_FULL', 'tenant', MOST_LOCKS end
     local permitted = used and L[L_PERMITS] or permits or 1
-    if weight > permitted then return 'LOCK_DIFFERS', names[i], 'permits', permitted end
+    if weight > permitted then return 'LOCK_DIFFERS', names[i], 'weight', permitted end
     free = free and L[L_QUEUED] == 0 and fits(L[L_HOLDERS], permitted, weight, mode)
   end
   local mine = PREFIX .. 'la:' .. agent
@@ -164,6 +180,7 @@ local function take(agent, sid, names, token, priority, ttl, permits, weight, mo
     end
     for i = 1, (#within > 0 or #names > 1) and #names or 0 do wound(names[i], W) end
     settle() -- it may be the first, and what the others wait for may be more than it wants
+    for i = 1, #names do press(names[i], token, W) end
   end
   return 'OK', 'known'
 end
@@ -189,5 +206,6 @@ local function give_up(agent, name, token, fence)
   local W = decode(blob)
   if W[W_AGENT] ~= agent then return 'NOT_YOURS' end
   leave(token, W, 'cancelled')
+  tell(W[W_INBOX], 'C', token, name, 0, NOW) -- whoever still waits by it must not ask again
   return 'cancelled', W[W_SINCE]
 end

@@ -17,6 +17,18 @@ if not S or S[S_AGENT] ~= agent then return {'NO_SESSION'} end
 counters(blobs[3])
 open_lock(names[1], blobs[4])
 if NOW % 8 == 0 then look_around(8) end
+for _, name in ipairs(queue and #within > 0 and names or {}) do -- what the caller holds is not free while he waits
+  local L, of_caller = open_lock(name), {}
+  for i = 2, #within, 2 do
+    local H = held_by(L, within[i])
+    if H and H[H_AGENT] == agent then of_caller[#of_caller + 1] = H end
+  end
+  if #of_caller > 0 and not held_by(L, token) and not fits(of_caller, L[L_PERMITS], weight, mode) then
+    settle()
+    save()
+    return {'OK', 'itself', name}
+  end
+end
 local said = {take(agent, sid, names, token, priority, ttl, permits, weight, mode, preemption, grace, queue, inbox, within)}
 save()
 if said[2] ~= 'known' then return said end

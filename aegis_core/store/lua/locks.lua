@@ -212,6 +212,7 @@ end
 -- locks gets all or none, and keeps its place in each queue meanwhile: ranks are the same everywhere, so the lowest of
 -- all is first in each of its queues.
 local function hand(name)
+  if T[T_STATUS] ~= 'active' then return end
   local L = open_lock(name)
   while true do
     local token, W = head_of(name, L)
@@ -227,8 +228,12 @@ local function hand(name)
       end
     end
     if not ready then return end
+    local G = token ~= PRESENT and fetch('a:' .. W[W_AGENT])
     if token ~= PRESENT and deaf(W[W_INBOX]) then
       leave(token, W, 'abandoned')
+    elseif G and G[G_STATUS] ~= 'active' then -- blocked while it waited, which it hears when it asks again
+      leave(token, W, 'cancelled')
+      tell(W[W_INBOX], 'A', token, name, 0, NOW)
     else
       leave(token, W)
       for i = 1, #names do give(names[i], token, W) end
