@@ -86,8 +86,14 @@ class Desk:
         return await self.calls.line.await_(work)
 
     async def _open(self, calls: Iterable[ToolCall], durable: bool) -> Docket:
-        docket = Docket(self, [await self.clear(call, durable=durable) for call in calls], durable=durable)
-        await docket.give_back()
+        docket = Docket(self, [], durable=durable)
+        try:
+            for call in calls:
+                docket.clearances.append(await self.clear(call, durable=durable))
+            await docket.give_back()
+        except BaseException:
+            docket.drop(approved=False)
+            raise
         return docket
 
     async def clear(self, call: ToolCall, *, durable: bool) -> Clearance:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -15,9 +16,10 @@ from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.types import Command
 
 import aegis_core
-from aegis_core import Settings, connect_sync
+from aegis_core import AegisDenied, Settings, connect_sync
 from aegis_core.errors import ConfigurationError, InvalidRequestError
-from aegis_core.sync import SyncGovernor
+from aegis_core.protocol import BudgetState
+from aegis_core.sync import SyncGovernedAgent, SyncGovernor
 
 CONFIG: Any = {"configurable": {"thread_id": "t"}}
 START_WITH: Any = {"messages": [("user", "Pay.")]}
@@ -59,6 +61,18 @@ class Paying:
 
     def says(self, *decisions: dict[str, Any]) -> Any:
         return self.graph.invoke(Command(resume={"decisions": list(decisions)}), CONFIG)
+
+
+def day_of(aegis: SyncGovernedAgent) -> BudgetState:
+    return next(each for each in aegis.budget().budgets if (each.scope, each.window) == ("agent", "day"))
+
+
+def settled_within(aegis: SyncGovernedAgent, seconds: float) -> bool:
+    """Whether nothing is held after so many seconds, long before a deadline."""
+    until = time.monotonic() + seconds
+    while day_of(aegis).reserved_usd > 0 and time.monotonic() < until:
+        time.sleep(0.05)
+    return day_of(aegis).reserved_usd == 0
 
 
 def test_a_graph_without_a_checkpointer_is_refused(operator: SyncGovernor) -> None:
@@ -113,7 +127,7 @@ def test_a_person_at_the_graph_may_narrow(
     assert paying.paid == paid
     assert told.lower() in paying.told()[0].lower()
     assert operator.approvals.list() == ()
-    day = next(s for s in aegis.budget().budgets if (s.scope, s.window) == ("agent", "day"))
+    day = day_of(aegis)
     assert (day.spent_usd, day.reserved_usd) == (sum(paid), 0)
 
 
@@ -144,6 +158,33 @@ def test_it_interrupts_once_for_those_that_need_a_person_and_resumes_when_all_ar
     assert len(resumer.run_once()) == 1
     assert sorted(paying.paid) == [1, 6]
     assert resumer.run_once() == []
+
+
+def test_a_final_refusal_leaves_nothing_held_for_the_calls_beside_it(operator: SyncGovernor) -> None:
+    """What was granted in the same answer is not run, so it costs nothing."""
+    aegis = operator.handshake("payer")
+    paying = Paying(aegis, 1, 20)
+    for thread in "abc":
+        config: Any = {"configurable": {"thread_id": thread}}
+        if thread == "c":
+            with pytest.raises(AegisDenied, match="so the run ends"):
+                paying.graph.invoke(START_WITH, config)
+        else:
+            paying.graph.invoke(START_WITH, config)
+    assert paying.paid == [1, 1]
+    assert settled_within(aegis, 2)
+    assert day_of(aegis).spent_usd == 2
+
+
+def test_a_call_whose_cost_cannot_be_said_leaves_nothing_held_for_the_others(operator: SyncGovernor) -> None:
+    """A model forgets an argument that the function of costs needs."""
+    aegis = operator.handshake("payer")
+    paying = Paying(aegis, 1)
+    paying.calls.append({"name": "pay", "args": {}, "id": "call-2"})
+    with pytest.raises(KeyError, match="amount"):
+        paying.graph.invoke(START_WITH, CONFIG)
+    assert settled_within(aegis, 2)
+    assert (paying.paid, day_of(aegis).spent_usd) == ([], 0)
 
 
 def test_of_many_resumers_one_carries_a_thread_on(operator: SyncGovernor) -> None:
