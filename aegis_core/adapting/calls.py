@@ -23,7 +23,8 @@ class ModelCall:
         tools: tool definitions as JSON-compatible values.
         model: the model that will be called, where the adapter cannot choose.
         models: names among which Aegis may choose, instead of `model`.
-        max_output_tokens: the cap that the caller declared.
+        max_output_tokens: the cap that the caller declared, of one answer.
+        answers: how many answers are asked for at once (``n``); each may be as long as the cap.
         lowers_cap: whether the adapter sends the cap that the reservation says; else the declared one is reserved.
         thread: the conversation, where the framework names it.
     """
@@ -35,6 +36,7 @@ class ModelCall:
     max_output_tokens: int | None = None
     lowers_cap: bool = False
     thread: str | None = None
+    answers: int = 1
 
     @property
     def name(self) -> str:
@@ -93,6 +95,11 @@ class ToolCall:
             return None
         parts = (tenant, self.thread or "", self.message_id or "", self.call_id, self.tool, self.arguments_hash)
         return "call_" + digest(*parts, *((str(self.attempt),) if self.attempt else ()))
+
+
+def answers_in(*said: object) -> int:
+    """How many answers the settings of a call ask for: the most of those that are whole numbers, else one."""
+    return max([1, *(each for each in said if isinstance(each, int))])
 
 
 def conversation_digest(messages: Sequence[Mapping[str, Any]]) -> str:

@@ -104,7 +104,7 @@ class Docket:
         await self.give_back()
 
     def drop(self, *, approved: bool) -> None:
-        """Give back what granted calls hold, because another one ends the run; with `approved` what a person approved."""
+        """Give back what granted calls hold, because another one ends the run; `approved`: those of a person, too."""
         for each in self.clearances:
             if each.state == "granted" and (approved or not each.was_asked):
                 self._desk.calls.held(each.call, each.verdict).abandon(consumed=False)

@@ -17,6 +17,7 @@ from autogen_agentchat.messages import HandoffMessage, ToolCallExecutionEvent
 from autogen_agentchat.teams import RoundRobinGroupChat, SelectorGroupChat
 from autogen_agentchat.tools import AgentTool
 from autogen_core import CancellationToken
+from autogen_core.models import UserMessage
 from autogen_core.tools import FunctionTool, StaticWorkbench, ToolResult
 from autogen_ext.models.openai import OpenAIChatCompletionClient
 
@@ -204,6 +205,16 @@ async def test_a_handed_off_call_is_judged_anew_once_its_refusal_was_told(
         with pytest.raises(RuntimeError, match="so the run ends"):
             await durable(aegis, Script(Turn(tools=(PAY,))), paid).run(task="They have answered.")
     assert (paid, governor.approvals.list()) == ([], ())
+
+
+async def test_several_answers_of_one_call_are_all_reserved(governor: SyncGovernor, aegis: SyncGovernedAgent) -> None:
+    """Each may be as long as the cap that is sent."""
+    script = Script(Turn("Hello."))
+    said = [UserMessage(content="Hello?", source="user")]
+    governor.set_budget("agent", aegis.agent_id, "day", "0.0003")
+    await governed(aegis, script).create(said, extra_create_args={"n": 8, "max_tokens": 100})
+    (entry,) = script.calls
+    assert 16 <= (entry.cap or 0) <= 62
 
 
 async def test_a_plain_function_learns_the_fence_of_its_lock(governor: SyncGovernor, aegis: SyncGovernedAgent) -> None:
