@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
+from aegis_langchain import AegisMiddleware
 from aegis_langgraph import ApprovalResumer, GovernedToolNode, approval_node
+from langchain.agents import create_agent
+from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, MessagesState, StateGraph
@@ -19,7 +27,9 @@ import aegis_core
 from aegis_core import AegisDenied, Settings, connect_sync
 from aegis_core.errors import ConfigurationError, InvalidRequestError
 from aegis_core.protocol import BudgetState
+from aegis_core.store.embedded import find_binary
 from aegis_core.sync import SyncGovernedAgent, SyncGovernor
+from aegis_core.testing import private_settings
 
 CONFIG: Any = {"configurable": {"thread_id": "t"}}
 START_WITH: Any = {"messages": [("user", "Pay.")]}
@@ -29,6 +39,15 @@ START_WITH: Any = {"messages": [("user", "Pay.")]}
 def operator(settings: Settings) -> Iterator[SyncGovernor]:
     with connect_sync(settings=settings) as governor:
         yield governor
+
+
+class ScriptedChat(GenericFakeChatModel):
+    """A model of `create_agent` that says what it was told to."""
+
+    model: str = "gpt-4o-mini"
+
+    def bind_tools(self, *_: Any, **__: Any) -> Any:
+        return self
 
 
 class Paying:
@@ -210,4 +229,86 @@ async def test_an_async_connection_resumes_an_async_graph(settings: Settings) ->
         await governor.approvals.decide(approval.approval_id, "approve", by="lea")
         async with asyncio.timeout(20):
             await running
+        assert paying.paid == [7]
+
+
+def test_questions_that_a_thread_asks_at_once_are_answered_by_their_ids(operator: SyncGovernor) -> None:
+    """An agent of `create_agent` asks for each call by itself."""
+
+    class PowerCutError(BaseException):
+        """The process dies."""
+
+    cuts, paid = threading.Semaphore(2), list[int]()
+
+    def pay(amount: int) -> str:
+        """Pay."""
+        if cuts.acquire(blocking=False):
+            raise PowerCutError
+        paid.append(amount)
+        return f"paid {amount}"
+
+    aegis = operator.handshake("payer")
+    calls = [{"name": "pay", "args": {"amount": each}, "id": f"call-{each}"} for each in (1, 2)]
+    script = [AIMessage("", tool_calls=calls, id="asks"), AIMessage("Done.")]
+    agent: Any = create_agent(
+        ScriptedChat(messages=iter(script)), [pay], middleware=[AegisMiddleware(aegis)], checkpointer=InMemorySaver()
+    )
+    with pytest.raises(PowerCutError):
+        agent.invoke(START_WITH, CONFIG, durability="sync")
+    resumer = ApprovalResumer(agent, operator, name="r")
+    assert resumer.resume("t") is not None
+    asked = {each.value["action_requests"][0]["args"]["amount"]: each.id for each in agent.get_state(CONFIG).interrupts}
+    assert set(asked) == {1, 2}
+    with pytest.raises(InvalidRequestError, match=f"waits for these numbers .*{asked[1]}: 1"):
+        resumer.answer("t", [{"type": "approve"}, {"type": "approve"}])
+    with pytest.raises(InvalidRequestError, match="waits for these numbers"):
+        resumer.answer("t", {"another": [{"type": "approve"}]})
+    resumer.answer("t", {asked[2]: [{"type": "respond", "message": "two was paid"}]})
+    resumed = resumer.answer("t", {asked[1]: [{"type": "approve"}]})
+    assert resumed is not None
+    told = [each.text for each in resumed.state["messages"]]
+    assert told[-3:] == ["paid 1", "two was paid", "Done."]
+    assert paid == [1]
+
+
+@contextmanager
+def server_in(directory: str) -> Iterator[subprocess.Popen[bytes]]:
+    """A server of its own, with its data on disk."""
+    command = [str(find_binary()), "--port", "0", "--unixsocket", f"{directory}/s", "--dir", directory, "--save", ""]
+    command += ["--appendonly", "yes", "--logfile", f"{directory}/log"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        until = time.monotonic() + 10
+        while not Path(directory, "s").exists() and time.monotonic() < until:
+            time.sleep(0.02)
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+        Path(directory, "s").unlink(missing_ok=True)
+
+
+def test_a_resumer_outlives_an_outage_of_the_server(caplog: pytest.LogCaptureFixture) -> None:
+    """Its threads wait while Aegis cannot be reached; then they are carried on."""
+    caplog.set_level("WARNING", logger="aegis.langgraph")
+    with tempfile.TemporaryDirectory() as directory, ExitStack() as stack:
+        first = stack.enter_context(server_in(directory))
+        settings = private_settings(url=f"unix://{directory}/s", store_timeout_seconds=1)
+        governor = stack.enter_context(connect_sync(settings=settings))
+        paying = Paying(governor.handshake("payer"), 7)
+        paying.graph.invoke(START_WITH, CONFIG)
+        resumer = ApprovalResumer(paying.graph, governor, name="r")
+        ends, pool = threading.Event(), stack.enter_context(ThreadPoolExecutor(1))
+        stack.callback(ends.set)
+        running = pool.submit(resumer.run, until=lambda: bool(paying.paid) or ends.is_set(), interval=0.2)
+        first.kill()
+        first.wait()
+        until = time.monotonic() + 20
+        while "cannot be reached" not in caplog.text and time.monotonic() < until:
+            time.sleep(0.05)
+        assert not running.done()
+        Path(directory, "s").unlink(missing_ok=True)
+        stack.enter_context(server_in(directory))
+        governor.approvals.decide(governor.approvals.list()[0].approval_id, "approve", by="lea")
+        running.result(timeout=20)
         assert paying.paid == [7]
