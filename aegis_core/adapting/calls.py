@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from aegis_core.canonical import canonical_json, digest, hash_arguments
+from aegis_core.canonical import canonical_json, digest, hash_arguments, storable
 from aegis_core.masking import mask_text
 
 _SHOWN = 240
@@ -131,5 +131,5 @@ def _spelt(arguments: Any) -> str:
 
 
 def _short(text: str, most: int) -> str:
-    text = " ".join(text.split())
+    text = " ".join(storable(text).split())
     return text if len(text) <= most else text[: most - 1] + "…"

@@ -15,7 +15,7 @@ from aegis_core.adapting.limits import Costs, check_bounded, checked_costs, chec
 from aegis_core.adapting.line import Line
 from aegis_core.adapting.locking import Locks, ToolLease, ToolLocks
 from aegis_core.adapting.reservation import Reservation
-from aegis_core.canonical import digest
+from aegis_core.canonical import digest, storable
 from aegis_core.errors import AegisDenied, ConfigurationError, LockPreemptedError, LockTimeoutError
 from aegis_core.fields import MAX_INTENT
 from aegis_core.journal_protocol import MAX_RESULT, JournalAct, JournalEntry
@@ -295,7 +295,7 @@ class CallGovernor:
     def _metadata(self, thread: str | None) -> dict[str, Any]:
         found: dict[str, Any] = {"framework": self.framework}
         if thread:
-            found["thread"] = thread[:256]
+            found["thread"] = storable(thread)[:256]
         return found
 
     async def _denied(self, call: Call, verdict: Verdict) -> AegisDenied:
@@ -317,7 +317,7 @@ class CallGovernor:
         if identity is None:
             raise ConfigurationError("The execution journal needs a call_id; without one a call cannot be recognised.")
         return await self.line.agent.journal(
-            act, identity, runner=runner, result=None if result is None else result[:MAX_RESULT]
+            act, identity, runner=runner, result=None if result is None else storable(result)[:MAX_RESULT]
         )
 
 

@@ -14,15 +14,17 @@ import aegis_core
 from aegis_core import AegisDenied, ConfigurationError, Governor, Settings
 from aegis_core.adapting import (
     CallGovernor,
+    Desk,
     InputBounds,
     Line,
     ModelCall,
     ToolCall,
+    Work,
     canonical_json,
     hash_arguments,
     messages_bound,
 )
-from aegis_core.errors import ConflictError, NotFoundError
+from aegis_core.errors import ConflictError, InvalidRequestError, NotFoundError
 from aegis_core.sync import SyncGovernedAgent, SyncGovernor
 
 MODEL = "gpt-4o-mini"
@@ -229,6 +231,30 @@ def test_settings_are_looked_at_when_an_adapter_is_made(
     """Not when a model first calls the tool, whose error the model would read."""
     with pytest.raises(ConfigurationError, match=told):
         CallGovernor(agent, framework="custom", **given)
+
+
+HALF = "half an emoji: \ud83d"
+"""What a model leaves behind that was cut off; UTF-8 cannot carry it."""
+
+
+def test_half_a_character_stops_no_call(agent: SyncGovernedAgent) -> None:
+    """Wherever it stands. A result of it is replayed as it was, and the money of the call that ran is not held on."""
+    calls = CallGovernor(agent, framework="custom")
+    calls.begin(ModelCall([user(HALF)], model=MODEL, max_output_tokens=50, thread=HALF)).release()
+    assert "half an emoji" in ToolCall("note", {"text": HALF}).name
+    desk = Desk(calls)
+    note = ToolCall("note", {"text": HALF}, HALF, "m", HALF, cost_usd=1)
+    (clearance,) = desk.open([note], durable=True).clearances
+    work = desk.begin(clearance, journal=True)
+    assert isinstance(work, Work)
+    work.finish(HALF)
+    (again,) = desk.open([note], durable=True).clearances
+    assert (again.state, again.result) == ("done", HALF)
+    assert agent.budget().budgets[0].reserved_usd == 0
+    with pytest.raises(InvalidRequestError, match="half a surrogate pair at character 16"):
+        agent.request(HALF, resource_type="compute", estimated_cost_usd=0)
+    with pytest.raises(InvalidRequestError, match="half a surrogate pair"):
+        agent.request("Note", resource_type="compute", estimated_cost_usd=0, metadata={"text": HALF})
 
 
 def test_aegis_is_checked_with_one_sentence(plain: SyncGovernor) -> None:
