@@ -39,6 +39,14 @@ def _parsed(text: str) -> Any:
     return cast("object", found) if isinstance(found, dict) else text
 
 
+def storable(text: str) -> str:
+    """The same text, but half a surrogate pair, which UTF-8 cannot carry, as its escape, which JSON reads as that half.
+
+    Models leave half an emoji behind when they are cut off, and file names hold bytes that are no UTF-8.
+    """
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
+
+
 def digest(*parts: str) -> str:
     """32 hexadecimal digits for a list of texts."""
     return blake2b("\0".join(parts).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()

@@ -53,7 +53,17 @@ def _window(value: str) -> str:
     return value
 
 
+def _carried(text: str) -> None:
+    """Refuse half a surrogate pair, which JSON can spell and UTF-8 cannot carry."""
+    try:
+        _ = text.isascii() or text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"holds half a surrogate pair at character {error.start + 1:,}, which is no text") from None
+
+
 def _brief(value: dict[str, Scalar]) -> dict[str, Scalar]:
+    for name, item in value.items():
+        _carried(f"{name}{item}")
     if sum(len(str(item)) for item in value.values()) > 4_096:
         raise ValueError("holds more than 4,096 characters; keep references, not contents")
     return value
@@ -71,6 +81,7 @@ def _printable(value: str) -> str:
         raise ValueError(f"is {len(value):,} characters long; at most {MAX_INTENT:,} are accepted")
     if not value.strip():
         raise ValueError("is empty; say in a few words what the agent wants to do")
+    _carried(value)
     return value
 
 

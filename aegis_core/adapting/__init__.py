@@ -8,7 +8,7 @@ settles or releases the `Reservation` that it gets::
     held.settle(input_tokens=812, output_tokens=95)
 """
 
-from aegis_core.adapting.calls import ModelCall, ToolCall, conversation_digest
+from aegis_core.adapting.calls import ModelCall, ToolCall, answers_in, conversation_digest
 from aegis_core.adapting.desk import Desk, Work
 from aegis_core.adapting.docket import Clearance, Docket
 from aegis_core.adapting.estimate import InputBounds, messages_bound
@@ -32,6 +32,7 @@ __all__ = [
     "ToolCall",
     "ToolLock",
     "Work",
+    "answers_in",
     "canonical_json",
     "conversation_digest",
     "current_fence",

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from aegis_core.canonical import canonical_json, digest, hash_arguments
+from aegis_core.canonical import canonical_json, digest, hash_arguments, storable
 from aegis_core.masking import mask_text
 
 _SHOWN = 240
@@ -23,7 +23,8 @@ class ModelCall:
         tools: tool definitions as JSON-compatible values.
         model: the model that will be called, where the adapter cannot choose.
         models: names among which Aegis may choose, instead of `model`.
-        max_output_tokens: the cap that the caller declared.
+        max_output_tokens: the cap that the caller declared, of one answer.
+        answers: how many answers are asked for at once (``n``); each may be as long as the cap.
         lowers_cap: whether the adapter sends the cap that the reservation says; else the declared one is reserved.
         thread: the conversation, where the framework names it.
     """
@@ -35,6 +36,7 @@ class ModelCall:
     max_output_tokens: int | None = None
     lowers_cap: bool = False
     thread: str | None = None
+    answers: int = 1
 
     @property
     def name(self) -> str:
@@ -95,6 +97,11 @@ class ToolCall:
         return "call_" + digest(*parts, *((str(self.attempt),) if self.attempt else ()))
 
 
+def answers_in(*said: object) -> int:
+    """How many answers the settings of a call ask for: the most of those that are whole numbers, else one."""
+    return max([1, *(each for each in said if isinstance(each, int))])
+
+
 def conversation_digest(messages: Sequence[Mapping[str, Any]]) -> str:
     """A name for an AI message in frameworks that give it none: the hash of the conversation up to and with it."""
     return digest(*(canonical_json(message) for message in messages))
@@ -124,5 +131,5 @@ def _spelt(arguments: Any) -> str:
 
 
 def _short(text: str, most: int) -> str:
-    text = " ".join(text.split())
+    text = " ".join(storable(text).split())
     return text if len(text) <= most else text[: most - 1] + "…"

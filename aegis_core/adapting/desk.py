@@ -12,7 +12,7 @@ from aegis_core.adapting.calls import ToolCall
 from aegis_core.adapting.denials import CHANGED, denied
 from aegis_core.adapting.docket import UNKNOWN, Clearance, Docket
 from aegis_core.adapting.reservation import Reservation
-from aegis_core.canonical import canonical_json
+from aegis_core.canonical import canonical_json, storable
 from aegis_core.errors import AegisDenied
 from aegis_core.journal_protocol import MAX_RESULT, JournalEntry
 from aegis_core.protocol import Verdict
@@ -86,8 +86,14 @@ class Desk:
         return await self.calls.line.await_(work)
 
     async def _open(self, calls: Iterable[ToolCall], durable: bool) -> Docket:
-        docket = Docket(self, [await self.clear(call, durable=durable) for call in calls], durable=durable)
-        await docket.give_back()
+        docket = Docket(self, [], durable=durable)
+        try:
+            for call in calls:
+                docket.clearances.append(await self.clear(call, durable=durable))
+            await docket.give_back()
+        except BaseException:
+            docket.drop(approved=False)
+            raise
         return docket
 
     async def clear(self, call: ToolCall, *, durable: bool) -> Clearance:
@@ -236,17 +242,23 @@ class Work:
         await self._desk.calls.line.await_(self._pause)
 
     async def _finish(self, result: Any) -> None:
-        await self._end("finish", _packed(result))
-        await self.held.asettle()
+        try:
+            await self._end("finish", _packed(result))
+        finally:
+            await self.held.asettle()
 
     async def _fail(self, error: Any) -> None:
-        await self._end("fail", _packed(error))
-        self._desk.remember_failure(cast("ToolCall", self.held.call))
-        await self.held.arelease()
+        try:
+            await self._end("fail", _packed(error))
+            self._desk.remember_failure(cast("ToolCall", self.held.call))
+        finally:
+            await self.held.arelease()
 
     async def _pause(self) -> None:
-        await self._end("finish", _PAUSED)
-        await self.held.arelease()
+        try:
+            await self._end("finish", _PAUSED)
+        finally:
+            await self.held.arelease()
 
     async def _end(self, act: Literal["finish", "fail"], text: str) -> None:
         if self._runner is not None:
@@ -274,5 +286,5 @@ def _known(call: ToolCall, verdict: Verdict, entry: JournalEntry) -> Clearance:
 
 def _packed(result: Any) -> str:
     """JSON of at most `MAX_RESULT` characters; what is longer is kept as the beginning of its text."""
-    text = canonical_json(result)
+    text = storable(canonical_json(result))
     return text if len(text) <= MAX_RESULT else canonical_json(text[: MAX_RESULT // 2] + " … (cut)")[:MAX_RESULT]

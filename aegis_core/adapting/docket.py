@@ -103,6 +103,12 @@ class Docket:
                 )
         await self.give_back()
 
+    def drop(self, *, approved: bool) -> None:
+        """Give back what granted calls hold, because another one ends the run; `approved`: those of a person, too."""
+        for each in self.clearances:
+            if each.state == "granted" and (approved or not each.was_asked):
+                self._desk.calls.held(each.call, each.verdict).abandon(consumed=False)
+
     async def give_back(self) -> None:
         """Hold no money for the others while a person is awaited; ask for it again when nobody is."""
         waiting = any(each.is_open for each in self.clearances)

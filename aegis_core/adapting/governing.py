@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import warnings
-from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 from uuid import uuid4
@@ -13,10 +11,11 @@ from uuid import uuid4
 from aegis_core.adapting.calls import ModelCall, ToolCall
 from aegis_core.adapting.denials import CHANGED, denied
 from aegis_core.adapting.estimate import Estimate, InputBounds
+from aegis_core.adapting.limits import Costs, check_bounded, checked_costs, checked_number
 from aegis_core.adapting.line import Line
 from aegis_core.adapting.locking import Locks, ToolLease, ToolLocks
 from aegis_core.adapting.reservation import Reservation
-from aegis_core.canonical import digest
+from aegis_core.canonical import digest, storable
 from aegis_core.errors import AegisDenied, ConfigurationError, LockPreemptedError, LockTimeoutError
 from aegis_core.fields import MAX_INTENT
 from aegis_core.journal_protocol import MAX_RESULT, JournalAct, JournalEntry
@@ -27,10 +26,8 @@ from aegis_core.protocol import Framework, Requirements, Verdict
 LEAST_OUTPUT = 16
 """Tokens of an answer below which a call is refused rather than cut."""
 
-Costs = Mapping[str, UsdLike] | Callable[[str, Any], UsdLike | None]
 Call = ModelCall | ToolCall
 
-_unbounded: set[str] = set()
 _LOCK_REASONS = {
     "lock_timeout": "The lock {name} was not free within {wait:g} s",
     "lock_preempted": "Waiting for the lock {name} would close a cycle of waits",
@@ -51,7 +48,7 @@ class CallGovernor:
         approval_seconds: how long `begin` waits for a human; 0: a call that needs one is refused.
 
     Raises:
-        ConfigurationError: `aegis` is not an agent of Aegis, or `costs` or `locks` say nothing that is understood.
+        ConfigurationError: `aegis` is not an agent of Aegis, or another setting says nothing that is understood.
     """
 
     def __init__(
@@ -66,10 +63,12 @@ class CallGovernor:
         approval_seconds: float = 600,
     ) -> None:
         self.line, self.framework, self.bounds = Line.of(aegis), framework, InputBounds()
-        if not (costs is None or callable(costs) or isinstance(costs, Mapping)):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise ConfigurationError('costs= takes {"tool": dollars}, or a function of the tool\'s name and arguments.')
-        self._costs: Costs = costs or {}
+        self._costs: Costs = checked_costs(costs)
         self._locks = ToolLocks(locks)
+        checked_number("max_output_tokens", max_output_tokens, 1)
+        checked_number("approval_seconds", approval_seconds, 0, whole=False)
+        if logic_density is not None:
+            checked_number("logic_density", logic_density, 1, 10)
         self._cap, self._density, self._patience = max_output_tokens, logic_density, approval_seconds
 
     @property
@@ -167,7 +166,7 @@ class CallGovernor:
         return uuid4().hex
 
     def cap_of(self, call: ModelCall) -> int | None:
-        """The output cap that is reserved, before it is cut to what is affordable. None: the model's maximum."""
+        """The cap of one answer that is reserved, before it is cut to the affordable. None: the model's maximum."""
         if not call.lowers_cap:
             return call.max_output_tokens
         return min(call.max_output_tokens or self._cap, self._cap)
@@ -257,12 +256,11 @@ class CallGovernor:
 
     def _model_fields(self, call: ModelCall, estimate: Estimate) -> dict[str, Any]:
         cap = self.cap_of(call)
-        if cap is None and call.model is not None:
-            _warn_unbounded(call.model)
+        check_bounded(call, cap)
         fields: dict[str, Any] = {
             # The arbiter takes a token for two bytes, so this is the bound of the estimate.
             "prompt_bytes": 2 * estimate.tokens,
-            "max_output_tokens": cap,
+            "max_output_tokens": None if cap is None else cap * call.answers,
             "arguments_hash": estimate.digest,
             "metadata": self._metadata(call.thread),
         }
@@ -271,7 +269,7 @@ class CallGovernor:
         else:
             fields["model"] = call.model
         if call.lowers_cap:
-            fields["min_output_tokens"] = min(LEAST_OUTPUT, cap or LEAST_OUTPUT)
+            fields["min_output_tokens"] = min(LEAST_OUTPUT, cap or LEAST_OUTPUT) * call.answers
         if self._density is not None:
             fields["logic_density"] = self._density
         return fields
@@ -297,7 +295,7 @@ class CallGovernor:
     def _metadata(self, thread: str | None) -> dict[str, Any]:
         found: dict[str, Any] = {"framework": self.framework}
         if thread:
-            found["thread"] = thread[:256]
+            found["thread"] = storable(thread)[:256]
         return found
 
     async def _denied(self, call: Call, verdict: Verdict) -> AegisDenied:
@@ -319,7 +317,7 @@ class CallGovernor:
         if identity is None:
             raise ConfigurationError("The execution journal needs a call_id; without one a call cannot be recognised.")
         return await self.line.agent.journal(
-            act, identity, runner=runner, result=None if result is None else result[:MAX_RESULT]
+            act, identity, runner=runner, result=None if result is None else storable(result)[:MAX_RESULT]
         )
 
 
@@ -331,14 +329,3 @@ def tool_identifier(name: str) -> str:
 def _drop(work: asyncio.Future[Reservation]) -> None:
     if not work.cancelled() and work.exception() is None:
         work.result().abandon(consumed=False)
-
-
-def _warn_unbounded(model: str) -> None:
-    if model not in _unbounded:
-        _unbounded.add(model)
-        warnings.warn(
-            f"A call of {model} has no output cap and this extension point cannot set one, so the model's maximum is "
-            "reserved for each call; give the model a cap (max_tokens).",
-            UserWarning,
-            stacklevel=2,
-        )

@@ -31,7 +31,8 @@ class Reservation:
         call: the call as the adapter described it.
         verdict: the whole answer of the governor.
         model: the model to call: the recommended one where Aegis may choose, else the one that was named.
-        max_output_tokens: the output cap to send; None where nothing was declared and the model's maximum is held.
+        max_output_tokens: the output cap to send, of one answer; None where nothing was declared and the model's
+            maximum is held.
         estimated: true once it was settled without the provider's own usage.
         receipt: what became of the money, once ended and delivered.
         lease: of the lock that a tool call needs, until it is settled or released.
@@ -45,7 +46,8 @@ class Reservation:
         self.max_output_tokens: int | None = None
         if isinstance(call, ModelCall):
             self.model = (verdict.recommended_model if call.models else call.model) or call.model
-            self.max_output_tokens = verdict.max_output_tokens or governor.cap_of(call)
+            cut = verdict.max_output_tokens
+            self.max_output_tokens = cut // call.answers if cut else governor.cap_of(call)
         self.estimated = False
         self.receipt: Receipt | None = None
         self.lease: ToolLease | None = None

@@ -74,7 +74,7 @@ def register_governor(
     )
     _warn_untested()
     clients.install()
-    Registration(calls, tuple(models)).put_on(conversable)
+    Registration(calls, (models,) if isinstance(models, str) else tuple(models)).put_on(conversable)
     _govern(conversable)
     agent: Any = conversable
     if not any(entry["reply_func"] is _gate for entry in agent._reply_func_list):  # noqa: SLF001

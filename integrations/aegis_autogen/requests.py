@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from aegis_autogen.registration import Registration
-from aegis_core.adapting import ModelCall
+from aegis_core.adapting import ModelCall, answers_in
 
 _CAPS = ("max_tokens", "max_completion_tokens", "max_output_tokens", "num_predict")
 """Names of the output cap among the parameters of a request."""
@@ -31,6 +31,7 @@ def make(registration: Registration, params: dict[str, Any], client_of: Callable
         models=registration.models,
         max_output_tokens=params[cap_name] if cap_name else None,
         lowers_cap=True,
+        answers=answers_in(params.get("n"), params.get("best_of")),
     )
     held = registration.calls.begin(call)
     model = held.model or ""

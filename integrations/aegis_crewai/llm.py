@@ -18,7 +18,7 @@ from crewai.llms.base_llm import BaseLLM, call_stop_override, call_stream_overri
 from crewai.types.usage_metrics import UsageMetrics
 from pydantic import PrivateAttr
 
-from aegis_core.adapting import CallGovernor, ModelCall, Reservation
+from aegis_core.adapting import CallGovernor, ModelCall, Reservation, answers_in
 from aegis_core.errors import AegisError, ConfigurationError
 from aegis_crewai.behind import Models, by_name, output_cap, shaped, takes_tools
 from aegis_crewai.denials import CallStopped, stopping
@@ -189,6 +189,7 @@ class GovernedLLM(BaseLLM):
             names if len(names) > 1 else (),
             None if cap is None else int(cap),
             thread=None if task is None else str(task.id),
+            answers=answers_in(*(getattr(llm, "n", None) for llm in self.models)),
         )
 
     @contextmanager

@@ -16,11 +16,12 @@ from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import BaseMessage
 from langchain_core.outputs import LLMResult
 
-from aegis_core.adapting import CallGovernor, Locks, ModelCall, Reservation, ToolCall
+from aegis_core.adapting import CallGovernor, Locks, ModelCall, Reservation, ToolCall, answers_in
 from aegis_core.adapting.governing import Costs
-from aegis_langchain.shapes import openai_messages, usage_counts, usage_of
+from aegis_langchain.shapes import ANSWERS, openai_messages, usage_counts, usage_of
 
 _MOST_OPEN = 10_000
+_MOST_BATCHES = 256
 
 
 class AegisCallbackHandler(BaseCallbackHandler):
@@ -53,6 +54,7 @@ class AegisCallbackHandler(BaseCallbackHandler):
         )
         self._held: OrderedDict[UUID, Reservation] = OrderedDict()
         self._begun: set[UUID] = set()
+        self._batches: OrderedDict[int, _Batch] = OrderedDict()
         self._lock = threading.Lock()
 
     def on_chat_model_start(
@@ -60,11 +62,11 @@ class AegisCallbackHandler(BaseCallbackHandler):
     ) -> None:
         """Reserve. Raises `AegisDenied`, and the model is not called."""
         shaped = [each for batch in messages for each in openai_messages(batch)]
-        self._hold(run_id, _model_call(shaped, kwargs))
+        self._hold(run_id, _model_call(shaped, kwargs), kwargs)
 
     def on_llm_start(self, serialized: dict[str, Any], prompts: list[str], *, run_id: UUID, **kwargs: Any) -> None:
         """The same for models that complete text."""
-        self._hold(run_id, _model_call([{"role": "user", "content": prompt} for prompt in prompts], kwargs))
+        self._hold(run_id, _model_call([{"role": "user", "content": prompt} for prompt in prompts], kwargs), kwargs)
 
     def on_llm_new_token(self, token: Any, *, run_id: UUID, **kwargs: Any) -> None:
         """Remember that the provider has begun to answer."""
@@ -102,7 +104,7 @@ class AegisCallbackHandler(BaseCallbackHandler):
         """Reserve what the tool costs, and take its lock. Raises `AegisDenied`, and the tool does not run."""
         name = str((serialized or {}).get("name") or kwargs.get("name") or "tool")
         arguments = input_str if inputs is None else inputs
-        self._hold(run_id, ToolCall(name, arguments, thread=_thread(kwargs)))
+        self._hold(run_id, ToolCall(name, arguments, thread=_thread(kwargs)), kwargs)
 
     def on_tool_end(self, output: Any, *, run_id: UUID, **kwargs: Any) -> None:
         """Charge it, and give its lock back."""
@@ -131,13 +133,43 @@ class AegisCallbackHandler(BaseCallbackHandler):
         handler._calls = calls
         return handler
 
-    def _hold(self, run_id: UUID, call: ModelCall | ToolCall) -> None:
-        held = self._calls.begin(call)
+    def _hold(self, run_id: UUID, call: ModelCall | ToolCall, kwargs: Mapping[str, Any]) -> None:
+        batch = self._batch_of(kwargs)
+        try:
+            held = self._calls.begin(call)
+        except BaseException:
+            self._drop(batch)
+            raise
         held.enter()
         with self._lock:
+            batch.runs.append(run_id)
             self._held[run_id] = held
             if len(self._held) > _MOST_OPEN:  # of cancelled calls, whose grants ended at their deadlines
                 self._begun.discard(self._held.popitem(last=False)[0])
+        if batch.dropped:
+            self._drop(batch)
+
+    def _batch_of(self, kwargs: Mapping[str, Any]) -> _Batch:
+        """The calls that `generate` announces together, all with the same parameters, before it makes any of them."""
+        params = kwargs.get("invocation_params")
+        if params is None or kwargs.get("batch_size", 1) == 1:
+            return _Batch(params)
+        with self._lock:
+            found = self._batches.setdefault(id(params), _Batch(params))
+            self._batches.move_to_end(id(params))
+            if len(self._batches) > _MOST_BATCHES:
+                self._batches.popitem(last=False)
+        return found
+
+    def _drop(self, batch: _Batch) -> None:
+        """Give back what the calls of a batch hold of which one was refused: none of them is made, and none is told."""
+        with self._lock:
+            batch.dropped = True
+            runs, batch.runs = batch.runs, []
+        for run_id in runs:
+            held, _ = self._taken(run_id)
+            if held is not None:
+                held.release()
 
     def _taken(self, run_id: UUID) -> tuple[Reservation | None, bool]:
         with self._lock:
@@ -149,13 +181,29 @@ class AegisCallbackHandler(BaseCallbackHandler):
         return held, begun
 
 
+class _Batch:
+    """Calls that are announced together. Holds their parameters, so that the id of these stays their own."""
+
+    def __init__(self, params: Any) -> None:
+        self.params = params
+        self.runs: list[UUID] = []
+        self.dropped = False
+
+
 def _model_call(messages: list[dict[str, Any]], kwargs: Mapping[str, Any]) -> ModelCall:
     metadata: Mapping[str, Any] = kwargs.get("metadata") or {}
     params: Mapping[str, Any] = kwargs.get("invocation_params") or {}
     model = metadata.get("ls_model_name") or params.get("model") or params.get("model_name")
     caps = (metadata.get("ls_max_tokens"), params.get("max_tokens"), params.get("max_completion_tokens"))
     cap = next((each for each in caps if isinstance(each, int)), None)
-    return ModelCall(messages, params.get("tools") or (), str(model or "unknown"), (), cap, thread=_thread(kwargs))
+    return ModelCall(
+        messages,
+        params.get("tools") or (),
+        str(model or "unknown"),
+        max_output_tokens=cap,
+        thread=_thread(kwargs),
+        answers=answers_in(*(params.get(name) for name in ANSWERS)),
+    )
 
 
 def _thread(kwargs: Mapping[str, Any]) -> str | None:

@@ -11,20 +11,27 @@ from contextlib import aclosing, closing
 from typing import Any, cast
 
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import AIMessageChunk, BaseMessage
-from langchain_core.outputs import ChatGenerationChunk, ChatResult, LLMResult
+from langchain_core.messages import BaseMessage
+from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable, RunnableBinding
 from pydantic import PrivateAttr
 
-from aegis_core.adapting import CallGovernor, ModelCall, Reservation
-from aegis_langchain.shapes import Models, cap_of, named, openai_messages, openai_tools, usage_counts, usage_of
+from aegis_core.adapting import CallGovernor, ModelCall, Reservation, answers_in
+from aegis_langchain.shapes import ANSWERS, Models, cap_of, named, openai_messages, openai_tools
+from aegis_langchain.streams import Heard, counts_of, streams
 
 _OPTIONS = "aegis_tool_options"
 """Under this name a bound model carries what `bind_tools` was given, until it is known whose `bind_tools` it is."""
 
+_INHERITED = ("cache", "profile", "callbacks", "tags", "metadata", "disable_streaming", "output_version")
+"""Settings that LangChain obeys before it calls a model: it calls this one, so it reads them here."""
+
 
 class GovernedChatModel(BaseChatModel):
     """Every call is asked for first. Of several models Aegis recommends one, which is then called.
+
+    Cache, callbacks, tags, metadata and token counts are those of the first model, unless they are given here; each
+    model keeps its own rate limiter.
 
     Args:
         aegis: an agent of Aegis: `SyncGovernor.handshake`, or `Governor.handshake` for async code.
@@ -64,9 +71,15 @@ class GovernedChatModel(BaseChatModel):
             )
         found = named(models)
         first = next(iter(found.values()))
-        defaults: dict[str, Any] = {"cache": first.cache, "profile": first.profile}
+        defaults: dict[str, Any] = {
+            name: getattr(first, name, None) for name in _INHERITED if getattr(first, name, None) is not None
+        }
         super().__init__(**(defaults | values))
         self._calls, self._models, self._cap_setting = aegis, found, cap_setting
+
+    @property
+    def _first(self) -> BaseChatModel:
+        return next(iter(self._models.values()))
 
     @property
     def _llm_type(self) -> str:
@@ -82,9 +95,20 @@ class GovernedChatModel(BaseChatModel):
         return f"{super()._get_llm_string(stop, **kwargs)} {behind}"
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> Any:
-        first = next(iter(self._models.values()))
-        found = cast("dict[str, Any]", first._get_ls_params(stop))  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+        found = cast("dict[str, Any]", self._first._get_ls_params(stop))  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
         return found | {"ls_model_name": next(iter(self._models))}
+
+    def get_token_ids(self, text: str) -> list[int]:
+        """As the first model."""
+        return self._first.get_token_ids(text)
+
+    def get_num_tokens(self, text: str) -> int:
+        """As the first model."""
+        return self._first.get_num_tokens(text)
+
+    def get_num_tokens_from_messages(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> int:
+        """As the first model."""
+        return self._first.get_num_tokens_from_messages(messages, *args, **kwargs)
 
     def bind_tools(self, tools: Sequence[Any], *, tool_choice: Any = None, **kwargs: Any) -> Runnable[Any, Any]:
         """As the models' own `bind_tools`, which is called once it is known which of them answers."""
@@ -96,7 +120,7 @@ class GovernedChatModel(BaseChatModel):
     ) -> ChatResult:
         held = self._calls.begin(self._described(messages, kwargs, run_manager))
         try:
-            model, kwargs = self._chosen(held, kwargs)
+            model, kwargs = self._ready(held, kwargs)
             result = model._generate(messages, stop, run_manager, **kwargs)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
         except Exception:
             held.release()
@@ -104,7 +128,7 @@ class GovernedChatModel(BaseChatModel):
         except BaseException:
             held.abandon(consumed=True)
             raise
-        held.settle(**_counts(result))
+        held.settle(**counts_of(result))
         return result
 
     async def _agenerate(
@@ -112,7 +136,7 @@ class GovernedChatModel(BaseChatModel):
     ) -> ChatResult:
         held = await self._calls.abegin(self._described(messages, kwargs, run_manager))
         try:
-            model, kwargs = self._chosen(held, kwargs)
+            model, kwargs = await self._aready(held, kwargs)
             result = await model._agenerate(messages, stop, run_manager, **kwargs)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
         except asyncio.CancelledError:
             held.abandon(consumed=True)
@@ -120,17 +144,17 @@ class GovernedChatModel(BaseChatModel):
         except Exception:
             await held.arelease()
             raise
-        await held.asettle(**_counts(result))
+        await held.asettle(**counts_of(result))
         return result
 
     def _stream(
         self, messages: list[BaseMessage], stop: Any = None, run_manager: Any = None, **kwargs: Any
     ) -> Iterator[ChatGenerationChunk]:
         held = self._calls.begin(self._described(messages, kwargs, run_manager))
-        seen = _Stream()
+        seen = Heard()
         try:
-            model, kwargs = self._chosen(held, kwargs)
-            if _streams(model):
+            model, kwargs = self._ready(held, kwargs)
+            if streams(model):
                 with closing(cast("Any", model._stream(messages, stop, None, **kwargs))) as chunks:  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
                     for chunk in chunks:
                         seen.add(chunk)
@@ -150,10 +174,10 @@ class GovernedChatModel(BaseChatModel):
         self, messages: list[BaseMessage], stop: Any = None, run_manager: Any = None, **kwargs: Any
     ) -> AsyncIterator[ChatGenerationChunk]:
         held = await self._calls.abegin(self._described(messages, kwargs, run_manager))
-        seen = _Stream()
+        seen = Heard()
         try:
-            model, kwargs = self._chosen(held, kwargs)
-            if _streams(model):
+            model, kwargs = await self._aready(held, kwargs)
+            if streams(model):
                 async with aclosing(cast("Any", model._astream(messages, stop, None, **kwargs))) as chunks:  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
                     async for chunk in chunks:
                         seen.add(chunk)
@@ -182,7 +206,32 @@ class GovernedChatModel(BaseChatModel):
             max_output_tokens=min(caps, default=None),
             lowers_cap=self._cap_setting is not None,
             thread=None if thread is None else str(thread),
+            answers=answers_in(
+                *(declared.get(name, getattr(model, name, None)) for model in self._models.values() for name in ANSWERS)
+            ),
         )
+
+    def _ready(self, held: Reservation, kwargs: dict[str, Any]) -> tuple[BaseChatModel, dict[str, Any]]:
+        """As `_chosen`, once that model's own rate limiter lets it. Interrupted before that, it costs nothing."""
+        try:
+            model, kwargs = self._chosen(held, kwargs)
+            if model.rate_limiter is not None:
+                model.rate_limiter.acquire(blocking=True)
+        except BaseException:
+            held.abandon(consumed=False)
+            raise
+        return model, kwargs
+
+    async def _aready(self, held: Reservation, kwargs: dict[str, Any]) -> tuple[BaseChatModel, dict[str, Any]]:
+        """As `_ready`."""
+        try:
+            model, kwargs = self._chosen(held, kwargs)
+            if model.rate_limiter is not None:
+                await model.rate_limiter.aacquire(blocking=True)
+        except BaseException:
+            held.abandon(consumed=False)
+            raise
+        return model, kwargs
 
     def _chosen(self, held: Reservation, kwargs: dict[str, Any]) -> tuple[BaseChatModel, dict[str, Any]]:
         """The model to call, and the keywords as its own `bind_tools` would make them."""
@@ -197,48 +246,3 @@ class GovernedChatModel(BaseChatModel):
         if self._cap_setting is not None and held.max_output_tokens is not None:
             kwargs = {**kwargs, self._cap_setting: held.max_output_tokens}
         return model, kwargs
-
-
-class _Stream:
-    """What came of a stream so far."""
-
-    def __init__(self) -> None:
-        self.begun = False
-        self._input = self._output = self._cached = 0
-        self._counted = False
-
-    def add(self, chunk: ChatGenerationChunk) -> None:
-        self.begun = True
-        usage = getattr(chunk.message, "usage_metadata", None)
-        if usage:
-            self._counted = True
-            counts = usage_counts(usage)
-            self._input += counts["input_tokens"]
-            self._output += counts["output_tokens"]
-            self._cached += counts["cached_input_tokens"]
-
-    def whole(self, result: ChatResult) -> ChatGenerationChunk:
-        """The answer of a model that does not stream, as the one chunk of a stream."""
-        (generation, *_) = result.generations
-        values = generation.message.model_dump(exclude={"type"})
-        chunk = ChatGenerationChunk(message=AIMessageChunk(**values), generation_info=generation.generation_info)
-        self.add(chunk)
-        return chunk
-
-    @property
-    def counts(self) -> dict[str, int]:
-        """As the keywords of `Reservation.settle`; empty where the provider counted nothing."""
-        if not self._counted:
-            return {}
-        return {"input_tokens": self._input, "output_tokens": self._output, "cached_input_tokens": self._cached}
-
-
-def _counts(result: ChatResult) -> dict[str, int]:
-    usage = usage_of(LLMResult(generations=[list(result.generations)], llm_output=result.llm_output))
-    return usage_counts(usage) if usage else {}
-
-
-def _streams(model: BaseChatModel) -> bool:
-    kind = type(model)
-    own = (kind._stream, kind._astream)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
-    return own != (BaseChatModel._stream, BaseChatModel._astream)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]

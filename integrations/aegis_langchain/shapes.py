@@ -6,18 +6,37 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
 from langchain_core.language_models import BaseChatModel
-from langchain_core.messages import BaseMessage, convert_to_openai_messages
+from langchain_core.messages import AIMessage, BaseMessage, convert_to_openai_messages
 from langchain_core.outputs import ChatGeneration, LLMResult
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
 from aegis_core.errors import ConfigurationError
 
+_ROLES = {"human": "user", "ai": "assistant"}
+
+ANSWERS = ("n", "best_of", "candidate_count")
+"""Settings by which models are asked for several answers at once."""
+
 Models = Mapping[str, BaseChatModel] | Sequence[BaseChatModel] | BaseChatModel
 
 
 def openai_messages(messages: Sequence[BaseMessage]) -> list[dict[str, Any]]:
-    """Messages as OpenAI spells them."""
-    return convert_to_openai_messages(list(messages))
+    """Messages as OpenAI spells them; one that OpenAI has no words for (a video) as it is: it is only to be counted."""
+    try:
+        return convert_to_openai_messages(list(messages))
+    except ValueError:
+        return [each for message in messages for each in _as_far_as_can_be(message)]
+
+
+def _as_far_as_can_be(message: BaseMessage) -> list[dict[str, Any]]:
+    try:
+        return convert_to_openai_messages([message])
+    except ValueError:
+        shaped: dict[str, Any] = {"role": _ROLES.get(message.type, message.type), "content": message.content}
+        if isinstance(message, AIMessage) and message.tool_calls:
+            calls = [{"name": call["name"], "arguments": call["args"]} for call in message.tool_calls]
+            shaped["tool_calls"] = [{"type": "function", "function": call} for call in calls]
+        return [shaped]
 
 
 def openai_tools(tools: Iterable[Any]) -> list[dict[str, Any]]:

@@ -80,6 +80,7 @@ class _ApprovalNode(Runnable[Any, Any]):
 
     def _onward(self, pending: Pending, docket: Docket, denials: dict[int, AegisDenied]) -> Command[Any]:
         if final := next((denial for denial in denials.values() if denial.final), None):
+            docket.drop(approved=True)
             raise final
         answers: list[ToolMessage] = []
         passed: list[Send] = []

@@ -11,9 +11,11 @@ from langgraph.types import StateSnapshot
 from aegis_core.adapting import canonical_json
 from aegis_core.adapting.docket import decisions_in
 from aegis_core.approval_protocol import Approval
-from aegis_core.errors import NotFoundError
+from aegis_core.errors import InvalidRequestError, NotFoundError
 
 Question = Mapping[str, Any]
+Decisions = list[dict[str, Any]] | Mapping[str, list[dict[str, Any]]]
+"""Of a question's actions in their order; or by the interrupt's id, where a thread asks several questions at once."""
 
 
 def questions_of(state: StateSnapshot) -> dict[str, Question]:
@@ -38,6 +40,31 @@ def is_stalled(state: StateSnapshot, after: timedelta) -> bool:
     return moved is not None and datetime.now(UTC) - moved > after
 
 
+def answered(paused: Mapping[str, Question], decisions: Decisions) -> dict[str, Any]:
+    """A person's decisions as the value to resume with.
+
+    Raises:
+        InvalidRequestError: they do not answer what the thread waits for.
+    """
+    given = decisions
+    if not isinstance(given, Mapping):
+        given = {next(iter(paused)): given} if len(paused) == 1 else {}
+    values = {key: {"decisions": each} for key, each in given.items()}
+    known = all(key in paused and decisions_in(value, _actions(paused[key])) for key, value in values.items())
+    if not values or not known:
+        waits = ", ".join(f"{key}: {_actions(question)}" for key, question in paused.items()) or "none"
+        problem = (
+            f"the thread waits for these numbers of decisions, by the ids of its interrupts: {waits}; give a list, or "
+            "of several questions such lists by their ids; each decision is of approve, edit, reject or respond"
+        )
+        raise InvalidRequestError(f"decisions: {problem}", field="decisions", problem=problem)
+    return values
+
+
+def _actions(question: Question) -> int:
+    return len(question["action_requests"])
+
+
 async def decided(question: Question, get: Callable[[str], Awaitable[Approval]]) -> dict[str, Any] | None:
     """What the operators decided, as the value to resume with; None while anything of it is open.
 
@@ -59,4 +86,4 @@ async def decided(question: Question, get: Callable[[str], Awaitable[Approval]])
         else:
             decisions.append({"type": "reject", "message": approval.decision_reason})
     value = {"decisions": decisions}
-    return value if decisions_in(value, len(question["action_requests"])) is not None else None
+    return value if decisions_in(value, _actions(question)) is not None else None

@@ -7,7 +7,6 @@ import inspect
 import logging
 from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from typing import Any, TypeVar
@@ -16,26 +15,17 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.types import Command, StateSnapshot
 
 from aegis_core.adapting import Line
-from aegis_core.adapting.docket import decisions_in
 from aegis_core.agent import Governor
 from aegis_core.approval_protocol import Approval, Listing
-from aegis_core.errors import ConfigurationError, InvalidRequestError
+from aegis_core.errors import ConfigurationError, StoreError
 from aegis_core.journal_protocol import JournalEntry
 from aegis_core.sync import SyncGovernor
 from aegis_langgraph.claim import Claim
-from aegis_langgraph.moments import decided, is_stalled, moment_of, questions_of
+from aegis_langgraph.moments import Decisions, answered, decided, is_stalled, moment_of, questions_of
+from aegis_langgraph.resumed import Resumed, raised
 
 _T = TypeVar("_T")
 _log, _PAGE = logging.getLogger("aegis.langgraph"), 100
-
-
-@dataclass(frozen=True, slots=True)
-class Resumed:
-    """A thread that was carried on: to its `state` at the end or at the next pause, or to the graph's own `error`."""
-
-    thread: str
-    state: Any = None
-    error: Exception | None = None
 
 
 class ApprovalResumer:
@@ -93,23 +83,38 @@ class ApprovalResumer:
         """Carry on one thread if it is decided, or its process is known to be dead. None: not yet, or another does."""
         return self._here(lambda: self.aresume(thread))
 
-    def answer(self, thread: str, decisions: list[dict[str, Any]]) -> Resumed | None:
+    def answer(self, thread: str, decisions: Decisions) -> Resumed | None:
         """Resume one thread with a person's own decisions, as for a call whose outcome is unknown.
 
+        Args:
+            thread: its id.
+            decisions: one for each action of the question; where the thread asks several questions at once, as an agent
+                of `create_agent` does, such lists by the ids of their interrupts.
+
         Raises:
-            InvalidRequestError: the thread is not paused, or not so many decisions are asked for; nothing was resumed.
+            InvalidRequestError: the thread is not paused, or other decisions are asked for; nothing was resumed.
         """
         return self._here(lambda: self.aanswer(thread, decisions))
 
     async def arun(self, *, until: Callable[[], bool] = lambda: False, interval: float = 1) -> None:
         """As `run`."""
-        line = await self._connected()
-        latest = await line.await_(lambda: self._inner.latest_events(1))
-        after = latest[-1].id if latest else "0"
+        after: str | None = None
         while not until():
-            await self.arun_once()
-            events = await line.await_(partial(self._inner.events, after=after, limit=500, wait=interval))
-            after = events[-1].id if events else after
+            try:
+                after = await self._round(after, interval)
+            except StoreError as error:
+                _log.warning("Threads wait, because Aegis cannot be reached: %s", error)
+                await asyncio.sleep(interval)
+
+    async def _round(self, after: str | None, interval: float) -> str:
+        """Carry on what is decided, then wait until something happens after that event, or for the interval."""
+        line = await self._connected()
+        if after is None:
+            latest = await line.await_(lambda: self._inner.latest_events(1))
+            after = latest[-1].id if latest else "0"
+        await self.arun_once()
+        events = await line.await_(partial(self._inner.events, after=after, limit=500, wait=interval))
+        return events[-1].id if events else after
 
     async def arun_once(self) -> list[Resumed]:
         """As `run_once`."""
@@ -123,17 +128,12 @@ class ApprovalResumer:
 
     async def aresume(self, thread: str) -> Resumed | None:
         """As `resume`."""
-        return _raised(await self._carry_on(thread, dead=True))
+        return raised(await self._carry_on(thread, dead=True))
 
-    async def aanswer(self, thread: str, decisions: list[dict[str, Any]]) -> Resumed | None:
+    async def aanswer(self, thread: str, decisions: Decisions) -> Resumed | None:
         """As `answer`."""
         state = await self._state(thread)
-        paused = questions_of(state)
-        expected = [len(question["action_requests"]) for question in paused.values()]
-        if len(paused) != 1 or decisions_in({"decisions": decisions}, expected[0]) is None:
-            problem = f"the thread waits for {expected or 'no'} decisions, each of approve, edit, reject or respond"
-            raise InvalidRequestError(f"decisions: {problem}", field="decisions", problem=problem)
-        return _raised(await self._claimed(thread, state, {next(iter(paused)): {"decisions": decisions}}))
+        return raised(await self._claimed(thread, state, answered(questions_of(state), decisions)))
 
     async def _carry_on(self, thread: str, *, dead: bool) -> Resumed | None:
         state = await self._state(thread)
@@ -178,9 +178,14 @@ class ApprovalResumer:
         """Carry the work out, keeping the lease meanwhile."""
         running = asyncio.ensure_future(work)
         while not (await asyncio.wait({running}, timeout=self._lease / 3))[0]:
-            if not await claim.renew():
-                _log.warning("The lease on thread %s was lost while its graph ran", thread)
-                break
+            try:
+                if await claim.renew():
+                    continue
+            except StoreError as error:
+                _log.warning("The lease on thread %s could not be renewed: %s", thread, error)
+                continue
+            _log.warning("The lease on thread %s was lost while its graph ran", thread)
+            break
         try:
             return Resumed(thread, await running)
         except Exception as error:  # noqa: BLE001 - the graph's own, which must not stop the other threads
@@ -242,9 +247,3 @@ def _checked(graph: Any) -> Any:
             "builder.compile(checkpointer=…), one that the processes share."
         )
     return graph
-
-
-def _raised(resumed: Resumed | None) -> Resumed | None:
-    if resumed is not None and resumed.error is not None:
-        raise resumed.error
-    return resumed

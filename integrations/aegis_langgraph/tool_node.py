@@ -106,9 +106,7 @@ class GovernedToolNode(Runnable[Any, Any]):
     ) -> tuple[list[ToolMessage], list[AskedCall]]:
         """What is answered without running, and what runs."""
         if final := next((denial for denial in denials.values() if denial.final), None):
-            for each in docket.clearances:
-                if each.state == "granted":
-                    self._desk.calls.held(each.call, each.verdict).abandon(consumed=False)
+            docket.drop(approved=True)
             raise final
         answers: list[ToolMessage] = []
         passed: list[AskedCall] = []

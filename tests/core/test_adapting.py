@@ -6,6 +6,7 @@ import asyncio
 import math
 from collections.abc import Iterator
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -13,15 +14,17 @@ import aegis_core
 from aegis_core import AegisDenied, ConfigurationError, Governor, Settings
 from aegis_core.adapting import (
     CallGovernor,
+    Desk,
     InputBounds,
     Line,
     ModelCall,
     ToolCall,
+    Work,
     canonical_json,
     hash_arguments,
     messages_bound,
 )
-from aegis_core.errors import ConflictError, NotFoundError
+from aegis_core.errors import ConflictError, InvalidRequestError, NotFoundError
 from aegis_core.sync import SyncGovernedAgent, SyncGovernor
 
 MODEL = "gpt-4o-mini"
@@ -186,6 +189,72 @@ def test_an_answer_is_cut_to_what_is_affordable(plain: SyncGovernor, agent: Sync
     with pytest.raises(AegisDenied):
         calls.begin(ModelCall([user("Hello")], model=MODEL, lowers_cap=True))
     assert agent.budget().budgets[0].reserved_usd == 0
+
+
+def test_several_answers_are_bounded_and_cut_together(plain: SyncGovernor, agent: SyncGovernedAgent) -> None:
+    """The cap is that of one answer, and each of them may be as long."""
+    calls = CallGovernor(agent, framework="custom")
+    held = calls.begin(ModelCall([user("Hello")], model=MODEL, max_output_tokens=1_000, answers=8))
+    assert held.max_output_tokens == 1_000
+    assert held.verdict.reserved_usd == Decimal("0.00000165") + 8_000 * Decimal("0.0000006")
+    held.release()
+    plain.set_budget("agent", "a", "day", "0.0003")
+    held = calls.begin(ModelCall([user("Hello")], model=MODEL, max_output_tokens=1_000, lowers_cap=True, answers=8))
+    assert held.max_output_tokens is not None
+    assert 16 <= held.max_output_tokens < 63
+    assert 8 * held.max_output_tokens * Decimal("0.0000006") <= held.verdict.reserved_usd <= Decimal("0.0003")
+    held.release()
+    plain.set_budget("agent", "a", "day", "0.00007")  # enough for 16 tokens each of seven, not of eight
+    with pytest.raises(AegisDenied):
+        calls.begin(ModelCall([user("Hello")], model=MODEL, lowers_cap=True, answers=8))
+    with pytest.raises(ConfigurationError, match="asks for 2 answers and caps none"):
+        calls.begin(ModelCall([user("Hello")], model=MODEL, answers=2))
+    assert agent.budget().budgets[0].reserved_usd == 0
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"costs": {"pay": "abc"}}, r"costs=\{'pay': 'abc'\} is not an amount of dollars"),
+        ({"costs": {"pay": -1}}, r"costs=\{'pay': -1\} is negative"),
+        ({"costs": {"pay": None}}, r"costs=\{'pay': None\} is not an amount of dollars"),
+        ({"costs": ["pay"]}, "costs= takes"),
+        ({"max_output_tokens": 0}, "max_output_tokens= takes a whole number, at least 1; this is 0"),
+        ({"max_output_tokens": "many"}, "max_output_tokens= takes a whole number"),
+        ({"logic_density": 11}, "logic_density= takes a whole number, 1 to 10; this is 11"),
+        ({"approval_seconds": -1}, "approval_seconds= takes a number, at least 0; this is -1"),
+    ],
+)
+def test_settings_are_looked_at_when_an_adapter_is_made(
+    agent: SyncGovernedAgent, given: dict[str, Any], told: str
+) -> None:
+    """Not when a model first calls the tool, whose error the model would read."""
+    with pytest.raises(ConfigurationError, match=told):
+        CallGovernor(agent, framework="custom", **given)
+
+
+HALF = "half an emoji: \ud83d"
+"""What a model leaves behind that was cut off; UTF-8 cannot carry it."""
+
+
+def test_half_a_character_stops_no_call(agent: SyncGovernedAgent) -> None:
+    """Wherever it stands. A result of it is replayed as it was, and the money of the call that ran is not held on."""
+    calls = CallGovernor(agent, framework="custom")
+    calls.begin(ModelCall([user(HALF)], model=MODEL, max_output_tokens=50, thread=HALF)).release()
+    assert "half an emoji" in ToolCall("note", {"text": HALF}).name
+    desk = Desk(calls)
+    note = ToolCall("note", {"text": HALF}, HALF, "m", HALF, cost_usd=1)
+    (clearance,) = desk.open([note], durable=True).clearances
+    work = desk.begin(clearance, journal=True)
+    assert isinstance(work, Work)
+    work.finish(HALF)
+    (again,) = desk.open([note], durable=True).clearances
+    assert (again.state, again.result) == ("done", HALF)
+    assert agent.budget().budgets[0].reserved_usd == 0
+    with pytest.raises(InvalidRequestError, match="half a surrogate pair at character 16"):
+        agent.request(HALF, resource_type="compute", estimated_cost_usd=0)
+    with pytest.raises(InvalidRequestError, match="half a surrogate pair"):
+        agent.request("Note", resource_type="compute", estimated_cost_usd=0, metadata={"text": HALF})
 
 
 def test_aegis_is_checked_with_one_sentence(plain: SyncGovernor) -> None:

@@ -16,6 +16,7 @@ from aegis_autogen.agentchat.waiting import linked
 from aegis_core.adapting import CallGovernor, Reservation, ToolCall
 from aegis_core.adapting.denials import CHANGED
 from aegis_core.errors import AegisDenied
+from aegis_core.protocol import Verdict
 
 
 class Asking:
@@ -78,7 +79,8 @@ class HandOff(Asking):
     """Does not wait. The model, told to hand over, calls the tool again after the decision, under another call id.
 
     So a call is named by its conversation, its tool, its arguments and its turn among equal calls. The execution
-    journal says whose turn has passed: one approval runs one call, whichever process makes it.
+    journal says whose turn has passed: one approval runs one call, whichever process makes it. A refusal has its turn,
+    too, unless a person declined.
     """
 
     def __init__(self, calls: CallGovernor, thread: str | None, target: str) -> None:
@@ -111,9 +113,22 @@ class HandOff(Asking):
                 await self.calls.held(call, verdict).arelease()
                 changed = replace(verdict, status="REJECTED", code="not_approved", reason=CHANGED)
                 raise await self.calls.arefuse(call, changed)
-            if verdict.status == "REJECTED":
+            if verdict.status == "REJECTED" and await self._is_news(call, verdict):
                 raise await self.calls.arefuse(call, verdict)
         raise AssertionError
+
+    async def _is_news(self, call: ToolCall, verdict: Verdict) -> bool:
+        """Whether a refusal is told for the first time; after that its turn has passed, since budgets and rules change.
+
+        What a person declined stays declined.
+        """
+        if verdict.state == "declined":
+            return True
+        runner = self.calls.new_runner()
+        if (await self.calls.astart(call, runner)).state != "started":
+            return False
+        await self.calls.afinish(call, runner, verdict.code, failed=True)
+        return True
 
     async def _ended(self, held: Reservation, error: BaseException | None) -> None:
         assert isinstance(held.call, ToolCall)

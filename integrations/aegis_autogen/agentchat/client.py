@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from aegis_autogen.agentchat.shapes import config_of, shaped_messages, shaped_tools
 from aegis_autogen.agentchat.stops import raise_if_stopped
 from aegis_autogen.agentchat.waiting import linked
-from aegis_core.adapting import CallGovernor, ModelCall, Reservation
+from aegis_core.adapting import CallGovernor, ModelCall, Reservation, answers_in
 from aegis_core.errors import ConfigurationError
 
 
@@ -150,6 +150,7 @@ class GovernedChatCompletionClient(ChatCompletionClient):
             max_output_tokens=_whole(sent.get(self._cap_argument or "")) or self._declared,
             lowers_cap=self._cap_argument is not None,
             thread=self._thread,
+            answers=answers_in(sent.get("n")),
         )
         held = await linked(self._calls.abegin(call), token)
         if self._cap_argument is not None:

@@ -17,6 +17,7 @@ from autogen_agentchat.messages import HandoffMessage, ToolCallExecutionEvent
 from autogen_agentchat.teams import RoundRobinGroupChat, SelectorGroupChat
 from autogen_agentchat.tools import AgentTool
 from autogen_core import CancellationToken
+from autogen_core.models import UserMessage
 from autogen_core.tools import FunctionTool, StaticWorkbench, ToolResult
 from autogen_ext.models.openai import OpenAIChatCompletionClient
 
@@ -176,6 +177,44 @@ async def test_a_handed_off_call_takes_its_lock_after_the_answer(
     assert paid == [7]
     assert governor.locks() == ()
     assert day(aegis)[1] == 0
+
+
+async def test_a_handed_off_call_is_judged_anew_once_its_refusal_was_told(
+    server_url: str, tenant: str, governor: SyncGovernor, aegis: SyncGovernedAgent
+) -> None:
+    """Budgets are raised and questions run out; only what a person declined stays declined."""
+    paid: list[int] = []
+    once = script_of_hand_off(Turn("DONE"))
+    governor.set_budget("agent", aegis.agent_id, "day", "3")
+    result: Any = await durable(aegis, Script(Turn(tools=(PAY,)), Turn("DONE")), paid).run(task="Pay 7.")
+    assert "it costs up to $7.00" in told(result.messages)[0]
+
+    governor.set_budget("agent", aegis.agent_id, "day", "100")
+    hasty = private_settings(url=server_url, tenant=tenant, approval_seconds=0.2)
+    with connect_sync(settings=hasty) as elsewhere:
+        asked: Any = await durable(elsewhere.handshake("agentchat"), once, paid).run(task="There is more now.")
+    assert "A human must approve pay(amount=7)" in told(asked.messages)[0]
+    await asyncio.sleep(0.3)
+    twice = Script(Turn(tools=(PAY,)), Turn(tools=(PAY,)), Turn("DONE"))
+    late: Any = await durable(aegis, twice, paid).run(task="They come late.")
+    assert "Aegis refused pay(amount=7)" in told(late.messages)[0]
+    assert "A human must approve pay(amount=7)" in told(late.messages)[1]
+
+    governor.approvals.decide(governor.approvals.list()[0].approval_id, "reject", by="ada")
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="so the run ends"):
+            await durable(aegis, Script(Turn(tools=(PAY,))), paid).run(task="They have answered.")
+    assert (paid, governor.approvals.list()) == ([], ())
+
+
+async def test_several_answers_of_one_call_are_all_reserved(governor: SyncGovernor, aegis: SyncGovernedAgent) -> None:
+    """Each may be as long as the cap that is sent."""
+    script = Script(Turn("Hello."))
+    said = [UserMessage(content="Hello?", source="user")]
+    governor.set_budget("agent", aegis.agent_id, "day", "0.0003")
+    await governed(aegis, script).create(said, extra_create_args={"n": 8, "max_tokens": 100})
+    (entry,) = script.calls
+    assert 16 <= (entry.cap or 0) <= 62
 
 
 async def test_a_plain_function_learns_the_fence_of_its_lock(governor: SyncGovernor, aegis: SyncGovernedAgent) -> None:

@@ -170,6 +170,21 @@ def test_another_models_client_is_that_of_its_entry(aegis: SyncGovernedAgent, sh
         assert other.requests[0]["max_tokens"] == 64
 
 
+def test_several_answers_of_one_call_are_all_reserved(
+    governor: SyncGovernor, aegis: SyncGovernedAgent, shop: Provider
+) -> None:
+    """Each may be as long as the cap that is sent."""
+    governor.set_budget("agent", aegis.agent_id, "day", "0.0003")
+    config = shop.config("gpt-4o-mini")
+    config["config_list"][0] |= {"n": 8, "max_tokens": 100}
+    agent = ConversableAgent("assistant", llm_config=config, human_input_mode="NEVER")
+    register_governor(agent, aegis, models="gpt-4o-mini", logic_density=1)
+    agent.generate_reply([{"role": "user", "content": "Which?"}])
+    (body,) = shop.requests
+    assert body["n"] == 8
+    assert 16 <= body["max_tokens"] <= 62
+
+
 def test_a_client_that_autogen_rebuilt_is_governed(aegis: SyncGovernedAgent, shop: Provider) -> None:
     """Registering a function makes a new client; reflection on a chat uses it without saying whose it is."""
     agent = ConversableAgent("assistant", system_message="", llm_config=shop.config("gpt-4o-mini"), **QUIET)

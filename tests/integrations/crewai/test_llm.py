@@ -52,6 +52,17 @@ def test_calls_at_the_same_time_are_measured_apart(aegis: SyncGovernedAgent, kin
     assert llm.get_token_usage_summary().prompt_tokens == behind.get_token_usage_summary().prompt_tokens == 24 * 321
 
 
+def test_several_answers_of_one_call_are_all_reserved(governor: SyncGovernor, aegis: SyncGovernedAgent) -> None:
+    """Each may be as long as the model's cap."""
+    governor.set_budget("agent", aegis.agent_id, "day", "0.0002")
+    script = Script(SUNNY, cap=100)
+    behind = ScriptedLLM(script)
+    behind.n = 8
+    with pytest.raises(CallRefused, match=r"it costs up to \$0\.0004"):
+        GovernedLLM(aegis=aegis, models=behind).call(SAID)
+    assert script.calls == []
+
+
 async def test_coroutines_at_the_same_time_are_measured_apart(aegis: SyncGovernedAgent) -> None:
     llm = GovernedLLM(aegis=aegis, models=ScriptedLLM(Script(SUNNY)))
     await asyncio.gather(*(llm.acall(SAID) for _ in range(8)))
