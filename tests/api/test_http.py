@@ -165,8 +165,8 @@ class TestAnswers:
         assert (ready["status"], ready["tenant"]) == ("ready", served.tenant)
 
     def test_documents_are_served(self, base: str) -> None:
-        assert "swagger" in httpx.get(f"{base}/docs", trust_env=False).text.lower()
-        document = httpx.get(f"{base}/openapi.json", trust_env=False).json()
+        assert "swagger" in httpx.get(f"{base}/docs", trust_env=False, timeout=30).text.lower()
+        document = httpx.get(f"{base}/openapi.json", trust_env=False, timeout=30).json()
         examples = document["paths"]["/api/v1/request-permission"]["post"]["requestBody"]["content"]["application/json"]
         assert examples["examples"]["typical"]["value"]["task_intent"] == "Summarise Sui governance proposals"
         assert document["components"]["schemas"]["Verdict"]["properties"]["remaining_budget_usd"]["type"] == "number"
@@ -441,7 +441,7 @@ class TestClosedGrants:
 
     def test_a_late_settlement_replaces_the_charge(self, served: Settings) -> None:
         short = served.model_copy(update={"tenant": f"t-{uuid4().hex[:8]}", "grant_seconds": 0.05})
-        with serving(short) as url, httpx.Client(base_url=f"{url}/api/v1", trust_env=False) as http:
+        with serving(short) as url, httpx.Client(base_url=f"{url}/api/v1", trust_env=False, timeout=30) as http:
             trusting(url)
             agent = Agent(http)
             grant = agent.grant()
@@ -494,7 +494,7 @@ class TestBrowsers:
 
     def test_a_link_to_the_documentation_may_be_followed(self, base: str) -> None:
         headers = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}
-        with httpx.Client(trust_env=False, headers=headers) as client:
+        with httpx.Client(trust_env=False, timeout=30, headers=headers) as client:
             assert client.get(f"{base}/docs").status_code == 200
             assert client.get(f"{base}/api/v1/events").status_code == 403
 
@@ -539,7 +539,10 @@ def lines(capsys: pytest.CaptureFixture[str]) -> Callable[[], list[dict[str, Any
 
 
 def test_one_line_of_json_for_each_request(served: Settings, lines: Callable[[], list[dict[str, Any]]]) -> None:
-    with serving(served, log_level="info") as url, httpx.Client(base_url=f"{url}/api/v1", trust_env=False) as http:
+    with (
+        serving(served, log_level="info") as url,
+        httpx.Client(base_url=f"{url}/api/v1", trust_env=False, timeout=30) as http,
+    ):
         agent = Agent(http)
         http.post("/request-permission", json=agent.body(), headers={**agent.auth, "X-Request-Id": "run-7"})
         http.get("/%1b%5b2J<b>?secret=1")

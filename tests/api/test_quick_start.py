@@ -124,7 +124,7 @@ def test_serve_logs_nothing_but_json_and_says_where_it_is(port: int, home: dict[
     )
     command = [sys.executable, "-c", program]
     for _ in running(command, port, {**home, "AEGIS_PORT": str(port)}, tmp_path / "log"):
-        answer = httpx.get(f"http://127.0.0.1:{port}/api/v1/ready", trust_env=False)
+        answer = httpx.get(f"http://127.0.0.1:{port}/api/v1/ready", trust_env=False, timeout=30)
         assert (answer.status_code, "server" in answer.headers) == (200, False)
     lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
     first = next(line for line in lines if line["message"] == "serving")
