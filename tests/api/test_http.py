@@ -101,13 +101,13 @@ class TestAnswers:
         assert (answer.status_code, answer.json()["code"]) == (200, "priority_above_maximum")
 
     def test_a_pending_one_can_be_waited_for(self, agent: Agent, http: httpx.Client) -> None:
+        began = time.monotonic()
         pending = agent.ask(estimated_cost_usd=6).json()
         assert (pending["status"], pending["waiting_for"]) == ("PENDING", "human")
-        began = time.monotonic()
-        decided = http.get(f"/grants/{pending['escalation_id']}", params={"wait": 10}, headers=agent.auth).json()
+        decided = http.get(f"/grants/{pending['escalation_id']}", params={"wait": 25}, headers=agent.auth).json()
         assert (decided["status"], decided["code"]) == ("REJECTED", "approval_timed_out")
-        assert 0.2 < time.monotonic() - began < 5
-        answer = http.post("/request-permission?wait=10", json=agent.body(estimated_cost_usd=6), headers=agent.auth)
+        assert 0.9 < time.monotonic() - began < 20
+        answer = http.post("/request-permission?wait=25", json=agent.body(estimated_cost_usd=6), headers=agent.auth)
         assert answer.json()["code"] == "approval_timed_out"
 
     def test_a_grant_is_settled_released_and_extended(self, agent: Agent, http: httpx.Client) -> None:
@@ -272,7 +272,7 @@ class TestBadBodies:
     @pytest.mark.parametrize("length", ["5", "99999999999999999999", "-1", "many"])
     def test_a_length_that_lies_harms_nobody(self, base: str, http: httpx.Client, length: str) -> None:
         address = urlsplit(base)
-        with socket.create_connection((address.hostname or "", address.port or 0), timeout=5) as raw:
+        with socket.create_connection((address.hostname or "", address.port or 0), timeout=30) as raw:
             raw.sendall(
                 f"POST /api/v1/handshake HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
                 f'Content-Length: {length}\r\n\r\n{{"agent_id": "a"}}'.encode()

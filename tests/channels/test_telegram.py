@@ -48,7 +48,7 @@ def test_a_reply_rejects_with_its_words_as_the_reason(place: Asking, telegram: B
 
 
 def test_silence_times_out_and_the_message_says_so(settings: Settings, telegram: BotApi) -> None:
-    with asking(on_telegram(settings, telegram, approval_seconds=1)) as place:
+    with asking(on_telegram(settings, telegram, approval_seconds=5)) as place:
         agent = place.agent()
         message = telegram.announced()
         telegram.shows(message, "⌛ <b>Timed out at ")
@@ -58,7 +58,7 @@ def test_silence_times_out_and_the_message_says_so(settings: Settings, telegram:
 
 def test_nobody_waits_and_still_the_timeout_is_shown(settings: Settings, telegram: BotApi) -> None:
     """No agent, sweeper or person looks; the channel does."""
-    with asking(on_telegram(settings, telegram, approval_seconds=1)) as place:
+    with asking(on_telegram(settings, telegram, approval_seconds=5)) as place:
         body = {"agent_id": "a", "task_intent": "x", "resource_type": "compute", "estimated_cost_usd": 9}
         place.http.post(f"{place.url}/api/v1/handshake", json={"agent_id": "a"})
         assert place.http.post(f"{place.url}/api/v1/request-permission", json=body).json()["status"] == "PENDING"
@@ -160,7 +160,7 @@ def test_an_edit_elsewhere_makes_new_buttons_and_ends_the_old_ones(place: Asking
 
 
 def test_a_reminder_comes_once_and_without_a_sound(place: Asking, telegram: BotApi) -> None:
-    place.publish({**ESCALATE, "asking": {"timeout_seconds": 3, "remind_seconds": 2}})
+    place.publish({**ESCALATE, "asking": {"timeout_seconds": 8, "remind_seconds": 2}})
     place.agent()
     message = telegram.announced()
     reminder = telegram.until(lambda: [one for one in telegram.messages.values() if one.reply_to == message.id])
@@ -206,6 +206,7 @@ def test_telegram_throttles_and_is_obeyed(settings: Settings, telegram: BotApi) 
     with asking(on_telegram(settings, telegram)) as place:
         place.agent()
         telegram.announced()
+        telegram.until(lambda: place.events("channel_recovered"))
         sends = [at for method, at in telegram.calls if method == "sendMessage"]
         assert len(sends) == 3
         assert all(later - sooner >= 1 for sooner, later in pairwise(sends))
