@@ -28,6 +28,9 @@ _TICK = 0.02
 _JUMP = 1.0
 """Seconds that the server's clock and ours may drift apart between two renewals of the lease."""
 
+_PARTING = 2.0
+"""Seconds for which a message that is on its way holds up a process that stops."""
+
 
 class LeaseLostError(Exception):
     """Another process serves the channel now."""
@@ -133,6 +136,20 @@ class Courier:
                 return
 
     async def _deliver(self, approval_id: str) -> None:
+        """Deliver one approval. Who is told to stop meanwhile first finishes, within reason: what was said and not
+        remembered would be said again by the next process."""
+        work = asyncio.create_task(self._look_and_show(approval_id))
+        try:
+            await asyncio.shield(work)
+        except asyncio.CancelledError:
+            try:
+                await asyncio.wait({work}, timeout=_PARTING)
+            finally:
+                work.cancel()
+            await asyncio.gather(work, return_exceptions=True)
+            raise
+
+    async def _look_and_show(self, approval_id: str) -> None:
         """Show what is not shown yet of one approval, and put the next look at it on the agenda."""
         await self._keep_hold(self._pace.send * 1.2)
         self._at_hand = approval_id  # what happens to it from here on is looked at afterwards

@@ -199,6 +199,41 @@ async def test_after_a_restart_nothing_is_announced_twice_and_what_was_decided_m
         assert still not in {name for _, name, _ in after.said}
 
 
+class Sluggish(Wall):
+    """It shows at once, and is long in saying so."""
+
+    async def announce(self, approval: Approval) -> str:
+        ref = await super().announce(approval)
+        await asyncio.sleep(0.3)
+        return ref
+
+
+async def test_who_stops_in_the_middle_of_an_announcement_remembers_it(rich: Settings) -> None:
+    before, after = Sluggish(), Wall()
+    async with aegis_core.connect(settings=rich) as governor:
+        assert isinstance(governor.port, ResourceGovernor)
+        async with process(rich, before):
+            shown = await ask(governor)
+            await until(lambda: before.said)
+        assert before.said == [("announce", shown, "open")]
+        async with process(rich, after):
+            await governor.port.approvals.decide(shown, "approve", by="cli:ana")
+            await until(lambda: after.said)
+        assert after.said == [("update", shown, "approved")]
+
+
+async def test_a_channel_that_hangs_does_not_hold_up_who_stops(rich: Settings) -> None:
+    wall = Wall()
+    wall.slow = 600
+    async with aegis_core.connect(settings=rich) as governor:
+        async with process(rich, wall, pace=replace(QUICK, lease=240, send=120)):
+            await ask(governor)
+            await asyncio.sleep(0.2)
+            began = time.monotonic()
+        assert time.monotonic() - began < 60
+        assert wall.said == []
+
+
 async def test_more_open_approvals_than_a_page_are_all_announced(rich: Settings) -> None:
     wall = Wall()
     async with aegis_core.connect(settings=rich) as governor:

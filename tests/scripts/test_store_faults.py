@@ -200,7 +200,7 @@ async def test_a_server_that_dies_and_comes_back_needs_no_new_client(server: Ser
 
 
 async def test_a_server_that_hangs_is_an_error_in_bounded_time(server: Server) -> None:
-    async with governed(server, store_timeout_seconds=0.3) as (_, agent):
+    async with governed(server, store_timeout_seconds=2) as (_, agent):
         await agent.request("Summarise", estimated_cost_usd=1)
         server.stall()
         try:
@@ -208,7 +208,7 @@ async def test_a_server_that_hangs_is_an_error_in_bounded_time(server: Server) -
             with pytest.raises(StoreError) as caught:
                 await agent.request("Summarise", estimated_cost_usd=1, request_id="hung")
             assert caught.value.facts["reason"] == "slow"
-            assert time.monotonic() - started < 3
+            assert time.monotonic() - started < 20
         finally:
             server.go_on()
         again = await agent.request("Summarise", estimated_cost_usd=1, request_id="hung")
