@@ -41,7 +41,7 @@ class Asking:
     settings: Settings
     pool: ThreadPoolExecutor
     events_from: str = "0"
-    http: httpx.Client = field(default_factory=lambda: httpx.Client(trust_env=False, timeout=30))
+    http: httpx.Client = field(default_factory=lambda: httpx.Client(trust_env=False, timeout=90))
 
     def agent(self, intent: str = "Rent a large machine", name: str = "worker", **fields: Any) -> Future[str]:
         """An agent in a thread of its own, which waits in `permit`. Its result: the grant's state or the refusal."""
@@ -66,7 +66,7 @@ class Asking:
                 assert isinstance(governor.port, ResourceGovernor)
                 return await work(governor.port)
 
-        return self.pool.submit(lambda: asyncio.run(run())).result(30)
+        return self.pool.submit(lambda: asyncio.run(run())).result(90)
 
     def events(self, kind: str) -> list[dict[str, Any]]:
         """The facts of all events of a kind."""

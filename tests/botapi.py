@@ -18,7 +18,7 @@ import httpx
 TOKEN = "123456:AAbbCCddEEffGGhhIIjjKKllMMnnOOpp-_0"
 CHAT, ANA, BOB, STRANGER = -1001234567890, 11, 22, 666
 BOT = {"id": 123456, "is_bot": True, "first_name": "Aegis", "username": "aegis_test_bot"}
-WAIT = 30.0
+WAIT = 90.0
 
 
 @dataclass

@@ -21,7 +21,7 @@ class Receiver:
     answers: deque[tuple[int, dict[str, str]]] = field(default_factory=deque)
 
     def until(self, told: Callable[[], Any]) -> Any:
-        deadline = time.monotonic() + 15
+        deadline = time.monotonic() + 60
         while not (found := told()):
             assert time.monotonic() < deadline, self.got
             time.sleep(0.01)

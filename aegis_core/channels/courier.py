@@ -29,6 +29,9 @@ _TICK = 0.02
 _JUMP = 1.0
 """Seconds that the server's clock and ours may drift apart between two renewals of the lease."""
 
+_PARTING = 2.0
+"""Seconds for which a message that is on its way holds up a process that stops."""
+
 
 class LeaseLostError(Exception):
     """Another process serves the channel now."""
@@ -134,6 +137,20 @@ class Courier:
                 return
 
     async def _deliver(self, approval_id: str) -> None:
+        """Deliver one approval. Who is told to stop meanwhile first finishes, within reason: what was said and not
+        remembered would be said again by the next process."""
+        work = asyncio.create_task(self._look_and_show(approval_id))
+        try:
+            await asyncio.shield(work)
+        except asyncio.CancelledError:
+            try:
+                await asyncio.wait({work}, timeout=_PARTING)
+            finally:
+                work.cancel()
+            await asyncio.gather(work, return_exceptions=True)
+            raise
+
+    async def _look_and_show(self, approval_id: str) -> None:
         """Show what is not shown yet of one approval, and put the next look at it on the agenda."""
         await self._keep_hold(self._pace.send * 1.2)
         self._at_hand = approval_id  # what happens to it from here on is looked at afterwards
@@ -142,7 +159,7 @@ class Courier:
             approval = await self._find(approval_id)
             over = approval is None or approval.status != "open"
             async with asyncio.timeout(self._pace.send):
-                notice = await self._show(approval_id, approval)
+                notice, said = await self._show(approval_id, approval)
         except (ChannelError, TimeoutError) as error:
             await self._failed(approval_id, error, over=over)
             return
@@ -153,7 +170,7 @@ class Courier:
             _log.exception("INVARIANT: channel %s cannot show %s", self.channel.name, approval_id)
             await self._failed(approval_id, ChannelError(repr(error), everything=False), over=over)
             return
-        await self._succeeded(approval_id, notice)
+        await self._succeeded(approval_id, notice, said=said)
 
     async def _find(self, approval_id: str) -> Approval | None:
         try:
@@ -161,29 +178,31 @@ class Courier:
         except NotFoundError:
             return None
 
-    async def _show(self, approval_id: str, approval: Approval | None) -> Notice | None:
-        """Bring the channel up to date; answers what it shows then, None when nothing more will follow."""
+    async def _show(self, approval_id: str, approval: Approval | None) -> tuple[Notice | None, bool]:
+        """Bring the channel up to date; answers what it shows then, None when nothing more will follow, and whether
+        anything had to be said."""
         shown = self._notices.get(approval_id)
         if approval is None:
             if shown is not None:
                 await self.channel.retire(approval_id, shown.ref)
-            return None
+            return None, shown is not None
         if shown is None:
             if approval.status != "open":
-                return None  # it came and went while nobody could be asked
-            return _notice(approval, await self.channel.announce(approval))
+                return None, False  # it came and went while nobody could be asked
+            return _notice(approval, await self.channel.announce(approval)), True
         if shown.face != face_of(approval):
             await self.channel.update(approval, shown.ref)
-            return _notice(approval, shown.ref, reminded=not shown.remind_at) if approval.status == "open" else None
+            open_ = approval.status == "open"
+            return _notice(approval, shown.ref, reminded=not shown.remind_at) if open_ else None, True
         if shown.remind_at and self._local(shown.remind_at) <= time.monotonic():
             await self.channel.remind(approval, shown.ref)
-            return shown._replace(remind_at=0)
-        return shown
+            return shown._replace(remind_at=0), True
+        return shown, False
 
-    async def _succeeded(self, approval_id: str, notice: Notice | None) -> None:
+    async def _succeeded(self, approval_id: str, notice: Notice | None, *, said: bool) -> None:
         before = self._notices.pop(approval_id, None)
         self._attempts.pop(approval_id, None)
-        if self._failures:
+        if self._failures and said:  # a channel that had nothing to say may still be down
             self._failures = 0
             await self._deliveries.report("channel_recovered", "")
         if notice is None:
@@ -216,7 +235,7 @@ class Courier:
         attempt = self._attempts[approval_id]
         if over and attempt >= self._pace.most_attempts:
             await self._deliveries.report("channel_failed", f"{approval_id}: given up: {error.message}")
-            await self._succeeded(approval_id, None)
+            await self._succeeded(approval_id, None, said=False)
         else:
             if attempt == 1:
                 await self._deliveries.report("channel_failed", f"{approval_id}: {error.message}")

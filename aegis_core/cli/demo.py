@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 GRANT_SECONDS = 4.0
 """The deadline of a grant in the demonstration, so that an unsettled one is seen to be charged. Usually 10 minutes."""
 
-_START_SECONDS = 20.0
+_START_SECONDS = 60.0
 
 
 def demo(

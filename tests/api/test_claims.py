@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from uuid import uuid4
 
 import httpx
 import pytest
 from pydantic import SecretStr
-from serving import OPERATOR, serving
+from serving import OPERATOR, Clock, moved_by_hand, serving
 
 from aegis_core.testing import private_settings
 
@@ -17,7 +16,13 @@ BOSS = {"Authorization": f"Bearer {OPERATOR}"}
 
 
 @pytest.fixture(scope="module")
-def brief(server_url: str) -> Iterator[httpx.Client]:
+def clock(server_url: str) -> Iterator[Clock]:
+    with moved_by_hand(server_url) as clock:
+        yield clock
+
+
+@pytest.fixture(scope="module")
+def brief(server_url: str, clock: Clock) -> Iterator[httpx.Client]:
     """Grants live for half a second."""
     settings = private_settings(
         url=server_url, tenant=f"t-{uuid4().hex[:12]}", operator_secret=SecretStr(OPERATOR), grant_seconds=0.5
@@ -44,26 +49,26 @@ def approved(http: httpx.Client, name: str, auth: dict[str, str]) -> str:
     return approval.removeprefix("ap_")
 
 
-def spent(http: httpx.Client, name: str) -> float:
-    time.sleep(0.6)
+def spent(http: httpx.Client, name: str, clock: Clock) -> float:
+    clock.advance(0.6)
     budgets = http.get(f"/budget/{name}", headers=BOSS).json()["budgets"]
     assert budgets[0]["reserved_usd"] == 0
     return budgets[0]["spent_usd"]
 
 
 @pytest.mark.parametrize("path", ["/approvals/ap_", "/grants/gr_", "/grants/ap_"])
-def test_an_agent_that_reads_of_its_approval_has_heard_of_it(brief: httpx.Client, path: str) -> None:
+def test_an_agent_that_reads_of_its_approval_has_heard_of_it(brief: httpx.Client, clock: Clock, path: str) -> None:
     """Else it could read that it may, do it without asking again, and never pay."""
     name, auth = agent(brief)
     question = approved(brief, name, auth)
     assert brief.get(path + question, headers=auth).status_code == 200
-    assert spent(brief, name) == 7
+    assert spent(brief, name, clock) == 7
 
 
 @pytest.mark.parametrize("path", ["/approvals/ap_", "/grants/gr_"])
-def test_another_agent_and_an_operator_start_no_grant(brief: httpx.Client, path: str) -> None:
+def test_another_agent_and_an_operator_start_no_grant(brief: httpx.Client, clock: Clock, path: str) -> None:
     name, auth = agent(brief)
     question = approved(brief, name, auth)
     assert brief.get(path + question, headers=agent(brief)[1]).status_code == 403
     assert brief.get(path + question, headers=BOSS).status_code == 200
-    assert spent(brief, name) == 0
+    assert spent(brief, name, clock) == 0

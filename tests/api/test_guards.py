@@ -55,9 +55,11 @@ def test_a_server_bound_elsewhere_by_other_means_answers_nobody_there(settings: 
         pytest.skip("needs an address beyond loopback")
     with serving(settings, bind="0.0.0.0") as url:
         port = url.rpartition(":")[2]
-        answer = httpx.get(f"http://{own}:{port}/api/v1/health", headers={"Host": "localhost"}, trust_env=False)
+        answer = httpx.get(
+            f"http://{own}:{port}/api/v1/health", headers={"Host": "localhost"}, trust_env=False, timeout=30
+        )
         assert (answer.status_code, answer.json()["code"]) == (403, "not_loopback")
-        assert httpx.get(f"http://127.0.0.1:{port}/api/v1/health", trust_env=False).status_code == 200
+        assert httpx.get(f"http://127.0.0.1:{port}/api/v1/health", trust_env=False, timeout=30).status_code == 200
 
 
 def test_the_secret_is_made_once_for_its_owner_only(tmp_path: Path) -> None:
@@ -150,7 +152,10 @@ def _stop(url: str) -> None:
 
 
 def test_too_many_agents_is_a_429(settings: Settings) -> None:
-    with serving(settings.model_copy(update={"max_agents": 1})) as url, httpx.Client(trust_env=False) as http:
+    with (
+        serving(settings.model_copy(update={"max_agents": 1})) as url,
+        httpx.Client(trust_env=False, timeout=30) as http,
+    ):
         assert http.post(f"{url}/api/v1/handshake", json={"agent_id": "a"}).status_code == 200
         answer = http.post(f"{url}/api/v1/handshake", json={"agent_id": "b"})
     assert (answer.status_code, answer.json()["code"]) == (429, "too_many_agents")

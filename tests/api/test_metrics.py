@@ -58,7 +58,7 @@ def test_a_store_that_is_down_is_a_figure(settings: Settings, monkeypatch: pytes
     async def down(*_: object, **__: object) -> None:
         raise StoreError("Redis is gone.", reason="down")
 
-    with serving(settings) as url, httpx.Client(base_url=url, trust_env=False) as http:
+    with serving(settings) as url, httpx.Client(base_url=url, trust_env=False, timeout=30) as http:
         assert figures(http.get("/metrics").text)["aegis_store_up"] == 1
         monkeypatch.setattr("aegis_core.store.ledger.Ledger.call", down)
         monkeypatch.setattr("aegis_core.api.tenants._FRESH", 0.0)

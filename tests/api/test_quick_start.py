@@ -15,6 +15,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from serving import free_port
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -46,9 +47,7 @@ curl -X POST http://localhost:8000/api/v1/request-permission \\
 @pytest.fixture
 def port() -> int:
     """A free one, for 8000 may be somebody else's."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    return free_port()
 
 
 @pytest.fixture
@@ -69,7 +68,7 @@ def running(command: list[str], port: int, environment: dict[str, str], log: Pat
     with log.open("w") as output:
         process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=output)
     try:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while True:
             assert process.poll() is None, log.read_text()
             assert time.monotonic() < deadline, log.read_text()
@@ -80,7 +79,7 @@ def running(command: list[str], port: int, environment: dict[str, str], log: Pat
                 time.sleep(0.05)
         yield log
         process.send_signal(signal.SIGINT)
-        assert process.wait(15) in {0, -signal.SIGINT, 130}, log.read_text()
+        assert process.wait(60) in {0, -signal.SIGINT, 130}, log.read_text()
     finally:
         process.kill()
         process.wait()
@@ -95,7 +94,7 @@ def uvicorn(port: int, home: dict[str, str], tmp_path: Path) -> Iterator[Path]:
 def run(command: str, port: int) -> dict[str, object]:
     """A shell command of the quick start, on our port."""
     command = command.replace("localhost:8000", f"localhost:{port}").replace("curl -X", "curl -sS --noproxy '*' -X")
-    return json.loads(subprocess.run(["sh", "-c", command], check=True, capture_output=True, timeout=30).stdout)
+    return json.loads(subprocess.run(["sh", "-c", command], check=True, capture_output=True, timeout=60).stdout)
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
@@ -124,7 +123,7 @@ def test_serve_logs_nothing_but_json_and_says_where_it_is(port: int, home: dict[
     )
     command = [sys.executable, "-c", program]
     for _ in running(command, port, {**home, "AEGIS_PORT": str(port)}, tmp_path / "log"):
-        answer = httpx.get(f"http://127.0.0.1:{port}/api/v1/ready", trust_env=False)
+        answer = httpx.get(f"http://127.0.0.1:{port}/api/v1/ready", trust_env=False, timeout=30)
         assert (answer.status_code, "server" in answer.headers) == (200, False)
     lines = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
     first = next(line for line in lines if line["message"] == "serving")

@@ -305,11 +305,13 @@ def test_the_settings_can_ask_for_keys_before_there_are_any(settings: Settings) 
     from serving import serving
 
     with serving(settings.model_copy(update={"require_keys": True})) as url:
-        answer = httpx.post(f"{url}{API}/handshake", json={"agent_id": "a"}, trust_env=False)
+        answer = httpx.post(f"{url}{API}/handshake", json={"agent_id": "a"}, trust_env=False, timeout=30)
         assert (answer.status_code, answer.json()["code"]) == (401, "missing_credential")
-        made = httpx.post(f"{url}{API}/keys", json={"role": "agent"}, headers=AS_OPERATOR, trust_env=False).json()
+        made = httpx.post(
+            f"{url}{API}/keys", json={"role": "agent"}, headers=AS_OPERATOR, trust_env=False, timeout=30
+        ).json()
         entered = httpx.post(
-            f"{url}{API}/handshake", json={"agent_id": "a"}, headers=bearer(made["secret"]), trust_env=False
+            f"{url}{API}/handshake", json={"agent_id": "a"}, headers=bearer(made["secret"]), trust_env=False, timeout=30
         )
         assert entered.status_code == 200
 
@@ -317,7 +319,7 @@ def test_the_settings_can_ask_for_keys_before_there_are_any(settings: Settings) 
 def test_the_first_key_ends_keyless_calls_at_once_and_the_last_one_brings_them_back(settings: Settings) -> None:
     from serving import serving
 
-    with serving(settings) as url, httpx.Client(base_url=f"{url}{API}", trust_env=False) as http:
+    with serving(settings) as url, httpx.Client(base_url=f"{url}{API}", trust_env=False, timeout=30) as http:
         assert http.post("/handshake", json={"agent_id": "a"}).status_code == 200
         made = http.post("/keys", json={"role": "agent"}, headers=AS_OPERATOR).json()
         for answer in (

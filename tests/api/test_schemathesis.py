@@ -55,7 +55,7 @@ def base(settings: Settings) -> Iterator[str]:
 @pytest.fixture
 def agent(base: str) -> Iterator[httpx.Client]:
     """A client of an agent that exists and has a long purse."""
-    with httpx.Client(base_url=f"{base}/api/v1", trust_env=False) as client:
+    with httpx.Client(base_url=f"{base}/api/v1", trust_env=False, timeout=30) as client:
         assert client.post("/handshake", json={"agent_id": KNOWN, "max_priority": 10}).status_code == 200
         change = {"window": "day", "limit_usd": 8_000_000}
         answer = client.put(f"/budgets/agent/{KNOWN}", json=change, headers=AS_OPERATOR)

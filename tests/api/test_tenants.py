@@ -91,10 +91,12 @@ def test_a_server_with_keys_may_have_other_addresses_and_names(settings: Setting
     with guarded(settings, bind="0.0.0.0") as server:
         url = f"http://{own}:{server.url.rpartition(':')[2]}"
         headers = {**bearer(server.agent_key), "Host": "governor.example"}
-        answer = httpx.post(f"{url}{API}/handshake", json={"agent_id": "a"}, headers=headers, trust_env=False)
+        answer = httpx.post(
+            f"{url}{API}/handshake", json={"agent_id": "a"}, headers=headers, trust_env=False, timeout=30
+        )
         assert answer.status_code == 200
-        assert httpx.get(f"{url}{API}/agents", trust_env=False).status_code == 401
+        assert httpx.get(f"{url}{API}/agents", trust_env=False, timeout=30).status_code == 401
         for key in server.http.get(f"{API}/keys", headers=AS_OPERATOR).json()["keys"]:
             server.http.delete(f"{API}/keys/{key['key_id']}", headers=AS_OPERATOR)
-        closed = httpx.get(f"{url}{API}/agents", trust_env=False)
+        closed = httpx.get(f"{url}{API}/agents", trust_env=False, timeout=30)
         assert (closed.status_code, closed.json()["code"]) == (403, "not_loopback")

@@ -26,7 +26,7 @@ def test_a_page_of_another_origin(
 ) -> None:
     if not defended:
         monkeypatch.setattr(Gate, "_judge_origin", lambda *_: None)
-    with serving(settings) as url, httpx.Client(base_url=url, trust_env=False, headers=header) as page:
+    with serving(settings) as url, httpx.Client(base_url=url, trust_env=False, timeout=30, headers=header) as page:
         for answer in (page.post(f"{API}/handshake", json={"agent_id": "a"}), page.get(f"{API}/events")):
             assert answer.status_code == (403 if defended else 200)
             assert not defended or answer.json()["code"] == "foreign_origin"
@@ -36,7 +36,11 @@ def test_a_form_that_a_page_posts_without_asking(settings: Settings) -> None:
     with serving(settings) as url:
         for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data"):
             answer = httpx.post(
-                f"{url}{API}/handshake", content=b'{"agent_id": "a"}', headers={"Content-Type": kind}, trust_env=False
+                f"{url}{API}/handshake",
+                content=b'{"agent_id": "a"}',
+                headers={"Content-Type": kind},
+                trust_env=False,
+                timeout=30,
             )
             assert (answer.status_code, answer.json()["code"]) == (415, "not_json")
 
@@ -45,7 +49,7 @@ def test_a_form_that_a_page_posts_without_asking(settings: Settings) -> None:
 def test_dns_rebinding(settings: Settings, monkeypatch: pytest.MonkeyPatch, defended: bool) -> None:
     if not defended:
         monkeypatch.setattr(Gate, "_stranger", lambda *_: None)
-    with serving(settings) as url, httpx.Client(base_url=url, trust_env=False) as page:
+    with serving(settings) as url, httpx.Client(base_url=url, trust_env=False, timeout=30) as page:
         # The page's own name leads to 127.0.0.1 now, so to the browser this is the page's own server.
         rebound = {"Host": "evil.example", "Sec-Fetch-Site": "same-origin", "Origin": "http://evil.example"}
         for answer in (

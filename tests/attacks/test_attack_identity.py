@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import httpx
 import pytest
 from guarding import AS_OPERATOR, DEFENDED, Guarded, Serve, Weaken, bearer, made_keys
+from serving import moved_by_hand
 
+from aegis_core import Settings
 from aegis_core.api.auth import Auth, Caller
 from aegis_core.store.registry import Registry
 
@@ -153,13 +154,14 @@ def test_a_revoked_key(serve: Serve, monkeypatch: pytest.MonkeyPatch, defended: 
 
 
 @DEFENDED
-def test_a_stolen_token_ends_with_its_idle_session(serve: Serve, defended: bool) -> None:
-    server = serve(session_idle_seconds=1.0 if defended else 600.0)
-    session = server.enter("victim")
-    assert server.ask(session).json()["status"] == "GRANTED"
-    time.sleep(1.5)
-    server.enter("passer-by")
-    assert server.ask(session).status_code == (401 if defended else 200)
+def test_a_stolen_token_ends_with_its_idle_session(settings: Settings, serve: Serve, defended: bool) -> None:
+    with moved_by_hand(settings.url) as clock:
+        server = serve(session_idle_seconds=1.0 if defended else 600.0)
+        session = server.enter("victim")
+        assert server.ask(session).json()["status"] == "GRANTED"
+        clock.advance(1.5)
+        server.enter("passer-by")
+        assert server.ask(session).status_code == (401 if defended else 200)
 
 
 @DEFENDED

@@ -23,7 +23,7 @@ HOSTILE = "pay \x1b[2J\x1b]0;owned\x07 \x9b31m \u202egnp.exe\u202c <script>alert
 def _aegis(server: Guarded, *arguments: str) -> str:
     environment = os.environ | {"AEGIS_URL": server.settings.url, "AEGIS_TENANT": server.settings.tenant}
     command = [sys.executable, "-c", "from aegis_core.cli import main; main()", *arguments]
-    done = subprocess.run(command, capture_output=True, env=environment, timeout=60, check=True)
+    done = subprocess.run(command, capture_output=True, env=environment, timeout=150, check=True)
     return done.stdout.decode()
 
 

@@ -112,7 +112,7 @@ def test_a_process_of_its_own_serves_the_channels(
             telegram.shows(message, "Approved by ana")
         finally:
             served.send_signal(signal.SIGINT)
-            served.wait(30)
+            served.wait(60)
         assert served.returncode in {0, 130}
 
 
@@ -122,7 +122,7 @@ def test_the_example_says_what_is_missing_and_runs_with_a_bot(
     example = Path(__file__).parents[2] / "examples" / "telegram_approval.py"
     home = {"HOME": str(tmp_path), "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"}
     done = subprocess.run(
-        [sys.executable, str(example)], env=home, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, str(example)], env=home, cwd=tmp_path, capture_output=True, text=True, timeout=150, check=False
     )
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
     assert "AEGIS_TELEGRAM_TOKEN" in done.stderr
@@ -132,7 +132,7 @@ def test_the_example_says_what_is_missing_and_runs_with_a_bot(
         try:
             message = telegram.announced()
             assert telegram.press(message, "APPROVE").startswith("Approved by ana")
-            out, _ = running.communicate(timeout=60)
+            out, _ = running.communicate(timeout=90)
         finally:
             running.kill()
     assert running.returncode == 0

@@ -51,7 +51,7 @@ def test_a_receiver_is_told_of_the_question_and_of_its_end(settings: Settings) -
         assert "Rent" not in asked["text"]  # an agent's words could mention people in a chat
         assert (asked["approval"]["amount_usd"], asked["approval"]["intent"]) == (12.0, "Rent & run <it>")
         place.on_redis(lambda governor: governor.approvals.decide(asked["approval_id"], "approve", by="cli:ana"))
-        assert agent.result(10) == "went on with GRANTED"
+        assert agent.result(60) == "went on with GRANTED"
         there.until(lambda: len(there.got) == 2)
         ended = verified(*there.got[1])
         assert (ended["type"], ended["approval"]["status"]) == ("approval.ended", "approved")

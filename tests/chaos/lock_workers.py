@@ -52,7 +52,7 @@ class Server:
         )
         command = [str(get_binary_path()), *(part.strip("'") for part in options.split())]
         self.process = subprocess.Popen(command, cwd=self.home, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        until = time.monotonic() + 10
+        until = time.monotonic() + 60
         while True:
             try:
                 if self.client().ping():
@@ -100,7 +100,7 @@ def take_turns(url: str, tenant: str, agents: list[str]) -> None:
     """Let agents spend from random sets of wallets until the wallets are closed."""
 
     async def run() -> None:
-        settings = private_settings(url=url, tenant=tenant, max_agents=500)
+        settings = private_settings(url=url, tenant=tenant, max_agents=500, store_timeout_seconds=60)
         async with aegis_core.connect(settings=settings) as governor:
             wallets = redis.Redis(unix_socket_path=unquote(url.removeprefix("unix://")), decode_responses=True)
             hands = [await governor.handshake(name, max_priority=9) for name in agents]

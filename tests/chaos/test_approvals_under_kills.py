@@ -6,7 +6,6 @@ import asyncio
 import os
 import random
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -25,6 +24,7 @@ from aegis_core.errors import ConflictError
 from aegis_core.protocol import Event
 from aegis_core.store.embedded import join_sync, server_status
 from aegis_core.testing import private_settings
+from tests.serving import free_port
 
 ASKED = 200
 ROOMY = {
@@ -66,7 +66,7 @@ asyncio.run(main(*sys.argv[1:]))
 @pytest.fixture
 def crowded(tenant: str) -> Iterator[Settings]:
     """A server of its own."""
-    handle = join_sync(None, throwaway=True)
+    handle = join_sync(None, throwaway=True, timeout=60)
     yield private_settings(url=handle.url, tenant=tenant, **ROOMY)
     handle.leave_sync()
 
@@ -96,7 +96,7 @@ def serve(settings: Settings, port: int) -> subprocess.Popen[bytes]:
     }  # fmt: skip
     command = [sys.executable, "-c", "from aegis_core.cli import main; main()", "serve", "--port", str(port)]
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    until = time.monotonic() + 60
+    until = time.monotonic() + 120
     while True:
         with suppress(httpx.HTTPError):
             if httpx.get(f"http://127.0.0.1:{port}/health", trust_env=False).status_code < 500:
@@ -111,7 +111,7 @@ def kill(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-async def until(condition: Callable[[], Awaitable[bool]], what: str, seconds: float = 90) -> None:
+async def until(condition: Callable[[], Awaitable[bool]], what: str, seconds: float = 150) -> None:
     end = asyncio.get_running_loop().time() + seconds
     while not await condition():
         assert asyncio.get_running_loop().time() < end, what
@@ -178,7 +178,7 @@ async def check_the_books(governor: Governor, said: Counter[str]) -> None:
         assert (budget.reserved_usd, budget.spent_usd) == (0, Decimal(nanos).scaleb(-9))
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 async def test_a_killed_process_that_waits_for_200_approvals_loses_none(crowded: Settings) -> None:
     async with connect(settings=crowded) as governor:
         with ended(work(crowded.url, crowded.tenant)) as running:
@@ -188,15 +188,13 @@ async def test_a_killed_process_that_waits_for_200_approvals_loses_none(crowded:
                 back=lambda: running.append(work(crowded.url, crowded.tenant)),
             )
             await check_the_books(governor, said)
-            assert running[-1].wait(60) == 0
+            assert running[-1].wait(120) == 0
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 async def test_a_killed_server_before_200_waiting_agents_loses_none(crowded: Settings) -> None:
     """Over HTTP: the agents live on, and join their questions at the server that takes the place of the dead one."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
+    port = free_port()
     async with connect(settings=crowded) as governor:
         first = await asyncio.to_thread(serve, crowded, port)
         with ended(first) as running:
@@ -204,6 +202,7 @@ async def test_a_killed_server_before_200_waiting_agents_loses_none(crowded: Set
                 httpx.put,
                 f"http://127.0.0.1:{port}/api/v1/profiles", json={"profiles": [{"settlement": "trusted"}]},
                 headers={"Authorization": "Bearer aegis_op_of-the-tests-and-of-nobody-else"}, trust_env=False,
+                timeout=30,
             )  # fmt: skip
             assert answer.status_code == 200
             running.append(work(f"http://127.0.0.1:{port}", crowded.tenant))
@@ -211,7 +210,11 @@ async def test_a_killed_server_before_200_waiting_agents_loses_none(crowded: Set
                 governor, die=lambda: kill(first), back=lambda: running.append(serve(crowded, port))
             )
             await check_the_books(governor, said)
-            assert running[1].wait(60) == 0
+            assert running[1].wait(120) == 0
+
+
+SHORT = 5
+"""Seconds that a question waits: long enough to look at it before that, on a machine that has other work, too."""
 
 
 def stopped(folder: Path) -> bool:
@@ -225,7 +228,7 @@ async def button(governor: Governor, _: GovernedAgent, approval: str) -> str:
 
 
 async def waiter(_: Governor, agent: GovernedAgent, __: str) -> str:
-    verdict = await agent.request("Pay", request_id="one", resource_type="api_call", estimated_cost_usd=7, wait=5)
+    verdict = await agent.request("Pay", request_id="one", resource_type="api_call", estimated_cost_usd=7, wait=60)
     return verdict.code
 
 
@@ -241,14 +244,14 @@ async def list_of_open(governor: Governor, _: GovernedAgent, approval: str) -> s
 async def test_a_deadline_holds_although_every_process_was_down(
     look: Callable[[Governor, GovernedAgent, str], Awaitable[str]], told: str, tmp_path: Path
 ) -> None:
-    settings = private_settings(data_dir=tmp_path / "data", approval_seconds=1, tenant_day_usd=20)
+    settings = private_settings(data_dir=tmp_path / "data", approval_seconds=SHORT, tenant_day_usd=20)
     async with connect(settings=settings) as governor:
         agent = await governor.handshake("payer")
         verdict = await agent.request("Pay", request_id="one", resource_type="api_call", estimated_cost_usd=7)
         assert verdict.status == "PENDING"
         assert (await agent.budget()).budgets[0].reserved_usd == Decimal(7)
-        deadline = time.monotonic() + 1
-    end = time.monotonic() + 20
+        deadline = time.monotonic() + SHORT
+    end = time.monotonic() + 60
     while not await asyncio.to_thread(stopped, tmp_path / "data"):
         assert time.monotonic() < end, "the server stays although nobody uses it"
         await asyncio.sleep(0.05)

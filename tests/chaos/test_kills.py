@@ -33,16 +33,18 @@ def overshoot() -> Iterator[ModuleType]:
 
 @pytest.fixture
 def fresh_server() -> Iterator[str]:
-    handle = join_sync(None, throwaway=True)
+    handle = join_sync(None, throwaway=True, timeout=60)
     yield handle.url
     handle.leave_sync()
 
 
+@pytest.mark.timeout(420)
 def test_processes_that_race_for_a_budget_get_exactly_what_it_holds(overshoot: ModuleType, fresh_server: str) -> None:
     for counts in overshoot.race(fresh_server, rounds=5, processes=4, tasks=50):
         assert counts == Counter({"GRANTED ok": 20, "REJECTED budget_exceeded": 180})
 
 
+@pytest.mark.timeout(420)
 def test_workers_killed_between_reserve_and_settle_leave_the_books_right(
     overshoot: ModuleType, fresh_server: str, tmp_path: Path
 ) -> None:

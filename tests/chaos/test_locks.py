@@ -50,7 +50,7 @@ class Arena:
 
     async def holder(self, governor: aegis_core.Governor, besides: int = 0) -> tuple[str, int]:
         """Who holds the wallet, with a fence above `besides`."""
-        until = time.monotonic() + 10
+        until = time.monotonic() + 30
         while time.monotonic() < until:
             try:
                 found = await governor.locks("wallet")
@@ -62,7 +62,7 @@ class Arena:
             if holders and holders[0].fence > besides and holders[0].agent_id in self.workers:
                 return holders[0].agent_id, holders[0].fence
             await asyncio.sleep(0.003)
-        raise AssertionError("nobody got the wallet within 10 s: a permit leaked")
+        raise AssertionError("nobody got the wallet within 30 s: a permit leaked")
 
     async def disturb(self, governor: aegis_core.Governor, fault: str) -> None:
         name, fence = await self.holder(governor)
@@ -87,25 +87,30 @@ class Arena:
             self.server.start()
         await self.holder(governor, fence)
 
+    def has_zombies(self) -> bool:
+        """True once enough were stopped while they held the wallet, and wrote to it when they went on."""
+        return self.zombies >= 10 and int(self.server.client().hget("chaos:wallet", "refused") or 0) >= 5
+
     def end(self) -> None:
         for worker in self.workers.values():
             worker.kill()
             worker.join()
 
 
-@pytest.mark.timeout(170)
+@pytest.mark.timeout(420)
 async def test_a_hundred_faults_leave_never_two_holders_and_never_a_leak(server: Server, tenant: str) -> None:
     faults = list(FAULTS)
     random.Random(7).shuffle(faults)
     arena = Arena(server, tenant)
-    settings = private_settings(url=server.url, tenant=tenant, store_timeout_seconds=2)
+    settings = private_settings(url=server.url, tenant=tenant, store_timeout_seconds=10)
     async with aegis_core.connect(settings=settings) as governor:
         for _ in range(4):
             arena.spawn()
         try:
             for fault in faults:
                 await arena.disturb(governor, fault)
-            await asyncio.sleep(0.2)
+            while not arena.has_zombies():  # on a busy machine most are stopped after they gave the wallet back
+                await arena.disturb(governor, "stop")
         finally:
             arena.end()
         wallet: dict[str, str] = server.client().hgetall("chaos:wallet")
@@ -113,7 +118,7 @@ async def test_a_hundred_faults_leave_never_two_holders_and_never_a_leak(server:
         assert arena.zombies >= 10
         assert int(wallet["refused"]) >= 5, "the zombies' writes came with old fences, and were refused"
         agent = await governor.handshake("afterwards")
-        async with agent.lock("wallet", wait=10) as lease:
+        async with agent.lock("wallet", wait=60) as lease:
             assert lease.fence > int(wallet["fence"])
         assert await governor.locks() == ()
         assert not server.client().keys(f"ae:{{{tenant}}}:l:*")
@@ -148,7 +153,7 @@ def _fight(server: Server, tenant: str, seconds: float, kills: int) -> tuple[dic
     try:
         started = time.monotonic()
         while int(client.get("chaos:ready") or 0) < len(workers):
-            assert time.monotonic() < started + 60, "the agents do not start"
+            assert time.monotonic() < started + 120, "the agents do not start"
             time.sleep(0.02)
         for number in range(kills):
             time.sleep(seconds / (kills + 1))
@@ -157,6 +162,9 @@ def _fight(server: Server, tenant: str, seconds: float, kills: int) -> tuple[dic
             workers[victim].join()
             workers[victim] = spawn(victim)
         time.sleep(seconds / (kills + 1))
+        until = time.monotonic() + 60
+        while time.monotonic() < until and not _all_had_turns(client):  # a busy machine makes fewer in those seconds
+            time.sleep(0.2)
         client.set("chaos:closed", 1)
         for worker in workers:
             worker.join(60)
@@ -167,6 +175,11 @@ def _fight(server: Server, tenant: str, seconds: float, kills: int) -> tuple[dic
             worker.join()
     turns = {name: int(count) for name, count in client.hgetall("chaos:turns").items()}
     return turns, {f"wallet-{number}": client.hgetall(f"chaos:wallet-{number}") for number in range(5)}
+
+
+def _all_had_turns(client: Any) -> bool:
+    turns = client.hgetall("chaos:turns")
+    return len(turns) == 50 and min(map(int, turns.values())) >= 5
 
 
 async def _check_fight(server: Server, tenant: str, seconds: float, kills: int) -> None:
@@ -183,7 +196,7 @@ async def _check_fight(server: Server, tenant: str, seconds: float, kills: int) 
     print(f"turns {min(turns.values())} to {max(turns.values())}, {spends} spends")
 
 
-@pytest.mark.timeout(170)
+@pytest.mark.timeout(420)
 async def test_fifty_agents_and_five_wallets(server: Server, tenant: str) -> None:
     await _check_fight(server, tenant, seconds=20, kills=6)
 

@@ -23,13 +23,15 @@ from aegis_core.store.embedded import join_sync
 from aegis_core.testing import private_settings
 
 WORKER = """
-import asyncio, sys, time
+import asyncio, os, sys, time
+os.nice(10)  # busy with what nobody else needs, for other tests run beside this one
 from aegis_core import connect
 from aegis_core.store.embedded import join_sync
 from aegis_core.testing import private_settings
 
 async def main(url, tenant, name, journal):
-    settings = private_settings(url=url, tenant=tenant, agent_day_usd=1_000_000, tenant_day_usd=8_000_000)
+    limits = dict(agent_day_usd=1_000_000, tenant_day_usd=8_000_000, store_timeout_seconds=60)
+    settings = private_settings(url=url, tenant=tenant, **limits)
     async with connect(settings=settings) as governor:
         agent = await governor.handshake(name)
         with open(journal, "w", buffering=1) as notes:
@@ -49,7 +51,7 @@ asyncio.run(main(*sys.argv[1:]))
 @pytest.fixture
 def crowded(tenant: str) -> Iterator[Settings]:
     """A server of its own: tens of thousands of records would slow whatever walks the keys of a shared one."""
-    handle = join_sync(None, throwaway=True)
+    handle = join_sync(None, throwaway=True, timeout=60)
     yield private_settings(url=handle.url, tenant=tenant)
     handle.leave_sync()
 
@@ -63,7 +65,7 @@ def busy(folder: Path, url: str, agents: list[tuple[str, str]]) -> Generator[lis
         for (tenant, agent), journal in zip(agents, journals, strict=True)
     ]
     try:
-        until = time.monotonic() + 60
+        until = time.monotonic() + 150
         while any(not path.exists() or path.stat().st_size < 2_000 for path in journals):
             assert all(process.poll() is None for process in processes)
             assert time.monotonic() < until, "the workers did not come up"
@@ -75,6 +77,15 @@ def busy(folder: Path, url: str, agents: list[tuple[str, str]]) -> Generator[lis
             process.wait()
 
 
+def wait_for_more(journals: list[Path]) -> None:
+    """Wait until every process was answered some thirty requests that it sent after this call began."""
+    sizes = [path.stat().st_size for path in journals]
+    until = time.monotonic() + 60
+    while any(path.stat().st_size < size + 2_000 for path, size in zip(journals, sizes, strict=True)):
+        assert time.monotonic() < until, "the workers went silent"
+        time.sleep(0.02)
+
+
 def answers(journal: Path) -> list[tuple[int, int, str, str]]:
     """When each request began and was answered (ns of the machine's clock), its status and its code."""
     lines = [line.split() for line in journal.read_text().split("\n")[:-1]]
@@ -83,7 +94,7 @@ def answers(journal: Path) -> list[tuple[int, int, str, str]]:
 
 def roomy(settings: Settings) -> Settings:
     limits = {"agent_day_usd": 1_000_000, "tenant_day_usd": 8_000_000, "events_kept": 10_000_000}
-    return private_settings(url=settings.url, tenant=settings.tenant, **limits)
+    return private_settings(url=settings.url, tenant=settings.tenant, store_timeout_seconds=60, **limits)
 
 
 async def all_events(governor: Governor) -> list[Event]:
@@ -93,7 +104,7 @@ async def all_events(governor: Governor) -> list[Event]:
     return found
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(420)
 async def test_no_request_is_decided_on_a_policy_that_was_replaced(crowded: Settings, tmp_path: Path) -> None:
     rules = '{"schema": 1, "rules": [{"name": "stop", "type": "blocked_intent", "phrases": ["work"]}]}'
     closed, free = load_policy(rules), load_policy('{"schema": 1, "rules": []}')
@@ -108,7 +119,7 @@ async def test_no_request_is_decided_on_a_policy_that_was_replaced(crowded: Sett
                 policy, answer = (free, "GRANTED") if number % 2 else (closed, "REJECTED")
                 versions[await port.publish_policy(policy, author="test")] = answer
                 began = time.monotonic_ns()
-                await asyncio.sleep(0.15)
+                await asyncio.to_thread(wait_for_more, journals)
                 periods.append([began, time.monotonic_ns()])
         told = await all_events(governor)
 
@@ -130,7 +141,7 @@ async def test_no_request_is_decided_on_a_policy_that_was_replaced(crowded: Sett
             assert seen == {versions[version]}
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(420)
 def test_halt_all_stops_eight_busy_processes_within_one_request_each(crowded: Settings, tmp_path: Path) -> None:
     other = f"{crowded.tenant}-b"
     agents = [(tenant, f"agent-{number}") for tenant in (crowded.tenant, other) for number in range(4)]
@@ -138,13 +149,9 @@ def test_halt_all_stops_eight_busy_processes_within_one_request_each(crowded: Se
     environment = {**os.environ, "AEGIS_URL": crowded.url, "AEGIS_TENANT": crowded.tenant}
     with busy(tmp_path, crowded.url, agents) as journals:
         halt = [*command, "halt", "--all", "--json"]
-        done = subprocess.run(halt, env=environment, capture_output=True, text=True, timeout=60, check=True)
+        done = subprocess.run(halt, env=environment, capture_output=True, text=True, timeout=120, check=True)
         halted = time.monotonic_ns()
-        sizes = [path.stat().st_size for path in journals]
-        until = time.monotonic() + 30
-        while any(path.stat().st_size < size + 2_000 for path, size in zip(journals, sizes, strict=True)):
-            assert time.monotonic() < until, "the workers went silent"
-            time.sleep(0.05)
+        wait_for_more(journals)
     assert isinstance(json.loads(done.stdout), list)
     for journal in journals:
         later = {answer[2:] for answer in answers(journal) if answer[0] > halted}

@@ -17,7 +17,7 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> str:
     home = tmp_path_factory.mktemp("home")
     environment = os.environ | {"HOME": str(home), "AEGIS_AGENT_DAY_USD": "1", "AEGIS_URL": "redis://nowhere:1"}
     command = [sys.executable, "-c", "from aegis_core.cli import main; main()", "demo"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=170, env=environment, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stderr == ""
     assert not any(path.is_file() for path in Path(home).rglob("*")), "the demonstration left something behind"

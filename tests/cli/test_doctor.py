@@ -48,7 +48,7 @@ def doctor(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], 
 @pytest.fixture
 def private() -> Iterator[redis.Redis]:
     """A throw-away server that the test may spoil; `url` of it is in its connection's path."""
-    handle = join_sync(None, throwaway=True)
+    handle = join_sync(None, throwaway=True, timeout=60)
     with redis.Redis(unix_socket_path=str(handle.socket_path)) as client:
         yield client
     handle.leave_sync()

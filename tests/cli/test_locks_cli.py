@@ -55,7 +55,7 @@ def test_an_operator_lists_shows_and_releases(here: Settings, aegis) -> None:
                 1, "", "aegis: Nobody holds that lock (with that fence).\n",
             )  # fmt: skip
             assert aegis("release", "wallet_main")[1] == f"Taken from trader, fence {lease.fence}.\n"
-            assert lease.evicting.wait(5)
+            assert lease.evicting.wait(60)
         assert aegis("show", "wallet_main")[::2] == (1, "aegis: Nobody holds or waits for wallet_main.\n")
         forced = [event for event in governor.events() if event.kind == "lock_forced"]
         assert [(event.agent_id, event.facts["because_of"]) for event in forced] == [("trader", "cli")]

@@ -9,12 +9,15 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from aegis_core import Settings, connect
+from aegis_core.store.embedded import join_sync
 from aegis_core.store.store import open_store
+from aegis_core.testing import private_settings
 
 CSV = "TIMESTAMP,ContextTokens,GeneratedTokens\n" + "".join(f"2026-01-01 10:00:{s:02},1000000,0\n" for s in range(10))
 
@@ -29,7 +32,7 @@ def trace(tmp_path: Path) -> Path:
 def aegis(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", "from aegis_core.cli import main; main()", *map(str, arguments)]
     return subprocess.run(
-        command, capture_output=True, text=True, timeout=120, env=os.environ | environment, check=False
+        command, capture_output=True, text=True, timeout=160, env=os.environ | environment, check=False
     )
 
 
@@ -100,11 +103,20 @@ def test_a_bad_row_stops_it_unless_it_may_be_skipped(trace: Path) -> None:
 
 
 def test_a_set_pace_is_kept(trace: Path) -> None:
-    report = json.loads(aegis("replay", trace, "--rate", "20", "--json").stdout)
-    assert report["calls"] == 10
-    assert 0.45 <= report["seconds"] < 5
+    assert 0.45 <= seconds_of_replay(trace, "20", calls=10) < 5
     trace.write_text("time,input_tokens,output_tokens\n5,1,1\n5.5,1,1\n")
-    assert 0.5 <= json.loads(aegis("replay", trace, "--rate", "realtime", "--json").stdout)["seconds"] < 5
+    assert 0.5 <= seconds_of_replay(trace, "realtime", calls=2) < 5
+
+
+def seconds_of_replay(trace: Path, rate: str, calls: int) -> float:
+    """The fastest of three, for it ends no sooner than its pace lets it, and later when the machine has other work."""
+    seconds = float("inf")
+    for _ in range(3):
+        report = json.loads(aegis("replay", trace, "--rate", rate, "--json").stdout)
+        assert report["calls"] == calls
+        if (seconds := min(seconds, report["seconds"])) < 5:
+            break
+    return seconds
 
 
 def test_a_terminal_sees_progress_and_an_interrupted_replay_reports_what_it_has(tmp_path: Path) -> None:
@@ -131,7 +143,16 @@ def test_a_terminal_sees_progress_and_an_interrupted_replay_reports_what_it_has(
     assert report["granted_cost_usd"] == report["cost_usd"] > 0
 
 
-async def test_the_live_server_is_not_touched(trace: Path, settings: Settings) -> None:
+@pytest.fixture
+def quiet(tenant: str) -> Iterator[Settings]:
+    """A server of its own: what other tests left on theirs expires in its own time."""
+    handle = join_sync(None, throwaway=True, timeout=60)
+    yield private_settings(url=handle.url, tenant=tenant)
+    handle.leave_sync()
+
+
+async def test_the_live_server_is_not_touched(trace: Path, quiet: Settings) -> None:
+    settings = quiet
     async with connect(settings=settings) as governor:
         await (await governor.handshake("trace")).request("Live", estimated_cost_usd=1)
     store = await open_store(settings)

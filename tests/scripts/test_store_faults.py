@@ -42,7 +42,7 @@ class Server:
 
     def start(self) -> None:
         self._process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        until = time.monotonic() + 10
+        until = time.monotonic() + 60
         while True:
             try:
                 self.admin.ping()
@@ -92,7 +92,7 @@ async def governed(server: Server, **settings: Any) -> AsyncIterator[tuple[Gover
 
 
 def _settings(server: Server, **settings: Any) -> Settings:
-    return private_settings(**{"url": server.url, "tenant": "t", "store_timeout_seconds": 2, **settings})
+    return private_settings(**{"url": server.url, "tenant": "t", "store_timeout_seconds": 30, **settings})
 
 
 async def _spent_and_held(governor: Governor) -> tuple[Any, Any]:
@@ -200,7 +200,7 @@ async def test_a_server_that_dies_and_comes_back_needs_no_new_client(server: Ser
 
 
 async def test_a_server_that_hangs_is_an_error_in_bounded_time(server: Server) -> None:
-    async with governed(server, store_timeout_seconds=0.3) as (_, agent):
+    async with governed(server, store_timeout_seconds=2) as (_, agent):
         await agent.request("Summarise", estimated_cost_usd=1)
         server.stall()
         try:
@@ -208,7 +208,7 @@ async def test_a_server_that_hangs_is_an_error_in_bounded_time(server: Server) -
             with pytest.raises(StoreError) as caught:
                 await agent.request("Summarise", estimated_cost_usd=1, request_id="hung")
             assert caught.value.facts["reason"] == "slow"
-            assert time.monotonic() - started < 3
+            assert time.monotonic() - started < 20
         finally:
             server.go_on()
         again = await agent.request("Summarise", estimated_cost_usd=1, request_id="hung")
@@ -384,7 +384,7 @@ async def test_a_cancelled_command_is_cancelled_wherever_it_was(settings: Settin
             for _ in range(steps):
                 await asyncio.sleep(0)
             task.cancel()
-            done, _ = await asyncio.wait([task], timeout=1)
+            done, _ = await asyncio.wait([task], timeout=60)
             assert done, f"after {steps} steps the cancellation was lost"
             assert task.cancelled()
     finally:
