@@ -206,7 +206,7 @@ async def test_others_go_on_while_one_waits(governor: SyncGovernor, aegis: SyncG
         return f"paid {amount}"
 
     async def operator() -> None:
-        await asyncio.wait_for(looked.wait(), 20)
+        await asyncio.wait_for(looked.wait(), 60)
         while not (waiting := governor.approvals.list()):  # noqa: ASYNC110 - it is in the server
             await asyncio.sleep(0.02)
         governor.approvals.decide(waiting[0].approval_id, "approve", by="ada")
@@ -231,9 +231,9 @@ async def test_a_token_cancels_a_call_that_waits(governor: SyncGovernor, aegis: 
         await asyncio.sleep(0.02)
     token.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await asyncio.wait_for(running, 5)
+        await asyncio.wait_for(running, 30)  # half of how long it would wait for the approval
     governor.approvals.decide(waiting[0].approval_id, "approve", by="ada")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
         while day(aegis) != (0, 0):  # noqa: ASYNC110
             await asyncio.sleep(0.02)
 

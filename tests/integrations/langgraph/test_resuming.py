@@ -11,6 +11,7 @@ import pytest
 from aegis_langgraph import ApprovalResumer, GovernedToolNode, approval_node
 from langchain_core.messages import AIMessage
 from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.types import Command
 
@@ -147,12 +148,13 @@ def test_it_interrupts_once_for_those_that_need_a_person_and_resumes_when_all_ar
 
 
 def test_of_many_resumers_one_carries_a_thread_on(operator: SyncGovernor) -> None:
-    paying = Paying(operator.handshake("payer"), 7)
-    paying.graph.invoke(START_WITH, CONFIG)
-    operator.approvals.decide(operator.approvals.list()[0].approval_id, "approve", by="lea")
-    resumers = [ApprovalResumer(paying.graph, operator, name="r") for _ in range(6)]
-    with ThreadPoolExecutor(6) as pool:
-        done = [len(each) for each in pool.map(lambda resumer: resumer.run_once(), resumers)]
+    with SqliteSaver.from_conn_string(":memory:") as saver:  # the one of dictionaries is not for threads
+        paying = Paying(operator.handshake("payer"), 7, checkpointer=saver)
+        paying.graph.invoke(START_WITH, CONFIG)
+        operator.approvals.decide(operator.approvals.list()[0].approval_id, "approve", by="lea")
+        resumers = [ApprovalResumer(paying.graph, operator, name="r") for _ in range(6)]
+        with ThreadPoolExecutor(6) as pool:
+            done = [len(each) for each in pool.map(lambda resumer: resumer.run_once(), resumers)]
     assert sorted(done) == [0, 0, 0, 0, 0, 1]
     assert paying.paid == [7]
 
@@ -167,6 +169,6 @@ async def test_an_async_connection_resumes_an_async_graph(settings: Settings) ->
         running = asyncio.ensure_future(resumer.arun(until=lambda: bool(paying.paid), interval=0.1))
         (approval,) = await governor.approvals.list()
         await governor.approvals.decide(approval.approval_id, "approve", by="lea")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await running
         assert paying.paid == [7]
