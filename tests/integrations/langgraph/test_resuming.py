@@ -11,7 +11,6 @@ import pytest
 from aegis_langgraph import ApprovalResumer, GovernedToolNode, approval_node
 from langchain_core.messages import AIMessage
 from langgraph.checkpoint.memory import InMemorySaver
-from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.types import Command
 
@@ -148,13 +147,12 @@ def test_it_interrupts_once_for_those_that_need_a_person_and_resumes_when_all_ar
 
 
 def test_of_many_resumers_one_carries_a_thread_on(operator: SyncGovernor) -> None:
-    with SqliteSaver.from_conn_string(":memory:") as saver:  # the one of dictionaries is not for threads
-        paying = Paying(operator.handshake("payer"), 7, checkpointer=saver)
-        paying.graph.invoke(START_WITH, CONFIG)
-        operator.approvals.decide(operator.approvals.list()[0].approval_id, "approve", by="lea")
-        resumers = [ApprovalResumer(paying.graph, operator, name="r") for _ in range(6)]
-        with ThreadPoolExecutor(6) as pool:
-            done = [len(each) for each in pool.map(lambda resumer: resumer.run_once(), resumers)]
+    paying = Paying(operator.handshake("payer"), 7)
+    paying.graph.invoke(START_WITH, CONFIG)
+    operator.approvals.decide(operator.approvals.list()[0].approval_id, "approve", by="lea")
+    resumers = [ApprovalResumer(paying.graph, operator, name="r") for _ in range(6)]
+    with ThreadPoolExecutor(6) as pool:
+        done = [len(each) for each in pool.map(lambda resumer: resumer.run_once(), resumers)]
     assert sorted(done) == [0, 0, 0, 0, 0, 1]
     assert paying.paid == [7]
 
