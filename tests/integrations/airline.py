@@ -214,6 +214,7 @@ def airline_governor(folder: Path, *, asks: bool) -> Iterator[SyncGovernor]:
             tenant_day_usd="10000", approval_seconds=600,
         )  # fmt: skip
         with connect_sync(settings=settings) as governor:
+            governor.handshake(AGENT)
             governor.set_budget("agent", AGENT, "total", "10000")
             yield governor
     finally:
