@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import logging
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import replace
@@ -13,7 +15,7 @@ from aegis_core.adapting.denials import CHANGED, denied
 from aegis_core.adapting.docket import UNKNOWN, Clearance, Docket
 from aegis_core.adapting.reservation import Reservation
 from aegis_core.canonical import canonical_json, storable
-from aegis_core.errors import AegisDenied
+from aegis_core.errors import AegisDenied, AegisError
 from aegis_core.journal_protocol import MAX_RESULT, JournalEntry
 from aegis_core.protocol import Verdict
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from aegis_core.adapting.governing import CallGovernor
 
 _T = TypeVar("_T")
+_log = logging.getLogger("aegis.adapting")
 
 MOST_ATTEMPTS = 64
 """Times that one call is asked for anew after it was given back or expired unused."""
@@ -76,8 +79,24 @@ class Desk:
         return self._run(lambda: self._begin(clearance, journal=journal))
 
     async def abegin(self, clearance: Clearance, *, journal: bool) -> Work | Clearance:
-        """As `begin`."""
-        return await self._await(lambda: self._begin(clearance, journal=journal))
+        """As `begin`. A caller that is cancelled before it hears of its work leaves none begun."""
+        begun: list[Work] = []
+
+        async def work() -> Work | Clearance:
+            found = await self._begin(clearance, journal=journal)
+            if isinstance(found, Work):
+                begun.append(found)
+            return found
+
+        async def undo() -> None:
+            for each in begun:
+                await each.undo()
+
+        try:
+            return await self._await(work)
+        except asyncio.CancelledError:
+            self.calls.line.post(undo)  # in the loop of the line, after the cancellation or the end of the work
+            raise
 
     def _run(self, work: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
         return self.calls.line.run(work)
@@ -240,6 +259,14 @@ class Work:
     async def apause(self) -> None:
         """As `pause`."""
         await self._desk.calls.line.await_(self._pause)
+
+    async def undo(self) -> None:
+        """Nobody has run it, nor will: let it be run another time. In the loop of the line."""
+        try:
+            await self._end("finish", _PAUSED)
+        except AegisError as error:
+            _log.warning("%s was not run, which could not be written down: %s", self.held.call.name, error)
+        await self.held.arelease()
 
     async def _finish(self, result: Any) -> None:
         try:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from aegis_core.testing.clocks import START, FakeClock, private_settings, virtual_governor
-from aegis_core.testing.scripts import Ask, Entry, Harness, Mode, Outcome, Script, ToolUse, Turn
+from aegis_core.testing.clocks import START, FakeClock, private_settings, stay_within_a_day, virtual_governor
+from aegis_core.testing.scripts import Ask, Entry, Harness, Mode, Outcome, Script, ToolUse, Turn, carry_out
 
 if TYPE_CHECKING:
     from aegis_core.testing.contract import AdapterContract
@@ -22,7 +22,9 @@ __all__ = [
     "Script",
     "ToolUse",
     "Turn",
+    "carry_out",
     "private_settings",
+    "stay_within_a_day",
     "virtual_governor",
 ]
 

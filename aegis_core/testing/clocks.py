@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -56,3 +57,14 @@ def private_settings(**values: Any) -> Settings:
     """Settings that read neither ``.env`` nor a rules file of the environment."""
     merged: dict[str, Any] = {"policy_file": None, "catalog_file": None, "_env_file": None, **values}
     return Settings(**merged)
+
+
+def stay_within_a_day(seconds: float = 60) -> None:
+    """Wait for midnight (UTC) if it is less than so many seconds away.
+
+    A test on the real clock that goes on past it finds what it spent in the budget of the day before.
+    """
+    now = datetime.now(UTC)
+    left = 86_400 - (now - now.replace(hour=0, minute=0, second=0, microsecond=0)).total_seconds()
+    if left < seconds:
+        time.sleep(left + 0.1)

@@ -6,13 +6,16 @@ answer, so that a test asserts what the provider saw and not what the adapter sa
 
 from __future__ import annotations
 
+import asyncio
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 
 from aegis_core.agent import GovernedAgent
 from aegis_core.sync import SyncGovernedAgent
+
+_T = TypeVar("_T")
 
 Mode = Literal["sync", "async", "stream", "astream", "batch"]
 
@@ -68,6 +71,9 @@ class Script:
         user: the user's message.
         model: the model's name, as the provider knows it.
         cap: the output cap that the model is configured with, in tokens.
+
+    Attributes:
+        reached: set once the model was called.
     """
 
     def __init__(
@@ -82,6 +88,7 @@ class Script:
         self.calls: list[Entry] = []
         self.uses: list[Entry] = []
         self.input_tokens = self.output_tokens = 0
+        self.reached = threading.Event()
         self._lock = threading.Lock()
 
     def answer(self, *, model: str | None = None, cap: int | None = None) -> Turn:
@@ -100,6 +107,7 @@ class Script:
             if turn.error is None and turn.usage is not None:
                 self.input_tokens += turn.usage[0]
                 self.output_tokens += turn.usage[1]
+        self.reached.set()
         if turn.error is not None and turn.breaks_after is None:
             raise turn.error
         return turn
@@ -123,7 +131,7 @@ class Ask:
     Attributes:
         mode: by which of the framework's entry points.
         retries: further attempts that the framework is told to make after an error.
-        timeout: cancel the run after so many seconds; async modes only.
+        cancel: cancel the run once this is set (`carry_out` does it); async modes only.
         take: leave a stream after so many chunks.
         costs: what tools cost.
         locks: which locks tools hold.
@@ -138,7 +146,7 @@ class Ask:
 
     mode: Mode = "sync"
     retries: int = 0
-    timeout: float | None = None
+    cancel: threading.Event | None = None
     take: int | None = None
     costs: Mapping[str, Any] | Callable[[str, Any], Any] | None = None
     locks: Mapping[str, Any] | Callable[[str, Any], Any] | None = None
@@ -161,6 +169,26 @@ class Outcome:
     error: BaseException | None = None
 
 
+async def carry_out(work: Coroutine[Any, Any, _T], cancel: threading.Event | None) -> _T:
+    """Await a run to its end, or cancel it once the event is set: at a moment that a test knows.
+
+    Raises:
+        TimeoutError: it was cancelled.
+    """
+    running = asyncio.ensure_future(work)
+    try:
+        while cancel is not None and not cancel.is_set() and not running.done():
+            await asyncio.wait({running}, timeout=0.01)
+        if cancel is None or running.done():
+            return await running
+    finally:
+        running.cancel()
+    await asyncio.wait({running})
+    if running.cancelled():
+        raise TimeoutError
+    return running.result()
+
+
 class Harness(Protocol):
     """What an adapter's test supplies: its governed agent, made of a script, and run once.
 
@@ -179,7 +207,7 @@ class Harness(Protocol):
     def run(self, aegis: SyncGovernedAgent | GovernedAgent, script: Script, ask: Ask) -> Outcome:
         """Build the framework's agent (or bare model, where the script has no tools) and run it to its end.
 
-        Every ordinary exception (also ``CancelledError`` and ``TimeoutError`` of `Ask.timeout`) is returned in the
+        Every ordinary exception (also ``CancelledError`` and ``TimeoutError`` of `Ask.cancel`) is returned in the
         outcome, never raised. Async modes bring their own event loop.
         """
         ...

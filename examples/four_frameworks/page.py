@@ -33,8 +33,8 @@ class Page:
 
     def happened(self, framework: str, facts: dict[str, Any]) -> None:
         """One report of a process."""
-        if "ready" in facts:
-            self._line(framework, Text("ready", "cyan"), "its agent has held its first model call")
+        if "waits" in facts:
+            self._line(framework, Text("waits", "cyan"), facts["waits"])
         elif "paid" in facts:
             self._line(framework, Text("paid", "green"), f"with fence {facts['fence']}; {facts['left']} coins left")
         elif "refusal" in facts:

@@ -20,6 +20,8 @@ FEE_NANOS = 50_000_000
 COSTS = {"pay": "0.05"}
 """Dollars a payment costs, beside the coin that leaves the wallet."""
 WALLET, COINS = "wallet_main", 100
+WAITS = {1: "until all are ready", 2: "until each has paid once"}
+"""At which call of its model an agent waits for the others, and what for."""
 THINKING = 0.1
 """Seconds the model takes for an answer."""
 TASK = "Pay the open invoices, one after the other."
@@ -43,7 +45,7 @@ class Payer:
     aegis: SyncGovernedAgent
     wallet: Wallet
     tell: Callable[..., None]
-    wait: Callable[[], None]
+    wait: Callable[[str], None]
     model_calls: int = 0
     nanos: int = 0
     refused: int = 0
@@ -57,8 +59,8 @@ class Payer:
     def answer(self, messages: Sequence[str]) -> Answer:
         """The model. It is called once for each call that the framework really makes."""
         self.model_calls += 1
-        if self.model_calls == 1:
-            self.wait()  # until the agents of all frameworks stand here
+        if self.model_calls in WAITS:
+            self.wait(WAITS[self.model_calls])  # until the agents of all frameworks stand here
         time.sleep(THINKING)
         text, invoice = "", None
         if "Aegis refused" in messages[-1]:

@@ -25,8 +25,8 @@ def main(framework: str) -> None:
         report.write(json.dumps(facts) + "\n")
         report.flush()
 
-    def wait() -> None:
-        tell(ready=framework)
+    def wait(what_for: str) -> None:
+        tell(waits=what_for)
         sys.stdin.readline()
 
     try:

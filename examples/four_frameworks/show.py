@@ -48,19 +48,25 @@ class Act:
     log: Path
     report: dict[str, Any] = field(default_factory=dict[str, Any])
 
-    async def ready(self, page: Page) -> None:
-        """Wait until its agent is about to begin, or cannot."""
-        self.report = await self._next()
-        page.happened(self.framework, self.report)
-
-    async def run(self, page: Page) -> None:
-        """Let it begin, and show what it does until it ends."""
+    async def go_on(self, page: Page) -> None:
+        """Let its agent go on, and show what it does until it waits for the others, or has ended."""
         assert self.process.stdin is not None
-        if "ready" in self.report:
-            self.process.stdin.write(b"begin\n")
-        while "words" not in self.report and "absent" not in self.report:
+        if "waits" in self.report:
+            self.process.stdin.write(b"go on\n")
+        while not self.ended:
             self.report = await self._next()
             page.happened(self.framework, self.report)
+            if "waits" in self.report:
+                return
+
+    @property
+    def ended(self) -> bool:
+        """Whether its agent has said its last word, or cannot say any."""
+        return "words" in self.report or "absent" in self.report
+
+    async def leave(self) -> None:
+        """Wait until its process is gone."""
+        assert self.process.stdin is not None
         self.process.stdin.close()
         await self.process.wait()
 
@@ -94,8 +100,9 @@ async def play(frameworks: list[str], room: Path, page: Page) -> Audit:
         acts = [await start(framework, room) for framework in frameworks]
         page.opening(frameworks, LIMIT)
         try:
-            await asyncio.gather(*(act.ready(page) for act in acts))
-            await asyncio.gather(*(act.run(page) for act in acts))
+            while not all(act.ended for act in acts):
+                await asyncio.gather(*(act.go_on(page) for act in acts))
+            await asyncio.gather(*(act.leave() for act in acts))
         finally:
             for act in acts:
                 if act.process.returncode is None:

@@ -101,6 +101,32 @@ async def test_a_caller_cancelled_while_it_waits_leaves_nothing_held(plain: Sync
     assert plain.locks() == ()
 
 
+async def test_a_caller_cancelled_before_it_hears_that_it_may_begin_leaves_nothing_held(plain: SyncGovernor) -> None:
+    """Nor is the call taken for one that was begun: whoever comes next runs it."""
+    agent = plain.handshake("a")
+    desk = Desk(governed(agent, {"pay": WALLET}))
+    (clearance,) = (await desk.aopen([PAY], durable=True)).clearances
+    begun: list[str] = []
+    start = desk.calls.journal
+
+    async def journal(act: Any, *args: Any) -> Any:
+        entry = await start(act, *args)
+        begun.append(act)
+        return entry
+
+    desk.calls.journal = journal  # type: ignore[method-assign]
+    task = asyncio.create_task(desk.abegin(clearance, journal=True))
+    await asyncio.sleep(0)
+    assert eventually(lambda: "start" in begun)  # while this loop hears nothing
+    assert len(plain.locks()) == 1  # answered by the loop of the line, which so has ended the work
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert eventually(lambda: plain.locks() == () and held(agent) == 0)
+    (clearance,) = (await desk.aopen([PAY], durable=True)).clearances
+    assert clearance.state == "granted"
+
+
 def test_a_lock_ends_with_its_grant_at_the_latest(settings: Settings) -> None:
     short = settings.model_copy(update={"grant_seconds": 0.4})
     with aegis_core.connect_sync(settings=short) as plain:

@@ -41,6 +41,7 @@ INPUT_NANOS, OUTPUT_NANOS = 2_500, 10_000
 CAP = 1_024
 """Output cap of the model; the longest recorded answer has fewer tokens."""
 TOOL_USD = Decimal("0.001")
+AGENT = "airline"
 ESCALATED = ("book_reservation", "cancel_reservation", "send_certificate")
 
 MODEL_CALLS, TOOL_CALLS, APPROVALS = 1_193, 577, 71
@@ -213,6 +214,8 @@ def airline_governor(folder: Path, *, asks: bool) -> Iterator[SyncGovernor]:
             tenant_day_usd="10000", approval_seconds=600,
         )  # fmt: skip
         with connect_sync(settings=settings) as governor:
+            governor.handshake(AGENT)
+            governor.set_budget("agent", AGENT, "total", "10000")
             yield governor
     finally:
         handle.leave_sync()
@@ -239,11 +242,11 @@ class ApprovingOperator:
         approvals = self._governor.approvals
         while not self._stop.wait(0.02):
             for waiting in approvals.list():
+                self.approved.append(waiting.tool or "")  # before: the run goes on at once, and may be the last
                 approvals.decide(waiting.approval_id, "approve", by="operator")
-                self.approved.append(waiting.tool or "")
 
 
-def spent_today(governor: SyncGovernor, agent_id: str) -> tuple[Decimal, Decimal]:
-    """Dollars charged to an agent today, and dollars still held."""
-    day = next(s for s in governor.budget(agent_id).budgets if (s.scope, s.window) == ("agent", "day"))
-    return day.spent_usd, day.reserved_usd
+def spent_in_all(governor: SyncGovernor) -> tuple[Decimal, Decimal]:
+    """Dollars charged to the agent, and dollars still held. A replay takes minutes, so not those of one day."""
+    total = next(s for s in governor.budget(AGENT).budgets if (s.scope, s.window) == ("agent", "total"))
+    return total.spent_usd, total.reserved_usd

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.timeout(330)
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 TOLD = {
@@ -47,7 +49,7 @@ def printed(name: str, home: Path, **variables: str) -> str:
         "CREWAI_STORAGE_DIR": str(home / "crewai"), **variables,
     }  # fmt: skip
     command = [sys.executable, "-W", "ignore", EXAMPLES / f"{name}.py"]
-    done = subprocess.run(command, cwd=home, env=environment, capture_output=True, text=True, timeout=170, check=False)
+    done = subprocess.run(command, cwd=home, env=environment, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr[-2_000:]
     return done.stdout
 

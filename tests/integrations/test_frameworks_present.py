@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.timeout(330)  # CrewAI alone takes 15 seconds to import, and some tests import it twice
+
 CLASSIC = (
     "from aegis_autogen import register_governor\n"
     "from autogen import ConversableAgent\n"
@@ -21,7 +23,7 @@ CLASSIC = (
 def run(code: str, home: object = "/nonexistent") -> str:
     command = [sys.executable, "-W", "ignore", "-c", code]
     environment = {"HOME": str(home), "AEGIS_DATA_DIR": f"{home}/data", "LANG": "C.UTF-8"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=160, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 

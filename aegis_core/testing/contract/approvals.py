@@ -12,13 +12,10 @@ from aegis_core.approval_protocol import Approval, ApprovalEdit, Decision
 from aegis_core.connect import connect_sync
 from aegis_core.sync import SyncGovernedAgent, SyncGovernor
 from aegis_core.testing.clocks import private_settings
-from aegis_core.testing.contract.base import NOTHING, Base, denial_of, price, reserved, spent
+from aegis_core.testing.contract.base import NOTHING, PATIENCE, Base, denial_of, price, reserved, spent
 from aegis_core.testing.contract.demands import in_each, needs
 from aegis_core.testing.contract.tools import by_amount, pay, use
 from aegis_core.testing.scripts import Ask, Mode, Outcome, Script, Turn
-
-PATIENCE = 20.0
-"""Seconds that a blocking adapter waits for the operator of these tests, who decides at once."""
 
 
 class Approvals(Base):

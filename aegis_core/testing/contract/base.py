@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Generator
+from contextlib import contextmanager
 from decimal import Decimal
 from typing import Any
 from uuid import uuid4
@@ -14,7 +15,7 @@ from aegis_core.connect import connect_sync
 from aegis_core.errors import AegisDenied
 from aegis_core.store.embedded import join_sync
 from aegis_core.sync import SyncGovernedAgent, SyncGovernor
-from aegis_core.testing.clocks import private_settings
+from aegis_core.testing.clocks import private_settings, stay_within_a_day
 from aegis_core.testing.contract.demands import demand_of
 from aegis_core.testing.scripts import Ask, Harness, Outcome, Script, Turn
 
@@ -22,6 +23,9 @@ INPUT_PRICE, OUTPUT_PRICE = Decimal("0.15e-6"), Decimal("0.60e-6")
 """Dollars a token of the scripts' model, gpt-4o-mini."""
 
 NOTHING = Decimal(0)
+
+PATIENCE = 60.0
+"""Seconds that a test waits for what happens at once on a quiet machine."""
 
 
 class Base:
@@ -37,17 +41,33 @@ class Base:
         yield handle.url
         handle.leave_sync()
 
+    @pytest.fixture(autouse=True)
+    def _one_day(self) -> None:
+        """What is spent is read from the day's budget."""
+        stay_within_a_day()
+
     @pytest.fixture
     def governor(self, contract_server: str) -> Generator[SyncGovernor]:
-        """A governor with a tenant of its own, whose grants end after 2 seconds."""
-        settings = private_settings(url=contract_server, tenant=f"t-{uuid4().hex[:12]}", grant_seconds=2)
-        with connect_sync(settings=settings) as governor:
+        """A governor with a tenant of its own. Its grants outlive every test, so what is no longer held was ended."""
+        with connect_sync(settings=private_settings(url=contract_server, tenant=_new_tenant())) as governor:
             yield governor
 
     @pytest.fixture
     def aegis(self, governor: SyncGovernor) -> SyncGovernedAgent:
         """An agent with $10 a day."""
         return governor.handshake("contract")
+
+    @pytest.fixture
+    def brief_governor(self, contract_server: str) -> Generator[SyncGovernor]:
+        """The same with grants that end after 2 seconds: for what nobody hears of, and so ends by its deadline."""
+        settings = private_settings(url=contract_server, tenant=_new_tenant(), grant_seconds=2)
+        with connect_sync(settings=settings) as governor:
+            yield governor
+
+    @pytest.fixture
+    def brief(self, brief_governor: SyncGovernor) -> SyncGovernedAgent:
+        """An agent with $10 a day and brief grants."""
+        return brief_governor.handshake("contract")
 
     def __init_subclass__(cls, **options: Any) -> None:
         """Leave out the tests that need what the harness's framework lacks: they are nobody's to run or to skip."""
@@ -64,9 +84,20 @@ class Base:
 
     def run(self, aegis: SyncGovernedAgent, script: Script, ask: Ask | None = None) -> Outcome:
         """One run of the harness. Frameworks' own deprecations are theirs."""
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", category=DeprecationWarning)
+        with calm():
             return self.harness.run(aegis, script, ask or Ask())
+
+
+@contextmanager
+def calm() -> Generator[None]:
+    """Leave frameworks' own deprecations to them. Filters are the process's, so threads share one such block."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=DeprecationWarning)
+        yield
+
+
+def _new_tenant() -> str:
+    return f"t-{uuid4().hex[:12]}"
 
 
 def lower_budget(governor: SyncGovernor, aegis: SyncGovernedAgent, usd: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 from aegis_core.sync import SyncGovernedAgent, SyncGovernor
-from aegis_core.testing.contract.base import Base, denial_of, lower_budget, price, spent
+from aegis_core.testing.contract.base import Base, calm, denial_of, lower_budget, price, spent
 from aegis_core.testing.contract.demands import needs
 from aegis_core.testing.scripts import Ask, Script, Turn
 
@@ -31,8 +31,8 @@ class Copies(Base):
         """Of eight runs at once the money admits what it admits, and no more."""
         lower_budget(governor, aegis, "0.0002")
         scripts = [Script(Turn("It is sunny in Bern.", usage=(200, 50))) for _ in range(8)]
-        with ThreadPoolExecutor(8) as pool:
-            running = [pool.submit(self.run, aegis, script) for script in scripts]
+        with calm(), ThreadPoolExecutor(8) as pool:
+            running = [pool.submit(self.harness.run, aegis, script, Ask()) for script in scripts]
         outcomes = [each.result() for each in running]
         made = sum(len(script.calls) for script in scripts)
         assert 1 <= made < 8

@@ -23,8 +23,8 @@ CAPABILITIES = {
     "approvals": "a tool call can wait for a person",
     "locks": "a tool call can hold a lock",
     "async_fence": "a tool of an asynchronous run finds the fence of its lock",
-    "cancelled_at_once": "a cancelled call is heard of at once, not within three seconds",
-    "abandoned_at_once": "an abandoned stream is heard of at once, not within three seconds",
+    "cancelled_at_once": "a cancelled call is heard of, and does not end by its deadline only",
+    "abandoned_at_once": "an abandoned stream has ended when the program goes on",
 }
 """The names of `Harness.lacks`, beside those of the modes."""
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
+
 from aegis_core.connect import connect_sync
-from aegis_core.store.embedded import join_sync
+from aegis_core.store.embedded import EmbeddedHandle, join_sync
 from aegis_core.testing.clocks import private_settings
-from aegis_core.testing.contract.base import Base
+from aegis_core.testing.contract.base import PATIENCE, Base
 from aegis_core.testing.contract.demands import in_each
 from aegis_core.testing.scripts import Ask, Mode, Script, ToolUse, Turn
 
@@ -17,13 +19,22 @@ class Downtime(Base):
     def test_no_call_is_made_while_the_governor_is_down(self, mode: Mode) -> None:
         """Neither of the model nor, where it comes so far, of a tool."""
         handle = join_sync(None, throwaway=True)
-        settings = private_settings(url=handle.url, store_timeout_seconds=1)
+        settings = private_settings(url=handle.url)
         with connect_sync(settings=settings) as governor:
             aegis = governor.handshake("contract")
-            handle.leave_sync()
+            shut_down(handle)
             script = Script(Turn(tools=(ToolUse("pay", {}, "a"),)), Turn("Paid."), tools={"pay": lambda: "paid"})
             outcome = self.run(aegis, script, Ask(mode))
         assert script.calls == []
         assert script.uses == []
         assert outcome.error is not None
         assert "cannot be reached" in str(outcome.error)
+
+
+def shut_down(handle: EmbeddedHandle) -> None:
+    """Leave a throw-away server, and wait until it has ended: to leave waits two seconds, and no longer."""
+    handle.leave_sync()
+    until = time.monotonic() + PATIENCE
+    while handle.directory.exists():
+        assert time.monotonic() < until, f"the server in {handle.directory} does not stop"
+        time.sleep(0.01)

@@ -12,8 +12,8 @@ from aegis_core.adapting import ToolLock, current_fence
 from aegis_core.approval_protocol import Approval, Decision
 from aegis_core.errors import LockTimeoutError
 from aegis_core.sync import SyncGovernedAgent, SyncGovernor
-from aegis_core.testing.contract.approvals import PATIENCE, operator
-from aegis_core.testing.contract.base import NOTHING, Base, denial_of, lower_budget, price, reserved, spent
+from aegis_core.testing.contract.approvals import operator
+from aegis_core.testing.contract.base import NOTHING, PATIENCE, Base, denial_of, lower_budget, price, reserved, spent
 from aegis_core.testing.contract.demands import in_each, in_first, needs
 from aegis_core.testing.contract.tools import broken, pay, use
 from aegis_core.testing.scripts import Ask, Mode, Outcome, Script, Turn
@@ -60,9 +60,9 @@ class Locks(Base):
     @needs("tools", "locks")
     @in_first("async", "astream")
     def test_it_is_free_after_a_cancelled_run(
-        self, aegis: SyncGovernedAgent, governor: SyncGovernor, mode: Mode
+        self, brief: SyncGovernedAgent, brief_governor: SyncGovernor, mode: Mode
     ) -> None:
-        """Soon, and by itself."""
+        """By itself, and no later than its grant ends, though nobody else may tell."""
         begun = threading.Event()
 
         def slow(amount: int) -> str:
@@ -71,9 +71,9 @@ class Locks(Base):
             return pay(amount)
 
         script = Script(Turn(tools=(use(7),)), Turn("Paid."), tools={"pay": slow})
-        self.run(aegis, script, Ask(mode, timeout=0.5, locks=_LOCKS))
+        self.run(brief, script, Ask(mode, cancel=begun, locks={"pay": ToolLock(WALLET, ttl=600)}))
         assert begun.is_set()
-        assert _within(3, lambda: governor.locks(WALLET) == ())
+        assert _within(PATIENCE, lambda: brief_governor.locks(WALLET) == ())
 
     @needs("tools", "locks")
     @in_each("sync", "async")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from aegis_core.sync import SyncGovernedAgent
-from aegis_core.testing.contract.base import NOTHING, Base, price, reserved, spent
+from aegis_core.testing.contract.base import NOTHING, PATIENCE, Base, price, reserved, spent
 from aegis_core.testing.contract.demands import in_each, in_first, needs
 from aegis_core.testing.contract.refusals import MODES
 from aegis_core.testing.scripts import Ask, Mode, Script, Turn
@@ -46,22 +46,29 @@ class Settlements(Base):
         assert reserved(aegis) == NOTHING
 
     @in_each("stream", "astream")
-    def test_an_abandoned_stream_is_charged_as_reserved(self, aegis: SyncGovernedAgent, mode: Mode) -> None:
+    def test_an_abandoned_stream_is_charged_as_reserved(
+        self, aegis: SyncGovernedAgent, brief: SyncGovernedAgent, mode: Mode
+    ) -> None:
         """Leaving a stream does not make it free."""
+        late = "abandoned_at_once" in self.harness.lacks
+        agent = brief if late else aegis
         script = Script(Turn("It is sunny in Bern and it will stay so."))
-        assert self.run(aegis, script, Ask(mode, take=2)).error is None
-        assert self.settled_within(aegis, 0 if "abandoned_at_once" not in self.harness.lacks else 3)
-        assert spent(aegis) > NOTHING
+        assert self.run(agent, script, Ask(mode, take=2)).error is None
+        assert self.settles(agent) if late else reserved(agent) == NOTHING
+        assert spent(agent) > NOTHING
 
     @in_first("async", "astream")
-    def test_a_cancelled_call_does_not_stay_held(self, aegis: SyncGovernedAgent, mode: Mode) -> None:
-        """It may have cost something, so it is charged as reserved: at once, or when its deadline passes."""
+    def test_a_cancelled_call_does_not_stay_held(
+        self, aegis: SyncGovernedAgent, brief: SyncGovernedAgent, mode: Mode
+    ) -> None:
+        """It may have cost something, so it is charged as reserved: when it is cancelled, or at its deadline."""
+        agent = brief if "cancelled_at_once" in self.harness.lacks else aegis
         script = Script(Turn("It is sunny in Bern.", seconds=30))
-        outcome = self.run(aegis, script, Ask(mode, timeout=0.3))
+        outcome = self.run(agent, script, Ask(mode, cancel=script.reached))
         assert outcome.error is not None
         assert len(script.calls) == 1
-        assert self.settled_within(aegis, 0.5 if "cancelled_at_once" not in self.harness.lacks else 3)
-        assert spent(aegis) > NOTHING
+        assert self.settles(agent)
+        assert spent(agent) > NOTHING
 
     @needs("cache")
     def test_an_answer_from_the_frameworks_cache_costs_nothing(self, aegis: SyncGovernedAgent) -> None:
@@ -81,9 +88,9 @@ class Settlements(Base):
         assert spent(aegis) == price(turn) * len(script.calls)
         assert reserved(aegis) == NOTHING
 
-    def settled_within(self, aegis: SyncGovernedAgent, seconds: float) -> bool:
-        """Whether nothing is held after so many seconds. An overdue grant ends when the agent asks again."""
-        until = time.monotonic() + seconds
+    def settles(self, aegis: SyncGovernedAgent) -> bool:
+        """Whether nothing is held after a while. An overdue grant ends when the agent asks again."""
+        until = time.monotonic() + PATIENCE
         while reserved(aegis) > NOTHING:
             if time.monotonic() > until:
                 return False

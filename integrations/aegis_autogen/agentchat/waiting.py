@@ -8,16 +8,21 @@ from typing import Any, TypeVar
 
 from autogen_core import CancellationToken
 
-_T = TypeVar("_T")
+from aegis_core.adapting import Reservation
+
+_Begun = TypeVar("_Begun", bound=Reservation | str)
 
 
-async def linked(work: Coroutine[Any, Any, _T], token: CancellationToken | None) -> _T:
-    """Await work that AutoGen's token can cancel too."""
-    task = asyncio.ensure_future(work)
+async def linked(begin: Coroutine[Any, Any, _Begun], token: CancellationToken | None) -> _Begun:
+    """Await the beginning of a call, which AutoGen's token can cancel too. Cancelled, it leaves nothing held."""
+    task = asyncio.ensure_future(begin)
     if token is not None:
         token.link_future(task)
     try:
         return await task
     except asyncio.CancelledError:
-        task.cancel()
+        if not task.cancel() and not task.cancelled() and task.exception() is None:  # it had just been granted
+            found = task.result()
+            if isinstance(found, Reservation):
+                found.abandon(consumed=False)
         raise

@@ -20,7 +20,7 @@ from autogen_core import FunctionCall
 from autogen_core.models import ChatCompletionClient, CreateResult, ModelFamily, RequestUsage
 from autogen_ext.models.cache import ChatCompletionCache
 
-from aegis_core.testing import Ask, Outcome, Script, Turn
+from aegis_core.testing import Ask, Outcome, Script, Turn, carry_out
 
 _PICKLED: dict[int, Any] = {}
 """Scripts cannot be pickled; what is tested is the client around them."""
@@ -129,7 +129,7 @@ class AgentHarness:
     }
 
     def run(self, aegis: Any, script: Script, ask: Ask) -> Outcome:
-        return caught(lambda: asyncio.run(asyncio.wait_for(self.body(aegis, script, ask), ask.timeout)))
+        return caught(lambda: asyncio.run(carry_out(self.body(aegis, script, ask), ask.cancel)))
 
     async def body(self, aegis: Any, script: Script, ask: Ask) -> Outcome:
         agent = self.agent(aegis, script, ask)

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict
 from aegis_core.sync import SyncGovernedAgent
 from aegis_core.testing import Script, ToolUse, Turn
 from integrations.airline import (
+    AGENT,
     APPROVALS,
     CAP,
     MODEL,
@@ -29,7 +30,7 @@ from integrations.airline import (
     Totals,
     airline_governor,
     read_runs,
-    spent_today,
+    spent_in_all,
 )
 
 from .harness import ScriptedClient, result_of
@@ -87,9 +88,9 @@ async def replay(run: Run, aegis: SyncGovernedAgent) -> Flight:
 async def test_every_recorded_call_is_made_and_paid_for_once(shared_data: Path, tmp_path: Path) -> None:
     totals = Totals()
     with airline_governor(tmp_path, asks=True) as governor, ApprovingOperator(governor) as operator:
-        aegis = governor.handshake("airline")
+        aegis = governor.handshake(AGENT)
         for run in read_runs(shared_data):
             totals.add(await replay(run, aegis))
-        assert spent_today(governor, aegis.agent_id) == (totals.usd, 0)
+        assert spent_in_all(governor) == (totals.usd, 0)
     assert (totals.model_calls, totals.tool_calls, totals.escalated) == (MODEL_CALLS, TOOL_CALLS, APPROVALS)
     assert len(operator.approved) == APPROVALS

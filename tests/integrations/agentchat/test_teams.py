@@ -11,6 +11,7 @@ from uuid import uuid4
 
 import pytest
 from aegis_autogen.agentchat import GovernedChatCompletionClient, govern_tools
+from aegis_autogen.agentchat.waiting import linked
 from autogen_agentchat.agents import AssistantAgent
 from autogen_agentchat.conditions import HandoffTermination, TextMentionTermination
 from autogen_agentchat.messages import HandoffMessage, ToolCallExecutionEvent
@@ -21,7 +22,7 @@ from autogen_core.models import UserMessage
 from autogen_core.tools import FunctionTool, StaticWorkbench, ToolResult
 from autogen_ext.models.openai import OpenAIChatCompletionClient
 
-from aegis_core.adapting import ToolLock, current_fence, hash_arguments
+from aegis_core.adapting import CallGovernor, Reservation, ToolCall, ToolLock, current_fence, hash_arguments
 from aegis_core.connect import connect_sync
 from aegis_core.errors import AegisDenied, ConfigurationError
 from aegis_core.sync import SyncGovernedAgent, SyncGovernor
@@ -245,7 +246,7 @@ async def test_others_go_on_while_one_waits(governor: SyncGovernor, aegis: SyncG
         return f"paid {amount}"
 
     async def operator() -> None:
-        await asyncio.wait_for(looked.wait(), 20)
+        await asyncio.wait_for(looked.wait(), 60)
         while not (waiting := governor.approvals.list()):  # noqa: ASYNC110 - it is in the server
             await asyncio.sleep(0.02)
         governor.approvals.decide(waiting[0].approval_id, "approve", by="ada")
@@ -270,9 +271,27 @@ async def test_a_token_cancels_a_call_that_waits(governor: SyncGovernor, aegis: 
         await asyncio.sleep(0.02)
     token.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await asyncio.wait_for(running, 5)
+        await asyncio.wait_for(running, 30)  # half of how long it would wait for the approval
     governor.approvals.decide(waiting[0].approval_id, "approve", by="ada")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(30):
+        while day(aegis) != (0, 0):  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+
+
+async def test_a_call_that_is_cancelled_as_it_is_granted_holds_nothing(aegis: SyncGovernedAgent) -> None:
+    """Its money was held, and before anybody heard of that nobody wanted it any more."""
+    calls = CallGovernor(aegis, framework="autogen", costs={"pay": 3})
+
+    async def granted() -> Reservation:
+        held = await calls.abegin(ToolCall("pay", {"amount": 1}))
+        assert day(aegis) == (0, 3)
+        asyncio.get_running_loop().call_soon(task.cancel)
+        return held
+
+    task = asyncio.create_task(linked(granted(), None))
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    async with asyncio.timeout(30):
         while day(aegis) != (0, 0):  # noqa: ASYNC110
             await asyncio.sleep(0.02)
 

@@ -19,7 +19,7 @@ from aegis_autogen import register_governor
 from autogen import Cache, ConversableAgent
 from autogen.oai.client import ModelClient
 
-from aegis_core.testing import Ask, Outcome, Script, Turn
+from aegis_core.testing import Ask, Outcome, Script, Turn, carry_out
 
 
 class ScriptedClient:
@@ -168,7 +168,7 @@ def drive(user: ConversableAgent, assistant: ConversableAgent, run: Run) -> Outc
     async def achat() -> Any:
         chatting = user.a_initiate_chat(assistant, message=run.script.user, silent=True, max_turns=40)
         try:
-            return await asyncio.wait_for(chatting, run.ask.timeout)
+            return await carry_out(chatting, run.ask.cancel)
         except TimeoutError:
             asyncio.get_running_loop().call_later(0.2, run.over.set)
             raise

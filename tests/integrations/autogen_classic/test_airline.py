@@ -16,6 +16,7 @@ from autogen import ConversableAgent
 from aegis_core.sync import SyncGovernedAgent
 from aegis_core.testing import ToolUse, Turn
 from integrations.airline import (
+    AGENT,
     APPROVALS,
     CAP,
     MODEL,
@@ -29,7 +30,7 @@ from integrations.airline import (
     Totals,
     airline_governor,
     read_runs,
-    spent_today,
+    spent_in_all,
 )
 
 from .harness import QUIET, ends, response_of
@@ -86,10 +87,10 @@ def test_every_recorded_call_is_made_and_paid_for_once(shared_data: Path, tmp_pa
     expected = [answer for run in runs for exchange in run.exchanges for answer in exchange.answers]
     totals = Totals()
     with airline_governor(tmp_path, asks=True) as governor, ApprovingOperator(governor) as operator:
-        aegis = governor.handshake("airline")
+        aegis = governor.handshake(AGENT)
         for run in runs:
             totals.add(replay(run, aegis))
-        assert spent_today(governor, aegis.agent_id) == (totals.usd, 0)
+        assert spent_in_all(governor) == (totals.usd, 0)
     assert totals.model_calls == len(expected)
     assert totals.tool_calls == sum(answer.tool is not None for answer in expected)
     assert len(operator.approved) == totals.escalated

@@ -28,6 +28,7 @@ from aegis_core.errors import AegisDenied, AegisError, ConfigurationError
 from aegis_core.store.embedded import join_sync
 from aegis_core.sync import SyncGovernedAgent, SyncGovernor
 from aegis_core.testing import Script, ToolUse, Turn, private_settings
+from aegis_core.testing.contract.downtime import shut_down
 
 from .harness import QUIET, Run, ends
 from .server import Provider, provider
@@ -58,9 +59,9 @@ def aegis(governor: SyncGovernor) -> SyncGovernedAgent:
 def lost() -> Iterator[SyncGovernedAgent]:
     """An agent whose server is gone."""
     handle = join_sync(None, throwaway=True)
-    with connect_sync(settings=private_settings(url=handle.url, store_timeout_seconds=1)) as governor:
+    with connect_sync(settings=private_settings(url=handle.url)) as governor:
         agent = governor.handshake("classic")
-        handle.leave_sync()
+        shut_down(handle)
         yield agent
 
 
@@ -338,11 +339,11 @@ def test_what_was_approved_with_other_arguments_does_not_run_as_it_is(
 ) -> None:
     """The operator changed the call; the one that the model made is refused, and its money is free."""
     user = executor_of(pay=lambda amount: pytest.fail("ran"))
-    register_governor(user, aegis, costs={"pay": 7}, approval_seconds=30)
+    register_governor(user, aegis, costs={"pay": 7}, approval_seconds=120)
 
     with ThreadPoolExecutor(1) as pool:
         replying = pool.submit(user.generate_reply, [calling("pay", '{"amount": 7}')])
-        until = time.monotonic() + 20
+        until = time.monotonic() + 60
         while not (waiting := governor.approvals.list()):
             assert time.monotonic() < until
             time.sleep(0.02)

@@ -19,7 +19,7 @@ from crewai.llms.base_llm import BaseLLM, llm_call_context
 from crewai.tools import BaseTool
 from pydantic import BaseModel, PrivateAttr
 
-from aegis_core.testing import Ask, Outcome, Script, Turn
+from aegis_core.testing import Ask, Outcome, Script, Turn, carry_out
 
 _scripts: dict[str, Script] = {}
 
@@ -171,7 +171,7 @@ def closing(stream: Any) -> Iterator[Any]:
 
 async def awaited(crew: Crew, ask: Ask, models: list[ScriptedLLM]) -> str:
     try:
-        return await asyncio.wait_for(_body(crew, ask), ask.timeout)
+        return await carry_out(_body(crew, ask), ask.cancel)
     except (asyncio.CancelledError, TimeoutError):
         for model in models:
             model.hang_up()

@@ -13,6 +13,7 @@ from crewai.tools import BaseTool
 from pydantic import BaseModel, PrivateAttr
 
 from integrations.airline import (
+    AGENT,
     APPROVALS,
     CAP,
     MODEL,
@@ -25,7 +26,7 @@ from integrations.airline import (
     Totals,
     airline_governor,
     read_runs,
-    spent_today,
+    spent_in_all,
 )
 
 
@@ -100,9 +101,9 @@ def replayed(run: Run, aegis: Any) -> Flight:
 def test_every_call_is_governed_once(shared_data: Path, tmp_path: Path, asks: bool) -> None:
     totals = Totals()
     with airline_governor(tmp_path, asks=asks) as governor, ApprovingOperator(governor) as operator:
-        aegis = governor.handshake("airline")
+        aegis = governor.handshake(AGENT)
         for run in read_runs(shared_data):
             totals.add(replayed(run, aegis))
         assert (totals.model_calls, totals.tool_calls, totals.escalated) == (MODEL_CALLS, TOOL_CALLS, APPROVALS)
         assert len(operator.approved) == (APPROVALS if asks else 0)
-        assert spent_today(governor, "airline") == (totals.usd, 0)
+        assert spent_in_all(governor) == (totals.usd, 0)

@@ -24,7 +24,7 @@ from aegis_core.connect import connect_sync
 from aegis_core.errors import AegisDenied, ConfigurationError
 from aegis_core.settings import Settings
 from aegis_core.sync import SyncGovernedAgent, SyncGovernor
-from aegis_core.testing import Script, Turn
+from aegis_core.testing import Script, Turn, carry_out
 from aegis_core.testing.contract.base import price, reserved, spent
 
 from .harness import ScriptedLLM, crew_of
@@ -70,17 +70,18 @@ async def test_coroutines_at_the_same_time_are_measured_apart(aegis: SyncGoverne
 
 
 async def test_a_cancelled_coroutine_is_charged_as_reserved(aegis: SyncGovernedAgent) -> None:
-    behind = ScriptedLLM(Script(Turn("Too late.", seconds=30)))
+    script = Script(Turn("Too late.", seconds=30))
+    behind = ScriptedLLM(script)
     llm = GovernedLLM(aegis=aegis, models=behind)
     with pytest.raises(TimeoutError):
-        await asyncio.wait_for(llm.acall(SAID), 0.3)
-    for _ in range(50):
-        if not await asyncio.to_thread(reserved, aegis):
-            break
-        await asyncio.sleep(0.02)
-    assert await asyncio.to_thread(reserved, aegis) == 0
-    assert await asyncio.to_thread(spent, aegis) > 0
-    behind.hang_up()
+        await carry_out(llm.acall(SAID), script.reached)
+    try:
+        async with asyncio.timeout(25):  # the model itself would end later
+            while await asyncio.to_thread(reserved, aegis):  # noqa: ASYNC110 - it is in the server
+                await asyncio.sleep(0.02)
+        assert await asyncio.to_thread(spent, aegis) > 0
+    finally:
+        behind.hang_up()
 
 
 def test_crewais_settings_of_one_call_reach_the_model_behind(aegis: SyncGovernedAgent) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from decimal import Decimal
 from typing import Any
 
@@ -202,14 +203,15 @@ def test_a_result_from_crewais_cache_costs_nothing(aegis: SyncGovernedAgent, kep
 
 @pytest.mark.parametrize("decision", ["approve", "reject"])
 def test_a_person_decides_while_the_tool_waits(aegis: SyncGovernedAgent, governor: SyncGovernor, decision: Any) -> None:
-    (governed,) = govern_tools([Pay()], aegis, costs={"Pay a bill": 7}, approval_seconds=30)
+    (governed,) = govern_tools([Pay()], aegis, costs={"Pay a bill": 7}, approval_seconds=120)
     answers: list[Any] = []
     waiting = threading.Thread(target=lambda: answers.append(governed.run(amount=7)))
     waiting.start()
     while not (asked := governor.approvals.list()):
         assert waiting.is_alive()
+        time.sleep(0.02)
     governor.approvals.decide(asked[0].approval_id, decision, by="operator", reason="because")
-    waiting.join(20)
+    waiting.join()
     if decision == "approve":
         assert answers == ["paid 7"]
         assert spent(aegis) == 7

@@ -30,7 +30,7 @@ from pydantic import PrivateAttr
 
 from aegis_core.errors import AegisDenied
 from aegis_core.sync_approvals import SyncApprovals
-from aegis_core.testing import Ask, Outcome, Script, ToolUse, Turn
+from aegis_core.testing import Ask, Outcome, Script, ToolUse, Turn, carry_out
 
 _providers: dict[int, ScriptedChat] = {}
 
@@ -170,14 +170,15 @@ _mark: ContextVar[str | None] = ContextVar("mark", default=None)
 def heard(*, cancelled: bool = False) -> tuple[str | None, list[str]]:
     """What a model answers when a callback hands out another one, and what the callback hears."""
     hearing = Hearing(ScriptedChat(Script(Turn("another's"))))
-    model = ScriptedChat(Script(Turn("its own", seconds=5 if cancelled else 0)))
+    script = Script(Turn("its own", seconds=30 if cancelled else 0))
+    model = ScriptedChat(script)
     config: Any = {"callbacks": [hearing]}
     if not cancelled:
         return model.invoke("Who are you?", config).text, hearing.heard
 
     async def body() -> None:
         with suppress(TimeoutError):
-            await asyncio.wait_for(model.ainvoke("Who are you?", config), 0.1)
+            await carry_out(model.ainvoke("Who are you?", config), script.reached)
 
     asyncio.run(body())
     return None, hearing.heard
@@ -364,7 +365,7 @@ def drive(target: Any, script: Script, ask: Ask, config: Any) -> Outcome:
             return "".join(words)
         return (await target.ainvoke(script.user, config)).text
 
-    return caught(lambda: Outcome(asyncio.run(asyncio.wait_for(abody(), ask.timeout)) if is_async(ask) else body()))
+    return caught(lambda: Outcome(asyncio.run(carry_out(abody(), ask.cancel)) if is_async(ask) else body()))
 
 
 def drive_agent(agent: Any, script: Script, ask: Ask, config: Any, aegis: Any = None) -> Outcome:
@@ -373,7 +374,7 @@ def drive_agent(agent: Any, script: Script, ask: Ask, config: Any, aegis: Any = 
     start = {"messages": [HumanMessage(script.user)]}
 
     def whole() -> Outcome:
-        state = asyncio.run(asyncio.wait_for(run.abody(start), ask.timeout)) if is_async(ask) else run.body(start)
+        state = asyncio.run(carry_out(run.abody(start), ask.cancel)) if is_async(ask) else run.body(start)
         messages = state["messages"]
         observations = [each.text for each in messages if isinstance(each, ToolMessage)]
         return Outcome(messages[-1].text, observations)

@@ -1,6 +1,6 @@
 """A graph that pays, as the processes of `test_kill` run it.
 
-``python payer.py start|resume-and-die|resume THREAD FOLDER [DIE_AT|SECONDS]``
+``python payer.py start|resume-and-die|resume THREAD FOLDER [DIE_AT|STALLED_SECONDS]``
 
 Its model asks for one payment of $7, which needs a person, and then says what it was told. A payment leaves a line in a
 file. The server and tenant are those of ``AEGIS_URL`` and ``AEGIS_TENANT``.
@@ -73,10 +73,15 @@ def main(act: str, thread: str, folder: Path, die_at: str = "") -> None:
         if act == "start":
             graph.invoke({"messages": [HumanMessage("Pay 7.")]}, config, durability="sync")
             die()
-        until = time.monotonic() + (float(die_at) if act == "resume" else 60)
-        resumer = ApprovalResumer(graph, governor, name="payers", lease_seconds=2, stalled_seconds=0.5)
+        until = time.monotonic() + 150
+        stalled = float(die_at) if act == "resume" else 60
+        resumer = ApprovalResumer(graph, governor, name="payers", stalled_seconds=stalled)
         (folder / f"ready-{os.getpid()}").touch()
-        resumer.run(until=lambda: not graph.get_state(config).next or time.monotonic() > until, interval=0.1)
+
+        def ends() -> bool:
+            return (folder / "end").exists() or not graph.get_state(config).next or time.monotonic() > until
+
+        resumer.run(until=ends, interval=0.1)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from aegis_langgraph import GovernedToolNode, approval_node
 from langgraph.checkpoint.memory import InMemorySaver
 
 from integrations.airline import (
+    AGENT,
     APPROVALS,
     ESCALATED,
     MODEL_CALLS,
@@ -22,7 +23,7 @@ from integrations.airline import (
     Totals,
     airline_governor,
     read_runs,
-    spent_today,
+    spent_in_all,
 )
 from integrations.langchain.flying import FlightChat, cost, fly, recorded_tools
 
@@ -33,7 +34,7 @@ from .harness import built
 def test_every_call_is_counted_and_every_escalated_one_asked_once(shared_data: Path, tmp_path: Path) -> None:
     totals = Totals()
     with airline_governor(tmp_path, asks=True) as governor, ApprovingOperator(governor) as operator:
-        aegis = governor.handshake("airline")
+        aegis = governor.handshake(AGENT)
         for run in read_runs(shared_data):
             flight = Flight(run)
             model: Any = GovernedChatModel(aegis=aegis, models=FlightChat(flight))
@@ -44,4 +45,4 @@ def test_every_call_is_counted_and_every_escalated_one_asked_once(shared_data: P
         assert (totals.model_calls, totals.tool_calls, totals.escalated) == (MODEL_CALLS, TOOL_CALLS, APPROVALS)
         assert len(operator.approved) == APPROVALS
         assert set(Counter(operator.approved)) == set(ESCALATED)
-        assert spent_today(governor, "airline") == (totals.usd, Decimal(0))
+        assert spent_in_all(governor) == (totals.usd, Decimal(0))

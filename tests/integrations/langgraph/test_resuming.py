@@ -227,7 +227,7 @@ async def test_an_async_connection_resumes_an_async_graph(settings: Settings) ->
         running = asyncio.ensure_future(resumer.arun(until=lambda: bool(paying.paid), interval=0.1))
         (approval,) = await governor.approvals.list()
         await governor.approvals.decide(approval.approval_id, "approve", by="lea")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await running
         assert paying.paid == [7]
 
