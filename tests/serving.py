@@ -22,7 +22,7 @@ def trusting(url: str) -> None:
     """Let what agents report lower a charge; over HTTP that is a profile's to allow."""
     body = {"profiles": [{"settlement": "trusted"}]}
     headers = {"Authorization": f"Bearer {OPERATOR}"}
-    answer = httpx.put(f"{url}/api/v1/profiles", json=body, headers=headers, trust_env=False)
+    answer = httpx.put(f"{url}/api/v1/profiles", json=body, headers=headers, trust_env=False, timeout=30)
     assert answer.json() == {"version": 1}
 
 
@@ -37,7 +37,7 @@ def serving(settings: Settings, *, log_level: str = "error", bind: str = "127.0.
         server = uvicorn.Server(plan)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while not server.started:
             assert thread.is_alive(), "the server did not start"
             assert time.monotonic() < deadline, "the server does not answer"
