@@ -140,7 +140,10 @@ class LockTaken:
 
 
 class Notice(NamedTuple):
-    """A message about a lock to one who holds or wants it. `kind`: G granted, P must go (`at`), L lost, W wounded."""
+    """A message about a lock to one who holds or wants it.
+
+    `kind`: G granted, P must go (`at`), L lost, W wounded, C its wait was given up.
+    """
 
     kind: str
     token: str

@@ -88,13 +88,21 @@ class StateLockManager:
         Raises:
             LockLostError: it is gone: expired, evicted, given back, or never was.
         """
-        if wait <= 0:
-            return await self._renew(resource, message, token, self._inbox.address())
         heard = asyncio.Event()
 
         def ear(_: Notice | None) -> None:
             heard.set()
 
+        if wait <= 0:
+            self._inbox.lend(message.lock_token, ear)  # whoever enters it hears nothing before it has the answer
+            try:
+                state = await self._renew(resource, message, token, self._inbox.address())
+                while heard.is_set():
+                    heard.clear()
+                    state = await self._renew(resource, message, token, self._inbox.address())
+                return state
+            finally:
+                self._inbox.forget(message.lock_token, ear)
         await self._inbox.open()
         self._inbox.hear(message.lock_token, ear)
         try:
@@ -170,6 +178,7 @@ class _Waiter:
         self._granted: Notice | None = None
         self._evicted = 0
         self._stopped = ""
+        self._given_up = 0
 
     def ear(self, notice: Notice | None) -> None:
         """What the inbox calls."""
@@ -180,6 +189,8 @@ class _Waiter:
                 self._evicted = notice.at
             elif notice.kind == "W":
                 self._stopped = "wounded"
+            elif notice.kind == "C":
+                self._given_up = notice.at
         if self._bell is not None and not self._bell.done():
             self._bell.set_result(None)
 
@@ -190,20 +201,28 @@ class _Waiter:
         that it says ends at E has ended here no earlier than that.
         """
         loop = asyncio.get_running_loop()
-        until = loop.time() + seconds
+        until, began = loop.time() + seconds, 0
         while True:
             self._bell = loop.create_future()
             asked = loop.time()
             found = await self._book.acquire(self._claim, self._caller, self._inbox.name, queue=seconds > 0)
-            left = until - loop.time()
-            if found.state != "waiting" or left <= 0:
+            began, left = began or found.now, until - loop.time()
+            waits = found.state == "waiting" and left > 0
+            if waits and self._given_up <= began:
+                pause = pause_for(found.next_expiry - found.now, found.place, self._claim.ttl)
+                timer = loop.call_later(min(left, pause), self.ear, None)
+                try:
+                    await self._bell
+                finally:
+                    timer.cancel()
+            if self._given_up > began:  # by another call; this one may have asked again after that
+                claim = self._claim
+                await self._book.release(self._caller, claim.agent, claim.names[0], claim.token, None)
+                return Found("gone"), 0
+            if not waits:
+                if found.state == "held" and self._bell.done():  # what it heard may be newer than this answer
+                    continue
                 return found, asked + _left(found, found.now)
-            pause = pause_for(found.next_expiry - found.now, found.place, self._claim.ttl)
-            timer = loop.call_later(min(left, pause), self.ear, None)
-            try:
-                await self._bell
-            finally:
-                timer.cancel()
             granted = self._granted
             if self._stopped:
                 return Found(self._stopped), 0

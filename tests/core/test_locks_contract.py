@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from serving import OPERATOR
@@ -21,7 +22,9 @@ from aegis_core.errors import (
     LockTimeoutError,
     NotFoundError,
 )
+from aegis_core.inbox import Inbox
 from aegis_core.lock_protocol import AcquireLock, ReleaseLock, RenewLock
+from aegis_core.store.lockbook import Lockbook
 from aegis_core.store.store import Store
 from aegis_core.testing import FakeClock
 
@@ -170,8 +173,10 @@ async def test_opposite_orders_end_in_milliseconds(ann: GovernedAgent, bob: Gove
 
 
 async def test_a_cancelled_wait_leaves_nothing_behind(
-    governor: Governor, ann: GovernedAgent, bob: GovernedAgent
+    governor: Governor, ann: GovernedAgent, bob: GovernedAgent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("aegis_core.locks._HEARTBEAT", 0.05)
+
     async def wait() -> None:
         async with bob.lock("wallet"):
             pytest.fail("held twice")
@@ -182,12 +187,61 @@ async def test_a_cancelled_wait_leaves_nothing_behind(
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting
-        for _ in range(200):
-            if not (await governor.locks("wallet"))[0].queued:
-                break
-            await asyncio.sleep(0.01)
-        assert (await governor.locks("wallet"))[0].queued == 0
+        await asyncio.sleep(0.5)  # a call that still waited for it would ask again and again
+        async with asyncio.timeout(30):
+            while (await governor.locks("wallet"))[0].queued:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
     assert await governor.locks() == ()
+    kinds = [event.kind for event in await governor.latest_events(20)]
+    assert kinds.count("lock_waiting") == kinds.count("lock_cancelled")
+
+
+async def test_a_wait_that_timed_out_may_begin_again_at_once(ann: GovernedAgent, bob: GovernedAgent) -> None:
+    again = bob.lock("wallet", wait=0.02)  # with the token that was given up a moment ago
+    async with ann.lock("wallet"):
+        for _ in range(20):
+            with pytest.raises(LockTimeoutError):
+                async with again:
+                    pytest.fail("two holders")
+    async with again as lease:
+        assert lease.fence > 0
+
+
+@pytest.mark.parametrize("way", ["acquire", "renew"])
+async def test_what_happens_while_an_answer_is_under_way_is_heard(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    heard, inbox_hear, asked = asyncio.Event(), Inbox._hear, getattr(Lockbook, way)
+
+    def hear(inbox: Inbox, channel: str, text: str) -> None:
+        inbox_hear(inbox, channel, text)
+        if text.startswith("L"):
+            heard.set()
+
+    monkeypatch.setattr(Inbox, "_hear", hear)
+    async with aegis_core.connect(settings=settings) as governor, aegis_core.connect(settings=settings) as elsewhere:
+        ann = await governor.handshake("ann")
+
+        async def ask(book: Lockbook, *order: Any, **more: Any) -> Any:
+            answer = await asked(book, *order, **more)
+            if not heard.is_set():
+                await elsewhere.port.locks.force_release("wallet")
+                await asyncio.wait_for(heard.wait(), 30)
+            return answer
+
+        async with ann.lock("wallet") as lease:
+            pass
+        monkeypatch.setattr(Lockbook, way, ask)
+        if way == "acquire":  # had once more: it was taken before it was known to be had
+            async with ann.lock("wallet") as again:
+                assert again.fence > lease.fence + 1
+                assert not again.lost
+        else:
+            with pytest.raises(LockLostError):
+                async with ann.permit(
+                    "Sign", resource_type="wallet_lock", target_resource="wallet", estimated_cost_usd=1
+                ):
+                    pytest.fail("the block ran on a lease that had been taken")
 
 
 async def test_operators_see_and_take(governor: Governor, ann: GovernedAgent, bob: GovernedAgent) -> None:

@@ -189,5 +189,6 @@ local function give_up(agent, name, token, fence)
   local W = decode(blob)
   if W[W_AGENT] ~= agent then return 'NOT_YOURS' end
   leave(token, W, 'cancelled')
+  tell(W[W_INBOX], 'C', token, name, 0, NOW) -- a call that still waits for it must not ask again
   return 'cancelled', W[W_SINCE]
 end
