@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from aegis_core.connect import connect_sync
 from aegis_core.store.embedded import join_sync
 from aegis_core.testing.clocks import private_settings
@@ -21,6 +23,9 @@ class Downtime(Base):
         with connect_sync(settings=settings) as governor:
             aegis = governor.handshake("contract")
             handle.leave_sync()
+            deadline = time.monotonic() + 30
+            while handle.directory.exists() and time.monotonic() < deadline:  # the server goes before its directory
+                time.sleep(0.01)
             script = Script(Turn(tools=(ToolUse("pay", {}, "a"),)), Turn("Paid."), tools={"pay": lambda: "paid"})
             outcome = self.run(aegis, script, Ask(mode))
         assert script.calls == []

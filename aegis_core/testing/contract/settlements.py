@@ -50,17 +50,20 @@ class Settlements(Base):
         """Leaving a stream does not make it free."""
         script = Script(Turn("It is sunny in Bern and it will stay so."))
         assert self.run(aegis, script, Ask(mode, take=2)).error is None
-        assert self.settled_within(aegis, 0 if "abandoned_at_once" not in self.harness.lacks else 3)
+        assert self.settled_within(aegis, 0 if "abandoned_at_once" not in self.harness.lacks else 15)
         assert spent(aegis) > NOTHING
 
     @in_first("async", "astream")
     def test_a_cancelled_call_does_not_stay_held(self, aegis: SyncGovernedAgent, mode: Mode) -> None:
         """It may have cost something, so it is charged as reserved: at once, or when its deadline passes."""
         script = Script(Turn("It is sunny in Bern.", seconds=30))
-        outcome = self.run(aegis, script, Ask(mode, timeout=0.3))
+        for seconds in (0.3, 3, 20):  # a framework may take its time before it calls
+            outcome = self.run(aegis, script, Ask(mode, timeout=seconds))
+            if script.calls:
+                break
         assert outcome.error is not None
         assert len(script.calls) == 1
-        assert self.settled_within(aegis, 0.5 if "cancelled_at_once" not in self.harness.lacks else 3)
+        assert self.settled_within(aegis, 1 if "cancelled_at_once" not in self.harness.lacks else 15)
         assert spent(aegis) > NOTHING
 
     @needs("cache")
