@@ -61,6 +61,10 @@ class Inbox:
         """Bring notices about a lock token to `ear`, instead of whoever heard them before."""
         self._ears[token] = ear
 
+    def lend(self, token: str, ear: Ear) -> None:
+        """The same, as long as nobody else hears them."""
+        self._ears.setdefault(token, ear)
+
     def forget(self, token: str, ear: Ear) -> None:
         """Bring it no more."""
         if self._ears.get(token) is ear:

@@ -31,8 +31,6 @@ from aegis_core.store.records import Record
 
 _HEARTBEAT = 5.0
 """Seconds after which a waiter shows that it is there; the store takes it for dead after three times that."""
-_STOPPING = {"W": "wounded", "C": "busy"}
-"""How a claim stands after notices that end its wait."""
 _SPREAD_MS, _SPREAD_PLACES = 5, 50
 """Who waits asks again when a lease should have expired; the later its place, the later, and at most so much."""
 
@@ -94,13 +92,21 @@ class StateLockManager:
         Raises:
             LockLostError: it is gone: expired, evicted, given back, or never was.
         """
-        if wait <= 0:
-            return await self._renew(resource, message, token, self._inbox.address())
         heard = asyncio.Event()
 
         def ear(_: Notice | None) -> None:
             heard.set()
 
+        if wait <= 0:
+            self._inbox.lend(message.lock_token, ear)  # whoever enters it hears nothing before it has the answer
+            try:
+                state = await self._renew(resource, message, token, self._inbox.address())
+                while heard.is_set():
+                    heard.clear()
+                    state = await self._renew(resource, message, token, self._inbox.address())
+                return state
+            finally:
+                self._inbox.forget(message.lock_token, ear)
         await self._inbox.open()
         self._inbox.hear(message.lock_token, ear)
         try:
@@ -178,7 +184,7 @@ class _Waiter:
         self._bell: asyncio.Future[None] | None = None
         self._granted: Notice | None = None
         self._evicted = 0
-        self._stopped = ""
+        self._wounded, self._given_up = False, 0
 
     def ear(self, notice: Notice | None) -> None:
         """What the inbox calls."""
@@ -187,8 +193,10 @@ class _Waiter:
                 self._granted = notice
             elif notice.kind == "P":
                 self._evicted = notice.at
-            elif notice.kind in _STOPPING:
-                self._stopped = _STOPPING[notice.kind]
+            elif notice.kind == "W":
+                self._wounded = True
+            elif notice.kind == "C":
+                self._given_up = notice.at
         if self._bell is not None and not self._bell.done():
             self._bell.set_result(None)
 
@@ -199,25 +207,28 @@ class _Waiter:
         that it says ends at E has ended here no earlier than that.
         """
         loop = asyncio.get_running_loop()
-        until = loop.time() + seconds
+        until, began = loop.time() + seconds, 0
         while True:
             self._bell = loop.create_future()
             asked = loop.time()
             found = await self._book.acquire(self._claim, self._caller, self._inbox.name, queue=seconds > 0)
-            if self._stopped:
-                return await self._stop(), 0
-            left = until - loop.time()
-            if found.state != "waiting" or left <= 0:
+            began, left = began or found.now, until - loop.time()
+            waits = found.state == "waiting" and left > 0
+            if waits and not self._stopped(began):
+                pause = pause_for(found.next_expiry - found.now, found.place, self._claim.ttl)
+                timer = loop.call_later(min(left, pause), self.ear, None)
+                try:
+                    await self._bell
+                finally:
+                    timer.cancel()
+            if why := self._stopped(began):
+                return await self._stop(why), 0
+            if not waits:
+                if found.state == "held" and self._bell.done():  # what it heard may be newer than this answer
+                    continue
                 return found, asked + _left(found, found.now)
-            pause = pause_for(found.next_expiry - found.now, found.place, self._claim.ttl)
-            timer = loop.call_later(min(left, pause), self.ear, None)
-            try:
-                await self._bell
-            finally:
-                timer.cancel()
+                return found, asked + _left(found, found.now)
             granted = self._granted
-            if self._stopped:
-                return Found(self._stopped), 0
             if granted is not None:
                 self._granted = None
                 deadline = asked + (granted.at - found.now) / 1000
@@ -228,11 +239,15 @@ class _Waiter:
                     )
                     return found, deadline
 
-    async def _stop(self) -> Found:
+    def _stopped(self, began: int) -> str:
+        """How the claim stands after a notice that ended its wait. One from before it began was about another wait."""
+        return "wounded" if self._wounded else "busy" if self._given_up > began else ""
+
+    async def _stop(self, why: str) -> Found:
         """Its place is gone. An asking that was on its way then may have taken another, which nobody wants."""
         claim = self._claim
         await self._book.release(self._caller, claim.agent, claim.names[0], claim.token, None)
-        return Found(self._stopped)
+        return Found(why)
 
 
 def pause_for(expires_in: int, place: int, ttl: int) -> float:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import time
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
 
+import hypothesis
 import pytest
 
 import aegis_core
@@ -19,6 +21,12 @@ from aegis_core.store.store import Store
 from aegis_core.testing import FakeClock, private_settings, virtual_governor
 
 SHARED_DATA = Path(__file__).parent.parent.parent / "shared" / "data"
+TURN = 20.0
+"""Seconds before a full hour in which no test begins: hours, days and months of budgets end with one."""
+
+# How long an example takes says nothing of the product on a machine that has other work, too.
+hypothesis.settings.register_profile("aegis", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("aegis")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -39,7 +47,7 @@ def _interruptible() -> None:
 @pytest.fixture(scope="session")
 def server_url() -> Iterator[str]:
     """A throw-away Valkey of this worker."""
-    handle = join_sync(None, throwaway=True)
+    handle = join_sync(None, throwaway=True, timeout=60)
     yield handle.url
     handle.leave_sync()
 
@@ -81,6 +89,13 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip(f"needs the recorded traffic in {SHARED_DATA.parent.name}/{SHARED_DATA.name} beside the checkout")
     return SHARED_DATA
+
+
+def pytest_runtest_setup() -> None:
+    """What a test spends before a window turns is gone from the budget that it asks for after it."""
+    left = 3_600 - time.time() % 3_600
+    if left < TURN:
+        time.sleep(left + 0.05)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

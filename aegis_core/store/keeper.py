@@ -122,7 +122,9 @@ def in_use(directory: str) -> bool:
     """Whether the directory has users. A keeper that holds their lock exclusively is none."""
     descriptor = open_lock(directory, USERS)
     try:
-        return not try_lock(descriptor, fcntl.LOCK_EX) and try_lock(descriptor, fcntl.LOCK_SH)
+        if try_lock(descriptor, fcntl.LOCK_EX) or not try_lock(descriptor, fcntl.LOCK_SH):
+            return False
+        return not try_lock(descriptor, fcntl.LOCK_EX)  # a keeper, or another who asks, has let go meanwhile
     finally:
         os.close(descriptor)
 

@@ -295,7 +295,9 @@ async def test_a_caller_cancelled_while_it_asks_leaves_nothing_held(plain: SyncG
             await task.result().arelease()
         task.cancel()
     await asyncio.sleep(0.2)
-    assert (await asyncio.to_thread(agent.budget)).budgets[0].reserved_usd == 0
+    async with asyncio.timeout(30):  # what was cancelled gives back by itself
+        while (await asyncio.to_thread(agent.budget)).budgets[0].reserved_usd:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
 
 
 def test_a_closed_connection_is_named(settings: Settings) -> None:

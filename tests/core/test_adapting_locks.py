@@ -42,7 +42,7 @@ def held(agent: SyncGovernedAgent) -> Decimal:
 
 
 def eventually(done: Callable[[], bool]) -> bool:
-    until = time.monotonic() + 5
+    until = time.monotonic() + 30
     while not done():
         if time.monotonic() > until:
             return False
@@ -128,13 +128,13 @@ async def test_a_caller_cancelled_before_it_hears_that_it_may_begin_leaves_nothi
 
 
 def test_a_lock_ends_with_its_grant_at_the_latest(settings: Settings) -> None:
-    short = settings.model_copy(update={"grant_seconds": 0.4})
+    short = settings.model_copy(update={"grant_seconds": 3})
     with aegis_core.connect_sync(settings=short) as plain:
         reservation = governed(plain.handshake("a"), {"pay": WALLET}).begin(PAY)
         with reservation.inside():
             assert current_fence() is not None
             assert eventually(lambda: reservation.lease is not None and reservation.lease.lease.lost)
-            assert plain.locks(WALLET) == ()
+            assert eventually(lambda: plain.locks(WALLET) == ()), "its holder counts the way of the answer as gone"
             with pytest.raises(LockLostError):
                 current_fence()
         assert current_fence() is None

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -24,7 +27,7 @@ USER = """
 import sys
 from pathlib import Path
 from aegis_core.store.embedded import join_sync
-handle = join_sync(Path(sys.argv[1]))
+handle = join_sync(Path(sys.argv[1]), timeout=60)
 print("joined", flush=True)
 sys.stdin.read()
 handle.leave_sync()
@@ -55,7 +58,7 @@ def processes(directory: Path) -> set[int]:
     }
 
 
-def eventually(check: Callable[[], bool], seconds: float = 5) -> None:
+def eventually(check: Callable[[], bool], seconds: float = 30) -> None:
     deadline = time.monotonic() + seconds
     while not check():
         assert time.monotonic() < deadline, "it did not happen in time"
@@ -149,13 +152,23 @@ async def test_join_and_leave_beside_the_event_loop(home: Path) -> None:
     gone(home)
 
 
-async def test_a_cancelled_join_leaves(home: Path) -> None:
+async def test_a_cancelled_join_leaves(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    await_server, begun, cancelled = embedded._await_server, threading.Event(), threading.Event()
+
+    def in_two_steps(*place: Any, **kind: Any) -> None:
+        begun.set()
+        assert cancelled.wait(30)
+        await_server(*place, **kind)
+
+    monkeypatch.setattr(embedded, "_await_server", in_two_steps)
     joining = asyncio.create_task(embedded.join(home))
-    await asyncio.sleep(0.02)
+    assert await asyncio.to_thread(begun.wait, 30)
     joining.cancel()
     with pytest.raises(asyncio.CancelledError):
         await joining
-    await asyncio.to_thread(eventually, lambda: home.exists() and not embedded.server_status(home)["in_use"])
+    assert embedded.server_status(home)["in_use"]
+    cancelled.set()
+    await asyncio.to_thread(eventually, lambda: not embedded.server_status(home)["in_use"])
     await asyncio.to_thread(gone, home)
 
 
@@ -208,7 +221,7 @@ def test_nothing_is_left_of_a_killed_user(home: Path) -> None:
     pids = processes(home)
     assert len(pids) == 2
     user.kill()
-    eventually(lambda: not any(map(alive, pids)), 3)
+    eventually(lambda: not any(map(alive, pids)))
 
 
 def test_a_killed_server_comes_back_with_its_data(home: Path) -> None:
@@ -262,8 +275,10 @@ def test_a_keeper_killed_while_it_starts_is_replaced(home: Path, monkeypatch: py
         pipe = launch(place, lock, kind)
         launched.append(pipe)
         if len(launched) == 1:
-            for pid in processes(home):
-                os.kill(pid, signal.SIGKILL)
+            while pids := processes(home):  # until none is left: it may be about to start the server
+                for pid in pids:
+                    with suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
         return pipe
 
     monkeypatch.setattr(embedded, "_launch", launch_and_kill_the_first)
@@ -305,6 +320,23 @@ def test_a_server_that_stays(home: Path) -> None:
     gone(home)
     assert embedded.stop_server(home)
     assert not embedded.server_status(home)["stay"]
+
+
+def test_a_keeper_that_goes_while_it_is_asked_is_no_user(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    embedded.join_sync(home).leave_sync()
+    gone(home)
+    keeping = keeper.open_lock(str(home), keeper.USERS)
+    assert keeper.try_lock(keeping, fcntl.LOCK_EX)
+    try_lock = keeper.try_lock
+
+    def try_and_let_go(descriptor: int, kind: int) -> bool:
+        taken = try_lock(descriptor, kind)
+        fcntl.flock(keeping, fcntl.LOCK_UN)
+        return taken
+
+    monkeypatch.setattr(keeper, "try_lock", try_and_let_go)
+    assert not keeper.in_use(str(home))
+    os.close(keeping)
 
 
 def test_nothing_is_made_for_a_question(home: Path) -> None:
@@ -391,7 +423,7 @@ def test_eight_processes_at_the_same_instant(home: Path) -> None:
     for user in users[:-1]:
         user.leave()
     time.sleep(0.2)
-    assert embedded.server_status(home)["answers"]
+    eventually(lambda: bool(embedded.server_status(home)["answers"]))
     users[-1].kill()
 
 
@@ -426,7 +458,7 @@ sys.stdin.read()
         assert parent.stdout.readline() == "joined\n"
         parent.wait()
         time.sleep(0.2)
-        assert embedded.server_status(home)["answers"]
+        eventually(lambda: bool(embedded.server_status(home)["answers"]))
         parent.stdin.close()
     gone(home)
 
@@ -450,7 +482,7 @@ def test_a_throwaway_server_leaves_nothing(tmp_path: Path) -> None:
     assert not (first.directory / "appendonlydir").exists()
     for handle in (first, second):
         handle.leave_sync()
-        assert not handle.directory.exists()
+        eventually(lambda handle=handle: not handle.directory.exists())
         eventually(lambda handle=handle: not processes(handle.directory))
     with pytest.raises(ValueError, match="cannot stay"):
         embedded.join_sync(throwaway=True, stay=True)

@@ -86,9 +86,9 @@ class TestRegexes:
     )
     def test_a_catastrophic_pattern_costs_milliseconds(self, pattern: str) -> None:
         compiled, text = compile_regex(pattern), ("a" * 7_999 + "!").encode()
-        start = time.perf_counter()
+        start = time.thread_time()
         compiled.search(text)
-        assert time.perf_counter() - start < 0.5
+        assert time.thread_time() - start < 0.5
 
     def test_long_and_empty_patterns(self) -> None:
         for pattern, problem in [("", "is empty"), ("x" * 501, "is longer than 500 characters")]:
@@ -225,9 +225,9 @@ class TestConditions:
     def test_a_bomb_costs_milliseconds(self, expr: str) -> None:
         compiled = compile_expression(expr)
         case_of = conditions.Case(ask("a" * 8_000), FACTS, None)
-        start = time.perf_counter()
+        start = time.thread_time()
         compiled.holds(case_of)
-        assert time.perf_counter() - start < 0.5
+        assert time.thread_time() - start < 0.5
 
     def test_without_the_library(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(conditions, "import_module", _missing)

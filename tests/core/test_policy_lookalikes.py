@@ -94,6 +94,6 @@ def test_plain_text_is_only_normalised(text: str) -> None:
 
 
 def test_the_longest_intent_is_folded_in_milliseconds() -> None:
-    start = time.perf_counter()
+    start = time.thread_time()
     default_policy().evaluate(ask("о\u0301ж" * 2_666), AgentFacts("a"))
-    assert time.perf_counter() - start < 0.1
+    assert time.thread_time() - start < 0.1

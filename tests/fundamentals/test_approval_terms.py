@@ -13,6 +13,7 @@ import pytest
 from aegis_core import Governor, Settings, Verdict
 from aegis_core.agent import GovernedAgent
 from aegis_core.approval_protocol import ApprovalEdit, EnvelopeRequest
+from aegis_core.approvals import HITLManager
 from aegis_core.connect import open_governor
 from aegis_core.errors import AuthError, ConflictError, InvalidRequestError, PolicyError
 from aegis_core.governor import ResourceGovernor
@@ -147,14 +148,24 @@ async def test_an_edit_may_not_use_a_model_that_the_policy_forbids_for_it(
         await governor.approvals.decide(verdict.escalation_id or "", "approve", by="ada", edit=edit(tool="mail"))
 
 
-async def test_who_waits_for_news_hears_of_an_edit(governor: Governor, agent: GovernedAgent) -> None:
+async def test_who_waits_for_news_hears_of_an_edit(
+    governor: Governor, agent: GovernedAgent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked, look = asyncio.Event(), HITLManager._look
+
+    async def looking(manager: HITLManager, key: str, **more: Any) -> Any:
+        found = await look(manager, key, **more)
+        looked.set()
+        return found
+
     await rules(governor, TWO)
     approval = (await ask(agent)).escalation_id or ""
     await governor.approvals.decide(approval, "approve", by="ada")
-    waiting = asyncio.create_task(governor.approvals.get(approval, wait=10))
-    await asyncio.sleep(0.2)
+    monkeypatch.setattr(HITLManager, "_look", looking)
+    waiting = asyncio.create_task(governor.approvals.get(approval, wait=60))
+    await asyncio.wait_for(looked.wait(), 30)  # news is what was not there at the first look
     await governor.approvals.decide(approval, "approve", by="bob", edit=edit(8))
-    news = await asyncio.wait_for(waiting, 3)
+    news = await asyncio.wait_for(waiting, 30)
     assert ([vote.operator for vote in news.votes], news.amount_usd) == (["bob"], Decimal(8))
 
 

@@ -70,7 +70,7 @@ async def test_a_waiting_agent_goes_on_when_it_is_approved(governor: Governor, a
             break
     waiting = await governor.approvals.list()
     await governor.approvals.decide(waiting[0].approval_id, "approve", by="ada")
-    assert await asyncio.wait_for(working, 5) == "Approved by ada."
+    assert await asyncio.wait_for(working, 30) == "Approved by ada."
 
 
 async def test_a_rejection_frees_the_money_and_says_who_and_why(governor: Governor, agent: GovernedAgent) -> None:
@@ -388,10 +388,10 @@ async def test_a_new_process_that_asks_again_joins_the_same_question(
     verdict = await ask(agent, request_id="one")
     async with aegis_core.connect(settings=settings) as elsewhere:
         again = await elsewhere.handshake("payer")
-        waiting = asyncio.create_task(ask(again, request_id="one", wait=10))
+        waiting = asyncio.create_task(ask(again, request_id="one", wait=60))
         await asyncio.sleep(0.1)
         await governor.approvals.decide(verdict.escalation_id or "", "approve", by="ada")
-        assert (await asyncio.wait_for(waiting, 5)).granted
+        assert (await asyncio.wait_for(waiting, 30)).granted
     assert (await agent.budget()).budgets[0].reserved_usd == Decimal(7)
 
 

@@ -51,16 +51,21 @@ async def test_secrets_are_masked_before_anything_is_stored(governor: Governor) 
 async def test_following_sees_what_happens_from_now_on(governor: Governor) -> None:
     agent = await governor.handshake("a")
 
+    begun, kinds = asyncio.Event(), list[str]()
+
     async def first_two() -> list[str]:
-        kinds: list[str] = []
         async for event in governor.follow():
-            kinds.append(event.kind)
+            begun.set()
+            if event.kind != "budget_set":
+                kinds.append(event.kind)
             if len(kinds) == 2:
-                return kinds
+                break
         return kinds
 
     following = asyncio.create_task(first_two())
-    await asyncio.sleep(0.1)
+    while not begun.is_set():  # from when on it follows only shows in what it sees
+        await governor.set_budget("agent", "a", "day", 10)
+        await asyncio.sleep(0.02)
     verdict = await agent.request("Work", estimated_cost_usd=1)
     await agent.release(verdict.grant_id or "")
     assert await asyncio.wait_for(following, 10) == ["granted", "released"]

@@ -23,7 +23,7 @@ def bench(server_url: str) -> Iterator[Bench]:
     opened.close()
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(1_800)
 def test_every_decision_does_what_the_model_does(bench: Bench) -> None:
     machine = approvals_on(bench)
     run_state_machine_as_test(machine, settings=SOUND)

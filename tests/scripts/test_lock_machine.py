@@ -22,7 +22,7 @@ def bench(server_url: str) -> Iterator[Bench]:
     opened.close()
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(1_800)
 def test_at_every_step_the_locks_are_sound(bench: Bench) -> None:
     machine = lock_machine_on(bench)
     run_state_machine_as_test(machine, settings=LOCKS_QUICK)

@@ -110,7 +110,7 @@ MUTANTS: dict[str, tuple[str, ...]] = {
 }
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", MUTANTS)
 def test_the_lock_machine_finds(name: str, server_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     file, *pairs = MUTANTS[name]

@@ -156,7 +156,7 @@ MUTANTS: dict[str, tuple[str, ...]] = {
 }
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", MUTANTS)
 def test_the_state_machine_finds(name: str, server_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     file, *pairs = MUTANTS[name]
@@ -164,7 +164,7 @@ def test_the_state_machine_finds(name: str, server_url: str, monkeypatch: pytest
     _hunt(server_url)
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(900)
 def test_the_state_machine_finds_a_key_without_its_tenant(server_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     source = textwrap.dedent(inspect.getsource(layout.root))
     names: dict[str, object] = {}
