@@ -43,6 +43,8 @@ class DecisionRequest(Message):
     decision: Decision
     reason: Reason = ""
     edit: ApprovalEdit | None = None
+    content: Annotated[str, Field(min_length=1, max_length=64)] | None = None
+    """The `content` of the approval that was looked at: an approval of something else than that does not count."""
 
     @model_validator(mode="after")
     def _only_approved_edits(self) -> DecisionRequest:
@@ -99,6 +101,7 @@ class Approval:
 
     `decided_by` is empty while open, for a timeout and for a withdrawal. `remind_at` is when to ask again, quietly.
     `operators` are the only ones who may decide; empty means any. `missing` approvals are still needed of `quorum`.
+    `content` is a fingerprint of what is asked: an edit by an operator changes it.
     """
 
     approval_id: str
@@ -135,6 +138,7 @@ class Approval:
     priority: int = 5
     confidence: float | None = None
     metadata: dict[str, Any] = field(default_factory=dict[str, Any])
+    content: str = ""
 
 
 @dataclass(slots=True)

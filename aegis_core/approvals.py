@@ -111,8 +111,9 @@ class HITLManager:
         return tuple(approval_of(record, key, self.tenant) for key, record in rows)
 
     async def decide(
-        self, approval_id: str, decision: Decision, *, by: str, reason: str = "", edit: ApprovalEdit | None = None
-    ) -> Approval:
+        self, approval_id: str, decision: Decision, *, by: str, reason: str = "", edit: ApprovalEdit | None = None,
+        content: str | None = None,
+    ) -> Approval:  # fmt: skip
         """Say yes or no. The same word of the same operator again is a harmless repeat.
 
         Args:
@@ -121,13 +122,15 @@ class HITLManager:
             by: who decides, from a credential.
             reason: told to the agent, and to whoever asks later.
             edit: approve another amount or other arguments; the policy judges the changed request first.
+            content: `Approval.content` as it was looked at. An approval does not count for what was edited since.
 
         Raises:
             NotFoundError: no such approval.
-            ConflictError: it was decided otherwise, timed out, or its agent is blocked; or the edit is refused.
+            ConflictError: it was decided otherwise, edited since, timed out, or its agent is blocked; or the edit is
+                refused.
             AuthError: its rule names other operators, or the amount is above this operator's own limit.
         """
-        message = parse(DecisionRequest, decision=decision, reason=reason, edit=edit)
+        message = parse(DecisionRequest, decision=decision, reason=reason, edit=edit, content=content)
         key, who = grant_key(approval_id), checked(by, "by")
         try:
             return await self._decide(key, who, message)
@@ -138,7 +141,7 @@ class HITLManager:
     async def _decide(self, key: str, who: str, message: DecisionRequest) -> Approval:
         for _ in range(4):
             changed = await self._judged(key, message.edit) if message.edit else False
-            order = (key, who, message.decision, message.reason or False, changed)
+            order = (key, who, message.decision, message.reason or False, message.content or False, changed)
             if (record := await self._questions.decide(order)) is not None:
                 return approval_of(record, key, self.tenant)
             await self._rules.reload_policy()
@@ -260,6 +263,7 @@ def approval_of(record: Record, key: str, tenant: str) -> Approval:
         priority=said.get("priority", 5),
         confidence=said.get("confidence"),
         metadata=said.get("metadata") or {},
+        content=question.edited or question.content,
     )
 
 

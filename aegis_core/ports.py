@@ -45,8 +45,9 @@ class ApprovalsPort(Protocol):
     ) -> tuple[Approval, ...]: ...
 
     async def decide(
-        self, approval_id: str, decision: Decision, *, by: str, reason: str = "", edit: ApprovalEdit | None = None
-    ) -> Approval: ...
+        self, approval_id: str, decision: Decision, *, by: str, reason: str = "", edit: ApprovalEdit | None = None,
+        content: str | None = None,
+    ) -> Approval: ...  # fmt: skip
 
     async def approve_ahead(self, envelope: EnvelopeRequest, *, by: str) -> Envelope: ...
 

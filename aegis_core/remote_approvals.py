@@ -88,9 +88,10 @@ class RemoteApprovals:
         by: str,  # noqa: ARG002
         reason: str = "",
         edit: ApprovalEdit | None = None,
+        content: str | None = None,
     ) -> Approval:
         """As `HITLManager.decide`."""
-        body = parse(DecisionRequest, decision=decision, reason=reason, edit=edit)
+        body = parse(DecisionRequest, decision=decision, reason=reason, edit=edit, content=content)
         return await self._call("POST", f"/approvals/{segment(approval_id)}/decision", Approval, body=body)
 
     async def approve_ahead(self, envelope: EnvelopeRequest, *, by: str) -> Envelope:  # noqa: ARG002

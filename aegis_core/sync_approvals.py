@@ -27,10 +27,11 @@ class SyncApprovals:
         return self._run(self._inner.list(listing, agent_id=agent_id, after=after, limit=limit))
 
     def decide(
-        self, approval_id: str, decision: Decision, *, by: str, reason: str = "", edit: ApprovalEdit | None = None
-    ) -> Approval:
+        self, approval_id: str, decision: Decision, *, by: str, reason: str = "", edit: ApprovalEdit | None = None,
+        content: str | None = None,
+    ) -> Approval:  # fmt: skip
         """As `HITLManager.decide`."""
-        return self._run(self._inner.decide(approval_id, decision, by=by, reason=reason, edit=edit))
+        return self._run(self._inner.decide(approval_id, decision, by=by, reason=reason, edit=edit, content=content))
 
     def approve_ahead(self, envelope: EnvelopeRequest, *, by: str) -> Envelope:
         """As `HITLManager.approve_ahead`."""

@@ -113,7 +113,9 @@ async def decide(request: Request, approval_id: ApprovalId) -> Response:
         raise
     message = await read(request, DecisionRequest)
     desk = caller.house.governor.approvals
-    done = await desk.decide(approval_id, message.decision, by=caller.name, reason=message.reason, edit=message.edit)
+    done = await desk.decide(
+        approval_id, message.decision, by=caller.name, reason=message.reason, edit=message.edit, content=message.content
+    )
     request.scope[AGENT] = done.agent_id
     return _approval(done)
 

@@ -235,7 +235,9 @@ def _decide(
     async def act(governor: Governor) -> Approval:
         desk = governor.approvals
         found = await _find(desk, approval)
-        return await desk.decide(found.approval_id, word, by=whoami(who), reason=reason, edit=edit)
+        return await desk.decide(
+            found.approval_id, word, by=whoami(who), reason=reason, edit=edit, content=found.content
+        )
 
     done = with_governor(tenant, act)
     if json:

@@ -138,7 +138,7 @@ async def _look(governor: Governor, view: View) -> None:
 
 async def _decide(governor: Governor, chosen: Approval, word: Decision, who: str) -> str:
     try:
-        done = await governor.approvals.decide(chosen.approval_id, word, by=who)
+        done = await governor.approvals.decide(chosen.approval_id, word, by=who, content=chosen.content)
     except AegisError as error:
         return f"[red]{shown(error.message)}[/red]"
     if done.status == "open":

@@ -181,6 +181,9 @@ _SPECIAL: dict[str, Callable[[list[Any]], AegisError]] = {
     "NOT_AN_OPERATOR_OF_IT": _not_named,
     "ABOVE_CEILING": _above,
     "STOPPED": _stopped,
+    "EDITED": lambda _: ConflictError(
+        "It was edited after you looked at it. Nothing was decided; look again.", code="edited_since"
+    ),
     "EDIT_REFUSED": lambda answer: ConflictError(
         f"The policy refuses the changed request: {answer[1].decode()}. It still waits.", code="edit_refused"
     ),

@@ -48,6 +48,13 @@ async def governor(url: str, settings: Settings) -> AsyncIterator[Governor]:
         yield connected
 
 
+async def two_must_approve(governor: Governor) -> None:
+    terms = {"quorum": 2, "timeout_seconds": 3_600}
+    rule = {"name": "two", "type": "max_cost", "limit_usd": 5, "asking": terms}
+    assert isinstance(governor.port, ResourceGovernor)
+    await governor.port.publish_policy(load_policy(json.dumps({"schema": 1, "rules": [rule]})), author="tests")
+
+
 @pytest.mark.parametrize("url", ["local", "remote"], indirect=True)
 class TestContract:
     """Passed by every implementation of `GovernorPort`."""
@@ -104,22 +111,40 @@ class TestContract:
     async def test_who_waits_for_news_of_an_approval_hears_of_votes_and_edits(
         self, governor: Governor, settings: Settings
     ) -> None:
-        terms = {"quorum": 2, "timeout_seconds": 60}
-        rule = {"name": "two", "type": "max_cost", "limit_usd": 5, "asking": terms}
         async with aegis_core.connect(settings=settings) as beside:
-            assert isinstance(beside.port, ResourceGovernor)
-            await beside.port.publish_policy(load_policy(json.dumps({"schema": 1, "rules": [rule]})), author="tests")
+            await two_must_approve(beside)
         agent = await governor.handshake("ann")
         asked = await agent.request("Pay", estimated_cost_usd=7)
         desk, approval = governor.approvals, asked.escalation_id or ""
         for change in (None, ApprovalEdit(estimated_cost_usd=Decimal(8)), ApprovalEdit(estimated_cost_usd=Decimal(9))):
-            waiting = asyncio.create_task(desk.get(approval, wait=10))
-            await asyncio.sleep(0.2)
+            waiting = asyncio.create_task(desk.get(approval, wait=600))
+            await asyncio.sleep(1)
             done = await desk.decide(approval, "approve", by="ada", edit=change)
-            news = await asyncio.wait_for(waiting, 3)
+            news = await asyncio.wait_for(waiting, 60)
             assert news == done
             assert (len(news.votes), news.status, news.edited) == (1, "open", change is not None)
         assert (await desk.get(approval, wait=0.2)).amount_usd == Decimal(9)
+
+    async def test_an_approval_counts_only_for_what_was_looked_at(self, governor: Governor, settings: Settings) -> None:
+        agent = await governor.handshake("ann")
+        desk = governor.approvals
+        async with aegis_core.connect(settings=settings) as beside:
+            await two_must_approve(beside)
+            for last in ("approve", "reject"):
+                asked = await agent.request(f"Pay and {last}", estimated_cost_usd=7)
+                approval = asked.escalation_id or ""
+                seen = await desk.get(approval)
+                await beside.approvals.decide(approval, "approve", by="ada", edit=ApprovalEdit(estimated_cost_usd="8"))  # type: ignore[arg-type]
+                with pytest.raises(ConflictError, match="edited after you looked at it") as caught:
+                    await desk.decide(approval, "approve", by="bob", content=seen.content)
+                assert caught.value.code == "edited_since"
+                now = await desk.get(approval)
+                assert (now.status, len(now.votes), now.amount_usd) == ("open", 1, 8)
+                content = now.content if last == "approve" else seen.content  # a no to what was there is a no
+                done = await desk.decide(approval, last, by="bob", content=content)
+                assert done.status == ("approved" if last == "approve" else "rejected")
+                if last == "approve":
+                    await agent.release(asked.grant_id or "")
 
     async def test_a_permit_settles_the_difference(self, governor: Governor) -> None:
         agent = await governor.handshake("a")

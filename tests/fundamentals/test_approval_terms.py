@@ -111,6 +111,14 @@ async def test_refusing_what_an_operator_made_of_it_refuses_what_the_agent_asked
     assert (await agent.budget()).budgets[0].reserved_usd == 0
 
 
+async def test_an_edit_to_what_is_asked_anyway_is_a_plain_vote(governor: Governor, agent: GovernedAgent) -> None:
+    await rules(governor, TWO)
+    approval = (await ask(agent, 7)).escalation_id or ""
+    await governor.approvals.decide(approval, "approve", by="ada")
+    done = await governor.approvals.decide(approval, "approve", by="bob", edit=edit("7.00"))
+    assert (done.status, done.edited, len(done.votes)) == ("approved", False, 2)
+
+
 async def test_an_edit_that_fills_a_budget_is_announced(governor: Governor, agent: GovernedAgent) -> None:
     approval = (await ask(agent, 6)).escalation_id or ""
     assert "budget_crossed" not in await kinds(governor)

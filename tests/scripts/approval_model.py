@@ -203,7 +203,7 @@ class Desk:
             raise Refused("not_found")
         self._end_if_overdue(record)
         changed = None if edit is None else (edit[0] or record.tool, record.amount if edit[1] is None else edit[1])
-        if changed is not None and changed == record.edited:
+        if changed is not None and changed == (record.edited or (record.asked_tool, record.asked_amount)):
             changed = None
         same = record.votes.get(operator) == word and changed is None
         if same:

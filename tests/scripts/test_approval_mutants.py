@@ -87,7 +87,7 @@ MUTANTS: dict[str, tuple[str, ...]] = {
     ),
     "the same edit again is another one": (
         "decide",
-        "if edit and Q[Q_EDITED] == edit[8] then edit = false end",
+        "if edit and present == edit[8] then edit = false end",
         "",
     ),
     "an envelope is never exhausted": ("authorize", " and V[V_USED] + bound <= V[V_LIMIT]", ""),

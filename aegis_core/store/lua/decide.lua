@@ -1,7 +1,7 @@
 -- One operator's word on one question: exactly one outcome, the first valid one. The same word again is a harmless repeat.
 -- An edit is {policy, effect, reason, limits, amount, bound, trace, content, terms}: the changed request, judged anew by
 -- the policy; `terms` are {quorum, approves, operators} of every rule that would ask about it.
-local id, operator, word, why, edit = unpack(A, 1, 5)
+local id, operator, word, why, seen, edit = unpack(A, 1, 6)
 T = fetch('t')
 if not T then return {'NO_TENANT'} end
 local blob = call('GET', PREFIX .. 'r:' .. id)
@@ -18,10 +18,12 @@ local votes, before = Q[Q_VOTES], nil
 for i = 1, #votes do
   if votes[i][1] == operator then before = votes[i] end
 end
-if edit and Q[Q_EDITED] == edit[8] then edit = false end -- it was changed to this already
+local present = Q[Q_EDITED] or Q[Q_CONTENT]
+if edit and present == edit[8] then edit = false end -- it says this already
 local same = before and before[2] == word and not edit
 if R[R_STATE] ~= 'P' then return {same and 'OK' or 'DECIDED', encode(R), 1, NOW} end
 if same then return {'OK', encode(R), 1, NOW} end
+if seen and word == 'approve' and seen ~= present then return {'EDITED'} end -- what was looked at is not asked any more
 
 -- May this operator say so at all?
 for i = 1, edit and #edit[9] or 0 do tighten(Q, unpack(edit[9][i], 1, 3)) end
