@@ -77,7 +77,8 @@ class Payer:
         """Pay an invoice from the wallet, while holding it."""
         self.nanos += FEE_NANOS
         with self.aegis.lock(WALLET, wait="30s") as lease:
-            left = self.wallet.spend(self.name, lease.fence)
-            self.fences.append(lease.fence)
-        self.tell(paid=invoice, fence=lease.fence, left=left)
+            fence = lease.fence
+            left = self.wallet.spend(self.name, fence)
+            self.fences.append(fence)
+        self.tell(paid=invoice, fence=fence, left=left)
         return f"Invoice {invoice} is paid; {left} coins are left."

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 HOME = ROOT / ".venv-pyautogen"
 PYTHON = HOME / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 TESTS = "tests/integrations/autogen_classic"
-TOOLS = ("pytest>=9", "pytest-asyncio>=1.3", "pytest-timeout>=2.4", "pyyaml>=6")
+TOOLS = ("hypothesis>=6.150", "pytest>=9", "pytest-asyncio>=1.3", "pytest-timeout>=2.4", "pyyaml>=6")
 BELOW = (3, 13)
 """`pyautogen` 0.2 needs an older Python than this."""
 
