@@ -10,6 +10,7 @@ from aegis_core import Governor, Settings
 from aegis_core.connect import open_governor
 from aegis_core.errors import NotFoundError, StoreError
 from aegis_core.store import layout
+from aegis_core.store.looking import Looks
 from aegis_core.store.store import open_store
 
 
@@ -56,3 +57,29 @@ async def test_a_script_that_the_server_forgot_is_sent_once_for_all_who_need_it(
         assert stats["cmdstat_evalsha"]["calls"] <= 2 * len(grants)
     await port.aclose()
     await store.aclose()
+
+
+async def test_a_crowd_leaves_room_for_others_and_one_failure_stops_nobody_else() -> None:
+    under_way, most, sizes = 0, 0, []
+
+    async def look(keys: list[int]) -> list[int]:
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        sizes.append(len(keys))
+        await asyncio.sleep(0.001)
+        under_way -= 1
+        if 300 in keys:
+            raise StoreError("down", reason="down")
+        return [key * 2 for key in keys]
+
+    looks = Looks(look)
+    told = await asyncio.gather(*(looks.at(key) for key in range(1_000)), return_exceptions=True)
+    failed = [key for key, answer in enumerate(told) if isinstance(answer, StoreError)]
+    assert 300 in failed
+    assert len(failed) <= 64
+    assert all(answer == key * 2 for key, answer in enumerate(told) if key not in failed)
+    assert most == 2
+    assert max(sizes) <= 64
+    assert len(sizes) == 16
+    assert await looks.at(7) == 14
