@@ -227,7 +227,6 @@ class _Waiter:
                 if found.state == "held" and self._bell.done():  # what it heard may be newer than this answer
                     continue
                 return found, asked + _left(found, found.now)
-                return found, asked + _left(found, found.now)
             granted = self._granted
             if granted is not None:
                 self._granted = None

@@ -90,11 +90,10 @@ class Store:
             StoreError: the server is down, slow, read-only, full, or failed in the script. No decision was made,
                 except that after a lost connection (`ConnectionLostError`) it is unknown.
         """
-        packed = pack(arguments)
-        extra = () if zone is None else (pack(zone),)
+        more = () if zone is None else (pack(zone),)
         try:
             if self.clients.cluster is not None:
-                return await self._run_on_cluster(script, key, packed, *extra)
+                return await self._run_on_cluster(script, key, pack(arguments), *more)
             wire = self._wire
             if sent is None and (wire is None or wire.lost):
                 wire = await self._connect()
@@ -102,14 +101,14 @@ class Store:
             known = -1
             while known != (known := self._sources_sent[script.sha]):
                 try:
-                    trying, sent = sent or wire.call(b"EVALSHA", script.sha, 1, key, packed, *extra), None
+                    trying, sent = sent or wire.call(b"EVALSHA", script.sha, 1, key, pack(arguments), *more), None
                     return await trying
                 except hiredis.ReplyError as error:
                     if not str(error).startswith("NOSCRIPT"):
                         raise
             # Of thousands that are told so at once only the first sends the source, before what they send again.
             self._sources_sent[script.sha] += 1
-            return await wire.call(b"EVAL", script.source, 1, key, packed, *extra)
+            return await wire.call(b"EVAL", script.source, 1, key, pack(arguments), *more)
         except hiredis.ReplyError as error:
             raise self._explain(error, script.name) from None
         except (RedisError, OSError) as error:

@@ -13,9 +13,9 @@ import pytest
 from asking import WISH, ask_on
 from botapi import ANA, CHAT, TOKEN, BotApi
 from receiver import receiver
+from terminal import run_aegis
 
 from aegis_core import Settings
-from aegis_core.cli import main
 
 Aegis = Callable[..., tuple[int, str, str]]
 
@@ -34,17 +34,7 @@ def aegis(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], t
     monkeypatch.chdir(tmp_path)
 
     def run(environment: dict[str, str], *arguments: str) -> tuple[int, str, str]:
-        with monkeypatch.context() as patch:
-            patch.setattr(sys, "argv", ["aegis", *arguments])
-            for name, value in environment.items():
-                patch.setenv(name, value)
-            code = 0
-            try:
-                main()
-            except SystemExit as ending:
-                code = int(ending.code or 0)
-        caught = capsys.readouterr()
-        return code, caught.out, caught.err
+        return run_aegis(monkeypatch, capsys, *arguments, environment=environment)
 
     return run
 

@@ -18,7 +18,7 @@ from serving import OPERATOR, serving
 
 from aegis_core import Settings, connect, connect_sync
 from aegis_core.governor import ResourceGovernor
-from tests.cli.test_commands import COMMAND, EVIL, Aegis, aegis, here, on_a_terminal, plain  # noqa: F401 - fixtures
+from tests.cli.test_commands import COMMAND, EVIL, Aegis, aegis, on_a_terminal, plain  # noqa: F401 - fixtures
 
 
 def ask(settings: Settings, agent: str = "payer", intent: str = "Pay the invoice", cost: object = 7) -> str:
@@ -116,7 +116,7 @@ def test_approving_in_advance_and_limits(here: Settings, aegis: Aegis) -> None: 
     assert json.loads(aegis("approvals", "limit", "--json").out) == {}
 
 
-def test_an_agents_words_cannot_steer_the_operators_terminal(here: Settings) -> None:  # noqa: F811
+def test_an_agents_words_cannot_steer_the_operators_terminal(here: Settings) -> None:
     approval = ask(here, intent=EVIL)
     for arguments in (("list",), ("show", approval)):
         seen = on_a_terminal("approvals", *arguments)
@@ -158,7 +158,7 @@ class Screen:
 
 
 @pytest.mark.timeout(120)
-def test_a_live_view_where_a_key_decides(here: Settings, tmp_path: Path) -> None:  # noqa: F811
+def test_a_live_view_where_a_key_decides(here: Settings, tmp_path: Path) -> None:
     first = ask(here)
     screen = Screen(tmp_path)
     try:
@@ -183,7 +183,7 @@ def test_a_live_view_where_a_key_decides(here: Settings, tmp_path: Path) -> None
 
 
 @pytest.mark.timeout(120)
-def test_what_a_key_decides_is_on_the_screen_however_many_wait(here: Settings, tmp_path: Path) -> None:  # noqa: F811
+def test_what_a_key_decides_is_on_the_screen_however_many_wait(here: Settings, tmp_path: Path) -> None:
     asked = [ask(here, agent, intent=f"Pay {agent}" + " and more" * 12, cost=6) for agent in "abcdef" for _ in range(6)]
     screen = Screen(tmp_path, lines=24)
     try:
@@ -202,7 +202,7 @@ def test_what_a_key_decides_is_on_the_screen_however_many_wait(here: Settings, t
 
 
 @pytest.mark.timeout(120)
-def test_a_live_view_outlives_a_lost_connection(here: Settings, tmp_path: Path) -> None:  # noqa: F811
+def test_a_live_view_outlives_a_lost_connection(here: Settings, tmp_path: Path) -> None:
     async def cut() -> None:
         async with connect(settings=here) as governor:
             assert isinstance(governor.port, ResourceGovernor)

@@ -15,12 +15,11 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
-from pathlib import Path
 
 import pytest
+from terminal import run_aegis
 
 from aegis_core import Settings, connect_sync
-from aegis_core.cli import main
 from aegis_core.cli.usage import write_csv
 from aegis_core.usage import UsageTotal
 from tests.serving import OPERATOR, serving
@@ -49,31 +48,11 @@ Aegis = Callable[..., Done]
 
 
 @pytest.fixture
-def here(settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Settings:
-    """The environment of the commands: the worker's server and this test's tenant."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("AEGIS_URL", settings.url)
-    monkeypatch.setenv("AEGIS_TENANT", settings.tenant)
-    return settings
-
-
-@pytest.fixture
 def aegis(here: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Aegis:
     """Runs the command in this process."""
 
     def run(*arguments: object, **environment: str) -> Done:
-        capsys.readouterr()
-        with monkeypatch.context() as patch:
-            patch.setattr(sys, "argv", ["aegis", *map(str, arguments)])
-            for name, value in environment.items():
-                patch.setenv(name, value)
-            code = 0
-            try:
-                main()
-            except SystemExit as ending:
-                code = int(ending.code or 0)
-        caught = capsys.readouterr()
-        return Done(code, caught.out, caught.err)
+        return Done(*run_aegis(monkeypatch, capsys, *map(str, arguments), environment=environment))
 
     return run
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import platformdirs
 import pytest
 import redis
+from terminal import run_aegis
 
 from aegis_core import Settings
-from aegis_core.cli import main
 from aegis_core.store.embedded import join_sync, stop_server
 from aegis_core.testing import private_settings
 from tests.serving import OPERATOR, serving
@@ -29,18 +29,9 @@ def doctor(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], 
     monkeypatch.delenv("XDG_DATA_HOME", raising=False)
 
     def run(*arguments: str, **environment: object) -> tuple[int, str]:
-        with monkeypatch.context() as patch:
-            patch.setattr(sys, "argv", ["aegis", "doctor", *arguments])
-            for name, value in environment.items():
-                patch.setenv(name, str(value))
-            code = 0
-            try:
-                main()
-            except SystemExit as ending:
-                code = int(ending.code or 0)
-        caught = capsys.readouterr()
-        assert caught.err == ""
-        return code, caught.out
+        code, out, err = run_aegis(monkeypatch, capsys, "doctor", *arguments, environment=environment)
+        assert err == ""
+        return code, out
 
     return run
 

@@ -3,34 +3,18 @@
 from __future__ import annotations
 
 import json
-import sys
 
 import pytest
+from terminal import run_aegis
 
 from aegis_core import Settings, connect_sync
-from aegis_core.cli import main
 from aegis_core.errors import LockLostError
-
-
-@pytest.fixture
-def here(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    monkeypatch.setenv("AEGIS_URL", settings.url)
-    monkeypatch.setenv("AEGIS_TENANT", settings.tenant)
-    return settings
 
 
 @pytest.fixture
 def aegis(here: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
     def run(*arguments: str, of: str | None = "locks") -> tuple[int, str, str]:
-        capsys.readouterr()
-        monkeypatch.setattr(sys, "argv", ["aegis", *([of] if of else []), *arguments])
-        code = 0
-        try:
-            main()
-        except SystemExit as ending:
-            code = int(ending.code or 0)
-        caught = capsys.readouterr()
-        return code, caught.out, caught.err
+        return run_aegis(monkeypatch, capsys, *([of] if of else []), *arguments)
 
     return run
 

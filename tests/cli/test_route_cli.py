@@ -2,41 +2,22 @@
 
 from __future__ import annotations
 
-import io
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from terminal import run_aegis
 
 from aegis_core import Settings, connect_sync
-from aegis_core.cli import main
 
 Aegis = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def here(settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Settings:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("AEGIS_URL", settings.url)
-    monkeypatch.setenv("AEGIS_TENANT", settings.tenant)
-    return settings
-
-
-@pytest.fixture
 def aegis(here: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Aegis:
     def run(*arguments: str, given: bytes = b"") -> tuple[int, str, str]:
-        capsys.readouterr()
-        monkeypatch.setattr(sys, "argv", ["aegis", *arguments])
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(given)))
-        code = 0
-        try:
-            main()
-        except SystemExit as ending:
-            code = int(ending.code or 0)
-        caught = capsys.readouterr()
-        return code, caught.out, caught.err
+        return run_aegis(monkeypatch, capsys, *arguments, given=given)
 
     return run
 

@@ -195,28 +195,23 @@ async def test_a_loss_that_nobody_heard_of_is_known_when_the_grant_ends(
     assert not (await ann.settle(kept.grant_id, cost_usd=1)).lock_lost
 
 
-async def test_who_settles_after_the_deadline_hears_that_the_lock_was_gone(
-    virtual: tuple[Governor, FakeClock, Store],
+@pytest.mark.parametrize(
+    ("ttl", "later", "late"),
+    [
+        pytest.param(3_600, {"minutes": 11}, True, id="with its grant"),
+        pytest.param(30, {"seconds": 31}, False, id="though nobody took the lock"),
+    ],
+)
+async def test_who_settles_after_the_lease_ran_out_hears_that_the_lock_was_gone(
+    virtual: tuple[Governor, FakeClock, Store], ttl: int, later: dict[str, int], late: bool
 ) -> None:
     governor, clock, _ = virtual
     ann = await governor.handshake("ann")
-    held = await sign(ann, lock_ttl_seconds=3_600)
-    await clock.advance(minutes=11)
+    held = await sign(ann, lock_ttl_seconds=ttl)
+    await clock.advance(**later)
     assert held.grant_id is not None
     receipt = await ann.settle(held.grant_id, cost_usd=1)
-    assert (receipt.late, receipt.lock_lost) == (True, True)
-
-
-async def test_a_lease_that_ran_out_is_lost_though_nobody_took_the_lock(
-    virtual: tuple[Governor, FakeClock, Store],
-) -> None:
-    governor, clock, _ = virtual
-    ann = await governor.handshake("ann")
-    held = await sign(ann, lock_ttl_seconds=30)
-    await clock.advance(seconds=31)
-    assert held.grant_id is not None
-    receipt = await ann.settle(held.grant_id, cost_usd=1)
-    assert (receipt.late, receipt.lock_lost) == (False, True)
+    assert (receipt.late, receipt.lock_lost) == (late, True)
     again = await ann.settle(held.grant_id, cost_usd=1)
     assert (again.repeated, again.lock_lost) == (True, True)
 
