@@ -74,7 +74,7 @@ class Store:
         self._closed = False
         self._sources_sent: Counter[bytes] = Counter()
 
-    def send(self, script: Script, key: str, arguments: Any) -> asyncio.Future[Any] | None:
+    def send(self, script: Script[Any], key: str, arguments: Any) -> asyncio.Future[Any] | None:
         """The first try of `run` without its care: None when not connected, and errors as the server put them."""
         wire = self._wire
         if wire is None or wire.lost:
@@ -82,7 +82,7 @@ class Store:
         return wire.call(b"EVALSHA", script.sha, 1, key, pack(arguments))
 
     async def run(
-        self, script: Script, key: str, arguments: Any, zone: Any = None, sent: asyncio.Future[Any] | None = None
+        self, script: Script[Any], key: str, arguments: Any, zone: Any = None, sent: asyncio.Future[Any] | None = None
     ) -> Any:
         """Run a script on one tenant, in one round trip; `sent` is a first try that `send` has begun.
 
@@ -114,7 +114,7 @@ class Store:
         except (RedisError, OSError) as error:
             raise self._explain(error, script.name) from None
 
-    async def _run_on_cluster(self, script: Script, key: str, *arguments: bytes) -> Any:
+    async def _run_on_cluster(self, script: Script[Any], key: str, *arguments: bytes) -> Any:
         from redis.exceptions import NoScriptError
 
         async with asyncio.timeout(self.timeout):
