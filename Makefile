@@ -8,9 +8,10 @@ export OTEL_SDK_DISABLED = true
 # What the second part of the demonstration shows; CrewAI alone is most of the download.
 FRAMEWORKS ?= langchain,langgraph,crewai,autogen
 
-.PHONY: help demo test check bench clean
+.PHONY: help demo test test-deep check bench clean
 help:
 	@echo "make demo   run the main job on an embedded server    make test    every test on a real server"
+	@echo "make test ROOM=store   the tests of one room          make test-deep   hunts, long runs and soaks (half an hour)"
 	@echo "make check  ruff, pyright, import-linter, deptry      make bench   the figures of the README"
 	@echo "make demo FRAMEWORKS=langchain,langgraph   leaves two out, FRAMEWORKS=none all of them"
 
@@ -40,7 +41,11 @@ ifneq ($(filter-out none,$(FRAMEWORKS)),)
 endif
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -n auto --dist worksteal -rs $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist worksteal -rs --durations=20 $(if $(ROOM),--room $(ROOM)) $(ARGS)
+
+# Free hunts for mutants, long state machines and soaks: before a change of the scripts is called done, and nightly.
+test-deep: $(VENV)/.dev
+	$(BIN)/python -m pytest -n auto --dist worksteal -rs --durations=20 -m deep $(if $(ROOM),--room $(ROOM)) $(ARGS)
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

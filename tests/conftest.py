@@ -13,6 +13,7 @@ from uuid import uuid4
 
 import hypothesis
 import pytest
+from rooms import ROOMS, belongs
 
 import aegis_core
 from aegis_core import Governor, Settings
@@ -91,6 +92,16 @@ def shared_data() -> Path:
     return SHARED_DATA
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--room", choices=sorted(ROOMS), metavar="ROOM", help="only the tests of a room of the package")
+    parser.addoption("--record-traces", action="store_true", help="hunt mutants anew and keep the walks that find them")
+
+
+@pytest.fixture
+def record_traces(request: pytest.FixtureRequest) -> bool:
+    return bool(request.config.getoption("--record-traces"))
+
+
 def pytest_runtest_setup() -> None:
     """What a test spends before a window turns is gone from the budget that it asks for after it."""
     left = 3_600 - time.time() % 3_600
@@ -99,8 +110,14 @@ def pytest_runtest_setup() -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Tests that take many minutes run only when they are asked for, and say so."""
-    if not config.option.markexpr:
-        for item in items:
-            if item.get_closest_marker("slow"):
-                item.add_marker(pytest.mark.skip(reason="takes many minutes; run it with: make test ARGS='-m slow'"))
+    """The tests of one room, where one is named; those that take many minutes only by `make test-deep`."""
+    room = config.getoption("--room")
+    left_out = [
+        item
+        for item in items
+        if (room and not belongs(item.path, room))
+        or (not config.option.markexpr and item.get_closest_marker("deep"))
+    ]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in set(left_out)]

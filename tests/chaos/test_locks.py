@@ -201,7 +201,7 @@ async def test_fifty_agents_and_five_wallets(server: Server, tenant: str) -> Non
     await _check_fight(server, tenant, seconds=20, kills=6)
 
 
-@pytest.mark.slow
+@pytest.mark.deep
 @pytest.mark.timeout(300)
 async def test_fifty_agents_and_five_wallets_for_a_minute(server: Server, tenant: str) -> None:
     await _check_fight(server, tenant, seconds=60, kills=20)
