@@ -106,7 +106,7 @@ MUTANTS: dict[str, tuple[str, ...]] = {
     ),
     "an envelope keeps what came back": ("  correct_envelope(R, charged - R[R_AMOUNT])\n", ""),
     "an envelope misses a late settlement": ("    correct_envelope(R, cost - estimate)\n", ""),
-    "an agent can drown its operators": ("elseif G[G_QUESTIONS] >= most then", "elseif false then"),
+    "an agent can drown its operators": ("G[G_QUESTIONS] >= most", "false"),
     "an answered question is still open": ("G[G_QUESTIONS] - 1", "G[G_QUESTIONS]"),
     "a vote leaves no event": ("  event('voted', body)\n", ""),
     "an approval leaves no event": ("  event('approved', body)\n", ""),

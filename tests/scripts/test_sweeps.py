@@ -118,3 +118,25 @@ async def test_a_withdrawn_question_is_no_grant(settings: Settings) -> None:
         assert (again.status, again.code, again.granted) == ("REJECTED", "withdrawn", False)
         assert again.granted_at is None
         assert "withdrawn before anybody approved it" in again.reason
+
+
+@pytest.mark.parametrize("others", [2, 20, 60])
+async def test_a_question_waits_for_no_sweep_though_others_come_overdue_all_the_time(
+    settings: Settings, others: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the caller swept may be behind again when it asks again, so the decision itself ends what is in its way."""
+    settings = settings.model_copy(update={"max_open_approvals": 3})
+    async with virtual_governor(settings, start=START) as (governor, clock, _):
+
+        async def in_vain() -> bool:
+            return False
+
+        for name in [*(f"other-{number}" for number in range(others)), "last"]:
+            agent = await governor.handshake(name)
+            for _ in range(3):
+                verdict = await agent.request("Summarise", estimated_cost_usd="0.001", confidence=0.1)
+                assert verdict.code == "approval_needed"
+        await clock.advance(minutes=11)
+        monkeypatch.setattr(governor.port._ledger, "sweep", in_vain)
+        verdict = await agent.request("Summarise", estimated_cost_usd="0.001", confidence=0.1)
+        assert verdict.code == "approval_needed"

@@ -263,20 +263,22 @@ if asked then
   if refusal then
     code, transient, retry, effect = 'refused_before', true, refusal[3], 'deny'
     reason = 'the same request was refused by ' .. refusal[1] .. (refusal[2] and ': ' .. refusal[2] or '')
-  elseif G[G_QUESTIONS] >= most then
-    if behind then return {'SWEEP'} end
-    code, transient, retry, effect = 'too_many_questions', true, NOW + T[T_CONFIG][C_TRANSIENT], 'deny'
   end
 end
-if asked and not code then
-  for i = 1, #lines, LINE do
+local crowded = false
+for round = 1, asked and not code and 2 or 0 do
+  crowded = G[G_QUESTIONS] >= most and 'too_many_questions'
+  for i = 1, crowded and 0 or #lines, LINE do
     local owner, limit = lines[i], lines[i + 3]
-    if owner ~= 'a' and owner ~= 's' and limit and (G[G_PENDING] + amount) * 2 > limit then
-      if behind then return {'SWEEP'} end -- perhaps only the overdue hold it
-      code, transient, retry, effect = 'too_much_pending', true, NOW + T[T_CONFIG][C_TRANSIENT], 'deny'
-    end
+    if owner ~= 'a' and owner ~= 's' and limit and (G[G_PENDING] + amount) * 2 > limit then crowded = 'too_much_pending' end
   end
+  if not crowded or not behind then break end
+  if round == 2 then return {'SWEEP'} end
+  behind = endings()(200) -- perhaps only the overdue hold it
+  S = fetch('s:' .. sid)
+  if not S then return {'NO_SESSION'} end
 end
+if crowded then code, transient, retry, effect = crowded, true, NOW + T[T_CONFIG][C_TRANSIENT], 'deny' end
 
 -- The lock of its target, in the same step as the money: held, or a place in its queue. A question takes none yet.
 local lease, stands = lock and {target, math.min(lock[1], T[T_CONFIG][C_GRANT]), priority, false, lock[3], false, false}, nil
