@@ -136,6 +136,7 @@ async def test_a_question_waits_for_no_sweep_though_others_come_overdue_all_the_
             for _ in range(3):
                 verdict = await agent.request("Summarise", estimated_cost_usd="0.001", confidence=0.1)
                 assert verdict.code == "approval_needed"
+            await clock.advance(milliseconds=1)  # the last one's are ended last
         await clock.advance(minutes=11)
         monkeypatch.setattr(governor.port._ledger, "sweep", in_vain)
         verdict = await agent.request("Summarise", estimated_cost_usd="0.001", confidence=0.1)
