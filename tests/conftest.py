@@ -115,8 +115,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     left_out = [
         item
         for item in items
-        if (room and not belongs(item.path, room))
-        or (not config.option.markexpr and item.get_closest_marker("deep"))
+        if (room and not belongs(item.path, room)) or (not config.option.markexpr and item.get_closest_marker("deep"))
     ]
     if left_out:
         config.hook.pytest_deselected(items=left_out)
