@@ -57,7 +57,7 @@ def environment(tmp_path: Path, wheels: str) -> dict[str, str]:
     """A bare home, no settings of the developer's, and nothing but the wheels that were fetched."""
     return {
         "PATH": os.environ["PATH"], "HOME": str(tmp_path), "LANG": "C.UTF-8", "AEGIS_DATA_DIR": str(tmp_path / "data"),
-        "PIP_CONFIG_FILE": os.devnull, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": wheels,
+        "PIP_CONFIG_FILE": os.devnull, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": wheels, "PIP_NO_COMPILE": "1",
         "UV_CACHE_DIR": (Path(wheels) / "uv-cache").read_text(), "UV_PYTHON_DOWNLOADS": "never",
     }  # fmt: skip
 
