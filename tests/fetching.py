@@ -135,7 +135,8 @@ def _pyautogen(folder: Path) -> None:
 
 
 def _run(command: list[str], folder: Path = ROOT) -> str:
-    environment = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
+    foreign = ("VIRTUAL_ENV", "UV_PROJECT_ENVIRONMENT")  # the developer's own environment is not what is made here
+    environment = {name: value for name, value in os.environ.items() if name not in foreign}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise UnreachableError(done.stderr.strip())
