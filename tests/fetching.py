@@ -94,7 +94,7 @@ NEEDED = [*DECLARED["build-system"]["requires"], *DECLARED["project"]["dependenc
 
 def _wheels(folder: Path) -> None:
     """For pip and uv the wheels of the core and of its build; for ``uv sync`` a warm cache, as it locks every extra."""
-    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--retries", "1"]
+    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--retries", "3"]
     _run([*pip, "--only-binary", ":all:", "--dest", str(folder), *NEEDED])
     with tempfile.TemporaryDirectory(prefix="aegis-") as scratch:
         try:
@@ -110,7 +110,7 @@ LEDGER_SHA256 = "f44c1589ebf74b00ead657952df5e8668829dafc3b1cbe052876d43269b2196
 
 
 def _ledger(folder: Path) -> None:
-    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--retries", "1"]
+    pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--retries", "3"]
     with tempfile.TemporaryDirectory(prefix="aegis-") as scratch:
         _run([*pip, "--no-deps", "--no-binary", ":all:", "--dest", scratch, f"{LEDGER}=={LEDGER_VERSION}"])
         (archive,) = Path(scratch).glob("*.tar.gz")
