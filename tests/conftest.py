@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import time
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,19 +17,16 @@ import aegis_core
 from aegis_core import Governor, Settings
 from aegis_core.store.embedded import join_sync
 from aegis_core.store.store import Store
-from aegis_core.testing import FakeClock, private_settings, virtual_governor
+from aegis_core.testing import FakeClock, private_settings, quiet_zone, virtual_governor
 
 SHARED_DATA = Path(__file__).parent.parent.parent / "shared" / "data"
-TURN = 20.0
-"""Seconds before a full hour in which no test begins: hours, days and months of budgets end with one."""
 
 # How long an example takes says nothing of the product on a machine that has other work, too.
 hypothesis.settings.register_profile("aegis", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("aegis")
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _clean_environment() -> None:
+def pytest_sessionstart() -> None:
     """The developer's own AEGIS_ variables must not steer the tests."""
     for name in list(os.environ):
         if name.startswith("AEGIS_") or name == "USE_FAKE_REDIS":
@@ -71,6 +67,7 @@ async def governor(settings: Settings) -> AsyncIterator[Governor]:
 @pytest.fixture
 async def virtual(settings: Settings) -> AsyncIterator[tuple[Governor, FakeClock, Store]]:
     """A governor whose clock the test moves."""
+    settings = settings.model_copy(update={"timezone": "UTC"})
     async with virtual_governor(settings, start=datetime(2026, 3, 27, 12, tzinfo=UTC)) as parts:
         yield parts
 
@@ -91,11 +88,14 @@ def shared_data() -> Path:
     return SHARED_DATA
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup() -> None:
-    """What a test spends before a window turns is gone from the budget that it asks for after it."""
-    left = 3_600 - time.time() % 3_600
-    if left < TURN:
-        time.sleep(left + 0.05)
+    """No window of a budget turns while a test runs, whatever the time; a test that needs a turn has a `FakeClock`.
+
+    In the environment, the zone also holds in the commands and the servers that a test starts, which would else put the
+    tenant back into UTC when they open it. Before all fixtures, for those of modules make tenants, too.
+    """
+    os.environ["AEGIS_TIMEZONE"] = quiet_zone()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

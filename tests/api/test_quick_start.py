@@ -53,7 +53,7 @@ def port() -> int:
 @pytest.fixture
 def home(tmp_path: Path, server_url: str, tenant: str) -> dict[str, str]:
     """The environment of a user who has nothing yet."""
-    kept = {name: value for name, value in os.environ.items() if name in {"PATH", "LANG", "TMPDIR"}}
+    kept = {name: value for name, value in os.environ.items() if name in {"PATH", "LANG", "TMPDIR", "AEGIS_TIMEZONE"}}
     return {
         **kept,
         "HOME": str(tmp_path),

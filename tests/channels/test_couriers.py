@@ -301,7 +301,7 @@ async def test_redis_goes_away_for_a_moment(rich: Settings) -> None:
 async def test_telegram_is_down_for_an_hour(rich: Settings, telegram: BotApi) -> None:
     """An hour of the server's time. What is open then is announced, what was shown is brought up to date, what came
     and went is left out; and a press works again."""
-    settings = on_telegram(rich, telegram, approval_seconds=6_000)
+    settings = on_telegram(rich, telegram, approval_seconds=6_000).model_copy(update={"timezone": "UTC"})
     start = datetime(2026, 3, 27, 12, tzinfo=UTC)
     async with virtual_governor(settings, start=start) as (governor, clock, store):
         port = governor.port

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
+from zoneinfo import ZoneInfo
 
-from aegis_core import Governor
+from aegis_core import Governor, Settings
 from aegis_core.governor import ResourceGovernor
 from aegis_core.usage import total_by
 
@@ -71,14 +72,14 @@ async def test_following_sees_what_happens_from_now_on(governor: Governor) -> No
     assert await asyncio.wait_for(following, 10) == ["granted", "released"]
 
 
-async def test_the_bill_adds_up_by_agent_model_and_label(governor: Governor) -> None:
+async def test_the_bill_adds_up_by_agent_model_and_label(governor: Governor, settings: Settings) -> None:
     one, two = await governor.handshake("one"), await governor.handshake("two")
     await governor.label_agent("one", {"team": "research"})
     for agent, model, cost in ((one, "gpt-4o", "0.30"), (one, "gpt-4o-mini", "0.02"), (two, "gpt-4o", "0.10")):
         async with agent.permit("Answer", model=model, estimated_cost_usd="0.50") as grant:
             grant.settle(cost_usd=cost)
     assert isinstance(governor.port, ResourceGovernor)
-    rows = await governor.port.usage([datetime.now(UTC).date()])
+    rows = await governor.port.usage([datetime.now(ZoneInfo(settings.timezone)).date()])
     by = {
         name: [(total.name, total.calls, total.cost_usd) for total in total_by(rows, name)]
         for name in ("agent", "model", "team")

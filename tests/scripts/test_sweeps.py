@@ -20,6 +20,7 @@ def settings(server_url: str, tenant: str) -> Settings:
     return private_settings(
         url=server_url,
         tenant=tenant,
+        timezone="UTC",
         agent_day_usd=1_000,
         tenant_day_usd=1_000,
         max_open_grants=100_000,
@@ -73,7 +74,12 @@ async def test_no_question_is_refused_for_questions_that_are_overdue(settings: S
 @pytest.mark.parametrize("count", [5, 205, 300, 405])
 async def test_nobody_is_refused_for_open_grants_that_are_overdue(server_url: str, tenant: str, count: int) -> None:
     settings = private_settings(
-        url=server_url, tenant=tenant, agent_day_usd=1_000, tenant_day_usd=1_000, max_open_grants=count
+        url=server_url,
+        tenant=tenant,
+        timezone="UTC",
+        agent_day_usd=1_000,
+        tenant_day_usd=1_000,
+        max_open_grants=count,
     )
     async with virtual_governor(settings, start=START) as (governor, clock, _):
         await _overdue(governor, clock, count, "0.1")
