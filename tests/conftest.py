@@ -102,5 +102,5 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Tests that take many minutes run only when they are asked for, and say so."""
     if not config.option.markexpr:
         for item in items:
-            if item.get_closest_marker("slow"):
-                item.add_marker(pytest.mark.skip(reason="takes many minutes; run it with: make test ARGS='-m slow'"))
+            if item.get_closest_marker("deep"):
+                item.add_marker(pytest.mark.skip(reason="takes minutes; run it with: pytest -m deep"))

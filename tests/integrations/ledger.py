@@ -107,7 +107,7 @@ def sdist() -> Path:
 
 
 def _fetch(folder: Path) -> Path:
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", ":all:"]
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", PACKAGE]
     command += ["--dest", str(folder), f"{PACKAGE}=={VERSION}"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=170, check=False)
     found = sorted(folder.glob("*.tar.gz"))

@@ -29,7 +29,7 @@ def test_at_every_step_the_locks_are_sound(bench: Bench) -> None:
     print(f"{machine.examples} examples, {machine.steps} calls")
 
 
-@pytest.mark.slow
+@pytest.mark.deep
 @pytest.mark.timeout(3_600)
 def test_at_every_step_the_locks_are_sound_for_long(bench: Bench) -> None:
     run_state_machine_as_test(

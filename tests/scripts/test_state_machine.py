@@ -32,7 +32,7 @@ def test_every_step_does_what_the_model_does(bench: Bench) -> None:
     print(f"{machine.examples} examples, {machine.steps} calls")
 
 
-@pytest.mark.slow
+@pytest.mark.deep
 @pytest.mark.timeout(3_600)
 def test_every_step_does_what_the_model_does_for_long(bench: Bench) -> None:
     run_state_machine_as_test(machine_on(bench), settings=LONG)
