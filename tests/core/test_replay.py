@@ -150,13 +150,17 @@ async def test_the_density_steers_the_recommendation_only(tmp_path: Path) -> Non
     assert costs[0]["recommended_cost_usd"] < costs[1]["recommended_cost_usd"]
 
 
-async def test_the_azure_hour_costs_what_its_raw_file_says(shared_data: Path) -> None:
-    path = shared_data / "azure_llm_conv_2023.csv"
+@pytest.mark.parametrize("calls", [5_000, pytest.param(19_366, marks=pytest.mark.deep)])
+async def test_the_azure_hour_costs_what_its_raw_file_says(shared_data: Path, tmp_path: Path, calls: int) -> None:
+    lines = (shared_data / "azure_llm_conv_2023.csv").read_text().splitlines(keepends=True)
+    assert len(lines) == 1 + 19_366
+    path = tmp_path / "azure.csv"
+    path.write_text("".join(lines[: 1 + calls]))
     with path.open(newline="") as file:
         rows = [(int(row["ContextTokens"]), int(row["GeneratedTokens"])) for row in csv.DictReader(file)]
     nanos = sum(given * GPT_4O[0] + made * GPT_4O[1] for given, made in rows)
     tally, report = await replayed(read_trace(path))
-    assert report["calls"] == len(rows) == 19_366
+    assert report["calls"] == len(rows) == calls
     assert tally.all.cost == nanos
     assert report["cost_usd"] == float(Decimal(nanos) / 10**9)
     assert tally.all.granted_cost <= 10 * 10**9 < nanos
