@@ -17,6 +17,8 @@ import httpx
 import pytest
 from serving import free_port
 
+pytestmark = pytest.mark.concurrent
+
 ROOT = Path(__file__).parent.parent.parent
 
 HANDSHAKE = """\

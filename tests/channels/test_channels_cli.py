@@ -17,6 +17,8 @@ from terminal import run_aegis
 
 from aegis_core import Settings
 
+pytestmark = pytest.mark.concurrent
+
 Aegis = Callable[..., tuple[int, str, str]]
 
 

@@ -19,6 +19,8 @@ from aegis_core.channels.listed import configured
 from aegis_core.channels.webhook import signed
 from aegis_core.testing import private_settings
 
+pytestmark = pytest.mark.concurrent
+
 SECRET = "whsec_" + base64.b64encode(b"thirty-two bytes of a test's key").decode()
 
 

@@ -20,6 +20,8 @@ from aegis_core.errors import AegisError, StoreError
 from aegis_core.testing import private_settings
 from tests.chaos.lock_workers import Server, hold_on_and_on, take_turns
 
+pytestmark = pytest.mark.concurrent
+
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(["aegis_core", "aegis_core.governor", "tests.chaos.lock_workers"])
 TTL = 0.3

@@ -277,6 +277,7 @@ def test_text_from_agents_cannot_steer_a_terminal(here: Settings, arguments: lis
         assert all(len(line) <= 80 for line in re.sub(r"\x1b\[[\d;]*m", "", shown).splitlines())
 
 
+@pytest.mark.concurrent
 def test_following_shows_what_happens_later(here: Settings) -> None:
     spend(here, "a")
     # A job in the background of a shell ignores interrupts, and so would this child of it.

@@ -286,6 +286,7 @@ async def test_an_agent_of_connect_is_asked_from_other_threads_and_loops(governo
     assert report.budgets[0].reserved_usd == 0
 
 
+@pytest.mark.concurrent
 async def test_a_caller_cancelled_while_it_asks_leaves_nothing_held(plain: SyncGovernor) -> None:
     agent = await asyncio.to_thread(plain.handshake, "a")
     calls = CallGovernor(agent, framework="custom")

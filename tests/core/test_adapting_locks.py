@@ -18,6 +18,8 @@ from aegis_core.adapting import CallGovernor, Clearance, Desk, ToolCall, ToolLoc
 from aegis_core.errors import AuthError, InvalidRequestError, LockLostError
 from aegis_core.sync import SyncGovernedAgent, SyncGovernor
 
+pytestmark = pytest.mark.concurrent
+
 WALLET = "wallet_main"
 PAY = ToolCall("pay", {"amount": 7}, call_id="c", message_id="m", cost_usd=1)
 

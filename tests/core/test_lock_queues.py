@@ -19,6 +19,8 @@ from aegis_core.store.lockbook import Claim, Found, Lockbook
 from aegis_core.store.store import Store, open_store
 from aegis_core.testing import FakeClock
 
+pytestmark = pytest.mark.concurrent
+
 
 async def test_urgency_counts_behind_one_who_has_waited_for_longer(
     virtual: tuple[Governor, FakeClock, Store],
@@ -82,7 +84,7 @@ async def test_whoever_is_blocked_while_it_waits_gets_nothing(
             await until_someone_waits(governor)
             await desk.operator.block("bob", author="tests")
         with pytest.raises(AuthError) as caught:
-            await asyncio.wait_for(waiting, 5)
+            await asyncio.wait_for(waiting, 15)
         assert caught.value.code == "agent_blocked"
         assert await governor.locks() == ()
         assert "bob" not in {e.agent_id for e in await governor.latest_events(20) if e.kind == "lock_acquired"}

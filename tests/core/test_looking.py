@@ -13,6 +13,8 @@ from aegis_core.store import layout
 from aegis_core.store.looking import Looks
 from aegis_core.store.store import open_store
 
+pytestmark = pytest.mark.concurrent
+
 
 async def test_looks_of_one_moment_are_few_scripts_and_answer_each_its_own(settings: Settings) -> None:
     store = await open_store(settings, throwaway=True)

@@ -21,6 +21,8 @@ from aegis_core.errors import ConfigurationError
 from aegis_core.governor import ResourceGovernor
 from aegis_core.protocol import Usage
 
+pytestmark = pytest.mark.concurrent
+
 
 def test_of_two_sources_that_disagree_the_higher_counts(tmp_path: Path) -> None:
     path = tmp_path / "prices.json"

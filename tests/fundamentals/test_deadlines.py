@@ -12,6 +12,8 @@ from aegis_core.errors import ConflictError
 from aegis_core.store.store import Store
 from aegis_core.testing import FakeClock
 
+pytestmark = pytest.mark.concurrent
+
 Virtual = tuple[Governor, FakeClock, Store]
 
 

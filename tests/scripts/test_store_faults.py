@@ -27,6 +27,8 @@ from aegis_core.store.embedded import find_binary
 from aegis_core.store.store import open_store
 from aegis_core.testing import private_settings
 
+pytestmark = pytest.mark.concurrent
+
 
 class Server:
     """A server process of one test, on a unix socket, with its data on disk."""
@@ -200,7 +202,7 @@ async def test_a_server_that_dies_and_comes_back_needs_no_new_client(server: Ser
 
 
 async def test_a_server_that_hangs_is_an_error_in_bounded_time(server: Server) -> None:
-    async with governed(server, store_timeout_seconds=2) as (_, agent):
+    async with governed(server, store_timeout_seconds=1) as (_, agent):
         await agent.request("Summarise", estimated_cost_usd=1)
         server.stall()
         try:

@@ -30,6 +30,8 @@ from aegis_core.testing import Script, ToolUse, Turn, private_settings
 
 from .harness import ScriptedClient
 
+pytestmark = pytest.mark.concurrent
+
 PAY = ToolUse("pay", {"amount": 7}, "call-1")
 PRICE = Decimal("0.000027")
 """100 and 20 tokens of gpt-4o-mini, which scripts report."""
