@@ -27,7 +27,7 @@ def environment(settings: Settings, telegram: BotApi) -> dict[str, str]:
     return {
         "AEGIS_URL": settings.url, "AEGIS_TENANT": settings.tenant, "AEGIS_TELEGRAM_TOKEN": TOKEN,
         "AEGIS_TELEGRAM_CHAT_ID": str(CHAT), "AEGIS_TELEGRAM_OPERATORS": f"{ANA}=ana",
-        "AEGIS_TELEGRAM_API_URL": telegram.url, "AEGIS_AGENT_DAY_USD": "100",
+        "AEGIS_TELEGRAM_API_URL": telegram.url, "AEGIS_AGENT_DAY_USD": "100", "AEGIS_TIMEZONE": settings.timezone,
     }  # fmt: skip
 
 
