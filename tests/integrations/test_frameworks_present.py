@@ -95,7 +95,7 @@ def too_old_and_too_new() -> Iterator[object]:
             yield pytest.param(use, distribution, tested, found, id=f"{distribution}-{found}", marks=marks)
 
 
-@pytest.mark.parametrize(("use", "distribution", "tested", "found"), too_old_and_too_new())
+@pytest.mark.parametrize(("use", "distribution", "tested", "found"), list(too_old_and_too_new()))
 def test_a_version_outside_the_tested_range_is_warned_of_once(
     use: str, distribution: str, tested: str, found: str, tmp_path: object
 ) -> None:
