@@ -12,6 +12,8 @@ from uuid import uuid4
 
 import hypothesis
 import pytest
+import redis
+from leftovers import MARK, Processes, complaints, keyspace
 
 import aegis_core
 from aegis_core import Governor, Settings
@@ -31,6 +33,7 @@ def pytest_sessionstart() -> None:
     for name in list(os.environ):
         if name.startswith("AEGIS_") or name == "USE_FAKE_REDIS":
             del os.environ[name]
+    os.environ[MARK] = uuid4().hex
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -46,6 +49,31 @@ def server_url() -> Iterator[str]:
     handle = join_sync(None, throwaway=True, timeout=60)
     yield handle.url
     handle.leave_sync()
+
+
+@pytest.fixture(scope="session")
+def _keyspace(server_url: str) -> Iterator[redis.Redis]:
+    with redis.Redis.from_url(server_url) as client:
+        yield client
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_left(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No key that nothing bounds, no book that contradicts another, no open grant, question or lease, no process.
+
+    What a test leaves open on purpose it says: ``@pytest.mark.leaves("grants", "questions", "leases")``. Tenants that
+    were there before it are those of its module.
+    """
+    processes = Processes(str(tmp_path_factory.getbasetemp()))
+    uses_server = "server_url" in request.fixturenames
+    server: redis.Redis | None = request.getfixturevalue("_keyspace") if uses_server else None
+    before = set(keyspace(server)[0]) if server else set()
+    yield
+    found = [f"the process {each}" for each in processes.left()]
+    if server:
+        may_leave = {what for mark in request.node.iter_markers("leaves") for what in mark.args}
+        found += complaints(server, before, may_leave)
+    assert not found, "the test left behind:\n" + "\n".join(found)
 
 
 @pytest.fixture

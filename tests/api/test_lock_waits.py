@@ -13,7 +13,7 @@ from serving import OPERATOR, serving
 import aegis_core
 from aegis_core import Settings
 
-pytestmark = pytest.mark.concurrent
+pytestmark = [pytest.mark.concurrent, pytest.mark.leaves("leases")]
 
 TOKEN = "lk_" + "7" * 32
 AS_OPERATOR = {"Authorization": f"Bearer {OPERATOR}"}

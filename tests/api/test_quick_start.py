@@ -101,6 +101,7 @@ def run(command: str, port: int) -> dict[str, object]:
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
 @pytest.mark.usefixtures("uvicorn")
+@pytest.mark.leaves("grants")
 def test_the_quick_start_word_for_word(port: int, tmp_path: Path) -> None:
     session = run(HANDSHAKE, port)
     assert (session["agent_id"], session["max_priority"], session["session_budget_usd"]) == (

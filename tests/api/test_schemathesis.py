@@ -102,6 +102,7 @@ def holds(case: schemathesis.Case, base: str, agent: httpx.Client) -> None:
     case.validate_response(response, checks=checks)
 
 
+@pytest.mark.leaves("grants", "questions", "leases")
 @schema.parametrize()
 @effort(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 def test_the_document_holds(case: schemathesis.Case, base: str, agent: httpx.Client) -> None:
@@ -109,6 +110,7 @@ def test_the_document_holds(case: schemathesis.Case, base: str, agent: httpx.Cli
 
 
 @pytest.mark.deep
+@pytest.mark.leaves("grants", "questions", "leases")
 @schema.parametrize()
 @effort(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 def test_the_document_holds_in_many_cases(case: schemathesis.Case, base: str, agent: httpx.Client) -> None:

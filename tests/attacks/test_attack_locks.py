@@ -8,7 +8,7 @@ import httpx
 import pytest
 from guarding import AS_OPERATOR, DEFENDED, Guarded, Serve, Weaken, bearer
 
-pytestmark = pytest.mark.concurrent
+pytestmark = [pytest.mark.concurrent, pytest.mark.leaves("grants", "leases")]
 
 
 def _acquire(server: Guarded, session: dict[str, Any], **fields: Any) -> httpx.Response:

@@ -88,6 +88,7 @@ def test_the_doctor_looks_at_channels(aegis: Aegis, environment: dict[str, str])
     assert "AEGIS_TELEGRAM_OPERATORS is missing" in out
 
 
+@pytest.mark.leaves("grants")
 def test_a_process_of_its_own_serves_the_channels(
     environment: dict[str, str], settings: Settings, telegram: BotApi, tmp_path: Path
 ) -> None:

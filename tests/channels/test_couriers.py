@@ -28,7 +28,7 @@ from aegis_core.store.deliveries import Deliveries
 from aegis_core.store.ledger import Ledger
 from aegis_core.testing import virtual_governor
 
-pytestmark = pytest.mark.concurrent
+pytestmark = [pytest.mark.concurrent, pytest.mark.leaves("grants", "questions")]
 
 QUICK = Pace(lease=6.0, send=4.0, first_retry=0.05, longest_retry=0.2, most_attempts=3)
 """Quick to try again; a lease and an answer may take as long as they do on a machine that has other work, too."""

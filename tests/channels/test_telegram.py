@@ -11,7 +11,7 @@ from botapi import ANA, BOB, CHAT, STRANGER, BotApi
 
 from aegis_core import Settings
 
-pytestmark = pytest.mark.concurrent
+pytestmark = [pytest.mark.concurrent, pytest.mark.leaves("questions")]
 
 ESCALATE = {"name": "big", "type": "max_cost", "limit_usd": 5}
 

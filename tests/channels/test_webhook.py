@@ -61,6 +61,7 @@ def test_a_receiver_is_told_of_the_question_and_of_its_end(settings: Settings) -
         assert there.got[0][0]["host"] == there.url.split("/")[2]
 
 
+@pytest.mark.leaves("questions")
 def test_what_the_receiver_does_not_take_comes_again_with_the_same_id(settings: Settings) -> None:
     with receiver() as there:
         there.answers.extend([(500, {}), (429, {"Retry-After": "1"}), (404, {})])

@@ -261,6 +261,7 @@ def test_an_id_that_no_event_has(aegis: Aegis, wrong: str) -> None:
 
 
 @pytest.mark.parametrize("arguments", [["events"], ["events", "--json"]])
+@pytest.mark.leaves("grants")
 def test_text_from_agents_cannot_steer_a_terminal(here: Settings, arguments: list[str]) -> None:
     with connect_sync(settings=here) as governor:
         governor.handshake("a").request(EVIL, estimated_cost_usd="0.01")

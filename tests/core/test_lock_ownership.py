@@ -18,7 +18,7 @@ from aegis_core.agent import GovernedAgent
 from aegis_core.errors import AuthError, LockLostError, LockTimeoutError
 from aegis_core.lock_protocol import AcquireLock, LockState, ReleaseLock, RenewLock
 
-pytestmark = pytest.mark.concurrent
+pytestmark = [pytest.mark.concurrent, pytest.mark.leaves("leases")]
 
 
 class Hand:

@@ -22,6 +22,7 @@ from aegis_core.testing import FakeClock
 pytestmark = pytest.mark.concurrent
 
 
+@pytest.mark.leaves("leases")
 async def test_urgency_counts_behind_one_who_has_waited_for_longer(
     virtual: tuple[Governor, FakeClock, Store],
 ) -> None:
@@ -93,6 +94,7 @@ async def test_whoever_is_blocked_while_it_waits_gets_nothing(
         await store.aclose()
 
 
+@pytest.mark.leaves("leases")
 async def test_nothing_is_handed_over_while_the_tenant_is_halted(
     virtual: tuple[Governor, FakeClock, Store],
 ) -> None:

@@ -328,6 +328,7 @@ async def test_tokens_prove_their_own_lease_only(governor: Governor, ann: Govern
         )
 
 
+@pytest.mark.leaves("grants")
 async def test_a_request_with_a_fence_is_refused_once_the_lease_is_gone(ann: GovernedAgent, bob: GovernedAgent) -> None:
     wish = {"resource_type": "gas_budget", "estimated_cost_usd": "0.10", "target_resource": "wallet"}
     async with ann.lock("wallet") as lease:
@@ -344,6 +345,7 @@ async def test_a_request_with_a_fence_is_refused_once_the_lease_is_gone(ann: Gov
     assert (await ann.budget()).budgets[0].reserved_usd == Decimal("0.1")
 
 
+@pytest.mark.leaves("grants", "leases")
 async def test_a_lease_that_expired_is_no_fence_any_more(
     virtual: tuple[Governor, FakeClock, Store],
 ) -> None:

@@ -23,7 +23,7 @@ from aegis_core.governor import ResourceGovernor
 from aegis_core.policy.loading import load_policy
 from aegis_core.protocol import PermissionRequest, SettleRequest, Usage
 
-pytestmark = pytest.mark.concurrent
+pytestmark = [pytest.mark.concurrent, pytest.mark.leaves("grants", "questions")]
 
 COST = {"estimated_cost_usd": "0.25"}
 

@@ -23,7 +23,7 @@ from aegis_core.store.questions import Questions
 from aegis_core.store.store import Store
 from aegis_core.testing import FakeClock
 
-pytestmark = pytest.mark.concurrent
+pytestmark = [pytest.mark.concurrent, pytest.mark.leaves("grants", "questions")]
 
 Virtual = tuple[Governor, FakeClock, Store]
 

@@ -22,7 +22,7 @@ from aegis_core.operator import Operator
 from aegis_core.store.store import Store
 from aegis_core.testing import FakeClock
 
-pytestmark = pytest.mark.concurrent
+pytestmark = [pytest.mark.concurrent, pytest.mark.leaves("grants", "leases")]
 
 
 @pytest.fixture

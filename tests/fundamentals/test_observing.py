@@ -36,6 +36,7 @@ async def test_an_event_says_who_what_why_and_how_much(governor: Governor) -> No
     assert (event.facts["request"]["priority"], event.facts["request"]["target_resource"]) == (8, "db/main")
 
 
+@pytest.mark.leaves("grants")
 async def test_secrets_are_masked_before_anything_is_stored(governor: Governor) -> None:
     agent = await governor.handshake("a")
     secrets = ["sk-proj-abcdefghijklmnopqrstuvwx", "hunter2secret", "AKIAIOSFODNN7EXAMPLE", "ghp_" + "a" * 36]

@@ -12,6 +12,8 @@ from aegis_core.store import layout
 from aegis_core.store.store import Store
 from aegis_core.testing import FakeClock, private_settings, virtual_governor
 
+pytestmark = pytest.mark.leaves("grants", "questions")
+
 START = datetime(2026, 3, 27, 12, tzinfo=UTC)
 
 
