@@ -17,7 +17,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "client": ("core/test_lock_*", "core/test_remote_contract*", "core/test_light_imports*", "typing/*"),
     "governor": ("fundamentals/*", "core/test_locks_contract*"),
     "policy": ("core/test_policy*", "fundamentals/test_rules*", "attacks/test_attack_policy*", "cli/test_policy*"),
-    "project": ("project/*", "test_rooms*"),
+    "project": ("project/*", "test_rooms*", "core/test_leftovers*", "core/test_quiet_zone*"),
     "protocol": ("core/test_money*", "core/test_masking*", "core/test_settings*"),
     "replay": ("core/test_replay*", "cli/test_replay*"),
     "store": ("scripts/*", "core/test_embedded*", "core/test_looking*", "core/test_topologies*"),

@@ -68,7 +68,7 @@ class ApprovalMachine(RuleBasedStateMachine):
         self.bench.sessions = 0
         self.bench.plain.set(layout.CLOCK_KEY, self.now)
         self.settings = private_settings(
-            url=self.bench.settings.url, tenant=self.tenant, grant_seconds=600, max_grant_seconds=3600,
+            url=self.bench.settings.url, tenant=self.tenant, timezone="UTC", grant_seconds=600, max_grant_seconds=3600,
             approval_seconds=900, refusal_seconds=3600, idempotency_seconds=3600, session_idle_seconds=30_000_000,
             max_open_grants=MOST_OPEN, max_open_approvals=MOST_ASKED, agent_day_usd=limits[0] // USD,
             tenant_day_usd=limits[2] // USD,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from aegis_core import Settings
 from aegis_core.governor import ResourceGovernor
 from aegis_core.store.ledger import Caller
@@ -11,6 +13,7 @@ from aegis_core.testing import virtual_governor
 NUMBERS = {"x-c": 1, "y-b": 2, "z-a": 3, "y-a": 4, "y-c": 5, "x-a": 6}
 
 
+@pytest.mark.leaves("leases")
 async def test_a_lease_that_is_gained_while_waiting_elsewhere_closes_no_cycle(settings: Settings) -> None:
     async with virtual_governor(settings) as (governor, clock, _):
         assert isinstance(governor.port, ResourceGovernor)

@@ -12,6 +12,8 @@ from aegis_core.store import layout
 from aegis_core.store.store import Store
 from aegis_core.testing import FakeClock, private_settings, virtual_governor
 
+pytestmark = pytest.mark.leaves("grants", "questions")
+
 START = datetime(2026, 3, 27, 12, tzinfo=UTC)
 
 
@@ -20,6 +22,7 @@ def settings(server_url: str, tenant: str) -> Settings:
     return private_settings(
         url=server_url,
         tenant=tenant,
+        timezone="UTC",
         agent_day_usd=1_000,
         tenant_day_usd=1_000,
         max_open_grants=100_000,
@@ -73,7 +76,12 @@ async def test_no_question_is_refused_for_questions_that_are_overdue(settings: S
 @pytest.mark.parametrize("count", [5, 205, 300, 405])
 async def test_nobody_is_refused_for_open_grants_that_are_overdue(server_url: str, tenant: str, count: int) -> None:
     settings = private_settings(
-        url=server_url, tenant=tenant, agent_day_usd=1_000, tenant_day_usd=1_000, max_open_grants=count
+        url=server_url,
+        tenant=tenant,
+        timezone="UTC",
+        agent_day_usd=1_000,
+        tenant_day_usd=1_000,
+        max_open_grants=count,
     )
     async with virtual_governor(settings, start=START) as (governor, clock, _):
         await _overdue(governor, clock, count, "0.1")

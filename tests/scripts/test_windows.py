@@ -201,6 +201,7 @@ SPANS: list[tuple[str, int]] = [
 
 
 @pytest.mark.parametrize(("window", "span"), SPANS)
+@pytest.mark.leaves("grants")
 async def test_a_rolling_window_never_forgets_early_and_never_remembers_long(
     virtual: tuple[Governor, FakeClock, Store], window: str, span: int
 ) -> None:
@@ -260,6 +261,7 @@ def test_a_zone_is_known_around_any_instant(name: str) -> None:
 
 
 @pytest.mark.parametrize("change", ["2026-03-29T01:00", "2026-10-25T01:00"])
+@pytest.mark.leaves("grants")
 async def test_the_script_asks_for_the_zone_when_the_clocks_change(
     virtual: tuple[Governor, FakeClock, Store], server_url: str, change: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
