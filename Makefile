@@ -8,28 +8,41 @@ export OTEL_SDK_DISABLED = true
 # What the second part of the demonstration shows; CrewAI alone is most of the download.
 FRAMEWORKS ?= langchain,langgraph,crewai,autogen
 
-.PHONY: help demo test check bench clean
+# An older Python is refused in one sentence, before anything is installed.
+AGE = import sys; print(sys.version.split()[0]); sys.exit(sys.version_info < (3, 11))
+new_enough = @found=$$($(PYTHON) -c '$(AGE)') || { echo "Aegis needs Python 3.11 or newer; $(PYTHON) is \
+$${found:-not there}. Name another with make PYTHON=python3.12." >&2; exit 1; }
+
+.PHONY: help demo test test-deep check bench clean fetched
 help:
 	@echo "make demo   run the main job on an embedded server    make test    every test on a real server"
-	@echo "make check  ruff, pyright, import-linter, deptry      make bench   the figures of the README"
+	@echo "make test ROOM=store   the tests of one room          make test-deep   hunts, long runs and soaks (half an hour)"
+	@echo "make check  ruff, pyright, import-linter, deptry, CI  make bench   the figures of the README"
 	@echo "make demo FRAMEWORKS=langchain,langgraph   leaves two out, FRAMEWORKS=none all of them"
 
 $(VENV)/.server: pyproject.toml
+	$(new_enough)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[server]'
 	@touch $@
 
+# `uv sync` leaves the core alone in the same folder; the rest is then installed again.
+ifeq ($(wildcard $(BIN)/pytest),)
+.PHONY: $(VENV)/.dev
+endif
+
 # The frameworks are a gigabyte: uv installs them in seconds where pip takes minutes.
 $(VENV)/.dev: pyproject.toml
+	$(new_enough)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	$(BIN)/uv pip install --quiet --system-certs --python $(BIN)/python editables -e '.[dev]'
+	$(BIN)/uv pip install --quiet --system-certs --python $(BIN)/python -e '.[dev]'
 	@touch $@ $(VENV)/.server
 
 $(VENV)/.frameworks-$(FRAMEWORKS): pyproject.toml
 	@echo "Installing $(FRAMEWORKS) …"
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	$(BIN)/uv pip install --quiet --system-certs --python $(BIN)/python editables -e '.[$(FRAMEWORKS)]'
+	$(BIN)/uv pip install --quiet --system-certs --python $(BIN)/python -e '.[$(FRAMEWORKS)]'
 	@touch $@
 
 demo: $(VENV)/.server
@@ -39,8 +52,16 @@ ifneq ($(filter-out none,$(FRAMEWORKS)),)
 	$(BIN)/python examples/four_frameworks/show.py $(FRAMEWORKS)
 endif
 
-test: $(VENV)/.dev
-	$(BIN)/python -m pytest -n auto --dist worksteal -rs $(ARGS)
+# What tests need of a package index: they download nothing themselves. Without one this says so, and they are skipped.
+fetched: $(VENV)/.dev
+	@$(BIN)/python tests/fetching.py
+
+test: $(VENV)/.dev fetched
+	$(BIN)/python -m pytest -n auto --dist worksteal -rs --durations=20 $(if $(ROOM),--room $(ROOM)) $(ARGS)
+
+# Free hunts for mutants, long state machines and soaks: before a change of the scripts is called done, and nightly.
+test-deep: $(VENV)/.dev fetched
+	$(BIN)/python -m pytest -n auto --dist worksteal -rs --durations=20 -m deep $(if $(ROOM),--room $(ROOM)) $(ARGS)
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -48,10 +69,12 @@ check: $(VENV)/.dev
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 	$(BIN)/deptry .
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/zizmor --offline --quiet .github
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'limits>=5' pottery python-redis-lock
 	for script in decision policy over_http approvals locks adapters overshoot memory; do $(BIN)/python benchmarks/$$script.py || exit 1; done
 
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) .venv-fetched .venv-pyautogen

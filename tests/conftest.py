@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import time
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,28 +12,29 @@ from uuid import uuid4
 
 import hypothesis
 import pytest
+import redis
+from leftovers import MARK, Processes, complaints, keyspace
+from rooms import ROOMS, belongs
 
 import aegis_core
 from aegis_core import Governor, Settings
 from aegis_core.store.embedded import join_sync
 from aegis_core.store.store import Store
-from aegis_core.testing import FakeClock, private_settings, virtual_governor
+from aegis_core.testing import FakeClock, private_settings, quiet_zone, virtual_governor
 
 SHARED_DATA = Path(__file__).parent.parent.parent / "shared" / "data"
-TURN = 20.0
-"""Seconds before a full hour in which no test begins: hours, days and months of budgets end with one."""
 
 # How long an example takes says nothing of the product on a machine that has other work, too.
 hypothesis.settings.register_profile("aegis", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("aegis")
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _clean_environment() -> None:
+def pytest_sessionstart() -> None:
     """The developer's own AEGIS_ variables must not steer the tests."""
     for name in list(os.environ):
         if name.startswith("AEGIS_") or name == "USE_FAKE_REDIS":
             del os.environ[name]
+    os.environ[MARK] = uuid4().hex
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -50,6 +50,31 @@ def server_url() -> Iterator[str]:
     handle = join_sync(None, throwaway=True, timeout=60)
     yield handle.url
     handle.leave_sync()
+
+
+@pytest.fixture(scope="session")
+def _keyspace(server_url: str) -> Iterator[redis.Redis]:
+    with redis.Redis.from_url(server_url) as client:
+        yield client
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_left(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No key that nothing bounds, no book that contradicts another, no open grant, question or lease, no process.
+
+    What a test leaves open on purpose it says: ``@pytest.mark.leaves("grants", "questions", "leases")``. Tenants that
+    were there before it are those of its module.
+    """
+    processes = Processes(str(tmp_path_factory.getbasetemp()))
+    uses_server = "server_url" in request.fixturenames
+    server: redis.Redis | None = request.getfixturevalue("_keyspace") if uses_server else None
+    before = set(keyspace(server)[0]) if server else set()
+    yield
+    found = [f"the process {each}" for each in processes.left()]
+    if server:
+        may_leave = {what for mark in request.node.iter_markers("leaves") for what in mark.args}
+        found += complaints(server, before, may_leave)
+    assert not found, "the test left behind:\n" + "\n".join(found)
 
 
 @pytest.fixture
@@ -71,6 +96,7 @@ async def governor(settings: Settings) -> AsyncIterator[Governor]:
 @pytest.fixture
 async def virtual(settings: Settings) -> AsyncIterator[tuple[Governor, FakeClock, Store]]:
     """A governor whose clock the test moves."""
+    settings = settings.model_copy(update={"timezone": "UTC"})
     async with virtual_governor(settings, start=datetime(2026, 3, 27, 12, tzinfo=UTC)) as parts:
         yield parts
 
@@ -91,16 +117,34 @@ def shared_data() -> Path:
     return SHARED_DATA
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--room", choices=sorted(ROOMS), metavar="ROOM", help="only the tests of a room of the package")
+    parser.addoption("--record-traces", action="store_true", help="hunt mutants anew and keep the walks that find them")
+
+
+@pytest.fixture
+def record_traces(request: pytest.FixtureRequest) -> bool:
+    return bool(request.config.getoption("--record-traces"))
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup() -> None:
-    """What a test spends before a window turns is gone from the budget that it asks for after it."""
-    left = 3_600 - time.time() % 3_600
-    if left < TURN:
-        time.sleep(left + 0.05)
+    """No window of a budget turns while a test runs, whatever the time; a test that needs a turn has a `FakeClock`.
+
+    In the environment, the zone also holds in the commands and the servers that a test starts, which would else put the
+    tenant back into UTC when they open it. Before all fixtures, for those of modules make tenants, too.
+    """
+    os.environ["AEGIS_TIMEZONE"] = quiet_zone()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Tests that take many minutes run only when they are asked for, and say so."""
-    if not config.option.markexpr:
-        for item in items:
-            if item.get_closest_marker("slow"):
-                item.add_marker(pytest.mark.skip(reason="takes many minutes; run it with: make test ARGS='-m slow'"))
+    """The tests of one room, where one is named; those that take many minutes only by `make test-deep`."""
+    room = config.getoption("--room")
+    left_out = [
+        item
+        for item in items
+        if (room and not belongs(item.path, room)) or (not config.option.markexpr and item.get_closest_marker("deep"))
+    ]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in set(left_out)]

@@ -51,10 +51,10 @@ def _settings(url: str, port: int, secret: str) -> Settings:
     """Everything that the demonstration depends on, whatever the environment says."""
     from pydantic import SecretStr
 
-    from aegis_core.testing import private_settings
+    from aegis_core.testing import private_settings, quiet_zone
 
     return private_settings(
-        url=url, port=port, host="127.0.0.1", tenant="demo", timezone="UTC", log_level="error", agent_day_usd=10,
+        url=url, port=port, host="127.0.0.1", tenant="demo", timezone=quiet_zone(), log_level="error", agent_day_usd=10,
         tenant_day_usd=100, grant_seconds=GRANT_SECONDS, max_grant_seconds=60, approval_seconds=600,
         use_fake_redis=False, operator_secret=SecretStr(secret), pepper=None, reservation="strict",
     )  # fmt: skip

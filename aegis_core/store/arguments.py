@@ -99,12 +99,12 @@ class Found(NamedTuple):
     state: str
     now: int = 0
     expires: int = 0
-    fences: Sequence[int] = ()
+    fences: tuple[int, ...] = ()
     place: int = 0
     since: int = 0
     evicted: int = 0
     next_expiry: int = 0
-    names: Sequence[str] = ()
+    names: tuple[str, ...] = ()
 
 
 LISTS: Mapping[str, type[Named]] = {

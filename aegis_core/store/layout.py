@@ -48,6 +48,8 @@ SCHEMA = 3
 SCHEMA_KEY = "ae:schema"
 PEPPER_KEY = "ae:pepper"
 TENANTS_KEY = "ae:tenants"
+WRITERS_KEY = "ae:writers"
+"""The versions of Aegis that opened this database (ZSET), by how many fields each declares."""
 CLOCK_KEY = "ae:clock"
 """Holds the virtual time of a throw-away server; no shipped script reads it."""
 

@@ -110,5 +110,6 @@ class Lockbook:
 
 def _found(answer: Any) -> Found:
     if answer[1] == b"known":
-        return decode(Found, unpack(answer[2]))
+        found = decode(Found, unpack(answer[2]))
+        return found._replace(fences=tuple(found.fences), names=tuple(found.names))
     return Found(answer[1].decode())

@@ -267,5 +267,8 @@ KINDS = (
     Kind("NOTICE", Notice),
 )
 
+FIELDS = sum(len(kind.fields._fields) for kind in KINDS)
+"""How many there are. It only grows, and says which of two versions knows more."""
+
 HELD = {"t": ("T", False), "a:": ("G", False), "s:": ("S", False), "b:": ("B", True), "v": ("V", True)}
 """What lies under the names that scripts hold and write back: its kind, and whether it is a list of those."""

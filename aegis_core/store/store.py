@@ -7,6 +7,7 @@ import secrets
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import hiredis
@@ -20,6 +21,7 @@ from aegis_core.store.address import Address, Clients, make_clients, parse_addre
 from aegis_core.store.embedded import EmbeddedHandle, join
 from aegis_core.store.listening import Hear, listen
 from aegis_core.store.packing import pack
+from aegis_core.store.schema import FIELDS
 from aegis_core.store.scripts import Script, ScriptSet
 from aegis_core.store.wire import ConnectionLostError, Wire
 
@@ -237,10 +239,17 @@ class Store:
                 f"{layout.SCHEMA}) and cannot be read. Use an empty database, or another AEGIS_DATA_DIR.",
                 schema=found,
             )
+        await self.command("ZADD", layout.WRITERS_KEY, "GT", FIELDS, aegis_version())
         if pepper is not None:
             self.pepper = pepper.encode()
         else:
             self.pepper = await self._agree(layout.PEPPER_KEY, secrets.token_hex(32))
+
+    async def writers(self) -> dict[str, int]:
+        """The versions of Aegis that opened this database, with how many stored fields each knows."""
+        flat: Any = await self.command("ZRANGE", layout.WRITERS_KEY, 0, -1, "WITHSCORES")
+        pairs: Any = zip(flat[::2], flat[1::2], strict=True) if flat and not isinstance(flat[0], list | tuple) else flat
+        return {name.decode(): int(float(fields)) for name, fields in pairs}
 
     async def _agree(self, key: str, proposal: str | int) -> bytes:
         """What the first to come wrote. Two commands: redis-py reads the answer of SET NX GET as a yes or no."""
@@ -258,6 +267,14 @@ class Store:
             await self.clients.aclose()
         if self.embedded is not None:
             await self.embedded.leave()
+
+
+def aegis_version() -> str:
+    """The version of this Aegis; ``0`` where it was never installed."""
+    try:
+        return version("aegis-governor")
+    except PackageNotFoundError:
+        return "0"
 
 
 def newer_schema(found: int) -> ConfigurationError:

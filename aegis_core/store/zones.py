@@ -8,6 +8,8 @@ from zoneinfo import ZoneInfo
 FOREVER = 9_007_199_254_740_991
 _DAY = timedelta(days=1)
 _MINUTE = timedelta(minutes=1)
+_LAST = datetime(9998, 1, 1, tzinfo=UTC)
+"""Dates end in the year 9999, and with them what can be looked up."""
 
 Zone = tuple[str, int, int, int, int]
 """Name, offset in ms, valid from and till (ms since 1970), offset after that."""
@@ -19,6 +21,9 @@ def zone_at(name: str, now_ms: int) -> Zone:
         return ("UTC", 0, 0, FOREVER, 0)
     zone = ZoneInfo(name)
     now = datetime.fromtimestamp(now_ms / 1000, UTC)
+    if now >= _LAST:
+        offset = _offset(zone, _LAST)
+        return (name, offset, _ms(_LAST), FOREVER, offset)
     offset = _offset(zone, now)
     since = now
     while since > now - _DAY and _offset(zone, since - timedelta(hours=1)) == offset:

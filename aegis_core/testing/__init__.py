@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from aegis_core.testing.clocks import START, FakeClock, private_settings, stay_within_a_day, virtual_governor
+from aegis_core.testing.clocks import START, FakeClock, private_settings, quiet_zone, virtual_governor
 from aegis_core.testing.scripts import Ask, Entry, Harness, Mode, Outcome, Script, ToolUse, Turn, carry_out
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ __all__ = [
     "Turn",
     "carry_out",
     "private_settings",
-    "stay_within_a_day",
+    "quiet_zone",
     "virtual_governor",
 ]
 

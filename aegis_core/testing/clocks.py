@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from aegis_core.agent import Governor
 from aegis_core.connect import open_governor
@@ -39,7 +39,7 @@ async def virtual_governor(
     settings: Settings | None = None, *, start: datetime = START
 ) -> AsyncGenerator[tuple[Governor, FakeClock, Store]]:
     """A governor whose time is the test's: on the server that the settings name, else on a private throw-away one."""
-    settings = settings or private_settings()
+    settings = settings or private_settings(timezone="UTC")
     store = await open_store(settings, throwaway=settings.is_embedded, virtual_time=True)
     try:
         clock = FakeClock(store)
@@ -59,12 +59,14 @@ def private_settings(**values: Any) -> Settings:
     return Settings(**merged)
 
 
-def stay_within_a_day(seconds: float = 60) -> None:
-    """Wait for midnight (UTC) if it is less than so many seconds away.
+def quiet_zone(now: datetime | None = None) -> str:
+    """A time zone in which neither a day nor an hour ends within half an hour of an instant, else of now.
 
-    A test on the real clock that goes on past it finds what it spent in the budget of the day before.
+    What a test spends on the real clock before a window turns is gone from the budget that it reads after it. Windows
+    turn by the time zone of their tenant, so a tenant in this zone needs no waiting until they have turned. Hours turn
+    at the full hour of a zone, which is half past in UTC for the zones of India and of the Marquesas; days, weeks and
+    months turn at its midnight, which is hours away.
     """
-    now = datetime.now(UTC)
-    left = 86_400 - (now - now.replace(hour=0, minute=0, second=0, microsecond=0)).total_seconds()
-    if left < seconds:
-        time.sleep(left + 0.1)
+    now = now or datetime.now(UTC)
+    early, otherwise = ("UTC", "Etc/GMT-12") if now.minute < 30 else ("Asia/Kolkata", "Pacific/Marquesas")
+    return early if 1 <= now.astimezone(ZoneInfo(early)).hour < 22 else otherwise

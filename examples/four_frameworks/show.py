@@ -26,7 +26,7 @@ from wallet import Wallet
 import aegis_core
 from aegis_core.protocol import Framework
 from aegis_core.store.embedded import join_sync
-from aegis_core.testing import private_settings
+from aegis_core.testing import private_settings, quiet_zone
 
 FRAMEWORKS = ("langchain", "langgraph", "crewai", "autogen")
 TEAM, LIMIT = "team=payments", "1.00"
@@ -127,7 +127,8 @@ def main(arguments: list[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="aegis-show-") as folder:
         room = Path(folder)
         os.environ |= {
-            "AEGIS_URL": server.url, "TMPDIR": folder, "WALLET_FILE": str(room / "wallet.jsonl"),
+            "AEGIS_URL": server.url, "AEGIS_TIMEZONE": quiet_zone(), "TMPDIR": folder,
+            "WALLET_FILE": str(room / "wallet.jsonl"),
             "CREWAI_STORAGE_DIR": str(room / "crewai"), "CREWAI_DISABLE_TELEMETRY": "true", "OTEL_SDK_DISABLED": "true",
         }  # fmt: skip
         try:

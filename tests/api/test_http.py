@@ -439,6 +439,7 @@ class TestClosedGrants:
         usage = {"model": "gpt-9000-of-nobody", "input_tokens": 1}
         refused(agent.settle(agent.grant(), usage=usage), 404, "unknown_model", "gpt-9000-of-nobody")
 
+    @pytest.mark.concurrent
     def test_a_late_settlement_replaces_the_charge(self, served: Settings) -> None:
         short = served.model_copy(update={"tenant": f"t-{uuid4().hex[:8]}", "grant_seconds": 0.05})
         with serving(short) as url, httpx.Client(base_url=f"{url}/api/v1", trust_env=False, timeout=30) as http:

@@ -13,6 +13,8 @@ from serving import OPERATOR, serving
 import aegis_core
 from aegis_core import Settings
 
+pytestmark = [pytest.mark.concurrent, pytest.mark.leaves("leases")]
+
 TOKEN = "lk_" + "7" * 32
 AS_OPERATOR = {"Authorization": f"Bearer {OPERATOR}"}
 
@@ -91,7 +93,7 @@ async def test_who_leaves_the_queue_ends_the_call_that_waits_in_it(door: Door) -
     await door.until_queued(1)
     left = await door.ask("bob", "/release-lock", resource="wallet", lock_token=TOKEN)
     assert left["state"] == "released"
-    assert (await asyncio.wait_for(waiting, 5))["state"] == "busy"
+    assert (await asyncio.wait_for(waiting, 15))["state"] == "busy"
     await asyncio.sleep(1.2)
     assert await door.queued() == 0
 

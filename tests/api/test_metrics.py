@@ -20,6 +20,7 @@ def figures(page: str) -> dict[str, float]:
     }
 
 
+@pytest.mark.leaves("grants", "questions")
 def test_decisions_money_and_open_grants_are_counted(settings: Settings) -> None:
     with guarded(settings) as server:
         session = server.enter("agent-with-a-name")
@@ -44,6 +45,7 @@ def test_decisions_money_and_open_grants_are_counted(settings: Settings) -> None
         assert "agent-with-a-name" not in answer.text
 
 
+@pytest.mark.leaves("grants")
 def test_the_figures_of_one_tenant_are_not_those_of_another(settings: Settings) -> None:
     away = settings.model_copy(update={"tenant": settings.tenant + "-b"})
     with guarded(settings) as server:

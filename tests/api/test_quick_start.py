@@ -17,6 +17,8 @@ import httpx
 import pytest
 from serving import free_port
 
+pytestmark = pytest.mark.concurrent
+
 ROOT = Path(__file__).parent.parent.parent
 
 HANDSHAKE = """\
@@ -53,7 +55,7 @@ def port() -> int:
 @pytest.fixture
 def home(tmp_path: Path, server_url: str, tenant: str) -> dict[str, str]:
     """The environment of a user who has nothing yet."""
-    kept = {name: value for name, value in os.environ.items() if name in {"PATH", "LANG", "TMPDIR"}}
+    kept = {name: value for name, value in os.environ.items() if name in {"PATH", "LANG", "TMPDIR", "AEGIS_TIMEZONE"}}
     return {
         **kept,
         "HOME": str(tmp_path),
@@ -99,6 +101,7 @@ def run(command: str, port: int) -> dict[str, object]:
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
 @pytest.mark.usefixtures("uvicorn")
+@pytest.mark.leaves("grants")
 def test_the_quick_start_word_for_word(port: int, tmp_path: Path) -> None:
     session = run(HANDSHAKE, port)
     assert (session["agent_id"], session["max_priority"], session["session_budget_usd"]) == (

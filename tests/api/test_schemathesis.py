@@ -85,9 +85,8 @@ def made_real(case: Any, agent: httpx.Client) -> None:
         path["key_id"] = made.json()["key_id"]
 
 
-@schema.parametrize()
-@effort(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
-def test_the_document_holds(case: schemathesis.Case, base: str, agent: httpx.Client) -> None:
+def holds(case: schemathesis.Case, base: str, agent: httpx.Client) -> None:
+    """Call, and compare with what the document says of the operation."""
     made_real(case, agent)
     operators_only = {} not in case.operation.definition.raw.get("security", [{}])
     if case.meta.generation.mode.is_negative and "Authorization" not in (case.headers or {}):
@@ -101,3 +100,18 @@ def test_the_document_holds(case: schemathesis.Case, base: str, agent: httpx.Cli
     if case.method == "GET" and case.path not in NARROWER:
         checks.append(positive_data_acceptance)
     case.validate_response(response, checks=checks)
+
+
+@pytest.mark.leaves("grants", "questions", "leases")
+@schema.parametrize()
+@effort(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+def test_the_document_holds(case: schemathesis.Case, base: str, agent: httpx.Client) -> None:
+    holds(case, base, agent)
+
+
+@pytest.mark.deep
+@pytest.mark.leaves("grants", "questions", "leases")
+@schema.parametrize()
+@effort(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+def test_the_document_holds_in_many_cases(case: schemathesis.Case, base: str, agent: httpx.Client) -> None:
+    holds(case, base, agent)

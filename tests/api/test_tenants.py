@@ -14,6 +14,7 @@ from aegis_core.errors import AuthError
 API = "/api/v1"
 
 
+@pytest.mark.leaves("grants")
 def test_more_tenants_than_stay_open_are_all_served(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("aegis_core.api.tenants.OPEN_TENANTS", 2)
     with guarded(settings) as server:
@@ -40,6 +41,7 @@ def test_visiting_a_tenant_changes_neither_its_policy_nor_its_timings(settings: 
 
 
 @pytest.mark.parametrize("tenant", ["caf\u00e9/\u6771\u4eac", "a.b:c@d/e-f_g"])
+@pytest.mark.leaves("grants")
 def test_any_name_of_a_tenant_travels_in_its_credentials(settings: Settings, tenant: str) -> None:
     named = settings.model_copy(update={"tenant": f"{settings.tenant}-{tenant}"})
     with guarded(named) as server:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from guarding import DEFENDED, Guarded, Serve, Weaken, bearer
+
+pytestmark = pytest.mark.leaves("grants", "questions")
 
 API = "/api/v1"
 

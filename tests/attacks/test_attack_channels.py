@@ -22,6 +22,8 @@ from aegis_core.channels.telegram_desk import Desk
 from aegis_core.channels.webhook import WebhookChannel
 from aegis_core.channels.webhook_settings import WebhookSettings
 
+pytestmark = [pytest.mark.concurrent, pytest.mark.leaves("questions")]
+
 WEBHOOK = "https://aegis.example/api/v1/telegram/webhook"
 
 

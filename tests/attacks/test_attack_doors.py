@@ -95,6 +95,7 @@ FIELDS = ("agent_id", "request_id", "session_id", "model")
 
 
 @DEFENDED
+@pytest.mark.leaves("grants")
 def test_names_that_would_reach_other_keys_of_redis(
     serve: Serve, monkeypatch: pytest.MonkeyPatch, defended: bool
 ) -> None:
@@ -135,6 +136,7 @@ def test_names_that_would_reach_other_keys_of_redis(
 
 
 @DEFENDED
+@pytest.mark.leaves("grants")
 def test_a_body_of_eleven_megabytes(serve: Serve, monkeypatch: pytest.MonkeyPatch, defended: bool) -> None:
     if not defended:
         monkeypatch.setattr(gate, "MAX_BODY", 1 << 30)

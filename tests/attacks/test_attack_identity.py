@@ -13,6 +13,8 @@ from aegis_core import Settings
 from aegis_core.api.auth import Auth, Caller
 from aegis_core.store.registry import Registry
 
+pytestmark = pytest.mark.leaves("grants")
+
 API = "/api/v1"
 
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import httpx
+import pytest
 from guarding import AS_OPERATOR, DEFENDED, Guarded, Serve, Weaken, bearer
+
+pytestmark = [pytest.mark.concurrent, pytest.mark.leaves("grants", "leases")]
 
 
 def _acquire(server: Guarded, session: dict[str, Any], **fields: Any) -> httpx.Response:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from guarding import DEFENDED, Serve, Weaken, bearer
 
+pytestmark = pytest.mark.leaves("grants", "questions")
+
 API = "/api/v1"
 
 

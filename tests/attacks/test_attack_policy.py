@@ -13,6 +13,8 @@ from guarding import DEFENDED, Guarded, Serve, bearer
 
 from aegis_core.policy.rules.blocked_intent import BlockedIntent
 
+pytestmark = pytest.mark.leaves("grants")
+
 API = "/api/v1"
 HAS_REGEXES = "regexes" in BlockedIntent.model_fields
 HAS_CONDITIONS = find_spec("aegis_core.policy.rules.condition") is not None and find_spec("cel_expr_python") is not None

@@ -28,6 +28,7 @@ def _aegis(server: Guarded, *arguments: str) -> str:
 
 
 @DEFENDED
+@pytest.mark.leaves("grants")
 def test_terminal_escapes_bidi_and_markup_over_http(
     serve: Serve, monkeypatch: pytest.MonkeyPatch, defended: bool
 ) -> None:
@@ -47,6 +48,7 @@ def test_terminal_escapes_bidi_and_markup_over_http(
     assert (events.text.isascii() and events.text.isprintable()) is defended
 
 
+@pytest.mark.leaves("grants")
 def test_terminal_escapes_bidi_and_markup_on_a_terminal(serve: Serve) -> None:
     server = serve()
     server.ask(server.enter("a"), task_intent=HOSTILE)
@@ -69,6 +71,7 @@ def test_an_equals_sign_in_a_cell_of_csv(serve: Serve, capsys: pytest.CaptureFix
     assert not [cell for cell in cells if cell.lstrip('"')[:1] in {"=", "+", "-", "@", "\t"}]
 
 
+@pytest.mark.leaves("grants")
 def test_a_credential_in_an_intent_is_stored_nowhere(serve: Serve) -> None:
     server = serve()
     session = server.enter("a")

@@ -17,6 +17,8 @@ from terminal import run_aegis
 
 from aegis_core import Settings
 
+pytestmark = pytest.mark.concurrent
+
 Aegis = Callable[..., tuple[int, str, str]]
 
 
@@ -25,7 +27,7 @@ def environment(settings: Settings, telegram: BotApi) -> dict[str, str]:
     return {
         "AEGIS_URL": settings.url, "AEGIS_TENANT": settings.tenant, "AEGIS_TELEGRAM_TOKEN": TOKEN,
         "AEGIS_TELEGRAM_CHAT_ID": str(CHAT), "AEGIS_TELEGRAM_OPERATORS": f"{ANA}=ana",
-        "AEGIS_TELEGRAM_API_URL": telegram.url, "AEGIS_AGENT_DAY_USD": "100",
+        "AEGIS_TELEGRAM_API_URL": telegram.url, "AEGIS_AGENT_DAY_USD": "100", "AEGIS_TIMEZONE": settings.timezone,
     }  # fmt: skip
 
 
@@ -86,6 +88,7 @@ def test_the_doctor_looks_at_channels(aegis: Aegis, environment: dict[str, str])
     assert "AEGIS_TELEGRAM_OPERATORS is missing" in out
 
 
+@pytest.mark.leaves("grants")
 def test_a_process_of_its_own_serves_the_channels(
     environment: dict[str, str], settings: Settings, telegram: BotApi, tmp_path: Path
 ) -> None:

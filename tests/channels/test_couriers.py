@@ -28,6 +28,8 @@ from aegis_core.store.deliveries import Deliveries
 from aegis_core.store.ledger import Ledger
 from aegis_core.testing import virtual_governor
 
+pytestmark = [pytest.mark.concurrent, pytest.mark.leaves("grants", "questions")]
+
 QUICK = Pace(lease=6.0, send=4.0, first_retry=0.05, longest_retry=0.2, most_attempts=3)
 """Quick to try again; a lease and an answer may take as long as they do on a machine that has other work, too."""
 WISH: dict[str, Any] = {"resource_type": "compute", "estimated_cost_usd": 6}
@@ -301,7 +303,7 @@ async def test_redis_goes_away_for_a_moment(rich: Settings) -> None:
 async def test_telegram_is_down_for_an_hour(rich: Settings, telegram: BotApi) -> None:
     """An hour of the server's time. What is open then is announced, what was shown is brought up to date, what came
     and went is left out; and a press works again."""
-    settings = on_telegram(rich, telegram, approval_seconds=6_000)
+    settings = on_telegram(rich, telegram, approval_seconds=6_000).model_copy(update={"timezone": "UTC"})
     start = datetime(2026, 3, 27, 12, tzinfo=UTC)
     async with virtual_governor(settings, start=start) as (governor, clock, store):
         port = governor.port

@@ -5,10 +5,13 @@ from __future__ import annotations
 import threading
 from itertools import pairwise
 
+import pytest
 from asking import Asking, asking, on_telegram
 from botapi import ANA, BOB, CHAT, STRANGER, BotApi
 
 from aegis_core import Settings
+
+pytestmark = [pytest.mark.concurrent, pytest.mark.leaves("questions")]
 
 ESCALATE = {"name": "big", "type": "max_cost", "limit_usd": 5}
 
@@ -171,7 +174,7 @@ def test_every_edit_is_shown_whatever_it_changes(place: Asking, telegram: BotApi
         place.on_redis(lambda governor: governor.approvals.decide(approval, "approve", by=who, edit=edit))  # noqa: B023
         telegram.shows(message, target, f"approved by {who}")
     assert telegram.press(message, "APPROVE").startswith("Approved by ana")
-    assert agent.result(10) == "went on with GRANTED"
+    assert agent.result(60) == "went on with GRANTED"
 
 
 def test_a_reminder_comes_once_and_without_a_sound(place: Asking, telegram: BotApi) -> None:

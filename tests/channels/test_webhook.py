@@ -19,6 +19,8 @@ from aegis_core.channels.listed import configured
 from aegis_core.channels.webhook import signed
 from aegis_core.testing import private_settings
 
+pytestmark = pytest.mark.concurrent
+
 SECRET = "whsec_" + base64.b64encode(b"thirty-two bytes of a test's key").decode()
 
 
@@ -59,6 +61,7 @@ def test_a_receiver_is_told_of_the_question_and_of_its_end(settings: Settings) -
         assert there.got[0][0]["host"] == there.url.split("/")[2]
 
 
+@pytest.mark.leaves("questions")
 def test_what_the_receiver_does_not_take_comes_again_with_the_same_id(settings: Settings) -> None:
     with receiver() as there:
         there.answers.extend([(500, {}), (429, {"Retry-After": "1"}), (404, {})])

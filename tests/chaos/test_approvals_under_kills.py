@@ -26,6 +26,8 @@ from aegis_core.store.embedded import join_sync, server_status
 from aegis_core.testing import private_settings
 from tests.serving import free_port
 
+pytestmark = pytest.mark.concurrent
+
 ASKED = 200
 ROOMY = {
     "agent_day_usd": 100_000, "tenant_day_usd": 1_000_000, "max_open_approvals": 1_000, "approval_seconds": 300,
@@ -213,7 +215,7 @@ async def test_a_killed_server_before_200_waiting_agents_loses_none(crowded: Set
             assert running[1].wait(120) == 0
 
 
-SHORT = 5
+SHORT = 3
 """Seconds that a question waits: long enough to look at it before that, on a machine that has other work, too."""
 
 

@@ -14,6 +14,8 @@ import pytest
 
 from aegis_core.store.embedded import join_sync
 
+pytestmark = pytest.mark.concurrent
+
 _SCRIPT = Path(__file__).parents[2] / "benchmarks" / "overshoot.py"
 
 

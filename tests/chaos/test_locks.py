@@ -20,10 +20,13 @@ from aegis_core.errors import AegisError, StoreError
 from aegis_core.testing import private_settings
 from tests.chaos.lock_workers import Server, hold_on_and_on, take_turns
 
+pytestmark = pytest.mark.concurrent
+
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(["aegis_core", "aegis_core.governor", "tests.chaos.lock_workers"])
 TTL = 0.3
-FAULTS = ["kill"] * 40 + ["stop"] * 35 + ["cut"] * 20 + ["restart"] * 5
+FAULTS = ["kill"] * 8 + ["stop"] * 7 + ["cut"] * 4 + ["restart"]
+"""In the proportions in which they come, and not in this order."""
 
 
 @pytest.fixture
@@ -87,9 +90,9 @@ class Arena:
             self.server.start()
         await self.holder(governor, fence)
 
-    def has_zombies(self) -> bool:
+    def has_zombies(self, wanted: int) -> bool:
         """True once enough were stopped while they held the wallet, and wrote to it when they went on."""
-        return self.zombies >= 10 and int(self.server.client().hget("chaos:wallet", "refused") or 0) >= 5
+        return self.zombies >= wanted and int(self.server.client().hget("chaos:wallet", "refused") or 0) >= wanted / 2
 
     def end(self) -> None:
         for worker in self.workers.values():
@@ -98,8 +101,9 @@ class Arena:
 
 
 @pytest.mark.timeout(420)
-async def test_a_hundred_faults_leave_never_two_holders_and_never_a_leak(server: Server, tenant: str) -> None:
-    faults = list(FAULTS)
+@pytest.mark.parametrize("hundreds", [0.4, pytest.param(1, marks=pytest.mark.deep)])
+async def test_faults_leave_never_two_holders_and_never_a_leak(server: Server, tenant: str, hundreds: float) -> None:
+    faults, zombies = FAULTS * round(5 * hundreds), 10 * hundreds
     random.Random(7).shuffle(faults)
     arena = Arena(server, tenant)
     settings = private_settings(url=server.url, tenant=tenant, store_timeout_seconds=10)
@@ -109,14 +113,14 @@ async def test_a_hundred_faults_leave_never_two_holders_and_never_a_leak(server:
         try:
             for fault in faults:
                 await arena.disturb(governor, fault)
-            while not arena.has_zombies():  # on a busy machine most are stopped after they gave the wallet back
+            while not arena.has_zombies(zombies):  # on a busy machine most are stopped after they gave the wallet back
                 await arena.disturb(governor, "stop")
         finally:
             arena.end()
         wallet: dict[str, str] = server.client().hgetall("chaos:wallet")
         assert "clash" not in wallet, "two writers with one fence"
-        assert arena.zombies >= 10
-        assert int(wallet["refused"]) >= 5, "the zombies' writes came with old fences, and were refused"
+        assert arena.zombies >= zombies
+        assert int(wallet["refused"]) >= zombies / 2, "the zombies' writes came with old fences, and were refused"
         agent = await governor.handshake("afterwards")
         async with agent.lock("wallet", wait=60) as lease:
             assert lease.fence > int(wallet["fence"])
@@ -198,10 +202,10 @@ async def _check_fight(server: Server, tenant: str, seconds: float, kills: int) 
 
 @pytest.mark.timeout(420)
 async def test_fifty_agents_and_five_wallets(server: Server, tenant: str) -> None:
-    await _check_fight(server, tenant, seconds=20, kills=6)
+    await _check_fight(server, tenant, seconds=5, kills=3)
 
 
-@pytest.mark.slow
+@pytest.mark.deep
 @pytest.mark.timeout(300)
 async def test_fifty_agents_and_five_wallets_for_a_minute(server: Server, tenant: str) -> None:
     await _check_fight(server, tenant, seconds=60, kills=20)

@@ -22,6 +22,8 @@ from aegis_core.protocol import Event
 from aegis_core.store.embedded import join_sync
 from aegis_core.testing import private_settings
 
+pytestmark = pytest.mark.concurrent
+
 WORKER = """
 import asyncio, os, sys, time
 os.nice(10)  # busy with what nobody else needs, for other tests run beside this one

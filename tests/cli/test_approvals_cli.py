@@ -20,6 +20,8 @@ from aegis_core import Settings, connect, connect_sync
 from aegis_core.governor import ResourceGovernor
 from tests.cli.test_commands import COMMAND, EVIL, Aegis, aegis, on_a_terminal, plain  # noqa: F401 - fixtures
 
+pytestmark = [pytest.mark.concurrent, pytest.mark.leaves("grants", "questions")]
+
 
 def ask(settings: Settings, agent: str = "payer", intent: str = "Pay the invoice", cost: object = 7) -> str:
     """The id of a question that waits."""

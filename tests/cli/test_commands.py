@@ -261,6 +261,7 @@ def test_an_id_that_no_event_has(aegis: Aegis, wrong: str) -> None:
 
 
 @pytest.mark.parametrize("arguments", [["events"], ["events", "--json"]])
+@pytest.mark.leaves("grants")
 def test_text_from_agents_cannot_steer_a_terminal(here: Settings, arguments: list[str]) -> None:
     with connect_sync(settings=here) as governor:
         governor.handshake("a").request(EVIL, estimated_cost_usd="0.01")
@@ -277,6 +278,7 @@ def test_text_from_agents_cannot_steer_a_terminal(here: Settings, arguments: lis
         assert all(len(line) <= 80 for line in re.sub(r"\x1b\[[\d;]*m", "", shown).splitlines())
 
 
+@pytest.mark.concurrent
 def test_following_shows_what_happens_later(here: Settings) -> None:
     spend(here, "a")
     # A job in the background of a shell ignores interrupts, and so would this child of it.

@@ -29,6 +29,7 @@ def explained(aegis: Aegis, *arguments: str, given: bytes = b"") -> dict[str, ob
     return json.loads(out)
 
 
+@pytest.mark.leaves("grants")
 def test_it_explains_what_the_verdict_then_says(here: Settings, aegis: Aegis) -> None:
     found = explained(aegis, "Prove the lemma", "--density", "8", "--task-type", "proof", "--max-output-tokens", "500")
     with connect_sync(settings=here) as governor:

@@ -138,10 +138,12 @@ def test_an_intent_is_short_and_masked() -> None:
     assert ModelCall(messages).intent == "Buy bread with [masked]"
 
 
-def test_a_denial_says_what_why_what_is_left_and_what_to_do(plain: SyncGovernor, agent: SyncGovernedAgent) -> None:
-    plain.set_budget("agent", "a", "day", "2.50")
-    calls = CallGovernor(agent, framework="custom", costs={"pay": 3})
-    with pytest.raises(AegisDenied) as caught:
+def test_a_denial_says_what_why_what_is_left_and_what_to_do(settings: Settings) -> None:
+    settings = settings.model_copy(update={"timezone": "UTC"})
+    with aegis_core.connect_sync(settings=settings) as plain, pytest.raises(AegisDenied) as caught:  # noqa: PT012
+        agent = plain.handshake("a")
+        plain.set_budget("agent", "a", "day", "2.50")
+        calls = CallGovernor(agent, framework="custom", costs={"pay": 3})
         calls.begin(ToolCall("pay", {"amount": 3}))
     assert caught.value.message == (
         "Aegis refused pay(amount=3): it costs up to $3.00 and $2.50 of $2.50 is left until midnight UTC. "
@@ -284,6 +286,7 @@ async def test_an_agent_of_connect_is_asked_from_other_threads_and_loops(governo
     assert report.budgets[0].reserved_usd == 0
 
 
+@pytest.mark.concurrent
 async def test_a_caller_cancelled_while_it_asks_leaves_nothing_held(plain: SyncGovernor) -> None:
     agent = await asyncio.to_thread(plain.handshake, "a")
     calls = CallGovernor(agent, framework="custom")

@@ -18,6 +18,8 @@ from aegis_core.adapting import CallGovernor, Clearance, Desk, ToolCall, ToolLoc
 from aegis_core.errors import AuthError, InvalidRequestError, LockLostError
 from aegis_core.sync import SyncGovernedAgent, SyncGovernor
 
+pytestmark = pytest.mark.concurrent
+
 WALLET = "wallet_main"
 PAY = ToolCall("pay", {"amount": 7}, call_id="c", message_id="m", cost_usd=1)
 
@@ -101,6 +103,7 @@ async def test_a_caller_cancelled_while_it_waits_leaves_nothing_held(plain: Sync
     assert plain.locks() == ()
 
 
+@pytest.mark.leaves("grants")
 async def test_a_caller_cancelled_before_it_hears_that_it_may_begin_leaves_nothing_held(plain: SyncGovernor) -> None:
     """Nor is the call taken for one that was begun: whoever comes next runs it."""
     agent = plain.handshake("a")
@@ -127,6 +130,7 @@ async def test_a_caller_cancelled_before_it_hears_that_it_may_begin_leaves_nothi
     assert clearance.state == "granted"
 
 
+@pytest.mark.leaves("grants")
 def test_a_lock_ends_with_its_grant_at_the_latest(settings: Settings) -> None:
     short = settings.model_copy(update={"grant_seconds": 3})
     with aegis_core.connect_sync(settings=short) as plain:
@@ -175,6 +179,7 @@ def test_a_journalled_call_takes_its_lock_before_it_is_written_down(
     assert plain.locks() == ()
 
 
+@pytest.mark.leaves("grants")
 def test_a_call_that_was_started_before_holds_no_lock(plain: SyncGovernor, agent: SyncGovernedAgent) -> None:
     calls = governed(agent, {"pay": WALLET})
     (clearance,) = Desk(calls).open([PAY], durable=True).clearances

@@ -22,6 +22,8 @@ import redis
 from aegis_core.errors import ConfigurationError, StoreError
 from aegis_core.store import embedded, keeper
 
+pytestmark = pytest.mark.concurrent
+
 # Joins, says so, and leaves when its input ends.
 USER = """
 import sys
@@ -105,12 +107,12 @@ class User:
         return self
 
     def leave(self) -> None:
-        self.process.communicate(timeout=20)
+        self.process.communicate(timeout=60)
         assert self.process.returncode == 0
 
     def kill(self) -> None:
         self.process.kill()
-        self.process.communicate(timeout=20)
+        self.process.communicate(timeout=60)
 
 
 @pytest.fixture

@@ -15,6 +15,8 @@ from aegis_core.agent import GovernedAgent
 from aegis_core.errors import AuthError, ConflictError, LockLostError, LockTimeoutError
 from aegis_core.lock_protocol import AcquireLock
 
+pytestmark = pytest.mark.concurrent
+
 
 async def test_one_block_lets_in_one_at_a_time(ann: GovernedAgent) -> None:
     block, inside = ann.lock("wallet"), 0
@@ -114,11 +116,11 @@ async def test_who_entered_by_a_token_hears_that_the_lease_was_lost(governor: Go
     with pytest.raises(LockLostError):  # noqa: PT012
         async with ann.lock("wallet", token=state.lock_token) as lease:
             await governor.port.locks.force_release("wallet")
-            await asyncio.wait_for(lease.evicting.wait(), 5)
+            await asyncio.wait_for(lease.evicting.wait(), 9)
     with pytest.raises(LockLostError):  # noqa: PT012
         async with ann.lock("wallet") as lease, ann.lock("wallet", token=lease.token):
             await governor.port.locks.force_release("wallet")
-            await asyncio.wait_for(lease.evicting.wait(), 5)
+            await asyncio.wait_for(lease.evicting.wait(), 9)
 
 
 def test_threads_that_share_a_block_are_not_in_it_together(url: str, settings: Settings) -> None:

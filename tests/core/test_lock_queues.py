@@ -19,7 +19,10 @@ from aegis_core.store.lockbook import Claim, Found, Lockbook
 from aegis_core.store.store import Store, open_store
 from aegis_core.testing import FakeClock
 
+pytestmark = pytest.mark.concurrent
 
+
+@pytest.mark.leaves("leases")
 async def test_urgency_counts_behind_one_who_has_waited_for_longer(
     virtual: tuple[Governor, FakeClock, Store],
 ) -> None:
@@ -82,7 +85,7 @@ async def test_whoever_is_blocked_while_it_waits_gets_nothing(
             await until_someone_waits(governor)
             await desk.operator.block("bob", author="tests")
         with pytest.raises(AuthError) as caught:
-            await asyncio.wait_for(waiting, 5)
+            await asyncio.wait_for(waiting, 15)
         assert caught.value.code == "agent_blocked"
         assert await governor.locks() == ()
         assert "bob" not in {e.agent_id for e in await governor.latest_events(20) if e.kind == "lock_acquired"}
@@ -91,6 +94,7 @@ async def test_whoever_is_blocked_while_it_waits_gets_nothing(
         await store.aclose()
 
 
+@pytest.mark.leaves("leases")
 async def test_nothing_is_handed_over_while_the_tenant_is_halted(
     virtual: tuple[Governor, FakeClock, Store],
 ) -> None:

@@ -28,6 +28,8 @@ from aegis_core.store.lockbook import Lockbook
 from aegis_core.store.store import Store
 from aegis_core.testing import FakeClock
 
+pytestmark = pytest.mark.concurrent
+
 
 async def test_one_at_a_time_and_fences_grow(ann: GovernedAgent, bob: GovernedAgent) -> None:
     inside, fences = 0, []
@@ -77,8 +79,8 @@ async def test_permits_are_shared_by_weight_and_readers_among_themselves(
 
 
 async def test_a_lease_renews_itself_while_the_block_runs(ann: GovernedAgent, bob: GovernedAgent) -> None:
-    async with ann.lock("wallet", ttl="3s") as lease:
-        await asyncio.sleep(3.6)
+    async with ann.lock("wallet", ttl="1.5s") as lease:
+        await asyncio.sleep(1.8)
         lease.check()
         with pytest.raises(LockTimeoutError):
             async with bob.lock("wallet", wait=0):
@@ -106,7 +108,7 @@ async def test_a_higher_priority_takes_over_with_notice(ann: GovernedAgent, bob:
 
     async with bob.lock("wallet", priority=1) as lease:
         taking = asyncio.create_task(high())
-        await asyncio.wait_for(lease.evicting.wait(), 5)
+        await asyncio.wait_for(lease.evicting.wait(), 9)
         with pytest.raises(LockPreemptedError, match="higher priority") as caught:
             lease.check()
         assert 0 < caught.value.facts["ends_in_seconds"] <= 5
@@ -326,6 +328,7 @@ async def test_tokens_prove_their_own_lease_only(governor: Governor, ann: Govern
         )
 
 
+@pytest.mark.leaves("grants")
 async def test_a_request_with_a_fence_is_refused_once_the_lease_is_gone(ann: GovernedAgent, bob: GovernedAgent) -> None:
     wish = {"resource_type": "gas_budget", "estimated_cost_usd": "0.10", "target_resource": "wallet"}
     async with ann.lock("wallet") as lease:
@@ -342,6 +345,7 @@ async def test_a_request_with_a_fence_is_refused_once_the_lease_is_gone(ann: Gov
     assert (await ann.budget()).budgets[0].reserved_usd == Decimal("0.1")
 
 
+@pytest.mark.leaves("grants", "leases")
 async def test_a_lease_that_expired_is_no_fence_any_more(
     virtual: tuple[Governor, FakeClock, Store],
 ) -> None:

@@ -13,6 +13,8 @@ from aegis_core.store import layout
 from aegis_core.store.looking import Looks
 from aegis_core.store.store import open_store
 
+pytestmark = pytest.mark.concurrent
+
 
 async def test_looks_of_one_moment_are_few_scripts_and_answer_each_its_own(settings: Settings) -> None:
     store = await open_store(settings, throwaway=True)
@@ -31,6 +33,7 @@ async def test_looks_of_one_moment_are_few_scripts_and_answer_each_its_own(setti
     await store.aclose()
 
 
+@pytest.mark.leaves("anything")  # a record that is damaged holds money that nobody can give back
 async def test_a_damaged_record_fails_for_who_asks_for_it(governor: Governor, settings: Settings) -> None:
     agent = await governor.handshake("payer")
     grants = [(await agent.request(f"Pay {number}", estimated_cost_usd="0.01")).grant_id or "" for number in range(9)]

@@ -445,15 +445,19 @@ def test_commands_refuse_in_one_line(
 
 
 @pytest.mark.timeout(900)
-def test_a_fifth_of_recorded_outcomes_is_routed_well_by_the_rest(shared_data: Path) -> None:
+@pytest.mark.parametrize(
+    ("fifths", "cost"),
+    [pytest.param(1, 0.70, id="another fifth"), pytest.param(4, 0.60, id="the rest", marks=pytest.mark.deep)],
+)
+def test_a_fifth_of_recorded_outcomes_is_routed_well_by_others(shared_data: Path, fifths: int, cost: float) -> None:
     path = shared_data / "llmrouter_multi.dev.jsonl.gz"
     rows = read_rows(path)
     pair = pair_of(rows, Prices(load_catalog()))
     assert (pair.weak, pair.strong) == ("gemma-2-9b-it", "llama-3.1-nemotron-51b-instruct")
     made = paired(path, rows, pair)
     held = [o for o in made if fold_of(o.prompt, 5) == 0]
-    model = fit(read([o for o in made if fold_of(o.prompt, 5) != 0]), pair)
+    model = fit(read([o for o in made if 1 <= fold_of(o.prompt, 5) <= fifths]), pair)
     found = evaluate(model, held, pair, rounds=0)
     assert found["apgr"] >= 0.70  # 844 prompts alone scatter by 0.06
     assert found["retained"] >= 0.965
-    assert found["cost"] <= 0.60
+    assert found["cost"] <= cost

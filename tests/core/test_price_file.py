@@ -21,6 +21,8 @@ from aegis_core.errors import ConfigurationError
 from aegis_core.governor import ResourceGovernor
 from aegis_core.protocol import Usage
 
+pytestmark = pytest.mark.concurrent
+
 
 def test_of_two_sources_that_disagree_the_higher_counts(tmp_path: Path) -> None:
     path = tmp_path / "prices.json"
@@ -96,6 +98,7 @@ GPT_4O = '{{"openai:gpt-4o": {{"input_usd": {0}, "output_usd": 40}}, "ours:tiny"
 NO_TINY = '{"openai:gpt-4o": {"input_usd": 30, "output_usd": 40}}'
 
 
+@pytest.mark.leaves("grants")
 async def test_a_changed_file_of_prices_counts_in_a_running_governor(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -161,6 +164,7 @@ async def test_a_file_that_turns_bad_leaves_the_prices_as_they_were(
         assert await watch.look() is False
 
 
+@pytest.mark.leaves("grants")
 async def test_a_new_price_reorders_the_models_of_a_tier(settings: Settings, tmp_path: Path) -> None:
     path = tmp_path / "prices.json"
     path.write_text("{}")

@@ -23,6 +23,8 @@ from aegis_core.governor import ResourceGovernor
 from aegis_core.policy.loading import load_policy
 from aegis_core.protocol import PermissionRequest, SettleRequest, Usage
 
+pytestmark = [pytest.mark.concurrent, pytest.mark.leaves("grants", "questions")]
+
 COST = {"estimated_cost_usd": "0.25"}
 
 
@@ -302,7 +304,7 @@ class TestContract:
         (last,) = await governor.latest_events(1)
         grant = (await agent.request("Summarise", **COST)).grant_id or ""
         await agent.settle(grant, cost_usd="0.1")
-        await asyncio.wait_for(watching, 10)
+        await asyncio.wait_for(watching, 60)
         assert seen == ["granted", "settled"]
         before = ["tenant_opened", *(["profiles_published"] if url.startswith("http") else []), "handshake"]
         events = await governor.events(limit=len(before))

@@ -21,11 +21,14 @@ GPT_4O = (2_500, 10_000)  # nano-dollars a token: $2.50 and $10.00 per million
 HEADER = "time,input_tokens,output_tokens,agent,model,cost\n"
 
 
-async def replayed(trace: Trace, plan: Plan | None = None, **limits: Any) -> tuple[Tally, dict[str, Any]]:
+async def replayed(
+    trace: Trace, plan: Plan | None = None, zone: str = "UTC", **limits: Any
+) -> tuple[Tally, dict[str, Any]]:
     plan, tally = plan or Plan(), Tally()
     given = {"policy": None, "budget": None, "tenant_budget": None, **limits}
     ticks: list[int] = []
-    await replay(trace, plan, replay_settings(private_settings(), **given), tally, lambda: ticks.append(1))
+    settings = replay_settings(private_settings(timezone=zone), **given)
+    await replay(trace, plan, settings, tally, lambda: ticks.append(1))
     assert len(ticks) == len(trace.calls) == tally.all.calls
     assert tally.all.granted + tally.all.escalated + tally.all.rejected == tally.all.calls
     return tally, as_json(trace, plan, Terms("test", 0, 0), tally)
@@ -126,8 +129,10 @@ async def test_many_interleaved_sessions_of_one_agent_are_opened_again(tmp_path:
     assert (report["runs"], report["calls"], report["granted"]) == (70, 140, 140)
 
 
-async def test_years_between_two_calls_do_no_harm(tmp_path: Path) -> None:
-    _, report = await replayed(made(tmp_path, "1999-01-01,1,1,,,\n2026-01-01,1,1,,,\n9999-12-31,1,1,,,\n"))
+@pytest.mark.parametrize("zone", ["UTC", "Asia/Kolkata", "America/New_York", "Pacific/Marquesas"])
+async def test_years_between_two_calls_do_no_harm(tmp_path: Path, zone: str) -> None:
+    trace = made(tmp_path, "1999-01-01,1,1,,,\n2026-01-01,1,1,,,\n9999-12-31,1,1,,,\n")
+    _, report = await replayed(trace, zone=zone)
     assert report["granted"] == 3
 
 
@@ -145,13 +150,17 @@ async def test_the_density_steers_the_recommendation_only(tmp_path: Path) -> Non
     assert costs[0]["recommended_cost_usd"] < costs[1]["recommended_cost_usd"]
 
 
-async def test_the_azure_hour_costs_what_its_raw_file_says(shared_data: Path) -> None:
-    path = shared_data / "azure_llm_conv_2023.csv"
+@pytest.mark.parametrize("calls", [5_000, pytest.param(19_366, marks=pytest.mark.deep)])
+async def test_the_azure_hour_costs_what_its_raw_file_says(shared_data: Path, tmp_path: Path, calls: int) -> None:
+    lines = (shared_data / "azure_llm_conv_2023.csv").read_text().splitlines(keepends=True)
+    assert len(lines) == 1 + 19_366
+    path = tmp_path / "azure.csv"
+    path.write_text("".join(lines[: 1 + calls]))
     with path.open(newline="") as file:
         rows = [(int(row["ContextTokens"]), int(row["GeneratedTokens"])) for row in csv.DictReader(file)]
     nanos = sum(given * GPT_4O[0] + made * GPT_4O[1] for given, made in rows)
     tally, report = await replayed(read_trace(path))
-    assert report["calls"] == len(rows) == 19_366
+    assert report["calls"] == len(rows) == calls
     assert tally.all.cost == nanos
     assert report["cost_usd"] == float(Decimal(nanos) / 10**9)
     assert tally.all.granted_cost <= 10 * 10**9 < nanos

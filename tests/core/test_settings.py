@@ -15,6 +15,7 @@ from aegis_core.settings import EMBEDDED, load_settings
 @pytest.fixture(autouse=True)
 def _bare_directory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("AEGIS_TIMEZONE")  # that of the tests
 
 
 def test_without_anything_the_defaults_hold() -> None:

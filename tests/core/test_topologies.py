@@ -21,6 +21,8 @@ from aegis_core import AegisDenied, ConfigurationError
 from aegis_core.store.embedded import find_binary
 from aegis_core.testing import private_settings
 
+pytestmark = pytest.mark.concurrent
+
 
 def free_port() -> int:
     """A free port whose cluster bus (10,000 above) is free too, both below those that connections are given."""

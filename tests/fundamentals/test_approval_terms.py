@@ -23,6 +23,8 @@ from aegis_core.store.questions import Questions
 from aegis_core.store.store import Store
 from aegis_core.testing import FakeClock
 
+pytestmark = [pytest.mark.concurrent, pytest.mark.leaves("grants", "questions")]
+
 Virtual = tuple[Governor, FakeClock, Store]
 
 TWO = {"name": "two", "type": "max_cost", "limit_usd": 5, "asking": {"quorum": 2}}

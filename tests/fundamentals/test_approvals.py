@@ -19,6 +19,8 @@ from aegis_core.policy.loading import load_policy
 from aegis_core.store.store import Store
 from aegis_core.testing import FakeClock
 
+pytestmark = [pytest.mark.concurrent, pytest.mark.leaves("grants", "questions")]
+
 Virtual = tuple[Governor, FakeClock, Store]
 
 

@@ -11,6 +11,8 @@ import aegis_core
 from aegis_core import Governor, InvalidRequestError, Settings
 from aegis_core.errors import NotFoundError, UnknownModelError
 
+pytestmark = pytest.mark.leaves("grants", "questions")
+
 
 async def test_one_scope_without_room_refuses_and_the_others_keep_theirs(governor: Governor) -> None:
     await governor.set_budget("resource", "gas_budget", "hour", "0.30")

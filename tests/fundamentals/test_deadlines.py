@@ -12,6 +12,8 @@ from aegis_core.errors import ConflictError
 from aegis_core.store.store import Store
 from aegis_core.testing import FakeClock
 
+pytestmark = pytest.mark.concurrent
+
 Virtual = tuple[Governor, FakeClock, Store]
 
 
@@ -64,6 +66,7 @@ async def test_extending_keeps_a_long_call_alive_up_to_the_cap(virtual: Virtual)
     assert (await agent.budget()).budgets[0].spent_usd == Decimal(4)
 
 
+@pytest.mark.leaves("grants")
 async def test_a_question_holds_its_money_and_nobody_answering_gives_it_back(virtual: Virtual) -> None:
     governor, clock, _ = virtual
     agent = await governor.handshake("a")
@@ -89,6 +92,7 @@ async def test_settlement_goes_to_the_day_of_the_reservation(virtual: Virtual) -
     assert (await agent.budget()).budgets[0].spent_usd == Decimal("0.25")  # the overrun belongs to today
 
 
+@pytest.mark.leaves("grants")
 async def test_many_overdue_grants_never_refuse_a_newcomer(virtual: Virtual) -> None:
     governor, clock, _ = virtual
     await governor.set_budget("tenant", "-", "day", 3_000)

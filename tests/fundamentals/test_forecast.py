@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+import pytest
+
 import aegis_core
 from aegis_core import GovernedAgent, Settings
+
+pytestmark = pytest.mark.leaves("grants", "questions")
 
 SIZES = {"model": "gpt-4o", "prompt_bytes": 2_000, "max_output_tokens": 1_000}
 STRICT = Decimal("0.0125")  # 1,000 × $2.50 and 1,000 × $10 per million

@@ -14,6 +14,8 @@ from aegis_core.operator import Operator
 from aegis_core.profiles import Profile, ProfileSet
 from aegis_core.protocol import Handshake, PermissionRequest, ReleaseRequest, SettleRequest
 
+pytestmark = pytest.mark.leaves("grants", "questions")
+
 OVER_HTTP = Entry(trusted=False)
 
 

@@ -10,6 +10,8 @@ import pytest
 import aegis_core
 from aegis_core import AegisDenied, Governor, Settings, Usage
 
+pytestmark = [pytest.mark.concurrent, pytest.mark.leaves("grants")]
+
 
 async def test_a_granted_request_says_what_is_left_and_which_model_to_use(governor: Governor) -> None:
     agent = await governor.handshake(

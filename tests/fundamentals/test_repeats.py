@@ -11,6 +11,8 @@ from aegis_core import AegisDenied, Governor, InvalidRequestError
 from aegis_core.errors import AuthError, ConflictError, NotFoundError
 from aegis_core.identity import RequestIds
 
+pytestmark = pytest.mark.leaves("grants")
+
 
 async def test_a_repeat_gets_the_original_facts_and_the_present_state(governor: Governor) -> None:
     agent = await governor.handshake("a")

@@ -17,6 +17,8 @@ from aegis_core.errors import ConfigurationError
 from aegis_core.governor import ResourceGovernor
 from aegis_core.policy import load_policy
 
+pytestmark = pytest.mark.leaves("grants")
+
 CATALOG = load_catalog()
 SIZES = {"prompt_bytes": 4_000, "max_output_tokens": 500}
 

@@ -35,6 +35,7 @@ from aegis_core.errors import PolicyError
         ("Deploy", {"capability": "deploy"}, "REJECTED", "missing_capability"),
     ],
 )
+@pytest.mark.leaves("grants", "questions")
 async def test_the_defaults(governor: Governor, intent: str, fields: dict[str, object], status: str, code: str) -> None:
     agent = await governor.handshake("a", max_priority=7, capabilities=["web_search"])
     verdict = await agent.request(intent, **{"estimated_cost_usd": "0.01", **fields})  # type: ignore[arg-type]
@@ -46,6 +47,7 @@ async def test_the_defaults(governor: Governor, intent: str, fields: dict[str, o
         assert verdict.grant_id is None
 
 
+@pytest.mark.leaves("grants")
 async def test_a_rules_file_decides_the_next_request_in_every_process(settings: Settings, tmp_path: Path) -> None:
     rules = tmp_path / "rules.json"
     rules.write_text(

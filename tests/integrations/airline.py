@@ -29,6 +29,8 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import pytest
+
 from aegis_core.connect import connect_sync
 from aegis_core.store.embedded import join_sync
 from aegis_core.sync import SyncGovernor
@@ -158,10 +160,23 @@ class Totals:
         self.usd += flight.usd
 
 
-def read_runs(shared_data: Path, most: int | None = None) -> list[Run]:
-    """The recorded runs, in the order of the file."""
+def read_runs(shared_data: Path, every: int = 1) -> list[Run]:
+    """The recorded runs, in the order of the file; all, or the first of each `every`."""
     lines = (shared_data / RECORDING).read_text().splitlines()
-    return [_run(json.loads(line)) for line in lines[:most]]
+    return [_run(json.loads(line)) for line in lines[::every]]
+
+
+def recorded(runs: list[Run]) -> tuple[int, int, int]:
+    """Calls of the model, of tools, and of tools that are escalated; for all runs the figures above."""
+    answers = [answer for run in runs for exchange in run.exchanges for answer in exchange.answers]
+    tools = [answer.tool for answer in answers if answer.tool]
+    return len(answers), len(tools), sum(tool in ESCALATED for tool in tools)
+
+
+daily_and_deep = pytest.mark.parametrize(
+    "every", [pytest.param(5, id="every fifth run"), pytest.param(1, id="all runs", marks=pytest.mark.deep)]
+)
+"""A hundred runs through a framework take it up to half a minute, so every day it makes twenty."""
 
 
 def _run(row: Mapping[str, Any]) -> Run:

@@ -7,17 +7,9 @@ from collections.abc import Generator
 
 import pytest
 
-from aegis_core.testing import stay_within_a_day
-
 from .ledger import s2, s2_aegis
 
 __all__ = ["s2", "s2_aegis"]
-
-
-@pytest.fixture(autouse=True)
-def _one_day() -> None:
-    """What an agent spent is read from its day's budget."""
-    stay_within_a_day()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -1,7 +1,6 @@
 """A third party's ledger: the mock model server of PyPI's ``agent-budget-semantics``, scenario S2, on loopback.
 
-Its sdist is fetched by pip and checked by its hash; nothing of it is kept in this project. Where the index cannot be
-reached the test says so and is skipped; in continuous integration it fails.
+Its sdist is fetched before the tests run (see `fetching`) and checked by its hash; nothing of it is in this project.
 
 ::
 
@@ -14,16 +13,11 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
-import subprocess
 import sys
-import tarfile
-import tempfile
 import threading
 import urllib.request
 from collections.abc import Iterator
 from decimal import Decimal
-from hashlib import sha256
 from http.server import HTTPServer
 from pathlib import Path
 from typing import Any
@@ -31,15 +25,13 @@ from uuid import uuid4
 
 import pytest
 import yaml
+from fetching import THIRD_PARTY
 
 from aegis_core.connect import connect_sync
 from aegis_core.errors import AegisDenied
 from aegis_core.store.embedded import join_sync
 from aegis_core.sync import SyncGovernedAgent
 from aegis_core.testing import private_settings
-
-PACKAGE, VERSION = "agent-budget-semantics", "0.5.0"
-SHA256 = "f44c1589ebf74b00ead657952df5e8668829dafc3b1cbe052876d43269b21964"
 
 CATALOG = {
     "density": {"1-10": 1},
@@ -93,43 +85,10 @@ class S2:
         assert (day.spent_usd, day.reserved_usd) == (Decimal("0.000525"), Decimal(0))
 
 
-def sdist() -> Path:
-    """The unpacked sdist, fetched once and kept outside the checkout."""
-    kept = Path(tempfile.gettempdir()) / f"{PACKAGE}-{SHA256[:12]}"
-    if not kept.is_dir():
-        with tempfile.TemporaryDirectory(prefix=f"{PACKAGE}-", dir=kept.parent) as scratch:
-            unpacked = _unpack(_fetch(Path(scratch)), Path(scratch))
-            try:
-                unpacked.rename(kept)
-            except OSError:  # another worker was first
-                assert kept.is_dir()
-    return kept
-
-
-def _fetch(folder: Path) -> Path:
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", ":all:"]
-    command += ["--dest", str(folder), f"{PACKAGE}=={VERSION}"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=170, check=False)
-    found = sorted(folder.glob("*.tar.gz"))
-    if done.returncode != 0 or not found:
-        said = f"{PACKAGE} {VERSION} could not be fetched from the package index: {done.stderr.strip()[-400:]}"
-        if os.environ.get("CI"):
-            pytest.fail(said)
-        pytest.skip(said)
-    assert sha256(found[0].read_bytes()).hexdigest() == SHA256, f"the sdist of {PACKAGE} {VERSION} is another one"
-    return found[0]
-
-
-def _unpack(archive: Path, folder: Path) -> Path:
-    with tarfile.open(archive) as packed:
-        packed.extractall(folder, filter="data")
-    return next(path for path in folder.iterdir() if path.is_dir())
-
-
 @pytest.fixture
 def s2() -> Iterator[S2]:
     """Scenario S2 on a free port of loopback; its ledger is empty."""
-    home = sdist()
+    home = THIRD_PARTY.path()
     spec = importlib.util.spec_from_file_location("mock_llm_server", home / "mock-llm" / "server.py")
     assert spec is not None
     assert spec.loader is not None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from .airline import APPROVALS, CAP, ESCALATED, MODEL_CALLS, RECORDING, TOOL_CALLS, Flight, Totals, read_runs
+from .airline import APPROVALS, CAP, ESCALATED, MODEL_CALLS, RECORDING, TOOL_CALLS, Flight, Totals, read_runs, recorded
 
 
 def test_the_totals_are_those_of_the_raw_file(shared_data: Path) -> None:
@@ -20,7 +20,10 @@ def test_the_totals_are_those_of_the_raw_file(shared_data: Path) -> None:
 
 def test_every_run_reads_to_its_end(shared_data: Path) -> None:
     totals = Totals()
-    for run in read_runs(shared_data):
+    runs = read_runs(shared_data)
+    assert recorded(runs) == (MODEL_CALLS, TOOL_CALLS, APPROVALS)
+    assert min(recorded(read_runs(shared_data, every=5))) >= 10, "what runs every day escalates, too"
+    for run in runs:
         flight = Flight(run)
         for exchange in run.exchanges:
             last = exchange.user

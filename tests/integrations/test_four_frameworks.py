@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 SHOW = Path(__file__).parents[2] / "examples" / "four_frameworks" / "show.py"
-pytestmark = pytest.mark.timeout(400)
+pytestmark = [pytest.mark.timeout(400), pytest.mark.concurrent]
 PATIENCE = 330.0
 """Longer than the show's own."""
 PAYMENTS = 19  # of $0.05 each; the 20th does not fit into $1.00 beside the models' calls

@@ -39,7 +39,8 @@ def blocks(language: str, *, snippets: bool = False) -> list[object]:
 def environment(tmp_path: Path) -> dict[str, str]:
     """A bare home, the project's commands on the path, and an embedded server of the test's own."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    return {"PATH": path, "HOME": str(tmp_path), "AEGIS_DATA_DIR": str(tmp_path / "data"), "LANG": "C.UTF-8"}
+    place = {"AEGIS_DATA_DIR": str(tmp_path / "data"), "AEGIS_TIMEZONE": os.environ["AEGIS_TIMEZONE"]}
+    return {"PATH": path, "HOME": str(tmp_path), "LANG": "C.UTF-8", **place}
 
 
 @pytest.fixture

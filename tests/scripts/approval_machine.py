@@ -14,7 +14,7 @@ from uuid import uuid4
 
 import msgpack
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition
 
 from aegis_core.approval_protocol import ApprovalEdit, EnvelopeRequest
 from aegis_core.connect import open_governor
@@ -22,11 +22,16 @@ from aegis_core.errors import AegisError, StoreError
 from aegis_core.policy.loading import load_policy
 from aegis_core.protocol import ExtendRequest, Handshake, PermissionRequest, ReleaseRequest, SettleRequest
 from aegis_core.store import layout
+from aegis_core.store import records as stored
+from aegis_core.store.records import Record
+from aegis_core.store.schema import Agent, Tenant
 from aegis_core.testing import private_settings
 
 from .approval_model import GRANT, MOST_ASKED, MOST_OPEN, NEVER_ABOVE, RULES, Desk, Envelope, Question
 from .bench import DAY, HOUR, MINUTE, SECOND, USD, Bench
 from .model import Budget, Refused
+from .recording import first_step, step
+from .walk import named, rows_of
 
 START = 1_774_612_800_000
 AGENTS, OPERATORS = ["ann", "bob"], ["ada", "eve", "cfo"]
@@ -52,6 +57,7 @@ class ApprovalMachine(RuleBasedStateMachine):
     bench: ClassVar[Bench]
     examples: ClassVar[int]
     steps: ClassVar[int]
+    looks: ClassVar[tuple[str, ...]] = ("every_key_is_in_order",)
 
     def __init__(self) -> None:
         super().__init__()
@@ -61,12 +67,12 @@ class ApprovalMachine(RuleBasedStateMachine):
         self.governors: list[Any] = []
         self.tenant = f"q-{uuid4().hex[:12]}"
 
-    @initialize(limits=st.sampled_from(SCENES))
+    @first_step(limits=st.sampled_from(SCENES))
     def begin(self, limits: tuple[int, int, int]) -> None:
         self.bench.sessions = 0
         self.bench.plain.set(layout.CLOCK_KEY, self.now)
         self.settings = private_settings(
-            url=self.bench.settings.url, tenant=self.tenant, grant_seconds=600, max_grant_seconds=3600,
+            url=self.bench.settings.url, tenant=self.tenant, timezone="UTC", grant_seconds=600, max_grant_seconds=3600,
             approval_seconds=900, refusal_seconds=3600, idempotency_seconds=3600, session_idle_seconds=30_000_000,
             max_open_grants=MOST_OPEN, max_open_approvals=MOST_ASKED, agent_day_usd=limits[0] // USD,
             tenant_day_usd=limits[2] // USD,
@@ -117,12 +123,12 @@ class ApprovalMachine(RuleBasedStateMachine):
 
     # --- time, and processes that die
 
-    @rule(by=st.sampled_from(STEPS))
+    @step(by=st.sampled_from(STEPS))
     def wait(self, by: int) -> None:
         self._set_clock(self.now + by)
 
     @asked
-    @rule(early=st.sampled_from([0, 0, 1]))
+    @step(early=st.sampled_from([0, 0, 1]))
     def wait_for_a_deadline(self, early: int) -> None:
         if due := [r.deadline for r in self.desk.records.values() if r.open and r.deadline > self.now]:
             self._set_clock(min(due) - early)
@@ -132,7 +138,7 @@ class ApprovalMachine(RuleBasedStateMachine):
         self.bench.plain.set(layout.CLOCK_KEY, now)
 
     @sometimes
-    @rule(which=st.booleans())
+    @step(which=st.booleans())
     def crash(self, which: bool) -> None:
         """A process is gone, whatever it remembered; another takes its place."""
         self.bench.run(self.governors[which].aclose())  # its connection ends with it
@@ -140,7 +146,7 @@ class ApprovalMachine(RuleBasedStateMachine):
 
     # --- agents
 
-    @rule(
+    @step(
         which=st.booleans(), agent=st.sampled_from(AGENTS), tool=st.sampled_from(TOOLS), cost=st.sampled_from(COSTS),
         skew=st.sampled_from([None, None, 0, -MINUTE, 10 * MINUTE]),
     )  # fmt: skip
@@ -153,13 +159,13 @@ class ApprovalMachine(RuleBasedStateMachine):
     ask_more = ask_often = ask
 
     @asked
-    @rule(which=st.booleans(), number=pick)
+    @step(which=st.booleans(), number=pick)
     def ask_again(self, which: bool, number: int) -> None:
         record = self._record(number, [r for r in self.desk.records.values() if r.key])
         self._ask(self._port(which), record.agent, record.request, record.asked_tool, record.asked_amount)
 
     @asked
-    @rule(which=st.booleans(), number=pick)
+    @step(which=st.booleans(), number=pick)
     def ask_what_was_refused(self, which: bool, number: int) -> None:
         if refused := list(self.desk.refusals):
             agent, tool, amount = refused[number % len(refused)]
@@ -186,7 +192,7 @@ class ApprovalMachine(RuleBasedStateMachine):
             assert got.retry_after_seconds == max(0, record.retry - record.created) / 1000
 
     @asked
-    @rule(which=st.booleans(), number=pick, claims=st.booleans())
+    @step(which=st.booleans(), number=pick, claims=st.booleans())
     def look(self, which: bool, number: int, claims: bool) -> None:
         record = self._record(number, [r for r in self.desk.records.values() if r.key])
         port = self._port(which)
@@ -200,7 +206,7 @@ class ApprovalMachine(RuleBasedStateMachine):
             assert got.status == (record.how or "open")
 
     @asked
-    @rule(which=st.booleans(), number=pick, cost=st.sampled_from([0, USD, 3 * USD, 4 * USD, 30 * USD]))
+    @step(which=st.booleans(), number=pick, cost=st.sampled_from([0, USD, 3 * USD, 4 * USD, 30 * USD]))
     def settle(self, which: bool, number: int, cost: int) -> None:
         record = self._record(number, [r for r in self.desk.records.values() if r.key])
         self._settle(self._port(which), record, cost)
@@ -211,7 +217,7 @@ class ApprovalMachine(RuleBasedStateMachine):
         assert got is None or got.repeated == repeated
 
     @asked
-    @rule(which=st.booleans(), number=pick)
+    @step(which=st.booleans(), number=pick)
     def release(self, which: bool, number: int) -> None:
         record = self._record(number, [r for r in self.desk.records.values() if r.key])
         self._release(self._port(which), record)
@@ -222,7 +228,7 @@ class ApprovalMachine(RuleBasedStateMachine):
         assert got is None or got.repeated == repeated
 
     @asked
-    @rule(which=st.booleans(), number=pick, seconds=st.sampled_from([60, 900, 7_200]))
+    @step(which=st.booleans(), number=pick, seconds=st.sampled_from([60, 900, 7_200]))
     def extend(self, which: bool, number: int, seconds: int) -> None:
         record = self._record(number, [r for r in self.desk.records.values() if r.key])
         self._extend(self._port(which), record, seconds)
@@ -239,19 +245,19 @@ class ApprovalMachine(RuleBasedStateMachine):
     # --- operators
 
     @waiting
-    @rule(which=st.booleans(), number=pick, operator=st.sampled_from(OPERATORS), word=st.sampled_from(["approve"] * 3 + ["reject"]))  # fmt: skip # noqa: E501
+    @step(which=st.booleans(), number=pick, operator=st.sampled_from(OPERATORS), word=st.sampled_from(["approve"] * 3 + ["reject"]))  # fmt: skip # noqa: E501
     def decide(self, which: bool, number: int, operator: str, word: str) -> None:
         self._decide(which, number, operator, word, None)
 
     decide_more = decide
 
     @asked
-    @rule(which=st.booleans(), number=pick, operator=st.sampled_from(OPERATORS), word=st.sampled_from(["approve", "reject"]))  # fmt: skip # noqa: E501
+    @step(which=st.booleans(), number=pick, operator=st.sampled_from(OPERATORS), word=st.sampled_from(["approve", "reject"]))  # fmt: skip # noqa: E501
     def decide_anything(self, which: bool, number: int, operator: str, word: str) -> None:
         self._decide(which, number, operator, word, None, pending=False)
 
     @waiting
-    @rule(
+    @step(
         which=st.booleans(), number=pick, operator=st.sampled_from(OPERATORS),
         tool=st.sampled_from([None, None, "pay", "wire", "drop"]),
         cost=st.sampled_from([None, USD, 3 * USD, 5 * USD, 7 * USD, NEVER_ABOVE, NEVER_ABOVE + 1]),
@@ -263,7 +269,7 @@ class ApprovalMachine(RuleBasedStateMachine):
     # Scenes of several steps, which chance alone would play too seldom.
 
     @waiting
-    @rule(which=st.booleans(), then=st.sampled_from(["extend", "block", "release"]))
+    @step(which=st.booleans(), then=st.sampled_from(["extend", "block", "release"]))
     def approve_unheard(self, which: bool, then: str) -> None:
         """Something happens before the agent hears of its approval."""
         record = [r for r in self.desk.records.values() if r.state == "pending"][-1]
@@ -276,7 +282,7 @@ class ApprovalMachine(RuleBasedStateMachine):
             getattr(self, f"_{then}")(self._port(which), record, 1_800)
 
     @waiting
-    @rule(which=st.booleans(), operator=st.sampled_from(OPERATORS))
+    @step(which=st.booleans(), operator=st.sampled_from(OPERATORS))
     def edit_again(self, which: bool, operator: str) -> None:
         """The answer to an edit was lost, or somebody else makes the same one."""
         for record in list(self.desk.records.values()):
@@ -284,14 +290,14 @@ class ApprovalMachine(RuleBasedStateMachine):
                 self._decide_one(which, record, operator, "approve", record.edited)
 
     @precondition(lambda self: self.desk.envelopes)
-    @rule(which=st.booleans(), number=pick, cost=st.sampled_from([2 * USD + 1, 3 * USD, 4 * USD]))
+    @step(which=st.booleans(), number=pick, cost=st.sampled_from([2 * USD + 1, 3 * USD, 4 * USD]))
     def use_an_envelope(self, which: bool, number: int, cost: int) -> None:
         envelope = self.desk.envelopes[number % len(self.desk.envelopes)]
         port = self._port(which)
         for use in range(3):  # until it is used up
             self._ask(port, envelope.agent, f"q{self.count}-{use}", envelope.tool or "pay", cost)
 
-    @rule(
+    @step(
         which=st.booleans(), agent=st.sampled_from(AGENTS), tool=st.sampled_from(["pay", "wire"]),
         cost=st.sampled_from([2 * USD + 1, 3 * USD, 5 * USD]), author=st.sampled_from(OPERATORS),
         then=st.sampled_from(["use", "expire", "refuse", "late"]),
@@ -316,14 +322,14 @@ class ApprovalMachine(RuleBasedStateMachine):
             self._settle(port, used, cost - 1)
 
     @precondition(lambda self: any(r.state == "expired" for r in self.desk.records.values()))
-    @rule(which=st.booleans(), number=pick, cost=st.sampled_from([0, USD, 30 * USD]))
+    @step(which=st.booleans(), number=pick, cost=st.sampled_from([0, USD, 30 * USD]))
     def settle_late(self, which: bool, number: int, cost: int) -> None:
         expired = [r for r in self.desk.records.values() if r.state == "expired"]
         record = next((r for r in expired if r.envelope in self.desk.envelopes), expired[number % len(expired)])
         self._settle(self._port(which), record, cost)
 
     @waiting
-    @rule(which=st.booleans(), number=pick, cost=st.sampled_from([5 * USD, 7 * USD]))
+    @step(which=st.booleans(), number=pick, cost=st.sampled_from([5 * USD, 7 * USD]))
     def change_and_refuse(self, which: bool, number: int, cost: int) -> None:
         """Two who disagree on one question; the agent asks again what it asked at first."""
         known = [r for r in self.desk.records.values() if r.key and r.state == "pending"]
@@ -356,7 +362,7 @@ class ApprovalMachine(RuleBasedStateMachine):
             assert (got.quorum, got.amount_usd, got.tool) == (record.quorum, _usd(record.amount), record.tool)
 
     @sometimes
-    @rule(
+    @step(
         which=st.booleans(), agent=st.sampled_from(AGENTS), tool=st.sampled_from([None, "pay", "mail", "wire"]),
         name=st.sampled_from([None, *RULES]), limit=st.sampled_from([2 * USD + 1, 5 * USD, 7 * USD, 20 * USD]),
         author=st.sampled_from(OPERATORS), seconds=st.sampled_from([60, 3_600, 200_000]),
@@ -380,20 +386,20 @@ class ApprovalMachine(RuleBasedStateMachine):
             self.made.append(envelope)
 
     @precondition(lambda self: self.made and self.count % 2)
-    @rule(which=st.booleans(), number=pick)
+    @step(which=st.booleans(), number=pick)
     def revoke(self, which: bool, number: int) -> None:
         envelope = self.made[number % len(self.made)]
         self._both(self._port(which).approvals.revoke(envelope.name, by="ada"), lambda: self.desk.revoke(envelope))
 
     @sometimes
-    @rule(operator=st.sampled_from(OPERATORS), limit=st.sampled_from([None, 3 * USD, 5 * USD]))
+    @step(operator=st.sampled_from(OPERATORS), limit=st.sampled_from([None, 3 * USD, 5 * USD]))
     def set_limit(self, operator: str, limit: int | None) -> None:
         usd = None if limit is None else _usd(limit)
         self.bench.run(self._port(False).approvals.set_limit(operator, usd, by="cfo"))
         self.desk.set_ceiling(operator, limit)
 
     @precondition(lambda self: self.count % 5 == 0)
-    @rule(agent=st.sampled_from(AGENTS))
+    @step(agent=st.sampled_from(AGENTS))
     def block_or_free(self, agent: str) -> None:
         self._block_or_free(self._port(False), agent)
 
@@ -406,7 +412,7 @@ class ApprovalMachine(RuleBasedStateMachine):
             self.desk.block(agent, "cfo")
 
     @sometimes
-    @rule(which=st.booleans(), size=st.sampled_from([1, 2, 100]))
+    @step(which=st.booleans(), size=st.sampled_from([1, 2, 100]))
     def read_lists(self, which: bool, size: int) -> None:
         port = self._port(which)
         for listing, expected in (("open", self.desk.open_questions()), ("ended", self.desk.ended_questions())):
@@ -431,17 +437,17 @@ class ApprovalMachine(RuleBasedStateMachine):
         blobs, waiting, answered, due = reader.execute()
         packed = [blob and msgpack.unpackb(blob) for blob in blobs]
         for record, values in zip(records, packed, strict=False):
-            self._same_record(dict(zip(layout.RECORD, values, strict=True)), record)
+            self._same_record(named(Record, values), record)
         assert dict(waiting) == {r.key.encode(): r.created for r in records if r.state == "pending"}
         assert dict(answered) == {r.key.encode(): r.at for r in records if r.how}
         assert {name: at for name, at in due if name[:2] == b"r:"} == {
             f"r:{r.key}".encode(): r.deadline for r in records if r.open
         }
         for agent, values in zip(AGENTS, packed[len(records) :], strict=False):
-            self._same_agent(dict(zip(layout.AGENT, values, strict=True)), agent, records)
-        purse = dict(zip(layout.TENANT, packed[-2], strict=True))["PURSE"]
+            self._same_agent(named(Agent, values), agent, records)
+        purse = named(Tenant, packed[-2])["PURSE"]
         self._same_purse(purse, [self.desk.tenant], [r for r in records if r.open])
-        held = [dict(zip(layout.ENVELOPE, row, strict=True)) for row in packed[-1] or []]
+        held = [named(stored.Envelope, row) for row in packed[-1] or []]
         assert [(row["ID"], row["USED"], row["USES"]) for row in held] == [
             (each.name, each.used, each.uses) for each in self.desk.envelopes
         ]
@@ -452,7 +458,7 @@ class ApprovalMachine(RuleBasedStateMachine):
         assert not record.open or got["DEADLINE"] == record.deadline
         assert bool(got["ASKED"]) == record.asked
         if record.asked:
-            question = dict(zip(layout.QUESTION, got["ASKED"], strict=True))
+            question = named(stored.Question, got["ASKED"])
             assert (question["QUORUM"], question["APPROVES"]) == (record.quorum, record.approves)
             assert (question["OPERATORS"] or None) == ((record.operators and list(record.operators)) or None)
             assert {vote[0]: vote[1] for vote in question["VOTES"]} == record.votes
@@ -476,8 +482,8 @@ class ApprovalMachine(RuleBasedStateMachine):
             if ring is False:
                 assert reserved == inside[window]
             else:
-                assert {cell: kept for cell, _, kept in _cells(ring) if kept} == {
-                    cell: kept for cell, kept in inside.items() if kept and cell in {at for at, _, _ in _cells(ring)}
+                assert {cell: kept for cell, _, kept in rows_of(ring) if kept} == {
+                    cell: kept for cell, kept in inside.items() if kept and cell in {at for at, _, _ in rows_of(ring)}
                 }
             if window == _number(kind, budget.window):
                 assert (spent, reserved) == (budget.total(budget.spent), budget.total(budget.reserved))
@@ -500,11 +506,11 @@ def approvals_on(bench: Bench) -> type[ApprovalMachine]:
 
 
 def _event(kind: str, body: list[Any]) -> tuple[object, ...]:
-    if len(body) == len(layout.RECORD):
-        record = dict(zip(layout.RECORD, body, strict=True))
+    if len(body) == len(Record._fields):
+        record = named(Record, body)
         return (kind, record["REQUEST"], record["CODE"], record["AMOUNT"], record["CHARGED"])
     if kind.startswith("envelope"):
-        envelope = dict(zip(layout.ENVELOPE, body[1], strict=True))
+        envelope = named(stored.Envelope, body[1])
         return (kind, envelope["LIMIT"], envelope["USED"])
     if kind == "ceiling_set":
         return (kind, body[1], None if body[2] is False else body[2])
@@ -514,11 +520,6 @@ def _event(kind: str, body: list[Any]) -> tuple[object, ...]:
 def _number(kind: str | int, window: int) -> int:
     """The store counts days where the model says when they began."""
     return window // DAY if kind == "d" else window
-
-
-def _cells(ring: list[int]) -> list[tuple[int, int, int]]:
-    flat = iter(ring)
-    return list(zip(flat, flat, flat, strict=True))
 
 
 def _usd(nanos: int) -> Decimal:

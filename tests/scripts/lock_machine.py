@@ -10,18 +10,20 @@ from typing import Any, ClassVar
 from uuid import uuid4
 
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, precondition
 
 from aegis_core.connect import open_governor
 from aegis_core.errors import AegisError, AuthError, ConflictError, NotFoundError, StoreError
 from aegis_core.protocol import Handshake
 from aegis_core.store import layout
 from aegis_core.store.ledger import Caller
+from aegis_core.store.lock_records import Lien
 from aegis_core.store.lockbook import Claim, Lockbook
 from aegis_core.testing import private_settings
 
 from . import lock_walk as walk
 from .bench import Bench
+from .recording import first_step, step
 
 AGENTS, LOCKS = ["ann", "bob", "cy"], ["a", "b", "c"]
 START = 1_775_000_000_000
@@ -57,8 +59,9 @@ class LockMachine(RuleBasedStateMachine):
     bench: ClassVar[Bench]
     examples: ClassVar[int]
     steps: ClassVar[int]
+    looks: ClassVar[tuple[str, ...]] = ()
 
-    @initialize(
+    @first_step(
         sizes=st.tuples(*[st.sampled_from([1, 1, 2, 3])] * 3),
         kinds=st.tuples(*[st.sampled_from(["after_grace", "after_grace", "never", "cooperative"])] * 3),
     )
@@ -87,12 +90,12 @@ class LockMachine(RuleBasedStateMachine):
 
     # --- what happens
 
-    @rule(by=st.sampled_from(STEPS))
+    @step(by=st.sampled_from(STEPS))
     def wait(self, by: int) -> None:
         self.now += by
         self._set_clock()
 
-    @rule(number=pick, early=st.sampled_from([0, 0, 1]))
+    @step(number=pick, early=st.sampled_from([0, 0, 1]))
     def wait_for_an_expiry(self, number: int, early: int) -> None:
         ends = sorted(
             moment
@@ -104,7 +107,7 @@ class LockMachine(RuleBasedStateMachine):
             self.now = ends[number % len(ends)] - early
             self._set_clock()
 
-    @rule(
+    @step(
         agent=agents, name=locks, priority=st.sampled_from([1, 5, 5, 9]), permits=st.sampled_from([None, 1, 2, 3]),
         weight=st.sampled_from([1, 1, 1, 2]), shared=st.sampled_from([False, False, False, True]),
         preemption=st.sampled_from([None, None, "never", "cooperative", "after_grace"]), ttl=st.sampled_from(TTLS),
@@ -113,7 +116,7 @@ class LockMachine(RuleBasedStateMachine):
     def acquire(self, agent: str, name: str, ttl: int, queue: bool, **wish: Any) -> None:
         self._acquire(agent, (name,), ttl, queue, (), **wish)
 
-    @rule(agent=agents, name=locks, ttl=st.sampled_from(TTLS), priority=st.sampled_from([5, 5, 5, 1, 9]))
+    @step(agent=agents, name=locks, ttl=st.sampled_from(TTLS), priority=st.sampled_from([5, 5, 5, 1, 9]))
     def acquire_plainly(self, agent: str, name: str, ttl: int, priority: int) -> None:
         """As this example's locks are."""
         self._acquire(
@@ -122,32 +125,32 @@ class LockMachine(RuleBasedStateMachine):
 
     acquire_again = acquire_plainly
 
-    @rule(agent=agents, leave_out=st.sampled_from([None, *LOCKS]), priority=st.sampled_from([5, 5, 9]))
+    @step(agent=agents, leave_out=st.sampled_from([None, *LOCKS]), priority=st.sampled_from([5, 5, 9]))
     def acquire_several(self, agent: str, leave_out: str | None, priority: int) -> None:
         names = tuple(name for name in LOCKS if name != leave_out)
         self._acquire(agent, names, 20_000, True, (), priority=priority)
 
     @known
-    @rule(number=pick, name=locks, priority=st.sampled_from([5, 9]))
+    @step(number=pick, name=locks, priority=st.sampled_from([5, 9]))
     def acquire_within(self, number: int, name: str, priority: int) -> None:
         """As one does who holds another lock meanwhile."""
         holding = [token for token, claim in self.claims.items() if self._holds(token, claim)]
         if holding:
             outer = self.claims[holding[number % len(holding)]]
             within = self._within(outer)
-            if name not in within:
+            if name not in {held.lock for held in within}:
                 self._acquire(outer.agent, (name,), 20_000, True, within, priority=priority)
                 self.claims[f"lk_{self.count:032x}"].chain = outer.chain
 
-    def _within(self, outer: Known) -> tuple[str, ...]:
+    def _within(self, outer: Known) -> tuple[Lien, ...]:
         """All that the holder of a claim holds meanwhile, its first lock first."""
         chain = [
             token for token, claim in self.claims.items() if claim.chain == outer.chain and self._holds(token, claim)
         ]
-        return tuple(part for token in chain for held in self.claims[token].names for part in (held, token))
+        return tuple(Lien(held, token) for token in chain for held in self.claims[token].names)
 
     @known
-    @rule(number=pick, other=pick)
+    @step(number=pick, other=pick)
     def acquire_crosswise(self, number: int, other: int) -> None:
         """Two who hold a lock each want the other's."""
         held = [
@@ -163,12 +166,13 @@ class LockMachine(RuleBasedStateMachine):
             return
         for token, wanted in ((one, there), (two, here)):
             claim = self.claims[token]
-            if self._holds(token, claim) and wanted not in (within := self._within(claim)):
+            within = self._within(claim)
+            if self._holds(token, claim) and wanted not in {held.lock for held in within}:
                 self._acquire(claim.agent, (wanted,), 20_000, True, within)
                 self.claims[f"lk_{self.count:032x}"].chain = claim.chain
 
     def _acquire(
-        self, agent: str, names: tuple[str, ...], ttl: int, queue: bool, within: tuple[str, ...], *, priority: int = 5,
+        self, agent: str, names: tuple[str, ...], ttl: int, queue: bool, within: tuple[Lien, ...], *, priority: int = 5,
         permits: int | None = None, weight: int = 1, shared: bool = False, preemption: str | None = None,
         grace: int | None = None,
     ) -> None:  # fmt: skip
@@ -209,12 +213,12 @@ class LockMachine(RuleBasedStateMachine):
             assert not now_at
 
     @known
-    @rule(number=pick, by=st.sampled_from([None, None, None, *AGENTS]))
+    @step(number=pick, by=st.sampled_from([None, None, None, *AGENTS]))
     def ask_again(self, number: int, by: str | None) -> None:
         self._ask_again(*self._one(number), by)
 
     @known
-    @rule(number=pick)
+    @step(number=pick)
     def ask_again_when_another_expires(self, number: int) -> None:
         """A holder asks at the moment when another one's lease of the same lock ends, and somebody waits."""
         found = [
@@ -259,7 +263,7 @@ class LockMachine(RuleBasedStateMachine):
         self._learn(token)
 
     @known
-    @rule(number=pick, by=st.sampled_from([None, None, None, *AGENTS]), old=st.sampled_from([False, False, True]))
+    @step(number=pick, by=st.sampled_from([None, None, None, *AGENTS]), old=st.sampled_from([False, False, True]))
     def renew(self, number: int, by: str | None, old: bool) -> None:
         token, claim = self._one(number)
         name, agent = claim.names[0], by or claim.agent
@@ -285,7 +289,7 @@ class LockMachine(RuleBasedStateMachine):
                 assert kept["EXPIRES"] == (one["EXPIRES"] if evicted else self.now + 20_000), "an evicted one stays so"
 
     @known
-    @rule(number=pick, by=st.sampled_from([None] * 5 + AGENTS), fence=st.sampled_from(["none", "none", "right", "old"]))
+    @step(number=pick, by=st.sampled_from([None] * 5 + AGENTS), fence=st.sampled_from(["none", "none", "right", "old"]))
     def release(self, number: int, by: str | None, fence: str) -> None:
         token, claim = self._one(number)
         name, agent = claim.names[0], by or claim.agent
@@ -311,7 +315,7 @@ class LockMachine(RuleBasedStateMachine):
         elif "waiting" in stood and agent == claim.agent and given is None:
             assert not self._standing(token), "who left may neither hold nor wait"
 
-    @rule(name=locks, number=pick, all_of_them=st.booleans())
+    @step(name=locks, number=pick, all_of_them=st.booleans())
     def force(self, name: str, number: int, all_of_them: bool) -> None:
         holders = list(self.locks.get(name, walk.Lock()).holders.values())
         fence = None if all_of_them or not holders else holders[number % len(holders)]["FENCE"]
@@ -322,7 +326,7 @@ class LockMachine(RuleBasedStateMachine):
             left = {one["FENCE"] for one in self.locks.get(name, walk.Lock()).holders.values()}
             assert not left & {one[1] for one in taken}
 
-    @rule(name=st.sampled_from([None, *LOCKS]))
+    @step(name=st.sampled_from([None, *LOCKS]))
     def look(self, name: str | None) -> None:
         now, more, rows = self._call(self.book.page(name, 0), set(LOCKS) if name is None else {name})
         assert (now, more) == (self.now, None)

@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Any, ClassVar
 
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition
 
 from aegis_core.errors import AuthError
 from aegis_core.policy.loading import default_policy, load_policy
@@ -29,6 +29,7 @@ from aegis_core.store import layout
 from . import walk
 from .bench import DAY, HOUR, MINUTE, SECOND, USD, Bench, Side
 from .model import Ask, Budget, Candidate, Record, Refused, end_of
+from .recording import first_step, step
 
 ESCALATED = {"pending": "approval_needed", "timed_out": "approval_timed_out", "released": "withdrawn"}
 STARTS = [
@@ -89,6 +90,7 @@ class BudgetMachine(RuleBasedStateMachine):
     bench: ClassVar[Bench]
     examples: ClassVar[int]
     steps: ClassVar[int]
+    looks: ClassVar[tuple[str, ...]] = ("every_key_is_in_order",)
 
     def __init__(self) -> None:
         super().__init__()
@@ -99,7 +101,7 @@ class BudgetMachine(RuleBasedStateMachine):
 
     # --- the beginning and the end
 
-    @initialize(
+    @first_step(
         first=st.sampled_from(STARTS), second=st.sampled_from(STARTS), shift=st.integers(0, 7_200_000),
         labels=st.sampled_from(LABELS),
         scene=st.sampled_from(SCENES), policy=st.sampled_from(POLICIES),
@@ -145,7 +147,7 @@ class BudgetMachine(RuleBasedStateMachine):
 
     # --- time
 
-    @rule(by=st.sampled_from(STEPS))
+    @step(by=st.sampled_from(STEPS))
     def wait(self, by: int) -> None:
         self.wait_for(by)
 
@@ -153,21 +155,21 @@ class BudgetMachine(RuleBasedStateMachine):
         self.now += by
         self._set_clock()
 
-    @rule(which=side, early=st.sampled_from([0, 0, 1]))
+    @step(which=side, early=st.sampled_from([0, 0, 1]))
     def wait_for_a_deadline(self, which: bool, early: int) -> None:
         deadlines = [r.deadline for r in self.sides[which].world.records.values() if r.open and r.deadline > self.now]
         if deadlines:
             self.now = min(deadlines) - early
             self._set_clock()
 
-    @rule(
+    @step(
         which=side, kind=st.sampled_from(["h", "d", "d", "w", "m", DAY, 2 * HOUR]), off=st.sampled_from([-1, 0, 0, 1])
     )
     def wait_for_a_window(self, which: bool, kind: str | int, off: int) -> None:
         self.now = end_of(kind, self.now, self.sides[which].world.zone) + off
         self._set_clock()
 
-    @rule(which=side, number=pick)
+    @step(which=side, number=pick)
     def wait_a_whole_span(self, which: bool, number: int) -> None:
         """From one cell of a rolling window to the same one of the next."""
         spans = [kind for _, _, kind in self.sides[which].world.every_budget() if isinstance(kind, int)]
@@ -177,7 +179,7 @@ class BudgetMachine(RuleBasedStateMachine):
     # --- administration
 
     @sometimes
-    @rule(
+    @step(
         which=side, agent=agents, priority=st.sampled_from([3, 5, 8]), web=st.booleans(),
         limit=st.sampled_from([None, None, *LIMITS[:6]]),
     )  # fmt: skip
@@ -202,7 +204,7 @@ class BudgetMachine(RuleBasedStateMachine):
         }
 
     @sometimes
-    @rule(which=side, owner=st.sampled_from(OWNERS), agent=agents, number=pick, window=st.sampled_from(sorted(WINDOWS)),
+    @step(which=side, owner=st.sampled_from(OWNERS), agent=agents, number=pick, window=st.sampled_from(sorted(WINDOWS)),
           limit=st.sampled_from(LIMITS))  # fmt: skip
     def set_limit(self, which: bool, owner: str, agent: str, number: int, window: str, limit: int) -> None:
         self._set_limit(self._one(which), owner, agent, number, window, limit)
@@ -218,7 +220,7 @@ class BudgetMachine(RuleBasedStateMachine):
             self._same_state(one, got, budget)
 
     @sometimes
-    @rule(which=side, number=pick, limit=st.sampled_from(LIMITS))
+    @step(which=side, number=pick, limit=st.sampled_from(LIMITS))
     def change_a_limit(self, which: bool, number: int, limit: int) -> None:
         one = self._one(which)
         budgets = one.world.every_budget()
@@ -228,7 +230,7 @@ class BudgetMachine(RuleBasedStateMachine):
         self._set_limit(one, owner, agent, session, _window(kind), limit)
 
     @rarely
-    @rule(which=side, agent=agents, labels=st.sampled_from(LABELS))
+    @step(which=side, agent=agents, labels=st.sampled_from(LABELS))
     def label(self, which: bool, agent: str, labels: dict[str, str]) -> None:
         self._label(self._one(which), agent, labels)
 
@@ -237,7 +239,7 @@ class BudgetMachine(RuleBasedStateMachine):
         one.world.label(agent, sorted(f"{key}={value}" for key, value in labels.items()))
 
     @rarely
-    @rule(which=side, policy=st.sampled_from(POLICIES))
+    @step(which=side, policy=st.sampled_from(POLICIES))
     def publish(self, which: bool, policy: tuple[int, int]) -> None:
         """Through another process's governor, so that this one learns of it from a control answer."""
         self._publish(self._one(which), policy)
@@ -252,7 +254,7 @@ class BudgetMachine(RuleBasedStateMachine):
 
     # --- decisions
 
-    @rule(
+    @step(
         which=side,
         agent=agents,
         cost=st.sampled_from(COSTS[:10]),
@@ -269,7 +271,7 @@ class BudgetMachine(RuleBasedStateMachine):
 
     ask_more = ask_often = ask_and_ask = ask  # rules are drawn evenly, and most of what happens are requests
 
-    @rule(agent=agents, cost=st.sampled_from([USD, 3 * USD, 4 * USD]))
+    @step(agent=agents, cost=st.sampled_from([USD, 3 * USD, 4 * USD]))
     def ask_a_person(self, agent: str, cost: int) -> None:
         """By its confidence, so that questions gather whatever the policy says of amounts."""
         one = self._one(False)
@@ -279,7 +281,7 @@ class BudgetMachine(RuleBasedStateMachine):
         }  # fmt: skip
         self._ask(one, fields, None, 0)
 
-    @rule(
+    @step(
         which=side, agent=agents, cost=costs, priority=st.sampled_from([5, 5, 5, 3, 6, 9]),
         resource=st.sampled_from(["llm_tokens", "llm_tokens", "llm_tokens", "api_call", "compute", "wallet_lock"]),
         intent=st.sampled_from(["Summarise it"] * 5 + ["Drop database x"]),
@@ -350,7 +352,7 @@ class BudgetMachine(RuleBasedStateMachine):
         )  # fmt: skip
 
     @granted
-    @rule(
+    @step(
         which=side,
         number=pick,
         change=st.sampled_from([None, None, "estimated_cost_usd", "priority", "task_intent"]),
@@ -379,7 +381,7 @@ class BudgetMachine(RuleBasedStateMachine):
         return known[number % len(known)] if known else None
 
     @granted
-    @rule(
+    @step(
         which=side,
         number=pick,
         cost=st.sampled_from(["same", "same", *COSTS]),
@@ -393,7 +395,7 @@ class BudgetMachine(RuleBasedStateMachine):
             self._settle(one, record, record.amount if isinstance(cost, str) else cost, number, bearer, named)
 
     @granted
-    @rule(which=side, number=pick, other=st.booleans())
+    @step(which=side, number=pick, other=st.booleans())
     def settle_again(self, which: bool, number: int, other: bool) -> None:
         one = self._one(which)
         ended = [record for record in one.world.records.values() if record.key and not record.open]
@@ -415,7 +417,7 @@ class BudgetMachine(RuleBasedStateMachine):
             self._same_receipt(got, record)
 
     @granted
-    @rule(which=side, number=pick, bearer=bearers, mine=st.sampled_from([True, True, True, False]))
+    @step(which=side, number=pick, bearer=bearers, mine=st.sampled_from([True, True, True, False]))
     def release(self, which: bool, number: int, bearer: str, mine: bool) -> None:
         one = self._one(which)
         record = self._grant(one, number)
@@ -434,7 +436,7 @@ class BudgetMachine(RuleBasedStateMachine):
             self._same_receipt(got, record)
 
     @granted
-    @rule(which=side, number=pick, seconds=st.sampled_from([1, 600, 1_200, 7_200]), bearer=bearers)
+    @step(which=side, number=pick, seconds=st.sampled_from([1, 600, 1_200, 7_200]), bearer=bearers)
     def extend(self, which: bool, number: int, seconds: int, bearer: str) -> None:
         one = self._one(which)
         record = self._grant(one, number)
@@ -451,7 +453,7 @@ class BudgetMachine(RuleBasedStateMachine):
             self._same_receipt(got, record)
 
     @granted
-    @rule(which=side, number=pick)
+    @step(which=side, number=pick)
     def look(self, which: bool, number: int) -> None:
         one = self._one(which)
         record = self._grant(one, number, open_first=False)
@@ -461,7 +463,7 @@ class BudgetMachine(RuleBasedStateMachine):
             self._same_verdict(got, record, one.policies[record.ask.agent, record.ask.request])
 
     @rarely
-    @rule(which=side, number=pick)
+    @step(which=side, number=pick)
     def grants_of_the_other_tenant_are_unknown(self, which: bool, number: int) -> None:
         one = self._one(which)
         theirs = self._grant(self.sides[not which], number)
@@ -476,13 +478,13 @@ class BudgetMachine(RuleBasedStateMachine):
         raise Refused(code)
 
     @sometimes
-    @rule(which=side, most=st.sampled_from([1, 3, 200]))
+    @step(which=side, most=st.sampled_from([1, 3, 200]))
     def sweep(self, which: bool, most: int) -> None:
         one = self._one(which)
         assert self.bench.run(one.governor._ledger.sweep(most)) == one.world.sweep(most)
 
     @sometimes
-    @rule(which=side, agent=st.sampled_from([*AGENTS, None]))
+    @step(which=side, agent=st.sampled_from([*AGENTS, None]))
     def read_budgets(self, which: bool, agent: str | None) -> None:
         one = self._one(which)
         one.world.sweep()

@@ -1,12 +1,27 @@
-"""Faults put into the shipped scripts on purpose, and the hunt for them.
+"""Faults put into the shipped scripts on purpose, and the machines that must find them.
 
-A mutant is a list of replacements, each of which must apply in exactly one place of one file. Found means that the
-machine's own assertion failed; a script that does not run any more would prove nothing.
+A mutant is a list of replacements of Lua by Lua. What is replaced is found by its tokens, wherever in the scripts it
+stands, so neither layout nor comments nor a move to another file matter; only where the same words occur in several
+files does a mutant name its file first.
+
+Each mutant is found every day by a walk that was recorded once (`recording`): the sound scripts pass it and the mutant
+does not. When a walk no longer finds its mutant because the machine or the script has changed, record it anew::
+
+    make test ARGS='tests/scripts --record-traces -k "the name of the mutant"'
+
+``make test-deep`` hunts freely. Found means that the machine's own assertion failed; a script that does not run any
+more would prove nothing.
 """
 
 from __future__ import annotations
 
+import re
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
 from typing import Any
 
 import pytest
@@ -16,30 +31,131 @@ from hypothesis.stateful import run_state_machine_as_test
 from aegis_core.store import scripts
 from aegis_core.store.scripts import ScriptSet
 
+from .bench import Bench
+from .recording import Trace, read_traces, shortest, walk_again, write_trace
 from .test_state_machine import QUICK
 
 HUNT = settings(QUICK, max_examples=1_000, phases=[Phase.generate], report_multiple_bugs=False)
+SURE = 3
+"""How often a recorded walk must find its mutant, and pass the sound scripts, before it is kept."""
+
+_TOKEN = re.compile(
+    r"""(?P<left>\s+|--\[\[.*?\]\]|--[^\n]*)|'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|[A-Za-z_]\w*|\d[\w.]*"""
+    r"""|\.\.\.?|[=~<>]=|.""",
+    re.DOTALL,
+)
 
 
-def replaced(text: str, *pairs: str) -> str:
-    """The text with each first of a pair, which occurs once, replaced by its second."""
+@dataclass(frozen=True)
+class Hunter:
+    """A state machine and how it hunts.
+
+    Attributes:
+        name: of the file of its recorded walks.
+        machine_on: the machine on a bench.
+        how: the settings of a free hunt.
+    """
+
+    name: str
+    machine_on: Callable[[Bench], Any]
+    how: settings = HUNT
+
+
+def replaced(text: str, old: str, new: str) -> str:
+    """The Lua with the tokens of `old`, which occur once, replaced by `new`."""
+    spans = _occurrences(text, old)
+    assert len(spans) == 1, f"{old!r} occurs {len(spans)} times; the mutant must follow the script"
+    start, end = spans[0]
+    return f"{text[:start]}{new}{text[end:]}"
+
+
+def _occurrences(text: str, wanted: str) -> list[tuple[int, int]]:
+    tokens, look = _tokens(text), [token for token, _, _ in _tokens(wanted)]
+    assert look, f"{wanted!r} has no Lua in it"
+    words = [token for token, _, _ in tokens]
+    return [
+        (tokens[at][1], tokens[at + len(look) - 1][2])
+        for at in range(len(words) - len(look) + 1)
+        if words[at : at + len(look)] == look
+    ]
+
+
+@cache  # each mutant looks through all the scripts
+def _tokens(text: str) -> list[tuple[str, int, int]]:
+    return [(found[0], *found.span()) for found in _TOKEN.finditer(text) if not found["left"]]
+
+
+def place(mutant: tuple[str, ...]) -> dict[str, list[tuple[str, str]]]:
+    """The replacements by the part of the scripts that they are made in."""
+    parts = {each.name.removesuffix(".lua"): each.read_text("utf-8") for each in _lua()}
+    scope, pairs = (mutant[0], mutant[1:]) if len(mutant) % 2 else ("", mutant)
+    found: dict[str, list[tuple[str, str]]] = {}
     for old, new in zip(pairs[::2], pairs[1::2], strict=True):
-        assert text.count(old) == 1, f"{old!r} occurs {text.count(old)} times; the mutant must follow the script"
-        text = text.replace(old, new)
-    return text
+        where = [name for name, text in parts.items() if name == scope or (not scope and _occurrences(text, old))]
+        assert len(where) == 1, f"{old!r} occurs in {where or 'no script'}; the mutant must follow the scripts"
+        parts[where[0]] = replaced(parts[where[0]], old, new)
+        found.setdefault(where[0], []).append((old, new))
+    return found
 
 
-def mutate(monkeypatch: pytest.MonkeyPatch, file: str, pairs: tuple[str, ...]) -> None:
-    """Make every store that is opened from now on run the mutant."""
-    read = scripts._read
+def _lua() -> list[Any]:
+    found, folders = [], [files("aegis_core.store") / "lua"]
+    while folders:
+        for each in folders.pop().iterdir():
+            (folders if each.is_dir() else found).append(each)
+    return sorted(found, key=lambda each: each.name)
+
+
+def mutate(monkeypatch: pytest.MonkeyPatch, bench: Bench, mutant: tuple[str, ...]) -> None:
+    """Make the bench's store run the mutant, until the patches are undone."""
+    places, read = place(mutant), scripts._read
 
     def mutated(part: str) -> str:
-        return replaced(read(part), *pairs) if part == file else read(part)
+        text = read(part)
+        for old, new in places.get(part, ()):
+            text = replaced(text, old, new)
+        return text
 
-    sound = ScriptSet()
-    monkeypatch.setattr(scripts, "_read", mutated)
-    mutant = ScriptSet()
-    assert any(getattr(mutant, verb) != getattr(sound, verb) for verb in vars(sound) if verb != "_clock")
+    with monkeypatch.context() as patched:
+        patched.setattr(scripts, "_read", mutated)
+        changed = ScriptSet(virtual_time=True)
+    sound = bench.store.scripts
+    assert any(getattr(changed, verb) != getattr(sound, verb) for verb in vars(sound) if verb != "_clock")
+    monkeypatch.setattr(bench.store, "scripts", changed)
+
+
+def check_mutant(hunter: Hunter, name: str, bench: Bench, change: Callable[[], AbstractContextManager[None]]) -> None:
+    """Walk the recorded way to a mutant: the sound scripts pass it, and within `change` an assertion fails."""
+    trace = read_traces(hunter.name).get(name)
+    assert trace, f"no walk to {name!r} is recorded: run this test with --record-traces"
+    machine = hunter.machine_on(bench)
+    walk_again(machine, trace)
+    with change(), pytest.raises(AssertionError):
+        walk_again(machine, trace)
+
+
+def record(hunter: Hunter, name: str, bench: Bench, change: Callable[[], AbstractContextManager[None]]) -> None:
+    """Hunt a mutant freely, and keep the shortest walk that finds it."""
+    machine = hunter.machine_on(bench)
+    with change():
+        hunt(machine, hunter.how)
+
+    def tells(trace: Trace) -> bool:
+        with change():
+            found = all(_ends_in(machine, trace) is AssertionError for _ in range(SURE))
+        return found and all(_ends_in(machine, trace) is None for _ in range(SURE))
+
+    assert tells(machine.last_trace), "what was found once is not found again, or is no fault of the mutant"
+    write_trace(hunter.name, name, shortest(machine.last_trace, tells))
+
+
+def _ends_in(machine: Any, trace: Trace) -> type[Exception] | None:
+    """What a walk raises; a shortened one may ask for what is not there."""
+    try:
+        walk_again(machine, trace)
+    except Exception as error:
+        return AssertionError if isinstance(error, AssertionError) else type(error)
+    return None
 
 
 def hunt(machine: Any, how: settings = HUNT) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
@@ -16,13 +14,6 @@ SOUND = settings(QUICK, max_examples=120, stateful_step_count=40)
 LONG = settings(SOUND, max_examples=2_000, stateful_step_count=80, derandomize=False)
 
 
-@pytest.fixture
-def bench(server_url: str) -> Iterator[Bench]:
-    opened = Bench(server_url)
-    yield opened
-    opened.close()
-
-
 @pytest.mark.timeout(1_800)
 def test_every_decision_does_what_the_model_does(bench: Bench) -> None:
     machine = approvals_on(bench)
@@ -30,7 +21,7 @@ def test_every_decision_does_what_the_model_does(bench: Bench) -> None:
     print(f"{machine.examples} examples, {machine.steps} calls")
 
 
-@pytest.mark.slow
+@pytest.mark.deep
 @pytest.mark.timeout(3_600)
 def test_every_decision_does_what_the_model_does_for_long(bench: Bench) -> None:
     run_state_machine_as_test(approvals_on(bench), settings=LONG)

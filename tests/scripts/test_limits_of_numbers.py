@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from decimal import Decimal
+from zoneinfo import ZoneInfo
 
 import pytest
 
-from aegis_core import Governor
+from aegis_core import Governor, Settings
 from aegis_core.agent import GovernedAgent
 from aegis_core.errors import InvalidRequestError
 from aegis_core.events import Event
 from aegis_core.money import MAX_USD
+
+pytestmark = pytest.mark.leaves("grants")
 
 MAX = Decimal(MAX_USD)
 NANO = Decimal("0.000000001")
@@ -67,13 +71,13 @@ async def test_every_nano_dollar_of_a_large_amount_survives(governor: Governor, 
 
 
 @pytest.mark.parametrize("amount", ODD)
-async def test_the_bill_is_exact_too(governor: Governor, amount: Decimal) -> None:
+async def test_the_bill_is_exact_too(governor: Governor, settings: Settings, amount: Decimal) -> None:
     from aegis_core.governor import ResourceGovernor
 
     agent = await _rich(governor)
     await _settled(governor, agent, amount, amount)
     assert isinstance(governor.port, ResourceGovernor)
-    rows = await governor.port.usage([(await _facts(governor)).at.date()])
+    rows = await governor.port.usage([datetime.now(ZoneInfo(settings.timezone)).date()])
     assert [(row.agent_id, row.calls, row.cost_usd) for row in rows] == [("a", 1, amount)]
 
 

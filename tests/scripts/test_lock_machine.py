@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from hypothesis import settings
 from hypothesis.stateful import run_state_machine_as_test
@@ -15,13 +13,6 @@ from .test_state_machine import QUICK
 LOCKS_QUICK = settings(QUICK, max_examples=120, stateful_step_count=50)
 
 
-@pytest.fixture
-def bench(server_url: str) -> Iterator[Bench]:
-    opened = Bench(server_url)
-    yield opened
-    opened.close()
-
-
 @pytest.mark.timeout(1_800)
 def test_at_every_step_the_locks_are_sound(bench: Bench) -> None:
     machine = lock_machine_on(bench)
@@ -29,7 +20,7 @@ def test_at_every_step_the_locks_are_sound(bench: Bench) -> None:
     print(f"{machine.examples} examples, {machine.steps} calls")
 
 
-@pytest.mark.slow
+@pytest.mark.deep
 @pytest.mark.timeout(3_600)
 def test_at_every_step_the_locks_are_sound_for_long(bench: Bench) -> None:
     run_state_machine_as_test(

@@ -2,86 +2,79 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import pytest
 from hypothesis import settings
 
 from .bench import Bench
 from .lock_machine import lock_machine_on
-from .mutating import HUNT as MUTANT_HUNT
-from .mutating import hunt, mutate
-
-HUNT = settings(MUTANT_HUNT, stateful_step_count=50)
+from .mutating import HUNT, Hunter, check_mutant, hunt, mutate, record
 
 _NOTE = "local function note_lock(kind, agent, name, fence, priority, waited, held, more)\n"
 _GIVE = "      leave(token, W)\n      for i"
 
-# Name: file, then pairs of what the file says and what the mutant says instead.
+# Name: pairs of what the scripts say and what the mutant says instead; before them a file, where that is needed.
 MUTANTS: dict[str, tuple[str, ...]] = {
     "release without hand-over": (
-        "lock_release",
         "give_up(agent, name, token, fence)\nsettle()\n",
         "give_up(agent, name, token, fence)\n",
     ),
-    "release ignores the fence": ("claims", "if fence and H[H_FENCE] ~= fence then", "if false then"),
-    "an evicted one may renew": ("lock_renew", "  if not evicted then H[H_EXPIRES]", "  if true then H[H_EXPIRES]"),
-    "the fence comes from the clock": ("locks", "  N[1] = N[1] + 1\n", "  N[1] = NOW\n"),
-    "barging past the queue": ("claims", "free = free and L[L_QUEUED] == 0 and fits", "free = free and fits"),
-    "a cancel leaks a grant": ("claims", "if H then\n", "if H and H[H_CLAIMED] then\n"),
+    "release ignores the fence": ("if fence and H[H_FENCE] ~= fence then", "if false then"),
+    "an evicted one may renew": ("  if not evicted then H[H_EXPIRES]", "  if true then H[H_EXPIRES]"),
+    "the fence comes from the clock": ("  N[N_FENCE] = N[N_FENCE] + 1\n", "  N[N_FENCE] = NOW\n"),
+    "barging past the queue": ("free = free and L[L_QUEUED] == 0 and fits", "free = free and fits"),
+    "a cancel leaks a grant": (
+        "if H then\n    if H[H_AGENT] ~= agent",
+        "if H and H[H_CLAIMED] then\n    if H[H_AGENT] ~= agent",
+    ),
     "a waiter is kept after its grant": (
-        "locks",
         _GIVE,
         "      for i = 1, #names do give(names[i], token, W) end\n      do return end\n      for i",
     ),
-    "a dead waiter is granted": ("locks", "if W[W_ALIVE] > NOW then", "if true then"),
+    "a dead waiter is granted": ("if W[W_ALIVE] > NOW then", "if true then"),
     "last come, first served": (
-        "claims",
-        "priority, N[2] - priority * STEP,",
-        "priority, -N[2] - priority * STEP,",
+        "priority, N[N_RANK] - priority * STEP,",
+        "priority, -N[N_RANK] - priority * STEP,",
     ),
     "no grant on asking again": (
-        "claims",
-        "settle() -- before anything is judged",
-        "if not held_by(LOCKS[names[1]], token) then settle() end -- before anything is judged",
+        "settle()\n  PRESENT = token",
+        "if not held_by(LOCKS[names[1]], token) then settle() end\n  PRESENT = token",
     ),
     "the count of permits is read once": (
-        "locks",
         "  local L = open_lock(name)\n  while true do\n",
         "  local L = open_lock(name)\n  local once = {unpack(L[L_HOLDERS])}\n  while true do\n",
         "elseif not fits(other[L_HOLDERS], other[L_PERMITS]",
         "elseif not fits(names[i] == name and once or other[L_HOLDERS], other[L_PERMITS]",
     ),
-    "priority has no end": ("locks", "local STEP = 2000 * 1024", "local STEP = 20000 * 1024"),
-    "a lower priority goes first": ("claims", "N[2] - priority * STEP", "N[2] + priority * STEP"),
-    "an expired lease is kept": ("locks", "if H[H_EXPIRES] <= NOW then", "if H[H_EXPIRES] < NOW then"),
-    "a grant need not be claimed": ("locks", "present and W[W_TTL] or math.min(W[W_TTL], CLAIM)", "W[W_TTL]"),
+    "priority has no end": ("local STEP = 2000 * 1024", "local STEP = 20000 * 1024"),
+    "a lower priority goes first": ("N[N_RANK] - priority * STEP", "N[N_RANK] + priority * STEP"),
+    "an expired lease is kept": ("if H[H_EXPIRES] <= NOW then", "if H[H_EXPIRES] < NOW then"),
+    "a grant need not be claimed": ("present and W[W_TTL] or math.min(W[W_TTL], CLAIM)", "W[W_TTL]"),
     "a renewal does not claim": (
-        "lock_renew",
         "H[H_CLAIMED] = NOW + (ttl or H[H_TTL]), true",
         "H[H_CLAIMED] = NOW + CLAIM, true",
     ),
     "equals evict each other": (
-        "locks",
         "if H[H_PRIORITY] < W[W_PRIORITY] and",
         "if H[H_PRIORITY] <= W[W_PRIORITY] and",
     ),
-    "never is not respected": ("locks", "if L[L_PREEMPTION] == 'never' then", "if false then"),
-    "the cooperative are evicted": ("locks", "L[L_PREEMPTION] == 'after_grace' and L[L_GRACE]", "L[L_GRACE]"),
+    "never is not respected": ("if L[L_PREEMPTION] == 'never' then", "if false then"),
+    "the cooperative are evicted": ("L[L_PREEMPTION] == 'after_grace' and L[L_GRACE]", "L[L_GRACE]"),
     "permits change while held": (
-        "claims",
         "if permits and permits ~= L[L_PERMITS] then",
         "if false then",
         "    local permitted = used and L[L_PERMITS] or permits or 1\n",
         "    if permits then L[L_PERMITS], TOUCHED[names[i]] = permits, true end\n    local permitted = L[L_PERMITS]\n",
     ),
-    "a weight above the permits waits for ever": ("claims", "if weight > permitted then", "if false then"),
+    "a weight above the permits waits for ever": ("if weight > permitted then", "if false then"),
     "sharers beside one who excludes": (
-        "locks",
         "if mode == 'shared' then return used == 0 end",
         "if mode == 'shared' then return true end",
     ),
-    "one who excludes beside sharers": ("locks", "return not shared and used", "return used"),
+    "one who excludes beside sharers": ("return not shared and used", "return used"),
     "several are not all or nothing": (
-        "locks",
         "names[i] ~= name and head_of(names[i], other) ~= token then\n        ready = false",
         "names[i] ~= name and head_of(names[i], other) ~= token then\n        ready = ready",
     ),
@@ -90,33 +83,44 @@ MUTANTS: dict[str, tuple[str, ...]] = {
         "for i = 1, #names do\n      local other",
         "for i = 1, 1 do\n      local other",
     ),
-    "a cycle of waits is not seen by who comes": ("claims", "not free and queue and wounded(W)", "false"),
-    "anybody may release": ("claims", "    if H[H_AGENT] ~= agent then return 'NOT_YOURS' end\n", ""),
-    "anybody may renew": ("lock_renew", "if H[H_AGENT] ~= agent then return answer('NOT_YOURS') end\n", ""),
-    "anybody may claim": ("claims", "if known[H and H_AGENT or W_AGENT] ~= agent then", "if false then"),
+    "a cycle of waits is not seen by who comes": ("not free and queue and wounded(W)", "false"),
+    "anybody may release": ("    if H[H_AGENT] ~= agent then return 'NOT_YOURS' end\n", ""),
+    "anybody may renew": ("if H[H_AGENT] ~= agent then return answer('NOT_YOURS') end\n", ""),
+    "anybody may claim": ("if known[H and H_AGENT or W_AGENT] ~= agent then", "if false then"),
     "the event of an expiry is dropped": (
-        "locks",
         _NOTE,
         _NOTE + "  if kind == 'expired' then return end\n",
     ),
     "what an agent holds is forgotten": (
-        "locks",
         "  call('ZREM', PREFIX .. 'la:' .. H[H_AGENT], H[H_TOKEN] .. '\\t' .. name)\n",
         "",
     ),
-    "a lock stays when nobody needs it": ("locks", "      call('DEL', PREFIX .. 'l:' .. name)\n", ""),
-    "a lock has no expiry": ("locks", ", 'PX', last - NOW + KEPT)", ")"),
-    "a queue has no expiry": ("claims", "      if L[L_QUEUED] == 1 then\n", "      if false then\n"),
+    "a lock stays when nobody needs it": ("      call('DEL', PREFIX .. 'l:' .. name)\n", ""),
+    "a lock has no expiry": (", 'PX', last - NOW + KEPT)", ")"),
+    "a queue has no expiry": ("      if L[L_QUEUED] == 1 then\n", "      if false then\n"),
 }
 
 
+HUNTER = Hunter("locks", lock_machine_on, settings(HUNT, stateful_step_count=50))
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_a_recorded_walk_finds(name: str, bench: Bench, record_traces: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if record_traces:
+        record(HUNTER, name, bench, lambda: _in_place(name, bench, monkeypatch))
+    check_mutant(HUNTER, name, bench, lambda: _in_place(name, bench, monkeypatch))
+
+
+@pytest.mark.deep
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", MUTANTS)
-def test_the_lock_machine_finds(name: str, server_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    file, *pairs = MUTANTS[name]
-    mutate(monkeypatch, file, tuple(pairs))
-    bench = Bench(server_url)
-    try:
-        hunt(lock_machine_on(bench), HUNT)
-    finally:
-        bench.close()
+def test_the_lock_machine_finds(name: str, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    with _in_place(name, bench, monkeypatch):
+        hunt(lock_machine_on(bench), HUNTER.how)
+
+
+@contextmanager
+def _in_place(name: str, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with monkeypatch.context() as patched:
+        mutate(patched, bench, MUTANTS[name])
+        yield

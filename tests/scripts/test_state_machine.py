@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
@@ -12,17 +10,10 @@ from .bench import Bench
 from .machine import machine_on
 
 QUICK = settings(
-    max_examples=250, stateful_step_count=60, deadline=None, database=None, derandomize=True, print_blob=False,
+    max_examples=80, stateful_step_count=60, deadline=None, database=None, derandomize=True, print_blob=False,
     suppress_health_check=list(HealthCheck), phases=[Phase.explicit, Phase.generate, Phase.shrink],
 )  # fmt: skip
 LONG = settings(QUICK, max_examples=3_000, stateful_step_count=80, derandomize=False)
-
-
-@pytest.fixture
-def bench(server_url: str) -> Iterator[Bench]:
-    opened = Bench(server_url)
-    yield opened
-    opened.close()
 
 
 @pytest.mark.timeout(1_800)
@@ -32,7 +23,7 @@ def test_every_step_does_what_the_model_does(bench: Bench) -> None:
     print(f"{machine.examples} examples, {machine.steps} calls")
 
 
-@pytest.mark.slow
+@pytest.mark.deep
 @pytest.mark.timeout(3_600)
 def test_every_step_does_what_the_model_does_for_long(bench: Bench) -> None:
     run_state_machine_as_test(machine_on(bench), settings=LONG)

@@ -10,8 +10,10 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 import redis
@@ -26,6 +28,8 @@ from aegis_core.store import layout
 from aegis_core.store.embedded import find_binary
 from aegis_core.store.store import open_store
 from aegis_core.testing import private_settings
+
+pytestmark = pytest.mark.concurrent
 
 
 class Server:
@@ -200,7 +204,7 @@ async def test_a_server_that_dies_and_comes_back_needs_no_new_client(server: Ser
 
 
 async def test_a_server_that_hangs_is_an_error_in_bounded_time(server: Server) -> None:
-    async with governed(server, store_timeout_seconds=2) as (_, agent):
+    async with governed(server, store_timeout_seconds=1) as (_, agent):
         await agent.request("Summarise", estimated_cost_usd=1)
         server.stall()
         try:
@@ -352,7 +356,7 @@ async def test_a_damaged_key_does_not_lose_the_money_of_a_settlement(server: Ser
     async with governed(server) as (governor, agent):
         verdict = await agent.request("Summarise", estimated_cost_usd=1)
         assert verdict.grant_id
-        day = time.time_ns() // 86_400_000_000_000
+        day = (datetime.now(ZoneInfo(_settings(server).timezone)).date() - date(1970, 1, 1)).days
         key = layout.key("t", f"u:{day}" if name == "u" else name)
         if name != "u":
             server.admin.rename(key, "kept")

@@ -12,6 +12,8 @@ from aegis_core.store import layout
 from aegis_core.store.store import Store
 from aegis_core.testing import FakeClock, private_settings, virtual_governor
 
+pytestmark = pytest.mark.leaves("grants", "questions")
+
 START = datetime(2026, 3, 27, 12, tzinfo=UTC)
 
 
@@ -20,6 +22,7 @@ def settings(server_url: str, tenant: str) -> Settings:
     return private_settings(
         url=server_url,
         tenant=tenant,
+        timezone="UTC",
         agent_day_usd=1_000,
         tenant_day_usd=1_000,
         max_open_grants=100_000,
@@ -73,7 +76,12 @@ async def test_no_question_is_refused_for_questions_that_are_overdue(settings: S
 @pytest.mark.parametrize("count", [5, 205, 300, 405])
 async def test_nobody_is_refused_for_open_grants_that_are_overdue(server_url: str, tenant: str, count: int) -> None:
     settings = private_settings(
-        url=server_url, tenant=tenant, agent_day_usd=1_000, tenant_day_usd=1_000, max_open_grants=count
+        url=server_url,
+        tenant=tenant,
+        timezone="UTC",
+        agent_day_usd=1_000,
+        tenant_day_usd=1_000,
+        max_open_grants=count,
     )
     async with virtual_governor(settings, start=START) as (governor, clock, _):
         await _overdue(governor, clock, count, "0.1")
@@ -118,3 +126,26 @@ async def test_a_withdrawn_question_is_no_grant(settings: Settings) -> None:
         assert (again.status, again.code, again.granted) == ("REJECTED", "withdrawn", False)
         assert again.granted_at is None
         assert "withdrawn before anybody approved it" in again.reason
+
+
+@pytest.mark.parametrize("others", [2, 20, 60])
+async def test_a_question_waits_for_no_sweep_though_others_come_overdue_all_the_time(
+    settings: Settings, others: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the caller swept may be behind again when it asks again, so the decision itself ends what is in its way."""
+    settings = settings.model_copy(update={"max_open_approvals": 3})
+    async with virtual_governor(settings, start=START) as (governor, clock, _):
+
+        async def in_vain() -> bool:
+            return False
+
+        for name in [*(f"other-{number}" for number in range(others)), "last"]:
+            agent = await governor.handshake(name)
+            for _ in range(3):
+                verdict = await agent.request("Summarise", estimated_cost_usd="0.001", confidence=0.1)
+                assert verdict.code == "approval_needed"
+            await clock.advance(milliseconds=1)  # the last one's are ended last
+        await clock.advance(minutes=11)
+        monkeypatch.setattr(governor.port._ledger, "sweep", in_vain)
+        verdict = await agent.request("Summarise", estimated_cost_usd="0.001", confidence=0.1)
+        assert verdict.code == "approval_needed"

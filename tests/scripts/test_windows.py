@@ -11,7 +11,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from aegis_core import Governor
-from aegis_core.store import layout, scripts
+from aegis_core.store import scripts
+from aegis_core.store.lua_names import Names
 from aegis_core.store.packing import unpack
 from aegis_core.store.scripts import Script
 from aegis_core.store.store import Store, open_store
@@ -54,8 +55,9 @@ Asked = dict[str, tuple[int, int]]
 
 async def ask(store: Store, zone: str, instants: list[int]) -> list[Asked]:
     """Number and end of the hour, day, week and month of many instants, by the shipped ``windows.lua``."""
-    body = "local NOW\n" + "".join(map(scripts._read, ("prelude", "windows"))) + ASK
-    script = Script("windows", ("#!lua\n" + layout.with_positions(body)).encode())
+    names = Names({})
+    body = "".join(names.put_into(scripts._read(part), part) for part in ("prelude", "windows"))
+    script = Script("windows", f"#!lua\nlocal NOW\n{body}{names.put_into(ASK, 'windows')}".encode())
     answers: list[Asked] = []
     for at in range(0, len(instants), 500):
         given: list[Any] = []
@@ -201,6 +203,7 @@ SPANS: list[tuple[str, int]] = [
 
 
 @pytest.mark.parametrize(("window", "span"), SPANS)
+@pytest.mark.leaves("grants")
 async def test_a_rolling_window_never_forgets_early_and_never_remembers_long(
     virtual: tuple[Governor, FakeClock, Store], window: str, span: int
 ) -> None:
@@ -260,6 +263,7 @@ def test_a_zone_is_known_around_any_instant(name: str) -> None:
 
 
 @pytest.mark.parametrize("change", ["2026-03-29T01:00", "2026-10-25T01:00"])
+@pytest.mark.leaves("grants")
 async def test_the_script_asks_for_the_zone_when_the_clocks_change(
     virtual: tuple[Governor, FakeClock, Store], server_url: str, change: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

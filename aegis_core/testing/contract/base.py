@@ -13,9 +13,10 @@ import pytest
 
 from aegis_core.connect import connect_sync
 from aegis_core.errors import AegisDenied
+from aegis_core.settings import Settings
 from aegis_core.store.embedded import join_sync
 from aegis_core.sync import SyncGovernedAgent, SyncGovernor
-from aegis_core.testing.clocks import private_settings, stay_within_a_day
+from aegis_core.testing.clocks import private_settings, quiet_zone
 from aegis_core.testing.contract.demands import demand_of
 from aegis_core.testing.scripts import Ask, Harness, Outcome, Script, Turn
 
@@ -41,15 +42,10 @@ class Base:
         yield handle.url
         handle.leave_sync()
 
-    @pytest.fixture(autouse=True)
-    def _one_day(self) -> None:
-        """What is spent is read from the day's budget."""
-        stay_within_a_day()
-
     @pytest.fixture
     def governor(self, contract_server: str) -> Generator[SyncGovernor]:
         """A governor with a tenant of its own. Its grants outlive every test, so what is no longer held was ended."""
-        with connect_sync(settings=private_settings(url=contract_server, tenant=_new_tenant())) as governor:
+        with connect_sync(settings=_new_place(contract_server)) as governor:
             yield governor
 
     @pytest.fixture
@@ -60,8 +56,7 @@ class Base:
     @pytest.fixture
     def brief_governor(self, contract_server: str) -> Generator[SyncGovernor]:
         """The same with grants that end after 2 seconds: for what nobody hears of, and so ends by its deadline."""
-        settings = private_settings(url=contract_server, tenant=_new_tenant(), grant_seconds=2)
-        with connect_sync(settings=settings) as governor:
+        with connect_sync(settings=_new_place(contract_server, grant_seconds=2)) as governor:
             yield governor
 
     @pytest.fixture
@@ -96,8 +91,9 @@ def calm() -> Generator[None]:
         yield
 
 
-def _new_tenant() -> str:
-    return f"t-{uuid4().hex[:12]}"
+def _new_place(server: str, **values: Any) -> Settings:
+    """A tenant of its own. What is spent is read from the day's budget, so no day ends meanwhile."""
+    return private_settings(url=server, tenant=f"t-{uuid4().hex[:12]}", timezone=quiet_zone(), **values)
 
 
 def lower_budget(governor: SyncGovernor, aegis: SyncGovernedAgent, usd: str) -> None:

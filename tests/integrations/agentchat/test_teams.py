@@ -30,6 +30,8 @@ from aegis_core.testing import Script, ToolUse, Turn, private_settings
 
 from .harness import ScriptedClient
 
+pytestmark = pytest.mark.concurrent
+
 PAY = ToolUse("pay", {"amount": 7}, "call-1")
 PRICE = Decimal("0.000027")
 """100 and 20 tokens of gpt-4o-mini, which scripts report."""
@@ -107,6 +109,7 @@ def durable(aegis: SyncGovernedAgent, script: Script, paid: list[int], **more: A
 
 
 @pytest.mark.parametrize("decision", ["approve", "reject", "edit"])
+@pytest.mark.leaves("questions")
 async def test_a_hand_off_waits_for_a_human_without_a_process(
     server_url: str, tenant: str, governor: SyncGovernor, aegis: SyncGovernedAgent, decision: str
 ) -> None:
@@ -142,6 +145,7 @@ async def test_a_hand_off_waits_for_a_human_without_a_process(
         assert "Aegis refused pay(amount=7)" in heard[0]
 
 
+@pytest.mark.leaves("questions")
 async def test_two_equal_calls_at_once_are_two_questions(governor: SyncGovernor, aegis: SyncGovernedAgent) -> None:
     """One approval runs one of them."""
     paid: list[int] = []

@@ -33,6 +33,8 @@ from aegis_core.testing.contract.downtime import shut_down
 from .harness import QUIET, Run, ends
 from .server import Provider, provider
 
+pytestmark = pytest.mark.concurrent
+
 PRICE = Decimal("0.000027")
 """100 and 20 tokens of gpt-4o-mini."""
 

@@ -14,18 +14,17 @@ from pydantic import BaseModel, PrivateAttr
 
 from integrations.airline import (
     AGENT,
-    APPROVALS,
     CAP,
     MODEL,
-    MODEL_CALLS,
-    TOOL_CALLS,
     TOOL_USD,
     ApprovingOperator,
     Flight,
     Run,
     Totals,
     airline_governor,
+    daily_and_deep,
     read_runs,
+    recorded,
     spent_in_all,
 )
 
@@ -97,13 +96,16 @@ def replayed(run: Run, aegis: Any) -> Flight:
 
 
 @pytest.mark.timeout(900)
+@daily_and_deep
 @pytest.mark.parametrize("asks", [False, True], ids=["free", "asked"])
-def test_every_call_is_governed_once(shared_data: Path, tmp_path: Path, asks: bool) -> None:
+def test_every_call_is_governed_once(shared_data: Path, tmp_path: Path, asks: bool, every: int) -> None:
     totals = Totals()
+    runs = read_runs(shared_data, every)
+    expected = recorded(runs)
     with airline_governor(tmp_path, asks=asks) as governor, ApprovingOperator(governor) as operator:
         aegis = governor.handshake(AGENT)
-        for run in read_runs(shared_data):
+        for run in runs:
             totals.add(replayed(run, aegis))
-        assert (totals.model_calls, totals.tool_calls, totals.escalated) == (MODEL_CALLS, TOOL_CALLS, APPROVALS)
-        assert len(operator.approved) == (APPROVALS if asks else 0)
+        assert (totals.model_calls, totals.tool_calls, totals.escalated) == expected
+        assert len(operator.approved) == (expected[2] if asks else 0)
         assert spent_in_all(governor) == (totals.usd, 0)

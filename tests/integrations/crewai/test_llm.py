@@ -29,6 +29,8 @@ from aegis_core.testing.contract.base import price, reserved, spent
 
 from .harness import ScriptedLLM, crew_of
 
+pytestmark = pytest.mark.concurrent
+
 SUNNY = Turn("It is sunny in Bern.", usage=(321, 12), seconds=0.05)
 SAID = [{"role": "user", "content": "What is the weather?"}]
 

@@ -21,6 +21,8 @@ from aegis_core.testing.contract.base import reserved, spent
 
 from .harness import ScriptedLLM, ScriptedTool, crew_of
 
+pytestmark = pytest.mark.concurrent
+
 
 class Amount(BaseModel):
     amount: int

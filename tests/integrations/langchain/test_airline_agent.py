@@ -14,15 +14,14 @@ from langgraph.checkpoint.memory import InMemorySaver
 
 from integrations.airline import (
     AGENT,
-    APPROVALS,
     ESCALATED,
-    MODEL_CALLS,
-    TOOL_CALLS,
     ApprovingOperator,
     Flight,
     Totals,
     airline_governor,
+    daily_and_deep,
     read_runs,
+    recorded,
     spent_in_all,
 )
 
@@ -30,11 +29,16 @@ from .flying import FlightChat, cost, fly, recorded_tools
 
 
 @pytest.mark.timeout(400)
-def test_every_call_is_counted_and_every_escalated_one_asked_once(shared_data: Path, tmp_path: Path) -> None:
+@daily_and_deep
+def test_every_call_is_counted_and_every_escalated_one_asked_once(
+    shared_data: Path, tmp_path: Path, every: int
+) -> None:
     totals = Totals()
+    runs = read_runs(shared_data, every)
+    expected = recorded(runs)
     with airline_governor(tmp_path, asks=True) as governor, ApprovingOperator(governor) as operator:
         aegis = governor.handshake(AGENT)
-        for run in read_runs(shared_data):
+        for run in runs:
             flight = Flight(run)
             middleware: Any = AegisMiddleware(aegis, costs=cost)
             agent = create_agent(
@@ -42,7 +46,7 @@ def test_every_call_is_counted_and_every_escalated_one_asked_once(shared_data: P
             )
             fly(agent, flight, aegis)
             totals.add(flight)
-        assert (totals.model_calls, totals.tool_calls, totals.escalated) == (MODEL_CALLS, TOOL_CALLS, APPROVALS)
-        assert len(operator.approved) == APPROVALS
+        assert (totals.model_calls, totals.tool_calls, totals.escalated) == expected
+        assert len(operator.approved) == expected[2]
         assert set(Counter(operator.approved)) == set(ESCALATED)
         assert spent_in_all(governor) == (totals.usd, Decimal(0))

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
 from aegis_core.testing import AdapterContract
 
 from .harness import MiddlewareHarness
+
+pytestmark = pytest.mark.concurrent
 
 
 class TestMiddleware(AdapterContract):

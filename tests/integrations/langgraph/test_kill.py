@@ -20,7 +20,7 @@ from aegis_core.sync import SyncGovernor
 
 from . import payer
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = [pytest.mark.timeout(400), pytest.mark.concurrent]
 
 PATIENCE = 90.0
 """Seconds for what is a matter of a few on a quiet machine."""

@@ -31,6 +31,8 @@ from aegis_core.store.embedded import find_binary
 from aegis_core.sync import SyncGovernedAgent, SyncGovernor
 from aegis_core.testing import private_settings
 
+pytestmark = pytest.mark.concurrent
+
 CONFIG: Any = {"configurable": {"thread_id": "t"}}
 START_WITH: Any = {"messages": [("user", "Pay.")]}
 
@@ -278,7 +280,7 @@ def server_in(directory: str) -> Iterator[subprocess.Popen[bytes]]:
     command += ["--appendonly", "yes", "--logfile", f"{directory}/log"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        until = time.monotonic() + 10
+        until = time.monotonic() + 60
         while not Path(directory, "s").exists() and time.monotonic() < until:
             time.sleep(0.02)
         yield process
@@ -303,12 +305,12 @@ def test_a_resumer_outlives_an_outage_of_the_server(caplog: pytest.LogCaptureFix
         running = pool.submit(resumer.run, until=lambda: bool(paying.paid) or ends.is_set(), interval=0.2)
         first.kill()
         first.wait()
-        until = time.monotonic() + 20
+        until = time.monotonic() + 60
         while "cannot be reached" not in caplog.text and time.monotonic() < until:
             time.sleep(0.05)
         assert not running.done()
         Path(directory, "s").unlink(missing_ok=True)
         stack.enter_context(server_in(directory))
         governor.approvals.decide(governor.approvals.list()[0].approval_id, "approve", by="lea")
-        running.result(timeout=20)
+        running.result(timeout=60)
         assert paying.paid == [7]

@@ -52,17 +52,19 @@ if asked then
   if refusal then
     code, transient, retry, effect = 'refused_before', true, refusal[X_UNTIL], 'deny'
     reason = 'the same request was refused by ' .. refusal[X_OPERATOR] .. (refusal[X_WHY] and ': ' .. refusal[X_WHY] or '')
-  elseif G[G_QUESTIONS] >= most then
-    if behind then return {'SWEEP'} end
-    code, transient, retry, effect = 'too_many_questions', true, NOW + T[T_CONFIG][C_TRANSIENT], 'deny'
   end
 end
-if asked and not code then
-  for at = 1, #lines - 1, M_WIDTH do
+local crowded = false
+for round = 1, asked and not code and 2 or 0 do
+  crowded = G[G_QUESTIONS] >= most and 'too_many_questions'
+  for at = 1, crowded and 0 or #lines - 1, M_WIDTH do
     local owner, limit = lines[at + M_OWNER], lines[at + M_LIMIT]
-    if owner ~= 'a' and owner ~= 's' and limit and (G[G_PENDING] + amount) * 2 > limit then
-      if behind then return {'SWEEP'} end -- perhaps only the overdue hold it
-      code, transient, retry, effect = 'too_much_pending', true, NOW + T[T_CONFIG][C_TRANSIENT], 'deny'
-    end
+    if owner ~= 'a' and owner ~= 's' and limit and (G[G_PENDING] + amount) * 2 > limit then crowded = 'too_much_pending' end
   end
+  if not crowded or not behind then break end
+  if round == 2 then return {'SWEEP'} end
+  behind = endings()(200) -- perhaps only the overdue hold it
+  S = fetch('s:' .. sid)
+  if not S then return {'NO_SESSION'} end
 end
+if crowded then code, transient, retry, effect = crowded, true, NOW + T[T_CONFIG][C_TRANSIENT], 'deny' end

@@ -1,0 +1,199 @@
+"""What a test leaves behind: on the server of its worker, and among the processes of the machine.
+
+A key that never expires and that no document bounds fills a server some day, and a process that outlives its starter
+does so sooner. Both are seen best right after the test that made them.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import defaultdict
+from collections.abc import Collection, Iterable
+from pathlib import Path
+from typing import Any
+
+import msgpack
+import redis
+
+from aegis_core.store import layout
+from aegis_core.store.packing import Named
+from aegis_core.store.records import Record
+from aegis_core.store.schema import Agent, Session, Tenant
+from aegis_core.store.states import LIVE, PENDING
+from tests.scripts import lock_walk
+from tests.scripts.walk import named, rows_of
+
+UNENDING = frozenset({
+    "t", "a", "s", "r", "d", "e", "ag", "as", "b", "bs", "p", "pf", "pv", "k", "ks", "o", "lc", "ld", "la", "ap", "ah",
+    "v", "ol",
+})  # fmt: skip
+"""Names of keys, up to the colon, that may have no expiry: those to which the table of `layout` gives a bound."""
+ENDING = frozenset({"u", "f", "j", "ja", "jx", "cl", "cn", "cm", "cx", "l", "lq", "lw", "x"})
+"""Those that must have one. The test of this module holds both against the table."""
+GLOBAL = frozenset({layout.SCHEMA_KEY, layout.PEPPER_KEY, layout.TENANTS_KEY, layout.CLOCK_KEY, layout.WRITERS_KEY})
+OPEN_STATES = {LIVE: "grants", PENDING: "questions"}
+
+PATIENCE = 60.0
+"""Seconds that a process may take to end; an embedded server ends a moment after its last user."""
+MARK = "PYTEST_AEGIS_WORKER"
+"""The variable in which every process that descends from a worker has the worker's name, also one that daemonised."""
+
+
+def keyspace(server: redis.Redis) -> tuple[dict[str, list[str]], set[str]]:
+    """The keys of each tenant, without their prefix, and those of no tenant."""
+    of: dict[str, list[str]] = defaultdict(list)
+    others = set()
+    for key in server.scan_iter(count=10_000):
+        name = key.decode()
+        if name.startswith("ae:{"):
+            tenant, _, short = name[4:].partition("}:")
+            of[tenant].append(short)
+        else:
+            others.add(name)
+    return of, others
+
+
+class Walk:
+    """All keys of one tenant."""
+
+    def __init__(self, server: redis.Redis, tenant: str, names: list[str]) -> None:
+        self.server, self.tenant = server, tenant
+        self.prefix = f"ae:{{{tenant}}}:"
+        with server.pipeline(transaction=False) as reading:
+            for name in names:
+                reading.pttl(self.prefix + name)
+            left = reading.execute()
+        self.expires = {name: ms >= 0 for name, ms in zip(names, left, strict=True) if ms != -2}
+        self.records = {name[2:]: named(Record, blob) for name, blob in self._values("r").items()}
+
+    def _values(self, *heads: str) -> dict[str, bytes]:
+        """The packed values of the keys with these heads."""
+        wanted = [name for name in self.expires if name.partition(":")[0] in heads]
+        if not wanted:
+            return {}
+        found: Any = self.server.mget([self.prefix + name for name in wanted])
+        return {name: blob for name, blob in zip(wanted, found, strict=True) if blob is not None}
+
+    def undocumented(self) -> list[str]:
+        """Keys that no document knows, or that live on where a document says that they end."""
+        return [
+            name
+            for name, expires in self.expires.items()
+            if (head := name.partition(":")[0]) not in UNENDING | ENDING or not (expires or head in UNENDING)
+        ]
+
+    def open_records(self) -> dict[str, dict[str, Any]]:
+        """Grants and questions that have not ended."""
+        return {key: record for key, record in self.records.items() if record["STATE"] in OPEN_STATES}
+
+    def differences(self) -> list[str]:
+        """Where the books of the tenant contradict each other."""
+        found = []
+        due: dict[str, float] = dict(_scores(self.server.zrange(f"{self.prefix}d", 0, -1, withscores=True)))
+        for key, record in self.records.items():
+            is_open = record["STATE"] in OPEN_STATES
+            if self.expires[f"r:{key}"] == is_open:
+                found.append(f"record {key} is {'open and expires' if is_open else 'ended and stays'}")
+            if due.pop(f"r:{key}", None) != (record["DEADLINE"] if is_open else None):
+                found.append(f"record {key} has another deadline than the list of deadlines")
+        found += [f"{name} has a deadline and does not exist" for name in due if name not in self.expires]
+        found += self._money()
+        if any(name.startswith("l") for name in self.expires):
+            try:
+                locks, owned, index = lock_walk.read(self.server, self.tenant)
+                lock_walk.check_books(locks, owned, index)
+            except AssertionError as error:
+                found.append(f"locks: {error}")
+        return found
+
+    def _money(self) -> list[str]:
+        """Reserved is what open records hold in that window."""
+        held: dict[tuple[Any, ...], int] = defaultdict(int)
+        for record in self.open_records().values():
+            for owner, kind, window, _, _ in rows_of(record["LINES"]):
+                name = {"a": record["AGENT"], "s": record["SESSION"]}.get(owner)
+                held[owner, name, kind, window] += record["AMOUNT"]
+        found = []
+        for name, blob in self._values("t", "a", "s", "b").items():
+            head, _, tail = name.partition(":")
+            owner = (tail, None) if head == "b" else (head, tail or None)
+            purse = msgpack.unpackb(blob) if head == "b" else named(_OWNERS[head], blob)["PURSE"]
+            for kind, _, window, _, reserved, _, ring in purse:
+                if ring is False:
+                    counted, expected = reserved, held[*owner, kind, window]
+                else:
+                    cells = {number: kept for number, _, kept in rows_of(ring)}
+                    counted, expected = sum(cells.values()), sum(held[*owner, kind, cell] for cell in cells)
+                if counted != expected:
+                    found.append(f"the budget {name} {kind} reserves {counted}, and open records hold {expected}")
+        return found
+
+    def left(self) -> set[str]:
+        """What is still open: grants, questions, leases."""
+        found = {OPEN_STATES[record["STATE"]] for record in self.open_records().values()}
+        return found | {"leases" for name in self.expires if name.startswith("l:")}
+
+
+_OWNERS: dict[str, type[Named]] = {"t": Tenant, "a": Agent, "s": Session}
+
+
+def _scores(members: Any) -> Iterable[tuple[str, float]]:
+    return ((name.decode(), score) for name, score in members)
+
+
+class Processes:
+    """Processes of this worker that are there now and were not there before."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder.encode()
+        self.can_look = Path("/proc/self/environ").exists()
+        self._before = self._numbers()
+
+    def _numbers(self) -> set[str]:
+        return {name for name in os.listdir("/proc") if name.isdigit()} if self.can_look else set()  # noqa: PTH208
+
+    def new(self) -> dict[str, str]:
+        """Their numbers and command lines; those of `multiprocessing` itself stay for the next test."""
+        mine = f"{MARK}={os.environ[MARK]}".encode()
+        found = {}
+        for number in self._numbers() - self._before:
+            try:
+                command = Path(f"/proc/{number}/cmdline").read_bytes()
+                descends = mine in Path(f"/proc/{number}/environ").read_bytes().split(b"\0")
+                status = Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()
+            except OSError:  # it has ended, or is another user's
+                continue
+            if not command and status[0] != "Z":
+                continue  # of the kernel
+            started_here = descends or int(status[1]) == os.getpid() or self.folder in command
+            if started_here and b"multiprocessing" not in command:
+                found[number] = command.replace(b"\0", b" ").decode(errors="replace")[:300] or "a zombie"
+        return found
+
+    def left(self) -> list[str]:
+        """Those that do not end by themselves."""
+        until = time.monotonic() + PATIENCE
+        while (found := self.new()) and time.monotonic() < until:
+            time.sleep(0.02)
+        return list(found.values())
+
+
+def complaints(server: redis.Redis, before: Collection[str], may_leave: set[str]) -> list[str]:
+    """What is wrong with what the tenants of a test left. Their keys are gone after that.
+
+    Args:
+        before: the tenants that are not the test's.
+        may_leave: any of ``grants``, ``questions`` and ``leases``; or ``anything``, where faults were put into the
+            scripts on purpose.
+    """
+    of, others = keyspace(server)
+    found = [f"the key {name} of no tenant" for name in others - GLOBAL]
+    for tenant in of.keys() - before:
+        if "anything" not in may_leave:
+            walk = Walk(server, tenant, of[tenant])
+            wrong = [*(f"the key {name}" for name in walk.undocumented()), *walk.differences()]
+            wrong += [f"open {what}" for what in sorted(walk.left() - may_leave)]
+            found += [f"{tenant}: {each}" for each in wrong]
+        server.unlink(*(f"ae:{{{tenant}}}:{name}" for name in of[tenant]))
+    return found
