@@ -171,7 +171,7 @@ def test_a_stolen_token_is_worth_nothing_once_its_agent_is_blocked(
     serve: Serve, weaken: Weaken, defended: bool
 ) -> None:
     if not defended:
-        weaken("G[G_STATUS] ~= 'active'", "false")
+        weaken("elseif G[G_STATUS] ~= 'active' then code =", "elseif false then code =")
     server = serve()
     session = server.enter("victim")
     assert server.http.post(f"{API}/agents/victim/block", headers=bearer(server.operator_key)).status_code == 200
