@@ -86,7 +86,7 @@ def guarded(settings: Settings, **more: Any) -> Iterator[Guarded]:
 Serve = Callable[..., Guarded]
 """Starts such a server; keywords are settings."""
 
-Weaken = Callable[[str, str, str], None]
+Weaken = Callable[..., None]
 """Takes a defence out of a script: its name, the piece, and what stands there instead."""
 
 DEFENDED = pytest.mark.parametrize("defended", [True, False], ids=["defended", "undefended"])

@@ -11,9 +11,9 @@ from contextlib import ExitStack
 
 import pytest
 from guarding import Guarded, Serve, Weaken, guarded
+from lua import put_in_place
 
 from aegis_core import Settings
-from aegis_core.store import scripts
 
 
 @pytest.fixture
@@ -29,12 +29,10 @@ def serve(settings: Settings) -> Iterator[Serve]:
 
 @pytest.fixture
 def weaken(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Weaken:
-    """Replace one piece of a script. The piece must be there, once. What the attack then leaves may be wrong."""
+    """Replace one piece of a script. What the attack then leaves may be wrong."""
 
-    def change(name: str, old: str, new: str) -> None:
-        read = scripts._read
-        assert read(name).count(old) == 1, f"{name}.lua has no such defence"
+    def change(*pieces: str) -> None:
         request.node.add_marker(pytest.mark.leaves("anything"))
-        monkeypatch.setattr(scripts, "_read", lambda part: read(part).replace(old, new) if part == name else read(part))
+        put_in_place(monkeypatch, pieces)
 
     return change

@@ -48,7 +48,7 @@ def test_deciding_ones_own_request(serve: Serve) -> None:
 @DEFENDED
 def test_an_easier_rule_beside_a_quorum(serve: Serve, weaken: Weaken, defended: bool) -> None:
     if not defended:
-        weaken("endings", "math.max(Q[Q_QUORUM], quorum)", "Q[Q_QUORUM]")
+        weaken("math.max(Q[Q_QUORUM], quorum)", "Q[Q_QUORUM]")
     server = serve()
     ruled(
         server,
@@ -62,7 +62,7 @@ def test_an_easier_rule_beside_a_quorum(serve: Serve, weaken: Weaken, defended: 
 @DEFENDED
 def test_a_flood_of_small_questions(serve: Serve, weaken: Weaken, defended: bool) -> None:
     if not defended:
-        weaken("authorize", "elseif G[G_QUESTIONS] >= most then", "elseif false then")
+        weaken("G[G_QUESTIONS] >= most", "false")
     server = serve()
     session = server.enter("a")
     codes = [
@@ -78,7 +78,7 @@ def test_a_flood_of_small_questions(serve: Serve, weaken: Weaken, defended: bool
 @DEFENDED
 def test_asking_again_after_a_refusal(serve: Serve, weaken: Weaken, defended: bool) -> None:
     if not defended:
-        weaken("authorize", "  if refusal then\n", "  if false then\n")
+        weaken("  if refusal then\n", "  if false then\n")
     server = serve()
     session = server.enter("a")
     decided(server, server.ask(session, estimated_cost_usd=6).json(), decision="reject", reason="no")
@@ -100,7 +100,7 @@ def test_other_arguments_under_an_approved_request_id(serve: Serve) -> None:
 @DEFENDED
 def test_an_envelope_of_one_rule_for_another(serve: Serve, weaken: Weaken, defended: bool) -> None:
     if not defended:
-        weaken("authorize", "alone = alone and name == V[V_RULE]", "alone = true")
+        weaken("alone = alone and name == V[V_RULE]", "alone = true")
     server = serve()
     session = server.enter("a")
     ahead = {"agent_id": "a", "rule": "low-confidence", "limit_usd": 100}
@@ -114,7 +114,7 @@ def test_an_envelope_of_one_rule_for_another(serve: Serve, weaken: Weaken, defen
 @DEFENDED
 def test_an_operator_beyond_their_limit(serve: Serve, weaken: Weaken, defended: bool) -> None:
     if not defended:
-        weaken("decide", "if ceiling and bound > tonumber(ceiling) then", "if false then")
+        weaken("if ceiling and bound > tonumber(ceiling) then", "if false then")
     server = serve()
     path = f"{API}/operator-limits/ada"
     own = server.http.put(path, json={"approve_up_to_usd": None}, headers=bearer(server.operator_key))

@@ -21,7 +21,7 @@ API = "/api/v1"
 @DEFENDED
 def test_impersonation_by_shaking_hands_as_a_live_agent(serve: Serve, weaken: Weaken, defended: bool) -> None:
     if not defended:
-        weaken("handshake", "if not S and G and guarded and", "if false and")
+        weaken("if not S and G and guarded and", "if false and")
     server = serve()
     victim, mallory = server.enter("victim"), server.enter("mallory")
     for shown in ({}, {"X-Aegis-Session": mallory["session_token"]}):
@@ -37,7 +37,7 @@ def test_impersonation_by_shaking_hands_as_a_live_agent(serve: Serve, weaken: We
 @DEFENDED
 def test_impersonation_by_naming_another_agent(serve: Serve, weaken: Weaken, defended: bool) -> None:
     if not defended:
-        weaken("records", "if S[S_AGENT] ~= agent then return 'NOT_YOURS' end", "")
+        weaken("if S[S_AGENT] ~= agent then return 'NOT_YOURS' end", "")
     server = serve()
     victim, mallory = server.enter("victim"), server.enter("mallory")
     grant = server.grant(victim)
@@ -171,7 +171,7 @@ def test_a_stolen_token_is_worth_nothing_once_its_agent_is_blocked(
     serve: Serve, weaken: Weaken, defended: bool
 ) -> None:
     if not defended:
-        weaken("authorize", "G[G_STATUS] ~= 'active'", "false")
+        weaken("elseif G[G_STATUS] ~= 'active' then code =", "elseif false then code =")
     server = serve()
     session = server.enter("victim")
     assert server.http.post(f"{API}/agents/victim/block", headers=bearer(server.operator_key)).status_code == 200

@@ -20,7 +20,7 @@ def _acquire(server: Guarded, session: dict[str, Any], **fields: Any) -> httpx.R
 @DEFENDED
 def test_releasing_another_agents_lease_with_its_token(serve: Serve, weaken: Weaken, defended: bool) -> None:
     if not defended:
-        weaken("claims", "if H[H_AGENT] ~= agent then return 'NOT_YOURS' end", "")
+        weaken("if H[H_AGENT] ~= agent then return 'NOT_YOURS' end", "")
     server = serve()
     mallory, victim = server.enter("mallory"), server.enter("victim")
     stolen = _acquire(server, victim).json()["lock_token"]
@@ -38,7 +38,7 @@ def test_widening_a_lock_that_is_held(serve: Serve, weaken: Weaken, defended: bo
             "local permitted = used and L[L_PERMITS] or",
             "L[L_PERMITS] = permits or L[L_PERMITS]\nlocal permitted =",
         )
-        weaken("claims", "if permits and permits ~= L[L_PERMITS] then", "if false then")
+        weaken("if permits and permits ~= L[L_PERMITS] then", "if false then")
     server = serve()
     mallory, victim = server.enter("mallory"), server.enter("victim")
     assert _acquire(server, victim).json()["state"] == "held"
@@ -66,7 +66,7 @@ def test_an_agent_that_will_not_give_a_lock_back(serve: Serve) -> None:
 def test_jumping_the_queue_on_the_rank_of_another_agents_lease(serve: Serve, weaken: Weaken, defended: bool) -> None:
     """Who holds one lock waits for another at the rank of the first; so somebody else's first would be a fine thing."""
     if not defended:
-        weaken("claims", "if not outer or outer[H_AGENT] ~= agent then", "if not outer then")
+        weaken("if not outer or outer[H_AGENT] ~= agent then", "if not outer then")
     server = serve()
     mallory, victim, bystander = (server.enter(name) for name in ("mallory", "victim", "bystander"))
     old = server.http.post(

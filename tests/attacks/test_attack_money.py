@@ -15,7 +15,7 @@ def test_the_highest_priority_every_capability_and_fifty_fresh_names(
     serve: Serve, weaken: Weaken, defended: bool
 ) -> None:
     if not defended:
-        weaken("authorize", "priority > math.min(S[S_PRIORITY], G[G_PRIORITY])", "priority > S[S_PRIORITY]")
+        weaken("priority > math.min(S[S_PRIORITY], G[G_PRIORITY])", "priority > S[S_PRIORITY]")
     server = serve(tenant_day_usd=20)
     profiles = {"profiles": [{"match": "*", "max_priority": 4, "capabilities": []}]}
     assert server.http.put(f"{API}/profiles", json=profiles, headers=bearer(server.operator_key)).status_code == 200
@@ -42,7 +42,7 @@ def test_fresh_names_end_at_a_ceiling(serve: Serve) -> None:
 @DEFENDED
 def test_settling_at_nothing_after_spending(serve: Serve, weaken: Weaken, defended: bool) -> None:
     if not defended:
-        weaken("settle", "(R[R_TRUSTED] or act == 'release' and unheard(R)) and 0 or R[R_AMOUNT]", "0")
+        weaken("(R[R_TRUSTED] or act == 'release' and unheard(R)) and 0 or R[R_AMOUNT]", "0")
     server = serve()
     session = server.enter("a")
     headers = bearer(session["session_token"])
@@ -55,7 +55,7 @@ def test_settling_at_nothing_after_spending(serve: Serve, weaken: Weaken, defend
 @DEFENDED
 def test_shaking_hands_again_does_not_reset_a_budget(serve: Serve, weaken: Weaken, defended: bool) -> None:
     if not defended:
-        weaken("handshake", "  if not G then\n", "  if true then\n")
+        weaken("handshake", "if not G then", "if true then")
     server = serve(agent_day_usd=1)
     session = server.enter("a", session_budget_usd=1_000)
     server.grant(session, estimated_cost_usd=1)
@@ -67,7 +67,7 @@ def test_shaking_hands_again_does_not_reset_a_budget(serve: Serve, weaken: Weake
 @DEFENDED
 def test_a_flood_of_expensive_questions(serve: Serve, weaken: Weaken, defended: bool) -> None:
     if not defended:
-        weaken("authorize", "(G[G_PENDING] + amount) * 2 > limit", "false")
+        weaken("(G[G_PENDING] + amount) * 2 > limit", "false")
     server = serve(agent_day_usd=1_000)
     flood, other = server.enter("flood"), server.enter("other")
     answers = [server.ask(flood, estimated_cost_usd=19).json() for _ in range(6)]
@@ -84,8 +84,8 @@ def test_outcomes_that_would_steer_the_choice_of_models_for_others(
 ) -> None:
     monkeypatch.setattr("aegis_core.outcomes.FRESH_SECONDS", 0)
     if not defended:
-        weaken("settle", "outcome = R[R_TRUSTED] and R[R_WHY] and outcome", "outcome = R[R_WHY] and outcome")
-        weaken("settle", "(R[R_TRUSTED] or act == 'release' and unheard(R)) and 0 or R[R_AMOUNT]", "0")
+        weaken("outcome = R[R_TRUSTED] and R[R_WHY] and outcome", "outcome = R[R_WHY] and outcome")
+        weaken("(R[R_TRUSTED] or act == 'release' and unheard(R)) and 0 or R[R_AMOUNT]", "0")
     server = serve(agent_day_usd=1_000)
     liar, other = server.enter("liar"), server.enter("other")
     headers = bearer(liar["session_token"])

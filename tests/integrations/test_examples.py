@@ -46,7 +46,8 @@ BROKE = {
 def printed(name: str, home: Path, **variables: str) -> str:
     environment = {
         "PATH": os.environ["PATH"], "HOME": str(home), "AEGIS_DATA_DIR": str(home / "data"), "LANG": "C.UTF-8",
-        "CREWAI_STORAGE_DIR": str(home / "crewai"), "AEGIS_TIMEZONE": os.environ["AEGIS_TIMEZONE"], **variables,
+        "CREWAI_STORAGE_DIR": str(home / "crewai"), "AEGIS_TIMEZONE": os.environ["AEGIS_TIMEZONE"],
+        "CREWAI_DISABLE_TELEMETRY": "true", "OTEL_SDK_DISABLED": "true", **variables,
     }  # fmt: skip
     command = [sys.executable, "-W", "ignore", EXAMPLES / f"{name}.py"]
     done = subprocess.run(command, cwd=home, env=environment, capture_output=True, text=True, timeout=300, check=False)

@@ -40,7 +40,8 @@ def environment(tmp_path: Path) -> dict[str, str]:
     """A bare home, the project's commands on the path, and an embedded server of the test's own."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     place = {"AEGIS_DATA_DIR": str(tmp_path / "data"), "AEGIS_TIMEZONE": os.environ["AEGIS_TIMEZONE"]}
-    return {"PATH": path, "HOME": str(tmp_path), "LANG": "C.UTF-8", **place}
+    quiet = {"CREWAI_DISABLE_TELEMETRY": "true", "OTEL_SDK_DISABLED": "true"}  # else its end waits for the network
+    return {"PATH": path, "HOME": str(tmp_path), "LANG": "C.UTF-8", **place, **quiet}
 
 
 @pytest.fixture

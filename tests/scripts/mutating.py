@@ -1,8 +1,6 @@
 """Faults put into the shipped scripts on purpose, and the machines that must find them.
 
-A mutant is a list of replacements of Lua by Lua. What is replaced is found by its tokens, wherever in the scripts it
-stands, so neither layout nor comments nor a move to another file matter; only where the same words occur in several
-files does a mutant name its file first.
+A mutant is a list of replacements of Lua by Lua, found by their tokens (see `lua`).
 
 Each mutant is found every day by a walk that was recorded once (`recording`): the sound scripts pass it and the mutant
 does not. When a walk no longer finds its mutant because the machine or the script has changed, record it anew::
@@ -15,20 +13,17 @@ more would prove nothing.
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import cache
-from importlib.resources import files
 from typing import Any
 
 import pytest
 from hypothesis import Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
+from lua import put_in_place
 
-from aegis_core.store import scripts
 from aegis_core.store.scripts import ScriptSet
 
 from .bench import Bench
@@ -38,12 +33,6 @@ from .test_state_machine import QUICK
 HUNT = settings(QUICK, max_examples=1_000, phases=[Phase.generate], report_multiple_bugs=False)
 SURE = 3
 """How often a recorded walk must find its mutant, and pass the sound scripts, before it is kept."""
-
-_TOKEN = re.compile(
-    r"""(?P<left>\s+|--\[\[.*?\]\]|--[^\n]*)|'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|[A-Za-z_]\w*|\d[\w.]*"""
-    r"""|\.\.\.?|[=~<>]=|.""",
-    re.DOTALL,
-)
 
 
 @dataclass(frozen=True)
@@ -61,63 +50,10 @@ class Hunter:
     how: settings = HUNT
 
 
-def replaced(text: str, old: str, new: str) -> str:
-    """The Lua with the tokens of `old`, which occur once, replaced by `new`."""
-    spans = _occurrences(text, old)
-    assert len(spans) == 1, f"{old!r} occurs {len(spans)} times; the mutant must follow the script"
-    start, end = spans[0]
-    return f"{text[:start]}{new}{text[end:]}"
-
-
-def _occurrences(text: str, wanted: str) -> list[tuple[int, int]]:
-    tokens, look = _tokens(text), [token for token, _, _ in _tokens(wanted)]
-    assert look, f"{wanted!r} has no Lua in it"
-    words = [token for token, _, _ in tokens]
-    return [
-        (tokens[at][1], tokens[at + len(look) - 1][2])
-        for at in range(len(words) - len(look) + 1)
-        if words[at : at + len(look)] == look
-    ]
-
-
-@cache  # each mutant looks through all the scripts
-def _tokens(text: str) -> list[tuple[str, int, int]]:
-    return [(found[0], *found.span()) for found in _TOKEN.finditer(text) if not found["left"]]
-
-
-def place(mutant: tuple[str, ...]) -> dict[str, list[tuple[str, str]]]:
-    """The replacements by the part of the scripts that they are made in."""
-    parts = {each.name.removesuffix(".lua"): each.read_text("utf-8") for each in _lua()}
-    scope, pairs = (mutant[0], mutant[1:]) if len(mutant) % 2 else ("", mutant)
-    found: dict[str, list[tuple[str, str]]] = {}
-    for old, new in zip(pairs[::2], pairs[1::2], strict=True):
-        where = [name for name, text in parts.items() if name == scope or (not scope and _occurrences(text, old))]
-        assert len(where) == 1, f"{old!r} occurs in {where or 'no script'}; the mutant must follow the scripts"
-        parts[where[0]] = replaced(parts[where[0]], old, new)
-        found.setdefault(where[0], []).append((old, new))
-    return found
-
-
-def _lua() -> list[Any]:
-    found, folders = [], [files("aegis_core.store") / "lua"]
-    while folders:
-        for each in folders.pop().iterdir():
-            (folders if each.is_dir() else found).append(each)
-    return sorted(found, key=lambda each: each.name)
-
-
 def mutate(monkeypatch: pytest.MonkeyPatch, bench: Bench, mutant: tuple[str, ...]) -> None:
     """Make the bench's store run the mutant, until the patches are undone."""
-    places, read = place(mutant), scripts._read
-
-    def mutated(part: str) -> str:
-        text = read(part)
-        for old, new in places.get(part, ()):
-            text = replaced(text, old, new)
-        return text
-
     with monkeypatch.context() as patched:
-        patched.setattr(scripts, "_read", mutated)
+        put_in_place(patched, mutant)
         changed = ScriptSet(virtual_time=True)
     sound = bench.store.scripts
     assert any(getattr(changed, verb) != getattr(sound, verb) for verb in vars(sound) if verb != "_clock")
