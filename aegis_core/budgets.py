@@ -12,7 +12,7 @@ from aegis_core.fields import identifier, window_ms
 from aegis_core.money import format_usd, to_usd
 from aegis_core.protocol import RESOURCE_TYPES, BudgetLine, BudgetState, Scope
 from aegis_core.store.ledger import BudgetRow
-from aegis_core.store.packing import decode, rows
+from aegis_core.store.packing import columns, decode, rows
 from aegis_core.store.records import Line, Record
 from aegis_core.store.schema import Budget
 
@@ -28,6 +28,7 @@ _SCOPES: dict[str, Scope] = {
 }
 _OWNERS = {scope: letter for letter, scope in _SCOPES.items()}
 _NOTHING = Decimal(0)
+_lines = columns(Line, "owner", "kind", "limit", "room")
 _usd = lru_cache(maxsize=1_024)(to_usd)  # limits repeat from decision to decision
 
 
@@ -95,13 +96,12 @@ def lines_of(record: Record) -> tuple[tuple[BudgetLine, ...], Decimal]:
     """The budgets of a decision, the one with the least left marked; and what is left of the agent's day."""
     lines: list[BudgetLine] = []
     tightest, least, day = None, 0, _NOTHING
-    for row in rows(Line, record.lines):
-        owner, kind = row.owner, row.kind
-        left = to_usd(row.room) if row.room > 0 else _NOTHING
+    for owner, kind, limit, room in _lines(record.lines):
+        left = to_usd(room) if room > 0 else _NOTHING
         name = owner[2:] or owner_name(owner, record.agent, record.session)
-        line = BudgetLine(_SCOPES[owner[0]], name, _WINDOWS.get(kind) or window_name(kind), _usd(row.limit), left)
-        if tightest is None or row.room < least:
-            tightest, least = line, row.room
+        line = BudgetLine(_SCOPES[owner[0]], name, _WINDOWS.get(kind) or window_name(kind), _usd(limit), left)
+        if tightest is None or room < least:
+            tightest, least = line, room
         if kind == "d" and owner == "a":
             day = left
         lines.append(line)
@@ -114,7 +114,7 @@ def shortage(record: Record) -> str:
     """One sentence on why the money did not suffice: which budget, its limit, what was left and what was asked."""
     if record.short is False:
         return "A budget does not suffice."
-    line = list(rows(Line, record.lines))[record.short]
+    line = rows(Line, record.lines)[record.short]
     owner = line.owner
     name = owner_name(owner, record.agent, record.session)
     window = "" if line.kind == "t" else f" {window_name(line.kind)}"

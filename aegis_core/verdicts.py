@@ -44,12 +44,12 @@ def verdict_of(record: Record, grant: str, now: int) -> Verdict:
         grant: the record's id.
         now: the server's time in ms, for `retry_after_seconds`.
     """
-    state = record.state
+    state, stands = record.state, STATE_OF[record.state]
     live = state in OPEN
     question = record.question
     lines, day = lines_of(record)
     verdict = Verdict(
-        "REJECTED" if _withdrawn(record) else STATE_OF[state].status,
+        "REJECTED" if _withdrawn(record) else stands.status,
         record.agent,
         _reason(record),
         _code(record),
@@ -58,7 +58,7 @@ def verdict_of(record: Record, grant: str, now: int) -> Verdict:
         record.policy,
         lines,
     )
-    verdict.state = STATE_OF[state].word
+    verdict.state = stands.word
     for name in _CARRIED:
         setattr(verdict, name, getattr(record, name) or None)
     verdict.recommended_model = record.recommended or None

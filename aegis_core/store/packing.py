@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, TypeVar, cast
 
 import msgpack
@@ -49,17 +49,24 @@ def row_list(kind: type[Named], found: Iterable[Iterable[Any]]) -> list[Any]:
     return flat
 
 
-def rows(kind: type[_N], flat: Sequence[Any]) -> Iterator[_N]:
+def rows(kind: type[_N], flat: Sequence[Any]) -> list[_N]:
     """The rows of a stored list, which begins with their length."""
-    width, known = flat[0], len(kind._fields)
-    columns = zip(*(flat[at::width] for at in range(1, min(width, known) + 1)), strict=True)
-    if width == known and not kind._field_defaults:
-        return map(kind._make, columns)
-    return (kind._make(_row(kind, row)) for row in columns)
+    width = flat[0]
+    found = (flat[at : at + width] for at in range(1, len(flat), width))
+    if width == len(kind._fields) and not kind._field_defaults:
+        return [kind._make(row) for row in found]
+    return [kind._make(_row(kind, row)) for row in found]
 
 
-def _row(kind: type[Named], row: tuple[Any, ...]) -> list[Any]:
+def _row(kind: type[Named], row: Sequence[Any]) -> list[Any]:
     """Older code that appends a row to longer ones puts False where it knows no field; that means the default."""
     defaults = kind._field_defaults
     fitted = zip(kind._fields, _fitted(kind, row), strict=True)
     return [defaults.get(name, value) if value is False else value for name, value in fitted]
+
+
+def columns(kind: type[Named], *names: str) -> Callable[[Sequence[Any]], Iterable[tuple[Any, ...]]]:
+    """What reads some fields of every row, without making records of them: for those that have always been there."""
+    places = [kind._fields.index(name) + 1 for name in names]
+    assert not kind._field_defaults.keys() & set(names), "what may be missing is read by `rows`"
+    return lambda flat: zip(*[flat[at :: flat[0]] for at in places], strict=True)
