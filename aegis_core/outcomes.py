@@ -87,7 +87,7 @@ def _faded(rows: dict[str, str]) -> dict[str, Tally]:
 
 
 def _score(text: str) -> Score:
-    return decode(Score, [float(value) for value in text.split(" ")])
+    return decode(Score, [float(value) for value in text.split(" ")[: len(Score._fields)]])
 
 
 def _row(key: str, value: str) -> OutcomeRow:

@@ -39,6 +39,9 @@ def marked(kind: Kind, value: Any, mark: Callable[[], str] | None) -> Iterator[t
 
     A record in a list goes by its first field there, as its place may change.
     """
+    if mark:
+        width = value[0] if kind.rows else len(value)
+        assert width == len(kind.fields._fields), f"{kind.fields.__name__} was not written whole: {value}"
     if kind.rows:
         width = value[0]
         for at in range(1, len(value), width):

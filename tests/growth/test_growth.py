@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from leftovers import ENDING, UNENDING
 
-from aegis_core.store.schema import KINDS
+from aegis_core.store.schema import KINDS, VERSION_ROW
 
 from .dumping import dump, restore
 from .grown import grow, marks
@@ -95,6 +95,7 @@ async def test_an_older_version_carries_what_a_later_one_wrote(
                 assert after[path] == before[name][path], f"{name}{path} lost what a later version keeps there"
                 if stored[name]["value"] != data[name]["value"]:
                     carried.add(path.rpartition(".")[2].partition("[")[0])
+    assert "SCORE" in carried
     assert {kind.prefix for kind in KINDS} - carried == {"D", "P", "F", "X"}, "never stored, or only written anew"
 
 
@@ -115,6 +116,14 @@ def _each(data: dict[str, Any], mark: Callable[[], str] | None) -> dict[str, dic
         if entry["type"] == "string":
             blob, answer[name] = marks(name, b64decode(entry["value"]), mark)
             entry["value"] = b64encode(blob).decode()
+        elif name.endswith("}:o"):
+            answer[name] = {}
+            for pair in entry["value"]:
+                row, text = (b64decode(each).decode() for each in pair)
+                if row != VERSION_ROW:
+                    text = f"{text} {mark()}" if mark else text
+                    answer[name][f"{row}.SCORE"] = text.split(" ", 3)[3:]
+                    pair[1] = b64encode(text.encode()).decode()
         elif entry["type"] == "hash" and name.partition("}:")[2][:3] in {"lw:", "cn:"}:
             answer[name] = {}
             for pair in entry["value"]:

@@ -78,10 +78,9 @@ async def test_nothing_is_lost_nothing_is_doubled_and_nothing_goes_back_and_fort
         budgets = [*(await governor.budget("ann")).budgets, *(await governor.budget("bob")).budgets]
         spent = {scope: sum(b.spent_usd for b in budgets if (b.scope, b.window) == scope) for scope in _WINDOWS}
         assert set(spent.values()) == {sum(said.values())}
-        assert sum(b.spent_usd for b in await governor.port.shared_budgets() if b.scope == "tenant") == sum(
-            said.values()
-        )
-        assert not any(b.reserved_usd for b in (*budgets, *await governor.port.shared_budgets()))
+        shared = await port.shared_budgets()
+        assert [b.spent_usd for b in shared if b.scope == "tenant"] == [sum(said.values())]
+        assert not any(b.reserved_usd for b in (*budgets, *shared))
         stored = unpack(await port._ledger.store.command("GET", "ae:{both}:t"))
         assert len(stored[5]) in {len(Config._fields), len(Config._fields) + 1}
 

@@ -119,6 +119,15 @@ class World:
         )  # fmt: skip
         return self.tell(name, await self.port.request_permission(request))
 
+    async def use_model(self, name: str, *, outcome: float) -> None:
+        """Call a model, and say how well it did."""
+        await self.ask(
+            "ann", name, resource_type="llm_tokens", model="gpt-4o-mini", prompt_bytes=4_000, max_output_tokens=500,
+            task_type="sum", estimated_cost_usd=None,
+        )  # fmt: skip
+        usage = Usage(model="gpt-4o-mini", input_tokens=900, output_tokens=100)
+        await self.port.settle(_id("ann", name), SettleRequest(usage=usage, outcome=outcome))
+
     async def lock(self, agent: str, name: str, number: int, *within: Lien, ttl: int = 600_000) -> None:
         claim = Claim(agent, (name,), f"lk_{number:032x}", 5, ttl, None, 1, "exclusive", None, 2_000, within)
         self.tell(f"lock {number}", await self.book.acquire(claim, Caller(), NOBODY, queue=True))
@@ -165,12 +174,7 @@ async def build(world: World) -> None:
     await world.lock("bob", "b", 2)
     await world.lock("bob", "a", 3, Lien("b", f"lk_{2:032x}"))  # b's lease waits for a
     await world.lock("bob", "c", 4)
-    await world.ask(
-        "ann", "model", resource_type="llm_tokens", model="gpt-4o-mini", prompt_bytes=4_000, max_output_tokens=500,
-        task_type="sum", estimated_cost_usd=None,
-    )  # fmt: skip
-    usage = Usage(model="gpt-4o-mini", input_tokens=900, output_tokens=100)
-    await port.settle(_grant(world), SettleRequest(usage=usage, outcome=1))
+    await world.use_model("first", outcome=1)
     for act in ("start", "refuse"):
         await port.journal.write(
             JournalRequest(agent_id="ann", act=act, key="call", runner="r1"), token=_token("ann")
@@ -192,6 +196,7 @@ async def drive(world: World) -> AsyncIterator[None]:
     tell("release", await port.release(_id("ann", "to-release"), ReleaseRequest()))
     tell("extend", await port.extend(_id("ann", "to-extend"), ExtendRequest(seconds=1_200)))
     await world.ask("ann", "open")  # a repeat
+    await world.use_model("second", outcome=0)
     await world.ask("bob", "new", estimated_cost_usd="0.5")
     await world.ask("ann", "ahead-again", tool="send", task_intent="A small thing", estimated_cost_usd="2")
     tell("ahead", await port.settle(_id("ann", "ahead"), SettleRequest(cost_usd="0.75")))
@@ -235,6 +240,7 @@ async def drive(world: World) -> AsyncIterator[None]:
     await port.handshake(Handshake(agent_id="bob"))
     await world.ask("bob", "tomorrow")
     tell("end", await port.release(_id("bob", "tomorrow"), ReleaseRequest()))
+    await clock.advance(days=220)  # the clocks have changed
     for agent in ("ann", "bob"):
         tell(agent, _sorted((await port.budget(agent)).budgets))
     tell("shared", _sorted(await port.shared_budgets()))
