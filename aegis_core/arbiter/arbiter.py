@@ -120,7 +120,7 @@ class Arbiter:
         shortlist = self._shortlist(density, needs, 0 if choice.tier == asked else choice.tier)
         if choice.tier < asked and not shortlist.names:
             shortlist = self._shortlist(density, needs, 0)
-        name, prompt, cap = request.model, request.prompt_bytes, request.max_output_tokens
+        name, prompt, cap = request.model, _prompt_of(request), request.max_output_tokens
         said = (request.task_type or "", density, choice, evidence.version)
         if claim is not None and prompt is cap is name is ceiling is request.verify is None and shortlist.names:
             candidates = tuple([Candidate(model, claim) for model in shortlist.names[:MAX_CANDIDATES]])
@@ -128,8 +128,7 @@ class Arbiter:
             return Appraisal(candidates, shortlist.names[0], "claim", shortlist.note, why=why)
         if claim is None and prompt is None:
             raise _unpriced(cap)
-        sized = prompt is not None or cap is not None
-        terms = Terms(claim, prompt, cap, ceiling, sized, input_bound(prompt or 0), request.min_output_tokens)
+        terms = Terms(claim, prompt, cap, ceiling, request.min_output_tokens)
         if name is not None:
             if permitted and not self._among(name, permitted):
                 note = f"{name} may not be used here; the policy permits only {', '.join(permitted)}."
@@ -182,7 +181,7 @@ class Arbiter:
         escalation: str | None = None,
     ) -> str:
         """Why these models (default: the first of the shortlist), for the record."""
-        tokens = forecast(terms.prompt_bytes, terms.cap) if terms else (FORECAST_INPUT, FORECAST_OUTPUT)
+        tokens = forecast(terms.prompt, terms.cap) if terms else (FORECAST_INPUT, FORECAST_OUTPUT)
 
         def considered(name: str) -> Considered:
             return Considered(name, self._catalog.by_name[name].tier, self._prices.rates(name).expected(*tokens))
@@ -212,7 +211,7 @@ class Arbiter:
         if not appraisal.candidates or (needs and needs.permitted):
             return appraisal
         best = appraisal.candidates[0]
-        tokens = forecast(terms.prompt_bytes, terms.cap)
+        tokens = forecast(terms.prompt, terms.cap)
         dear = self._prices.rates(best.model or "").expected(*tokens)
         tier = self._catalog.by_name[best.model or ""].tier
         found: list[tuple[int, Entry]] = []
@@ -266,12 +265,19 @@ def _needs_of(request: PermissionRequest, permitted: tuple[str, ...]) -> tuple[N
     return needs, None if required.ceiling_usd is None else int(required.ceiling_usd.scaleb(9))
 
 
+def _prompt_of(request: PermissionRequest) -> int | None:
+    """The most tokens of the prompt."""
+    return request.prompt_tokens if request.prompt_bytes is None else input_bound(request.prompt_bytes)
+
+
 def _unpriced(cap: int | None) -> InvalidRequestError:
     if cap is not None:
-        return _missing("prompt_bytes", "is required beside max_output_tokens unless estimated_cost_usd is given")
+        problem = "this or prompt_tokens is required beside max_output_tokens unless estimated_cost_usd is given"
+        return _missing("prompt_bytes", problem)
     return _missing(
         "estimated_cost_usd",
-        "is missing; give the cost in dollars, or prompt_bytes (and max_output_tokens) to have it estimated",
+        "is missing; give the cost in dollars, or prompt_bytes or prompt_tokens (and max_output_tokens) to have it "
+        "estimated",
     )
 
 

@@ -65,12 +65,13 @@ def messages_bound(messages: Iterable[Mapping[str, Any]], tools: Sequence[Any] =
     return tokens + sum(TOOL_TOKENS + _value_bound(tool) for tool in tools)
 
 
-def forecast(prompt_bytes: int | None, max_output_tokens: int | None) -> tuple[int, int]:
-    """Input and output tokens to expect, for comparing prices only: never for a reservation.
+def forecast(input_tokens: int | None, max_output_tokens: int | None) -> tuple[int, int]:
+    """Input and output tokens to expect of a call with at most so many, for comparing prices only.
 
-    A prompt has four bytes a token; an answer is a quarter of its prompt, at least 250 tokens, at most its cap.
+    A prompt has half of the tokens of its bound, which is four bytes for each; an answer is a quarter of its prompt, at
+    least 250 tokens, at most its cap.
     """
-    expected_input = FORECAST_INPUT if prompt_bytes is None else (prompt_bytes + 3) // 4
+    expected_input = FORECAST_INPUT if input_tokens is None else (input_tokens + 1) // 2
     expected_output = max(FORECAST_OUTPUT, expected_input // 4)
     return expected_input, expected_output if max_output_tokens is None else min(expected_output, max_output_tokens)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from aegis_core.arbiter.catalog import Model
@@ -55,15 +55,19 @@ class Appraisal(NamedTuple):
 
 @dataclass(slots=True)
 class Terms:
-    """What one request says about its cost: nano-dollars, tokens, bytes. None: it says nothing."""
+    """What one request says about its cost, in nano-dollars and tokens. None: it says nothing."""
 
     claim: int | None
-    prompt_bytes: int | None
+    prompt: int | None
     cap: int | None
     ceiling: int | None
-    sized: bool
-    input_tokens: int
     least: int | None = None
+    sized: bool = field(init=False)
+    input_tokens: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.sized = self.prompt is not None or self.cap is not None
+        self.input_tokens = self.prompt or 0
 
     @property
     def priced_by(self) -> PricedBy:
@@ -92,7 +96,7 @@ def choose(shortlist: Shortlist, terms: Terms, most: int) -> list[Candidate]:
     best: Candidate | None = None
     least = 0
     ceiling = terms.ceiling
-    tokens = forecast(terms.prompt_bytes, terms.cap)
+    tokens = forecast(terms.prompt, terms.cap)
     for tier, floor in zip(shortlist.tiers, shortlist.floors, strict=True):
         if len(candidates) >= most and (shortlist.fixed or floor.expected(*tokens) >= least):
             continue
@@ -155,7 +159,7 @@ def why_none(shortlist: Shortlist, terms: Terms) -> str:
         widest = max(entries, key=lambda entry: entry.model.context_tokens - terms.cap_of(entry.model)).model
         tokens = terms.input_tokens + terms.cap_of(widest)
         return (
-            f"prompt_bytes and max_output_tokens come to as many as {tokens:,} tokens, and the longest context that is "
+            f"The prompt and max_output_tokens come to as many as {tokens:,} tokens, and the longest context that is "
             f"left is {widest.context_tokens:,} ({widest.name}); send less, or lower max_output_tokens."
         )
     nanos, name = min((terms.amount(entry.rates, terms.cap_of(entry.model)), entry.model.name) for entry in fitting)

@@ -125,6 +125,21 @@ def test_the_higher_counts_for_each_model_alone() -> None:
     assert dict(answer.candidates)["gpt-4o-mini"] == 450_000
 
 
+@settings(max_examples=100, deadline=None)
+@given(tokens=st.integers(0, 600_000), odd=st.booleans(), cap=st.none() | st.integers(0, 9_000), named=st.booleans())
+def test_tokens_of_a_prompt_count_as_its_bytes_do(tokens: int, odd: bool, cap: int | None, named: bool) -> None:
+    fields = {"max_output_tokens": cap, "model": "gpt-4o" if named else None}
+    size = max(0, 2 * tokens - odd)
+    assert appraise(prompt_tokens=tokens, **fields) == appraise(prompt_bytes=size, **fields)
+
+
+def test_a_prompt_has_one_size() -> None:
+    with pytest.raises(InvalidRequestError) as caught:
+        ask(prompt_bytes=2_000, prompt_tokens=1_000)
+    assert caught.value.message == "prompt_tokens: give prompt_bytes or prompt_tokens, not both"
+    assert caught.value.field == "prompt_tokens"
+
+
 def test_the_order_follows_the_sizes() -> None:
     """claude-haiku-4-5 reads cheaper and writes dearer than o4-mini."""
     long_prompt = appraise(prompt_bytes=300_000, max_output_tokens=10, logic_density=6)
@@ -497,9 +512,9 @@ def test_messages_are_bounded_with_their_frames() -> None:
     ("sizes", "expected"),
     [
         ((None, None), (1_000, 250)),
-        ((4_000, None), (1_000, 250)),
-        ((40_000, None), (10_000, 2_500)),
-        ((40_000, 100), (10_000, 100)),
+        ((2_000, None), (1_000, 250)),
+        ((20_000, None), (10_000, 2_500)),
+        ((20_000, 100), (10_000, 100)),
         ((0, 9_000), (0, 250)),
     ],
 )
