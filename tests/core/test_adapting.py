@@ -47,14 +47,6 @@ def agent(plain: SyncGovernor) -> SyncGovernedAgent:
     return plain.handshake("a")
 
 
-def test_a_bound_counts_text_messages_and_tools() -> None:
-    assert messages_bound([user("1234567890")]) == 5 + 8
-    assert messages_bound([user("x " * 10), {"role": "assistant", "content": None}], [{"a": 1}]) == 10 + 16 + 4 + 16
-    call = {"id": "c", "type": "function", "function": {"name": "pay", "arguments": '{"a":1}'}}
-    assert messages_bound([{"role": "assistant", "content": "", "tool_calls": [call]}]) == 8 + 2 + 4
-    assert messages_bound([user("A" * 70)]) == 50 + 8  # base64-like: a token for 1.4 bytes
-
-
 def test_the_providers_count_replaces_the_bound_of_an_exact_prefix_only() -> None:
     bounds = InputBounds()
     first = [user("Tell me of Bern. " * 20)]

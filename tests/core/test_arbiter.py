@@ -500,12 +500,62 @@ def test_dense_runs_are_those_of_the_alphabet_of_base64_and_paths(seed: int) -> 
 def test_messages_are_bounded_with_their_frames() -> None:
     assert messages_bound([]) == 0
     text = [{"role": "user", "content": "hello world!"}]
-    assert messages_bound(text) == MESSAGE_TOKENS + 2 + 6
+    assert messages_bound(text) == MESSAGE_TOKENS + 6
+    assert messages_bound([{"role": "user", "content": "A" * 70}]) == MESSAGE_TOKENS + 50
     parts = [{"role": "user", "content": [{"type": "text", "text": "hello"}, {"type": "image_url", "image_url": {}}]}]
-    assert messages_bound(parts) >= MESSAGE_TOKENS + 2 + 3 + IMAGE_TOKENS
-    calls = [{"role": "assistant", "content": None, "tool_calls": [{"id": "1", "function": {"arguments": "{}"}}]}]
-    assert messages_bound(calls) > MESSAGE_TOKENS + 20
+    assert messages_bound(parts) == MESSAGE_TOKENS + 3 + IMAGE_TOKENS
+    call = {"id": "c", "type": "function", "function": {"name": "pay", "arguments": '{"a":1}'}}
+    said = {"role": "assistant", "content": None, "tool_calls": [call]}
+    for spelt in (call, call["function"]):
+        assert messages_bound([said | {"tool_calls": [spelt]}]) == MESSAGE_TOKENS + 2 + 4
+    assert messages_bound([{"role": "assistant", "function_call": call["function"]}]) == MESSAGE_TOKENS + 2 + 4
+    other = {"type": "custom", "custom": {"name": "pay", "input": "a=1"}}
+    assert messages_bound([said | {"tool_calls": [other]}]) == MESSAGE_TOKENS + (len(json.dumps(other)) + 1) // 2
+    assert messages_bound([{"role": "assistant", "refusal": "No.", "name": "lea"}]) == MESSAGE_TOKENS + 2 + 2
     assert messages_bound(text, [{"name": "f"}]) == messages_bound(text) + TOOL_TOKENS + 7
+
+
+WORDS = st.text(max_size=80) | st.sampled_from(["", "QUJD" * 40, "0f8fad5b-d9cb-469f-a165-70867728950e", "\ud800"])
+PARTS = st.one_of(
+    st.fixed_dictionaries({"type": st.just("text"), "text": WORDS}),
+    st.fixed_dictionaries({"type": st.just("image_url"), "image_url": st.fixed_dictionaries({"url": WORDS})}),
+    st.fixed_dictionaries({"type": st.just("input_audio"), "input_audio": st.fixed_dictionaries({"data": WORDS})}),
+)
+FUNCTIONS = st.fixed_dictionaries({"name": WORDS, "arguments": WORDS})
+MESSAGES = st.fixed_dictionaries(
+    {"role": st.sampled_from(["system", "user", "assistant", "tool"]), "content": st.none() | WORDS | st.lists(PARTS)},
+    optional={
+        "name": WORDS,
+        "tool_call_id": WORDS,
+        "tool_calls": st.lists(st.fixed_dictionaries({"id": WORDS, "function": FUNCTIONS}), max_size=3),
+        "function_call": FUNCTIONS,
+    },
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(message=MESSAGES)
+def test_a_bound_covers_all_that_a_provider_reads_of_a_message(message: dict[str, Any]) -> None:
+    content = message["content"]
+    parts = [{"text": content or ""}] if content is None or isinstance(content, str) else content
+    calls = [call["function"] for call in message.get("tool_calls", ())] + [message.get("function_call", {})]
+    images = [part for part in parts if part.get("type") == "image_url"]
+    texts = [
+        message.get("name", ""),
+        *(part.get("text") or part.get("input_audio", {}).get("data", "") for part in parts),
+        *(text for call in calls for text in call.values()),
+    ]  # fmt: skip
+    least = MESSAGE_TOKENS + sum(map(text_bound, texts)) + IMAGE_TOKENS * len(images)
+    assert messages_bound([message]) >= least
+
+
+def test_what_json_has_no_form_for_is_bounded_all_the_same() -> None:
+    """A framework may hand a function, a decimal or a set over among a call's arguments."""
+    odd = {"f": json.dumps, "d": Decimal(7), "s": {1}, (1, 2): b"x"}
+    endless: dict[str, Any] = {}
+    endless["self"] = endless
+    for value in (odd, endless):
+        assert messages_bound([{"role": "user", "content": [value]}]) > MESSAGE_TOKENS + 2
 
 
 @pytest.mark.parametrize(
