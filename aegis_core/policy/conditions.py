@@ -24,7 +24,7 @@ MAX_EXPRESSION = 1_000
 MAX_MATCHES = 4
 
 _FLOATS = ("estimated_cost_usd", "confidence")
-_INTS = ("prompt_bytes", "max_output_tokens", "min_output_tokens", "fence")
+_INTS = ("prompt_bytes", "prompt_tokens", "max_output_tokens", "min_output_tokens", "fence")
 _TEXTS = ("target_resource", "session_id", "capability", "tool", "arguments_hash", "model", "task_type", "verify")
 _OPTIONAL = (*_FLOATS, *_INTS, *_TEXTS)
 

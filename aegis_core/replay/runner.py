@@ -191,7 +191,7 @@ class _Run:
                 arguments_hash=call.arguments_hash, target_resource=call.target, **common,
             )  # fmt: skip
         return parse(
-            PermissionRequest, resource_type="llm_tokens", model=model, prompt_bytes=call.prompt_bytes,
+            PermissionRequest, resource_type="llm_tokens", model=model, prompt_tokens=call.prompt_tokens,
             max_output_tokens=call.max_output_tokens,
             estimated_cost_usd=None if call.cost is None else to_usd(call.cost), **common,
         )  # fmt: skip
