@@ -56,6 +56,10 @@ class HeldLock(Message):
     lock_token: LockToken
 
 
+BYTES_PER_TOKEN = 2
+"""Bytes of UTF-8 for which a token is reserved; see `arbiter.estimator` for what that covers."""
+
+
 class PermissionRequest(Message):
     """One ask. Either `estimated_cost_usd`, or sizes from which the core estimates on the safe side; the higher counts.
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
 from aegis_core.canonical import canonical_json
+from aegis_core.protocol import BYTES_PER_TOKEN
 
 MESSAGE_TOKENS = 8
 """Tokens for the frame of one message: role, separators, the answer's first tokens."""
@@ -39,7 +40,7 @@ _spelt = json.JSONEncoder(ensure_ascii=False).encode
 
 def input_bound(prompt_bytes: int) -> int:
     """Most tokens that a prompt of so many UTF-8 bytes holds: half of them, rounded up."""
-    return (prompt_bytes + 1) // 2
+    return -(-prompt_bytes // BYTES_PER_TOKEN)
 
 
 def text_bound(text: str | bytes) -> int:

@@ -119,6 +119,8 @@ class TestConditions:
             expr = {**wanted, "MAP": "size({0}) > -1"}[kind].format(name)
             assert not holds(f"!({expr})", **(in_tokens if name == "request.prompt_tokens" else fields)), name
         assert holds('request.prompt_tokens == 4 && !("prompt_bytes" in request.given)', **in_tokens)
+        assert holds("request.prompt_bytes == 8", **in_tokens)
+        assert not holds("request.prompt_bytes > 8", **in_tokens)  # as before adapters counted in tokens
         assert holds('request.metadata.n == 1 && request.metadata.yes && request.metadata["s"] == "x"', **fields)
 
     @pytest.mark.parametrize(
