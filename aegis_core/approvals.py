@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import builtins
 import secrets
 from contextlib import suppress
 from decimal import Decimal
@@ -30,8 +29,12 @@ from aegis_core.parsing import parse
 from aegis_core.policy.text import spaced, words
 from aegis_core.protocol import PermissionRequest
 from aegis_core.rulebook import Rulebook
-from aegis_core.store.questions import EnvelopeRow, Questions
+from aegis_core.store.arguments import Edit, Terms
+from aegis_core.store.questions import Questions
+from aegis_core.store.records import Envelope as EnvelopeRow
 from aegis_core.store.records import Question, Record
+from aegis_core.store.states import PENDING
+from aegis_core.store.verbs import Decide
 from aegis_core.verdicts import grant_key
 
 _PREFIX = "ap_"
@@ -66,7 +69,7 @@ class HITLManager:
                 bell.clear()
                 record, question, now = await self._look(key, claims=claims)
                 left = until - loop.time()
-                if record.state != "P" or left <= 0 or (seen is not None and question != seen):
+                if record.state != PENDING or left <= 0 or (seen is not None and question != seen):
                     return approval_of(record, key, self.tenant)
                 seen = question
                 await bell.wait(min(left, (record.deadline - now) / 1000 + 0.005))
@@ -141,7 +144,7 @@ class HITLManager:
     async def _decide(self, key: str, who: str, message: DecisionRequest) -> Approval:
         for _ in range(4):
             changed = await self._judged(key, message.edit) if message.edit else False
-            order = (key, who, message.decision, message.reason or False, message.content or False, changed)
+            order = Decide(key, who, message.decision, message.reason or False, message.content or False, changed)
             if (record := await self._questions.decide(order)) is not None:
                 return approval_of(record, key, self.tenant)
             await self._rules.reload_policy()
@@ -152,7 +155,7 @@ class HITLManager:
         with suppress(StoreError):  # the refusal itself is what the caller must hear
             await self._questions.trace_refusal("decision" if of == "operator" else "decision_door", who, problem)
 
-    async def _judged(self, key: str, edit: ApprovalEdit) -> builtins.list[Any]:
+    async def _judged(self, key: str, edit: ApprovalEdit) -> Edit:
         """The changed request under the policy in force, as ``decide.lua`` reads it."""
         record, question, now = await self._look(key)
         request = _request_of(record, question.trace, edit)
@@ -169,12 +172,12 @@ class HITLManager:
             if record.model not in {candidate.model for candidate in allowed}:
                 effect, reason = "deny", f"the model {record.model} may not be used for it"
         terms = [
-            (asker.terms.quorum, asker.terms.on_timeout == "approve", list(asker.terms.operators or ()) or False)
+            Terms(asker.terms.quorum, asker.terms.on_timeout == "approve", list(asker.terms.operators or ()) or False)
             for asker in policy.askers(request, facts, at_ms(now))
             if not asker.counted and bound > asker.above_nanos
         ]
-        changed = trace_of(request), content_of(request)
-        return [version, effect, reason, limits_of(ruling), amount, bound, *changed, terms]
+        trace, content = trace_of(request), content_of(request)
+        return Edit(version, effect, reason, limits_of(ruling), amount, bound, trace, content, terms)
 
     async def approve_ahead(self, envelope: EnvelopeRequest, *, by: str) -> Envelope:
         """Approve in advance what falls within an envelope. What exceeds it asks again.
@@ -185,10 +188,11 @@ class HITLManager:
         phrase = None if envelope.phrase is None else spaced(words(envelope.phrase))
         if phrase is not None and not phrase.strip():
             raise InvalidRequestError("phrase: holds no word", field="phrase", problem="holds no word")
-        made = (
-            "ev_" + secrets.token_hex(8), envelope.agent_id or False, envelope.session_id or False,
-            envelope.tool or False, envelope.rule or False, phrase or False, envelope.resource_type or False,
-            to_nanos(envelope.limit_usd), 0, 0, checked(by, "by"), 0, int(envelope.seconds * 1000), envelope.reason,
+        made = EnvelopeRow(
+            id="ev_" + secrets.token_hex(8), agent=envelope.agent_id or False, session=envelope.session_id or False,
+            tool=envelope.tool or False, rule=envelope.rule or False, phrase=phrase or False,
+            resource=envelope.resource_type or False, limit=to_nanos(envelope.limit_usd), used=0, uses=0,
+            author=checked(by, "by"), made=0, expires=int(envelope.seconds * 1000), reason=envelope.reason,
         )  # fmt: skip
         return envelope_of(await self._questions.put_envelope(made, None, by))
 
@@ -226,7 +230,7 @@ def approval_of(record: Record, key: str, tenant: str) -> Approval:
         raise _no_approval()
     said: dict[str, Any] = question.trace
     lines, day = lines_of(record)
-    approvals = sum(word == "approve" for _, word, _, _ in question.votes)
+    approvals = sum(vote.word == "approve" for vote in question.words)
     status = cast("ApprovalStatus", question.how or "open")
     return Approval(
         approval_id=_PREFIX + key,
@@ -250,7 +254,7 @@ def approval_of(record: Record, key: str, tenant: str) -> Approval:
         operators=tuple(question.operators or ()),
         on_timeout="approve" if question.approves else "reject",
         remind_at=at_ms(question.remind) if question.remind and status == "open" else None,
-        votes=tuple(Vote(name, word, at_ms(at), why or "") for name, word, at, why in question.votes),
+        votes=tuple(Vote(vote.operator, vote.word, at_ms(vote.at), vote.why or "") for vote in question.words),
         decided_by=question.by or None,
         decided_at=at_ms(question.at) if question.how else None,
         decision_reason=question.why or "",
@@ -277,10 +281,10 @@ def envelope_of(row: EnvelopeRow) -> Envelope:
         author=row.author,
         made_at=at_ms(row.made),
         expires_at=at_ms(row.expires),
-        agent_id=row.agent or None,  # pyright: ignore[reportArgumentType] - false, never true
-        session_id=row.session or None,  # pyright: ignore[reportArgumentType]
-        tool=row.tool or None,  # pyright: ignore[reportArgumentType]
-        rule=row.rule or None,  # pyright: ignore[reportArgumentType]
+        agent_id=row.agent or None,
+        session_id=row.session or None,
+        tool=row.tool or None,
+        rule=row.rule or None,
         phrase=row.phrase.strip() if isinstance(row.phrase, str) else None,
         resource_type=row.resource or None,  # pyright: ignore[reportArgumentType]
         reason=row.reason,

@@ -12,7 +12,9 @@ from aegis_core.fields import identifier, window_ms
 from aegis_core.money import format_usd, to_usd
 from aegis_core.protocol import RESOURCE_TYPES, BudgetLine, BudgetState, Scope
 from aegis_core.store.ledger import BudgetRow
-from aegis_core.store.records import Record
+from aegis_core.store.packing import columns, decode, rows
+from aegis_core.store.records import Line, Record
+from aegis_core.store.schema import Budget
 
 _WINDOWS: dict[str | int, str] = {"h": "hour", "d": "day", "w": "week", "m": "month", "t": "total"}
 _KINDS = {name: kind for kind, name in _WINDOWS.items()}
@@ -25,8 +27,8 @@ _SCOPES: dict[str, Scope] = {
     "l": "label",
 }
 _OWNERS = {scope: letter for letter, scope in _SCOPES.items()}
-_LINE = 5
 _NOTHING = Decimal(0)
+_lines = columns(Line, "owner", "kind", "limit", "room")
 _usd = lru_cache(maxsize=1_024)(to_usd)  # limits repeat from decision to decision
 
 
@@ -94,8 +96,7 @@ def lines_of(record: Record) -> tuple[tuple[BudgetLine, ...], Decimal]:
     """The budgets of a decision, the one with the least left marked; and what is left of the agent's day."""
     lines: list[BudgetLine] = []
     tightest, least, day = None, 0, _NOTHING
-    flat = iter(record.lines)
-    for owner, kind, _, limit, room in zip(flat, flat, flat, flat, flat, strict=True):
+    for owner, kind, limit, room in _lines(record.lines):
         left = to_usd(room) if room > 0 else _NOTHING
         name = owner[2:] or owner_name(owner, record.agent, record.session)
         line = BudgetLine(_SCOPES[owner[0]], name, _WINDOWS.get(kind) or window_name(kind), _usd(limit), left)
@@ -113,12 +114,13 @@ def shortage(record: Record) -> str:
     """One sentence on why the money did not suffice: which budget, its limit, what was left and what was asked."""
     if record.short is False:
         return "A budget does not suffice."
-    owner, kind, _, limit, room = record.lines[record.short : record.short + _LINE]
+    line = rows(Line, record.lines)[record.short]
+    owner = line.owner
     name = owner_name(owner, record.agent, record.session)
-    window = "" if kind == "t" else f" {window_name(kind)}"
+    window = "" if line.kind == "t" else f" {window_name(line.kind)}"
     whose = f"{_SCOPES[owner[0]]}'s" if owner in "ast" else f"{_SCOPES[owner[0]]} {name}'s"
     text = (
-        f"The {whose}{window} budget has {format_usd(max(0, room))} of {format_usd(limit)} left, "
+        f"The {whose}{window} budget has {format_usd(max(0, line.room))} of {format_usd(line.limit)} left, "
         f"and {format_usd(record.amount)} was asked."
     )
     return text + (f" It starts anew at {at_ms(record.retry):%Y-%m-%d %H:%M} UTC." if record.retry else "")
@@ -154,11 +156,10 @@ def lines_of_purses(purses: dict[str, list[list[Any]]], agent: str, session: str
     """The budgets of a fresh session, as a handshake found them."""
     lines: list[BudgetLine] = []
     for owner, purse in purses.items():
-        for kind, limit, _, spent, reserved, *_ in purse:
-            left = to_usd(max(0, limit - spent - reserved))
-            lines.append(
-                BudgetLine(_SCOPES[owner], owner_name(owner, agent, session), window_name(kind), to_usd(limit), left)
-            )
+        for budget in (decode(Budget, values) for values in purse):
+            left = to_usd(max(0, budget.limit - budget.spent - budget.reserved))
+            name, window = owner_name(owner, agent, session), window_name(budget.kind)
+            lines.append(BudgetLine(_SCOPES[owner], name, window, to_usd(budget.limit), left))
     if lines:
         min(lines, key=lambda line: line.remaining_usd).tightest = True
     return tuple(lines)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from aegis_core.arbiter.routing.gain import GainModel
     from aegis_core.governor import ResourceGovernor
     from aegis_core.policy.engine import Policy
+    from aegis_core.store.schema import Config
     from aegis_core.store.store import Store
 
 
@@ -170,19 +171,21 @@ def read_routing_file(path: Path | None, catalog: Catalog) -> GainModel | None:
     return model
 
 
-def config_of(settings: Settings) -> tuple[int, ...]:
-    """A tenant's timings and ceilings in the order of `layout.CONFIG`: milliseconds, counts and nano-dollars."""
-    return (
-        int(settings.grant_seconds * 1000),
-        int(max(settings.max_grant_seconds, settings.grant_seconds) * 1000),
-        int(settings.approval_seconds * 1000),
-        int(settings.idempotency_seconds * 1000),
-        60_000,
-        int(settings.session_idle_seconds * 1000),
-        settings.max_open_grants,
-        settings.max_agents,
-        settings.events_kept,
-        to_nanos(settings.agent_day_usd),
-        settings.max_open_approvals,
-        int(settings.refusal_seconds * 1000),
+def config_of(settings: Settings) -> Config:
+    """A tenant's timings and ceilings, as they are stored: milliseconds, counts and nano-dollars."""
+    from aegis_core.store.schema import Config
+
+    return Config(
+        grant=int(settings.grant_seconds * 1000),
+        grant_max=int(max(settings.max_grant_seconds, settings.grant_seconds) * 1000),
+        approval=int(settings.approval_seconds * 1000),
+        keep=int(settings.idempotency_seconds * 1000),
+        transient=60_000,
+        idle=int(settings.session_idle_seconds * 1000),
+        open=settings.max_open_grants,
+        agents=settings.max_agents,
+        events=settings.events_kept,
+        agent_day=to_nanos(settings.agent_day_usd),
+        questions=settings.max_open_approvals,
+        refusal=int(settings.refusal_seconds * 1000),
     )

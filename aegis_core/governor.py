@@ -51,9 +51,12 @@ from aegis_core.protocol import (
     Verdict,
 )
 from aegis_core.rulebook import Rulebook
+from aegis_core.store.layout import SESSIONS_KEPT
 from aegis_core.store.ledger import Caller, Ledger
 from aegis_core.store.questions import Questions
 from aegis_core.store.registry import Registry
+from aegis_core.store.verbs import Act, Settle
+from aegis_core.store.verbs import Handshake as HandshakeOrder
 from aegis_core.usage import UsageRow, decode_usage
 from aegis_core.verdicts import grant_key, receipt_of, session_of, summary_of, verdict_of
 
@@ -120,10 +123,11 @@ class ResourceGovernor:
         limit = message.session_budget_usd
         capabilities = f",{','.join(message.capabilities)},"
         owner = caller_of(entry.token, self._ledger.store.pepper)
-        order = (
-            message.agent_id, message.agent_framework, capabilities, message.max_priority,
-            None if limit is None else to_nanos(limit), sid, hash_secret(token, self._ledger.store.pepper),
-            entry.trusted, owner.session, owner.token, entry.guarded,
+        order = HandshakeOrder(
+            agent=message.agent_id, framework=message.agent_framework, capabilities=capabilities,
+            priority=message.max_priority, session_limit=None if limit is None else to_nanos(limit), sid=sid,
+            token=hash_secret(token, self._ledger.store.pepper), is_local=entry.trusted, owned_sid=owner.session,
+            owned_token=owner.token, guarded=entry.guarded, most_sessions=SESSIONS_KEPT,
         )  # fmt: skip
         found = await self._ledger.handshake(order)
         if found.outdated:
@@ -212,30 +216,30 @@ class ResourceGovernor:
             ConflictError: it is closed otherwise. AuthError: it is somebody else's.
         """
         said = settlement_of(message, self._prices)
-        act = ("settle", said.cost, said.digest, 0)
-        return await self._close(grant_id, message.agent_id, token, act, said.outcome, said.answered)
+        order = self._closing("settle", grant_id, message.agent_id, token)
+        return await self._close(
+            order._replace(cost=said.cost, digest=said.digest, outcome=said.outcome, answered=said.answered)
+        )
 
     async def release(self, grant_id: str, message: ReleaseRequest, *, token: str | None = None) -> Receipt:
         """Give a grant back unused, or withdraw a PENDING request. Raises as `settle` does."""
-        return await self._close(grant_id, message.agent_id, token, ("release", 0, None, 0))
+        return await self._close(self._closing("release", grant_id, message.agent_id, token))
 
     async def extend(self, grant_id: str, message: ExtendRequest, *, token: str | None = None) -> Receipt:
         """Move a live grant's deadline, up to the tenant's cap. Raises as `settle` does."""
-        return await self._close(grant_id, message.agent_id, token, ("extend", 0, None, int(message.seconds * 1000)))
+        order = self._closing("extend", grant_id, message.agent_id, token)
+        return await self._close(order._replace(more=int(message.seconds * 1000)))
 
-    async def _close(
-        self,
-        grant_id: str,
-        agent: str | None,
-        token: str | None,
-        act: tuple[str, int, str | None, int],
-        outcome: float | None = None,
-        answered: str | None = None,
-    ) -> Receipt:
-        key = grant_key(grant_id)
+    def _closing(self, act: Act, grant_id: str, agent: str | None, token: str | None) -> Settle:
         caller = caller_of(token, self._ledger.store.pepper)
-        record, repeated, late = await self._ledger.settle(key, agent, caller, *act, outcome, answered)
-        return receipt_of(record, key, repeated=repeated, late=late)
+        return Settle(
+            id=grant_key(grant_id), agent=agent, sid=caller.session, token=caller.token, act=act, cost=0, digest=None,
+            more=0, outcome=None, answered=None,
+        )  # fmt: skip
+
+    async def _close(self, order: Settle) -> Receipt:
+        record, repeated, late = await self._ledger.settle(order)
+        return receipt_of(record, order.id, repeated=repeated, late=late)
 
     async def budget(self, agent_id: str) -> BudgetReport:
         """Every budget that bounds an agent now."""

@@ -9,6 +9,7 @@ from aegis_core.canonical import record_id
 from aegis_core.identity import caller_of
 from aegis_core.journal_protocol import JournalEntry, JournalRequest, JournalState
 from aegis_core.store.ledger import Ledger
+from aegis_core.store.verbs import Journal as JournalOrder
 
 ENTRIES_KEPT = 2_000
 """Entries of one agent. Beyond them the oldest that ended makes room; those of unknown outcome stay."""
@@ -31,9 +32,10 @@ class Journal:
             ConflictError: another attempt started it (``not_runner``), or there is no room (``journal_full``).
         """
         caller = caller_of(token, self._ledger.store.pepper)
-        order = (
-            message.act, message.agent_id, caller.session, caller.token, record_id(message.agent_id, message.key),
-            message.runner or "", message.result, ENTRIES_KEPT, KEPT_MS,
+        order = JournalOrder(
+            act=message.act, agent=message.agent_id, sid=caller.session, token=caller.token,
+            id=record_id(message.agent_id, message.key), runner=message.runner or "", result=message.result,
+            most=ENTRIES_KEPT, keep=KEPT_MS,
         )  # fmt: skip
         state, at, result, times = await self._ledger.journal(order)
         known = result if isinstance(result, str) else None

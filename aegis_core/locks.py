@@ -26,6 +26,7 @@ from aegis_core.lock_protocol import (
     new_lock_token,
 )
 from aegis_core.store.ledger import Caller, Ledger
+from aegis_core.store.lock_records import Lien
 from aegis_core.store.lockbook import Claim, Found, Lockbook
 from aegis_core.store.records import Record
 
@@ -266,9 +267,10 @@ def pause_of(record: Record, now: int) -> float:
     asks again when it passes."""
     pause = (record.deadline - now) / 1000 + 0.005
     lease = record.lease
-    if lease is None or lease.stands is None:
+    stands = lease.standing if lease else None
+    if lease is None or stands is None:
         return pause
-    return min(pause, pause_for(lease.stands.next_expiry - now, lease.stands.place, lease.ttl))
+    return min(pause, pause_for(stands.next_expiry - now, stands.place, lease.ttl))
 
 
 def _left(found: Found, now: int) -> float:
@@ -278,13 +280,11 @@ def _left(found: Found, now: int) -> float:
 def _claim(message: AcquireLock, names: tuple[str, ...], lock_token: str) -> Claim:
     if len(names) != 1 + len(message.also):
         raise InvalidRequestError("also: a lock is named twice", field="also", problem="a lock is named twice")
-    within: list[str] = []
-    for held in message.within:
-        within += (held.resource, held.lock_token)
+    within = tuple(Lien(held.resource, held.lock_token) for held in message.within)
     grace = None if message.grace_seconds is None else int(message.grace_seconds * 1000)
     return Claim(
         message.agent_id, names, lock_token, message.priority, int(message.ttl_seconds * 1000), message.permits,
-        message.weight, message.mode, message.preemption, grace, tuple(within),
+        message.weight, message.mode, message.preemption, grace, within,
     )  # fmt: skip
 
 

@@ -18,7 +18,10 @@ from aegis_core.policy.engine import Policy
 from aegis_core.policy.loading import load_policy
 from aegis_core.profiles import Profile, ProfileSet, load_profiles
 from aegis_core.store.layout import TENANTS_KEY
-from aegis_core.store.registry import KeyRow, Registry
+from aegis_core.store.operator_verbs import PutKey
+from aegis_core.store.registry import Registry
+from aegis_core.store.schema import Key
+from aegis_core.store.states import STATE_OF
 
 Role = Literal["agent", "operator"]
 _KEY = re.compile(
@@ -99,11 +102,8 @@ class Operator:
 
     async def _brake(self, agent: str | None, status: str, author: str) -> list[OpenRecord]:
         await self._registry.brake(agent, status, author)
-        states = {"G": "live", "D": "declined"}
         return [
-            OpenRecord(
-                "gr_" + key, row.agent, states.get(row.state, row.state), to_usd(row.amount), at_ms(row.deadline)
-            )
+            OpenRecord("gr_" + key, row.agent, STATE_OF[row.state].word, to_usd(row.amount), at_ms(row.deadline))
             for key, row in await self._registry.open_records(agent, author)
         ]
 
@@ -137,8 +137,8 @@ class Operator:
         """Make an API key. It is shown once; what is stored is its hash."""
         key_id = "k" + secrets.token_hex(8)
         secret = of_tenant(f"aegis_key_{key_id}_{secrets.token_urlsafe(32)}", self.tenant)
-        row = (key_id, role, hash_secret(secret, self._registry.store.pepper), checked(name, "name"), author)
-        await self._registry.put_key(row, "created")
+        hashed = hash_secret(secret, self._registry.store.pepper)
+        await self._registry.put_key(PutKey(key_id, role, hashed, checked(name, "name"), author, "created"))
         made = next(key for key in await self.keys() if key.key_id == key_id)
         return ApiKey(key_id, role, made.name, author, made.made_at, secret=secret)
 
@@ -153,7 +153,7 @@ class Operator:
 
     async def revoke_key(self, key_id: str, *, author: str) -> None:
         """End a key at once. Again is harmless."""
-        await self._registry.put_key((key_id, None, None, None, author), "revoked")
+        await self._registry.put_key(PutKey(key_id, None, None, None, author, "revoked"))
 
     async def rotate_key(self, key_id: str, *, author: str) -> ApiKey:
         """Make a key of the same role and name, and revoke the old one."""
@@ -197,6 +197,6 @@ def tenant_of_key(secret: str) -> str | None:
     return unspelt(match["tenant"]) if match else None
 
 
-def _key(row: KeyRow) -> ApiKey:
+def _key(row: Key) -> ApiKey:
     role: Role = "operator" if row.role == "operator" else "agent"
-    return ApiKey(row.key_id, role, row.name, row.author, at_ms(row.made), at_ms(row.revoked) if row.revoked else None)
+    return ApiKey(row.id, role, row.name, row.author, at_ms(row.made), at_ms(row.revoked) if row.revoked else None)

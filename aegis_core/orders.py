@@ -15,8 +15,13 @@ from aegis_core.policy.asking import Asker
 from aegis_core.policy.ruling import Ruling
 from aegis_core.policy.text import spaced, words
 from aegis_core.protocol import LOCK_TYPES, PermissionRequest, SettleRequest
+from aegis_core.store import arguments
+from aegis_core.store.arguments import Candidate as Choice
+from aegis_core.store.arguments import Counter, Limit, WantedLock
 from aegis_core.store.ledger import Caller
-from aegis_core.store.packing import pack
+from aegis_core.store.lock_records import Lien
+from aegis_core.store.packing import pack, row_list
+from aegis_core.store.verbs import Authorize
 
 
 class Ask(NamedTuple):
@@ -38,19 +43,21 @@ class Ask(NamedTuple):
 
     def order(
         self, caller: Caller, rules: Rules, *, latest: bool, forecast: bool = False, inbox: str | None = None
-    ) -> tuple[Any, ...]:
-        """The arguments of ``authorize.lua``, in its order, under the rules that the governor holds."""
+    ) -> Authorize:
+        """What ``authorize.lua`` is called with, under the rules that the governor holds."""
         request, ruling, appraisal = self.request, rules.ruling, rules.appraisal
         code, reason = _refused_before(request, appraisal) or (None, ruling.reason)
         askers, content, folded = _questions(request, rules.askers)
-        return (
-            self.key, self.digest, rules.policy_version, request.agent_id, caller.session, caller.token, self.born,
-            self.request_id, request.priority, request.capability, request.resource_type,
-            _candidates(request, appraisal), ruling.effect, ruling.rule, reason, code, limits_of(ruling), self.trace,
-            _least(request, appraisal) if forecast else None, ruling.would_be, _counters(ruling),
-            _fingerprint(request) if ruling.counters else None, latest, rules.profiles_version,
-            askers, content, folded, request.fence, request.target_resource or "", appraisal.why,
-            _lock(request, inbox) if request.resource_type in LOCK_TYPES else None,
+        return Authorize(
+            id=self.key, digest=self.digest, policy=rules.policy_version, agent=request.agent_id, sid=caller.session,
+            token=caller.token, born=self.born, request_id=self.request_id, priority=request.priority,
+            capability=request.capability, resource=request.resource_type, candidates=_candidates(request, appraisal),
+            effect=ruling.effect, rule=ruling.rule, reason=reason, code=code, limits=limits_of(ruling),
+            trace=self.trace, forecast=_least(request, appraisal) if forecast else None, would=ruling.would_be,
+            counters=_counters(ruling), fingerprint=_fingerprint(request) if ruling.counters else None, latest=latest,
+            profiles=rules.profiles_version, askers=askers, content=content, words=folded, fence=request.fence,
+            target=request.target_resource or "", chosen_for=appraisal.why,
+            lock=_lock(request, inbox) if request.resource_type in LOCK_TYPES else None,
         )  # fmt: skip
 
 
@@ -74,33 +81,25 @@ def _refused_before(request: PermissionRequest, appraisal: Appraisal) -> tuple[s
     return None
 
 
-def _lock(request: PermissionRequest, inbox: str | None) -> list[Any]:
-    """For how long, who is told, and what the caller holds meanwhile."""
-    within = [part for held in request.within for part in (held.resource, held.lock_token)]
-    return [int(request.lock_ttl_seconds * 1000), inbox or False, within]
+def _lock(request: PermissionRequest, inbox: str | None) -> WantedLock:
+    within = row_list(Lien, [(held.resource, held.lock_token) for held in request.within])
+    return WantedLock(int(request.lock_ttl_seconds * 1000), inbox or False, within)
 
 
-def _candidates(request: PermissionRequest, appraisal: Appraisal) -> list[Any]:
-    """The first candidate as a triple: the model to recommend, the model whose budget is charged, the amount; and the
-    others packed, because the script seldom needs them. False, never None: a Lua list ends at its first nil, and with
-    it would end the judgement."""
+def _candidates(request: PermissionRequest, appraisal: Appraisal) -> Choice:
+    """The first candidate, and the others packed, because the script seldom needs them. False, never None: a Lua list
+    ends at its first nil, and with it would end the judgement."""
     if not appraisal.candidates:
-        return [False, False, 0]
+        return Choice(False, False, 0)
     first, *others = appraisal.candidates
     recommended = appraisal.recommended if request.model else appraisal.checked or first.model
-    triple: list[Any] = [recommended or False, first.model or False, first.nanos]
-    if others:
-        triple.append(_packed(tuple(others)))
-    return triple
+    return Choice(recommended or False, first.model or False, first.nanos, _packed(tuple(others)) if others else False)
 
 
 @lru_cache(maxsize=1_024)
 def _packed(candidates: tuple[Candidate, ...]) -> bytes:
-    """Candidates as flat triples. With a claim they are the same from request to request."""
-    flat: list[Any] = []
-    for candidate in candidates:
-        flat += (candidate.model or False, candidate.model or False, candidate.nanos)
-    return pack(flat)
+    """Further candidates. With a claim they are the same from request to request."""
+    return pack([Choice(each.model or False, each.model or False, each.nanos) for each in candidates])
 
 
 def _least(request: PermissionRequest, appraisal: Appraisal) -> int | None:
@@ -113,14 +112,14 @@ def _least(request: PermissionRequest, appraisal: Appraisal) -> int | None:
 def limits_of(ruling: Ruling) -> list[Any]:
     flat: list[Any] = []
     for limit in ruling.limits:
-        flat += (limit.nanos, limit.effect, limit.rule, limit.reason, limit.observed)
+        flat += Limit(limit.nanos, limit.effect, limit.rule, limit.reason, limit.observed)
     return flat
 
 
 def _counters(ruling: Ruling) -> list[Any]:
     flat: list[Any] = []
     for counter in ruling.counters:
-        flat += (
+        flat += Counter(
             counter.kind, counter.rule, counter.limit, counter.window_ms, counter.effect, counter.reason,
             counter.observed,
         )  # fmt: skip
@@ -132,10 +131,20 @@ def _questions(request: PermissionRequest, askers: tuple[Asker, ...]) -> tuple[l
     if not askers:
         return [], None, None
     return (
-        [item for asker in askers for item in asker.packed()],
+        [item for asker in askers for item in _asker(asker)],
         content_of(request),
         spaced(words(request.task_intent)),
     )
+
+
+def _asker(asker: Asker) -> arguments.Asker:
+    terms = asker.terms
+    return arguments.Asker(
+        rule=asker.rule, above=asker.above_nanos, counted=asker.counted, quorum=terms.quorum,
+        span=int(terms.timeout_seconds * 1000) if terms.timeout_seconds else False,
+        approves=terms.on_timeout == "approve", operators=list(terms.operators) if terms.operators else False,
+        remind=int(terms.remind_seconds * 1000) if terms.remind_seconds else 0, most=terms.max_open or False,
+    )  # fmt: skip
 
 
 def content_of(request: PermissionRequest) -> str:

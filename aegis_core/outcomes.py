@@ -9,16 +9,13 @@ from datetime import datetime
 
 from aegis_core.arbiter.evidence import NO_EVIDENCE, Evidence, Tally
 from aegis_core.budgets import at_ms
+from aegis_core.store.packing import decode
 from aegis_core.store.registry import Registry
+from aegis_core.store.schema import HALF_LIFE_MS, VERSION_ROW, Score
 from aegis_core.store.wire import ConnectionLostError
-
-HALF_LIFE_MS = 30 * 86_400_000
-"""In which an outcome loses half its weight; the script that counts outcomes has the same."""
 
 FRESH_SECONDS = 10.0
 """How old a reading may be. It is evidence, not a limit: what is decided by an older one is right, too."""
-
-VERSION_ROW = "#"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,19 +77,23 @@ class Outcomes:
 
 def _faded(rows: dict[str, str]) -> dict[str, Tally]:
     """Every row as of the newest outcome in the table."""
-    read = {key: tuple(map(float, value.split(" "))) for key, value in rows.items()}
-    newest = max((at for _, _, at in read.values()), default=0.0)
+    read = {key: _score(value) for key, value in rows.items()}
+    newest = max((score.at for score in read.values()), default=0.0)
     found: dict[str, Tally] = {}
-    for key, (good, total, at) in read.items():
-        left = 0.5 ** ((newest - at) / HALF_LIFE_MS)
-        found[key] = Tally(good * left, total * left)
+    for key, score in read.items():
+        left = 0.5 ** ((newest - score.at) / HALF_LIFE_MS)
+        found[key] = Tally(score.good * left, score.total * left)
     return found
+
+
+def _score(text: str) -> Score:
+    return decode(Score, [float(value) for value in text.split(" ")])
 
 
 def _row(key: str, value: str) -> OutcomeRow:
     kind, *names, model = key.split("\t")
-    good, total, at = map(float, value.split(" "))
-    row = OutcomeRow(model, good / total, total, at_ms(int(at)))
+    score = _score(value)
+    row = OutcomeRow(model, score.good / score.total, score.total, at_ms(int(score.at)))
     if kind == "t":
         return OutcomeRow(row.model, row.mean, row.outcomes, row.at, task_type=names[0])
     if kind == "a":

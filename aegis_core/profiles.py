@@ -12,6 +12,7 @@ from aegis_core.errors import InvalidRequestError
 from aegis_core.fields import Glob, Identifier, Usd, Window
 from aegis_core.money import to_nanos
 from aegis_core.parsing import Message, invalid
+from aegis_core.store.operator_verbs import ApplyProfile
 
 Pattern = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[\w.:@/*-]+$")]
 
@@ -34,14 +35,17 @@ class Profile(Message):
         """True when the name matches; ``*`` stands for anything."""
         return Glob.parse(self.match).matches(agent)
 
-    def order(self, agent: str, version: int) -> tuple[object, ...]:
-        """The arguments of ``apply_profile.lua``, in its order."""
+    def order(self, agent: str, version: int) -> ApplyProfile:
+        """What ``apply_profile.lua`` is called with."""
         limits: list[object] = []
         for window, limit in self.budgets.items():
             limits += (budgets.window_kind(window), to_nanos(limit))
         capabilities = False if self.capabilities is None else f",{','.join(self.capabilities)},"
         labels = sorted(f"{key}={value}" for key, value in self.labels.items())
-        return agent, version, self.max_priority, capabilities, labels, self.settlement or False, limits
+        return ApplyProfile(
+            agent=agent, version=version, priority=self.max_priority, capabilities=capabilities, labels=labels,
+            trust=self.settlement or False, limits=limits,
+        )  # fmt: skip
 
 
 class ProfileSet(Message):

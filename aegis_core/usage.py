@@ -38,7 +38,7 @@ def decode_usage(day: date, raw: dict[str, int]) -> list[UsageRow]:
     names = {field.rpartition("\t")[0] for field in raw}
     rows: list[UsageRow] = []
     for name in sorted(names):
-        agent, resource, model, labels = name.split("\t")
+        agent, resource, model, labels, *_ = name.split("\t")
         pairs = dict(pair.split("=", 1) for pair in labels.split(",") if pair)
         rows.append(
             UsageRow(day, agent, resource, model, pairs, raw.get(f"{name}\tn", 0), to_usd(raw.get(f"{name}\t$", 0)))

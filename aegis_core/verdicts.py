@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from decimal import Decimal
 from typing import Any
 
 from aegis_core.arbiter.why import routing_of
 from aegis_core.budgets import at_ms, lines_of, lines_of_purses, shortage
 from aegis_core.money import format_usd, to_nanos, to_usd
-from aegis_core.protocol import AgentSummary, GrantState, Handshake, Receipt, SessionOpened, Status, Verdict
+from aegis_core.protocol import AgentSummary, Handshake, Receipt, SessionOpened, Verdict
 from aegis_core.store.ledger import Opened
-from aegis_core.store.records import Record, RecordLease
+from aegis_core.store.records import Lease, Record
+from aegis_core.store.states import DECLINED, LIVE, OPEN, PENDING, REJECTED, RELEASED, STATE_OF, TIMED_OUT
 
-_STATUS: dict[str, Status] = {"G": "GRANTED", "P": "PENDING", "R": "REJECTED", "T": "REJECTED", "D": "REJECTED"}
-_STATES: dict[str, GrantState] = {
-    "G": "live", "P": "pending", "R": "rejected", "S": "settled", "L": "released", "X": "expired", "T": "timed_out",
-    "D": "declined",
-}  # fmt: skip
+_CARRIED = tuple(Record._field_defaults.keys() & {field.name for field in fields(Verdict)})
+"""What records have had since the first of their schema, and the verdict calls the same, is the verdict's as it is."""
 _REASONS = {
     "too_many_questions": "The agent has as many unanswered requests as it may have; wait for answers.",
     "too_much_pending": "The agent's unanswered requests already hold half of a budget that it shares.",
@@ -45,12 +44,12 @@ def verdict_of(record: Record, grant: str, now: int) -> Verdict:
         grant: the record's id.
         now: the server's time in ms, for `retry_after_seconds`.
     """
-    state = record.state
-    live = state in "GP"
+    state, stands = record.state, STATE_OF[record.state]
+    live = state in OPEN
     question = record.question
     lines, day = lines_of(record)
     verdict = Verdict(
-        "REJECTED" if _withdrawn(record) else _STATUS.get(state, "GRANTED"),
+        "REJECTED" if _withdrawn(record) else stands.status,
         record.agent,
         _reason(record),
         _code(record),
@@ -59,14 +58,16 @@ def verdict_of(record: Record, grant: str, now: int) -> Verdict:
         record.policy,
         lines,
     )
-    verdict.state = _STATES[state]
+    verdict.state = stands.word
+    for name in _CARRIED:
+        setattr(verdict, name, getattr(record, name) or None)
     verdict.recommended_model = record.recommended or None
     verdict.rule = record.rule or None
     if record.why:
         verdict.routing = routing_of(record.why)
     if record.would:
-        verdict.would_be = _STATUS[record.would]
-    if state == "R":
+        verdict.would_be = STATE_OF[record.would].status
+    if state == REJECTED:
         verdict.asked_usd = to_usd(record.amount)
         if record.retry:
             verdict.retry_after_seconds = max(0.0, (record.retry - now) / 1000)
@@ -78,18 +79,18 @@ def verdict_of(record: Record, grant: str, now: int) -> Verdict:
     if question is not None:
         verdict.escalation_id = "ap_" + grant
         verdict.tool, verdict.arguments_hash = question.trace.get("tool"), question.trace.get("arguments_hash")
-    if record.lease is not None and state == "G":
+    if record.lease is not None and state == LIVE:
         _say_lock(verdict, record.lease, grant, now)
-    if state == "P":
+    if state == PENDING:
         verdict.waiting_for = "human"
     if verdict.waiting_for is None and (question is None or question.how == "approved"):
         verdict.granted_at = at_ms(question.at if question else record.created)
     return verdict
 
 
-def _say_lock(verdict: Verdict, lease: RecordLease, grant: str, now: int) -> None:
+def _say_lock(verdict: Verdict, lease: Lease, grant: str, now: int) -> None:
     """What the lock makes of a verdict: it is held, still to come, or lost while the money is held."""
-    stands = lease.stands
+    stands = lease.standing
     if stands is None:
         return
     verdict.lock_resource = lease.resource
@@ -112,11 +113,11 @@ def _say_lock(verdict: Verdict, lease: RecordLease, grant: str, now: int) -> Non
 def receipt_of(record: Record, grant: str, *, repeated: bool, late: bool) -> Receipt:
     """What became of a grant after settle, release or extend."""
     overrun = max(0, record.charged - record.amount)
-    open_ = record.state in "GP"
+    open_ = record.state in OPEN
     return Receipt(
         grant_id="gr_" + grant,
         agent_id=record.agent,
-        state=_STATES[record.state],
+        state=STATE_OF[record.state].word,
         reserved_usd=to_usd(record.amount),
         charged_usd=to_usd(record.charged),
         returned_usd=to_usd(0 if open_ else max(0, record.amount - record.charged)),
@@ -161,26 +162,26 @@ def _withdrawn(record: Record) -> bool:
     """True for what ended before it was the agent's to use: a question taken back, a lock that never came."""
     lease = record.lease
     never = lease is not None and not lease.claimed and record.code != "approved"
-    return record.state == "L" and (record.code == "escalated" or never)
+    return record.state == RELEASED and (record.code == "escalated" or never)
 
 
 def _code(record: Record) -> str:
     if _withdrawn(record):
         return record.code if record.code in _REASONS else "withdrawn"
-    if record.state == "T":
+    if record.state == TIMED_OUT:
         return "approval_timed_out"
-    if record.state == "D":
+    if record.state == DECLINED:
         return "declined"
-    return "approval_needed" if record.state == "P" else record.code
+    return "approval_needed" if record.state == PENDING else record.code
 
 
 def _reason(record: Record) -> str:
     state, code = record.state, record.code
     question = record.question
-    if state == "P":
+    if state == PENDING:
         missing = _missing(record)
         return f"Waits for {missing}: {_because(record)} {format_usd(record.amount)} is held meanwhile."
-    if state == "T":
+    if state == TIMED_OUT:
         return f"Nobody approved it in time, so it is refused: {_because(record)}"
     if _withdrawn(record):
         if code in _REASONS:
@@ -188,7 +189,7 @@ def _reason(record: Record) -> str:
         if code != "escalated":
             return "It was withdrawn before it got the lock."
         return f"It was withdrawn before anybody approved it: {_because(record)}"
-    if state == "D" and question is not None:
+    if state == DECLINED and question is not None:
         said = f" ({question.why})" if question.why else ""
         return f"{question.by} rejected it{said}: {_because(record)}"
     if code == "approved" and question is not None:
@@ -207,7 +208,7 @@ def _missing(record: Record) -> str:
     question = record.question
     if question is None or question.quorum == 1:
         return "an operator's approval"
-    there = sum(word == "approve" for _, word, _, _ in question.votes)
+    there = sum(vote.word == "approve" for vote in question.words)
     return f"the approval of {question.quorum} operators ({there} so far)"
 
 

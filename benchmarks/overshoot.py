@@ -26,8 +26,10 @@ import aegis_core
 from aegis_core import Settings
 from aegis_core.store import layout
 from aegis_core.store.embedded import join_sync
-from aegis_core.store.packing import unpack
+from aegis_core.store.packing import decode, unpack
 from aegis_core.store.records import Record
+from aegis_core.store.schema import Agent, Tenant
+from aegis_core.store.states import OPEN
 from aegis_core.store.store import Store, open_store
 from aegis_core.testing import private_settings
 
@@ -184,7 +186,7 @@ def tell(page: Any, charged: dict[tuple[str, str], int], ended: set[tuple[str, s
         kind = fields[b"k"].decode()
         kinds[kind] += 1
         if kind in {"settled", "overrun", "expired", "released"}:
-            record = Record._make(unpack(fields[b"b"]))
+            record = decode(Record, unpack(fields[b"b"]))
             ended.add((record.agent, record.request))
             charged[record.agent, record.request] = record.charged
 
@@ -198,7 +200,7 @@ async def walk(store: Store, tenant: str) -> dict[str, int]:
     client = store.clients.any
     records: dict[str, Record] = {}
     budgets: dict[str, list[list[Any]]] = {}
-    agents: dict[str, list[Any]] = {}
+    agents: dict[str, Agent] = {}
     prefix = layout.key(tenant, "")
     async for raw in client.scan_iter(match=f"{prefix}*", count=2_000):
         name = raw.decode().removeprefix(prefix)
@@ -206,18 +208,17 @@ async def walk(store: Store, tenant: str) -> dict[str, int]:
             blob = await client.get(raw)
             if blob is None:  # a remembered refusal that expired just now
                 continue
-            record = Record._make(unpack(blob))
+            record = decode(Record, unpack(blob))
             records[name[2:]] = record
-            open_ = record.state in "GP"
+            open_ = record.state in OPEN
             assert (await client.ttl(raw) == -1) is open_, f"open records have no expiry, ended ones do: {record}"
         elif name.startswith("a:"):
-            agents[name[2:]] = unpack(await client.get(raw))
-            budgets["a " + name[2:]] = agents[name[2:]][layout.AGENT.index("PURSE")]
-    tenant_record = unpack(await client.get(layout.root(tenant)))
-    budgets["t"] = tenant_record[layout.TENANT.index("PURSE")]
+            agents[name[2:]] = decode(Agent, unpack(await client.get(raw)))
+            budgets["a " + name[2:]] = agents[name[2:]].purse
+    budgets["t"] = decode(Tenant, unpack(await client.get(layout.root(tenant)))).purse
     held: Counter[str] = Counter()
     for record in records.values():
-        if record.state in "GP":
+        if record.state in OPEN:
             held["a " + record.agent] += record.amount
             held["t"] += record.amount
     charged, ended, kinds, seen = await told(store, tenant)
@@ -232,9 +233,9 @@ async def walk(store: Store, tenant: str) -> dict[str, int]:
             # Overruns of the spenders may pass the limit; what was admitted never does.
             assert reserved == 0 or reserved <= limit
     for name, agent in agents.items():
-        count = sum(1 for record in records.values() if record.agent == name and record.state in "GP")
-        assert agent[layout.AGENT.index("OPEN")] == count, f"{name}: counts {agent[2]} open grants, has {count}"
-    open_count = sum(1 for record in records.values() if record.state in "GP")
+        count = sum(1 for record in records.values() if record.agent == name and record.state in OPEN)
+        assert agent.open == count, f"{name}: counts {agent.open} open grants, has {count}"
+    open_count = sum(1 for record in records.values() if record.state in OPEN)
     admitted = kinds["granted"]
     assert admitted == len(ended) + open_count, f"{admitted} grants, {len(ended)} ended, {open_count} open"
     return {

@@ -17,7 +17,12 @@ import msgpack
 import redis
 
 from aegis_core.store import layout
+from aegis_core.store.packing import Named
+from aegis_core.store.records import Record
+from aegis_core.store.schema import Agent, Session, Tenant
+from aegis_core.store.states import LIVE, PENDING
 from tests.scripts import lock_walk
+from tests.scripts.walk import named, rows_of
 
 UNENDING = frozenset({
     "t", "a", "s", "r", "d", "e", "ag", "as", "b", "bs", "p", "pf", "pv", "k", "ks", "o", "lc", "ld", "la", "ap", "ah",
@@ -26,8 +31,8 @@ UNENDING = frozenset({
 """Names of keys, up to the colon, that may have no expiry: those to which the table of `layout` gives a bound."""
 ENDING = frozenset({"u", "f", "j", "ja", "jx", "cl", "cn", "cm", "cx", "l", "lq", "lw", "x"})
 """Those that must have one. The test of this module holds both against the table."""
-GLOBAL = frozenset({layout.SCHEMA_KEY, layout.PEPPER_KEY, layout.TENANTS_KEY, layout.CLOCK_KEY})
-OPEN_STATES = {"G": "grants", "P": "questions"}
+GLOBAL = frozenset({layout.SCHEMA_KEY, layout.PEPPER_KEY, layout.TENANTS_KEY, layout.CLOCK_KEY, layout.WRITERS_KEY})
+OPEN_STATES = {LIVE: "grants", PENDING: "questions"}
 
 PATIENCE = 60.0
 """Seconds that a process may take to end; an embedded server ends a moment after its last user."""
@@ -60,7 +65,7 @@ class Walk:
                 reading.pttl(self.prefix + name)
             left = reading.execute()
         self.expires = {name: ms >= 0 for name, ms in zip(names, left, strict=True) if ms != -2}
-        self.records = {name[2:]: _record(blob) for name, blob in self._values("r").items()}
+        self.records = {name[2:]: named(Record, blob) for name, blob in self._values("r").items()}
 
     def _values(self, *heads: str) -> dict[str, bytes]:
         """The packed values of the keys with these heads."""
@@ -106,21 +111,19 @@ class Walk:
         """Reserved is what open records hold in that window."""
         held: dict[tuple[Any, ...], int] = defaultdict(int)
         for record in self.open_records().values():
-            flat = iter(record["LINES"])
-            for owner, kind, window, _, _ in zip(flat, flat, flat, flat, flat, strict=True):
+            for owner, kind, window, _, _ in rows_of(record["LINES"]):
                 name = {"a": record["AGENT"], "s": record["SESSION"]}.get(owner)
                 held[owner, name, kind, window] += record["AMOUNT"]
         found = []
         for name, blob in self._values("t", "a", "s", "b").items():
             head, _, tail = name.partition(":")
-            value = msgpack.unpackb(blob)
             owner = (tail, None) if head == "b" else (head, tail or None)
-            purse = value if head == "b" else value[_PURSES[head]]
+            purse = msgpack.unpackb(blob) if head == "b" else named(_OWNERS[head], blob)["PURSE"]
             for kind, _, window, _, reserved, _, ring in purse:
                 if ring is False:
                     counted, expected = reserved, held[*owner, kind, window]
                 else:
-                    cells = {ring[at]: ring[at + 2] for at in range(0, len(ring), 3)}
+                    cells = {number: kept for number, _, kept in rows_of(ring)}
                     counted, expected = sum(cells.values()), sum(held[*owner, kind, cell] for cell in cells)
                 if counted != expected:
                     found.append(f"the budget {name} {kind} reserves {counted}, and open records hold {expected}")
@@ -132,13 +135,7 @@ class Walk:
         return found | {"leases" for name in self.expires if name.startswith("l:")}
 
 
-_PURSES = {
-    head: names.index("PURSE") for head, names in (("t", layout.TENANT), ("a", layout.AGENT), ("s", layout.SESSION))
-}
-
-
-def _record(blob: bytes) -> dict[str, Any]:
-    return dict(zip(layout.RECORD, msgpack.unpackb(blob), strict=True))
+_OWNERS: dict[str, type[Named]] = {"t": Tenant, "a": Agent, "s": Session}
 
 
 def _scores(members: Any) -> Iterable[tuple[str, float]]:

@@ -20,7 +20,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "project": ("project/*", "test_rooms*", "core/test_leftovers*", "core/test_quiet_zone*"),
     "protocol": ("core/test_money*", "core/test_masking*", "core/test_settings*"),
     "replay": ("core/test_replay*", "cli/test_replay*"),
-    "store": ("scripts/*", "core/test_embedded*", "core/test_looking*", "core/test_topologies*"),
+    "store": ("scripts/*", "growth/*", "core/test_embedded*", "core/test_looking*", "core/test_topologies*"),
     **{name: (f"integrations/{name}/*",) for name in ("langchain", "langgraph", "crewai", "agentchat")},
     "autogen": ("integrations/autogen_classic/*", "integrations/agentchat/*", "integrations/test_pyautogen*"),
 }

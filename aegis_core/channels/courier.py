@@ -20,7 +20,8 @@ from aegis_core.channels.agenda import Agenda
 from aegis_core.channels.channel import Channel, ChannelError, Pace
 from aegis_core.errors import AegisError, NotFoundError
 from aegis_core.ports import ApprovalsPort
-from aegis_core.store.deliveries import Deliveries, Notice
+from aegis_core.store.deliveries import Deliveries
+from aegis_core.store.schema import Notice
 
 _log = logging.getLogger("aegis.channels")
 _PAGE = 200

@@ -134,6 +134,7 @@ async def _of_store(settings: Settings) -> list[Finding]:
                 Finding("note", "durability", "the append-only file is off: a crash loses what is spent and reserved",
                         "redis-cli CONFIG SET appendonly yes")
             )  # fmt: skip
+        findings.append(_of_data(await store.writers()))
         # Opening a governor would publish the rules of AEGIS_POLICY_FILE; they are looked at on their own.
         governor = await open_governor(store, settings.model_copy(update={"policy_file": None}))
         try:
@@ -145,6 +146,20 @@ async def _of_store(settings: Settings) -> list[Finding]:
         return findings
     finally:
         await store.aclose()
+
+
+def _of_data(writers: dict[str, int]) -> Finding:
+    """By which versions the data was written, and whether one of them knew more than this one."""
+    from aegis_core.store.layout import SCHEMA
+    from aegis_core.store.schema import FIELDS
+
+    most = max(writers.values())
+    known = ", ".join(f"Aegis {name} ({fields} fields)" for name, fields in sorted(writers.items()))
+    text = f"schema {SCHEMA}, written by {known}"
+    if most <= FIELDS:
+        return Finding("ok", "data", text)
+    more = f"{text}; this one knows {FIELDS} fields, and carries the others unread"
+    return Finding("note", "data", more, "pip install -U aegis-governor")
 
 
 async def _of_time(governor: ResourceGovernor) -> list[Finding]:

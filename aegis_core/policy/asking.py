@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import BaseModel, Field, model_validator
 
@@ -51,13 +51,3 @@ class Asker(NamedTuple):
     above_nanos: int
     counted: bool
     terms: Asking
-
-    def packed(self) -> tuple[Any, ...]:
-        """As ``authorize.lua`` reads it, times in ms."""
-        terms = self.terms
-        return (
-            self.rule, self.above_nanos, self.counted, terms.quorum,
-            int(terms.timeout_seconds * 1000) if terms.timeout_seconds else False,
-            terms.on_timeout == "approve", list(terms.operators) if terms.operators else False,
-            int(terms.remind_seconds * 1000) if terms.remind_seconds else 0, terms.max_open or False,
-        )  # fmt: skip

@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 import secrets
-from typing import NamedTuple
 
 from aegis_core.store import layout
+from aegis_core.store import operator_verbs as acts
 from aegis_core.store.ledger import Ledger
-from aegis_core.store.packing import unpack
+from aegis_core.store.packing import decode, unpack
+from aegis_core.store.schema import Notice
 
 _KEEP_MS = 30 * 86_400_000
 """How long a notice is remembered after the last one was written: longer than any approval may stay open."""
 _REFUSALS_MS, _MOST_REFUSED = 3_600_000, 1_000
-
-
-class Notice(NamedTuple):
-    """What a channel has shown of one approval: which message, and what it said. Times in ms, 0 for none (any more)."""
-
-    ref: str
-    face: str
-    deadline: int
-    remind_at: int
 
 
 class Deliveries:
@@ -32,28 +24,28 @@ class Deliveries:
 
     async def hold(self, seconds: float) -> tuple[bool, int]:
         """Take or keep the lease. Answers whether it is held, and the server's time in ms."""
-        order = (self._channel, self._holder, int(seconds * 1000))
+        order = acts.HoldChannel(self._channel, self._holder, int(seconds * 1000))
         answer = await self._ledger.call(self._scripts.hold_channel, order)
         return bool(answer[1]), int(answer[2])
 
     async def leave(self) -> None:
         """Give the lease up, so that another process goes on at once."""
-        await self._ledger.call(self._scripts.hold_channel, (self._channel, self._holder, 0))
+        await self._ledger.call(self._scripts.hold_channel, acts.HoldChannel(self._channel, self._holder, 0))
 
     async def notices(self) -> dict[str, Notice]:
         """What is shown now, by approval."""
         blobs = await self._ledger.store.command("HGETALL", self._key("cn:" + self._channel))
         pairs = blobs.items() if hasattr(blobs, "items") else zip(blobs[::2], blobs[1::2], strict=True)
-        return {name.decode(): Notice._make(unpack(blob)) for name, blob in pairs}
+        return {name.decode(): decode(Notice, unpack(blob)) for name, blob in pairs}
 
     async def keep(self, approval_id: str, notice: Notice) -> bool:
         """Remember what was shown; false when the lease is somebody else's by now."""
-        order = (self._channel, self._holder, approval_id, tuple(notice), notice.ref, _KEEP_MS)
+        order = acts.KeepNotice(self._channel, self._holder, approval_id, notice, notice.ref, _KEEP_MS)
         return bool((await self._ledger.call(self._scripts.keep_notice, order))[1])
 
     async def drop(self, approval_id: str) -> bool:
         """Forget what was shown, because nothing will change about it any more."""
-        order = (self._channel, self._holder, approval_id, False, "", 0)
+        order = acts.KeepNotice(self._channel, self._holder, approval_id, False, "", 0)
         return bool((await self._ledger.call(self._scripts.keep_notice, order))[1])
 
     async def approval_of(self, ref: str) -> str | None:
@@ -63,12 +55,12 @@ class Deliveries:
 
     async def refuse(self, who: str, act: str) -> bool:
         """Count a refusal, and put the first one of an hour into the events; answers whether this was that one."""
-        order = (self._channel, who, act, _REFUSALS_MS, _MOST_REFUSED)
+        order = acts.RefuseOnChannel(self._channel, who, act, _REFUSALS_MS, _MOST_REFUSED)
         return bool((await self._ledger.call(self._scripts.refuse_on_channel, order))[1])
 
     async def report(self, kind: str, problem: str) -> None:
         """Put the channel's own state into the events."""
-        await self._ledger.call(self._scripts.note, (kind, problem, self._channel))
+        await self._ledger.call(self._scripts.note, acts.Note(kind, problem, self._channel))
 
     def _key(self, name: str) -> str:
         return layout.key(self._ledger.tenant, name)

@@ -6,21 +6,22 @@ import asyncio
 import hmac
 from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import hiredis
 
-from aegis_core.store import layout
+from aegis_core.store import layout, operator_verbs, verbs
 from aegis_core.store.looking import Looks
-from aegis_core.store.packing import unpack
+from aegis_core.store.packing import Named, decode, unpack
 from aegis_core.store.records import Record
 from aegis_core.store.refusals import refusal
+from aegis_core.store.schema import Config, Policy, Session
 from aegis_core.store.scripts import Script
 from aegis_core.store.store import Store
 from aegis_core.store.wire import ConnectionLostError
 from aegis_core.store.zones import zone_at
 
-Line = tuple[str, str | int, int, int | Literal[False], int | Literal[False]]
+_Arguments = TypeVar("_Arguments", bound=Named)
 
 
 class Caller(NamedTuple):
@@ -69,7 +70,7 @@ class Ledger:
         self._looks = Looks(partial(self._look, claims=False))
         self._claims = Looks(partial(self._look, claims=True))
 
-    async def authorize(self, order: tuple[Any, ...]) -> tuple[str, Any]:
+    async def authorize(self, order: verbs.Authorize) -> tuple[str, Any]:
         """Judge one request. Answers ``NEW``/``OLD`` with a `Record`, or what must be read anew: ``STALE`` the policy,
         ``PROFILE`` the agent profiles (each with the version in force), ``SESSION`` the agent's open session."""
         answer = await _first_try(self.store.send(self.store.scripts.authorize, self._root, order))
@@ -77,72 +78,60 @@ class Ledger:
             answer = await self.call(self.store.scripts.authorize, order, answer)
         if answer[0] in _RELOAD:
             return answer[0].decode(), answer[1]
-        return answer[0].decode(), Record._make(unpack(answer[1]))
+        return answer[0].decode(), decode(Record, unpack(answer[1]))
 
-    async def settle(
-        self,
-        grant: str,
-        agent: str | None,
-        caller: Caller,
-        act: str,
-        cost: int,
-        digest: str | None,
-        more: int,
-        outcome: float | None = None,
-        answered: str | None = None,
-    ) -> tuple[Record, bool, bool]:
+    async def settle(self, order: verbs.Settle) -> tuple[Record, bool, bool]:
         """Settle, release or extend, and count an `outcome` for the model that `answered`, where that is known.
 
         Answers the record, whether it was a repeat, and whether it was late.
         """
-        order = (grant, agent, caller.session, caller.token, act, cost, digest, more, outcome, answered)
         answer = await self.call(self.store.scripts.settle, order)
-        return Record._make(unpack(answer[1])), bool(answer[2]), bool(answer[3])
+        return decode(Record, unpack(answer[1])), bool(answer[2]), bool(answer[3])
 
     async def look(self, grant: str, *, claims: bool = False) -> tuple[Record, int]:
         """The record as it stands now, and the server's time in ms. Its agent `claims` by looking what was approved."""
         blob, now = await (self._claims if claims else self._looks).at(grant)
         if not blob:
             raise refusal("NO_GRANT", [])
-        return Record._make(unpack(blob)), now
+        return decode(Record, unpack(blob)), now
 
     def _look(self, grants: list[str], *, claims: bool) -> Coroutine[Any, Any, list[tuple[bytes, int]]]:
-        return _seen(self.begin(self.store.scripts.look, (grants, claims, self.inbox())))
+        return _seen(self.begin(self.store.scripts.look, verbs.Look(grants, claims, self.inbox())))
 
     async def sweep(self, most: int = 200) -> bool:
         """End up to `most` overdue records; true while more are left."""
-        answer = await self.call(self.store.scripts.sweep, (most,))
+        answer = await self.call(self.store.scripts.sweep, verbs.Sweep(most))
         return bool(answer[1])
 
     async def now(self) -> int:
         """The server's time in ms."""
-        return int((await self.call(self.store.scripts.sweep, (1,)))[2])
+        return int((await self.call(self.store.scripts.sweep, verbs.Sweep(1)))[2])
 
-    async def open(
-        self, config: tuple[int, ...], zone: str, day_limit: int, document: str, digest: str
-    ) -> tuple[int, int]:
+    async def open(self, config: Config, zone: str, day_limit: int, document: str, digest: str) -> tuple[int, int]:
         """Make or adjust the tenant; answers its policy version and the server's time in ms."""
-        order = (layout.SCHEMA, config, zone, day_limit, document, digest)
+        order = operator_verbs.OpenTenant(layout.SCHEMA, config, zone, day_limit, document, digest)
         answer = await self.call(self.store.scripts.open_tenant, order)
         return int(answer[1]), int(answer[2])
 
     async def publish_policy(self, document: str, digest: str, author: str, parent: int | None = None) -> int:
         """Put a document in force; answers its version."""
-        order = (document, digest, author, layout.POLICIES_KEPT, parent)
+        order = operator_verbs.PublishPolicy(document, digest, author, layout.POLICIES_KEPT, parent)
         return int((await self.call(self.store.scripts.publish_policy, order))[1])
 
     async def read_policy(self) -> tuple[int, str]:
         """Version and text of the document in force."""
-        version, document = unpack((await self.call(self.store.scripts.read_policy, ()))[1])[:2]
-        return version, document
+        answer = await self.call(self.store.scripts.read_policy, operator_verbs.ReadPolicy(None))
+        policy = decode(Policy, unpack(answer[1]))
+        return policy.version, policy.document
 
     async def read_session(self, agent: str, session: str | None) -> tuple[str, str, str, int]:
         """Session, framework, capabilities (``,a,b,``) and highest priority of who asks."""
-        return tuple(unpack((await self.call(self.store.scripts.read_session, (agent, session)))[1]))
+        answer = await self.call(self.store.scripts.read_session, verbs.ReadSession(agent, session))
+        return tuple(unpack(answer[1]))
 
-    async def handshake(self, order: tuple[Any, ...]) -> Opened:
+    async def handshake(self, order: verbs.Handshake) -> Opened:
         """Open a session; the same session id and token again find the same session."""
-        answer = await self.call(self.store.scripts.handshake, (*order, layout.SESSIONS_KEPT))
+        answer = await self.call(self.store.scripts.handshake, order)
         return Opened._make(unpack(answer[1]))
 
     async def agent_of(self, caller: Caller) -> str:
@@ -152,12 +141,12 @@ class Ledger:
             AuthError: the token is wrong or its session has ended.
         """
         blob = await self.store.command("GET", layout.key(self.tenant, f"s:{caller.session}"))
-        session = dict(zip(layout.SESSION, unpack(blob), strict=True)) if blob else None
-        if session is None or not hmac.compare_digest(str(session["TOKEN"]), str(caller.token)):
+        session = decode(Session, unpack(blob)) if blob else None
+        if session is None or not hmac.compare_digest(str(session.token), str(caller.token)):
             raise refusal("BAD_TOKEN", [])
-        return session["AGENT"]
+        return session.agent
 
-    async def journal(self, order: tuple[Any, ...]) -> tuple[str, int, str | bool, int]:
+    async def journal(self, order: verbs.Journal) -> tuple[str, int, str | bool, int]:
         """Write or read one line of the execution journal: its state, when (ms), its result, and a count."""
         return tuple(unpack((await self.call(self.store.scripts.journal, order))[1]))
 
@@ -165,19 +154,20 @@ class Ledger:
         self, owner: str, agent: str | None, session: str | None, kind: str | int, limit: int, author: str
     ) -> BudgetRow:
         """Set one limit."""
-        order = (owner, agent, session, kind, limit, author)
+        order = operator_verbs.SetBudget(owner, agent, session, kind, limit, author)
         answer = await self.call(self.store.scripts.set_budget, order)
         return BudgetRow._make(unpack(answer[1]))
 
     async def read_budgets(self, agent: str | None, session: str | None) -> tuple[str | None, list[BudgetRow]]:
         """The session looked at, and every budget that bounds the agent (or all shared ones)."""
-        answer = await self.call(self.store.scripts.read_budgets, (agent, session))
+        answer = await self.call(self.store.scripts.read_budgets, operator_verbs.ReadBudgets(agent, session))
         found, rows = unpack(answer[1])
         return found or None, [BudgetRow._make(row) for row in rows]
 
     async def list_agents(self, after: str | None, most: int) -> list[list[Any]]:
         """A page of agents by name."""
-        return unpack((await self.call(self.store.scripts.list_agents, (after, most)))[1])
+        answer = await self.call(self.store.scripts.list_agents, operator_verbs.ListAgents(after, most))
+        return unpack(answer[1])
 
     async def usage(self, day: int) -> dict[str, int]:
         """The raw bill of one day: ``agent \\t resource \\t model \\t labels \\t $|n`` to nano-dollars or calls."""
@@ -207,12 +197,16 @@ class Ledger:
         entries: Any = next(iter(answer.values()))[0] if hasattr(answer, "values") else answer[0][1]
         return _decoded(entries)
 
-    def begin(self, script: Script, arguments: tuple[Any, ...]) -> Coroutine[Any, Any, Any]:
+    def begin(self, script: Script[_Arguments], arguments: _Arguments) -> Coroutine[Any, Any, Any]:
         """`call`, on its way to the server before anybody awaits it."""
         return self.call(script, arguments, sent=self.store.send(script, self._root, arguments))
 
     async def call(
-        self, script: Script, arguments: tuple[Any, ...], answer: Any = None, sent: asyncio.Future[Any] | None = None
+        self,
+        script: Script[_Arguments],
+        arguments: _Arguments,
+        answer: Any = None,
+        sent: asyncio.Future[Any] | None = None,
     ) -> Any:
         """Run a script; answer its control answers once each, and send it once more when its reply was lost."""
         zone, swept, lost = None, False, False

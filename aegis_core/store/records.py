@@ -1,14 +1,93 @@
-"""A packed record as a value: what a request, grant and question are in the store."""
+"""The record of a decision, by name: request, grant and question in one. Part of what `schema` declares."""
 
 from __future__ import annotations
 
 from typing import Any, Literal, NamedTuple
 
-from aegis_core.store import layout
+from aegis_core.store.packing import decode
+from aegis_core.store.states import LIVE, PENDING
+
+Text = str | Literal[False]
+
+
+class Line(NamedTuple):
+    """A row of a record's lines: a budget in which it was reserved, and what it left there."""
+
+    owner: str
+    kind: str | int
+    window: int
+    limit: int
+    room: int
+
+
+class Vote(NamedTuple):
+    """An operator's word on a question."""
+
+    operator: str
+    word: Literal["approve", "reject"]
+    at: int
+    why: Text
+
+
+class Question(NamedTuple):
+    """The part of a record that waits, or waited, for a person. `content` is by what the agent's question is known
+    again; `edited` is the same of what an operator made of it. `votes` are `Vote` lists."""
+
+    quorum: int
+    approves: bool
+    operators: list[str] | Literal[False]
+    remind: int
+    votes: list[list[Any]]
+    how: Text
+    by: Text
+    at: int
+    why: Text
+    claimed: bool
+    content: str
+    edited: Text
+    trace: dict[str, Any]
+
+    @property
+    def words(self) -> list[Vote]:
+        """The votes by name."""
+        return [decode(Vote, vote) for vote in self.votes]
+
+
+class Standing(NamedTuple):
+    """How a record's lock stands when a script answers: ``held``, ``waiting`` or ``busy``. It is never stored."""
+
+    state: str
+    fence: int
+    place: int
+    expires: int
+    next_expiry: int
+    evicting: bool
+
+
+class Lease(NamedTuple):
+    """The part of a record that is about a lock. Its token is ``lk_`` and the record's id.
+
+    `claimed`: the agent knows that it held it. `within`: `Lien` rows of who asked for it. `queued`: it was asked for.
+    `lost`: it was gone before its grant ended. `stands`: only in an answer.
+    """
+
+    resource: str
+    ttl: int
+    priority: int
+    claimed: bool
+    within: list[Any]
+    queued: bool
+    lost: bool
+    stands: list[Any] | Literal[False]
+
+    @property
+    def standing(self) -> Standing | None:
+        """How it stands, by name."""
+        return decode(Standing, self.stands) if self.stands else None
 
 
 class Record(NamedTuple):
-    """A packed record, field by field in the order of `layout.RECORD`. Money in nano-dollars, times in ms."""
+    """Request, grant and idempotency in one. `lines` are `Line` rows, `short` the first that lacks room, from 0."""
 
     state: str
     agent: str
@@ -22,83 +101,64 @@ class Record(NamedTuple):
     amount: int
     charged: int
     code: str
-    rule: str | None
-    reason: str | None
+    rule: Text
+    reason: Text
     retry: int
-    model: str | None
-    recommended: str | None
+    model: Text
+    recommended: Text
     resource: str
     lines: list[Any]
     short: int | Literal[False]
-    settled: str | Literal[False]
+    settled: Text
     strict: int
     samples: int
     trusted: bool
-    would: str | Literal[False]
+    would: Text
     asked: list[Any] | Literal[False]
-    envelope: str | Literal[False]
-    why: str | Literal[False]
+    envelope: Text
+    why: Text
     lock: list[Any] | Literal[False]
 
     @property
-    def lease(self) -> RecordLease | None:
+    def lease(self) -> Lease | None:
         """The part that is about a lock."""
-        if not self.lock:
-            return None
-        *parts, stands = self.lock if len(self.lock) == len(layout.LEASE) else (*self.lock, None)
-        return RecordLease._make((*parts, Standing._make(stands) if stands else None))
+        return decode(Lease, self.lock) if self.lock else None
 
     @property
     def waits(self) -> bool:
         """True while it is not the agent's to use: a person, or the lock, is still to come."""
-        return self.state == "P" or (self.state == "G" and bool(self.lock) and not self.lock[3])
+        lease = self.lease
+        return self.state == PENDING or (self.state == LIVE and lease is not None and not lease.claimed)
 
     @property
     def question(self) -> Question | None:
         """The part that waits, or waited, for a person."""
-        return Question._make(self.asked) if self.asked else None
+        return decode(Question, self.asked) if self.asked else None
 
 
-class Question(NamedTuple):
-    """What a record says of its question, in the order of `layout.QUESTION`. `votes` are (operator, word, at, why)."""
+class Envelope(NamedTuple):
+    """What was approved in advance. `expires`, when it is put, says for how long."""
 
-    quorum: int
-    approves: bool
-    operators: list[str] | Literal[False]
-    remind: int
-    votes: list[list[Any]]
-    how: str | Literal[False]
-    by: str | Literal[False]
-    at: int
-    why: str | Literal[False]
-    claimed: bool
-    content: str
-    edited: str | Literal[False]
-    trace: dict[str, Any]
-
-
-class Standing(NamedTuple):
-    """How a record's lock stands: ``held``, ``waiting`` or ``busy``. Times in ms of the server."""
-
-    state: str
-    fence: int
-    place: int
+    id: str
+    agent: Text
+    session: Text
+    tool: Text
+    rule: Text
+    phrase: Text
+    resource: Text
+    limit: int
+    used: int
+    uses: int
+    author: str
+    made: int
     expires: int
-    next_expiry: int
-    evicting: bool
+    reason: str
 
 
-class RecordLease(NamedTuple):
-    """What a record says of its lock, in the order of `layout.LEASE`.
+class Refusal(NamedTuple):
+    """What a person refused: asked again before `until`, it is refused at once."""
 
-    `claimed`: the agent knows that it held it. `lost`: it was gone before its grant ended.
-    """
-
-    resource: str
-    ttl: int
-    priority: int
-    claimed: bool
-    within: list[str]
-    queued: bool
-    lost: bool
-    stands: Standing | None
+    operator: str
+    why: Text
+    until: int
+    at: int

@@ -8,7 +8,8 @@ from typing import Any
 
 from aegis_core.errors import AegisError, AuthError, ConflictError, InvalidRequestError, NotFoundError, StaleError
 from aegis_core.money import format_usd, to_usd
-from aegis_core.store.packing import unpack
+from aegis_core.store import states
+from aegis_core.store.packing import decode, unpack
 from aegis_core.store.records import Record
 from aegis_core.store.store import newer_schema
 
@@ -34,15 +35,15 @@ _FORBIDDEN = {
         "This agent has an open session. Shake hands with one of its session tokens, or with an operator key.",
     ),
 }
-ENDED = {
-    "S": "already settled with other content",
-    "L": "already released",
-    "X": "past its deadline and charged at its estimate; settle it to correct the charge",
-    "T": "not approved in time",
-    "D": "declined by an operator",
-    "P": "still waiting for an approval",
-    "G": "still waiting for its lock",
-    "R": "a refusal, so there is nothing to settle",
+_CLOSED = {
+    states.SETTLED: "already settled with other content",
+    states.RELEASED: "already released",
+    states.EXPIRED: "past its deadline and charged at its estimate; settle it to correct the charge",
+    states.TIMED_OUT: "not approved in time",
+    states.DECLINED: "declined by an operator",
+    states.PENDING: "still waiting for an approval",
+    states.LIVE: "still waiting for its lock",
+    states.REJECTED: "a refusal, so there is nothing to settle",
 }
 
 
@@ -75,8 +76,8 @@ def _too_many(answer: list[Any]) -> AegisError:
 
 
 def _closed(answer: list[Any]) -> AegisError:
-    state = unpack(answer[1])[0]
-    return ConflictError(f"The grant is {ENDED[state]}; nothing changed.", state=state, code="grant_closed")
+    state = decode(Record, unpack(answer[1])).state
+    return ConflictError(f"The grant is {_CLOSED[state]}; nothing changed.", state=state, code="grant_closed")
 
 
 def _reused(_: list[Any]) -> AegisError:
@@ -121,7 +122,7 @@ def _token_used(_: list[Any]) -> AegisError:
 
 
 def _decided(answer: list[Any]) -> AegisError:
-    record = Record._make(unpack(answer[1]))
+    record = decode(Record, unpack(answer[1]))
     question = record.question
     assert question is not None
     at = datetime.fromtimestamp(question.at / 1000, UTC)
@@ -136,7 +137,7 @@ def _decided(answer: list[Any]) -> AegisError:
 
 
 def _not_named(answer: list[Any]) -> AegisError:
-    question = Record._make(unpack(answer[1])).question
+    question = decode(Record, unpack(answer[1])).question
     names = ", ".join((question and question.operators) or ()) or "nobody: the rules that ask name different people"
     return AuthError(f"Its rule lets only these operators decide: {names}.", code="not_its_operator")
 

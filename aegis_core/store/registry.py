@@ -2,37 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from aegis_core.store import layout
+from aegis_core.store import operator_verbs as acts
+from aegis_core.store.event_bodies import BODIES
 from aegis_core.store.ledger import Ledger
-from aegis_core.store.packing import unpack
+from aegis_core.store.packing import decode, unpack
 from aegis_core.store.records import Record
-
-KeyAct = Literal["created", "revoked"]
-
-
-class KeyRow(NamedTuple):
-    """An API key as it is stored: its hash, never the key. Times in ms; ``revoked`` is 0 while it is in force."""
-
-    key_id: str
-    role: str
-    hash: str
-    name: str
-    author: str
-    made: int
-    revoked: int
-
-
-class PolicyRow(NamedTuple):
-    """A stored version of the policy."""
-
-    version: int
-    document: str
-    digest: str
-    author: str
-    at: int
-    parent: int
+from aegis_core.store.schema import VERSION_ROW, Key, Policy, Profiles
 
 
 class Registry:
@@ -44,55 +22,58 @@ class Registry:
 
     async def publish_profiles(self, document: str, author: str) -> int:
         """Put profiles in force; answers their version."""
-        return int((await self._ledger.call(self._scripts.publish_profiles, (document, author)))[1])
+        order = acts.PublishProfiles(document, author)
+        return int((await self._ledger.call(self._scripts.publish_profiles, order))[1])
 
     async def read_profiles(self) -> tuple[int, str]:
         """Version and text of the profiles in force; 0 and nothing before the first."""
-        version, document = unpack((await self._ledger.call(self._scripts.read_profiles, ()))[1])[:2]
-        return version, document
+        answer = await self._ledger.call(self._scripts.read_profiles, acts.ReadProfiles())
+        profiles = decode(Profiles, unpack(answer[1]))
+        return profiles.version, profiles.document
 
-    async def apply_profile(self, order: tuple[Any, ...]) -> bool:
+    async def apply_profile(self, order: acts.ApplyProfile) -> bool:
         """Write a resolved profile into an agent's record; false when newer profiles are in force by now."""
         return (await self._ledger.call(self._scripts.apply_profile, order))[0] == b"OK"
 
     async def brake(self, agent: str | None, status: str, author: str) -> None:
         """Block or free an agent, halt or resume the tenant."""
-        await self._ledger.call(self._scripts.brake, (agent, status, author))
+        await self._ledger.call(self._scripts.brake, acts.Brake(agent, status, author))
 
     async def open_records(self, agent: str | None, decline_by: str | None) -> list[tuple[str, Record]]:
         """Every open record; with an operator's name, PENDING ones are declined on the way."""
         found: list[tuple[str, Record]] = []
         start: int | Literal[False] = 0
         while start is not False:
-            answer = await self._ledger.call(self._scripts.list_open, (agent, start, decline_by))
+            answer = await self._ledger.call(self._scripts.list_open, acts.ListOpen(agent, start, decline_by))
             start, page = unpack(answer[1])
-            found += [(key, Record._make(values)) for key, values in page]
+            found += [(key, decode(Record, values)) for key, values in page]
         return found
 
     async def set_mode(self, mode: str, author: str) -> None:
         """Enforce, or only observe."""
-        await self._ledger.call(self._scripts.set_mode, (mode, author))
+        await self._ledger.call(self._scripts.set_mode, acts.SetMode(mode, author))
 
-    async def policy_version(self, version: int | None) -> PolicyRow:
+    async def policy_version(self, version: int | None) -> Policy:
         """One stored version of the policy, the one in force by default."""
-        return PolicyRow._make(unpack((await self._ledger.call(self._scripts.read_policy, (version,)))[1]))
+        answer = await self._ledger.call(self._scripts.read_policy, acts.ReadPolicy(version))
+        return decode(Policy, unpack(answer[1]))
 
-    async def put_key(self, row: tuple[str, str | None, str | None, str | None, str], act: KeyAct) -> int:
-        """Make or revoke a key (id, role, hash, name, author); answers how many are in force."""
-        return int((await self._ledger.call(self._scripts.put_key, (*row, act)))[1])
+    async def put_key(self, order: acts.PutKey) -> int:
+        """Make or revoke a key; answers how many are in force."""
+        return int((await self._ledger.call(self._scripts.put_key, order))[1])
 
-    async def read_keys(self, key_id: str | None = None) -> tuple[int, list[KeyRow]]:
+    async def read_keys(self, key_id: str | None = None) -> tuple[int, list[Key]]:
         """How many keys are in force; and one of them, or all."""
-        count, rows = unpack((await self._ledger.call(self._scripts.read_keys, (key_id,)))[1])
-        return count, [KeyRow._make(row) for row in rows]
+        count, rows = unpack((await self._ledger.call(self._scripts.read_keys, acts.ReadKeys(key_id)))[1])
+        return count, [decode(Key, row) for row in rows]
 
     async def note_prices(self, version: str) -> None:
         """Remember the version of the prices in use; a change is an event."""
-        await self._ledger.call(self._scripts.note_prices, (version,))
+        await self._ledger.call(self._scripts.note_prices, acts.NotePrices(version))
 
     async def outcomes_version(self) -> str:
         """How often the table of outcomes has changed; 0 before the first."""
-        value = await self.store.command("HGET", layout.key(self.tenant, "o"), "#")
+        value = await self.store.command("HGET", layout.key(self.tenant, "o"), VERSION_ROW)
         return value.decode() if value else "0"
 
     async def read_outcomes(self) -> dict[str, str]:
@@ -103,7 +84,7 @@ class Registry:
 
     async def reset_outcomes(self, author: str) -> int:
         """Forget every outcome, and note that; answers how many rows there were. The version goes on."""
-        return int((await self._ledger.call(self._scripts.reset_outcomes, (author,)))[1])
+        return int((await self._ledger.call(self._scripts.reset_outcomes, acts.ResetOutcomes(author)))[1])
 
     async def forget(self, agent: str, author: str) -> int:
         """Remove an agent's events, whose texts are its own words, and note that; answers how many.
@@ -114,14 +95,14 @@ class Registry:
         await self._ledger.read_session(agent, None)  # it must exist
         stream, removed, last = layout.key(self.tenant, "e"), 0, "-"
         while entries := await self.store.command("XRANGE", stream, last, "+", "COUNT", 1_000):
-            mine = [entry_id for entry_id, fields in entries if _names(dict(fields), agent)]
+            mine = [entry_id for entry_id, fields in entries if _agent_of(dict(fields)) == agent]
             if mine:
                 removed += int(await self.store.command("XDEL", stream, *mine))
             last = "(" + entries[-1][0].decode()
-        await self._ledger.call(self._scripts.note, ("agent_forgotten", removed, author))
+        await self._ledger.call(self._scripts.note, acts.Note("agent_forgotten", removed, author))
         return removed
 
 
-def _names(fields: dict[bytes, bytes], agent: str) -> bool:
-    body = unpack(fields[b"b"])
-    return isinstance(body, list) and len(body) > 1 and agent in body[:4]  # pyright: ignore[reportUnknownArgumentType]
+def _agent_of(fields: dict[bytes, bytes]) -> str | None:
+    body = BODIES.get(fields[b"k"].decode())
+    return getattr(decode(body, unpack(fields[b"b"])), "agent", None) if body else None

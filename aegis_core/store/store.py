@@ -7,6 +7,7 @@ import secrets
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import hiredis
@@ -20,6 +21,7 @@ from aegis_core.store.address import Address, Clients, make_clients, parse_addre
 from aegis_core.store.embedded import EmbeddedHandle, join
 from aegis_core.store.listening import Hear, listen
 from aegis_core.store.packing import pack
+from aegis_core.store.schema import FIELDS
 from aegis_core.store.scripts import Script, ScriptSet
 from aegis_core.store.wire import ConnectionLostError, Wire
 
@@ -74,7 +76,7 @@ class Store:
         self._closed = False
         self._sources_sent: Counter[bytes] = Counter()
 
-    def send(self, script: Script, key: str, arguments: Any) -> asyncio.Future[Any] | None:
+    def send(self, script: Script[Any], key: str, arguments: Any) -> asyncio.Future[Any] | None:
         """The first try of `run` without its care: None when not connected, and errors as the server put them."""
         wire = self._wire
         if wire is None or wire.lost:
@@ -82,7 +84,7 @@ class Store:
         return wire.call(b"EVALSHA", script.sha, 1, key, pack(arguments))
 
     async def run(
-        self, script: Script, key: str, arguments: Any, zone: Any = None, sent: asyncio.Future[Any] | None = None
+        self, script: Script[Any], key: str, arguments: Any, zone: Any = None, sent: asyncio.Future[Any] | None = None
     ) -> Any:
         """Run a script on one tenant, in one round trip; `sent` is a first try that `send` has begun.
 
@@ -114,7 +116,7 @@ class Store:
         except (RedisError, OSError) as error:
             raise self._explain(error, script.name) from None
 
-    async def _run_on_cluster(self, script: Script, key: str, *arguments: bytes) -> Any:
+    async def _run_on_cluster(self, script: Script[Any], key: str, *arguments: bytes) -> Any:
         from redis.exceptions import NoScriptError
 
         async with asyncio.timeout(self.timeout):
@@ -237,10 +239,17 @@ class Store:
                 f"{layout.SCHEMA}) and cannot be read. Use an empty database, or another AEGIS_DATA_DIR.",
                 schema=found,
             )
+        await self.command("ZADD", layout.WRITERS_KEY, "GT", FIELDS, aegis_version())
         if pepper is not None:
             self.pepper = pepper.encode()
         else:
             self.pepper = await self._agree(layout.PEPPER_KEY, secrets.token_hex(32))
+
+    async def writers(self) -> dict[str, int]:
+        """The versions of Aegis that opened this database, with how many stored fields each knows."""
+        flat: Any = await self.command("ZRANGE", layout.WRITERS_KEY, 0, -1, "WITHSCORES")
+        pairs: Any = zip(flat[::2], flat[1::2], strict=True) if flat and not isinstance(flat[0], list | tuple) else flat
+        return {name.decode(): int(float(fields)) for name, fields in pairs}
 
     async def _agree(self, key: str, proposal: str | int) -> bytes:
         """What the first to come wrote. Two commands: redis-py reads the answer of SET NX GET as a yes or no."""
@@ -258,6 +267,14 @@ class Store:
             await self.clients.aclose()
         if self.embedded is not None:
             await self.embedded.leave()
+
+
+def aegis_version() -> str:
+    """The version of this Aegis; ``0`` where it was never installed."""
+    try:
+        return version("aegis-governor")
+    except PackageNotFoundError:
+        return "0"
 
 
 def newer_schema(found: int) -> ConfigurationError:

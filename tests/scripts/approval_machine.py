@@ -22,12 +22,16 @@ from aegis_core.errors import AegisError, StoreError
 from aegis_core.policy.loading import load_policy
 from aegis_core.protocol import ExtendRequest, Handshake, PermissionRequest, ReleaseRequest, SettleRequest
 from aegis_core.store import layout
+from aegis_core.store import records as stored
+from aegis_core.store.records import Record
+from aegis_core.store.schema import Agent, Tenant
 from aegis_core.testing import private_settings
 
 from .approval_model import GRANT, MOST_ASKED, MOST_OPEN, NEVER_ABOVE, RULES, Desk, Envelope, Question
 from .bench import DAY, HOUR, MINUTE, SECOND, USD, Bench
 from .model import Budget, Refused
 from .recording import first_step, step
+from .walk import named, rows_of
 
 START = 1_774_612_800_000
 AGENTS, OPERATORS = ["ann", "bob"], ["ada", "eve", "cfo"]
@@ -433,17 +437,17 @@ class ApprovalMachine(RuleBasedStateMachine):
         blobs, waiting, answered, due = reader.execute()
         packed = [blob and msgpack.unpackb(blob) for blob in blobs]
         for record, values in zip(records, packed, strict=False):
-            self._same_record(dict(zip(layout.RECORD, values, strict=True)), record)
+            self._same_record(named(Record, values), record)
         assert dict(waiting) == {r.key.encode(): r.created for r in records if r.state == "pending"}
         assert dict(answered) == {r.key.encode(): r.at for r in records if r.how}
         assert {name: at for name, at in due if name[:2] == b"r:"} == {
             f"r:{r.key}".encode(): r.deadline for r in records if r.open
         }
         for agent, values in zip(AGENTS, packed[len(records) :], strict=False):
-            self._same_agent(dict(zip(layout.AGENT, values, strict=True)), agent, records)
-        purse = dict(zip(layout.TENANT, packed[-2], strict=True))["PURSE"]
+            self._same_agent(named(Agent, values), agent, records)
+        purse = named(Tenant, packed[-2])["PURSE"]
         self._same_purse(purse, [self.desk.tenant], [r for r in records if r.open])
-        held = [dict(zip(layout.ENVELOPE, row, strict=True)) for row in packed[-1] or []]
+        held = [named(stored.Envelope, row) for row in packed[-1] or []]
         assert [(row["ID"], row["USED"], row["USES"]) for row in held] == [
             (each.name, each.used, each.uses) for each in self.desk.envelopes
         ]
@@ -454,7 +458,7 @@ class ApprovalMachine(RuleBasedStateMachine):
         assert not record.open or got["DEADLINE"] == record.deadline
         assert bool(got["ASKED"]) == record.asked
         if record.asked:
-            question = dict(zip(layout.QUESTION, got["ASKED"], strict=True))
+            question = named(stored.Question, got["ASKED"])
             assert (question["QUORUM"], question["APPROVES"]) == (record.quorum, record.approves)
             assert (question["OPERATORS"] or None) == ((record.operators and list(record.operators)) or None)
             assert {vote[0]: vote[1] for vote in question["VOTES"]} == record.votes
@@ -478,8 +482,8 @@ class ApprovalMachine(RuleBasedStateMachine):
             if ring is False:
                 assert reserved == inside[window]
             else:
-                assert {cell: kept for cell, _, kept in _cells(ring) if kept} == {
-                    cell: kept for cell, kept in inside.items() if kept and cell in {at for at, _, _ in _cells(ring)}
+                assert {cell: kept for cell, _, kept in rows_of(ring) if kept} == {
+                    cell: kept for cell, kept in inside.items() if kept and cell in {at for at, _, _ in rows_of(ring)}
                 }
             if window == _number(kind, budget.window):
                 assert (spent, reserved) == (budget.total(budget.spent), budget.total(budget.reserved))
@@ -502,11 +506,11 @@ def approvals_on(bench: Bench) -> type[ApprovalMachine]:
 
 
 def _event(kind: str, body: list[Any]) -> tuple[object, ...]:
-    if len(body) == len(layout.RECORD):
-        record = dict(zip(layout.RECORD, body, strict=True))
+    if len(body) == len(Record._fields):
+        record = named(Record, body)
         return (kind, record["REQUEST"], record["CODE"], record["AMOUNT"], record["CHARGED"])
     if kind.startswith("envelope"):
-        envelope = dict(zip(layout.ENVELOPE, body[1], strict=True))
+        envelope = named(stored.Envelope, body[1])
         return (kind, envelope["LIMIT"], envelope["USED"])
     if kind == "ceiling_set":
         return (kind, body[1], None if body[2] is False else body[2])
@@ -516,11 +520,6 @@ def _event(kind: str, body: list[Any]) -> tuple[object, ...]:
 def _number(kind: str | int, window: int) -> int:
     """The store counts days where the model says when they began."""
     return window // DAY if kind == "d" else window
-
-
-def _cells(ring: list[int]) -> list[tuple[int, int, int]]:
-    flat = iter(ring)
-    return list(zip(flat, flat, flat, strict=True))
 
 
 def _usd(nanos: int) -> Decimal:

@@ -17,6 +17,7 @@ from aegis_core.errors import AegisError, AuthError, ConflictError, NotFoundErro
 from aegis_core.protocol import Handshake
 from aegis_core.store import layout
 from aegis_core.store.ledger import Caller
+from aegis_core.store.lock_records import Lien
 from aegis_core.store.lockbook import Claim, Lockbook
 from aegis_core.testing import private_settings
 
@@ -137,16 +138,16 @@ class LockMachine(RuleBasedStateMachine):
         if holding:
             outer = self.claims[holding[number % len(holding)]]
             within = self._within(outer)
-            if name not in within:
+            if name not in {held.lock for held in within}:
                 self._acquire(outer.agent, (name,), 20_000, True, within, priority=priority)
                 self.claims[f"lk_{self.count:032x}"].chain = outer.chain
 
-    def _within(self, outer: Known) -> tuple[str, ...]:
+    def _within(self, outer: Known) -> tuple[Lien, ...]:
         """All that the holder of a claim holds meanwhile, its first lock first."""
         chain = [
             token for token, claim in self.claims.items() if claim.chain == outer.chain and self._holds(token, claim)
         ]
-        return tuple(part for token in chain for held in self.claims[token].names for part in (held, token))
+        return tuple(Lien(held, token) for token in chain for held in self.claims[token].names)
 
     @known
     @step(number=pick, other=pick)
@@ -165,12 +166,13 @@ class LockMachine(RuleBasedStateMachine):
             return
         for token, wanted in ((one, there), (two, here)):
             claim = self.claims[token]
-            if self._holds(token, claim) and wanted not in (within := self._within(claim)):
+            within = self._within(claim)
+            if self._holds(token, claim) and wanted not in {held.lock for held in within}:
                 self._acquire(claim.agent, (wanted,), 20_000, True, within)
                 self.claims[f"lk_{self.count:032x}"].chain = claim.chain
 
     def _acquire(
-        self, agent: str, names: tuple[str, ...], ttl: int, queue: bool, within: tuple[str, ...], *, priority: int = 5,
+        self, agent: str, names: tuple[str, ...], ttl: int, queue: bool, within: tuple[Lien, ...], *, priority: int = 5,
         permits: int | None = None, weight: int = 1, shared: bool = False, preemption: str | None = None,
         grace: int | None = None,
     ) -> None:  # fmt: skip

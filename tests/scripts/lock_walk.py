@@ -9,6 +9,9 @@ import msgpack
 import redis
 
 from aegis_core.store import layout
+from aegis_core.store.lock_records import Holder, Waiter
+
+from .walk import named, rows_of
 
 STEP = 2_000
 """ms by which one level of priority is worth an earlier asking."""
@@ -49,7 +52,8 @@ def read(plain: redis.Redis, tenant: str) -> tuple[dict[str, Lock], dict[str, se
             lock.permits, preemption, _, holders, queued, _ = msgpack.unpackb(plain.get(name))
             lock.preemption = preemption
             for packed in holders:
-                holder = dict(zip(layout.HOLDER, packed, strict=True))
+                holder = named(Holder, packed)
+                holder["WAITS"] = rows_of(holder["WAITS"])
                 assert holder["TOKEN"] not in lock.holders, "one token holds a lock twice"
                 lock.holders[holder["TOKEN"]] = holder
             assert queued == plain.zcard(f"{name[:prefix]}lq:{tail}"), "the queue is not as long as its lock says"
@@ -57,8 +61,7 @@ def read(plain: redis.Redis, tenant: str) -> tuple[dict[str, Lock], dict[str, se
             locks.setdefault(tail, Lock()).queue = [token.decode() for token in plain.zrange(name, 0, -1)]
         elif head == "lw":
             locks.setdefault(tail, Lock()).waiters = {
-                token.decode(): dict(zip(layout.WAITER, msgpack.unpackb(packed), strict=True))
-                for token, packed in plain.hgetall(name).items()
+                token.decode(): named(Waiter, packed) for token, packed in plain.hgetall(name).items()
             }
         elif head == "la":
             owned[tail] = {member.decode() for member in plain.zrange(name, 0, -1)}

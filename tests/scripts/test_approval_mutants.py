@@ -15,12 +15,12 @@ from .mutating import HUNT, Hunter, check_mutant, hunt, mutate, record
 # Name: pairs of what the scripts say and what the mutant says instead; before them a file, where that is needed.
 MUTANTS: dict[str, tuple[str, ...]] = {
     "a question is decided twice": (
-        "if R[R_STATE] ~= 'P' then return {same and 'OK' or 'DECIDED', encode(R), 1, NOW} end\n",
+        "if R[R_STATE] ~= STATE_PENDING then return {same and 'OK' or 'DECIDED', encode(R), 1, NOW} end\n",
         "",
     ),
     "the deadline is of the client's time": (
-        "state == 'P' and NOW + span",
-        "state == 'P' and (born > 0 and born or NOW) + span",
+        "state == STATE_PENDING and NOW + span",
+        "state == STATE_PENDING and (born > 0 and born or NOW) + span",
     ),
     "the deadline is kept by another clock": (
         "NOW >= R[R_DEADLINE]",
@@ -29,13 +29,13 @@ MUTANTS: dict[str, tuple[str, ...]] = {
     "a decision after the deadline counts": ("decide", "if overdue(R) then", "if false then"),
     "a rejection keeps its hold": (
         "  move(R, R[R_AMOUNT], 0, charged)",
-        "  if state ~= 'D' then move(R, R[R_AMOUNT], 0, charged) end",
+        "  if state ~= STATE_DECLINED then move(R, R[R_AMOUNT], 0, charged) end",
     ),
     "a quorum counts one operator twice": (
         "if same then return {'OK', encode(R), 1, NOW} end\n",
         "",
-        "local vote = before or {}",
-        "local vote = {}",
+        "local vote = before or NEW_O",
+        "local vote = NEW_O",
         "if not before then votes[#votes + 1] = vote end",
         "votes[#votes + 1] = vote",
     ),
@@ -43,14 +43,14 @@ MUTANTS: dict[str, tuple[str, ...]] = {
     "anybody may decide": ("if not names(Q[Q_OPERATORS], operator) then", "if false then"),
     "the operator's limit is ignored": ("if ceiling and bound > tonumber(ceiling)", "if false"),
     "a refusal is forgotten": (
-        "  call('SET', PREFIX .. 'x:' .. Q[Q_CONTENT], encode({operator, why, NOW + span, NOW}), 'PX', span)\n",
+        "  call('SET', PREFIX .. 'x:' .. Q[Q_CONTENT], encode(X), 'PX', span)\n",
         "",
     ),
     "a refusal is of what an operator made of it": (
         "'x:' .. Q[Q_CONTENT]",
         "'x:' .. (Q[Q_EDITED] or Q[Q_CONTENT])",
     ),
-    "a refusal lasts for ever": ("if refusal and refusal[3] <= NOW then refusal = false end\n", ""),
+    "a refusal lasts for ever": ("if refusal and refusal[X_UNTIL] <= NOW then refusal = false end\n", ""),
     "silence approves": ("R[R_ASKED][Q_APPROVES] and not halted(R)", "not halted(R)"),
     "silence never approves": ("R[R_ASKED][Q_APPROVES] and not halted(R)", "false"),
     "an unclaimed approval is charged": ("  elseif unheard(R) then\n", "  elseif false then\n"),
@@ -61,26 +61,26 @@ MUTANTS: dict[str, tuple[str, ...]] = {
         "  if stopped then\n",
         "  if false then\n",
     ),
-    "an edit is not judged by the rules": ("  if edit[2] == 'deny' then", "  if false then"),
-    "an edit is not judged by the limits": ("if bound > edit[4][i] and", "if false and"),
+    "an edit is not judged by the rules": ("  if edit[EDIT_EFFECT] == 'deny' then", "  if false then"),
+    "an edit is not judged by the limits": ("if bound > limits[at + LIMIT_ABOVE] and", "if false and"),
     "an edit is not judged by the budgets": ("if room and room < 0 then", "if false then"),
-    "an edit is asked on the old terms": ("for i = 1, edit and #edit[9] or 0 do", "for i = 1, 0 do"),
+    "an edit is asked on the old terms": ("for i = 1, edit and #edit[EDIT_TERMS] or 0 do", "for i = 1, 0 do"),
     "an edit holds what was asked first": (
         "decide",
         "      add(b, b[B_WINDOW], 0, amount)",
         "      add(b, b[B_WINDOW], 0, R[R_AMOUNT])",
     ),
-    "an edit keeps the old hold": ("      add(b, lines[i + 2], 0, -R[R_AMOUNT])\n", ""),
+    "an edit keeps the old hold": ("      add(b, lines[at + M_WINDOW], 0, -R[R_AMOUNT])\n", ""),
     "an edit does not change what is pending": (
         "G[G_PENDING] = G[G_PENDING] + amount - R[R_AMOUNT]",
         "G[G_PENDING] = G[G_PENDING]",
     ),
     "votes survive an edit": (
-        "= amount, decode(edit[7]), edit[8], {}",
-        "= amount, decode(edit[7]), edit[8], votes",
+        "= amount, decode(edit[EDIT_TRACE]), edit[EDIT_CONTENT], {}",
+        "= amount, decode(edit[EDIT_TRACE]), edit[EDIT_CONTENT], votes",
     ),
     "the same edit again is another one": (
-        "if edit and present == edit[8] then edit = false end",
+        "if edit and present == edit[EDIT_CONTENT] then edit = false end",
         "",
     ),
     "an envelope is never exhausted": (" and V[V_USED] + bound <= V[V_LIMIT]", ""),
@@ -101,7 +101,7 @@ MUTANTS: dict[str, tuple[str, ...]] = {
     "an envelope for one rule covers another": ("(not V[V_RULE] or alone)", "true"),
     "an envelope is everybody's": ("(not V[V_AGENT] or V[V_AGENT] == agent)", "true"),
     "an envelope is stronger than a later refusal": (
-        " and not (refusal and refusal[4] >= V[V_MADE])",
+        " and not (refusal and refusal[X_AT] >= V[V_MADE])",
         "",
     ),
     "an envelope keeps what came back": ("  correct_envelope(R, charged - R[R_AMOUNT])\n", ""),

@@ -7,6 +7,7 @@ import pytest
 from aegis_core import Settings
 from aegis_core.governor import ResourceGovernor
 from aegis_core.store.ledger import Caller
+from aegis_core.store.lock_records import Lien
 from aegis_core.store.lockbook import Claim, Found, Lockbook
 from aegis_core.testing import virtual_governor
 
@@ -26,7 +27,7 @@ async def test_a_lease_that_is_gained_while_waiting_elsewhere_closes_no_cycle(se
 
         async def acquire(name: str, *within: str) -> Found:
             agent, lock = name.split("-")
-            outer = tuple(part for each in within for part in (each[2:], token(each)))
+            outer = tuple(Lien(each[2:], token(each)) for each in within)
             claim = Claim(agent, (lock,), token(name), 5, 60_000, None, 1, "exclusive", None, None, outer)
             found = await book.acquire(claim, Caller(), "~nobody", queue=True)
             await clock.advance(milliseconds=1)

@@ -23,7 +23,7 @@ MUTANTS: dict[str, tuple[str, ...]] = {
     ),
     "release ignores the fence": ("if fence and H[H_FENCE] ~= fence then", "if false then"),
     "an evicted one may renew": ("  if not evicted then H[H_EXPIRES]", "  if true then H[H_EXPIRES]"),
-    "the fence comes from the clock": ("  N[1] = N[1] + 1\n", "  N[1] = NOW\n"),
+    "the fence comes from the clock": ("  N[N_FENCE] = N[N_FENCE] + 1\n", "  N[N_FENCE] = NOW\n"),
     "barging past the queue": ("free = free and L[L_QUEUED] == 0 and fits", "free = free and fits"),
     "a cancel leaks a grant": (
         "if H then\n    if H[H_AGENT] ~= agent",
@@ -35,8 +35,8 @@ MUTANTS: dict[str, tuple[str, ...]] = {
     ),
     "a dead waiter is granted": ("if W[W_ALIVE] > NOW then", "if true then"),
     "last come, first served": (
-        "priority, N[2] - priority * STEP,",
-        "priority, -N[2] - priority * STEP,",
+        "priority, N[N_RANK] - priority * STEP,",
+        "priority, -N[N_RANK] - priority * STEP,",
     ),
     "no grant on asking again": (
         "settle()\n  PRESENT = token",
@@ -49,7 +49,7 @@ MUTANTS: dict[str, tuple[str, ...]] = {
         "elseif not fits(names[i] == name and once or other[L_HOLDERS], other[L_PERMITS]",
     ),
     "priority has no end": ("local STEP = 2000 * 1024", "local STEP = 20000 * 1024"),
-    "a lower priority goes first": ("N[2] - priority * STEP", "N[2] + priority * STEP"),
+    "a lower priority goes first": ("N[N_RANK] - priority * STEP", "N[N_RANK] + priority * STEP"),
     "an expired lease is kept": ("if H[H_EXPIRES] <= NOW then", "if H[H_EXPIRES] < NOW then"),
     "a grant need not be claimed": ("present and W[W_TTL] or math.min(W[W_TTL], CLAIM)", "W[W_TTL]"),
     "a renewal does not claim": (

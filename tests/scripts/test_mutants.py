@@ -15,7 +15,7 @@ from .mutating import Hunter, check_mutant, hunt, mutate, record
 
 _EARLY = """if not code then
   for i = 1, #purses do
-    local owner = lines[(i - 1) * LINE + 1]
+    local owner = lines[1 + (i - 1) * M_WIDTH + M_OWNER]
     add(purses[i], purses[i][B_WINDOW], 0, amount)
     if #owner > 1 then change(shared_name(owner)) end
   end
@@ -26,7 +26,7 @@ end
 # Name: pairs of what the scripts say and what the mutant says instead; before them a file, where that is needed.
 MUTANTS: dict[str, tuple[str, ...]] = {
     "the session budget is unchecked": ("  judge('s', S[S_PURSE], amount)\n", ""),
-    "label budgets are unchecked": ("  if shared[1] > 0 then", "  if false then"),
+    "label budgets are unchecked": ("  if shared[A_LABELS] > 0 then", "  if false then"),
     "idempotency is dropped": ("if blobs[1] then", "if false then"),
     "other content under a known id is taken for a repeat": (" or R[R_DIGEST] ~= digest", ""),
     "old request ids are taken for new ones": (
@@ -34,35 +34,38 @@ MUTANTS: dict[str, tuple[str, ...]] = {
         "if false",
     ),
     "the client's time is used": (
-        "authorize",
+        "known_request",
         "local blobs = call('MGET'",
         "if born > 0 then NOW = born end\nlocal blobs = call('MGET'",
     ),
     "a refusal keeps its hold": (
-        "if state == 'R' then\n",
-        "if state == 'R' then\n  add(purses[1], purses[1][B_WINDOW], 0, amount)\n  change('a:' .. agent)\n",
+        "if state == STATE_REJECTED then\n",
+        "if state == STATE_REJECTED then\n  add(purses[1], purses[1][B_WINDOW], 0, amount)\n  change('a:' .. agent)\n",
     ),
     "a refusal counts as an open grant": (
-        "if state == 'R' then\n",
-        "if state == 'R' then\n  G[G_OPEN] = G[G_OPEN] + 1\n  change('a:' .. agent)\n",
+        "if state == STATE_REJECTED then\n",
+        "if state == STATE_REJECTED then\n  G[G_OPEN] = G[G_OPEN] + 1\n  change('a:' .. agent)\n",
     ),
     "an approval that timed out keeps its hold": (
         "  move(R, R[R_AMOUNT], 0, charged)",
-        "  if state ~= 'T' then move(R, R[R_AMOUNT], 0, charged) end",
+        "  if state ~= STATE_TIMED_OUT then move(R, R[R_AMOUNT], 0, charged) end",
     ),
     "a release keeps its hold": (
         "  move(R, R[R_AMOUNT], 0, charged)",
-        "  if state ~= 'L' then move(R, R[R_AMOUNT], 0, charged) end",
+        "  if state ~= STATE_RELEASED then move(R, R[R_AMOUNT], 0, charged) end",
     ),
-    "an expired grant is free": ("close(id, R, 'X', R[R_AMOUNT])", "close(id, R, 'X', 0)"),
-    "an approval that timed out is charged": ("close(id, R, 'T', 0)", "close(id, R, 'T', R[R_AMOUNT])"),
+    "an expired grant is free": ("close(id, R, STATE_EXPIRED, R[R_AMOUNT])", "close(id, R, STATE_EXPIRED, 0)"),
+    "an approval that timed out is charged": (
+        "close(id, R, STATE_TIMED_OUT, 0)",
+        "close(id, R, STATE_TIMED_OUT, R[R_AMOUNT])",
+    ),
     "the event of an expiry is dropped": (
         "  event(charged > R[R_AMOUNT] and",
-        "  if state == 'X' then return end\n  event(charged > R[R_AMOUNT] and",
+        "  if state == STATE_EXPIRED then return end\n  event(charged > R[R_AMOUNT] and",
     ),
     "the event of a refusal is dropped": ("  event(kind, body, trace)\n  call('SET'", "  call('SET'"),
     "the event of a grant is dropped": (
-        "  event(kind, body, state == 'G' and trace) -- a question holds its trace\n",
+        "  event(kind, body, state == STATE_LIVE and trace) -- a question holds its trace\n",
         "",
     ),
     "a replay is an event again": (
@@ -76,15 +79,15 @@ MUTANTS: dict[str, tuple[str, ...]] = {
     ),
     "a grant is settled twice": (
         "R[R_SETTLED] == digest then\n    repeated = true",
-        "R[R_SETTLED] == digest then\n    close(id, R, 'S', cost)",
+        "R[R_SETTLED] == digest then\n    close(id, R, STATE_SETTLED, cost)",
     ),
     "another settlement replaces the first": (
-        "elseif state == 'S' and R[R_SETTLED] == digest then",
-        "elseif state == 'S' then",
+        "elseif state == STATE_SETTLED and R[R_SETTLED] == digest then",
+        "elseif state == STATE_SETTLED then",
     ),
     "written before the last judgement": (
-        "for i = 1, judged and #limits or 0, 5 do",
-        _EARLY + "for i = 1, judged and #limits or 0, 5 do",
+        "for at = 0, judged and #limits - 1 or -1, LIMIT_WIDTH do",
+        _EARLY + "for at = 0, judged and #limits - 1 or -1, LIMIT_WIDTH do",
         "    add(b, b[B_WINDOW], 0, amount)\n    note_crossing",
         "    note_crossing",
     ),
@@ -100,23 +103,23 @@ MUTANTS: dict[str, tuple[str, ...]] = {
     "an overrun is not charged": ("        add(b, b[B_WINDOW], charged - amount, 0)\n", ""),
     "an overrun is charged to the old window": (
         "add(b, b[B_WINDOW], charged - amount, 0)",
-        "add(b, lines[i + 2], charged - amount, 0)",
+        "add(b, lines[at + M_WINDOW], charged - amount, 0)",
     ),
     "a settlement goes to the present window": (
-        "add(b, lines[i + 2], math.min(charged, amount)",
+        "add(b, lines[at + M_WINDOW], math.min(charged, amount)",
         "add(b, b[B_WINDOW], math.min(charged, amount)",
     ),
-    "a late settlement is refused": ("elseif state == 'X' then", "elseif state == 'x' then"),
+    "a late settlement is refused": ("elseif state == STATE_EXPIRED then", "elseif state == 'x' then"),
     "a late settlement is charged on top": ("    move(R, 0, estimate, cost)", "    move(R, 0, 0, cost)"),
     "a change of the clocks is missed": (
-        "if NOW >= ZONE[3] and NOW < ZONE[4] then",
-        "if NOW >= ZONE[3] then",
+        "if NOW >= ZONE[Z_SINCE] and NOW < ZONE[Z_TILL] then",
+        "if NOW >= ZONE[Z_SINCE] then",
     ),
     "months begin a day late": ("local z = day + 719468", "local z = day + 719467"),
     "weeks begin on Sunday": ("number = math.floor((day + 3) / 7)", "number = math.floor((day + 4) / 7)"),
     "a rolling window forgets a cell too early": (
-        "if ring[i] >= now - RING then",
-        "if ring[i] > now - RING then",
+        "if ring[at + E_NUMBER] >= now - RING then",
+        "if ring[at + E_NUMBER] > now - RING then",
     ),
     "the overdue are not ended first": (
         "local behind = NOW >= T[T_DUE] and endings()(4)",
@@ -132,7 +135,7 @@ MUTANTS: dict[str, tuple[str, ...]] = {
     "anybody may settle": ("if agent and R[R_AGENT] ~= agent then", "if false then"),
     "any token will do": ("if S[S_AGENT] ~= agent then return 'NOT_YOURS' end", ""),
     "a crossing is announced again and again": ("if mark > b[B_CROSSED] then", "if mark > 0 then"),
-    "only the first candidate is tried": ("for i = 1, #others, 3 do", "for i = 1, 0, 3 do"),
+    "only the first candidate is tried": ("for i = 1, #others do", "for i = 1, 0 do"),
     "an old policy still decides": ("if T[T_POLICY] ~= policy then", "if false then"),
 }
 

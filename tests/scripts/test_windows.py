@@ -11,7 +11,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from aegis_core import Governor
-from aegis_core.store import layout, scripts
+from aegis_core.store import scripts
+from aegis_core.store.lua_names import Names
 from aegis_core.store.packing import unpack
 from aegis_core.store.scripts import Script
 from aegis_core.store.store import Store, open_store
@@ -54,8 +55,9 @@ Asked = dict[str, tuple[int, int]]
 
 async def ask(store: Store, zone: str, instants: list[int]) -> list[Asked]:
     """Number and end of the hour, day, week and month of many instants, by the shipped ``windows.lua``."""
-    body = "local NOW\n" + "".join(map(scripts._read, ("prelude", "windows"))) + ASK
-    script = Script("windows", ("#!lua\n" + layout.with_positions(body)).encode())
+    names = Names({})
+    body = "".join(names.put_into(scripts._read(part), part) for part in ("prelude", "windows"))
+    script = Script("windows", f"#!lua\nlocal NOW\n{body}{names.put_into(ASK, 'windows')}".encode())
     answers: list[Asked] = []
     for at in range(0, len(instants), 500):
         given: list[Any] = []

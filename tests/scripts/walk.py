@@ -8,9 +8,13 @@ from typing import Any
 import msgpack
 
 from aegis_core.store import layout
+from aegis_core.store.packing import Named
+from aegis_core.store.records import Record
+from aegis_core.store.schema import Agent, Session, Tenant
 
 from .bench import DAY, TIMINGS, TRANSIENT, Side
-from .model import CELLS, Record, World
+from .model import CELLS, World
+from .model import Record as Expected
 
 TRANSIENT_CODES = {"budget_exceeded", "too_many_open_grants", "too_much_pending", "too_many_questions"}
 
@@ -71,14 +75,14 @@ def check_keys(one: Side, image: dict[bytes, Any], ttl: dict[bytes, int]) -> Non
                 assert ttl[name] <= (TRANSIENT if transient else TIMINGS.keep), name
                 ended.add((record["AGENT"], record["REQUEST"]))
         elif head == "a":
-            purses["a", tail] = _field("AGENT", value, "PURSE")
-            open_counts[tail] = tuple(_field("AGENT", value, name) for name in ("OPEN", "PENDING", "QUESTIONS"))
+            purses["a", tail] = named(Agent, value)["PURSE"]
+            open_counts[tail] = tuple(named(Agent, value)[name] for name in ("OPEN", "PENDING", "QUESTIONS"))
         elif head == "s":
-            purses["s", tail] = _field("SESSION", value, "PURSE")
+            purses["s", tail] = named(Session, value)["PURSE"]
         elif head == "b":
             purses[tail, None] = msgpack.unpackb(value)
         elif head == "t":
-            purses["t", None] = _field("TENANT", value, "PURSE")
+            purses["t", None] = named(Tenant, value)["PURSE"]
         elif head == "u":
             assert ttl[name] <= 400 * DAY
             bill |= {(int(tail), field.decode()): int(number) for field, number in value.items()}
@@ -110,7 +114,7 @@ def _check_records(
     asked = {r.key.encode(): r for r in world.records.values() if r.escalated}
     assert dict(image.get(b"ap", ([],))[0]) == {key: r.created for key, r in asked.items() if r.open}
     assert dict(image.get(b"ah", ([],))[0]) == {key: r.answered for key, r in asked.items() if not r.open}
-    held: dict[str, list[Record]] = {agent: [] for agent in world.agents}
+    held: dict[str, list[Expected]] = {agent: [] for agent in world.agents}
     for (agent, _), record in world.records.items():
         if record.open:
             held[agent].append(record)
@@ -124,8 +128,7 @@ def _check_money(one: Side, purses: dict[tuple[str, str | None], list[Any]], ope
     """Reserved is what open grants hold in that window; an admission leaves no budget above its limit."""
     held: dict[tuple[Any, ...], int] = defaultdict(int)
     for record in open_records:
-        flat = iter(record["LINES"])
-        for owner, kind, window, _, _ in zip(flat, flat, flat, flat, flat, strict=True):
+        for owner, kind, window, _, _ in rows_of(record["LINES"]):
             name = {"a": record["AGENT"], "s": record["SESSION"]}.get(owner)
             held[owner, name, kind, window] += record["AMOUNT"]
     budgets = one.world.every_budget()
@@ -138,7 +141,7 @@ def _check_money(one: Side, purses: dict[tuple[str, str | None], list[Any]], ope
             if ring is False:
                 assert reserved == held[owner, name, kind, window], (owner, name, kind)
             else:
-                cells = {ring[at]: ring[at + 1 : at + 3] for at in range(0, len(ring), 3)}
+                cells = {number: kept for number, *kept in rows_of(ring)}
                 assert min(cells, default=window) >= window - CELLS
                 assert (spent, reserved) == tuple(sum(cell[i] for cell in cells.values()) for i in (0, 1))
                 for cell, (_, kept) in cells.items():
@@ -150,25 +153,32 @@ def _check_money(one: Side, purses: dict[tuple[str, str | None], list[Any]], ope
     assert seen == set(budgets)
 
 
-def _applied(record: Record | None, owner: str, name: str | None, kind: str | int) -> bool:
+def _applied(record: Expected | None, owner: str, name: str | None, kind: str | int) -> bool:
     if record is None or (owner, kind) not in record.lines:
         return False
     return name == {"a": record.ask.agent, "s": record.session}.get(owner)
 
 
 def _record(blob: bytes) -> dict[str, Any]:
-    return dict(zip(layout.RECORD, msgpack.unpackb(blob), strict=True))
+    return named(Record, blob)
 
 
-def _field(what: str, blob: bytes, name: str) -> Any:
-    names: tuple[str, ...] = getattr(layout, what)
-    return dict(zip(names, msgpack.unpackb(blob), strict=True))[name]
+def named(kind: type[Named], packed: bytes | list[Any]) -> dict[str, Any]:
+    """A stored list by the names that scripts have for its fields. It must have all of them and no other."""
+    values = msgpack.unpackb(packed) if isinstance(packed, bytes) else packed
+    return {name.upper(): value for name, value in zip(kind._fields, values, strict=True)}
+
+
+def rows_of(flat: list[Any]) -> list[tuple[Any, ...]]:
+    """The rows of a list that begins with their length."""
+    width = flat[0]
+    return [tuple(flat[at : at + width]) for at in range(1, len(flat), width)]
 
 
 def _event(fields: dict[bytes, bytes]) -> tuple[Any, ...]:
     kind, body = fields[b"k"].decode(), msgpack.unpackb(fields[b"b"])
-    if len(body) == len(layout.RECORD):
-        record = dict(zip(layout.RECORD, body, strict=True))
+    if len(body) == len(Record._fields):
+        record = named(Record, body)
         assert (b"q" in fields) == (kind in {"granted", "rejected"}), "what was asked is told once; a question holds it"
         return (kind, record["AGENT"], record["REQUEST"], record["CODE"], record["AMOUNT"], record["CHARGED"])
     body = [None if value is False else value for value in body[1:]]

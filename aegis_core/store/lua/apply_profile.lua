@@ -1,8 +1,7 @@
 -- Writes what the profiles in force say of one agent into its record. Budgets that it names get its limits.
-local agent, version, priority, capabilities, labels, trust, limits = unpack(A, 1, 7)
 T = fetch('t')
 if not T then return {'NO_TENANT'} end
-if zone_missing() then return {'ZONE', NOW, T[T_ZONE][1]} end
+if zone_missing() then return {'ZONE', NOW, T[T_ZONE][Z_NAME]} end
 if version ~= T[T_PROFILES] then return {'STALE', T[T_PROFILES]} end
 local G = fetch('a:' .. agent)
 if not G then return {'NO_AGENT'} end

@@ -1,5 +1,4 @@
 -- Blocks or frees an agent, or halts or resumes the tenant: in force at the next request everywhere.
-local agent, status, author = unpack(A, 1, 3)
 T = fetch('t')
 if not T then return {'NO_TENANT'} end
 if agent then

@@ -1,6 +1,6 @@
--- Several words at once, A, each whole whatever becomes of the next: `decide` is the body of decide_one. One that changes
+-- Several words at once, each whole whatever becomes of the next: `decide` is the body of decide_one. One that changes
 -- its question comes alone, because what it tried and was refused must not be written by the next.
-local orders, answers = A, {}
+local answers = {}
 for i = 1, #orders do
   A = orders[i]
   local said = decide_one()

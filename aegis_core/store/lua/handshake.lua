@@ -1,9 +1,7 @@
 -- Registers an agent on first sight and opens a session. It never raises or resets a budget.
-local agent, framework, capabilities, priority, session_limit, sid, token, is_local, owned_sid, owned_token, guarded,
-  most_sessions = unpack(A, 1, 12)
 T = fetch('t')
 if not T then return {'NO_TENANT'} end
-if zone_missing() then return {'ZONE', NOW, T[T_ZONE][1]} end
+if zone_missing() then return {'ZONE', NOW, T[T_ZONE][Z_NAME]} end
 local G, S, config = fetch('a:' .. agent), fetch('s:' .. sid), T[T_CONFIG]
 if S and S[S_TOKEN] ~= token then return {'BAD_TOKEN'} end
 if G and G[G_STATUS] ~= 'active' then return {'BLOCKED'} end
@@ -14,7 +12,7 @@ end
 if not S then
   if not G then
     if T[T_AGENTS] >= config[C_AGENTS] then return {'TOO_MANY_AGENTS', config[C_AGENTS]} end
-    G = {}
+    G = NEW_G
     G[G_STATUS], G[G_FRAMEWORK], G[G_OPEN], G[G_SESSION], G[G_LABELS] = 'active', framework, 0, sid, {}
     G[G_PURSE], G[G_REGISTERED], G[G_SEEN] = {new_budget('d', config[C_AGENT_DAY])}, NOW, NOW
     G[G_PROFILE], G[G_PRIORITY], G[G_CAPABILITIES], G[G_TRUST] = 0, 10, false, false
@@ -24,7 +22,7 @@ if not S then
     call('ZADD', PREFIX .. 'ag', 0, agent)
   end
   G[G_FRAMEWORK], G[G_SESSION], G[G_SEEN] = framework, sid, NOW
-  S = {}
+  S = NEW_S
   S[S_AGENT], S[S_PRIORITY], S[S_CAPABILITIES], S[S_TOKEN] = agent, priority, capabilities, token
   S[S_OPENED], S[S_SEEN], S[S_FRAMEWORK], S[S_LOCAL] = NOW, NOW, framework, is_local
   S[S_PURSE] = session_limit and {new_budget('t', session_limit)} or {}

@@ -1,5 +1,4 @@
 -- Takes, keeps or (with no time) gives up the lease of a channel, so that of several processes one announces.
-local channel, holder, milliseconds = unpack(A, 1, 3)
 T = fetch('t')
 if not T then return {'NO_TENANT'} end
 local name = PREFIX .. 'cl:' .. channel

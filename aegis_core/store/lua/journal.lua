@@ -1,6 +1,5 @@
 -- The execution journal of an agent: what was started, and what became of it. A start without an end is an unknown outcome,
 -- except to the runner that wrote it, whose lost answer is repeated. Also counts identical refusals of a session.
-local act, agent, sid, token, id, runner, result, most, keep = unpack(A, 1, 9)
 T = fetch('t')
 if not T then return {'NO_TENANT'} end
 local refused = impostor(agent, sid, token)
@@ -24,21 +23,21 @@ end
 
 local name, index = PREFIX .. 'j:' .. id, PREFIX .. 'ja:' .. agent
 local blob = call('GET', name)
-local E = blob and decode(blob) -- {state, at, result, runner}
+local E = blob and complete_J(decode(blob))
 if act == 'look' then
   if not E then return {'OK', encode({'absent', NOW, false, 0})} end
-  return {'OK', encode({E[1], E[2], E[3], 0})}
+  return {'OK', encode({E[J_STATE], E[J_AT], E[J_RESULT], 0})}
 elseif act == 'start' then
   if E then
-    if E[1] == 'unknown' and E[4] == runner then return {'OK', encode({'started', E[2], false, 0})} end
-    return {'OK', encode({E[1], E[2], E[3], 0})}
+    if E[J_STATE] == 'unknown' and E[J_RUNNER] == runner then return {'OK', encode({'started', E[J_AT], false, 0})} end
+    return {'OK', encode({E[J_STATE], E[J_AT], E[J_RESULT], 0})}
   end
   call('ZREMRANGEBYSCORE', index, '-inf', NOW)
   if call('ZCARD', index) >= most then -- makes room by the oldest that ended; what is unknown stays
     local room = false
     for _, old in ipairs(call('ZRANGE', index, 0, 63)) do
       local held = call('GET', PREFIX .. 'j:' .. old)
-      if not held or decode(held)[1] ~= 'unknown' then
+      if not held or decode(held)[J_STATE] ~= 'unknown' then
         call('DEL', PREFIX .. 'j:' .. old)
         call('ZREM', index, old)
         room = true
@@ -47,7 +46,9 @@ elseif act == 'start' then
     end
     if not room then return {'JOURNAL_FULL', most} end
   end
-  call('SET', name, encode({'unknown', NOW, false, runner}), 'PX', keep)
+  E = NEW_J
+  E[J_STATE], E[J_AT], E[J_RESULT], E[J_RUNNER] = 'unknown', NOW, false, runner
+  call('SET', name, encode(E), 'PX', keep)
   call('ZADD', index, NOW + keep, id)
   call('PEXPIRE', index, keep)
   return {'OK', encode({'started', NOW, false, 0})}
@@ -55,12 +56,12 @@ end
 -- finish, fail: only what was started, and only by who started it, has an end.
 if not E then return {'NO_ENTRY'} end
 local state = act == 'finish' and 'finished' or 'failed'
-if E[1] == 'unknown' and E[4] == runner then
-  E = {state, NOW, result or false, runner}
+if E[J_STATE] == 'unknown' and E[J_RUNNER] == runner then
+  E[J_STATE], E[J_AT], E[J_RESULT] = state, NOW, result or false
   call('SET', name, encode(E), 'PX', keep)
   call('ZADD', index, NOW + keep, id)
   call('PEXPIRE', index, keep)
-elseif E[1] ~= state or E[3] ~= (result or false) then
+elseif E[J_STATE] ~= state or E[J_RESULT] ~= (result or false) then
   return {'NOT_RUNNER'}
 end
-return {'OK', encode({E[1], E[2], E[3], 0})}
+return {'OK', encode({E[J_STATE], E[J_AT], E[J_RESULT], 0})}

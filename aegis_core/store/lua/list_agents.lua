@@ -1,8 +1,7 @@
--- A page of agents in the order of their names, after A[1], at most A[2].
-local after, most = unpack(A, 1, 2)
+-- A page of agents in the order of their names.
 T = fetch('t')
 if not T then return {'NO_TENANT'} end
-if zone_missing() then return {'ZONE', NOW, T[T_ZONE][1]} end
+if zone_missing() then return {'ZONE', NOW, T[T_ZONE][Z_NAME]} end
 local page = call('ZRANGEBYLEX', PREFIX .. 'ag', after and '(' .. after or '-', '+', 'LIMIT', 0, most)
 local answer = {}
 for _, agent in ipairs(page) do

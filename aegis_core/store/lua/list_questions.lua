@@ -1,10 +1,9 @@
--- A page of questions. Open ones by age; ended ones, the newest first, all or those that ended as A[2] says. A[4] is
+-- A page of questions. Open ones by age; ended ones, the newest first, all or those that ended as `how` says. `after` is
 -- {time, id} of the last one of the page before. Answers as well where to go on when it has looked at many in vain.
-local ended, how, agent, after, most = unpack(A, 1, 5)
 local ROUNDS, ROUND = 10, 200
 T = fetch('t')
 if not T then return {'NO_TENANT'} end
-if zone_missing() then return {'ZONE', NOW, T[T_ZONE][1]} end
+if zone_missing() then return {'ZONE', NOW, T[T_ZONE][Z_NAME]} end
 local name, answer, from = PREFIX .. (ended and 'ah' or 'ap'), {}, 0
 local verb = ended and 'ZREVRANGEBYSCORE' or 'ZRANGEBYSCORE'
 local start, stop = after and after[1] or ended and '+inf' or '-inf', ended and '-inf' or '+inf'
@@ -19,7 +18,7 @@ while rounds < ROUNDS do
       passed = true
     end
     local blob = passed and call('GET', PREFIX .. 'r:' .. id)
-    local R = blob and decode(blob)
+    local R = blob and complete_R(decode(blob))
     if passed and not R then
       call('ZREM', name, id)
       gone = gone + 1
@@ -29,7 +28,7 @@ while rounds < ROUNDS do
       if not ended then gone = gone + 1 end
     end
     if R and (not agent or R[R_AGENT] == agent) and (ended and (not how or R[R_ASKED][Q_HOW] == how)
-        or not ended and R[R_STATE] == 'P') then
+        or not ended and R[R_STATE] == STATE_PENDING) then
       answer[#answer + 1] = {id, R}
       if #answer == most then
         flush()

@@ -1,6 +1,4 @@
 -- Takes one lock or several at once, or a place in their queues. The same token again finds what it holds or waits for.
-local agent, sid, session_token, names, token, priority, ttl, permits, weight, mode, preemption, grace, queue, inbox,
-  within = unpack(A, 1, 15)
 inbox = inbox or false
 
 local blobs = call('MGET', KEYS[1], PREFIX .. 'a:' .. agent, PREFIX .. 'lc', PREFIX .. 'l:' .. names[1],
@@ -17,10 +15,10 @@ if not S or S[S_AGENT] ~= agent then return {'NO_SESSION'} end
 counters(blobs[3])
 open_lock(names[1], blobs[4])
 if NOW % 8 == 0 then look_around(8) end
-for _, name in ipairs(queue and #within > 0 and names or {}) do -- what the caller holds is not free while he waits
+for _, name in ipairs(queue and #within > 1 and names or {}) do -- what the caller holds is not free while he waits
   local L, of_caller = open_lock(name), {}
-  for i = 2, #within, 2 do
-    local H = held_by(L, within[i])
+  for at = 1, #within - 1, within[1] do
+    local H = held_by(L, within[at + I_TOKEN])
     if H and H[H_AGENT] == agent then of_caller[#of_caller + 1] = H end
   end
   if #of_caller > 0 and not held_by(L, token) and not fits(of_caller, L[L_PERMITS], weight, mode) then

@@ -1,5 +1,4 @@
 -- An operator takes a lock from its holders: from all, or from the one with this fence.
-local name, fence, author = unpack(A, 1, 3)
 T = fetch('t')
 if not T then return {'NO_TENANT'} end
 counters(call('GET', PREFIX .. 'lc'))

@@ -1,11 +1,10 @@
--- A page of locks by their next expiry, or the one called A[1]: who holds them and who waits, at most 50 of each.
-local one, from = unpack(A, 1, 2)
+-- A page of locks by their next expiry, or one of them: who holds them and who waits, at most 50 of each.
 T = fetch('t')
 if not T then return {'NO_TENANT'} end
 counters(call('GET', PREFIX .. 'lc'))
 look_around(200)
 settle()
-local page = one and {one} or call('ZRANGE', PREFIX .. 'ld', from, from + 199)
+local page = one and {one} or call('ZRANGE', PREFIX .. 'ld', start, start + 199)
 local found = {}
 for _, name in ipairs(page) do open_lock(name) end
 settle()
@@ -20,7 +19,7 @@ for _, name in ipairs(page) do
   end
   for at, token in ipairs(L[L_QUEUED] > 0 and call('ZRANGE', PREFIX .. 'lq:' .. name, 0, 49) or {}) do
     local blob = call('HGET', PREFIX .. 'lw:' .. name, token)
-    local W = blob and decode(blob)
+    local W = blob and complete_W(decode(blob))
     if W then
       waiters[#waiters + 1] = {W[W_AGENT], W[W_PRIORITY], W[W_WEIGHT], W[W_MODE], W[W_SINCE], at - 1}
     end
@@ -29,4 +28,4 @@ for _, name in ipairs(page) do
     found[#found + 1] = {name, L[L_PERMITS], L[L_PREEMPTION], holders, waiters, L[L_QUEUED]}
   end
 end
-return {'OK', encode({NOW, #page == 200 and from + 200 or false, found})}
+return {'OK', encode({NOW, #page == 200 and start + 200 or false, found})}

@@ -1,5 +1,4 @@
 -- Gives a lease back, or a place in the queue. What becomes free is handed to those who wait, in the same step.
-local agent, sid, session_token, name, token, fence = unpack(A, 1, 6)
 local blobs = call('MGET', KEYS[1], PREFIX .. 'lc', PREFIX .. 'l:' .. name, PREFIX .. 's:' .. (sid or ''))
 T = hold('t', blobs[1])
 if not T then return {'NO_TENANT'} end

@@ -1,5 +1,4 @@
 -- Moves the expiry of a lease. One that was evicted keeps the deadline of its grace; one that is gone stays gone.
-local agent, sid, session_token, name, token, fence, ttl, inbox = unpack(A, 1, 8)
 local blobs = call('MGET', KEYS[1], PREFIX .. 'lc', PREFIX .. 'l:' .. name, PREFIX .. 's:' .. (sid or ''),
   PREFIX .. 'a:' .. agent)
 T = hold('t', blobs[1])

@@ -1,5 +1,4 @@
 -- Appends one event for an operator's act that no script carried out.
-local kind, fact, author = unpack(A, 1, 3)
 T = fetch('t')
 if not T then return {'NO_TENANT'} end
 event(kind, encode({NOW, fact, author}))

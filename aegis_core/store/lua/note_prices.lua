@@ -1,5 +1,4 @@
 -- Remembers which prices are in use; others than before are an event.
-local version = unpack(A, 1, 1)
 T = fetch('t')
 if not T then return {'NO_TENANT'} end
 local before = call('GET', PREFIX .. 'pv')

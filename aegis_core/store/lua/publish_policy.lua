@@ -1,11 +1,13 @@
 -- Puts a policy document in force, at the very next request everywhere. The same document again changes nothing.
-local document, fingerprint, author, keep, parent = unpack(A, 1, 5)
 T = fetch('t')
 if not T then return {'NO_TENANT'} end
-local present = decode(call('GET', PREFIX .. 'p:' .. T[T_POLICY]))
-if present[3] ~= fingerprint then
+local present = complete_P(decode(call('GET', PREFIX .. 'p:' .. T[T_POLICY])))
+if present[P_DIGEST] ~= fingerprint then
   local version = T[T_POLICY] + 1
-  call('SET', PREFIX .. 'p:' .. version, encode({version, document, fingerprint, author, NOW, parent or T[T_POLICY]}))
+  local P = NEW_P
+  P[P_VERSION], P[P_DOCUMENT], P[P_DIGEST], P[P_AUTHOR], P[P_AT] = version, document, fingerprint, author, NOW
+  P[P_PARENT] = parent or T[T_POLICY]
+  call('SET', PREFIX .. 'p:' .. version, encode(P))
   call('DEL', PREFIX .. 'p:' .. version - keep)
   T[T_POLICY] = version
   change('t')

@@ -1,5 +1,4 @@
--- Approves in advance (A[1] is an envelope), or ends what was (A[1] is false, A[2] its id). Those past their time go.
-local made, ending, author, most = unpack(A, 1, 4)
+-- Approves in advance what is `made`, or ends what was. Those past their time go.
 T = fetch('t')
 if not T then return {'NO_TENANT'} end
 local held, kept, found = fetch('v') or {}, {}, nil

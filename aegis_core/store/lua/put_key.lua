@@ -1,5 +1,4 @@
 -- Makes, replaces or revokes an API key. Only its hash is stored.
-local id, role, hash, name, author, act = unpack(A, 1, 6)
 T = fetch('t')
 if not T then return {'NO_TENANT'} end
 local blob = call('GET', PREFIX .. 'k:' .. id)
@@ -7,14 +6,16 @@ if act == 'created' then
   if blob then return {'OK', T[T_KEYS]} end
   T[T_KEYS] = T[T_KEYS] + 1
   call('SADD', PREFIX .. 'ks', id)
-  call('SET', PREFIX .. 'k:' .. id, encode({id, role, hash, name, author, NOW, 0}))
+  local Y = NEW_Y
+  Y[Y_ID], Y[Y_ROLE], Y[Y_HASH], Y[Y_NAME], Y[Y_AUTHOR], Y[Y_MADE], Y[Y_REVOKED] = id, role, hash, name, author, NOW, 0
+  call('SET', PREFIX .. 'k:' .. id, encode(Y))
 else
   if not blob then return {'NO_KEY'} end
-  local key = decode(blob)
-  if key[7] > 0 then return {'OK', T[T_KEYS]} end
-  key[7] = NOW
+  local Y = complete_Y(decode(blob))
+  if Y[Y_REVOKED] > 0 then return {'OK', T[T_KEYS]} end
+  Y[Y_REVOKED] = NOW
   T[T_KEYS] = T[T_KEYS] - 1
-  call('SET', PREFIX .. 'k:' .. id, encode(key))
+  call('SET', PREFIX .. 'k:' .. id, encode(Y))
 end
 change('t')
 flush()

@@ -1,8 +1,7 @@
 -- Every budget that bounds an agent, or all shared ones when no agent is named, brought to the present window.
-local agent, sid = unpack(A, 1, 2)
 T = fetch('t')
 if not T then return {'NO_TENANT'} end
-if zone_missing() then return {'ZONE', NOW, T[T_ZONE][1]} end
+if zone_missing() then return {'ZONE', NOW, T[T_ZONE][Z_NAME]} end
 local owners = {'t'}
 if agent then
   local G = fetch('a:' .. agent)

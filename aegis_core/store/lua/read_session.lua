@@ -1,5 +1,4 @@
 -- What the policy may know of who asks: {session, framework, capabilities, priority}, within the agent's own ceilings.
-local agent, sid = unpack(A, 1, 2)
 T = fetch('t')
 if not T then return {'NO_TENANT'} end
 local G = fetch('a:' .. agent)

@@ -1,5 +1,4 @@
 -- Counts what a channel refused somebody. The first time in a while it is an event, and answered: no flood drowns the rest.
-local channel, who, act, keep, most = unpack(A, 1, 5)
 T = fetch('t')
 if not T then return {'NO_TENANT'} end
 local name, field = PREFIX .. 'cx:' .. channel, who .. '\t' .. act

@@ -1,8 +1,7 @@
 -- Sets one limit while agents run; what is spent and reserved stays as it is.
-local owner, agent, sid, kind, limit, author = unpack(A, 1, 6)
 T = fetch('t')
 if not T then return {'NO_TENANT'} end
-if zone_missing() then return {'ZONE', NOW, T[T_ZONE][1]} end
+if zone_missing() then return {'ZONE', NOW, T[T_ZONE][Z_NAME]} end
 if owner == 's' then
   local S = fetch('s:' .. sid)
   agent = S and S[S_AGENT] or false
@@ -13,7 +12,7 @@ if not purse then
   if owner == 's' then return {'NO_SESSION'} end
   purse, name = {}, shared_name(owner)
   HELD[name] = purse
-  local at = ({l = 1, k = 2, m = 3})[string.sub(owner, 1, 1)]
+  local at = ({l = A_LABELS, k = A_RESOURCES, m = A_MODELS})[string.sub(owner, 1, 1)]
   T[T_SHARED][at] = T[T_SHARED][at] + 1
   call('SADD', PREFIX .. 'bs', owner)
   change('t')

@@ -1,5 +1,4 @@
 -- Up to how many nano-dollars one operator may approve; false lifts the ceiling.
-local operator, nanos, author = unpack(A, 1, 3)
 T = fetch('t')
 if not T then return {'NO_TENANT'} end
 if nanos then call('HSET', PREFIX .. 'ol', operator, string.format('%.0f', nanos))

@@ -1,5 +1,4 @@
 -- Whether the tenant's policy and budgets decide, or only say what they would have decided.
-local mode, author = unpack(A, 1, 2)
 T = fetch('t')
 if not T then return {'NO_TENANT'} end
 T[T_MODE] = mode

@@ -19,9 +19,9 @@ local function find(purse, kind)
 end
 
 local function new_budget(kind, limit)
-  local b = {}
+  local b = NEW_B
   b[B_KIND], b[B_LIMIT], b[B_WINDOW], b[B_SPENT], b[B_RESERVED], b[B_CROSSED] = kind, limit, 0, 0, 0, 0
-  b[B_RING] = type(kind) == 'number' and {} or false
+  b[B_RING] = type(kind) == 'number' and NEW_E or false
   return b
 end
 
@@ -31,18 +31,20 @@ local function mark_of(b)
   return used >= limit and 100 or (limit - used) * 5 <= limit and 80 or 0
 end
 
--- Brings a budget to the present window, only ever forwards. A ring is a flat list {cell, spent, reserved, ...}.
+-- Brings a budget to the present window, only ever forwards.
 local function roll(b)
   local now = window_number(b[B_KIND])
   if now <= b[B_WINDOW] then return b end
   b[B_WINDOW] = now
   local ring, spent, reserved = b[B_RING], 0, 0
   if ring then
-    local kept = {}
-    for i = 1, #ring, 3 do
-      if ring[i] >= now - RING then
-        kept[#kept + 1], kept[#kept + 2], kept[#kept + 3] = ring[i], ring[i + 1], ring[i + 2]
-        spent, reserved = spent + ring[i + 1], reserved + ring[i + 2]
+    local width = ring[1]
+    local kept = {width}
+    for at = 1, #ring - 1, width do
+      if ring[at + E_NUMBER] >= now - RING then
+        local to = #kept
+        for i = 1, width do kept[to + i] = ring[at + i] end
+        spent, reserved = spent + ring[at + E_SPENT], reserved + ring[at + E_RESERVED]
       end
     end
     b[B_RING] = kept
@@ -59,11 +61,16 @@ local function add(b, window, spent, reserved)
     if window ~= b[B_WINDOW] then return end
   else
     if window < b[B_WINDOW] - RING then return end
-    local at = #ring + 1
-    for i = 1, #ring, 3 do
-      if ring[i] == window then at = i; break end
+    local at
+    for row = 1, #ring - 1, ring[1] do
+      if ring[row + E_NUMBER] == window then at = row; break end
     end
-    ring[at], ring[at + 1], ring[at + 2] = window, (ring[at + 1] or 0) + spent, (ring[at + 2] or 0) + reserved
+    if not at then
+      at = #ring
+      ring[at + E_NUMBER], ring[at + E_SPENT], ring[at + E_RESERVED] = window, 0, 0
+      pad_E(ring, at)
+    end
+    ring[at + E_SPENT], ring[at + E_RESERVED] = ring[at + E_SPENT] + spent, ring[at + E_RESERVED] + reserved
   end
   b[B_SPENT], b[B_RESERVED] = math.min(b[B_SPENT] + spent, MAX), b[B_RESERVED] + reserved
 end

@@ -1,15 +1,14 @@
--- Windows. A tenant's zone is {name, offset, from, till, offset after}, all in ms: the offset holds from `from` until
--- `till`. Window numbers only grow. Kinds: h d w m t, or a number: the span in ms of a rolling window.
-local DAY, RING = 86400000, 24 -- a rolling window counts RING whole cells and the partial one before them
+-- Windows. The offset of a tenant's zone holds from Z_SINCE until Z_TILL. Window numbers only grow. Kinds: h d w m t, or a number: the span in ms of a rolling window.
+local DAY = 86400000
 local ZONE
 
 -- Answers ZONE when the stored offset does not cover NOW; the caller looks it up and comes back with ARGV[2].
 local function zone_missing()
   ZONE = T[T_ZONE]
-  if NOW >= ZONE[3] and NOW < ZONE[4] then return false end
+  if NOW >= ZONE[Z_SINCE] and NOW < ZONE[Z_TILL] then return false end
   local given = ARGV[2] and decode(ARGV[2])
-  if not given or given[1] ~= ZONE[1] or NOW < given[3] or NOW >= given[4] then return true end
-  T[T_ZONE], ZONE = given, given
+  if not given or given[Z_NAME] ~= ZONE[Z_NAME] or NOW < given[Z_SINCE] or NOW >= given[Z_TILL] then return true end
+  for i = 1, #given do ZONE[i] = given[i] end
   change('t')
   return false
 end
@@ -28,10 +27,10 @@ local NUMBERS = {}
 local function window_number(kind)
   local number = NUMBERS[kind]
   if number then return number end
-  local day = math.floor((NOW + ZONE[2]) / DAY)
+  local day = math.floor((NOW + ZONE[Z_OFFSET]) / DAY)
   if kind == 'd' then number = day
   elseif kind == 't' then number = 0
-  elseif kind == 'h' then number = NOW - (NOW + ZONE[2]) % 3600000 -- its start: offsets may change by half an hour
+  elseif kind == 'h' then number = NOW - (NOW + ZONE[Z_OFFSET]) % 3600000 -- its start: offsets may change by half an hour
   elseif kind == 'w' then number = math.floor((day + 3) / 7)
   elseif kind == 'm' then number = month_of(day)
   else number = math.floor(NOW / (kind / RING)) end
@@ -44,13 +43,13 @@ local function window_end(kind)
   if kind == 't' then return 0 end
   if kind == 'h' then return window_number('h') + 3600000 end
   if type(kind) == 'number' then return (window_number(kind) + 1) * (kind / RING) end
-  local day = math.floor((NOW + ZONE[2]) / DAY) + 1
+  local day = math.floor((NOW + ZONE[Z_OFFSET]) / DAY) + 1
   if kind == 'w' then
     day = (window_number('w') + 1) * 7 - 3
   elseif kind == 'm' then
     while month_of(day) == window_number('m') do day = day + 1 end
   end
-  local ends = day * DAY - ZONE[2]
-  if ends >= ZONE[4] then ends = math.max(ZONE[4], day * DAY - ZONE[5]) end -- midnight itself may be skipped
+  local ends = day * DAY - ZONE[Z_OFFSET]
+  if ends >= ZONE[Z_TILL] then ends = math.max(ZONE[Z_TILL], day * DAY - ZONE[Z_AFTER]) end -- midnight itself may be skipped
   return ends
 end

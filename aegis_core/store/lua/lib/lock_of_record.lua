@@ -1,9 +1,12 @@
 -- The lock of a record, for scripts that are about records: the last lines of a function that holds `locks` and `claims`.
 counters(call('GET', PREFIX .. 'lc'))
 
-local function stands(token, name)
-  local found = standing(token, {name})
-  return {found[1], found[4][1] or 0, found[5], found[3], found[8], found[7] ~= 0}
+local function how(token, name)
+  local found, stands = standing(token, {name}), NEW_D
+  stands[D_STATE], stands[D_FENCE], stands[D_PLACE] = found[FOUND_STATE], found[FOUND_FENCES][1] or 0, found[FOUND_PLACE]
+  stands[D_EXPIRES], stands[D_NEXT_EXPIRY] = found[FOUND_EXPIRES], found[FOUND_NEXT_EXPIRY]
+  stands[D_EVICTING] = found[FOUND_EVICTED] ~= 0
+  return stands
 end
 
 -- How it stands, without a word for or against it.
@@ -11,7 +14,7 @@ local function peek(token, name)
   open_lock(name)
   settle()
   save()
-  return stands(token, name)
+  return how(token, name)
 end
 
 local TROUBLE = {LOCKS_FULL = 'locks_full', LOCK_DIFFERS = 'lock_differs',
@@ -20,7 +23,7 @@ local TROUBLE = {LOCKS_FULL = 'locks_full', LOCK_DIFFERS = 'lock_differs',
 -- Takes it or a place in its queue, or shows that its waiter lives. Answers what is in the way, or how it stands.
 local function attend(token, agent, sid, lease, inbox)
   local name, within = lease[K_RESOURCE], lease[K_WITHIN]
-  if lease[K_QUEUED] and #within > 0 then -- who held others and lost its place must begin again with those
+  if lease[K_QUEUED] and #within > 1 then -- who held others and lost its place must begin again with those
     local L = open_lock(name)
     if not held_by(L, token) and call('HEXISTS', PREFIX .. 'lw:' .. name, token) == 0 then return 'lock_lost' end
   end
@@ -29,7 +32,7 @@ local function attend(token, agent, sid, lease, inbox)
   local word, what = take(agent, sid, {name}, token, priority, lease[K_TTL], 1, 1, 'exclusive', nil, nil, true, inbox, within)
   save()
   lease[K_QUEUED] = true
-  if what == 'known' then return nil, stands(token, name) end
+  if what == 'known' then return nil, how(token, name) end
   return TROUBLE[what] or TROUBLE[word] or 'lock_unavailable'
 end
 

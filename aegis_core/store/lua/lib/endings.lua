@@ -1,8 +1,4 @@
 -- How records and sessions end: settled, released, expired or timed out; and how questions are answered.
-local ENDED = {S = 'settled', L = 'released', X = 'expired', T = 'timed_out', D = 'declined'}
-local ANSWERS = {T = 'timed_out', D = 'rejected', L = 'withdrawn'}
-local HISTORY = 10000 -- ended questions that are listed
-
 -- Both answer the record as it was written: packing it costs more than most of what is done with it.
 local function store_ended(id, R)
   local body = encode(R)
@@ -42,13 +38,13 @@ end
 -- it counts as spent; afterwards it is spent, up to the reservation in its own window, the rest in the present one.
 local function move(R, before, spent_before, charged)
   local lines, amount = R[R_LINES], R[R_AMOUNT]
-  for i = 1, #lines, LINE do
-    local owner = lines[i]
+  for at = 1, #lines - 1, lines[1] do
+    local owner = lines[at + M_OWNER]
     local purse, name = purse_of(owner, R[R_AGENT], R[R_SESSION])
-    local b = purse and find(purse, lines[i + 1])
+    local b = purse and find(purse, lines[at + M_KIND])
     if b then
       roll(b)
-      add(b, lines[i + 2], math.min(charged, amount) - spent_before, -before)
+      add(b, lines[at + M_WINDOW], math.min(charged, amount) - spent_before, -before)
       if charged > amount then
         add(b, b[B_WINDOW], charged - amount, 0)
         note_crossing(b, owner, R[R_AGENT], R[R_SESSION])
@@ -90,13 +86,13 @@ end
 local function close(id, R, state, charged, by, why)
   check_keys(id)
   local lease = R[R_LOCK]
-  if lease and R[R_STATE] == 'G' then
+  if lease and R[R_STATE] == STATE_LIVE then
     local _, _, give_back = locking()
     local held = give_back('lk_' .. id, R[R_AGENT], lease[K_RESOURCE])
-    lease[K_LOST] = lease[K_CLAIMED] and (state == 'X' or not held)
+    lease[K_LOST] = lease[K_CLAIMED] and (state == STATE_EXPIRED or not held)
   end
   move(R, R[R_AMOUNT], 0, charged)
-  if R[R_STATE] == 'P' then answer(id, R, ANSWERS[state], by, why) end
+  if R[R_STATE] == STATE_PENDING then answer(id, R, ANSWERS[state], by, why) end
   correct_envelope(R, charged - R[R_AMOUNT])
   R[R_STATE], R[R_CHARGED], R[R_CHANGED] = state, charged, NOW
   local G = fetch('a:' .. R[R_AGENT])
@@ -104,7 +100,7 @@ local function close(id, R, state, charged, by, why)
     G[G_OPEN] = G[G_OPEN] - 1
     change('a:' .. R[R_AGENT])
   end
-  book(R, charged, state == 'L' and 0 or state == 'T' and 0 or 1)
+  book(R, charged, (state == STATE_RELEASED or state == STATE_TIMED_OUT) and 0 or 1)
   local body = store_ended(id, R)
   call('ZREM', PREFIX .. 'd', 'r:' .. id)
   event(charged > R[R_AMOUNT] and 'overrun' or ENDED[state], body)
@@ -115,7 +111,7 @@ end
 local function go_live(id, R, by, why, since)
   check_keys(id)
   answer(id, R, 'approved', by, why)
-  R[R_STATE], R[R_CODE], R[R_CHANGED], R[R_DEADLINE] = 'G', 'approved', NOW, since + T[T_CONFIG][C_GRANT]
+  R[R_STATE], R[R_CODE], R[R_CHANGED], R[R_DEADLINE] = STATE_LIVE, 'approved', NOW, since + T[T_CONFIG][C_GRANT]
   due_at('r:' .. id, R[R_DEADLINE])
   change('t')
   local body = store_open(id, R)
@@ -150,14 +146,14 @@ local function halted(R)
 end
 
 local function unheard(R)
-  return R[R_STATE] == 'G' and (R[R_ASKED] and not R[R_ASKED][Q_CLAIMED] or R[R_LOCK] and not R[R_LOCK][K_CLAIMED])
+  return R[R_STATE] == STATE_LIVE and (R[R_ASKED] and not R[R_ASKED][Q_CLAIMED] or R[R_LOCK] and not R[R_LOCK][K_CLAIMED])
 end
 
 -- Takes the lock that a record is about. Answers what is in the way of it, or how its claim stands.
 local function attend(id, agent, sid, lease, inbox)
   local take_lock = locking()
   local trouble, stands = take_lock('lk_' .. id, agent, sid, lease, inbox)
-  if stands then lease[K_CLAIMED] = stands[1] == 'held' end
+  if stands then lease[K_CLAIMED] = stands[D_STATE] == 'held' end
   return trouble, stands
 end
 
@@ -168,7 +164,7 @@ local function claim(id, R, inbox)
   local lease, stands, stopped = R[R_LOCK], nil, halted(R)
   if stopped then
     if lease then R[R_CODE] = stopped == 'HALTED' and 'tenant_halted' or 'agent_blocked' end
-    return close(id, R, 'L', 0)
+    return close(id, R, STATE_RELEASED, 0)
   end
   local queued = lease and lease[K_QUEUED]
   if lease then
@@ -176,7 +172,7 @@ local function claim(id, R, inbox)
     trouble, stands = attend(id, R[R_AGENT], R[R_SESSION], lease, inbox or false)
     if trouble then
       R[R_CODE] = trouble
-      return close(id, R, 'L', 0)
+      return close(id, R, STATE_RELEASED, 0)
     end
   end
   if not lease or lease[K_CLAIMED] then
@@ -197,7 +193,7 @@ end
 -- A record for an answer: of a lock it says how that stands now.
 local function with_standing(id, R)
   local lease = R[R_LOCK]
-  if lease and R[R_STATE] == 'G' and not lease[K_STANDS] then
+  if lease and R[R_STATE] == STATE_LIVE and not lease[K_STANDS] then
     local _, peek = locking()
     lease[K_STANDS] = peek('lk_' .. id, lease[K_RESOURCE])
   end
@@ -207,15 +203,15 @@ end
 -- A grant past its deadline was perhaps used, so it is charged. A question nobody answered was not, so it is free, and so
 -- is an approved grant of which its agent never heard, or one that never got its lock.
 local function expire(id, R)
-  if R[R_STATE] == 'P' and R[R_ASKED][Q_APPROVES] and not halted(R) then
+  if R[R_STATE] == STATE_PENDING and R[R_ASKED][Q_APPROVES] and not halted(R) then
     go_live(id, R, false, false, R[R_DEADLINE])
     if not overdue(R) then return end
   end
-  if R[R_STATE] == 'P' then close(id, R, 'T', 0)
+  if R[R_STATE] == STATE_PENDING then close(id, R, STATE_TIMED_OUT, 0)
   elseif unheard(R) then
     if R[R_LOCK] and R[R_LOCK][K_QUEUED] then R[R_CODE] = 'lock_timed_out' end
-    close(id, R, 'L', 0)
-  else close(id, R, 'X', R[R_AMOUNT]) end
+    close(id, R, STATE_RELEASED, 0)
+  else close(id, R, STATE_EXPIRED, R[R_AMOUNT]) end
 end
 
 local function expire_session(sid)
@@ -242,7 +238,7 @@ local function sweep(most)
       expire_session(id)
     else
       local R = call('GET', PREFIX .. 'r:' .. id)
-      if R then expire(id, decode(R)) else call('ZREM', PREFIX .. 'd', due[i]) end
+      if R then expire(id, complete_R(decode(R))) else call('ZREM', PREFIX .. 'd', due[i]) end
     end
   end
   local first = call('ZRANGE', PREFIX .. 'd', 0, 0, 'WITHSCORES')

@@ -1,10 +1,6 @@
--- Records. One lives under r:ID from the decision until an idempotency time after its end. Its lines say which
--- budgets it was reserved in: {owner, kind, window, limit, room left, ...}.
-local LINE = 5
-local FORECAST_FROM, FORECAST_KEEP = 20, 64 -- settled calls of an agent and model: needed before a forecast, remembered
-
+-- Records. One lives under r:ID from the decision until an idempotency time after its end.
 local function overdue(R)
-  return (R[R_STATE] == 'G' or R[R_STATE] == 'P') and NOW >= R[R_DEADLINE]
+  return (R[R_STATE] == STATE_LIVE or R[R_STATE] == STATE_PENDING) and NOW >= R[R_DEADLINE]
 end
 
 local function due_at(member, at)

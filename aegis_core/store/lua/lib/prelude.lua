@@ -8,7 +8,7 @@ local MAX = 9007199254740991 -- 2^53 - 1: up to here a Lua number counts every n
 -- A unit of work: what was read stays here, what was changed is written once, by flush.
 local HELD, CHANGED = {}, {}
 local function hold(name, blob)
-  local value = blob and decode(blob) or false
+  local value = blob and complete_held(decode(blob), name) or false
   HELD[name] = value
   return value
 end

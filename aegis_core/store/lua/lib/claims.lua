@@ -5,16 +5,20 @@ local function later(rank, chain, W) return rank > W[W_RANK] or rank == W[W_RANK
 local function wound(name, W)
   for _, H in ipairs(LOCKS[name][L_HOLDERS]) do
     local waits = H[H_WAITS]
-    if #waits > 0 and H[H_CHAIN] ~= W[W_CHAIN] and later(H[H_RANK], H[H_CHAIN], W) then
-      while #waits > 0 do
-        local at, waiter = waits[#waits - 1], waits[#waits]
+    if #waits > 1 and H[H_CHAIN] ~= W[W_CHAIN] and later(H[H_RANK], H[H_CHAIN], W) then
+      while #waits > 1 do
+        local row = #waits - waits[1]
+        local at, waiter = waits[row + I_LOCK], waits[row + I_TOKEN]
         local blob = call('HGET', PREFIX .. 'lw:' .. at, waiter)
         if blob then
-          local V = decode(blob)
+          local V = complete_W(decode(blob))
           leave(waiter, V, 'wounded', W[W_AGENT])
           tell(V[W_INBOX], 'W', waiter, at, 0, NOW)
         end
-        if waits[#waits] == waiter then waits[#waits], waits[#waits - 1] = nil, nil end
+        row = #waits - waits[1]
+        if row > 0 and waits[row + I_TOKEN] == waiter then
+          for i = #waits, row + 1, -1 do waits[i] = nil end
+        end
       end
       if H[H_EVICTED] <= 0 then evict(name, H, WOUND, 'preempting', W[W_AGENT]) end
     end
@@ -22,12 +26,12 @@ local function wound(name, W)
 end
 local function wounded(W)
   local within = W[W_WITHIN]
-  for i = 1, #within, 2 do
-    local queue_of = within[i]
+  for at = 1, #within - 1, within[1] do
+    local queue_of = within[at + I_LOCK]
     local ahead = call('ZRANGEBYSCORE', PREFIX .. 'lq:' .. queue_of, '-inf', W[W_RANK])
     for _, other in ipairs(ahead) do
-      local V = decode(call('HGET', PREFIX .. 'lw:' .. queue_of, other))
-      local holds = #V[W_WITHIN] > 0 or #V[W_NAMES] > 1
+      local V = complete_W(decode(call('HGET', PREFIX .. 'lw:' .. queue_of, other)))
+      local holds = #V[W_WITHIN] > 1 or #V[W_NAMES] > 1
       if holds and V[W_CHAIN] ~= W[W_CHAIN] and not later(V[W_RANK], V[W_CHAIN], W) then return queue_of end
     end
   end
@@ -51,7 +55,7 @@ local function take(agent, sid, names, token, priority, ttl, permits, weight, mo
   PRESENT = token
   local H = held_by(LOCKS[names[1]], token)
   local waiting = not H and LOCKS[names[1]][L_QUEUED] > 0 and call('HGET', PREFIX .. 'lw:' .. names[1], token)
-  local known = H or waiting and decode(waiting)
+  local known = H or waiting and complete_W(decode(waiting))
   if known then
     local same = known[H and H_NAMES or W_NAMES]
     if known[H and H_AGENT or W_AGENT] ~= agent then return 'NOT_YOURS' end
@@ -122,20 +126,20 @@ local function take(agent, sid, names, token, priority, ttl, permits, weight, mo
     call('ZREMRANGEBYSCORE', mine, '-inf', NOW - 30 * 86400000)
     if call('ZCARD', mine) + #names > MOST_OF_AGENT then return 'LOCKS_FULL', 'agent', MOST_OF_AGENT end
   end
-  N[2] = math.max(NOW * 1024, N[2] + 1)
-  local W = {}
-  W[W_AGENT], W[W_PRIORITY], W[W_RANK], W[W_WEIGHT], W[W_MODE] = agent, priority, N[2] - priority * STEP, weight, mode
+  N[N_RANK] = math.max(NOW * 1024, N[N_RANK] + 1)
+  local W = NEW_W
+  W[W_AGENT], W[W_PRIORITY], W[W_RANK], W[W_WEIGHT], W[W_MODE] = agent, priority, N[N_RANK] - priority * STEP, weight, mode
   W[W_SINCE], W[W_TTL], W[W_ALIVE], W[W_INBOX], W[W_NAMES] = NOW, ttl, NOW + ALIVE, inbox, names
-  W[W_CHAIN], W[W_WITHIN], W[W_SESSION] = string.format('%s.%.0f', token, N[2]), within, sid -- a token may come twice
-  for i = 1, #within, 2 do
-    local outer = held_by(open_lock(within[i]), within[i + 1])
+  W[W_CHAIN], W[W_WITHIN], W[W_SESSION] = string.format('%s.%.0f', token, N[N_RANK]), within, sid -- a token may come twice
+  for at = 1, #within - 1, within[1] do
+    local outer = held_by(open_lock(within[at + I_LOCK]), within[at + I_TOKEN])
     if not outer or outer[H_AGENT] ~= agent then
       settle()
-      return 'OK', 'gone', within[i]
+      return 'OK', 'gone', within[at + I_LOCK]
     end
-    if i == 1 then W[W_RANK], W[W_CHAIN] = outer[H_RANK], outer[H_CHAIN] end
+    if at == 1 then W[W_RANK], W[W_CHAIN] = outer[H_RANK], outer[H_CHAIN] end
   end
-  if #within > 0 then settle() end
+  if #within > 1 then settle() end
 
   local deadly = not free and queue and wounded(W)
   if deadly then
@@ -171,14 +175,16 @@ local function take(agent, sid, names, token, priority, ttl, permits, weight, mo
       note_lock('waiting', agent, name, false, priority, 0, 0, L[L_QUEUED])
       dirty(name)
     end
-    for i = 1, #within, 2 do
-      local outer = held_by(LOCKS[within[i]], within[i + 1])
+    for at = 1, #within - 1, within[1] do
+      local outer = held_by(LOCKS[within[at + I_LOCK]], within[at + I_TOKEN])
       if outer then
         local waits = outer[H_WAITS]
-        waits[#waits + 1], waits[#waits + 2], TOUCHED[within[i]] = names[1], token, true
+        local last = #waits
+        waits[last + I_LOCK], waits[last + I_TOKEN], TOUCHED[within[at + I_LOCK]] = names[1], token, true
+        pad_I(waits, last)
       end
     end
-    for i = 1, (#within > 0 or #names > 1) and #names or 0 do wound(names[i], W) end
+    for i = 1, (#within > 1 or #names > 1) and #names or 0 do wound(names[i], W) end
     settle() -- it may be the first, and what the others wait for may be more than it wants
     for i = 1, #names do press(names[i], token, W) end
   end
@@ -203,7 +209,7 @@ local function give_up(agent, name, token, fence)
   end
   local blob = L[L_QUEUED] > 0 and call('HGET', PREFIX .. 'lw:' .. name, token)
   if not blob then return end
-  local W = decode(blob)
+  local W = complete_W(decode(blob))
   if W[W_AGENT] ~= agent then return 'NOT_YOURS' end
   leave(token, W, 'cancelled')
   tell(W[W_INBOX], 'C', token, name, 0, NOW) -- whoever still waits by it must not ask again

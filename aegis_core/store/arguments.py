@@ -1,0 +1,114 @@
+"""The lists within the arguments and answers of scripts, by name. They are not stored: both sides are of one version.
+
+Rows lie one after the other in one list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple
+
+from aegis_core.store.packing import Named
+from aegis_core.store.records import Text
+
+Given = str | None
+
+
+class Candidate(NamedTuple):
+    """A model that a request may get: the one to recommend, the one whose budget is charged, and the bound."""
+
+    recommended: Text
+    model: Text
+    bound: int
+    others: bytes | Literal[False] = False
+    """Further candidates as packed rows, without this field."""
+
+
+class Limit(NamedTuple):
+    """A row: a threshold on what a request may cost at most."""
+
+    above: int
+    effect: str
+    rule: str
+    reason: str
+    observed: bool
+
+
+class Counter(NamedTuple):
+    """A row: a count of the policy, within `span`."""
+
+    kind: str
+    rule: str
+    limit: int
+    span: int
+    effect: str
+    reason: str
+    observed: bool
+
+
+class Asker(NamedTuple):
+    """A row: a rule that may ask for a person."""
+
+    rule: str
+    above: int
+    counted: bool
+    quorum: int
+    span: int | Literal[False]
+    approves: bool
+    operators: list[str] | Literal[False]
+    remind: int
+    most: int | Literal[False]
+
+
+class WantedLock(NamedTuple):
+    """The lock of a request's target: for how long, where its agent hears of it, and what the agent holds meanwhile."""
+
+    ttl: int
+    inbox: Text
+    within: Sequence[Any]
+
+
+class Terms(NamedTuple):
+    """On what terms a rule would ask about an edited request."""
+
+    quorum: int
+    approves: bool
+    operators: list[str] | Literal[False]
+
+
+class Edit(NamedTuple):
+    """A changed request, judged anew by the policy. `limits` are `Limit` rows, `terms` a list of `Terms`."""
+
+    policy: int
+    effect: str
+    reason: Given
+    limits: Sequence[Any]
+    amount: int
+    bound: int
+    trace: bytes
+    content: str
+    terms: Sequence[Terms]
+
+
+class Found(NamedTuple):
+    """How a claim stands: ``held``, ``waiting``, ``busy``, ``gone``, ``wounded`` or ``itself`` (waits for itself).
+
+    Times are in ms of the server. `evicted` is 0, the end of the grace, or -1 where notice was given without an end.
+    """
+
+    state: str
+    now: int = 0
+    expires: int = 0
+    fences: tuple[int, ...] = ()
+    place: int = 0
+    since: int = 0
+    evicted: int = 0
+    next_expiry: int = 0
+    names: tuple[str, ...] = ()
+
+
+LISTS: Mapping[str, type[Named]] = {
+    "CANDIDATE": Candidate, "LIMIT": Limit, "COUNTER": Counter, "ASKER": Asker, "WANTED": WantedLock, "EDIT": Edit,
+    "TERMS": Terms, "FOUND": Found,
+}  # fmt: skip
+"""By the prefix of their fields in scripts, as in ``LIMIT_ABOVE``."""

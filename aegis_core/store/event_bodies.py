@@ -1,0 +1,222 @@
+"""What the events of the stream hold: a record (see `records`), or one of these. They grow as stored records do.
+
+An event that is no record begins with the time in ms of the server.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple
+
+from aegis_core.store.packing import Named
+from aegis_core.store.records import Record, Text
+from aegis_core.store.states import STATES
+
+
+class Handshaken(NamedTuple):
+    """A session was opened. `capabilities`: ``,a,b,``."""
+
+    at: int
+    agent: str
+    session: str
+    framework: str
+    priority: int
+    capabilities: str
+    limit: int | Literal[False]
+
+
+class SessionClosed(NamedTuple):
+    """A session ended."""
+
+    at: int
+    agent: str
+    session: str
+
+
+class BudgetCrossed(NamedTuple):
+    """So many percent of a limit are committed."""
+
+    at: int
+    owner: str
+    agent: Text
+    session: Text
+    kind: str | int
+    limit: int
+    used: int
+    mark: int
+
+
+class BudgetSet(NamedTuple):
+    """A limit was set."""
+
+    at: int
+    owner: str
+    agent: Text
+    session: Text
+    kind: str | int
+    before: int | Literal[False]
+    limit: int
+    author: str
+
+
+class EnvelopePut(NamedTuple):
+    """Something was approved in advance, or no longer is. `envelope` is a packed `Envelope`."""
+
+    at: int
+    envelope: list[Any]
+    author: str
+
+
+class CeilingSet(NamedTuple):
+    """Up to how much an operator may approve; False: anything."""
+
+    at: int
+    operator: str
+    nanos: int | Literal[False]
+    author: str
+
+
+class PolicyPublished(NamedTuple):
+    """A policy is in force."""
+
+    at: int
+    version: int
+    digest: str
+    author: str
+
+
+class TenantOpened(NamedTuple):
+    """A tenant was made."""
+
+    at: int
+    day_limit: int
+    policy: str
+
+
+class TenantConfigured(NamedTuple):
+    """A tenant's timings are others."""
+
+    at: int
+    zone: str
+    timings: list[int]
+
+
+class LockTold(NamedTuple):
+    """Something became of a lock or a wait for it; times in ms. What `more` says depends on the kind: places, the other
+    agent, or the author."""
+
+    at: int
+    agent: str
+    resource: str
+    fence: int | Literal[False]
+    priority: int
+    waited: int
+    held: int
+    more: Any
+
+
+class AgentActed(NamedTuple):
+    """An agent, or the tenant (False), was stopped or freed."""
+
+    at: int
+    agent: Text
+    author: str
+
+
+class ModeSet(NamedTuple):
+    """Whether the tenant's rules decide."""
+
+    at: int
+    mode: str
+    author: str
+
+
+class KeyPut(NamedTuple):
+    """An API key was made or revoked."""
+
+    at: int
+    key_id: str
+    role: Text
+    name: Text
+    author: str
+
+
+class AgentForgotten(NamedTuple):
+    """So many events of an agent were removed."""
+
+    at: int
+    removed: int
+    author: str
+
+
+class ProfilesPublished(NamedTuple):
+    """Agent profiles are in force."""
+
+    at: int
+    profiles_version: int
+    author: str
+
+
+class ChannelTold(NamedTuple):
+    """How a channel itself is."""
+
+    at: int
+    problem: str
+    author: str
+
+
+class ChannelRefused(NamedTuple):
+    """Somebody's word did not count."""
+
+    at: int
+    channel: str
+    act: str
+    author: str
+
+
+class OutcomesReset(NamedTuple):
+    """So many rows of outcomes were forgotten."""
+
+    at: int
+    rows: int
+    author: str
+
+
+class PricesChanged(NamedTuple):
+    """Other prices are in use."""
+
+    at: int
+    version: str
+    before: str
+    author: str
+
+
+_LOCK_KINDS = (
+    "acquired", "waiting", "released", "cancelled", "preempting", "evicted", "expired", "unclaimed", "abandoned",
+    "forced", "wounded",
+)  # fmt: skip
+_RECORD_KINDS = ("granted", "overrun", "extended", "approved", "voted")
+
+BODIES: Mapping[str, type[Named]] = {
+    **dict.fromkeys((*_RECORD_KINDS, *(state.word for state in STATES if state.word != "live")), Record),
+    **dict.fromkeys((f"lock_{kind}" for kind in _LOCK_KINDS), LockTold),
+    **dict.fromkeys(("agent_blocked", "agent_active", "tenant_halted", "tenant_active"), AgentActed),
+    **dict.fromkeys(("key_created", "key_revoked"), KeyPut),
+    **dict.fromkeys(("channel_failed", "channel_recovered"), ChannelTold),
+    **dict.fromkeys(("envelope_made", "envelope_revoked"), EnvelopePut),
+    "handshake": Handshaken,
+    "session_closed": SessionClosed,
+    "budget_crossed": BudgetCrossed,
+    "budget_set": BudgetSet,
+    "profiles_published": ProfilesPublished,
+    "tenant_mode": ModeSet,
+    "agent_forgotten": AgentForgotten,
+    "channel_refused": ChannelRefused,
+    "outcomes_reset": OutcomesReset,
+    "prices_changed": PricesChanged,
+    "ceiling_set": CeilingSet,
+    "policy_published": PolicyPublished,
+    "tenant_opened": TenantOpened,
+    "tenant_configured": TenantConfigured,
+}
+"""By the kind of the event."""

@@ -1,0 +1,40 @@
+-- Is it known already? Then it is answered as it was decided. And are the caller's copies of the rules in force?
+if #candidates ~= CANDIDATE_WIDTH then return redis.error_reply('ERR candidates must be a triple without nil') end
+
+local record_key, agent_key, session_key = PREFIX .. 'r:' .. id, PREFIX .. 'a:' .. agent, PREFIX .. 's:' .. (sid or '')
+local blobs = call('MGET', record_key, KEYS[1], agent_key, session_key)
+T = hold('t', blobs[2])
+if not T then return {'NO_TENANT'} end
+local G, S = hold('a:' .. agent, blobs[3]), sid and hold('s:' .. sid, blobs[4])
+
+local refused = impostor(agent, sid, token)
+if refused then return {refused} end
+if blobs[1] then
+  local R = complete_R(decode(blobs[1]))
+  if R[R_AGENT] ~= agent or R[R_DIGEST] ~= digest then return {'REUSED'} end
+  if overdue(R) then
+    if zone_missing() then return {'ZONE', NOW, T[T_ZONE][Z_NAME]} end
+    local _, expire = endings()
+    expire(id, R)
+    flush()
+  end
+  if (R[R_ASKED] or R[R_LOCK]) and R[R_STATE] == STATE_LIVE then
+    if zone_missing() then return {'ZONE', NOW, T[T_ZONE][Z_NAME]} end
+    local _, _, claim, _, _, _, with_standing = endings()
+    claim(id, R, lock and lock[WANTED_INBOX])
+    flush()
+    return {'OLD', with_standing(id, R)}
+  end
+  return {'OLD', encode(R)}
+end
+if born > 0 and NOW - born > T[T_CONFIG][C_KEEP] then return {'TOO_OLD', NOW - born} end
+if T[T_POLICY] ~= policy then return {'STALE', T[T_POLICY]} end
+if not G then return {'NO_AGENT'} end
+if latest and G[G_SESSION] ~= sid then return {'SESSION', G[G_SESSION]} end -- the caller meant the agent's open one
+if not S then return {'NO_SESSION'} end
+if S[S_AGENT] ~= agent then return {'NOT_YOURS'} end
+if profiles ~= T[T_PROFILES] or G[G_PROFILE] ~= profiles then return {'PROFILE', T[T_PROFILES]} end
+if zone_missing() then return {'ZONE', NOW, T[T_ZONE][Z_NAME]} end
+local behind = NOW >= T[T_DUE] and endings()(4)
+S = fetch('s:' .. sid)
+if not S then return {'NO_SESSION'} end

@@ -1,0 +1,83 @@
+-- Locks. l:NAME exists while somebody holds or wants the lock. Its queue is kept apart, so that a lock with thousands
+-- of waiters costs no more to open than one with none. Every script opens the locks it is about (which ends expired
+-- leases), settles (which hands free permits to the queue), only then does its own work, settles again and saves.
+--
+-- A place in the queue is a rank: the moment of asking, less STEP for each level of priority. So equals are served in
+-- their order, and nobody is overtaken by one who came more than nine steps later.
+local CLAIM = 3000 -- a grant that was handed to a waiter is its own for this long; a renewal shows that it arrived
+local ALIVE = 15000 -- a waiter that does not ask again for this long is taken for dead
+local STEP = 2000 * 1024 -- ranks count 1,024ths of a millisecond
+local WOUND = 100 -- the grace of one that is stopped because it closes a cycle of waits: it waits, so it does not work
+local KEPT = 7 * 86400000
+local MOST_LOCKS, MOST_WAITERS, MOST_OF_AGENT = 10000, 10000, 1000
+
+local LOCKS, TOUCHED, DIRTY, MARKED, HEADS = {}, {}, {}, {}, {}
+local N, LAST_FENCE, LAST_RANK -- the tenant's counters, and as they were
+local PRESENT -- the token of the caller, which needs no message and has claimed what it gets
+
+local function tell(inbox, kind, token, name, fence, at)
+  if inbox then
+    call('PUBLISH', PREFIX .. 'i:' .. inbox, string.format('%s\t%s\t%s\t%.0f\t%.0f', kind, token, name, fence, at))
+  end
+end
+
+local function note_lock(kind, agent, name, fence, priority, waited, held, more)
+  event('lock_' .. kind,
+    encode({NOW, agent, name, fence, priority, math.max(waited, 0), math.max(held, 0), more or false}))
+end
+
+local function mark(name) -- its queue may have moved
+  if not MARKED[name] and LOCKS[name][L_QUEUED] > 0 then MARKED[name], DIRTY[#DIRTY + 1] = true, name end
+end
+local function dirty(name)
+  TOUCHED[name] = true
+  mark(name)
+end
+
+-- Takes a permit from its holder. Whoever is next gets it when the script settles.
+local function drop(name, L, at, kind, more)
+  local H = table.remove(L[L_HOLDERS], at)
+  dirty(name)
+  call('ZREM', PREFIX .. 'la:' .. H[H_AGENT], H[H_TOKEN] .. '\t' .. name)
+  note_lock(kind, H[H_AGENT], name, H[H_FENCE], H[H_PRIORITY], H[H_WAITED], NOW - H[H_SINCE], more)
+  if kind ~= 'released' then tell(H[H_INBOX], 'L', H[H_TOKEN], name, H[H_FENCE], NOW) end
+end
+
+local function open_lock(name, blob)
+  local L = LOCKS[name]
+  if L then return L end
+  if blob == nil then blob = call('GET', PREFIX .. 'l:' .. name) end
+  if blob then
+    L = complete_L(decode(blob))
+  else
+    L = NEW_L
+    L[L_PERMITS], L[L_PREEMPTION], L[L_GRACE], L[L_HOLDERS], L[L_QUEUED], L[L_DUE] = 1, 'after_grace', 5000, {}, 0, 0
+  end
+  LOCKS[name] = L
+  local holders = L[L_HOLDERS]
+  for at = #holders, 1, -1 do
+    local H = holders[at]
+    if H[H_EXPIRES] <= NOW then
+      drop(name, L, at, H[H_EVICTED] > 0 and 'evicted' or H[H_CLAIMED] and 'expired' or 'unclaimed')
+    end
+  end
+  if L[L_QUEUED] > 0 then mark(name) end -- who is first may have died meanwhile
+  return L
+end
+
+local function held_by(L, token)
+  local holders = L[L_HOLDERS]
+  for at = 1, #holders do
+    if holders[at][H_TOKEN] == token then return holders[at], at end
+  end
+end
+
+-- Sharers exclude only those who want the lock for themselves, who share the permits among them by weight.
+local function fits(holders, permits, weight, mode)
+  local used, shared = 0, false
+  for i = 1, #holders do
+    if holders[i][H_MODE] == 'shared' then shared = true else used = used + holders[i][H_WEIGHT] end
+  end
+  if mode == 'shared' then return used == 0 end
+  return not shared and used + weight <= permits
+end

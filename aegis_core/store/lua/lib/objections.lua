@@ -1,0 +1,41 @@
+-- Objections. The strictest decides; one that is only observed counts in `would`, what would have been decided.
+local SEVERITY = {allow = 0, observe = 0, escalate = 1, deny = 2}
+local retry, transient, short = false, false, false
+local watched = T[T_MODE] == 'observe'
+local fired = {}
+local function object(severity, why, observed, by, because)
+  if SEVERITY[severity] > SEVERITY[would] then
+    would = severity
+    if watched or observed then rule, reason = by or rule or why, because or reason end
+  end
+  if watched or observed then return end
+  if by then fired[by] = true end
+  if SEVERITY[severity] <= SEVERITY[effect] then return end
+  effect, rule, reason = severity, by, because
+  if severity == 'deny' then code = why end
+end
+
+-- What a tenant can't watch instead of enforcing: who may act at all, and what cannot be carried out.
+if fence and not code then -- of the lock named like the target: one who lost it is refused in the same step
+  local lock, held = call('GET', PREFIX .. 'l:' .. target), false
+  for _, H in ipairs(lock and complete_L(decode(lock))[L_HOLDERS] or {}) do
+    held = held or H[H_FENCE] == fence and H[H_AGENT] == agent and H[H_EXPIRES] > NOW
+  end
+  if not held then code = 'stale_fence' end
+end
+if code then effect = 'deny'
+elseif T[T_STATUS] ~= 'active' then code = 'tenant_halted'
+elseif G[G_STATUS] ~= 'active' then code = 'agent_blocked' end
+local judged = not code
+if judged then
+  local asked = effect
+  if SEVERITY[would] < SEVERITY[asked] then would = asked end
+  effect = watched and 'allow' or asked
+  if effect == 'deny' then code = 'policy' end
+  local held = capability and ',' .. capability .. ','
+  if held and not (string.find(S[S_CAPABILITIES], held, 1, true)
+      and (not G[G_CAPABILITIES] or string.find(G[G_CAPABILITIES], held, 1, true))) then
+    object('deny', 'missing_capability')
+  end
+  if priority > math.min(S[S_PRIORITY], G[G_PRIORITY]) then object('deny', 'priority_above_maximum') end
+end

@@ -1,0 +1,59 @@
+-- From here on there are only writes, and those that a damaged key could stop come first.
+local config = T[T_CONFIG]
+local state = code and STATE_REJECTED or effect == 'escalate' and STATE_PENDING or STATE_LIVE
+local outcome = STATE_OF_EFFECT[would]
+local deadline = state == STATE_LIVE and NOW + config[C_GRANT] or state == STATE_PENDING and NOW + span or 0
+local R = NEW_R
+R[R_STATE], R[R_AGENT], R[R_REQUEST], R[R_SESSION], R[R_DIGEST], R[R_POLICY] = state, agent, request_id, sid, digest, policy
+R[R_CREATED], R[R_CHANGED], R[R_DEADLINE], R[R_AMOUNT], R[R_CHARGED] = NOW, NOW, deadline, amount, 0
+R[R_CODE] = code or state == STATE_PENDING and 'escalated' or 'ok'
+R[R_RULE], R[R_REASON], R[R_RETRY] = rule or false, reason or false, retry
+R[R_MODEL], R[R_RECOMMENDED], R[R_RESOURCE], R[R_LINES] = model, recommended, resource, lines
+R[R_SHORT], R[R_SETTLED], R[R_STRICT], R[R_SAMPLES] = short and (short - 1) / M_WIDTH, false, forecast and bound or 0, samples
+R[R_TRUSTED] = G[G_TRUST] == 'trusted' or S[S_LOCAL] and G[G_TRUST] ~= 'estimate'
+R[R_WOULD] = outcome ~= state and state ~= STATE_REJECTED and outcome
+R[R_ASKED], R[R_ENVELOPE] = state == STATE_PENDING and asked, envelope and state == STATE_LIVE and envelope[V_ID] or false
+R[R_WHY], R[R_LOCK] = false, state ~= STATE_REJECTED and lease or false
+if chosen_for and recommended then -- what was said of the request and of the model chosen for it; of the others, nothing
+  local at = string.find(chosen_for, '\n' .. recommended .. '\t', 1, true)
+  if at then R[R_WHY] = string.match(chosen_for, '^[^\n]*') .. string.match(chosen_for, '^\n[^\n]*', at) end
+end
+if state == STATE_PENDING and asked[Q_REMIND] > 0 then asked[Q_REMIND] = math.max(NOW, deadline - asked[Q_REMIND]) end
+local body = encode(R)
+local held = not lease or lease[K_CLAIMED]
+local kind = state == STATE_REJECTED and 'rejected' or state == STATE_LIVE and held and 'granted' or 'pending'
+if state == STATE_REJECTED then
+  event(kind, body, trace)
+  call('SET', record_key, body, 'PX', transient and math.min(config[C_TRANSIENT], config[C_KEEP]) or config[C_KEEP])
+  flush()
+else
+  due_at('r:' .. id, deadline)
+  for i = 1, #purses do
+    local b, owner = purses[i], lines[1 + (i - 1) * M_WIDTH + M_OWNER]
+    add(b, b[B_WINDOW], 0, amount)
+    note_crossing(b, owner, agent, sid)
+    if #owner > 1 then change(shared_name(owner)) end
+  end
+  for at = 0, counted and #counters - 1 or -1, COUNTER_WIDTH do
+    if counters[at + COUNTER_KIND] == 'spend' then
+      local b = G[G_COUNTERS][counters[at + COUNTER_RULE]]
+      add(b, b[B_WINDOW], bound, 0)
+    end
+  end
+  if state == STATE_PENDING then
+    G[G_PENDING], G[G_QUESTIONS] = G[G_PENDING] + amount, G[G_QUESTIONS] + 1
+    call('ZADD', PREFIX .. 'ap', NOW, id)
+  elseif R[R_ENVELOPE] then
+    envelope[V_USED], envelope[V_USES] = envelope[V_USED] + amount, envelope[V_USES] + 1
+    change('v')
+  end
+  G[G_OPEN], G[G_SEEN], S[S_SEEN] = G[G_OPEN] + 1, NOW, NOW
+  event(kind, body, state == STATE_LIVE and trace) -- a question holds its trace
+  if next(CHANGED) then flush() end -- what a sweep or a shared budget left
+  call('MSET', record_key, body, KEYS[1], encode(T), agent_key, encode(G), PREFIX .. 's:' .. sid, encode(S))
+end
+if stands and state == STATE_LIVE then
+  lease[K_STANDS] = stands
+  body = encode(R)
+end
+return {'NEW', body}

@@ -1,0 +1,70 @@
+-- Who asks for a person, of every rule that may. The strictest terms of those that do hold, so that no rule can be used
+-- to get around another.
+local asked, span, most, envelope, refusal = false, false, false, false, false
+if judged and not code and effect == 'escalate' then
+  local _, _, _, tighten, names = endings()
+  local asking = {}
+  local Q = NEW_Q
+  Q[Q_QUORUM], Q[Q_APPROVES], Q[Q_OPERATORS], Q[Q_REMIND] = 1, true, false, 0
+  for at = 0, #askers - 1, ASKER_WIDTH do
+    local by, counts = askers[at + ASKER_RULE], askers[at + ASKER_COUNTED]
+    if counts and fired[by] or not counts and bound > askers[at + ASKER_ABOVE] then
+      local its_span, its_most = askers[at + ASKER_SPAN], askers[at + ASKER_MOST]
+      asking[#asking + 1] = by
+      tighten(Q, askers[at + ASKER_QUORUM], askers[at + ASKER_APPROVES], askers[at + ASKER_OPERATORS])
+      if its_span then span = math.min(span or its_span, its_span) end
+      Q[Q_REMIND] = math.max(Q[Q_REMIND], askers[at + ASKER_REMIND])
+      if its_most then most = math.min(most or its_most, its_most) end
+    end
+  end
+  Q[Q_APPROVES] = Q[Q_APPROVES] and #asking > 0
+  Q[Q_VOTES], Q[Q_HOW], Q[Q_BY], Q[Q_AT], Q[Q_WHY] = {}, false, false, 0, false
+  Q[Q_CLAIMED], Q[Q_CONTENT], Q[Q_EDITED], Q[Q_TRACE] = false, content, false, decode(trace)
+  asked, span, most = Q, span or T[T_CONFIG][C_APPROVAL], most or T[T_CONFIG][C_QUESTIONS]
+
+  -- What a person approved in advance, when it covers this request whole: by an operator who could have approved it alone,
+  -- and not what a person refused since. One for a rule covers no other rule.
+  local before = call('GET', PREFIX .. 'x:' .. content)
+  refusal = before and complete_X(decode(before))
+  if refusal and refusal[X_UNTIL] <= NOW then refusal = false end
+  local envelopes, said = Q[Q_QUORUM] == 1 and fetch('v') or {}, Q[Q_TRACE]
+  for i = 1, #envelopes do
+    local V = envelopes[i]
+    local alone = #asking > 0
+    for _, name in ipairs(asking) do alone = alone and name == V[V_RULE] end
+    if (not V[V_AGENT] or V[V_AGENT] == agent) and (not V[V_SESSION] or V[V_SESSION] == sid)
+        and (not V[V_TOOL] or V[V_TOOL] == said.tool) and (not V[V_RULE] or alone)
+        and (not V[V_RESOURCE] or V[V_RESOURCE] == resource)
+        and (not V[V_PHRASE] or string.find(words, V[V_PHRASE], 1, true))
+        and names(Q[Q_OPERATORS], V[V_AUTHOR]) and not (refusal and refusal[X_AT] >= V[V_MADE])
+        and NOW < V[V_EXPIRES] and V[V_USED] + bound <= V[V_LIMIT] then
+      envelope, asked, effect = V, false, 'allow'
+      if would == 'escalate' then would = 'allow' end
+      reason = 'approved in advance by ' .. V[V_AUTHOR]
+      break
+    end
+  end
+end
+
+-- A refusal by a person answers the same request for a while. An agent can't drown its operators in questions, and its
+-- unanswered ones never hold more than half of what it shares with others.
+if asked then
+  if refusal then
+    code, transient, retry, effect = 'refused_before', true, refusal[X_UNTIL], 'deny'
+    reason = 'the same request was refused by ' .. refusal[X_OPERATOR] .. (refusal[X_WHY] and ': ' .. refusal[X_WHY] or '')
+  end
+end
+local crowded = false
+for round = 1, asked and not code and 2 or 0 do
+  crowded = G[G_QUESTIONS] >= most and 'too_many_questions'
+  for at = 1, crowded and 0 or #lines - 1, M_WIDTH do
+    local owner, limit = lines[at + M_OWNER], lines[at + M_LIMIT]
+    if owner ~= 'a' and owner ~= 's' and limit and (G[G_PENDING] + amount) * 2 > limit then crowded = 'too_much_pending' end
+  end
+  if not crowded or not behind then break end
+  if round == 2 then return {'SWEEP'} end
+  behind = endings()(200) -- perhaps only the overdue hold it
+  S = fetch('s:' .. sid)
+  if not S then return {'NO_SESSION'} end
+end
+if crowded then code, transient, retry, effect = crowded, true, NOW + T[T_CONFIG][C_TRANSIENT], 'deny' end

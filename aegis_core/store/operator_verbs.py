@@ -1,0 +1,194 @@
+"""What the scripts of operators and channels are called with, by name: as in `verbs`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple
+
+from aegis_core.store.arguments import Given
+from aegis_core.store.records import Text
+
+
+class PutEnvelope(NamedTuple):
+    """Approve in advance, or end what was."""
+
+    made: Sequence[Any] | Literal[False]
+    ending: Given
+    author: str
+    most: int
+
+
+class ReadEnvelopes(NamedTuple):
+    """What is approved in advance."""
+
+
+class SetCeiling(NamedTuple):
+    """Up to how much an operator may approve; False lifts it."""
+
+    operator: str
+    nanos: int | Literal[False]
+    author: str
+
+
+class OpenTenant(NamedTuple):
+    """Make a tenant, or bring its timings to the caller's settings."""
+
+    schema: int
+    config: Sequence[int]
+    zone_name: str
+    day_limit: int
+    document: str
+    fingerprint: str
+
+
+class PublishPolicy(NamedTuple):
+    """Put a policy in force."""
+
+    document: str
+    fingerprint: str
+    author: str
+    keep: int
+    parent: int | None
+
+
+class ReadPolicy(NamedTuple):
+    """A version of the policy, by default the one in force."""
+
+    version: int | None
+
+
+class SetBudget(NamedTuple):
+    """Set one limit."""
+
+    owner: str
+    agent: Given
+    sid: Given
+    kind: str | int
+    limit: int
+    author: str
+
+
+class ReadBudgets(NamedTuple):
+    """Every budget of an agent, or all shared ones."""
+
+    agent: Given
+    sid: Given
+
+
+class ListAgents(NamedTuple):
+    """A page of agents by name."""
+
+    after: Given
+    most: int
+
+
+class PublishProfiles(NamedTuple):
+    """Put agent profiles in force."""
+
+    document: str
+    author: str
+
+
+class ReadProfiles(NamedTuple):
+    """The agent profiles in force."""
+
+
+class ApplyProfile(NamedTuple):
+    """Write what the profiles say of an agent into its record. `limits`: window kind, limit, …"""
+
+    agent: str
+    version: int
+    priority: int
+    capabilities: Text
+    labels: list[str]
+    trust: Text
+    limits: Sequence[Any]
+
+
+class Brake(NamedTuple):
+    """Block or free an agent, halt or resume the tenant."""
+
+    agent: Given
+    status: str
+    author: str
+
+
+class ListOpen(NamedTuple):
+    """A page of open records; with an author, questions are declined on the way."""
+
+    agent: Given
+    start: int
+    author: Given
+
+
+class Note(NamedTuple):
+    """Append an event for what no script carried out."""
+
+    kind: str
+    fact: Any
+    author: str
+
+
+class NotePrices(NamedTuple):
+    """Remember which prices are in use."""
+
+    version: str
+
+
+class ResetOutcomes(NamedTuple):
+    """Forget what was learned from outcomes."""
+
+    author: str
+
+
+class SetMode(NamedTuple):
+    """Enforce, or only observe."""
+
+    mode: str
+    author: str
+
+
+class PutKey(NamedTuple):
+    """Make or revoke an API key."""
+
+    id: str
+    role: Given
+    hash: Given
+    name: Given
+    author: str
+    act: Literal["created", "revoked"]
+
+
+class ReadKeys(NamedTuple):
+    """One API key, or all of them."""
+
+    id: Given
+
+
+class HoldChannel(NamedTuple):
+    """Take, keep or (with no time) give up the lease of a channel."""
+
+    channel: str
+    holder: str
+    milliseconds: int
+
+
+class KeepNotice(NamedTuple):
+    """Remember what a channel has shown of an approval, or forget it."""
+
+    channel: str
+    holder: str
+    approval: str
+    notice: Sequence[Any] | Literal[False]
+    ref: str
+    keep: int
+
+
+class RefuseOnChannel(NamedTuple):
+    """Count what a channel refused somebody."""
+
+    channel: str
+    who: str
+    act: str
+    keep: int
+    most: int

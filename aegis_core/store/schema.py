@@ -1,0 +1,274 @@
+"""What is stored, declared once: every record by name, and the constants that the scripts share with Python.
+
+In Redis a record is the packed list of its fields, in the order of its class here. To let a record grow, append a field
+with a default, and nothing else: never remove, reorder or redefine one. A field without a default has been there since
+`layout.SCHEMA`; one with a default may be missing in what an older version wrote. Data that is shorter is read with the
+defaults, data that is longer is carried unharmed (see `packing.decode`, `lua_names` and ``CONTRIBUTING.md``).
+
+Rows lie one after the other in one list, behind the length of a row: ``[3, cell, spent, reserved, cell, …]``.
+Whoever reads them goes by that length, so that rows of another version are read as what they are.
+
+Money is in nano-dollars, times in ms of the server. What may be absent is ``False``, never None: a Lua list ends at its
+first nil.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+from aegis_core.store.lock_records import Holder, Lien, Lock, LockCounters, Waiter
+from aegis_core.store.packing import Named
+from aegis_core.store.records import Envelope, Lease, Line, Question, Record, Refusal, Standing, Text, Vote
+from aegis_core.store.states import LIVE, OPEN, PENDING, REJECTED, STATES
+
+HALF_LIFE_MS = 30 * 86_400_000
+"""In which an outcome loses half its weight."""
+
+VERSION_ROW = "#"
+"""The row of the table of outcomes that counts its changes."""
+
+CONSTANTS: Mapping[str, Any] = {
+    **{f"STATE_{state.name}": state.letter for state in STATES},
+    "STATE_OF_EFFECT": {"allow": LIVE, "escalate": PENDING, "deny": REJECTED},
+    "ENDED": {state.letter: state.word for state in STATES if state.letter not in OPEN + REJECTED},
+    "ANSWERS": {state.letter: state.answer for state in STATES if state.answer},
+    "HISTORY": 10_000,  # ended questions that are listed
+    "HALF_LIFE": HALF_LIFE_MS,
+    "OUTCOME_ROWS": 4_000,
+    "VERSION_ROW": VERSION_ROW,
+    "FORECAST_FROM": 20,  # settled calls of an agent and model that are needed before a forecast
+    "FORECAST_KEEP": 64,  # and how many are remembered
+    "RING": 24,  # a rolling window counts so many whole cells, and the partial one before them
+}
+"""What a script may name besides the fields. A table stands in parentheses, so that it can be indexed at once."""
+
+
+class Zone(NamedTuple):
+    """A tenant's time zone: the offset holds from `since` until `till`, then `after`."""
+
+    name: str
+    offset: int
+    since: int
+    till: int
+    after: int
+
+
+class Config(NamedTuple):
+    """A tenant's timings (ms) and ceilings, as the process that opened it last was set up."""
+
+    grant: int
+    grant_max: int
+    approval: int
+    keep: int
+    transient: int
+    idle: int
+    open: int
+    agents: int
+    events: int
+    agent_day: int
+    questions: int
+    refusal: int
+
+
+class Shared(NamedTuple):
+    """How many budgets there are of labels, resource types and models."""
+
+    labels: int
+    resources: int
+    models: int
+
+
+class Cell(NamedTuple):
+    """A row of the ring of a rolling window."""
+
+    number: int
+    spent: int
+    reserved: int
+
+
+class Budget(NamedTuple):
+    """One budget of an owner. `ring` holds `Cell` rows, for a rolling window."""
+
+    kind: str | int
+    limit: int
+    window: int
+    spent: int
+    reserved: int
+    crossed: int
+    ring: list[int] | Literal[False]
+
+
+class Tenant(NamedTuple):
+    """A tenant. `schema` is the one that made it; `due` the earliest deadline, perhaps too early."""
+
+    schema: int
+    status: str
+    policy: int
+    zone: list[Any]
+    due: int
+    config: list[int]
+    shared: list[int]
+    agents: int
+    purse: list[list[Any]]
+    mode: str
+    profiles: int
+    keys: int
+
+
+class Agent(NamedTuple):
+    """An agent. `counters` are by rule: a `Rate`, or a `Budget` for what is spent."""
+
+    status: str
+    framework: str
+    open: int
+    session: str
+    labels: list[str]
+    purse: list[list[Any]]
+    registered: int
+    seen: int
+    profile: int
+    priority: int
+    capabilities: Text
+    trust: Text
+    pending: int
+    counters: dict[str, list[Any]]
+    ring: str
+    questions: int
+
+
+class Rate(NamedTuple):
+    """How often something happened in a cell of time and in the one before."""
+
+    cell: int
+    present: int
+    before: int
+
+
+class Session(NamedTuple):
+    """A session. `token` is hashed; `local`: opened in this process, not over HTTP."""
+
+    agent: str
+    priority: int
+    capabilities: str
+    token: str
+    opened: int
+    seen: int
+    framework: str
+    purse: list[list[Any]]
+    local: bool
+
+
+class Entry(NamedTuple):
+    """A call in the execution journal: ``unknown`` until its `runner` says how it ended."""
+
+    state: str
+    at: int
+    result: Text
+    runner: str
+
+
+class Policy(NamedTuple):
+    """A version of the policy."""
+
+    version: int
+    document: str
+    digest: str
+    author: str
+    at: int
+    parent: int
+
+
+class Profiles(NamedTuple):
+    """The agent profiles in force."""
+
+    version: int
+    document: str
+    author: str
+    at: int
+
+
+class Key(NamedTuple):
+    """An API key: its hash, never the key. `revoked` is 0 while it is in force."""
+
+    id: str
+    role: str
+    hash: str
+    name: str
+    author: str
+    made: int
+    revoked: int
+
+
+class Notice(NamedTuple):
+    """What a channel has shown of one approval: which message, and what it said; 0 for no time (any more)."""
+
+    ref: str
+    face: str
+    deadline: int
+    remind_at: int
+
+
+class Score(NamedTuple):
+    """A row of the table of outcomes. It is stored as text, with spaces between; what follows is carried, too."""
+
+    good: float
+    total: float
+    at: float
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of record, as scripts know it.
+
+    Attributes:
+        prefix: before the names of its fields, as in ``R_STATE``.
+        fields: its class.
+        rows: its rows lie one after the other in one list.
+        one: which of its fields holds a record of another kind, by its prefix.
+        many: which of its fields holds a list of those.
+    """
+
+    prefix: str
+    fields: type[Named]
+    rows: bool = False
+    one: Mapping[str, str] = field(default_factory=dict[str, str])
+    many: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+KINDS = (
+    Kind("T", Tenant, one={"zone": "Z", "config": "C", "shared": "A"}, many={"purse": "B"}),
+    Kind("Z", Zone),
+    Kind("C", Config),
+    Kind("A", Shared),
+    Kind("G", Agent, many={"purse": "B"}),
+    Kind("U", Rate),
+    Kind("S", Session, many={"purse": "B"}),
+    Kind("B", Budget, one={"ring": "E"}),
+    Kind("E", Cell, rows=True),
+    Kind("R", Record, one={"lines": "M", "asked": "Q", "lock": "K"}),
+    Kind("M", Line, rows=True),
+    Kind("Q", Question, many={"votes": "O"}),
+    Kind("O", Vote),
+    Kind("K", Lease, one={"within": "I"}),
+    Kind("D", Standing),
+    Kind("I", Lien, rows=True),
+    Kind("V", Envelope),
+    Kind("X", Refusal),
+    Kind("L", Lock, many={"holders": "H"}),
+    Kind("H", Holder, one={"waits": "I"}),
+    Kind("W", Waiter, one={"within": "I"}),
+    Kind("N", LockCounters),
+    Kind("J", Entry),
+    Kind("P", Policy),
+    Kind("F", Profiles),
+    Kind("Y", Key),
+    Kind("NOTICE", Notice),
+)
+
+FIELDS = sum(len(kind.fields._fields) for kind in KINDS)
+"""How many there are. It only grows, and says which of two versions knows more."""
+
+HELD = {"t": ("T", False), "a:": ("G", False), "s:": ("S", False), "b:": ("B", True), "v": ("V", True)}
+"""What lies under the names that scripts hold and write back: its kind, and whether it is a list of those."""

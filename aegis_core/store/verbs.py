@@ -1,0 +1,208 @@
+"""What each script is called with, by name. It begins with ``local id, digest, … = unpack(A, 1, n)``, made of this.
+
+The name of a script is its class's: `LockAcquire` is ``lua/lock_acquire.lua``. Money in nano-dollars, times in ms. None
+is for what is not given; inside a list it is False, because a Lua list ends at its first nil.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple
+
+from aegis_core.store.arguments import Edit, Given, WantedLock
+from aegis_core.store.records import Text
+
+Act = Literal["settle", "release", "extend"]
+
+
+class Authorize(NamedTuple):
+    """Judge one request. `candidates` is a `Candidate`; `limits`, `counters` and `askers` are rows.
+
+    `forecast` is the least that one may reserve; `latest`: the caller means the agent's open session; `words`: the
+    intent as phrases read it.
+    """
+
+    id: str
+    digest: str
+    policy: int
+    agent: str
+    sid: Given
+    token: Given
+    born: int
+    request_id: str
+    priority: int
+    capability: Given
+    resource: str
+    candidates: Sequence[Any]
+    effect: str
+    rule: Given
+    reason: Given
+    code: Given
+    limits: Sequence[Any]
+    trace: bytes
+    forecast: int | None
+    would: str
+    counters: Sequence[Any]
+    fingerprint: Given
+    latest: bool
+    profiles: int
+    askers: Sequence[Any]
+    content: Given
+    words: Given
+    fence: int | None
+    target: str
+    chosen_for: Given
+    lock: WantedLock | None
+
+
+class Settle(NamedTuple):
+    """Settle, release or extend one grant."""
+
+    id: str
+    agent: Given
+    sid: Given
+    token: Given
+    act: Act
+    cost: int
+    digest: Given
+    more: int
+    outcome: float | None
+    answered: Given
+
+
+class Look(NamedTuple):
+    """See some records. `claims`: their agents look, and learn what is granted."""
+
+    ids: Sequence[str]
+    claims: bool
+    inbox: Given
+
+
+class Sweep(NamedTuple):
+    """End overdue records."""
+
+    most: int
+
+
+class Decide(NamedTuple):
+    """One operator's word on one question. `seen`: the content that was looked at."""
+
+    id: str
+    operator: str
+    word: str
+    why: Text
+    seen: Text
+    edit: Edit | Literal[False]
+
+
+class ListQuestions(NamedTuple):
+    """A page of questions. `after`: time and id of the last one of the page before."""
+
+    ended: bool
+    how: Given
+    agent: Given
+    after: Sequence[Any] | None
+    most: int
+
+
+class Handshake(NamedTuple):
+    """Register an agent and open a session. `guarded`: a live agent is taken over only with a token of its own."""
+
+    agent: str
+    framework: str
+    capabilities: str
+    priority: int
+    session_limit: int | None
+    sid: str
+    token: str
+    is_local: bool
+    owned_sid: Given
+    owned_token: Given
+    guarded: bool
+    most_sessions: int
+
+
+class ReadSession(NamedTuple):
+    """What the policy may know of who asks."""
+
+    agent: str
+    sid: Given
+
+
+class Journal(NamedTuple):
+    """Write or read a line of the execution journal, or count a refusal of it."""
+
+    act: str
+    agent: str
+    sid: Given
+    token: Given
+    id: str
+    runner: str
+    result: Given
+    most: int
+    keep: int
+
+
+class DecideAll(NamedTuple):
+    """Several words at once."""
+
+    orders: Sequence[Decide]
+
+
+class LockAcquire(NamedTuple):
+    """Take locks, or a place in their queues. `names` are sorted, `within` are `Lien` rows."""
+
+    agent: str
+    sid: Given
+    session_token: Given
+    names: Sequence[str]
+    token: str
+    priority: int | None
+    ttl: int
+    permits: int | None
+    weight: int
+    mode: str
+    preemption: Given
+    grace: int | None
+    queue: bool
+    inbox: Given
+    within: Sequence[Any]
+
+
+class LockRelease(NamedTuple):
+    """Give a lease back, or leave a queue."""
+
+    agent: str
+    sid: Given
+    session_token: Given
+    name: str
+    token: str
+    fence: int | None
+
+
+class LockRenew(NamedTuple):
+    """Move the expiry of a lease. `inbox`: where its notices go from now on."""
+
+    agent: str
+    sid: Given
+    session_token: Given
+    name: str
+    token: str
+    fence: int | None
+    ttl: int | None
+    inbox: Given
+
+
+class LockForce(NamedTuple):
+    """Take a lock from its holders, for an operator."""
+
+    name: str
+    fence: int | None
+    author: str
+
+
+class LockList(NamedTuple):
+    """A page of locks, or one of them."""
+
+    one: Given
+    start: int
