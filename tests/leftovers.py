@@ -31,7 +31,12 @@ UNENDING = frozenset({
 """Names of keys, up to the colon, that may have no expiry: those to which the table of `layout` gives a bound."""
 ENDING = frozenset({"u", "f", "j", "ja", "jx", "cl", "cn", "cm", "cx", "l", "lq", "lw", "x"})
 """Those that must have one. The test of this module holds both against the table."""
-GLOBAL = frozenset({layout.SCHEMA_KEY, layout.PEPPER_KEY, layout.TENANTS_KEY, layout.CLOCK_KEY, layout.WRITERS_KEY})
+GLOBAL = frozenset(
+    {
+        layout.SCHEMA_KEY, layout.PEPPER_KEY, layout.TENANTS_KEY, layout.CLOCK_KEY, layout.WRITERS_KEY,
+        layout.LIBRARIES_KEY,
+    }
+)  # fmt: skip
 OPEN_STATES = {LIVE: "grants", PENDING: "questions"}
 
 PATIENCE = 60.0
