@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import AfterValidator, Field, PlainSerializer, PlainValidator, WithJsonSchema
 
@@ -33,6 +33,39 @@ def identifier(value: str) -> str:
     if not _IDENTIFIER.fullmatch(text):
         raise ValueError("must be 1 to 128 letters, digits or any of _ . : @ / -")
     return text
+
+
+class Glob(NamedTuple):
+    """A name, or a pattern in which ``*`` stands for anything. Upper and lower case differ; who folds, folds both.
+
+    The leftmost place of each inner part is the best one, so nothing is tried twice.
+    """
+
+    head: str
+    inner: tuple[str, ...]
+    tail: str | None
+    """None: there is no star, so the head is the whole name."""
+
+    @classmethod
+    def parse(cls, source: str) -> Glob:
+        """Read a name or pattern."""
+        head, *parts = source.split("*")
+        return cls(head, tuple(parts[:-1]), parts[-1] if parts else None)
+
+    def matches(self, name: str) -> bool:
+        """Whether the whole name fits."""
+        head, inner, tail = self
+        if tail is None:
+            return name == head
+        at, end = len(head), len(name) - len(tail)
+        if end < at or not name.startswith(head) or not name.endswith(tail):
+            return False
+        for part in inner:
+            found = name.find(part, at, end)
+            if found < 0:
+                return False
+            at = found + len(part)
+        return True
 
 
 def window_ms(window: str) -> int:

@@ -9,7 +9,7 @@ from pydantic import Field, ValidationError
 
 from aegis_core import budgets
 from aegis_core.errors import InvalidRequestError
-from aegis_core.fields import Identifier, Usd, Window
+from aegis_core.fields import Glob, Identifier, Usd, Window
 from aegis_core.money import to_nanos
 from aegis_core.parsing import Message, invalid
 from aegis_core.store.operator_verbs import ApplyProfile
@@ -32,19 +32,8 @@ class Profile(Message):
     settlement: Literal["trusted", "estimate"] | None = None
 
     def fits(self, agent: str) -> bool:
-        """True when the name matches; ``*`` stands for anything. Linear: each piece is sought once, left to right."""
-        first, *rest = self.match.split("*")
-        if not rest:
-            return agent == self.match
-        if not agent.startswith(first):
-            return False
-        at, last = len(first), rest[-1]
-        for piece in rest[:-1]:
-            found = agent.find(piece, at)
-            if found < 0:
-                return False
-            at = found + len(piece)
-        return len(agent) - at >= len(last) and agent.endswith(last)
+        """True when the name matches; ``*`` stands for anything."""
+        return Glob.parse(self.match).matches(agent)
 
     def order(self, agent: str, version: int) -> ApplyProfile:
         """What ``apply_profile.lua`` is called with."""

@@ -56,11 +56,16 @@ class HeldLock(Message):
     lock_token: LockToken
 
 
+BYTES_PER_TOKEN = 2
+"""Bytes of UTF-8 for which a token is reserved; see `arbiter.estimator` for what that covers."""
+
+
 class PermissionRequest(Message):
     """One ask. Either `estimated_cost_usd`, or sizes from which the core estimates on the safe side; the higher counts.
 
-    `model` says which model the agent will call; without it the grant is priced for the recommended one. With
-    `min_output_tokens` the answer may be cut to what is affordable, and the verdict's `max_output_tokens` says to what.
+    `prompt_bytes` (UTF-8) or `prompt_tokens` (the most that the caller counts) is the size of the prompt. `model` says
+    which model the agent will call; without it the grant is priced for the recommended one. With `min_output_tokens`
+    the answer may be cut to what is affordable, and the verdict's `max_output_tokens` says to what.
     For ``wallet_lock`` and ``file_lock``, `target_resource` names the lock, which is taken in the same step for
     `lock_ttl_seconds`, unless renewed, and ends with the grant; `within` names what the agent holds meanwhile.
     With `fence` the agent must hold the lock called `target_resource` with that fence, else it is refused.
@@ -86,12 +91,19 @@ class PermissionRequest(Message):
     arguments_hash: Identifier | None = None
     model: Identifier | None = None
     prompt_bytes: Annotated[int, Field(ge=0, le=1_000_000_000)] | None = None
+    prompt_tokens: Annotated[int, Field(ge=0, le=500_000_000)] | None = None
     max_output_tokens: Annotated[int, Field(ge=0, le=100_000_000)] | None = None
     min_output_tokens: Annotated[int, Field(ge=1, le=100_000_000)] | None = None
     task_type: Identifier | None = None
     verify: Literal["cheap_first"] | None = None
     requirements: Requirements | None = None
     metadata: Metadata = Field(default={})
+
+    @model_validator(mode="after")
+    def _one_size_of_the_prompt(self) -> PermissionRequest:
+        if self.prompt_tokens is not None and self.prompt_bytes is not None:
+            raise ValueError("prompt_tokens: give prompt_bytes or prompt_tokens, not both")
+        return self
 
 
 class Usage(Message):

@@ -148,7 +148,7 @@ def raw_script(store: object, governor: object, request: Callable[[], Permission
         captured.append(order)
         return await original(order)
 
-    key, sha, counter = root(ledger.tenant), store.scripts.authorize.sha, iter(range(10**9))  # type: ignore[attr-defined]
+    key, function, counter = root(ledger.tenant), store.scripts.authorize.function, iter(range(10**9))  # type: ignore[attr-defined]
 
     async def call() -> None:
         if not captured:
@@ -157,7 +157,7 @@ def raw_script(store: object, governor: object, request: Callable[[], Permission
             ledger.authorize = original
         order = captured[0]
         wire = store._wire  # type: ignore[attr-defined]
-        await wire.call(b"EVALSHA", sha, 1, key, pack((f"{next(counter):032x}", *order[1:])))
+        await wire.call(b"FCALL", function, 1, key, pack((f"{next(counter):032x}", *order[1:])))
 
     return call
 

@@ -11,12 +11,13 @@ settles or releases the `Reservation` that it gets::
 from aegis_core.adapting.calls import ModelCall, ToolCall, answers_in, conversation_digest
 from aegis_core.adapting.desk import Desk, Work
 from aegis_core.adapting.docket import Clearance, Docket
-from aegis_core.adapting.estimate import InputBounds, messages_bound
+from aegis_core.adapting.estimate import InputBounds
 from aegis_core.adapting.frameworks import missing_extra, warn_outside
 from aegis_core.adapting.governing import CallGovernor
 from aegis_core.adapting.line import Line
 from aegis_core.adapting.locking import Locks, ToolLock, current_fence
 from aegis_core.adapting.reservation import Reservation
+from aegis_core.arbiter.estimator import messages_bound
 from aegis_core.canonical import canonical_json, hash_arguments
 
 __all__ = [

@@ -1,9 +1,10 @@
 """How many input tokens a chat call has at most, from its messages, and from what the provider counted before.
 
-The bound of text is the arbiter's. Where the messages of an earlier, settled call are an exact prefix of a new call's,
-the provider's own count replaces the bound for that prefix. A prefix is known by a chain of hashes over the tools and
-every message, never by the name of a thread: a thread whose history was edited has another chain. Each model's counts
-are its own, because models count differently; a call that several may answer is bounded for the one that counts most.
+Bounds are the arbiter's (`messages_bound`). Where the messages of an earlier, settled call are an exact prefix of a new
+call's, the provider's own count replaces the bound for that prefix. A prefix is known by a chain of hashes over the
+tools and every message, never by the name of a thread: a thread whose history was edited has another chain. Each
+model's counts are its own, because models count differently; a call that several may answer is bounded for the one
+that counts most.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Any, cast
+from typing import Any
 
-from aegis_core.arbiter.estimator import IMAGE_TOKENS, MESSAGE_TOKENS, TOOL_TOKENS, text_bound
+from aegis_core.arbiter.estimator import messages_bound
 from aegis_core.canonical import canonical_json, digest
 
 KNOWN_PREFIXES = 4_096
@@ -86,44 +87,6 @@ class InputBounds:
                     self._counts.move_to_end((chain[length], model))
                     return length, counted
         return None
-
-
-def messages_bound(messages: Messages, tools: Sequence[Any] = ()) -> int:
-    """Most input tokens of messages and tool definitions in the shape of OpenAI.
-
-    Counted are the text of contents and of tool calls (names and arguments), `MESSAGE_TOKENS` a message, the JSON of
-    tool definitions and `TOOL_TOKENS` for each, and `IMAGE_TOKENS` an image.
-    """
-    tokens = sum(MESSAGE_TOKENS + _message_bound(message) for message in messages)
-    return tokens + sum(TOOL_TOKENS + text_bound(canonical_json(tool)) for tool in tools)
-
-
-def _message_bound(message: Mapping[str, Any]) -> int:
-    tokens = _content_bound(message.get("content"))
-    for call in cast("Sequence[Mapping[str, Any]]", message.get("tool_calls") or ()):
-        function = cast("Mapping[str, Any]", call.get("function") or call)
-        tokens += _content_bound(function.get("name")) + _content_bound(function.get("arguments"))
-    legacy = message.get("function_call")
-    if isinstance(legacy, Mapping):
-        tokens += sum(map(_content_bound, cast("Mapping[str, Any]", legacy).values()))
-    return tokens
-
-
-def _content_bound(content: Any) -> int:
-    """Text, a list of parts, or one part: `{"type": "text", "text": …}`, an image, anything else by its JSON."""
-    if content is None:
-        return 0
-    if isinstance(content, str | bytes):
-        return text_bound(content)
-    if isinstance(content, list | tuple):
-        return sum(map(_content_bound, cast("Sequence[Any]", content)))
-    if isinstance(content, Mapping):
-        part = cast("Mapping[str, Any]", content)
-        if "image" in str(part.get("type", "")):
-            return IMAGE_TOKENS
-        if part.get("type") in {"text", "input_text", "output_text"} and isinstance(part.get("text"), str):
-            return text_bound(str(part["text"]))
-    return text_bound(canonical_json(content))
 
 
 def _chain(messages: Messages, tools: Sequence[Any]) -> list[str]:

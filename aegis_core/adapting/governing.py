@@ -258,8 +258,7 @@ class CallGovernor:
         cap = self.cap_of(call)
         check_bounded(call, cap)
         fields: dict[str, Any] = {
-            # The arbiter takes a token for two bytes, so this is the bound of the estimate.
-            "prompt_bytes": 2 * estimate.tokens,
+            "prompt_tokens": estimate.tokens,
             "max_output_tokens": None if cap is None else cap * call.answers,
             "arguments_hash": estimate.digest,
             "metadata": self._metadata(call.thread),

@@ -7,12 +7,11 @@ same answer: there is no state but caches.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING
 
 from aegis_core.arbiter.catalog import GREATEST_DENSITY, LEAST_DENSITY, Catalog
-from aegis_core.arbiter.estimator import FORECAST_INPUT, FORECAST_OUTPUT, forecast, input_bound
+from aegis_core.arbiter.estimator import FORECAST_INPUT, FORECAST_OUTPUT, input_bound
 from aegis_core.arbiter.evidence import NO_EVIDENCE, Choice, Evidence, lowered_by_text
 from aegis_core.arbiter.price_file import StatedPrices
 from aegis_core.arbiter.prices import Prices
@@ -21,6 +20,7 @@ from aegis_core.arbiter.terms import (
     MAX_CANDIDATES,
     Appraisal,
     Candidate,
+    Priced,
     Terms,
     choose,
     shorter,
@@ -114,49 +114,37 @@ class Arbiter:
                 raise _missing("estimated_cost_usd", problem)
             return Appraisal((Candidate(None, claim),), None, "claim", "")
         needs, ceiling = _needs_of(request, permitted)
-        density = request.logic_density
+        name, prompt, cap = request.model, _prompt_of(request), request.max_output_tokens
         choice = self._choice(request, evidence)
-        asked = self._catalog.tier_for(density)
-        shortlist = self._shortlist(density, needs, 0 if choice.tier == asked else choice.tier)
-        if choice.tier < asked and not shortlist.names:
-            shortlist = self._shortlist(density, needs, 0)
-        name, prompt, cap = request.model, request.prompt_bytes, request.max_output_tokens
-        said = (request.task_type or "", density, choice, evidence.version)
+        shortlist = self._shortlist_for(request.logic_density, needs, choice)
+        said = (request.task_type or "", request.logic_density, choice, evidence.version)
         if claim is not None and prompt is cap is name is ceiling is request.verify is None and shortlist.names:
             candidates = tuple([Candidate(model, claim) for model in shortlist.names[:MAX_CANDIDATES]])
             why = self._explained(shortlist, *said)  # the common case, fast
             return Appraisal(candidates, shortlist.names[0], "claim", shortlist.note, why=why)
         if claim is None and prompt is None:
             raise _unpriced(cap)
-        sized = prompt is not None or cap is not None
-        terms = Terms(claim, prompt, cap, ceiling, sized, input_bound(prompt or 0), request.min_output_tokens)
-        if name is not None:
-            if permitted and not self._among(name, permitted):
-                note = f"{name} may not be used here; the policy permits only {', '.join(permitted)}."
-                best = shortlist.names[0] if shortlist.names else None
-                return Appraisal((), best, terms.priced_by, note, "model_not_allowed")
-            appraisal = self._named(name, shortlist, terms)
+        terms = Terms(claim, prompt, cap, ceiling, request.min_output_tokens)
+        if name is None:
+            cheap_first = request.verify is not None and not permitted
+            appraisal, considered = self._chosen(shortlist, terms, needs, choice if cheap_first else None)
+        elif permitted and not self._among(name, permitted):
+            note = f"{name} may not be used here; the policy permits only {', '.join(permitted)}."
+            best = shortlist.names[0] if shortlist.names else None
+            return Appraisal((), best, terms.priced_by, note, "model_not_allowed")
         else:
-            candidates = choose(shortlist, terms, MAX_CANDIDATES)
-            if not candidates:
-                return Appraisal((), None, terms.priced_by, why_none(shortlist, terms))
-            best = self._catalog.by_name[candidates[0].model or ""]
-            short, caps = shorter(candidates[0], self._prices.rates(best.name), terms, terms.cap_of(best))
-            note = shortlist.note
-            appraisal = Appraisal((*candidates, *short), candidates[0].model, terms.priced_by, note, caps=caps)
-        if not shortlist.names or not appraisal.recommended:
+            appraisal, considered = self._named(name, shortlist, terms)
+        if not considered:
             return appraisal
-        if request.verify and not name:
-            appraisal = self._verified(appraisal, needs, terms, choice)
         escalation = appraisal.candidates[0].model if appraisal.checked else None
-        names = tuple(dict.fromkeys(self._listed(appraisal)))
-        return appraisal._replace(why=self._explain(shortlist, *said, terms, names, escalation))
+        return appraisal._replace(why=self._explain(shortlist, *said, terms, considered, escalation))
 
-    def _listed(self, appraisal: Appraisal) -> Iterator[str]:
-        """The models of the catalog that may be recommended, best first."""
-        for name in (appraisal.recommended, *(candidate.model for candidate in appraisal.candidates)):
-            if name is not None and name in self._catalog.by_name:
-                yield name
+    def _shortlist_for(self, density: int, needs: Needs | None, choice: Choice) -> Shortlist:
+        """That of the tier that was chosen; where it was lowered and has no model, that of the tier asked for."""
+        shortlist = self._shortlist(density, needs, 0 if choice.tier == choice.asked else choice.tier)
+        if choice.tier < choice.asked and not shortlist.names:
+            return self._shortlist(density, needs, 0)
+        return shortlist
 
     def _choice(self, request: PermissionRequest, evidence: Evidence) -> Choice:
         """The tier for a request: by outcomes of its type, by a fitted text model, by outcomes of its agent."""
@@ -178,63 +166,64 @@ class Arbiter:
         choice: Choice,
         version: int,
         terms: Terms | None = None,
-        names: tuple[str, ...] = (),
+        considered: tuple[Considered, ...] = (),
         escalation: str | None = None,
     ) -> str:
         """Why these models (default: the first of the shortlist), for the record."""
-        tokens = forecast(terms.prompt_bytes, terms.cap) if terms else (FORECAST_INPUT, FORECAST_OUTPUT)
-
-        def considered(name: str) -> Considered:
-            return Considered(name, self._catalog.by_name[name].tier, self._prices.rates(name).expected(*tokens))
-
-        models = [considered(name) for name in names or shortlist.names[:MAX_CANDIDATES]]
-        if escalation:
-            cheap, dear = models[0], considered(escalation)
-            models[0] = cheap._replace(expected=cost_of_both(cheap, dear.expected, choice))
-        best = (
-            Considered(each.model.name, each.model.tier, each.rates.expected(*tokens))
-            for each in strongest(shortlist, terms)
-        )
+        tokens = terms.expected if terms else (FORECAST_INPUT, FORECAST_OUTPUT)
+        models = considered or tuple(_considered(entry, tokens) for entry in shortlist.ranked[:MAX_CANDIDATES])
+        best = (_considered(entry, tokens) for entry in strongest(shortlist, terms))
         dearest = min(best, key=lambda each: each.expected)
         # Only the policy's own order leads to a lower tier than was wanted; a cheaper stronger model is not missed.
         first = wanted(shortlist, terms) if shortlist.fixed else None
         name, tier = (first.name, first.tier) if first else (models[0].model, min(models[0].tier, choice.tier))
-        version_of_prices = self._prices.version
-        return packed(
-            Why(task_type, density, choice, tuple(models), dearest, version_of_prices, version, name, tier, escalation)
-        )
+        prices = self._prices.version
+        return packed(Why(task_type, density, choice, models, dearest, prices, version, name, tier, escalation))
 
-    def _verified(self, appraisal: Appraisal, needs: Needs | None, terms: Terms, choice: Choice) -> Appraisal:
-        """Put before the first candidate a cheaper model, whose answer the caller verifies; both costs are reserved.
+    def _chosen(
+        self, shortlist: Shortlist, terms: Terms, needs: Needs | None, cheap_first: Choice | None
+    ) -> tuple[Appraisal, tuple[Considered, ...]]:
+        """The best models of the shortlist, and the same for the record; `cheap_first`: with one to try before them."""
+        chosen = choose(shortlist, terms, MAX_CANDIDATES)
+        if not chosen:
+            return Appraisal((), None, terms.priced_by, why_none(shortlist, terms)), ()
+        best = chosen[0]
+        model = best.entry.model
+        short, caps = shorter(model.name, best.entry.rates, terms, terms.cap_of(model))
+        candidates = (*(each.candidate for each in chosen), *short)
+        appraisal = Appraisal(candidates, model.name, terms.priced_by, shortlist.note, caps=caps)
+        considered = tuple([each.considered for each in chosen])
+        cheap = self._cheaper(best, needs, terms, cheap_first) if cheap_first else None
+        if cheap is None:
+            return appraisal, considered
+        first = cheap.considered
+        candidates = (Candidate(model.name, cheap.nanos), *candidates)
+        appraisal = appraisal._replace(candidates=candidates, recommended=first.model, checked=first.model)
+        return appraisal, (first, *considered)
 
-        Not where the cheaper one fails so often that both together are expected to cost more than the better one alone.
+    def _cheaper(self, best: Priced, needs: Needs | None, terms: Terms, choice: Choice) -> Priced | None:
+        """A cheaper model to call before the best one, which follows where a verifier refuses the answer.
+
+        Its amounts are those of both. None where the cheaper one fails so often that both together are expected to cost
+        more than the better one alone.
         """
-        if not appraisal.candidates or (needs and needs.permitted):
-            return appraisal
-        best = appraisal.candidates[0]
-        tokens = forecast(terms.prompt_bytes, terms.cap)
-        dear = self._prices.rates(best.model or "").expected(*tokens)
-        tier = self._catalog.by_name[best.model or ""].tier
-        found: list[tuple[int, Entry]] = []
-        for entry in (entry for each in self._shortlist(LEAST_DENSITY, needs, 1).tiers for entry in each):
-            if entry.model.tier < tier and terms.fits(entry.model):
-                each = Considered(entry.model.name, entry.model.tier, entry.rates.expected(*tokens))
-                found.append((cost_of_both(each, dear, choice), entry))
-        cost, cheap = min(found, key=lambda pair: pair[0], default=(dear, None))
-        if cheap is None or cost >= dear:
-            return appraisal
+        weaker = (entry for tier in self._shortlist(LEAST_DENSITY, needs, 1).tiers for entry in tier)
+        found = [
+            (cost_of_both(_considered(entry, terms.expected), best.expected, choice), entry)
+            for entry in weaker
+            if entry.model.tier < best.entry.model.tier and terms.fits(entry.model)
+        ]
+        expected, cheap = min(found, key=lambda pair: pair[0], default=(best.expected, None))
+        if cheap is None or expected >= best.expected:
+            return None
         both = best.nanos + terms.amount(cheap.rates, terms.cap_of(cheap.model))
-        if terms.ceiling is not None and both > terms.ceiling:
-            return appraisal
-        candidates = (Candidate(best.model, both), *appraisal.candidates)
-        checked = cheap.model.name
-        return appraisal._replace(candidates=candidates, recommended=checked, checked=checked)
+        return Priced(cheap, both, expected) if terms.ceiling is None or both <= terms.ceiling else None
 
     def _among(self, name: str, permitted: tuple[str, ...]) -> bool:
         canonical = self._prices.canonical
         return canonical(name) in {canonical(each) for each in permitted}
 
-    def _named(self, name: str, shortlist: Shortlist, terms: Terms) -> Appraisal:
+    def _named(self, name: str, shortlist: Shortlist, terms: Terms) -> tuple[Appraisal, tuple[Considered, ...]]:
         """Price the model that the agent will call, and recommend what the arbiter would have chosen."""
         rates = self._prices.rates(name)
         model = self._catalog.find(name)
@@ -243,16 +232,26 @@ class Arbiter:
             raise _missing("max_output_tokens", problem)
         cap = terms.cap_of(model) if model else terms.cap or 0
         nanos = terms.amount(rates, cap)
-        best = choose(shortlist, terms, 1)
-        recommended = best[0].model if best else None
+        best = next(iter(choose(shortlist, terms, 1)), None)
+        recommended, considered = (best.entry.model.name, (best.considered,)) if best else (None, ())
         if terms.ceiling is not None and nanos > terms.ceiling:
             ceiling = format_usd(terms.ceiling)
             note = f"{name} costs up to {format_usd(nanos)}, more than requirements.ceiling_usd, {ceiling}."
-            return Appraisal((), recommended, terms.priced_by, note)
+            return Appraisal((), recommended, terms.priced_by, note), considered
         note = shortlist.note if best else why_none(shortlist, terms)
-        first = Candidate(self._prices.canonical(name), nanos)
-        short, caps = shorter(first, rates, terms, cap)
-        return Appraisal((first, *short), recommended, terms.priced_by, note, caps=caps)
+        canonical = self._prices.canonical(name)
+        short, caps = shorter(canonical, rates, terms, cap)
+        candidates = (Candidate(canonical, nanos), *short)
+        listed = self._catalog.by_name.get(canonical)
+        if best and listed and canonical != recommended:
+            expected = self._prices.rates(canonical).expected(*terms.expected)
+            considered = (*considered, Considered(canonical, listed.tier, expected))
+        return Appraisal(candidates, recommended, terms.priced_by, note, caps=caps), considered
+
+
+def _considered(entry: Entry, tokens: tuple[int, int]) -> Considered:
+    """A model for the record, with what so many tokens are expected to cost."""
+    return Considered(entry.model.name, entry.model.tier, entry.rates.expected(*tokens))
 
 
 def _needs_of(request: PermissionRequest, permitted: tuple[str, ...]) -> tuple[Needs | None, int | None]:
@@ -266,12 +265,19 @@ def _needs_of(request: PermissionRequest, permitted: tuple[str, ...]) -> tuple[N
     return needs, None if required.ceiling_usd is None else int(required.ceiling_usd.scaleb(9))
 
 
+def _prompt_of(request: PermissionRequest) -> int | None:
+    """The most tokens of the prompt."""
+    return request.prompt_tokens if request.prompt_bytes is None else input_bound(request.prompt_bytes)
+
+
 def _unpriced(cap: int | None) -> InvalidRequestError:
     if cap is not None:
-        return _missing("prompt_bytes", "is required beside max_output_tokens unless estimated_cost_usd is given")
+        problem = "this or prompt_tokens is required beside max_output_tokens unless estimated_cost_usd is given"
+        return _missing("prompt_bytes", problem)
     return _missing(
         "estimated_cost_usd",
-        "is missing; give the cost in dollars, or prompt_bytes (and max_output_tokens) to have it estimated",
+        "is missing; give the cost in dollars, or prompt_bytes or prompt_tokens (and max_output_tokens) to have it "
+        "estimated",
     )
 
 

@@ -167,6 +167,7 @@ class Evidence:
         return tuple(found)
 
 
+@lru_cache(maxsize=1_024)  # the same object for the same choice, by which explanations are kept
 def lowered_by_text(weak: int, choice: Choice) -> Choice:
     """The choice of a fitted text model for which the weak model of its pair is good enough."""
     return Choice(weak, choice.asked, "text", 0, choice.estimates)

@@ -6,8 +6,8 @@ is one sum of products, divided and rounded up once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
 
@@ -62,6 +62,16 @@ class Tariff:
                 most = max(most, input_tokens * dearest + output_tokens * output)
         return -(-(most + self.request) // self.per)
 
+    def bounds(self, input_tokens: int, outputs: Sequence[int]) -> list[int]:
+        """The same for several lengths of the answer."""
+        per = self.per
+        first, *others = [
+            [-(-(input_tokens * dearest + self.request + cap * output) // per) for cap in outputs]
+            for above, _, _, dearest, output in self.steps
+            if input_tokens > above
+        ]
+        return [max(each) for each in zip(first, *others, strict=True)] if others else first
+
 
 @dataclass(frozen=True, slots=True)
 class Rates:
@@ -74,6 +84,7 @@ class Rates:
         output: the same for output tokens.
         tariffs: those that can apply from now on (hours of the day, announced changes); the first active one counts.
         stated: what another source says; of two that disagree, the higher counts for each call.
+        every: all of these.
     """
 
     ref: str
@@ -82,6 +93,10 @@ class Rates:
     output: int
     tariffs: tuple[Tariff, ...]
     stated: Tariff | None = None
+    every: tuple[Tariff, ...] = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "every", self.tariffs if self.stated is None else (*self.tariffs, self.stated))
 
     @classmethod
     def of(cls, ref: str, tariffs: tuple[Tariff, ...], stated: Tariff | None = None) -> Rates:
@@ -105,20 +120,20 @@ class Rates:
 
     def bound(self, input_tokens: int, output_tokens: int) -> int:
         """The most, in nano-dollars, that a call with at most so many tokens costs at any time from now on."""
-        if len(self.tariffs) == 1 and self.stated is None:
-            return self.tariffs[0].bound(input_tokens, output_tokens)
+        if len(self.every) == 1:
+            return self.every[0].bound(input_tokens, output_tokens)
         return max(tariff.bound(input_tokens, output_tokens) for tariff in self.every)
+
+    def bounds(self, input_tokens: int, outputs: Sequence[int]) -> list[int]:
+        """The bound for each of several caps on the answer."""
+        first, *others = [tariff.bounds(input_tokens, outputs) for tariff in self.every]
+        return [max(each) for each in zip(first, *others, strict=True)] if others else first
 
     def expected(self, input_tokens: int, output_tokens: int) -> int:
         """Nano-dollars for comparing models: no cache, the dearest tariff, whatever the hour."""
-        if len(self.tariffs) == 1 and self.stated is None:
-            return self.tariffs[0].cost(input_tokens, 0, output_tokens)
+        if len(self.every) == 1:
+            return self.every[0].cost(input_tokens, 0, output_tokens)
         return max(tariff.cost(input_tokens, 0, output_tokens) for tariff in self.every)
-
-    @property
-    def every(self) -> tuple[Tariff, ...]:
-        """Those of the list and what another source says."""
-        return self.tariffs if self.stated is None else (*self.tariffs, self.stated)
 
 
 class Floor(NamedTuple):

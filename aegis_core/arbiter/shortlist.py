@@ -43,6 +43,7 @@ class Shortlist:
         names: all their names, the cheapest first, then in the same order; empty: nothing meets the requirements.
         note: why these, or why none.
         fixed: the order is that of the policy, whatever the models cost.
+        ranked: the same as `names`.
         strongest: those of the highest tier among them.
         floors: for each tier, what none of its models costs less than.
     """
@@ -51,11 +52,14 @@ class Shortlist:
     names: tuple[str, ...]
     note: str
     fixed: bool = False
+    ranked: tuple[Entry, ...] = field(init=False)
     strongest: tuple[Entry, ...] = field(init=False)
     floors: tuple[Floor, ...] = field(init=False)
 
     def __post_init__(self) -> None:
         every = [entry for tier in self.tiers for entry in tier]
+        by_name = {entry.model.name: entry for entry in every}
+        object.__setattr__(self, "ranked", tuple(by_name[name] for name in self.names))
         top = max((entry.model.tier for entry in every), default=0)
         object.__setattr__(self, "strongest", tuple(entry for entry in every if entry.model.tier == top))
         object.__setattr__(self, "floors", tuple(Floor.of(entry.rates for entry in tier) for tier in self.tiers))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
 from aegis_core.arbiter.catalog import Model
 from aegis_core.arbiter.estimator import forecast
 from aegis_core.arbiter.rates import Rates
 from aegis_core.arbiter.shortlist import Entry, Shortlist
+from aegis_core.arbiter.why import Considered
 from aegis_core.money import format_usd
 
 MAX_CANDIDATES = 6
@@ -53,17 +55,44 @@ class Appraisal(NamedTuple):
         return next((cap for each, cap in zip(short, self.caps, strict=True) if each == (model, nanos)), None)
 
 
+class Priced(NamedTuple):
+    """A model of the catalog that can take a request, the nano-dollars to reserve for it, and those to expect."""
+
+    entry: Entry
+    nanos: int
+    expected: int
+
+    @property
+    def candidate(self) -> Candidate:
+        """For the script."""
+        return Candidate(self.entry.model.name, self.nanos)
+
+    @property
+    def considered(self) -> Considered:
+        """For the record."""
+        return Considered(self.entry.model.name, self.entry.model.tier, self.expected)
+
+
 @dataclass(slots=True)
 class Terms:
-    """What one request says about its cost: nano-dollars, tokens, bytes. None: it says nothing."""
+    """What one request says about its cost, in nano-dollars and tokens. None: it says nothing.
+
+    `sized`: it says how long prompt or answer may be. `expected`: tokens of prompt and answer, to compare prices by.
+    """
 
     claim: int | None
-    prompt_bytes: int | None
+    prompt: int | None
     cap: int | None
     ceiling: int | None
-    sized: bool
-    input_tokens: int
     least: int | None = None
+    sized: bool = field(init=False)
+    input_tokens: int = field(init=False)
+    expected: tuple[int, int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.sized = self.prompt is not None or self.cap is not None
+        self.input_tokens = self.prompt or 0
+        self.expected = forecast(self.prompt, self.cap)
 
     @property
     def priced_by(self) -> PricedBy:
@@ -83,37 +112,36 @@ class Terms:
         return not self.sized or self.input_tokens + self.cap_of(model) <= model.context_tokens
 
 
-def choose(shortlist: Shortlist, terms: Terms, most: int) -> list[Candidate]:
-    """The best candidates, tier by tier, each tier ordered by what this request is expected to cost in it.
+def choose(shortlist: Shortlist, terms: Terms, most: int) -> list[Priced]:
+    """The best models, tier by tier, each tier ordered by what this request is expected to cost in it.
 
     Before them all comes a stronger model that is expected to cost less, unless the order is the policy's.
     """
-    candidates: list[Candidate] = []
-    best: Candidate | None = None
+    chosen: list[Priced] = []
+    best: Priced | None = None
     least = 0
-    ceiling = terms.ceiling
-    tokens = forecast(terms.prompt_bytes, terms.cap)
+    ceiling, tokens = terms.ceiling, terms.expected
     for tier, floor in zip(shortlist.tiers, shortlist.floors, strict=True):
-        if len(candidates) >= most and (shortlist.fixed or floor.expected(*tokens) >= least):
+        if len(chosen) >= most and (shortlist.fixed or floor.expected(*tokens) >= least):
             continue
         priced = [(entry.rates.expected(*tokens), entry) for entry in tier]
         if terms.sized:  # the sort keeps the order of equals, which is that of the shortlist; so does a claim
             priced.sort(key=_expected)
-        for expected, (model, rates, _) in priced:
+        for expected, entry in priced:
             cheaper = best is None or expected < least
-            if len(candidates) >= most and not cheaper:
+            if len(chosen) >= most and not cheaper:
                 break  # those after it cost no less
+            model = entry.model
             if not terms.fits(model):
                 continue
-            nanos = terms.amount(rates, terms.cap_of(model))
+            nanos = terms.amount(entry.rates, terms.cap_of(model))
             if ceiling is None or nanos <= ceiling:
-                candidates.append(Candidate(model.name, nanos))
+                chosen.append(Priced(entry, nanos, expected))
                 if cheaper:
-                    best, least = candidates[-1], expected
-    if best and not shortlist.fixed and best != candidates[0]:
-        candidates.remove(best)
-        candidates.insert(0, best)
-    return candidates[:most]
+                    best, least = chosen[-1], expected
+    if best and not shortlist.fixed and best is not chosen[0]:
+        chosen = [best, *(each for each in chosen if each is not best)]
+    return chosen[:most]
 
 
 def strongest(shortlist: Shortlist, terms: Terms | None) -> tuple[Entry, ...]:
@@ -136,13 +164,22 @@ def _expected(priced: tuple[int, Entry]) -> int:
     return priced[0]
 
 
-def shorter(first: Candidate, rates: Rates, terms: Terms, cap: int) -> tuple[list[Candidate], tuple[int, ...]]:
-    """The same model with shorter answers, each cap three quarters of the one before, down to the least wanted."""
+def shorter(name: str, rates: Rates, terms: Terms, cap: int) -> tuple[list[Candidate], tuple[int, ...]]:
+    """A model with shorter answers than `cap`, down to the least that is wanted, and the caps of these."""
+    if terms.least is None or terms.claim is not None:
+        return [], ()
+    caps = _shorter_caps(cap, terms.least)
+    return [Candidate(name, nanos) for nanos in rates.bounds(terms.input_tokens, caps)], caps
+
+
+@lru_cache(maxsize=1_024)
+def _shorter_caps(cap: int, least: int) -> tuple[int, ...]:
+    """Each is three quarters of the one before."""
     caps: list[int] = []
-    while terms.least is not None and terms.claim is None and cap > terms.least:
-        cap = max(terms.least, cap * 3 // 4)
+    while cap > least:
+        cap = max(least, cap * 3 // 4)
         caps.append(cap)
-    return [Candidate(first.model, terms.amount(rates, cap)) for cap in caps], tuple(caps)
+    return tuple(caps)
 
 
 def why_none(shortlist: Shortlist, terms: Terms) -> str:
@@ -155,7 +192,7 @@ def why_none(shortlist: Shortlist, terms: Terms) -> str:
         widest = max(entries, key=lambda entry: entry.model.context_tokens - terms.cap_of(entry.model)).model
         tokens = terms.input_tokens + terms.cap_of(widest)
         return (
-            f"prompt_bytes and max_output_tokens come to as many as {tokens:,} tokens, and the longest context that is "
+            f"The prompt and max_output_tokens come to as many as {tokens:,} tokens, and the longest context that is "
             f"left is {widest.context_tokens:,} ({widest.name}); send less, or lower max_output_tokens."
         )
     nanos, name = min((terms.amount(entry.rates, terms.cap_of(entry.model)), entry.model.name) for entry in fitting)

@@ -19,12 +19,13 @@ from pydantic import AfterValidator, Field
 
 from aegis_core.policy.case import Case
 from aegis_core.policy.regexes import ExpressionError, compile_regex
+from aegis_core.protocol import BYTES_PER_TOKEN
 
 MAX_EXPRESSION = 1_000
 MAX_MATCHES = 4
 
 _FLOATS = ("estimated_cost_usd", "confidence")
-_INTS = ("prompt_bytes", "max_output_tokens", "min_output_tokens", "fence")
+_INTS = ("prompt_bytes", "prompt_tokens", "max_output_tokens", "min_output_tokens", "fence")
 _TEXTS = ("target_resource", "session_id", "capability", "tool", "arguments_hash", "model", "task_type", "verify")
 _OPTIONAL = (*_FLOATS, *_INTS, *_TEXTS)
 
@@ -47,6 +48,12 @@ def _int(name: str) -> Value:
     return lambda case: getattr(case.request, name)
 
 
+def _prompt_bytes(case: Case) -> int | None:
+    """Of a prompt that is given in tokens the bytes that would have the same bound, so that one rule sees both."""
+    tokens = case.request.prompt_tokens
+    return case.request.prompt_bytes if tokens is None else tokens * BYTES_PER_TOKEN
+
+
 def _text(name: str) -> Value:
     return lambda case: getattr(case.request, name) or ""
 
@@ -64,6 +71,7 @@ _VALUES: dict[str, tuple[str, Value]] = {
     "request.metadata": ("MAP", lambda case: case.request.metadata),
     **{f"request.{name}": ("DOUBLE", _float(name)) for name in _FLOATS},
     **{f"request.{name}": ("INT", _int(name)) for name in _INTS},
+    "request.prompt_bytes": ("INT", _prompt_bytes),
     **{f"request.{name}": ("STRING", _text(name)) for name in _TEXTS},
     "agent.agent_id": ("STRING", lambda case: case.facts.agent_id),
     "agent.framework": ("STRING", lambda case: case.facts.framework),

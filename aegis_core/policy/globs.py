@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Annotated
 from unicodedata import normalize
 
 from pydantic import AfterValidator, Field
 
+from aegis_core.fields import Glob
 from aegis_core.policy.text import fold
 
 _PATTERN = re.compile(r"[\w.:@/*-]{1,128}")
@@ -25,35 +25,6 @@ def _pattern(value: str) -> str:
 NamePatterns = Annotated[tuple[Annotated[str, AfterValidator(_pattern)], ...], Field(min_length=1)]
 
 
-@dataclass(frozen=True, slots=True)
-class Glob:
-    """A pattern with stars. The leftmost place of each inner part is the best one, so nothing is tried twice."""
-
-    source: str
-    head: str
-    inner: tuple[str, ...]
-    tail: str
-
-    @classmethod
-    def parse(cls, source: str) -> Glob:
-        """Read a pattern that has at least one star."""
-        head, *inner, tail = fold(source).split("*")
-        return cls(source, head, tuple(inner), tail)
-
-    def matches(self, name: str) -> bool:
-        """Whether the whole folded name fits the pattern."""
-        end = len(name) - len(self.tail)
-        at = len(self.head)
-        if end < at or not name.startswith(self.head) or not name.endswith(self.tail):
-            return False
-        for part in self.inner:
-            found = name.find(part, at, end)
-            if found < 0:
-                return False
-            at = found + len(part)
-        return True
-
-
 class Names:
     """A list of names and patterns, ready to be asked."""
 
@@ -62,7 +33,7 @@ class Names:
     def __init__(self, patterns: Iterable[str]) -> None:
         self.sources = tuple(patterns)
         self._exact = {fold(name): name for name in reversed(self.sources) if "*" not in name}
-        self._globs = tuple(Glob.parse(name) for name in self.sources if "*" in name)
+        self._globs = tuple((Glob.parse(fold(name)), name) for name in self.sources if "*" in name)
 
     def entry(self, name: str) -> str | None:
         """The entry of the list that a name falls under."""
@@ -72,9 +43,9 @@ class Names:
         """The same for a name that went through `fold_name`."""
         if folded in self._exact:
             return self._exact[folded]
-        for glob in self._globs:
+        for glob, source in self._globs:
             if folded.startswith(glob.head) and glob.matches(folded):
-                return glob.source
+                return source
         return None
 
 

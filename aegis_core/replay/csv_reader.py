@@ -88,6 +88,5 @@ def _call(row: list[str], line: int, header: list[str], places: dict[str, int], 
             fields[field] = parse(cell)
         except ValueError as error:
             raise reading.refuse(line, printable(header[place].strip()), str(error)) from None
-    # The core takes half of the bytes as the most tokens: so it reserves exactly the recorded prompt.
-    sizes = {"prompt_bytes": 2 * fields["input_tokens"], "max_output_tokens": fields["output_tokens"]}
+    sizes = {"prompt_tokens": fields["input_tokens"], "max_output_tokens": fields["output_tokens"]}
     return [Call(run="", line=line, intent=INTENT, **sizes, **fields)]

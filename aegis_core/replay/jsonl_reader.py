@@ -12,6 +12,7 @@ from functools import partial
 from hashlib import blake2b
 from typing import Any, TypeVar, cast
 
+from aegis_core.arbiter.estimator import input_bound
 from aegis_core.fields import MAX_INTENT, identifier
 from aegis_core.replay import values
 from aegis_core.replay.trace import DEFAULT_AGENT, Call, Reading, lines_of, shown
@@ -128,13 +129,13 @@ class _Run:
         if used is None or given is None:
             self._notes.without_usage = True
             used, given = -(-self._prompt_bytes // BYTES_PER_TOKEN), -(-size // BYTES_PER_TOKEN)
-            bound, most = self._prompt_bytes, -(-size // 2)
+            bound, most = input_bound(self._prompt_bytes), input_bound(size)
         else:
-            bound, most = 2 * used, given
+            bound, most = used, given
         return Call(
             self._tick(), self._agent, self._name(), self._number, self._intent,
             model=self._optional(message, values.MODEL, values.name, where) or self._model,
-            input_tokens=used, output_tokens=given, prompt_bytes=bound, max_output_tokens=most,
+            input_tokens=used, output_tokens=given, prompt_tokens=bound, max_output_tokens=most,
         )  # fmt: skip
 
     def _tool_call(self, tool: str, arguments: str) -> Call:

@@ -93,8 +93,8 @@ async def replay(trace: Trace, plan: Plan, settings: Settings, tally: Tally, adv
     store = await open_store(settings, throwaway=True, virtual_time=True)
     try:
         await store.turn_clock(trace.calls[0].at)
-        # A script that the server does not know is sent a second time, behind what should have come after it.
-        await store.command("SCRIPT", "LOAD", store.scripts.settle.source)
+        # A call that the server does not know yet is sent a second time, behind what should have come after it.
+        await store.load()
         governor = await open_governor(store, settings)
         try:
             await _Run(store, governor, prices, plan, tally).all(trace, advance)
@@ -191,7 +191,7 @@ class _Run:
                 arguments_hash=call.arguments_hash, target_resource=call.target, **common,
             )  # fmt: skip
         return parse(
-            PermissionRequest, resource_type="llm_tokens", model=model, prompt_bytes=call.prompt_bytes,
+            PermissionRequest, resource_type="llm_tokens", model=model, prompt_tokens=call.prompt_tokens,
             max_output_tokens=call.max_output_tokens,
             estimated_cost_usd=None if call.cost is None else to_usd(call.cost), **common,
         )  # fmt: skip

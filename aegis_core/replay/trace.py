@@ -34,7 +34,7 @@ class Call:
         model: the model that was called; None: the file does not say.
         input_tokens: of the prompt, recorded or estimated.
         output_tokens: of the answer, recorded or estimated.
-        prompt_bytes: the size to reserve by, of which the core takes half as the most tokens.
+        prompt_tokens: the most tokens of the prompt, to reserve by.
         max_output_tokens: the most tokens of the answer, to reserve by.
         cost: what it cost in nano-dollars, where the file says so itself.
         arguments_hash: a fingerprint of a tool's arguments.
@@ -50,7 +50,7 @@ class Call:
     model: str | None = None
     input_tokens: int = 0
     output_tokens: int = 0
-    prompt_bytes: int = 0
+    prompt_tokens: int = 0
     max_output_tokens: int = 0
     cost: int | None = None
     arguments_hash: str | None = None

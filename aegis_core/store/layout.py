@@ -50,6 +50,8 @@ PEPPER_KEY = "ae:pepper"
 TENANTS_KEY = "ae:tenants"
 WRITERS_KEY = "ae:writers"
 """The versions of Aegis that opened this database (ZSET), by how many fields each declares."""
+LIBRARIES_KEY = "ae:libraries"
+"""The libraries of functions that versions of Aegis loaded (ZSET), by when (ms) a process last opened them."""
 CLOCK_KEY = "ae:clock"
 """Holds the virtual time of a throw-away server; no shipped script reads it."""
 

@@ -1,13 +1,16 @@
-"""The Lua scripts: assembled from files once, hashed once, a mistake fails at import of the store.
+"""The Lua scripts: assembled from files once into one library of functions; a mistake fails at import of the store.
 
 A verb is a file in ``lua/``, called with what its class in `verbs` names; the parts that verbs share lie in
 ``lua/lib/``. A line ``--@ part`` stands for a part that only one verb has.
+
+A server loads a library once (FUNCTION LOAD), so that what it defines costs no call anything. The library is named by
+its hash: those of several versions of Aegis, or of shipped and virtual time, lie side by side.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha1
 from importlib.resources import files
@@ -20,13 +23,18 @@ from aegis_core.store.lua_check import check
 from aegis_core.store.lua_names import Names
 from aegis_core.store.packing import Named
 
-_CORE = ("prelude", "windows", "budgets", "records")
-_ENDINGS = "endings"
-_LOCKS = ("prelude", "records", "locks", "queues", "handing", "lock_books")
-_CLAIMS = (*_LOCKS, "claims")
+_PARTS = (
+    "prelude", "windows", "budgets", "records",
+    "locks", "queues", "handing", "lock_books", "claims", "lock_of_record",
+    "endings", "learning",
+)  # fmt: skip
+"""What all verbs share, in the order in which it is defined."""
 _INCLUDED = re.compile(r"^--@ (\w+)\n", re.MULTILINE)
 
-VIRTUAL_CLOCK = f"local NOW = tonumber(redis.call('GET', '{CLOCK_KEY}'))\n"
+LIBRARIES = "aegis_"
+"""How the names of libraries begin."""
+
+VIRTUAL_CLOCK = f"  NOW = tonumber(call('GET', '{CLOCK_KEY}'))\n"
 """Replaces ``clock.lua`` on throw-away servers, for tests and for replaying a trace on its own time."""
 
 _Arguments = TypeVar("_Arguments", bound=Named)
@@ -34,44 +42,51 @@ _Arguments = TypeVar("_Arguments", bound=Named)
 
 @dataclass(frozen=True, slots=True)
 class Script(Generic[_Arguments]):
-    """One verb, ready for EVALSHA. `closing` scripts only give back or charge what is held, so they run when full."""
+    """One verb, ready for FCALL.
+
+    Attributes:
+        name: of the verb.
+        function: its name on the server.
+    """
 
     name: str
-    source: bytes
-    sha: bytes = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "sha", sha1(self.source, usedforsecurity=False).hexdigest().encode())
+    function: bytes
 
 
 class ScriptSet:
-    """All scripts of one store. ``virtual_time`` makes them read the clock of a throw-away server."""
+    """All verbs of one store. ``virtual_time`` makes them read the clock of a throw-away server.
 
-    def __init__(self, *, virtual_time: bool = False, assembly: _Assembly | None = None) -> None:
-        self._clock = VIRTUAL_CLOCK if virtual_time else _read("clock")
-        make = (assembly or _Assembly(self._clock)).script
-        self.authorize = make(verbs.Authorize, rarely_ends=True)
-        self.settle = make(verbs.Settle, closing=True)
-        self.look = make(verbs.Look, closing=True)
-        self.decide = make(verbs.DecideAll, closing=True, each=verbs.Decide)
-        self.list_questions = make(verbs.ListQuestions, closing=True)
+    Attributes:
+        library: the name of the library that holds them.
+        source: that library, for FUNCTION LOAD.
+    """
+
+    def __init__(self, *, virtual_time: bool = False) -> None:
+        assembly = _Assembly(virtual_time=virtual_time)
+        self.library, self.source = assembly.library, assembly.source
+        make = assembly.script
+        self.authorize = make(verbs.Authorize)
+        self.settle = make(verbs.Settle)
+        self.look = make(verbs.Look)
+        self.decide = make(verbs.DecideAll)
+        self.list_questions = make(verbs.ListQuestions)
         self.put_envelope = make(operator_verbs.PutEnvelope)
         self.read_envelopes = make(operator_verbs.ReadEnvelopes)
         self.set_ceiling = make(operator_verbs.SetCeiling)
-        self.sweep = make(verbs.Sweep, closing=True)
+        self.sweep = make(verbs.Sweep)
         self.open_tenant = make(operator_verbs.OpenTenant)
         self.publish_policy = make(operator_verbs.PublishPolicy)
         self.read_policy = make(operator_verbs.ReadPolicy)
         self.handshake = make(verbs.Handshake)
         self.set_budget = make(operator_verbs.SetBudget)
-        self.read_budgets = make(operator_verbs.ReadBudgets, closing=True)
+        self.read_budgets = make(operator_verbs.ReadBudgets)
         self.list_agents = make(operator_verbs.ListAgents)
         self.publish_profiles = make(operator_verbs.PublishProfiles)
         self.read_profiles = make(operator_verbs.ReadProfiles)
         self.apply_profile = make(operator_verbs.ApplyProfile)
         self.read_session = make(verbs.ReadSession)
-        self.brake = make(operator_verbs.Brake, closing=True)
-        self.list_open = make(operator_verbs.ListOpen, closing=True)
+        self.brake = make(operator_verbs.Brake)
+        self.list_open = make(operator_verbs.ListOpen)
         self.note = make(operator_verbs.Note)
         self.note_prices = make(operator_verbs.NotePrices)
         self.reset_outcomes = make(operator_verbs.ResetOutcomes)
@@ -82,64 +97,75 @@ class ScriptSet:
         self.hold_channel = make(operator_verbs.HoldChannel)
         self.keep_notice = make(operator_verbs.KeepNotice)
         self.refuse_on_channel = make(operator_verbs.RefuseOnChannel)
-        self.lock_acquire = make(verbs.LockAcquire, parts=_CLAIMS)
-        self.lock_release = make(verbs.LockRelease, parts=_CLAIMS, closing=True)
-        self.lock_renew = make(verbs.LockRenew, parts=_LOCKS, closing=True)
-        self.lock_force = make(verbs.LockForce, parts=_LOCKS, closing=True)
-        self.lock_list = make(verbs.LockList, parts=_LOCKS, closing=True)
+        self.lock_acquire = make(verbs.LockAcquire)
+        self.lock_release = make(verbs.LockRelease)
+        self.lock_renew = make(verbs.LockRenew)
+        self.lock_force = make(verbs.LockForce)
+        self.lock_list = make(verbs.LockList)
+
+
+_CLOSING = {
+    verbs.Settle, verbs.Look, verbs.DecideAll, verbs.ListQuestions, verbs.Sweep, operator_verbs.ReadBudgets,
+    operator_verbs.Brake, operator_verbs.ListOpen, verbs.LockRelease, verbs.LockRenew, verbs.LockForce, verbs.LockList,
+}  # fmt: skip
+"""Verbs that only give back or charge what is held, so they run when the server is full."""
 
 
 class _Assembly:
-    """Makes scripts of their parts, under the schema as it is declared now."""
+    """Makes the library of its parts, under the schema as it is declared now.
 
-    def __init__(self, clock: str) -> None:
-        self._clock = clock
+    Attributes:
+        parts: the text of each part and verb.
+        made: of each verb the parts that are its own, and what it is called with.
+    """
+
+    def __init__(self, *, virtual_time: bool = False) -> None:
         self._names = Names({prefix: fields._fields for prefix, fields in LISTS.items()})
         self._needed: dict[str, None] = {}
         self._used: list[str] = []
+        self._virtual_time = virtual_time
         self.parts: dict[str, str] = {}
         self.made: dict[str, tuple[list[str], list[type[Named]]]] = {}
-        """Of each script its parts, and what it is called with."""
+        texts = [*map(self._part, _PARTS), *map(self._verb, _all_verbs())]
+        defined = "".join((self._names.functions(self._needed), *texts))
+        self.library = LIBRARIES + sha1(defined.encode(), usedforsecurity=False).hexdigest()[:16]
+        self.source = f"#!lua name={self.library}\n{defined.replace(_LIBRARY, self.library)}".encode()
 
-    def script(
-        self,
-        verb: type[_Arguments],
-        *,
-        parts: tuple[str, ...] = (*_CORE, _ENDINGS),
-        closing: bool = False,
-        rarely_ends: bool = False,
-        each: type[Named] | None = None,
-    ) -> Script[_Arguments]:
-        """`each`: what a script is called with that this one calls for each of its arguments."""
+    def script(self, verb: type[_Arguments]) -> Script[_Arguments]:
+        """A verb of the library."""
         name = name_of(verb)
-        self._needed, self._used = {}, []
-        called: list[type[Named]] = [verb]
-        self.made[name] = self._used, called
-        texts = {part: self._part(part) for part in parts}
-        # Every function that a script defines costs it time on every call, used or not. So what is seldom needed is
-        # made when it is: locks where a record ends, and in a decision the endings themselves.
-        if _ENDINGS in texts:
-            texts[_ENDINGS] = self._when_needed("locking", (*_CLAIMS[2:], "lock_of_record")) + texts[_ENDINGS]
-        if rarely_ends:
-            names = "sweep, expire, claim, tighten, names, attend, with_standing"
-            texts[_ENDINGS] = f"local function endings()\n{texts[_ENDINGS]}return {names}\nend\n"
-        if each is not None:
-            called.append(each)
-            texts["each"] = self._when_needed(f"{name_of(each)}_one", (name_of(each),), head_of(each))
-        body = "".join(texts.values()) + head_of(verb) + self._part(name)
-        shebang = "#!lua flags=allow-oom\n" if closing else "#!lua\n"
-        return Script(name, (shebang + self._clock + self._names.functions(self._needed) + body).encode())
+        return Script(name, f"{self.library}_{name}".encode())
 
-    def _when_needed(self, function: str, parts: tuple[str, ...], head: str = "") -> str:
-        """A function that holds other parts, and answers what the last of them makes."""
-        return f"local function {function}()\n{head}{''.join(map(self._part, parts))}end\n"
+    def _verb(self, verb: type[Named]) -> str:
+        name, flags = name_of(verb), ", flags = {'allow-oom'}" if verb in _CLOSING else ""
+        self._used, called = [], [verb]
+        self.made[name] = self._used, called
+        each = ""
+        if verb is verbs.DecideAll:  # calls another one for each of its arguments
+            called.append(verbs.Decide)
+            each = f"local function decide_one()\n{head_of(verbs.Decide)}{self._part('decide')}end\n"
+        body = f"function(keys, arguments)\nbegin(keys, arguments)\n{head_of(verb)}{self._part(name)}end"
+        facts = f"function_name = '{_LIBRARY}_{name}'{flags}, callback = {body}"
+        return f"do\n{each}redis.register_function{{{facts}}}\nend\n"
 
     def _part(self, name: str) -> str:
         if name not in self.parts:
-            self.parts[name] = self._names.put_into(_read(name), name)
+            text = VIRTUAL_CLOCK if self._virtual_time and name == "clock" else _read(name)
+            self.parts[name] = self._names.put_into(text, name)
         self._used.append(name)
         self._needed |= self._names.needed[name]
         return _INCLUDED.sub(lambda line: self._part(line[1]), self.parts[name])
+
+
+_LIBRARY = "LIBRARY"
+"""Stands for the library's name, which is the hash of all the rest."""
+
+
+def _all_verbs() -> list[type[Named]]:
+    """Every verb, which is a class of arguments with a file of its own."""
+    found = [each for room in (verbs, operator_verbs) for each in vars(room).values() if isinstance(each, type)]
+    lua = files("aegis_core.store") / "lua"
+    return [each for each in found if hasattr(each, "_fields") and (lua / f"{name_of(each)}.lua").is_file()]
 
 
 def name_of(verb: type[Named]) -> str:
@@ -161,12 +187,11 @@ def _read(name: str) -> str:
 
 
 def _check() -> None:
-    """Of what is shipped every script names only what there is, and all that it is called with."""
-    assembly = _Assembly(_read("clock"))
-    ScriptSet(assembly=assembly)
-    texts = assembly.parts | {"clock": _read("clock")}
-    for name, (parts, called) in assembly.made.items():
-        check(name, {part: texts[part] for part in ("clock", *parts)}, [each._fields for each in called])
+    """Of what is shipped every verb names only what there is, and uses all that it is called with."""
+    assembly = _Assembly()
+    shared = {part: assembly.parts[part] for part in ("clock", *_PARTS)}
+    for name, (own, called) in assembly.made.items():
+        check(name, shared | {part: assembly.parts[part] for part in own}, [each._fields for each in called])
 
 
 _check()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -19,6 +18,7 @@ from aegis_core.settings import Settings
 from aegis_core.store import layout
 from aegis_core.store.address import Address, Clients, make_clients, parse_address
 from aegis_core.store.embedded import EmbeddedHandle, join
+from aegis_core.store.libraries import keep_library
 from aegis_core.store.listening import Hear, listen
 from aegis_core.store.packing import pack
 from aegis_core.store.schema import FIELDS
@@ -74,14 +74,14 @@ class Store:
         self._connection: Any = None
         self._connecting = asyncio.Lock()
         self._closed = False
-        self._sources_sent: Counter[bytes] = Counter()
+        self._loads = 0
 
     def send(self, script: Script[Any], key: str, arguments: Any) -> asyncio.Future[Any] | None:
         """The first try of `run` without its care: None when not connected, and errors as the server put them."""
         wire = self._wire
         if wire is None or wire.lost:
             return None
-        return wire.call(b"EVALSHA", script.sha, 1, key, pack(arguments))
+        return wire.call(b"FCALL", script.function, 1, key, pack(arguments))
 
     async def run(
         self, script: Script[Any], key: str, arguments: Any, zone: Any = None, sent: asyncio.Future[Any] | None = None
@@ -101,29 +101,40 @@ class Store:
                 wire = await self._connect()
             assert wire is not None  # it carries what was sent
             known = -1
-            while known != (known := self._sources_sent[script.sha]):
+            while known != (known := self._loads):
                 try:
-                    trying, sent = sent or wire.call(b"EVALSHA", script.sha, 1, key, pack(arguments), *more), None
+                    trying, sent = sent or wire.call(b"FCALL", script.function, 1, key, pack(arguments), *more), None
                     return await trying
                 except hiredis.ReplyError as error:
-                    if not str(error).startswith("NOSCRIPT"):
+                    if not _is_unknown(error):
                         raise
-            # Of thousands that are told so at once only the first sends the source, before what they send again.
-            self._sources_sent[script.sha] += 1
-            return await wire.call(b"EVAL", script.source, 1, key, pack(arguments), *more)
+            # Of thousands that are told so at once only the first loads the library, before what they send again.
+            self._loads += 1
+            loading = wire.call(b"FUNCTION", b"LOAD", b"REPLACE", self.scripts.source)
+            answer = wire.call(b"FCALL", script.function, 1, key, pack(arguments), *more)
+            return (await asyncio.gather(loading, answer))[1]
         except hiredis.ReplyError as error:
             raise self._explain(error, script.name) from None
         except (RedisError, OSError) as error:
             raise self._explain(error, script.name) from None
 
     async def _run_on_cluster(self, script: Script[Any], key: str, *arguments: bytes) -> Any:
-        from redis.exceptions import NoScriptError
-
         async with asyncio.timeout(self.timeout):
             try:
-                return await self.clients.any.execute_command("EVALSHA", script.sha, 1, key, *arguments)
-            except NoScriptError:
-                return await self.clients.any.execute_command("EVAL", script.source, 1, key, *arguments)
+                return await self.clients.any.execute_command("FCALL", script.function, 1, key, *arguments)
+            except ResponseError as error:
+                if not _is_unknown(error):
+                    raise
+                await self.load()
+                return await self.clients.any.execute_command("FCALL", script.function, 1, key, *arguments)
+
+    async def load(self) -> None:
+        """Have the server know all verbs, which `run` does by itself when it finds that it does not.
+
+        Raises:
+            StoreError: as for `run`.
+        """
+        await self.command("FUNCTION LOAD", "REPLACE", self.scripts.source)  # one word: on a cluster, each primary
 
     async def command(self, *parts: Any) -> Any:
         """One plain command, outside the hot path.
@@ -240,6 +251,7 @@ class Store:
                 schema=found,
             )
         await self.command("ZADD", layout.WRITERS_KEY, "GT", FIELDS, aegis_version())
+        await keep_library(self, self.scripts.library)
         if pepper is not None:
             self.pepper = pepper.encode()
         else:
@@ -275,6 +287,11 @@ def aegis_version() -> str:
         return version("aegis-governor")
     except PackageNotFoundError:
         return "0"
+
+
+def _is_unknown(error: Exception) -> bool:
+    """Whether the server says that it does not know the function; redis-py leaves out the first word."""
+    return str(error).removeprefix("ERR ") == "Function not found"
 
 
 def newer_schema(found: int) -> ConfigurationError:

@@ -169,6 +169,8 @@ class TestAnswers:
         document = httpx.get(f"{base}/openapi.json", trust_env=False, timeout=30).json()
         examples = document["paths"]["/api/v1/request-permission"]["post"]["requestBody"]["content"]["application/json"]
         assert examples["examples"]["typical"]["value"]["task_intent"] == "Summarise Sui governance proposals"
+        sizes = document["components"]["schemas"]["PermissionRequest"]["properties"]
+        assert sizes["prompt_tokens"]["anyOf"][0] == {"type": "integer", "minimum": 0, "maximum": 500_000_000}
         assert document["components"]["schemas"]["Verdict"]["properties"]["remaining_budget_usd"]["type"] == "number"
 
     def test_a_request_id_is_accepted_and_emitted(self, http: httpx.Client) -> None:
@@ -180,6 +182,7 @@ class TestAnswers:
 
 
 INVALID = [
+    ({"prompt_bytes": 10, "prompt_tokens": 5}, "prompt_tokens: give prompt_bytes or prompt_tokens, not both"),
     ({"estimated_cost_usd": -1}, "estimated_cost_usd: is negative"),
     ({"estimated_cost_usd": "-0.1"}, "estimated_cost_usd: is negative"),
     ({"estimated_cost_usd": float("nan")}, "estimated_cost_usd: is not finite"),

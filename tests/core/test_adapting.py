@@ -25,6 +25,8 @@ from aegis_core.adapting import (
     messages_bound,
 )
 from aegis_core.errors import ConflictError, InvalidRequestError, NotFoundError
+from aegis_core.governor import ResourceGovernor
+from aegis_core.protocol import PermissionRequest, Verdict
 from aegis_core.sync import SyncGovernedAgent, SyncGovernor
 
 MODEL = "gpt-4o-mini"
@@ -43,14 +45,6 @@ def plain(settings: Settings) -> Iterator[SyncGovernor]:
 @pytest.fixture
 def agent(plain: SyncGovernor) -> SyncGovernedAgent:
     return plain.handshake("a")
-
-
-def test_a_bound_counts_text_messages_and_tools() -> None:
-    assert messages_bound([user("1234567890")]) == 5 + 8
-    assert messages_bound([user("x " * 10), {"role": "assistant", "content": None}], [{"a": 1}]) == 10 + 16 + 4 + 16
-    call = {"id": "c", "type": "function", "function": {"name": "pay", "arguments": '{"a":1}'}}
-    assert messages_bound([{"role": "assistant", "content": "", "tool_calls": [call]}]) == 8 + 2 + 4
-    assert messages_bound([user("A" * 70)]) == 50 + 8  # base64-like: a token for 1.4 bytes
 
 
 def test_the_providers_count_replaces_the_bound_of_an_exact_prefix_only() -> None:
@@ -101,6 +95,22 @@ def test_a_rerouted_call_teaches_the_bound_of_the_model_that_answered(agent: Syn
     held.settle(input_tokens=70, output_tokens=5)
     assert calls.bounds.estimate(said, (), "gpt-4.1-mini").tokens == 70
     assert calls.bounds.estimate(said, (), "gpt-4o").tokens == messages_bound(said)
+
+
+def test_a_call_of_a_model_is_asked_for_by_the_tokens_of_its_prompt(
+    agent: SyncGovernedAgent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[PermissionRequest] = []
+    request_permission = ResourceGovernor.request_permission
+
+    async def listening(governor: ResourceGovernor, request: PermissionRequest, **options: Any) -> Verdict:
+        asked.append(request)
+        return await request_permission(governor, request, **options)
+
+    monkeypatch.setattr(ResourceGovernor, "request_permission", listening)
+    calls, said = CallGovernor(agent, framework="custom"), [user("Tell me of Bern.")]
+    calls.begin(ModelCall(said, model=MODEL, max_output_tokens=50)).release()
+    assert (asked[0].prompt_tokens, asked[0].prompt_bytes) == (messages_bound(said), None)
 
 
 def test_known_prefixes_are_bounded() -> None:

@@ -125,6 +125,21 @@ def test_the_higher_counts_for_each_model_alone() -> None:
     assert dict(answer.candidates)["gpt-4o-mini"] == 450_000
 
 
+@settings(max_examples=100, deadline=None)
+@given(tokens=st.integers(0, 600_000), odd=st.booleans(), cap=st.none() | st.integers(0, 9_000), named=st.booleans())
+def test_tokens_of_a_prompt_count_as_its_bytes_do(tokens: int, odd: bool, cap: int | None, named: bool) -> None:
+    fields = {"max_output_tokens": cap, "model": "gpt-4o" if named else None}
+    size = max(0, 2 * tokens - odd)
+    assert appraise(prompt_tokens=tokens, **fields) == appraise(prompt_bytes=size, **fields)
+
+
+def test_a_prompt_has_one_size() -> None:
+    with pytest.raises(InvalidRequestError) as caught:
+        ask(prompt_bytes=2_000, prompt_tokens=1_000)
+    assert caught.value.message == "prompt_tokens: give prompt_bytes or prompt_tokens, not both"
+    assert caught.value.field == "prompt_tokens"
+
+
 def test_the_order_follows_the_sizes() -> None:
     """claude-haiku-4-5 reads cheaper and writes dearer than o4-mini."""
     long_prompt = appraise(prompt_bytes=300_000, max_output_tokens=10, logic_density=6)
@@ -485,21 +500,71 @@ def test_dense_runs_are_those_of_the_alphabet_of_base64_and_paths(seed: int) -> 
 def test_messages_are_bounded_with_their_frames() -> None:
     assert messages_bound([]) == 0
     text = [{"role": "user", "content": "hello world!"}]
-    assert messages_bound(text) == MESSAGE_TOKENS + 2 + 6
+    assert messages_bound(text) == MESSAGE_TOKENS + 6
+    assert messages_bound([{"role": "user", "content": "A" * 70}]) == MESSAGE_TOKENS + 50
     parts = [{"role": "user", "content": [{"type": "text", "text": "hello"}, {"type": "image_url", "image_url": {}}]}]
-    assert messages_bound(parts) >= MESSAGE_TOKENS + 2 + 3 + IMAGE_TOKENS
-    calls = [{"role": "assistant", "content": None, "tool_calls": [{"id": "1", "function": {"arguments": "{}"}}]}]
-    assert messages_bound(calls) > MESSAGE_TOKENS + 20
+    assert messages_bound(parts) == MESSAGE_TOKENS + 3 + IMAGE_TOKENS
+    call = {"id": "c", "type": "function", "function": {"name": "pay", "arguments": '{"a":1}'}}
+    said = {"role": "assistant", "content": None, "tool_calls": [call]}
+    for spelt in (call, call["function"]):
+        assert messages_bound([said | {"tool_calls": [spelt]}]) == MESSAGE_TOKENS + 2 + 4
+    assert messages_bound([{"role": "assistant", "function_call": call["function"]}]) == MESSAGE_TOKENS + 2 + 4
+    other = {"type": "custom", "custom": {"name": "pay", "input": "a=1"}}
+    assert messages_bound([said | {"tool_calls": [other]}]) == MESSAGE_TOKENS + (len(json.dumps(other)) + 1) // 2
+    assert messages_bound([{"role": "assistant", "refusal": "No.", "name": "lea"}]) == MESSAGE_TOKENS + 2 + 2
     assert messages_bound(text, [{"name": "f"}]) == messages_bound(text) + TOOL_TOKENS + 7
+
+
+WORDS = st.text(max_size=80) | st.sampled_from(["", "QUJD" * 40, "0f8fad5b-d9cb-469f-a165-70867728950e", "\ud800"])
+PARTS = st.one_of(
+    st.fixed_dictionaries({"type": st.just("text"), "text": WORDS}),
+    st.fixed_dictionaries({"type": st.just("image_url"), "image_url": st.fixed_dictionaries({"url": WORDS})}),
+    st.fixed_dictionaries({"type": st.just("input_audio"), "input_audio": st.fixed_dictionaries({"data": WORDS})}),
+)
+FUNCTIONS = st.fixed_dictionaries({"name": WORDS, "arguments": WORDS})
+MESSAGES = st.fixed_dictionaries(
+    {"role": st.sampled_from(["system", "user", "assistant", "tool"]), "content": st.none() | WORDS | st.lists(PARTS)},
+    optional={
+        "name": WORDS,
+        "tool_call_id": WORDS,
+        "tool_calls": st.lists(st.fixed_dictionaries({"id": WORDS, "function": FUNCTIONS}), max_size=3),
+        "function_call": FUNCTIONS,
+    },
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(message=MESSAGES)
+def test_a_bound_covers_all_that_a_provider_reads_of_a_message(message: dict[str, Any]) -> None:
+    content = message["content"]
+    parts = [{"text": content or ""}] if content is None or isinstance(content, str) else content
+    calls = [call["function"] for call in message.get("tool_calls", ())] + [message.get("function_call", {})]
+    images = [part for part in parts if part.get("type") == "image_url"]
+    texts = [
+        message.get("name", ""),
+        *(part.get("text") or part.get("input_audio", {}).get("data", "") for part in parts),
+        *(text for call in calls for text in call.values()),
+    ]  # fmt: skip
+    least = MESSAGE_TOKENS + sum(map(text_bound, texts)) + IMAGE_TOKENS * len(images)
+    assert messages_bound([message]) >= least
+
+
+def test_what_json_has_no_form_for_is_bounded_all_the_same() -> None:
+    """A framework may hand a function, a decimal or a set over among a call's arguments."""
+    odd = {"f": json.dumps, "d": Decimal(7), "s": {1}, (1, 2): b"x"}
+    endless: dict[str, Any] = {}
+    endless["self"] = endless
+    for value in (odd, endless):
+        assert messages_bound([{"role": "user", "content": [value]}]) > MESSAGE_TOKENS + 2
 
 
 @pytest.mark.parametrize(
     ("sizes", "expected"),
     [
         ((None, None), (1_000, 250)),
-        ((4_000, None), (1_000, 250)),
-        ((40_000, None), (10_000, 2_500)),
-        ((40_000, 100), (10_000, 100)),
+        ((2_000, None), (1_000, 250)),
+        ((20_000, None), (10_000, 2_500)),
+        ((20_000, 100), (10_000, 100)),
         ((0, 9_000), (0, 250)),
     ],
 )

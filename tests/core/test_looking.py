@@ -46,18 +46,18 @@ async def test_a_damaged_record_fails_for_who_asks_for_it(governor: Governor, se
     await store.aclose()
 
 
-async def test_a_script_that_the_server_forgot_is_sent_once_for_all_who_need_it(settings: Settings) -> None:
+async def test_a_library_that_the_server_forgot_is_loaded_once_for_all_who_need_it(settings: Settings) -> None:
     store = await open_store(settings, throwaway=True)
     port = await open_governor(store, settings)
     agent = await Governor(port).handshake("payer")
     grants = [(await agent.request(f"Pay {number}", estimated_cost_usd="0.01")).grant_id or "" for number in range(90)]
     for _ in range(2):  # a restart forgets them, at any time
-        await store.clients.any.script_flush()
+        await store.clients.any.function_flush()
         await store.clients.any.config_resetstat()
         await asyncio.gather(*(agent.release(grant) for grant in grants))
         stats = await store.clients.any.info("commandstats")
-        assert stats["cmdstat_eval"]["calls"] == 1
-        assert stats["cmdstat_evalsha"]["calls"] <= 2 * len(grants)
+        assert stats["cmdstat_function|load"]["calls"] == 1
+        assert stats["cmdstat_fcall"]["calls"] <= 2 * len(grants)
     await port.aclose()
     await store.aclose()
 

@@ -114,9 +114,13 @@ class TestConditions:
             PermissionRequest.model_fields
         ) - {"request_id", "requirements", "within"}
         wanted = {"STRING": '"?" + {0} != ""', "INT": "{0} > -1", "DOUBLE": "{0} > -1.0", "LIST": "size({0}) > -1"}
+        in_tokens = {**fields, "prompt_bytes": None, "prompt_tokens": 4}  # a request says one of the two
         for name, kind in NAMES.items():
             expr = {**wanted, "MAP": "size({0}) > -1"}[kind].format(name)
-            assert not holds(f"!({expr})", **fields), name
+            assert not holds(f"!({expr})", **(in_tokens if name == "request.prompt_tokens" else fields)), name
+        assert holds('request.prompt_tokens == 4 && !("prompt_bytes" in request.given)', **in_tokens)
+        assert holds("request.prompt_bytes == 8", **in_tokens)
+        assert not holds("request.prompt_bytes > 8", **in_tokens)  # as before adapters counted in tokens
         assert holds('request.metadata.n == 1 && request.metadata.yes && request.metadata["s"] == "x"', **fields)
 
     @pytest.mark.parametrize(

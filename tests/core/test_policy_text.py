@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from aegis_core.policy.globs import Glob
+from aegis_core.fields import Glob
+from aegis_core.policy.globs import Names
 from aegis_core.policy.phrases import compile_phrase
 from aegis_core.policy.text import WORD, normalise, spaced, words
+from aegis_core.profiles import Profile
 
 
 def occurs(phrase: str, text: str) -> bool:
@@ -228,7 +232,20 @@ def test_a_hostile_intent_costs_a_bounded_number_of_looks_per_word(phrase: str, 
         ("a*b*c", "a.c.b", False),
         ("ab*ba", "aba", False),
         ("a**c", "ac", True),
+        ("a*b*b", "ab", False),
+        ("bot", "bot", True),
+        ("bot", "bot-7", False),
+        ("bot*", "Bot-7", False),
     ],
 )
 def test_patterns_of_agent_ids(pattern: str, name: str, fits: bool) -> None:
     assert Glob.parse(pattern).matches(name) is fits
+
+
+@settings(max_examples=300, deadline=None)
+@given(pattern=st.text("ab*", min_size=1, max_size=8), name=st.text("ab", max_size=8))
+def test_a_pattern_matches_what_a_regular_expression_would(pattern: str, name: str) -> None:
+    fits = re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), name) is not None
+    assert Glob.parse(pattern).matches(name) is fits
+    assert Profile(match=pattern).fits(name) is fits
+    assert (Names([pattern]).entry(name) is not None) is fits

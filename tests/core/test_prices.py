@@ -140,6 +140,16 @@ def test_a_bound_is_never_below_the_cost(
     assert bound >= charged(name, AT + later, fresh, cached, output)
 
 
+@settings(max_examples=200, deadline=None)
+@given(index=st.integers(0), prompt=tokens, caps=st.lists(tokens, max_size=5), other=st.booleans())
+def test_bounds_of_several_caps_are_those_of_each(index: int, prompt: int, caps: list[int], other: bool) -> None:
+    """Also where prices change with size and hour, and where an operator's file says something else."""
+    rates = prices_at(AT).rates(priced_names()[index % len(priced_names())])
+    if other:
+        rates = replace(rates, stated=Tariff((Step(-1, 9, 9, 9, 9), Step(1_000, 1, 1, 1, 1)), per=1))
+    assert rates.bounds(prompt, caps) == [rates.bound(prompt, cap) for cap in caps]
+
+
 @pytest.mark.parametrize("model", [model.name for model in CATALOG.models])
 def test_bounds_of_the_catalog_grow_with_size(model: str, prices: Prices) -> None:
     sizes = [0, 1, 127_999, 199_999, 200_000, 200_001, 900_000]

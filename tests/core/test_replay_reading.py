@@ -172,11 +172,11 @@ def test_every_assistant_message_is_a_call_and_every_tool_call_a_request(tmp_pat
     trace = read(tmp_path, run(*steps), "runs.jsonl")
     first, tool, last = trace.calls
     assert trace.runs == 1
-    assert (first.tool, first.intent, first.prompt_bytes) == (None, "Cancel my flight", 16)
+    assert (first.tool, first.intent, first.prompt_tokens) == (None, "Cancel my flight", 8)  # 16 bytes
     assert (first.input_tokens, first.output_tokens) == (4, 9)  # 16 bytes before it; 6 + 28 bytes of its own, by 4
     assert (tool.tool, tool.target, tool.intent) == ("cancel", "NO6JO3", 'cancel {"reservation_id": "NO6JO3"}')
     assert tool.arguments_hash
-    assert last.prompt_bytes == 16 + 34 + 4
+    assert last.prompt_tokens == (16 + 34 + 4) / 2
     assert (first.at, tool.at, last.at) == (1_767_225_600_000, 1_767_225_601_000, 1_767_225_602_000)
 
 
@@ -192,6 +192,7 @@ def test_usage_times_agents_and_models_of_the_file_win_over_estimates(tmp_path: 
     text = json.dumps({"messages": [user("a"), answer], "agent": "airline", "model": "gpt-4o-mini"})
     (call,) = read(tmp_path, text, "runs.ndjson").calls
     assert (call.agent, call.model, call.input_tokens, call.output_tokens) == ("airline", "gpt-4o-mini", 900, 8)
+    assert call.prompt_tokens == 900
     assert call.at == 1_767_300_000_000
 
 

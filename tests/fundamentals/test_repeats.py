@@ -10,6 +10,8 @@ import pytest
 from aegis_core import AegisDenied, Governor, InvalidRequestError
 from aegis_core.errors import AuthError, ConflictError, NotFoundError
 from aegis_core.identity import RequestIds
+from aegis_core.orders import Ask
+from aegis_core.protocol import PermissionRequest
 
 pytestmark = pytest.mark.leaves("grants")
 
@@ -41,6 +43,36 @@ async def test_the_same_id_with_other_content_is_an_error(governor: Governor) ->
     with pytest.raises(ConflictError, match="request_id: was used before for another request"):
         await agent.request("Work", estimated_cost_usd=2, request_id="r-1")
     assert (await agent.budget()).remaining_budget_usd == Decimal(9)
+
+
+async def test_the_size_of_the_prompt_is_part_of_the_content(governor: Governor) -> None:
+    agent = await governor.handshake("a")
+    sizes = {"model": "gpt-4o", "max_output_tokens": 100}
+    first = await agent.request("Answer", prompt_tokens=1_000, request_id="r-1", **sizes)
+    assert first.reserved_usd == Decimal("0.0035")  # 1,000 × $2.50 and 100 × $10 per million
+    assert await agent.request("Answer", prompt_tokens=1_000, request_id="r-1", **sizes) == first
+    for other in ({"prompt_tokens": 1_001}, {"prompt_bytes": 1_000}, {"prompt_bytes": 2_000}):
+        with pytest.raises(ConflictError, match="request_id: was used before for another request"):
+            await agent.request("Answer", request_id="r-1", **sizes, **other)
+
+
+@pytest.mark.parametrize(
+    ("said", "digest"),
+    [
+        ({"prompt_bytes": 2_000, "max_output_tokens": 100}, "1cc343a2b01cd712d5b471bb0cdd3a6e"),
+        ({"estimated_cost_usd": 1, "min_output_tokens": 16}, "ed227ffaccdc5295ed17d23c32ec2855"),
+    ],
+)
+def test_a_later_field_leaves_earlier_fingerprints_as_they_were(said: dict[str, object], digest: str) -> None:
+    """Else a retry that an upgrade lies between is taken for another request."""
+
+    def fingerprint(**fields: object) -> str:
+        message = {"agent_id": "a", "task_intent": "Answer", "resource_type": "llm_tokens", "model": "gpt-4o"}
+        return Ask.of(PermissionRequest.model_validate(message | fields), "r", 0).digest
+
+    assert fingerprint(**said) == digest
+    claim = {"estimated_cost_usd": 1}
+    assert fingerprint(**claim, prompt_tokens=16) != fingerprint(**claim, min_output_tokens=16)
 
 
 async def test_ids_belong_to_an_agent(governor: Governor) -> None:

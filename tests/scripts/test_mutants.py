@@ -96,8 +96,8 @@ MUTANTS: dict[str, tuple[str, ...]] = {
         "agent_key, encode(G), PREFIX .. 's:' .. sid, encode(S))\n  call('PEXPIRE', record_key, config[C_KEEP])\n",
     ),
     "an extended record expires": (
-        "    event('extended', store_open(id, R))",
-        "    event('extended', store_open(id, R))\n    call('EXPIRE', PREFIX .. 'r:' .. id, 3600)",
+        "event('extended', body)",
+        "event('extended', body)\n    call('EXPIRE', PREFIX .. 'r:' .. id, 3600)",
     ),
     "an ended record stays for ever": (", 'PX', T[T_CONFIG][C_KEEP])", ")"),
     "an overrun is not charged": ("        add(b, b[B_WINDOW], charged - amount, 0)\n", ""),
@@ -122,7 +122,7 @@ MUTANTS: dict[str, tuple[str, ...]] = {
         "if ring[at + E_NUMBER] > now - RING then",
     ),
     "the overdue are not ended first": (
-        "local behind = NOW >= T[T_DUE] and endings()(4)",
+        "local behind = NOW >= T[T_DUE] and sweep(4)",
         "local behind = false",
     ),
     "a new limit forgets what was spent": ("set_budget", "roll(b)\n", "roll(b)\nb[B_SPENT] = 0\n"),

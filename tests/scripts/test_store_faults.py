@@ -1,4 +1,4 @@
-"""A server that forgets the scripts, is read-only, full, slow, gone or damaged: a typed error, and no grant."""
+"""A server that forgets the functions, is read-only, full, slow, gone or damaged: a typed error, and no grant."""
 
 from __future__ import annotations
 
@@ -107,18 +107,18 @@ async def _spent_and_held(governor: Governor) -> tuple[Any, Any]:
 async def test_forgotten_scripts_are_loaded_again(server: Server) -> None:
     async with governed(server) as (governor, agent):
         for _ in range(3):
-            server.admin.script_flush()
+            server.admin.function_flush()
             verdict = await agent.request("Summarise", estimated_cost_usd=1)
             assert verdict.granted
             assert verdict.grant_id
-            server.admin.script_flush()
+            server.admin.function_flush()
             await agent.settle(verdict.grant_id, cost_usd=1)
         assert await _spent_and_held(governor) == (3, 0)
 
 
-async def test_many_calls_at_once_survive_a_script_flush(server: Server) -> None:
+async def test_many_calls_at_once_survive_a_flush_of_functions(server: Server) -> None:
     async with governed(server, agent_day_usd=100) as (governor, agent):
-        server.admin.script_flush()
+        server.admin.function_flush()
         verdicts = await asyncio.gather(*(agent.request("Summarise", estimated_cost_usd=1) for _ in range(50)))
         assert all(verdict.granted for verdict in verdicts)
         assert await _spent_and_held(governor) == (0, 50)

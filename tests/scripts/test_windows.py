@@ -13,8 +13,7 @@ import pytest
 from aegis_core import Governor
 from aegis_core.store import scripts
 from aegis_core.store.lua_names import Names
-from aegis_core.store.packing import unpack
-from aegis_core.store.scripts import Script
+from aegis_core.store.packing import pack, unpack
 from aegis_core.store.store import Store, open_store
 from aegis_core.store.zones import FOREVER, zone_at
 from aegis_core.testing import FakeClock, private_settings
@@ -57,13 +56,13 @@ async def ask(store: Store, zone: str, instants: list[int]) -> list[Asked]:
     """Number and end of the hour, day, week and month of many instants, by the shipped ``windows.lua``."""
     names = Names({})
     body = "".join(names.put_into(scripts._read(part), part) for part in ("prelude", "windows"))
-    script = Script("windows", f"#!lua\nlocal NOW\n{body}{names.put_into(ASK, 'windows')}".encode())
+    script = f"local keys, arguments = KEYS, ARGV\n{body}begin(keys, arguments)\n{names.put_into(ASK, 'windows')}"
     answers: list[Asked] = []
     for at in range(0, len(instants), 500):
         given: list[Any] = []
         for now in instants[at : at + 500]:
             given += (now, zone_at(zone, now))
-        flat = iter(unpack(await store.run(script, "ae:{windows}:t", given)))
+        flat = iter(unpack(await store.command("EVAL", script, 1, "ae:{windows}:t", pack(given))))
         windows = zip(flat, flat, strict=True)
         answers += [dict(zip("hdwm", four, strict=True)) for four in zip(*[windows] * 4, strict=True)]
     return answers

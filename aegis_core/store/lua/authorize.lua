@@ -13,7 +13,6 @@ if lease then
   lease[K_CLAIMED], lease[K_WITHIN], lease[K_QUEUED], lease[K_LOST] = false, lock[WANTED_WITHIN], false, false
 end
 if lease and not code and not asked then
-  local _, _, _, _, _, attend = endings()
   local trouble
   trouble, stands = attend(id, agent, sid, lease, lock[WANTED_INBOX])
   if trouble then code, transient, effect = trouble, true, 'deny' end

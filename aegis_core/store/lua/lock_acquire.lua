@@ -12,7 +12,7 @@ local refused = impostor(agent, sid, session_token)
 if refused then return {refused} end
 local S = fetch('s:' .. sid)
 if not S or S[S_AGENT] ~= agent then return {'NO_SESSION'} end
-counters(blobs[3])
+open_books(blobs[3])
 open_lock(names[1], blobs[4])
 if NOW % 8 == 0 then look_around(8) end
 for _, name in ipairs(queue and #within > 1 and names or {}) do -- what the caller holds is not free while he waits

@@ -1,7 +1,7 @@
 -- An operator takes a lock from its holders: from all, or from the one with this fence.
 T = fetch('t')
 if not T then return {'NO_TENANT'} end
-counters(call('GET', PREFIX .. 'lc'))
+open_books()
 local L = open_lock(name)
 settle()
 local taken = {}

@@ -1,7 +1,7 @@
 -- A page of locks by their next expiry, or one of them: who holds them and who waits, at most 50 of each.
 T = fetch('t')
 if not T then return {'NO_TENANT'} end
-counters(call('GET', PREFIX .. 'lc'))
+open_books()
 look_around(200)
 settle()
 local page = one and {one} or call('ZRANGE', PREFIX .. 'ld', start, start + 199)

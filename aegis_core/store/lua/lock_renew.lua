@@ -8,7 +8,7 @@ if not G then return {'NO_AGENT'} end
 if sid then hold('s:' .. sid, blobs[4]) end
 local refused = impostor(agent, sid, session_token)
 if refused then return {refused} end
-counters(blobs[2])
+open_books(blobs[2])
 local L = open_lock(name, blobs[3])
 if NOW % 8 == 0 then look_around(8) end
 settle()

@@ -67,7 +67,7 @@ else
     full = G[G_OPEN] >= T[T_CONFIG][C_OPEN]
     if not (short or full) or not behind then break end
     if round == 2 then return {'SWEEP'} end
-    behind = endings()(200)
+    behind = sweep(200)
     G, S = fetch('a:' .. agent), fetch('s:' .. sid)
     if not S then return {'NO_SESSION'} end
   end

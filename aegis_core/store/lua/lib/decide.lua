@@ -69,7 +69,7 @@ local refused = edit and judge_edit()
 if refused then return refused end -- nothing was flushed, so nothing was changed
 
 if edit then
-  check_keys(id)
+  check_keys(id, R)
   for at = 1, #lines - 1, lines[1] do
     if purses[at] then note_crossing(purses[at], lines[at + M_OWNER], R[R_AGENT], R[R_SESSION]) end
   end
@@ -100,7 +100,7 @@ if word == 'reject' then
 elseif approvals >= Q[Q_QUORUM] then
   body = go_live(id, R, operator, why, NOW)
 else
-  check_keys(id)
+  check_keys(id, R)
   body = store_open(id, R)
   event('voted', body)
   call('PUBLISH', PREFIX .. 'i', id)

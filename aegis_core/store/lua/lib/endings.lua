@@ -14,12 +14,14 @@ end
 local function bill() return PREFIX .. 'u:' .. string.format('%.0f', window_number('d')) end
 
 -- Fails, before anything is written, where a key is damaged that an ending writes one command at a time.
-local function check_keys(id)
+local function check_keys(id, R)
   call('ZSCORE', PREFIX .. 'd', 'r:' .. id)
   call('XLEN', PREFIX .. 'e')
   call('HLEN', bill())
-  call('ZSCORE', PREFIX .. 'ap', id)
-  call('ZCARD', PREFIX .. 'ah')
+  if R[R_ASKED] then
+    call('ZSCORE', PREFIX .. 'ap', id)
+    call('ZCARD', PREFIX .. 'ah')
+  end
 end
 
 -- What a day cost, by agent, model and labels, for the operator's bill.
@@ -30,8 +32,8 @@ local function book(R, cost, calls)
   local key = bill()
   local field = R[R_AGENT] .. '\t' .. R[R_RESOURCE] .. '\t' .. (R[R_MODEL] or '') .. '\t' .. labels .. '\t'
   call('HINCRBY', key, field .. '$', string.format('%.0f', cost))
-  call('HINCRBY', key, field .. 'n', calls)
-  call('EXPIRE', key, 400 * 86400)
+  local sum = call('HINCRBY', key, field .. 'n', calls)
+  if sum == calls then call('EXPIRE', key, 400 * 86400) end -- the first of its row, and so perhaps of the day
 end
 
 -- Moves money in every budget of the record. `before` is what the record counts as reserved now, `spent_before` what
@@ -84,11 +86,10 @@ end
 -- Ends an open record: reserved becomes charged or free, and its lock goes to whoever is next. One event. `by` and `why`
 -- answer a question.
 local function close(id, R, state, charged, by, why)
-  check_keys(id)
+  check_keys(id, R)
   local lease = R[R_LOCK]
   if lease and R[R_STATE] == STATE_LIVE then
-    local _, _, give_back = locking()
-    local held = give_back('lk_' .. id, R[R_AGENT], lease[K_RESOURCE])
+    local held = give_back_lock('lk_' .. id, R[R_AGENT], lease[K_RESOURCE])
     lease[K_LOST] = lease[K_CLAIMED] and (state == STATE_EXPIRED or not held)
   end
   move(R, R[R_AMOUNT], 0, charged)
@@ -109,7 +110,7 @@ end
 
 -- The same grant turns live: its money is held already, so it never bounces for lack of budget. Nobody has claimed it yet.
 local function go_live(id, R, by, why, since)
-  check_keys(id)
+  check_keys(id, R)
   answer(id, R, 'approved', by, why)
   R[R_STATE], R[R_CODE], R[R_CHANGED], R[R_DEADLINE] = STATE_LIVE, 'approved', NOW, since + T[T_CONFIG][C_GRANT]
   due_at('r:' .. id, R[R_DEADLINE])
@@ -151,8 +152,7 @@ end
 
 -- Takes the lock that a record is about. Answers what is in the way of it, or how its claim stands.
 local function attend(id, agent, sid, lease, inbox)
-  local take_lock = locking()
-  local trouble, stands = take_lock('lk_' .. id, agent, sid, lease, inbox)
+  local trouble, stands = attend_lock('lk_' .. id, agent, sid, lease, inbox)
   if stands then lease[K_CLAIMED] = stands[D_STATE] == 'held' end
   return trouble, stands
 end
@@ -194,8 +194,7 @@ end
 local function with_standing(id, R)
   local lease = R[R_LOCK]
   if lease and R[R_STATE] == STATE_LIVE and not lease[K_STANDS] then
-    local _, peek = locking()
-    lease[K_STANDS] = peek('lk_' .. id, lease[K_RESOURCE])
+    lease[K_STANDS] = peek_lock('lk_' .. id, lease[K_RESOURCE])
   end
   return encode(R)
 end

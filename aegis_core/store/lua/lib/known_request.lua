@@ -14,13 +14,11 @@ if blobs[1] then
   if R[R_AGENT] ~= agent or R[R_DIGEST] ~= digest then return {'REUSED'} end
   if overdue(R) then
     if zone_missing() then return {'ZONE', NOW, T[T_ZONE][Z_NAME]} end
-    local _, expire = endings()
     expire(id, R)
     flush()
   end
   if (R[R_ASKED] or R[R_LOCK]) and R[R_STATE] == STATE_LIVE then
     if zone_missing() then return {'ZONE', NOW, T[T_ZONE][Z_NAME]} end
-    local _, _, claim, _, _, _, with_standing = endings()
     claim(id, R, lock and lock[WANTED_INBOX])
     flush()
     return {'OLD', with_standing(id, R)}
@@ -35,6 +33,6 @@ if not S then return {'NO_SESSION'} end
 if S[S_AGENT] ~= agent then return {'NOT_YOURS'} end
 if profiles ~= T[T_PROFILES] or G[G_PROFILE] ~= profiles then return {'PROFILE', T[T_PROFILES]} end
 if zone_missing() then return {'ZONE', NOW, T[T_ZONE][Z_NAME]} end
-local behind = NOW >= T[T_DUE] and endings()(4)
+local behind = NOW >= T[T_DUE] and sweep(4)
 S = fetch('s:' .. sid)
 if not S then return {'NO_SESSION'} end

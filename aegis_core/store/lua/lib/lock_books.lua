@@ -31,7 +31,10 @@ local function save()
   if N[N_FENCE] ~= LAST_FENCE or N[N_RANK] ~= LAST_RANK then call('SET', PREFIX .. 'lc', encode(N)) end
 end
 
-local function counters(blob)
+-- Opens the books of locks: none is open yet. `blob` holds the counters, where they were read with something else.
+local function open_books(blob)
+  LOCKS, TOUCHED, DIRTY, MARKED, HEADS, PRESENT = {}, {}, {}, {}, {}, nil
+  if blob == nil then blob = call('GET', PREFIX .. 'lc') end
   N = blob and complete_N(decode(blob))
   if not N then
     N = NEW_N

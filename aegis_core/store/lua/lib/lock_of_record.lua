@@ -1,6 +1,4 @@
--- The lock of a record, for scripts that are about records: the last lines of a function that holds `locks` and `claims`.
-counters(call('GET', PREFIX .. 'lc'))
-
+-- The lock of a record, for verbs that are about records.
 local function how(token, name)
   local found, stands = standing(token, {name}), NEW_D
   stands[D_STATE], stands[D_FENCE], stands[D_PLACE] = found[FOUND_STATE], found[FOUND_FENCES][1] or 0, found[FOUND_PLACE]
@@ -10,7 +8,8 @@ local function how(token, name)
 end
 
 -- How it stands, without a word for or against it.
-local function peek(token, name)
+local function peek_lock(token, name)
+  open_books()
   open_lock(name)
   settle()
   save()
@@ -21,7 +20,8 @@ local TROUBLE = {LOCKS_FULL = 'locks_full', LOCK_DIFFERS = 'lock_differs',
   HALTED = 'tenant_halted', BLOCKED = 'agent_blocked', wounded = 'lock_deadlock', gone = 'lock_lost'}
 
 -- Takes it or a place in its queue, or shows that its waiter lives. Answers what is in the way, or how it stands.
-local function attend(token, agent, sid, lease, inbox)
+local function attend_lock(token, agent, sid, lease, inbox)
+  open_books()
   local name, within = lease[K_RESOURCE], lease[K_WITHIN]
   if lease[K_QUEUED] and #within > 1 then -- who held others and lost its place must begin again with those
     local L = open_lock(name)
@@ -37,7 +37,8 @@ local function attend(token, agent, sid, lease, inbox)
 end
 
 -- Its grant is over. Whoever still works in a block of it hears so. Answers whether it was held until now.
-local function give_back(token, agent, name)
+local function give_back_lock(token, agent, name)
+  open_books()
   local H = held_by(open_lock(name), token)
   if H then tell(H[H_INBOX], 'L', token, name, H[H_FENCE], NOW) end
   give_up(agent, name, token)
@@ -45,5 +46,3 @@ local function give_back(token, agent, name)
   save()
   return H
 end
-
-return attend, peek, give_back

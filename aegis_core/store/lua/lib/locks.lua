@@ -11,10 +11,6 @@ local WOUND = 100 -- the grace of one that is stopped because it closes a cycle 
 local KEPT = 7 * 86400000
 local MOST_LOCKS, MOST_WAITERS, MOST_OF_AGENT = 10000, 10000, 1000
 
-local LOCKS, TOUCHED, DIRTY, MARKED, HEADS = {}, {}, {}, {}, {}
-local N, LAST_FENCE, LAST_RANK -- the tenant's counters, and as they were
-local PRESENT -- the token of the caller, which needs no message and has claimed what it gets
-
 local function tell(inbox, kind, token, name, fence, at)
   if inbox then
     call('PUBLISH', PREFIX .. 'i:' .. inbox, string.format('%s\t%s\t%s\t%.0f\t%.0f', kind, token, name, fence, at))

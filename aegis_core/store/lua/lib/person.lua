@@ -2,7 +2,6 @@
 -- to get around another.
 local asked, span, most, envelope, refusal = false, false, false, false, false
 if judged and not code and effect == 'escalate' then
-  local _, _, _, tighten, names = endings()
   local asking = {}
   local Q = NEW_Q
   Q[Q_QUORUM], Q[Q_APPROVES], Q[Q_OPERATORS], Q[Q_REMIND] = 1, true, false, 0
@@ -63,7 +62,7 @@ for round = 1, asked and not code and 2 or 0 do
   end
   if not crowded or not behind then break end
   if round == 2 then return {'SWEEP'} end
-  behind = endings()(200) -- perhaps only the overdue hold it
+  behind = sweep(200) -- perhaps only the overdue hold it
   S = fetch('s:' .. sid)
   if not S then return {'NO_SESSION'} end
 end

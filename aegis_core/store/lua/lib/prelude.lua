@@ -1,12 +1,25 @@
--- KEYS[1] is the tenant's root, "ae:{tenant}:t"; every other name is built from its prefix, because a sweep reaches
--- records that no caller could have declared. ARGV[1] holds the arguments, ARGV[2] (only after ZONE) a time zone.
-local call, encode, decode = redis.call, cmsgpack.pack, cmsgpack.unpack
-local PREFIX = string.sub(KEYS[1], 1, -2)
-local A = decode(ARGV[1])
+-- What one call knows. `begin` makes all of it anew, so that nothing of an earlier call is left, however that ended. A
+-- function of a library may name `redis` and `cmsgpack` only while it runs.
+local call, encode, decode, NOW
+local KEYS, ARGV -- the tenant's root, "ae:{tenant}:t"; packed: the arguments and, only after ZONE, a time zone
+local PREFIX -- of every other name, because a sweep reaches records that no caller could have declared
+local A -- the arguments
+local T -- the tenant, which every verb loads first
+local HELD, CHANGED -- a unit of work: what was read stays here, what was changed is written once, by flush
+local ZONE, NUMBERS -- the tenant's zone, and the numbers of the present windows
+local LOCKS, TOUCHED, DIRTY, MARKED, HEADS -- the locks that are open, and what of them is to be written or handed over
+local N, LAST_FENCE, LAST_RANK -- the tenant's counters, and as they were
+local PRESENT -- the token of the caller, which needs no message and has claimed what it gets
 local MAX = 9007199254740991 -- 2^53 - 1: up to here a Lua number counts every nano-dollar
 
--- A unit of work: what was read stays here, what was changed is written once, by flush.
-local HELD, CHANGED = {}, {}
+local function begin(keys, arguments)
+  call, encode, decode = redis.call, cmsgpack.pack, cmsgpack.unpack
+  KEYS, ARGV, PREFIX, A = keys, arguments, string.sub(keys[1], 1, -2), decode(arguments[1])
+  T, HELD, CHANGED, ZONE, NUMBERS = nil, {}, {}, nil, {}
+  LOCKS, TOUCHED, DIRTY, MARKED, HEADS, N, LAST_FENCE, LAST_RANK, PRESENT = nil
+--@ clock
+end
+
 local function hold(name, blob)
   local value = blob and complete_held(decode(blob), name) or false
   HELD[name] = value
@@ -27,8 +40,6 @@ local function flush()
   if n > 0 then call('MSET', unpack(writes, 1, n)) end
   CHANGED = {}
 end
-
-local T -- the tenant, which every script loads first
 
 local function event(kind, body, trace)
   local kept = T[T_CONFIG][C_EVENTS]

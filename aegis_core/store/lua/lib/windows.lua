@@ -1,6 +1,5 @@
 -- Windows. The offset of a tenant's zone holds from Z_SINCE until Z_TILL. Window numbers only grow. Kinds: h d w m t, or a number: the span in ms of a rolling window.
 local DAY = 86400000
-local ZONE
 
 -- Answers ZONE when the stored offset does not cover NOW; the caller looks it up and comes back with ARGV[2].
 local function zone_missing()
@@ -23,7 +22,6 @@ local function month_of(day)
   return (yoe + era * 400) * 12 + from_march
 end
 
-local NUMBERS = {}
 local function window_number(kind)
   local number = NUMBERS[kind]
   if number then return number end
