@@ -37,14 +37,14 @@ from aegis_core.store.ledger import Caller
 from aegis_core.store.lock_records import Lien
 from aegis_core.store.lockbook import Claim, Lockbook
 from aegis_core.store.registry import Registry
-from aegis_core.store.schema import Notice
+from aegis_core.store.schema import KINDS, Notice
 from aegis_core.store.store import Store, open_store
 from aegis_core.testing import FakeClock, private_settings
 
 TENANT = "grown"
 START = datetime(2026, 3, 29, 12, tzinfo=UTC)
-_LEFT_OUT = {"expires_in_seconds", "extra"}
-"""By the caller's own clock; and what only a later version has."""
+_LEFT_OUT = {"expires_in_seconds", "extra"} | {name for kind in KINDS for name in kind.fields._field_defaults}
+"""By the caller's own clock; and what old data lacks."""
 NOBODY = "~nobody"  # whoever hears of locks: as in a cluster, where nobody can see that a process is gone
 
 _RULES: list[dict[str, Any]] = [
