@@ -16,7 +16,7 @@ from aegis_core.errors import (
     LockPreemptedError,
     StoreError,
 )
-from aegis_core.lock_protocol import LockState, Notice, RenewLock
+from aegis_core.lock_protocol import LockState, Notice, RenewLock, Told
 from aegis_core.ports import LocksPort
 from aegis_core.protocol import SessionOpened
 
@@ -198,11 +198,11 @@ class Lease:
     def _ear(self, notice: Notice | None) -> None:
         if notice is None:  # the subscription was interrupted: ask
             self._plan(0)
-        elif notice.kind == "P":
+        elif notice.kind == Told.MUST_GO:
             if notice.at > 0:
                 self._deadline = min(self._deadline, self._deadline - (self._ends_at - notice.at / 1000))
             self._tell()
-        elif notice.kind == "L":
+        elif notice.kind == Told.LOST:
             self._lose(None)
 
     def _tell(self) -> None:

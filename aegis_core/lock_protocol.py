@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field
@@ -140,9 +141,19 @@ class LockTaken:
     fence: int
 
 
+class Told(StrEnum):
+    """What a notice says, by the letter that travels."""
+
+    GRANTED = "G"
+    MUST_GO = "P"  # by `Notice.at`
+    LOST = "L"
+    WOUNDED = "W"
+    GIVEN_UP = "C"
+    ABANDONED = "A"
+
+
 class Notice(NamedTuple):
-    """A message about a lock to one who holds or wants it. `kind`: G granted, P must go (`at`), L lost, W wounded,
-    C the wait was given up."""
+    """A message about a lock to one who holds or wants it. `kind` is one of `Told`."""
 
     kind: str
     token: str

@@ -22,6 +22,7 @@ from aegis_core.lock_protocol import (
     Notice,
     ReleaseLock,
     RenewLock,
+    Told,
     lock_name,
     new_lock_token,
 )
@@ -190,13 +191,13 @@ class _Waiter:
     def ear(self, notice: Notice | None) -> None:
         """What the inbox calls."""
         if notice is not None:
-            if notice.kind == "G" and notice.fence:
+            if notice.kind == Told.GRANTED and notice.fence:
                 self._granted = notice
-            elif notice.kind == "P":
+            elif notice.kind == Told.MUST_GO:
                 self._evicted = notice.at
-            elif notice.kind == "W":
+            elif notice.kind == Told.WOUNDED:
                 self._wounded = True
-            elif notice.kind == "C":
+            elif notice.kind == Told.GIVEN_UP:
                 self._given_up = notice.at
         if self._bell is not None and not self._bell.done():
             self._bell.set_result(None)

@@ -20,6 +20,7 @@ from aegis_core.lock_protocol import (
     Notice,
     ReleaseLock,
     RenewLock,
+    Told,
     new_lock_token,
 )
 
@@ -114,7 +115,7 @@ class RemoteLocks:
             try:
                 state = await self.renew(resource, message, token=token, wait=0 if told else _POLL)
             except LockLostError:
-                return ear(Notice("L", message.lock_token, resource, 0, 0))
+                return ear(Notice(Told.LOST, message.lock_token, resource, 0, 0))
             except StoreError:
                 await asyncio.sleep(0.5)
             except AegisError:  # the credential does not hold any more; the lease's own renewals say so, too
@@ -122,7 +123,7 @@ class RemoteLocks:
             else:
                 if state.state == "evicting" and state.expires_at is not None and not told:
                     told = True
-                    ear(Notice("P", message.lock_token, resource, 0, int(state.expires_at.timestamp() * 1000)))
+                    ear(Notice(Told.MUST_GO, message.lock_token, resource, 0, int(state.expires_at.timestamp() * 1000)))
                 elif told:
                     await asyncio.sleep(1)
 

@@ -48,7 +48,7 @@ class Names:
         for prefix, names in fields.items():
             self._known |= {f"{prefix}_{name.upper()}": str(at) for at, name in enumerate(names, start=1)}
             self._known[f"{prefix}_WIDTH"] = str(len(names))
-        self._prefixes = fields.keys() | {"STATE"}
+        self._prefixes = fields.keys() | {"STATE", "TELL"}
         self.needed: dict[str, dict[str, None]] = {}
         self._growing = {prefix for prefix in self._kinds if self._grows(prefix)}
 

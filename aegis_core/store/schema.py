@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
+from aegis_core.lock_protocol import Told
 from aegis_core.store.lock_records import Holder, Lien, Lock, LockCounters, Waiter
 from aegis_core.store.packing import Named
 from aegis_core.store.records import Envelope, Lease, Line, Question, Record, Refusal, Standing, Text, Vote
@@ -31,6 +32,7 @@ VERSION_ROW = "#"
 
 CONSTANTS: Mapping[str, Any] = {
     **{f"STATE_{state.name}": state.letter for state in STATES},
+    **{f"TELL_{told.name}": told.value for told in Told},
     "STATE_OF_EFFECT": {"allow": LIVE, "escalate": PENDING, "deny": REJECTED},
     "ENDED": {state.letter: state.word for state in STATES if state.letter not in OPEN + REJECTED},
     "ANSWERS": {state.letter: state.answer for state in STATES if state.answer},

@@ -105,6 +105,22 @@ def test_data_of_a_newer_aegis(doctor: Doctor, private: redis.Redis) -> None:
     assert "pip install -U aegis-governor" in out
 
 
+def test_data_says_by_which_versions_it_was_written(doctor: Doctor, private: redis.Redis) -> None:
+    from aegis_core.store import layout
+    from aegis_core.store.schema import FIELDS
+    from aegis_core.store.store import aegis_version
+
+    code, out = doctor(AEGIS_URL=url_of(private))
+    assert code == 0
+    written = rf"schema {layout.SCHEMA}, written by Aegis {re.escape(aegis_version())} \({FIELDS} fields\)"
+    assert re.search(f"^✓ data +{written}$", out, re.MULTILINE)
+    private.zadd(layout.WRITERS_KEY, {"99.0": FIELDS + 2})
+    code, out = doctor(AEGIS_URL=url_of(private))
+    assert code == 0, "what a newer version added is carried"
+    assert re.search(r"^! data +schema .*Aegis 99\.0", out, re.MULTILINE)
+    assert "pip install -U aegis-governor" in out
+
+
 def test_a_server_that_is_down(doctor: Doctor) -> None:
     code, out = doctor(AEGIS_URL="redis://:hunter2secret@127.0.0.1:1")
     assert code == 1

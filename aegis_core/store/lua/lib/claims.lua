@@ -13,7 +13,7 @@ local function wound(name, W)
         if blob then
           local V = complete_W(decode(blob))
           leave(waiter, V, 'wounded', W[W_AGENT])
-          tell(V[W_INBOX], 'W', waiter, at, 0, NOW)
+          tell(V[W_INBOX], TELL_WOUNDED, waiter, at, 0, NOW)
         end
         row = #waits - waits[1]
         if row > 0 and waits[row + I_TOKEN] == waiter then
@@ -212,6 +212,6 @@ local function give_up(agent, name, token, fence)
   local W = complete_W(decode(blob))
   if W[W_AGENT] ~= agent then return 'NOT_YOURS' end
   leave(token, W, 'cancelled')
-  tell(W[W_INBOX], 'C', token, name, 0, NOW) -- whoever still waits by it must not ask again
+  tell(W[W_INBOX], TELL_GIVEN_UP, token, name, 0, NOW) -- whoever still waits by it must not ask again
   return 'cancelled', W[W_SINCE]
 end

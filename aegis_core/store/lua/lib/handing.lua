@@ -43,7 +43,7 @@ local function give(name, token, W)
   holders[#holders + 1] = H
   TOUCHED[name] = true
   note_lock('acquired', W[W_AGENT], name, N[N_FENCE], W[W_PRIORITY], H[H_WAITED], 0)
-  if not present then tell(W[W_INBOX], 'G', token, name, #W[W_NAMES] == 1 and N[N_FENCE] or 0, H[H_EXPIRES]) end
+  if not present then tell(W[W_INBOX], TELL_GRANTED, token, name, #W[W_NAMES] == 1 and N[N_FENCE] or 0, H[H_EXPIRES]) end
 end
 
 -- True when the process that would hear of a grant is gone. In a cluster, where other nodes' listeners do not count,
@@ -77,7 +77,7 @@ local function hand(name)
       leave(token, W, 'abandoned')
     elseif G and G[G_STATUS] ~= 'active' then -- blocked while it waited, which it hears when it asks again
       leave(token, W, 'cancelled')
-      tell(W[W_INBOX], 'A', token, name, 0, NOW)
+      tell(W[W_INBOX], TELL_ABANDONED, token, name, 0, NOW)
     else
       leave(token, W)
       for i = 1, #names do give(names[i], token, W) end

@@ -40,7 +40,7 @@ end
 local function give_back_lock(token, agent, name)
   open_books()
   local H = held_by(open_lock(name), token)
-  if H then tell(H[H_INBOX], 'L', token, name, H[H_FENCE], NOW) end
+  if H then tell(H[H_INBOX], TELL_LOST, token, name, H[H_FENCE], NOW) end
   give_up(agent, name, token)
   settle()
   save()

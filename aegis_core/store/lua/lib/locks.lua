@@ -36,7 +36,7 @@ local function drop(name, L, at, kind, more)
   dirty(name)
   call('ZREM', PREFIX .. 'la:' .. H[H_AGENT], H[H_TOKEN] .. '\t' .. name)
   note_lock(kind, H[H_AGENT], name, H[H_FENCE], H[H_PRIORITY], H[H_WAITED], NOW - H[H_SINCE], more)
-  if kind ~= 'released' then tell(H[H_INBOX], 'L', H[H_TOKEN], name, H[H_FENCE], NOW) end
+  if kind ~= 'released' then tell(H[H_INBOX], TELL_LOST, H[H_TOKEN], name, H[H_FENCE], NOW) end
 end
 
 local function open_lock(name, blob)

@@ -57,7 +57,7 @@ local function evict(name, H, grace, kind, by)
   end
   TOUCHED[name] = true
   note_lock(kind, H[H_AGENT], name, H[H_FENCE], H[H_PRIORITY], H[H_WAITED], NOW - H[H_SINCE], by)
-  tell(H[H_INBOX], 'P', H[H_TOKEN], name, H[H_FENCE], H[H_EVICTED])
+  tell(H[H_INBOX], TELL_MUST_GO, H[H_TOKEN], name, H[H_FENCE], H[H_EVICTED])
 end
 
 -- Gives notice to as many holders of strictly lower priority as the first in the queue needs, the lowest and youngest
