@@ -17,9 +17,8 @@ _KEYWORDS = frozenset(
 )  # fmt: skip
 _GLOBALS = frozenset(
     (
-        "ARGV", "KEYS", "cmsgpack", "ipairs", "math", "next", "pairs", "redis", "string", "table", "tonumber", "type",
-        "unpack", "A",
-        "decide_one", "locking", "endings",  # made where scripts are assembled
+        "cmsgpack", "ipairs", "math", "next", "pairs", "redis", "string", "table", "tonumber", "type", "unpack",
+        "decide_one",  # made where scripts are assembled
     )
 )  # fmt: skip
 _KEY = re.compile(r"PREFIX \.\. '([a-z]+:?)|(?:fetch|change|hold)\('([a-z]+:?)")

@@ -1,4 +1,5 @@
--- A page of open records, of one agent or of all, from place `start` on; with an author, PENDING ones are declined by that operator.
+-- A page of open records, of one agent or of all, from place `start` on; with an author, PENDING ones are declined by that
+-- operator.
 T = fetch('t')
 if not T then return {'NO_TENANT'} end
 if zone_missing() then return {'ZONE', NOW, T[T_ZONE][Z_NAME]} end

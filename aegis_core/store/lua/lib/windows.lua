@@ -1,4 +1,5 @@
--- Windows. The offset of a tenant's zone holds from Z_SINCE until Z_TILL. Window numbers only grow. Kinds: h d w m t, or a number: the span in ms of a rolling window.
+-- Windows. The offset of a tenant's zone holds from Z_SINCE until Z_TILL. Window numbers only grow.
+-- Kinds: h d w m t, or a number: the span in ms of a rolling window.
 local DAY = 86400000
 
 -- Answers ZONE when the stored offset does not cover NOW; the caller looks it up and comes back with ARGV[2].
