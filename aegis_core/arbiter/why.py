@@ -1,6 +1,7 @@
 """Why a model was recommended, as text for the record, from which the script keeps what concerns the model it chose.
 
-The first line is about the request, each other one about a model that it may be served by; fields end at tabs.
+The first line is about the request, each other one about a model that it may be served by; fields end at tabs. New
+fields go to the end of a line.
 """
 
 from __future__ import annotations
@@ -74,10 +75,10 @@ def routing_of(text: str) -> Routing | None:
     about, _, line = text.partition("\n")
     if not line:
         return None
-    _, _, asked, tier, basis, outcomes, strongest, nanos, priced, version, escalation, first, highest = about.split(
+    _, _, asked, tier, basis, outcomes, strongest, nanos, priced, version, escalation, first, highest, *_ = about.split(
         "\t"
-    )
-    model, own, expected, mean, lower = line.split("\t")
+    )  # a newer version may say more
+    model, own, expected, mean, lower, *_ = line.split("\t")
     basis = cast("Basis", basis)
     degraded = model != first and int(own) < int(highest)
     backed = escalation if escalation and model == first else None
