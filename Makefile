@@ -56,12 +56,15 @@ endif
 fetched: $(VENV)/.dev
 	@$(BIN)/python tests/fetching.py
 
+# Tests wait for processes and servers a good part of their time, so there is one worker more than there are cores.
+WORKERS ?= $(shell $(BIN)/python -c 'import os; print((os.cpu_count() or 1) + 1)')
+
 test: $(VENV)/.dev fetched
-	$(BIN)/python -m pytest -n auto --dist worksteal -rs --durations=20 $(if $(ROOM),--room $(ROOM)) $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -rs --durations=20 $(if $(ROOM),--room $(ROOM)) $(ARGS)
 
 # Free hunts for mutants, long state machines and soaks: before a change of the scripts is called done, and nightly.
 test-deep: $(VENV)/.dev fetched
-	$(BIN)/python -m pytest -n auto --dist worksteal -rs --durations=20 -m deep $(if $(ROOM),--room $(ROOM)) $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -rs --durations=20 -m deep $(if $(ROOM),--room $(ROOM)) $(ARGS)
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .
