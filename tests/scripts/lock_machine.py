@@ -254,7 +254,12 @@ class LockMachine(RuleBasedStateMachine):
             kept = self.locks[claim.names[0]].holders[token]
             assert kept["FENCE"] == holder["FENCE"], "asking again is no new lease"
             claimed = holder["CLAIMED"] or holder["EVICTED"] > 0
-            assert kept["EXPIRES"] == (holder["EXPIRES"] if claimed else self.now + holder["TTL"])
+            expires = holder["EXPIRES"] if claimed else self.now + holder["TTL"]
+            if (
+                kept["EVICTED"] > 0 and not holder["EVICTED"]
+            ):  # in the same step, for one who waits with a higher priority
+                expires = min(expires, kept["EVICTED"])
+            assert kept["EXPIRES"] == expires
         elif before == {"waiting"} and found.state == "waiting" and self._rank(token) == rank:
             assert self.locks[claim.names[0]].waiters[token]["ALIVE"] == self.now + 15_000
         if found.state in {"held", "waiting"} and self._rank(token) != rank:
@@ -401,6 +406,8 @@ class LockMachine(RuleBasedStateMachine):
         for name, lock in self.locks.items():
             for token, holder in lock.holders.items():
                 old = self._holders(before, name).get(token)
+                if old and old["FENCE"] != holder["FENCE"]:
+                    old = None  # a new lease under an old token
                 if holder["EVICTED"] == (old["EVICTED"] if old else 0):
                     continue
                 if old and old["WAITS"] and not holder["WAITS"] and self._closes(name, comes, holder):

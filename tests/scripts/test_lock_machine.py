@@ -8,8 +8,11 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from .bench import Bench
 from .lock_machine import lock_machine_on
+from .recording import read_traces, walk_again
 from .test_state_machine import QUICK
 
+SOUND = read_traces("sound_locks")
+"""Where the machine once asked more of locks than holds of them."""
 LOCKS_QUICK = settings(QUICK, max_examples=120, stateful_step_count=50)
 
 
@@ -18,6 +21,11 @@ def test_at_every_step_the_locks_are_sound(bench: Bench) -> None:
     machine = lock_machine_on(bench)
     run_state_machine_as_test(machine, settings=LOCKS_QUICK)
     print(f"{machine.examples} examples, {machine.steps} calls")
+
+
+@pytest.mark.parametrize("walk", SOUND)
+def test_a_walk_that_a_free_hunt_took_for_unsound_is_sound(bench: Bench, walk: str) -> None:
+    walk_again(lock_machine_on(bench), SOUND[walk])
 
 
 @pytest.mark.deep
