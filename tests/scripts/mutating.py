@@ -14,8 +14,8 @@ more would prove nothing.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,14 +50,16 @@ class Hunter:
     how: settings = HUNT
 
 
-def mutate(monkeypatch: pytest.MonkeyPatch, bench: Bench, mutant: tuple[str, ...]) -> None:
-    """Make the bench's store run the mutant, until the patches are undone."""
+@contextmanager
+def mutated(monkeypatch: pytest.MonkeyPatch, bench: Bench, mutant: tuple[str, ...]) -> Iterator[None]:
+    """Within this the bench's store runs the mutant."""
     with monkeypatch.context() as patched:
         put_in_place(patched, mutant)
         changed = ScriptSet(virtual_time=True)
-    sound = bench.store.scripts
-    assert any(getattr(changed, verb) != getattr(sound, verb) for verb in vars(sound) if verb != "_clock")
-    monkeypatch.setattr(bench.store, "scripts", changed)
+    assert changed.library != bench.store.scripts.library, "the mutant changes nothing"  # named by their hash
+    with monkeypatch.context() as patched:
+        patched.setattr(bench.store, "scripts", changed)
+        yield
 
 
 def check_mutant(hunter: Hunter, name: str, bench: Bench, change: Callable[[], AbstractContextManager[None]]) -> None:

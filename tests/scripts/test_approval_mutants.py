@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import pytest
 from hypothesis import settings
 
 from .approval_machine import approvals_on
 from .bench import Bench
-from .mutating import HUNT, Hunter, check_mutant, hunt, mutate, record
+from .mutating import HUNT, Hunter, check_mutant, hunt, mutated, record
 
 # Name: pairs of what the scripts say and what the mutant says instead; before them a file, where that is needed.
 MUTANTS: dict[str, tuple[str, ...]] = {
@@ -128,20 +125,13 @@ HUNTER = Hunter("approvals", approvals_on, settings(HUNT, stateful_step_count=50
 @pytest.mark.parametrize("name", MUTANTS)
 def test_a_recorded_walk_finds(name: str, bench: Bench, record_traces: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     if record_traces:
-        record(HUNTER, name, bench, lambda: _in_place(name, bench, monkeypatch))
-    check_mutant(HUNTER, name, bench, lambda: _in_place(name, bench, monkeypatch))
+        record(HUNTER, name, bench, lambda: mutated(monkeypatch, bench, MUTANTS[name]))
+    check_mutant(HUNTER, name, bench, lambda: mutated(monkeypatch, bench, MUTANTS[name]))
 
 
 @pytest.mark.deep
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", MUTANTS)
 def test_the_machine_of_approvals_finds(name: str, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    with _in_place(name, bench, monkeypatch):
+    with mutated(monkeypatch, bench, MUTANTS[name]):
         hunt(approvals_on(bench), HUNTER.how)
-
-
-@contextmanager
-def _in_place(name: str, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    with monkeypatch.context() as patched:
-        mutate(patched, bench, MUTANTS[name])
-        yield

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 import pytest
 
@@ -11,7 +11,7 @@ from aegis_core.store import layout
 
 from .bench import Bench
 from .machine import machine_on
-from .mutating import Hunter, check_mutant, hunt, mutate, record
+from .mutating import Hunter, check_mutant, hunt, mutated, record
 
 _EARLY = """if not code then
   for i = 1, #purses do
@@ -160,11 +160,13 @@ def test_the_state_machine_finds(name: str, bench: Bench, monkeypatch: pytest.Mo
         hunt(machine_on(bench), HUNTER.how)
 
 
+def _in_place(name: str, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> AbstractContextManager[None]:
+    return _without_tenant(monkeypatch) if name == TENANT_KEY else mutated(monkeypatch, bench, MUTANTS[name])
+
+
 @contextmanager
-def _in_place(name: str, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _without_tenant(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """In the one key that Python names and not the scripts."""
     with monkeypatch.context() as patched:
-        if name == TENANT_KEY:  # the one key that Python names and not the scripts
-            patched.setattr(layout, "root", lambda tenant: "ae:{everybody}:t")
-        else:
-            mutate(patched, bench, MUTANTS[name])
+        patched.setattr(layout, "root", lambda tenant: "ae:{everybody}:t")
         yield
