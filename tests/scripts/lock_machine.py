@@ -46,11 +46,13 @@ class Known:
         self.fences: dict[str, int] = {}
 
     def before(self, other: Known) -> bool:
-        """True when it may not be overtaken by `other`: by the moment of asking, less a step for each priority."""
-        mine, theirs = (
-            asked[0] - claim.priority * walk.STEP for claim, asked in ((self, self.asked), (other, other.asked))
-        )
-        return (mine, self.asked[1]) < (theirs, other.asked[1])
+        """True when it may not be overtaken by `other`: by the moment of asking, less a step for each priority.
+
+        Whoever asks in one millisecond is told apart by thousandths, so two priorities whose moments come out equal may
+        go either way.
+        """
+        mine, theirs = (claim.asked[0] - claim.priority * walk.STEP for claim in (self, other))
+        return mine < theirs or (mine == theirs and self.priority == other.priority and self.asked[1] < other.asked[1])
 
 
 class LockMachine(RuleBasedStateMachine):

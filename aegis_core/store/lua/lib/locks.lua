@@ -30,6 +30,29 @@ local function dirty(name)
   mark(name)
 end
 
+local open_lock, held_by
+
+-- A lease has ended within which others wait. Who is left without any such lease waits by itself, for its chain holds
+-- nothing: else a lease that one of the chain gains would wait for nobody, while the others wait for it.
+local function detach(waits)
+  for row = 1, #waits - 1, waits[1] do
+    local token = waits[row + I_TOKEN]
+    local blob = call('HGET', PREFIX .. 'lw:' .. waits[row + I_LOCK], token)
+    local W = blob and complete_W(decode(blob))
+    local within, holds = W and W[W_WITHIN] or NEW_I, false
+    for at = 1, #within - 1, within[1] do
+      if held_by(open_lock(within[at + I_LOCK]), within[at + I_TOKEN]) then holds = true end
+    end
+    if W and not holds then
+      W[W_WITHIN], W[W_CHAIN] = NEW_I, string.format('%s.%.0f', token, W[W_RANK])
+      for _, each in ipairs(W[W_NAMES]) do
+        call('HSET', PREFIX .. 'lw:' .. each, token, encode(W))
+        HEADS[each] = nil
+      end
+    end
+  end
+end
+
 -- Takes a permit from its holder. Whoever is next gets it when the script settles.
 local function drop(name, L, at, kind, more)
   local H = table.remove(L[L_HOLDERS], at)
@@ -37,9 +60,10 @@ local function drop(name, L, at, kind, more)
   call('ZREM', PREFIX .. 'la:' .. H[H_AGENT], H[H_TOKEN] .. '\t' .. name)
   note_lock(kind, H[H_AGENT], name, H[H_FENCE], H[H_PRIORITY], H[H_WAITED], NOW - H[H_SINCE], more)
   if kind ~= 'released' then tell(H[H_INBOX], TELL_LOST, H[H_TOKEN], name, H[H_FENCE], NOW) end
+  detach(H[H_WAITS])
 end
 
-local function open_lock(name, blob)
+function open_lock(name, blob)
   local L = LOCKS[name]
   if L then return L end
   if blob == nil then blob = call('GET', PREFIX .. 'l:' .. name) end
@@ -61,7 +85,7 @@ local function open_lock(name, blob)
   return L
 end
 
-local function held_by(L, token)
+function held_by(L, token)
   local holders = L[L_HOLDERS]
   for at = 1, #holders do
     if holders[at][H_TOKEN] == token then return holders[at], at end
