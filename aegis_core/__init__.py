@@ -9,11 +9,12 @@ An agent asks before it spends, and Aegis answers GRANTED, PENDING or REJECTED i
             grant.settle(cost_usd="0.031")
 """
 
-from aegis_core.agent import GovernedAgent, Governor
+from aegis_core.client.agent import GovernedAgent, Governor
+from aegis_core.client.grants import Grant
 from aegis_core.connect import connect, connect_sync
-from aegis_core.errors import AegisDenied, AegisError, ConfigurationError, InvalidRequestError, StoreError
-from aegis_core.grants import Grant
-from aegis_core.protocol import PermissionRequest, Receipt, Usage, Verdict
+from aegis_core.protocol.denial import AegisDenied
+from aegis_core.protocol.errors import AegisError, ConfigurationError, InvalidRequestError, StoreError
+from aegis_core.protocol.messages import PermissionRequest, Receipt, Usage, Verdict
 from aegis_core.settings import Settings
 
 __all__ = [

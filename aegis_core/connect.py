@@ -7,16 +7,16 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aegis_core.agent import Governor
-from aegis_core.errors import PolicyError
-from aegis_core.money import to_nanos
+from aegis_core.client.agent import Governor
+from aegis_core.client.sync import Portal, SyncGovernor
+from aegis_core.protocol.errors import PolicyError
+from aegis_core.protocol.money import to_nanos
 from aegis_core.settings import Settings, load_settings
-from aegis_core.sync import Portal, SyncGovernor
 
 if TYPE_CHECKING:
     from aegis_core.arbiter.catalog import Catalog
     from aegis_core.arbiter.routing.gain import GainModel
-    from aegis_core.governor import ResourceGovernor
+    from aegis_core.governor.governor import ResourceGovernor
     from aegis_core.policy.engine import Policy
     from aegis_core.store.schema import Config
     from aegis_core.store.store import Store
@@ -42,7 +42,7 @@ async def connect(
     """
     settings = with_overrides(settings, url=url, tenant=tenant)
     if not settings.is_embedded and settings.url.startswith(("http://", "https://")):
-        from aegis_core.remote import RemoteGovernor
+        from aegis_core.remote.governor import RemoteGovernor
 
         secret = settings.api_key or settings.operator_secret
         remote = RemoteGovernor(
@@ -53,7 +53,7 @@ async def connect(
         finally:
             await remote.aclose()
         return
-    from aegis_core.repricing import watched_prices
+    from aegis_core.governor.repricing import watched_prices
     from aegis_core.store.store import open_store
 
     store = await open_store(settings)
@@ -99,7 +99,7 @@ async def open_governor(store: Store, settings: Settings, *, tenant: str | None 
     from aegis_core.arbiter.catalog import load_catalog
     from aegis_core.arbiter.price_file import read_price_file
     from aegis_core.arbiter.prices import Prices
-    from aegis_core.governor import ResourceGovernor
+    from aegis_core.governor.governor import ResourceGovernor
     from aegis_core.policy.loading import default_policy, load_policy
     from aegis_core.store.layout import TENANTS_KEY
     from aegis_core.store.ledger import Ledger

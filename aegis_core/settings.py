@@ -10,9 +10,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import AfterValidator, AliasChoices, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from aegis_core.errors import ConfigurationError
-from aegis_core.fields import Identifier, Usd
-from aegis_core.parsing import invalid
+from aegis_core.protocol.errors import ConfigurationError
+from aegis_core.protocol.fields import Identifier, Usd
+from aegis_core.protocol.parsing import invalid
 
 EMBEDDED = "embedded"
 

@@ -22,8 +22,8 @@ from typing import Any
 
 from aegis_core import Settings
 from aegis_core.connect import open_governor
-from aegis_core.governor import ResourceGovernor
-from aegis_core.protocol import Handshake, PermissionRequest, Verdict
+from aegis_core.governor.governor import ResourceGovernor
+from aegis_core.protocol.messages import Handshake, PermissionRequest, Verdict
 from aegis_core.store.store import Store, open_store
 from aegis_core.testing import private_settings
 

@@ -23,7 +23,7 @@ from limits.aio.strategies import FixedWindowRateLimiter
 
 from aegis_core.connect import open_governor
 from aegis_core.policy.loading import load_policy
-from aegis_core.protocol import Handshake, PermissionRequest
+from aegis_core.protocol.messages import Handshake, PermissionRequest
 from aegis_core.store.store import open_store
 from aegis_core.testing import private_settings
 

@@ -25,7 +25,7 @@ import redis
 import redis.asyncio
 
 import aegis_core
-from aegis_core.errors import LockPreemptedError
+from aegis_core.protocol.errors import LockPreemptedError
 from aegis_core.store.embedded import join_sync
 from aegis_core.testing import private_settings
 

@@ -10,7 +10,7 @@ import asyncio
 import json
 
 from aegis_core.connect import open_governor
-from aegis_core.protocol import Handshake, PermissionRequest
+from aegis_core.protocol.messages import Handshake, PermissionRequest
 from aegis_core.store import layout
 from aegis_core.store.store import open_store
 from aegis_core.testing import private_settings

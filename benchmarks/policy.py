@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from aegis_core.policy import AgentFacts, Policy, load_policy
-from aegis_core.protocol import PermissionRequest
+from aegis_core.protocol.messages import PermissionRequest
 
 NOON = datetime(2026, 3, 27, 12, tzinfo=UTC)
 ASKING = AgentFacts("crew-researcher-01", "crewai", frozenset({"web_search", "code_gen"}), 8, {"team": "research"})

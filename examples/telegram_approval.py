@@ -15,7 +15,7 @@ import sys
 
 import aegis_core
 from aegis_core import AegisDenied, AegisError
-from aegis_core.channels.listed import serving
+from aegis_core.channels.registry import serving
 from aegis_core.settings import load_settings
 
 

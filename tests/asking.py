@@ -15,7 +15,7 @@ from serving import OPERATOR, serving
 
 import aegis_core
 from aegis_core import AegisDenied, Settings, Verdict
-from aegis_core.governor import ResourceGovernor
+from aegis_core.governor.governor import ResourceGovernor
 
 AS_OPERATOR = {"Authorization": f"Bearer {OPERATOR}"}
 _T = TypeVar("_T")

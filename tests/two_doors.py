@@ -11,7 +11,7 @@ from serving import OPERATOR, serving
 
 import aegis_core
 from aegis_core import Governor, Settings
-from aegis_core.agent import GovernedAgent
+from aegis_core.client.agent import GovernedAgent
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from aegis_core.canonical import canonical_json, digest, hash_arguments, storable
-from aegis_core.masking import mask_text
+from aegis_core.protocol.canonical import canonical_json, digest, hash_arguments, storable
+from aegis_core.protocol.masking import mask_text
 
 _SHOWN = 240
 """Characters of an intent."""

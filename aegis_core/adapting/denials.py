@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from aegis_core.adapting.calls import ModelCall, ToolCall
-from aegis_core.errors import RUN_ENDS, AegisDenied
-from aegis_core.money import format_usd, to_nanos
-from aegis_core.protocol import BudgetLine, Verdict
+from aegis_core.protocol.denial import RUN_ENDS, AegisDenied
+from aegis_core.protocol.messages import BudgetLine, Verdict
+from aegis_core.protocol.money import format_usd, to_nanos
 
 MOST_REFUSALS = 3
 """The same call refused so often in a session ends the run."""

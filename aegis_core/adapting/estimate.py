@@ -17,7 +17,7 @@ from hashlib import blake2b
 from typing import Any
 
 from aegis_core.arbiter.estimator import messages_bound
-from aegis_core.canonical import canonical_json, digest
+from aegis_core.protocol.canonical import canonical_json, digest
 
 KNOWN_PREFIXES = 4_096
 """Settled calls whose input counts are remembered, the least recently used leaving first; some 100 bytes each."""

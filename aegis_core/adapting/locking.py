@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from aegis_core.adapting.calls import ToolCall
-from aegis_core.agent import GovernedAgent
-from aegis_core.errors import AegisError, ConfigurationError, LockLostError
-from aegis_core.leases import HELD, Lease, seconds
-from aegis_core.lock_blocks import LockBlock
-from aegis_core.lock_protocol import lock_name
+from aegis_core.client.agent import GovernedAgent
+from aegis_core.client.leases import HELD, Lease, seconds
+from aegis_core.client.lock_block import LockBlock
+from aegis_core.protocol.errors import AegisError, ConfigurationError, LockLostError
+from aegis_core.protocol.locks import lock_name
 
 _log = logging.getLogger("aegis.adapting")
 _ending: set[asyncio.Task[None]] = set()

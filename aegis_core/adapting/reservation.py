@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from aegis_core.adapting.calls import ModelCall, ToolCall
-from aegis_core.errors import AegisError
-from aegis_core.money import UsdLike
-from aegis_core.protocol import Receipt, Usage, Verdict
+from aegis_core.protocol.errors import AegisError
+from aegis_core.protocol.messages import Receipt, Usage, Verdict
+from aegis_core.protocol.money import UsdLike
 
 if TYPE_CHECKING:
-    from aegis_core.adapting.estimate import Estimate
-    from aegis_core.adapting.governing import CallGovernor
+    from aegis_core.adapting.bridge import Line
     from aegis_core.adapting.locking import ToolLease
 
 _log = logging.getLogger("aegis.adapting")
@@ -39,7 +38,13 @@ class Reservation:
     """
 
     def __init__(
-        self, governor: CallGovernor, call: ModelCall | ToolCall, verdict: Verdict, estimate: Estimate | None = None
+        self,
+        line: Line,
+        call: ModelCall | ToolCall,
+        verdict: Verdict,
+        *,
+        cap: int | None = None,
+        learn: Callable[[int, str], None] | None = None,
     ) -> None:
         self.call, self.verdict = call, verdict
         self.model: str | None = None
@@ -47,11 +52,11 @@ class Reservation:
         if isinstance(call, ModelCall):
             self.model = (verdict.recommended_model if call.models else call.model) or call.model
             cut = verdict.max_output_tokens
-            self.max_output_tokens = cut // call.answers if cut else governor.cap_of(call)
+            self.max_output_tokens = cut // call.answers if cut else cap
         self.estimated = False
         self.receipt: Receipt | None = None
         self.lease: ToolLease | None = None
-        self._governor, self._estimate = governor, estimate
+        self._line, self._learn = line, learn
         self._open = True
         self._entered: ToolLease | None = None
         self._lock = threading.Lock()
@@ -105,7 +110,7 @@ class Reservation:
         usage = self._usage(input_tokens, output_tokens, cached_input_tokens)
         if not self._claim():
             return self.receipt
-        return self._governor.line.run(lambda: self._end(usage, cost_usd))
+        return self._line.run(lambda: self._end(usage, cost_usd))
 
     async def asettle(
         self,
@@ -119,20 +124,20 @@ class Reservation:
         usage = self._usage(input_tokens, output_tokens, cached_input_tokens)
         if not self._claim():
             return self.receipt
-        return await self._governor.line.await_(lambda: self._end(usage, cost_usd))
+        return await self._line.await_(lambda: self._end(usage, cost_usd))
 
     def release(self) -> Receipt | None:
         """Give the money back: the provider refused, or the call was never made."""
-        return self._governor.line.run(self._give_back) if self._claim() else self.receipt
+        return self._line.run(self._give_back) if self._claim() else self.receipt
 
     async def arelease(self) -> Receipt | None:
         """As `release`."""
-        return await self._governor.line.await_(self._give_back) if self._claim() else self.receipt
+        return await self._line.await_(self._give_back) if self._claim() else self.receipt
 
     def abandon(self, *, consumed: bool) -> None:
         """End it without waiting, for a cancelled caller: charged as reserved if the call was `consumed`, else free."""
         if self._claim():
-            self._governor.line.post((lambda: self._end(None, None)) if consumed else self._give_back)
+            self._line.post((lambda: self._end(None, None)) if consumed else self._give_back)
 
     def _claim(self) -> bool:
         with self._lock:
@@ -162,10 +167,10 @@ class Reservation:
         if usage is None and cost_usd is None:
             self.estimated = isinstance(self.call, ModelCall)
             cost_usd = self.verdict.reserved_usd
-        if usage is not None and usage.input_tokens and self._estimate is not None:
-            self._governor.bounds.learn(self._estimate, usage.input_tokens, usage.model)
+        if usage is not None and usage.input_tokens and self._learn is not None:
+            self._learn(usage.input_tokens, usage.model)
         try:
-            agent = self._governor.line.agent
+            agent = self._line.agent
             cost = None if usage is not None else cost_usd
             self.receipt = await agent.settle(self.grant_id, cost_usd=cost, usage=usage)
         except AegisError as error:
@@ -175,7 +180,7 @@ class Reservation:
     async def _give_back(self) -> Receipt | None:
         await self.unlock()
         try:
-            self.receipt = await self._governor.line.agent.release(self.grant_id)
+            self.receipt = await self._line.agent.release(self.grant_id)
         except AegisError as error:
             _log.warning("Grant %s could not be released, so its estimate counts: %s", self.grant_id, error)
         return self.receipt

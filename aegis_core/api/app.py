@@ -31,12 +31,12 @@ from aegis_core.api.gate import Gate
 from aegis_core.api.logs import RequestLog, configure_logs
 from aegis_core.api.routing import Service
 from aegis_core.api.tenants import House, Houses, KeyWatch
-from aegis_core.channels.listed import open_channels
+from aegis_core.channels.registry import open_channels
 from aegis_core.channels.runner import running
 from aegis_core.connect import open_governor
-from aegis_core.errors import AegisError
-from aegis_core.governor import ResourceGovernor
-from aegis_core.repricing import watched_prices
+from aegis_core.governor.governor import ResourceGovernor
+from aegis_core.governor.repricing import watched_prices
+from aegis_core.protocol.errors import AegisError
 from aegis_core.settings import Settings, load_settings
 from aegis_core.store.ledger import Ledger
 from aegis_core.store.store import Store, open_store

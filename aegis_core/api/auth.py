@@ -18,8 +18,9 @@ from starlette.requests import Request
 
 from aegis_core.api.gate import is_loopback
 from aegis_core.api.tenants import House, Houses, KeyWatch
-from aegis_core.errors import AuthError, ConfigurationError, NotFoundError, StoreError
-from aegis_core.identity import Entry, caller_of, spelt
+from aegis_core.governor.credentials import Entry, caller_of
+from aegis_core.protocol.errors import AuthError, ConfigurationError, NotFoundError, StoreError
+from aegis_core.protocol.ids import spelt
 from aegis_core.settings import Settings
 
 _SESSION_PREFIX, _KEY_PREFIX = "aegis_st_", "aegis_key_"

@@ -15,7 +15,7 @@ from urllib.parse import unquote_plus
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from aegis_core.api.problems import response_to
-from aegis_core.errors import AegisError, AuthError, InvalidRequestError
+from aegis_core.protocol.errors import AegisError, AuthError, InvalidRequestError
 
 MAX_BODY = 256 * 1024
 """Bytes of a body; the largest honest message is some 50 KB."""

@@ -8,9 +8,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from aegis_core.fields import Identifier, Usd
-from aegis_core.operator import ApiKey, OpenRecord, PolicyVersion, Role
-from aegis_core.parsing import Message
+from aegis_core.governor.operators import ApiKey, OpenRecord, PolicyVersion, Role
+from aegis_core.protocol.fields import Identifier, Usd
+from aegis_core.protocol.parsing import Message
 
 Mode = Literal["enforce", "observe"]
 

@@ -8,9 +8,9 @@ from typing import Any
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
-from aegis_core.errors import AegisError
-from aegis_core.governor import ResourceGovernor
-from aegis_core.protocol import Verdict
+from aegis_core.governor.governor import ResourceGovernor
+from aegis_core.protocol.errors import AegisError
+from aegis_core.protocol.messages import Verdict
 from aegis_core.store import layout
 from aegis_core.store.ledger import Ledger
 

@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from aegis_core.errors import (
+from aegis_core.protocol.errors import (
     AegisError,
     AuthError,
     ConfigurationError,
@@ -24,7 +24,7 @@ from aegis_core.errors import (
     PolicyError,
     StoreError,
 )
-from aegis_core.parsing import invalid
+from aegis_core.protocol.parsing import invalid
 
 MEDIA_TYPE = "application/problem+json"
 _MOST_ERRORS = 20

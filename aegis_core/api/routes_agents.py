@@ -22,10 +22,9 @@ from aegis_core.api.schemas import (
     problems,
     security,
 )
-from aegis_core.errors import AuthError, InvalidRequestError, NotFoundError
-from aegis_core.journal_protocol import JournalEntry, JournalRequest
-from aegis_core.parsing import invalid
-from aegis_core.protocol import (
+from aegis_core.protocol.errors import AuthError, InvalidRequestError, NotFoundError
+from aegis_core.protocol.journal import JournalEntry, JournalRequest
+from aegis_core.protocol.messages import (
     BudgetReport,
     ExtendRequest,
     Handshake,
@@ -36,6 +35,7 @@ from aegis_core.protocol import (
     SettleRequest,
     Verdict,
 )
+from aegis_core.protocol.parsing import invalid
 
 router = APIRouter(prefix=PREFIX)
 hot = APIRouter(prefix=PREFIX, route_class=DirectRoute)

@@ -11,7 +11,7 @@ from aegis_core.api.logs import AGENT
 from aegis_core.api.messages import Done
 from aegis_core.api.routing import ACTING, PREFIX, READING, WRITING, Writer, auth_of, read
 from aegis_core.api.schemas import Limit, Wait, body, problems, security
-from aegis_core.approval_protocol import (
+from aegis_core.protocol.approvals import (
     Approval,
     DecisionRequest,
     Envelope,
@@ -19,8 +19,8 @@ from aegis_core.approval_protocol import (
     Listing,
     OperatorLimit,
 )
-from aegis_core.errors import AuthError
-from aegis_core.fields import Identifier, Usd
+from aegis_core.protocol.errors import AuthError
+from aegis_core.protocol.fields import Identifier, Usd
 
 router = APIRouter(prefix=PREFIX)
 

@@ -10,8 +10,8 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from aegis_core.api.logs import AGENT
 from aegis_core.api.routing import ACTING, PREFIX, READING, WRITING, Writer, auth_of, read, while_there
 from aegis_core.api.schemas import Wait, body, security
-from aegis_core.fields import Identifier
-from aegis_core.lock_protocol import (
+from aegis_core.protocol.fields import Identifier
+from aegis_core.protocol.locks import (
     AcquireLock,
     ForceRelease,
     LockState,

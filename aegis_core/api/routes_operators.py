@@ -23,10 +23,10 @@ from aegis_core.api.schemas import (
     body,
     security,
 )
-from aegis_core.errors import NotFoundError
-from aegis_core.fields import Identifier
-from aegis_core.operator import ApiKey, OpenRecord
-from aegis_core.protocol import BudgetChange, BudgetState, Event, Scope
+from aegis_core.governor.operators import ApiKey, OpenRecord
+from aegis_core.protocol.errors import NotFoundError
+from aegis_core.protocol.fields import Identifier
+from aegis_core.protocol.messages import BudgetChange, BudgetState, Event, Scope
 
 router = APIRouter(prefix=PREFIX)
 

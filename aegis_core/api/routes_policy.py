@@ -14,7 +14,7 @@ from aegis_core.api.routing import PREFIX, READING, WRITING, Writer, auth_of, re
 from aegis_core.api.schemas import body, document_body, security
 from aegis_core.policy.engine import Policy
 from aegis_core.policy.loading import load_policy
-from aegis_core.profiles import ProfileSet
+from aegis_core.protocol.profiles import ProfileSet
 
 router = APIRouter(prefix=PREFIX)
 

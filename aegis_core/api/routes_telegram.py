@@ -11,10 +11,10 @@ from fastapi import APIRouter, Request, Response
 
 from aegis_core.api.messages import Done
 from aegis_core.api.routing import PREFIX, Writer
-from aegis_core.errors import AegisError, AuthError, InvalidRequestError
+from aegis_core.protocol.errors import AegisError, AuthError, InvalidRequestError
 
 if TYPE_CHECKING:
-    from aegis_core.channels.telegram import TelegramChannel
+    from aegis_core.channels.telegram.channel import TelegramChannel
 
 router = APIRouter(prefix=PREFIX)
 

@@ -11,12 +11,11 @@ from pydantic.json_schema import models_json_schema
 
 from aegis_core.api.messages import KeyWish, ModeChange, Rollback
 from aegis_core.api.problems import MEDIA_TYPE, Problem
-from aegis_core.approval_protocol import DecisionRequest, EnvelopeRequest, OperatorLimit
-from aegis_core.fields import Identifier
-from aegis_core.journal_protocol import JournalRequest
-from aegis_core.lock_protocol import AcquireLock, ForceRelease, ReleaseLock, RenewLock
-from aegis_core.profiles import ProfileSet
-from aegis_core.protocol import (
+from aegis_core.protocol.approvals import DecisionRequest, EnvelopeRequest, OperatorLimit
+from aegis_core.protocol.fields import Identifier
+from aegis_core.protocol.journal import JournalRequest
+from aegis_core.protocol.locks import AcquireLock, ForceRelease, ReleaseLock, RenewLock
+from aegis_core.protocol.messages import (
     AgentSummary,
     BudgetChange,
     Event,
@@ -26,6 +25,7 @@ from aegis_core.protocol import (
     ReleaseRequest,
     SettleRequest,
 )
+from aegis_core.protocol.profiles import ProfileSet
 
 
 @dataclass(slots=True)

@@ -11,12 +11,12 @@ import uvicorn
 from aegis_core.api.app import create_app
 from aegis_core.api.auth import check_bind, operator_secret, secret_path
 from aegis_core.api.logs import configure_logs
-from aegis_core.channels.listed import configured
+from aegis_core.channels.registry import configured
 from aegis_core.connect import read_policy_file
-from aegis_core.operator import Operator
+from aegis_core.governor.operators import Operator
 from aegis_core.settings import Settings
 from aegis_core.store.ledger import Ledger
-from aegis_core.store.registry import Registry
+from aegis_core.store.operators import Registry
 from aegis_core.store.store import open_store
 
 _log = logging.getLogger("aegis.http")

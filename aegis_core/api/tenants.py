@@ -11,12 +11,12 @@ from dataclasses import dataclass
 
 from aegis_core.api.metrics import Metrics
 from aegis_core.connect import visit_tenant
-from aegis_core.errors import AuthError, NotFoundError, StoreError
-from aegis_core.governor import ResourceGovernor
-from aegis_core.identity import caller_of, tenant_of_token
-from aegis_core.operator import ApiKey, Operator, tenant_of_key
+from aegis_core.governor.credentials import caller_of, tenant_of_token
+from aegis_core.governor.governor import ResourceGovernor
+from aegis_core.governor.operators import ApiKey, Operator, tenant_of_key
+from aegis_core.protocol.errors import AuthError, NotFoundError, StoreError
 from aegis_core.store.ledger import Ledger
-from aegis_core.store.registry import Registry
+from aegis_core.store.operators import Registry
 from aegis_core.store.store import Store
 
 OPEN_TENANTS = 64

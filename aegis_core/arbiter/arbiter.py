@@ -29,9 +29,9 @@ from aegis_core.arbiter.terms import (
     why_none,
 )
 from aegis_core.arbiter.why import Considered, Why, cost_of_both, packed
-from aegis_core.errors import InvalidRequestError
-from aegis_core.money import format_usd
-from aegis_core.protocol import PermissionRequest
+from aegis_core.protocol.errors import InvalidRequestError
+from aegis_core.protocol.messages import PermissionRequest
+from aegis_core.protocol.money import format_usd
 
 if TYPE_CHECKING:
     from aegis_core.arbiter.routing.gain import GainModel

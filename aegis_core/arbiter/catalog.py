@@ -18,9 +18,9 @@ from typing import Annotated
 
 from pydantic import ConfigDict, Field, ValidationError
 
-from aegis_core.errors import ConfigurationError
-from aegis_core.fields import Identifier
-from aegis_core.parsing import Message, invalid, without_repeats
+from aegis_core.protocol.errors import ConfigurationError
+from aegis_core.protocol.fields import Identifier
+from aegis_core.protocol.parsing import Message, invalid, without_repeats
 
 LEAST_DENSITY, GREATEST_DENSITY = 1, 10
 

@@ -11,8 +11,8 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
-from aegis_core.canonical import canonical_json
-from aegis_core.protocol import BYTES_PER_TOKEN
+from aegis_core.protocol.canonical import canonical_json
+from aegis_core.protocol.messages import BYTES_PER_TOKEN
 
 MESSAGE_TOKENS = 8
 """Tokens for the frame of one message: role, separators, the answer's first tokens."""

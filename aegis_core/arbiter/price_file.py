@@ -14,8 +14,8 @@ from typing import Annotated, Any, NamedTuple
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
 from aegis_core.arbiter.rates import MILLION, Step, Tariff
-from aegis_core.errors import ConfigurationError
-from aegis_core.parsing import Message, invalid, without_repeats
+from aegis_core.protocol.errors import ConfigurationError
+from aegis_core.protocol.parsing import Message, invalid, without_repeats
 
 _Usd = Annotated[Decimal, Field(ge=0, le=1_000_000, decimal_places=9, allow_inf_nan=False)]
 _Ref = Annotated[str, Field(pattern=r"^[^:]+:.+$")]

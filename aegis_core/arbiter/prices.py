@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 from aegis_core.arbiter.catalog import Catalog, Model, split_provider
 from aegis_core.arbiter.price_file import StatedPrices, dearer
 from aegis_core.arbiter.rates import MILLION, Rates, Step, Tariff
-from aegis_core.errors import ConfigurationError, UnknownModelError
-from aegis_core.protocol import Usage
+from aegis_core.protocol.errors import ConfigurationError, UnknownModelError
+from aegis_core.protocol.messages import Usage
 
 if TYPE_CHECKING:
     from genai_prices.data_snapshot import DataSnapshot

@@ -11,7 +11,7 @@ from aegis_core.arbiter.catalog import Catalog, Model
 from aegis_core.arbiter.estimator import FORECAST_INPUT, FORECAST_OUTPUT
 from aegis_core.arbiter.prices import Prices
 from aegis_core.arbiter.rates import Floor, Rates
-from aegis_core.errors import UnknownModelError
+from aegis_core.protocol.errors import UnknownModelError
 
 
 class Needs(NamedTuple):

@@ -11,7 +11,7 @@ from aegis_core.arbiter.estimator import forecast
 from aegis_core.arbiter.rates import Rates
 from aegis_core.arbiter.shortlist import Entry, Shortlist
 from aegis_core.arbiter.why import Considered
-from aegis_core.money import format_usd
+from aegis_core.protocol.money import format_usd
 
 MAX_CANDIDATES = 6
 """Candidates of one appraisal; the store tries them in turn."""

@@ -11,8 +11,8 @@ from functools import lru_cache
 from typing import NamedTuple, cast
 
 from aegis_core.arbiter.evidence import CONFIDENCE, TARGET, Basis, Choice
-from aegis_core.money import to_usd
-from aegis_core.reasons import Routing
+from aegis_core.protocol.messages import Routing
+from aegis_core.protocol.money import to_usd
 
 
 class Considered(NamedTuple):

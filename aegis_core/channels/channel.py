@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from aegis_core.approval_protocol import Approval
+from aegis_core.protocol.approvals import Approval
 
 
 class ChannelError(Exception):

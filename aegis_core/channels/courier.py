@@ -15,12 +15,12 @@ from contextlib import suppress
 from hashlib import blake2b
 from itertools import count
 
-from aegis_core.approval_protocol import Approval
-from aegis_core.channels.agenda import Agenda
 from aegis_core.channels.channel import Channel, ChannelError, Pace
-from aegis_core.errors import AegisError, NotFoundError
-from aegis_core.ports import ApprovalsPort
-from aegis_core.store.deliveries import Deliveries
+from aegis_core.channels.schedule import Agenda
+from aegis_core.client.ports import ApprovalsPort
+from aegis_core.protocol.approvals import Approval
+from aegis_core.protocol.errors import AegisError, NotFoundError
+from aegis_core.store.channels import Deliveries
 from aegis_core.store.schema import Notice
 
 _log = logging.getLogger("aegis.channels")

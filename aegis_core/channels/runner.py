@@ -7,13 +7,13 @@ import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 
-from aegis_core.canonical import record_id
 from aegis_core.channels.channel import Channel, Pace
 from aegis_core.channels.courier import Courier
-from aegis_core.errors import AegisError
-from aegis_core.events import decode_event
-from aegis_core.ports import ApprovalsPort
-from aegis_core.store.deliveries import Deliveries
+from aegis_core.client.ports import ApprovalsPort
+from aegis_core.governor.events import decode_event
+from aegis_core.protocol.canonical import record_id
+from aegis_core.protocol.errors import AegisError
+from aegis_core.store.channels import Deliveries
 from aegis_core.store.ledger import Ledger
 
 _log = logging.getLogger("aegis.channels")

@@ -25,7 +25,7 @@ from aegis_core.cli import (
     usage,
 )
 from aegis_core.cli.common import say
-from aegis_core.errors import AegisError
+from aegis_core.protocol.errors import AegisError
 
 app = typer.Typer(
     name="aegis",

@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-from aegis_core.agent import Governor
 from aegis_core.cli.common import (
     JsonFlag,
     TenantOption,
@@ -18,8 +17,9 @@ from aegis_core.cli.common import (
     with_governor,
     with_resources,
 )
-from aegis_core.errors import InvalidRequestError
-from aegis_core.protocol import AgentSummary
+from aegis_core.client.agent import Governor
+from aegis_core.protocol.errors import InvalidRequestError
+from aegis_core.protocol.messages import AgentSummary
 
 app = typer.Typer(
     help="List and label agents.\n\nExample: aegis agents label crew-researcher-01 team=research", no_args_is_help=True

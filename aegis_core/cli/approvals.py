@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import getpass
 import re
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from aegis_core.cli.approvals_page import details, table
 from aegis_core.cli.common import JsonFlag, TenantOption, dollars, print_json, say, shown, stdout_console, with_governor
 from aegis_core.connect import with_overrides
-from aegis_core.errors import InvalidRequestError
+from aegis_core.protocol.errors import InvalidRequestError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from aegis_core.approval_protocol import Approval, Decision, Envelope
+    from aegis_core.protocol.approvals import Approval, Decision, Envelope
 
 app = typer.Typer(help="List, show and decide what waits for a person.", no_args_is_help=True)
 
@@ -62,7 +62,7 @@ def list_(
 
     Examples: aegis approvals list · aegis approvals list --status rejected --json
     """
-    from aegis_core.agent import Governor
+    from aegis_core.client.agent import Governor
 
     if status not in _STATUSES:
         raise InvalidRequestError(f"status: must be one of {', '.join(_STATUSES)}", field="status")
@@ -164,8 +164,8 @@ def ahead(
 
     Example: aegis approvals ahead 50 --agent mailer --tool send_certificate --for 2h
     """
-    from aegis_core.approval_protocol import EnvelopeRequest
-    from aegis_core.parsing import parse
+    from aegis_core.protocol.approvals import EnvelopeRequest
+    from aegis_core.protocol.parsing import parse
 
     match = _SPAN.fullmatch(lasts)
     if match is None:
@@ -226,9 +226,9 @@ def limit(
 def _decide(
     approval: str, word: Decision, reason: str, who: str | None, cost: str | None, tenant: str | None, json: bool
 ) -> None:
-    from aegis_core.agent import Governor
-    from aegis_core.approval_protocol import ApprovalEdit
-    from aegis_core.parsing import parse
+    from aegis_core.client.agent import Governor
+    from aegis_core.protocol.approvals import ApprovalEdit
+    from aegis_core.protocol.parsing import parse
 
     edit = None if cost is None else parse(ApprovalEdit, estimated_cost_usd=cost)
 
@@ -277,53 +277,6 @@ async def _every(desk: Any, listing: str) -> AsyncIterator[Approval]:
         if len(page) < _PAGE:
             return
         after = page[-1].approval_id
-
-
-def table(found: tuple[Approval, ...], chosen: int | None = None, *, one_line: bool = False) -> Any:
-    """Approvals as rows, each on `one_line` where room is counted; the chosen one stands out."""
-    from rich.table import Table
-
-    rows = Table(box=None, header_style="bold", pad_edge=False)
-    for name in ("approval", "agent", "amount", "rule", "until (UTC)", "state", "by", "intent"):
-        wraps = name in {"approval", "agent", "amount", "intent"} and not one_line
-        justify = "right" if name == "amount" else "left"
-        rows.add_column(name, justify=justify, no_wrap=not wraps, overflow="fold" if wraps else "ellipsis")
-    for place, each in enumerate(found):
-        state = (
-            each.status if each.quorum == 1 or each.status != "open" else f"{each.quorum - each.missing}/{each.quorum}"
-        )
-        rows.add_row(
-            each.approval_id[:11], shown(each.agent_id), dollars(each.amount_usd), shown(each.rule or ""),
-            _when(each.deadline), state, shown(each.decided_by or ""), shown(each.intent[:80]),
-            style="reverse" if place == chosen else None,
-        )  # fmt: skip
-    return rows
-
-
-def _when(at: datetime) -> str:
-    """A time of today, or another day's with its date."""
-    return f"{at:%H:%M:%S}" if at.date() == datetime.now(UTC).date() else f"{at:%Y-%m-%d %H:%M}"
-
-
-def details(each: Approval) -> Any:
-    """One approval for a person: what is verified, then what its agent says."""
-    from rich.table import Table
-
-    rows = Table.grid(padding=(0, 2))
-    facts = {
-        "approval": each.approval_id, "status": each.status, "agent": each.agent_id, "amount": dollars(each.amount_usd),
-        "left today": dollars(each.remaining_budget_usd), "rule": each.rule, "why": each.reason, "tool": each.tool,
-        "arguments": each.arguments_hash, "target": each.target_resource, "model": each.model,
-        "asked": f"{each.asked_at:%Y-%m-%d %H:%M:%S} UTC", "until": f"{each.deadline:%Y-%m-%d %H:%M:%S} UTC",
-        "needs": f"{each.quorum} operators" if each.quorum > 1 else None, "operators": ", ".join(each.operators),
-        "votes": ", ".join(f"{vote.operator}: {vote.decision}" for vote in each.votes), "decided by": each.decided_by,
-        "reason": each.decision_reason, "edited": "yes" if each.edited else None,
-    }  # fmt: skip
-    for name, value in facts.items():
-        if value:
-            rows.add_row(f"[bold]{name}[/bold]", shown(value))
-    rows.add_row("[bold]it says[/bold]", f"“{shown(each.intent[:500])}”")
-    return rows
 
 
 def _envelopes(found: tuple[Envelope, ...]) -> Any:

@@ -10,15 +10,15 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from aegis_core.cli.approvals import details, table
+from aegis_core.cli.approvals_page import details, table
 from aegis_core.cli.common import shown
-from aegis_core.errors import AegisError, ConfigurationError, StoreError
+from aegis_core.protocol.errors import AegisError, ConfigurationError, StoreError
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
 
-    from aegis_core.agent import Governor
-    from aegis_core.approval_protocol import Approval, Decision
+    from aegis_core.client.agent import Governor
+    from aegis_core.protocol.approvals import Approval, Decision
 
 _DECISIONS: dict[str, Decision] = {"a": "approve", "r": "reject"}
 _ARROWS = {"\x1b[A": "k", "\x1b[B": "j"}

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from aegis_core.cli.common import JsonFlag, TenantOption, dollars, print_json, shown, with_resources
-from aegis_core.errors import InvalidRequestError
+from aegis_core.protocol.errors import InvalidRequestError
 
 if TYPE_CHECKING:
-    from aegis_core.operator import OpenRecord
+    from aegis_core.governor.operators import OpenRecord
 
 Agent = Annotated[str, typer.Argument(help="A registered agent.")]
 All = Annotated[bool, typer.Option("--all", help="Every tenant on this Redis.")]

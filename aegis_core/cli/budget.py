@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from aegis_core.agent import Governor
 from aegis_core.cli.common import (
     JsonFlag,
     TenantOption,
@@ -19,8 +18,9 @@ from aegis_core.cli.common import (
     with_governor,
     with_resources,
 )
-from aegis_core.errors import InvalidRequestError
-from aegis_core.protocol import BudgetState
+from aegis_core.client.agent import Governor
+from aegis_core.protocol.errors import InvalidRequestError
+from aegis_core.protocol.messages import BudgetState
 
 app = typer.Typer(
     help="Show and set budgets.\n\nExample: aegis budget set agent crew-researcher-01 25", no_args_is_help=True
@@ -74,7 +74,7 @@ def set_(
         return await governor.set_budget(scope, name, window, limit, author="cli")
 
     from aegis_core.arbiter.prices import Prices
-    from aegis_core.governor import ResourceGovernor
+    from aegis_core.governor.governor import ResourceGovernor
 
     state = with_governor(tenant, change)
     if json:

@@ -10,8 +10,8 @@ import typer
 
 from aegis_core.cli.common import JsonFlag, TenantOption, print_json, say, stdout_console
 from aegis_core.connect import with_overrides
-from aegis_core.errors import ConfigurationError
-from aegis_core.masking import visible
+from aegis_core.protocol.errors import ConfigurationError
+from aegis_core.protocol.masking import visible
 
 app = typer.Typer(help="Where operators are asked: Telegram, and a signed webhook.", no_args_is_help=True)
 
@@ -22,7 +22,7 @@ def run(tenant: TenantOption = None) -> None:
 
     Example: aegis channels run
     """
-    from aegis_core.channels.listed import serving
+    from aegis_core.channels.registry import serving
 
     settings = with_overrides(None, tenant=tenant)
 
@@ -42,7 +42,7 @@ def send_test(tenant: TenantOption = None, json: JsonFlag = False) -> None:
     Example: aegis channels test
     """
     from aegis_core.channels.channel import ChannelError
-    from aegis_core.channels.listed import opened
+    from aegis_core.channels.registry import opened
 
     async def work() -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []
@@ -79,7 +79,7 @@ def ids(json: JsonFlag = False) -> None:
     if settings.telegram_token is None:
         raise ConfigurationError("AEGIS_TELEGRAM_TOKEN is missing; @BotFather gives one.")
     try:
-        from aegis_core.channels.telegram_ids import recent
+        from aegis_core.channels.telegram.ids import recent
     except ModuleNotFoundError as error:
         raise ConfigurationError(
             f"The channel telegram needs the extra `telegram` ({error.name} is missing): "

@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from aegis_core.agent import Governor
+from aegis_core.client.agent import Governor
 from aegis_core.connect import connect
-from aegis_core.errors import ConfigurationError
-from aegis_core.masking import visible
-from aegis_core.money import format_usd
+from aegis_core.protocol.errors import ConfigurationError
+from aegis_core.protocol.masking import visible
+from aegis_core.protocol.money import format_usd
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from aegis_core.governor import ResourceGovernor
+    from aegis_core.governor.governor import ResourceGovernor
 
 _T = TypeVar("_T")
 
@@ -48,7 +48,7 @@ def with_resources(tenant: str | None, work: Callable[[ResourceGovernor], Awaita
     Raises:
         ConfigurationError: AEGIS_URL names a remote governor.
     """
-    from aegis_core.governor import ResourceGovernor
+    from aegis_core.governor.governor import ResourceGovernor
 
     async def run(governor: Governor) -> _T:
         if not isinstance(governor.port, ResourceGovernor):

@@ -70,7 +70,7 @@ def _governor() -> Generator[Settings]:
     import secrets
     import socket
 
-    from aegis_core.errors import ConfigurationError, StoreError
+    from aegis_core.protocol.errors import ConfigurationError, StoreError
     from aegis_core.settings import EMBEDDED
 
     try:

@@ -14,8 +14,8 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from aegis_core.money import format_usd, to_nanos
-from aegis_core.protocol import Receipt, SessionOpened, Verdict
+from aegis_core.protocol.messages import Receipt, SessionOpened, Verdict
+from aegis_core.protocol.money import format_usd, to_nanos
 
 _COLOURS = {"GRANTED": "bold green", "PENDING": "bold yellow", "REJECTED": "bold red"}
 _MARKS = {"GRANTED": "■", "PENDING": "◆", "REJECTED": "·"}

@@ -13,13 +13,13 @@ from typing import Any, TypeVar
 import httpx
 from pydantic import TypeAdapter
 
-from aegis_core.agent import GovernedAgent, Governor
 from aegis_core.arbiter.catalog import load_catalog
 from aegis_core.arbiter.prices import Prices
 from aegis_core.cli.demo_page import Page, money
+from aegis_core.client.agent import GovernedAgent, Governor
 from aegis_core.connect import connect
-from aegis_core.money import to_usd
-from aegis_core.protocol import Receipt, SessionOpened, Usage, Verdict
+from aegis_core.protocol.messages import Receipt, SessionOpened, Usage, Verdict
+from aegis_core.protocol.money import to_usd
 from aegis_core.settings import Settings
 
 _DEAR = ("gpt-4o", "claude-opus-4-5")

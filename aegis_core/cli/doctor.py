@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Literal
 import typer
 
 from aegis_core.cli.common import JsonFlag, print_json, stdout_console
-from aegis_core.errors import AegisError, AuthError, ConfigurationError, PolicyError, StoreError
-from aegis_core.masking import visible
+from aegis_core.protocol.errors import AegisError, AuthError, ConfigurationError, PolicyError, StoreError
+from aegis_core.protocol.masking import visible
 from aegis_core.settings import Settings, load_settings
 
 if TYPE_CHECKING:
-    from aegis_core.governor import ResourceGovernor
+    from aegis_core.governor.governor import ResourceGovernor
 
 _EXTRAS = {
     "server": "fastapi", "langchain": "langchain-core", "langgraph": "langgraph", "crewai": "crewai",
@@ -212,7 +212,7 @@ def _of_secret(settings: Settings) -> Iterator[Finding]:
 
 
 def _of_channels(settings: Settings) -> Iterator[Finding]:
-    from aegis_core.channels.listed import configured
+    from aegis_core.channels.registry import configured
 
     try:
         names = list(configured(settings))

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from aegis_core.agent import Governor
 from aegis_core.cli.common import (
     JsonFlag,
     TenantOption,
@@ -19,9 +18,10 @@ from aegis_core.cli.common import (
     stdout_console,
     with_governor,
 )
-from aegis_core.errors import InvalidRequestError
-from aegis_core.masking import visible
-from aegis_core.protocol import Event
+from aegis_core.client.agent import Governor
+from aegis_core.protocol.errors import InvalidRequestError
+from aegis_core.protocol.masking import visible
+from aegis_core.protocol.messages import Event
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -101,7 +101,10 @@ def _details(event: Event) -> Iterator[str]:
     """What an event says beyond when, what and who, as harmless text."""
     facts = event.facts
     if owner := facts.get("owner"):
-        from aegis_core.budgets import budget_name, window_name  # with it comes redis, which --help can do without
+        from aegis_core.governor.budgets import (  # with it comes redis, which --help can do without
+            budget_name,
+            window_name,
+        )
 
         yield visible(f"{budget_name(owner)} {window_name(facts['window'])}")
     yield from _money(event)

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from aegis_core.cli.common import JsonFlag, TenantOption, print_json, shown, with_resources
-from aegis_core.errors import InvalidRequestError
+from aegis_core.protocol.errors import InvalidRequestError
 
 if TYPE_CHECKING:
-    from aegis_core.operator import ApiKey
+    from aegis_core.governor.operators import ApiKey
 
 app = typer.Typer(help="Make, list, rotate and revoke API keys.", no_args_is_help=True)
 

@@ -6,10 +6,10 @@ from typing import Annotated
 
 import typer
 
-from aegis_core.agent import Governor
 from aegis_core.cli.common import JsonFlag, TenantOption, print_json, shown, stdout_console, with_governor
-from aegis_core.errors import NotFoundError
-from aegis_core.lock_protocol import LockSummary, LockTaken
+from aegis_core.client.agent import Governor
+from aegis_core.protocol.errors import NotFoundError
+from aegis_core.protocol.locks import LockSummary, LockTaken
 
 app = typer.Typer(help="Show and release locks.\n\nExample: aegis locks show wallet_main", no_args_is_help=True)
 

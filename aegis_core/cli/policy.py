@@ -13,18 +13,18 @@ import typer
 from aegis_core.cli import policy_page as page
 from aegis_core.cli.common import JsonFlag, TenantOption, print_json, shown, stdout_console, with_resources
 from aegis_core.connect import read_policy_file
-from aegis_core.errors import InvalidRequestError
-from aegis_core.money import to_nanos
-from aegis_core.parsing import parse
 from aegis_core.policy import AgentFacts, Policy
 from aegis_core.policy.diff import Change, compare
 from aegis_core.policy.engine import plain_rule
 from aegis_core.policy.trials import read_trials, run_trial
-from aegis_core.protocol import PermissionRequest
+from aegis_core.protocol.errors import InvalidRequestError
+from aegis_core.protocol.messages import PermissionRequest
+from aegis_core.protocol.money import to_nanos
+from aegis_core.protocol.parsing import parse
 
 if TYPE_CHECKING:
-    from aegis_core.governor import ResourceGovernor
-    from aegis_core.operator import PolicyVersion
+    from aegis_core.governor.governor import ResourceGovernor
+    from aegis_core.governor.operators import PolicyVersion
 
 app = typer.Typer(
     help="Read, try, compare and change the rules.\n\nExample: aegis policy explain 'Transfer 5 SUI' --priority 5",

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from aegis_core.cli.common import JsonFlag, TenantOption, dollars, print_json, shown, with_resources
-from aegis_core.errors import InvalidRequestError
+from aegis_core.protocol.errors import InvalidRequestError
 
 app = typer.Typer(help="Show and apply agent profiles.", no_args_is_help=True)
 
@@ -46,7 +46,7 @@ def apply(
 
     Example: aegis profiles apply profiles.json
     """
-    from aegis_core.profiles import load_profiles  # loads the client of Redis
+    from aegis_core.protocol.profiles import load_profiles  # loads the client of Redis
 
     try:
         profiles = load_profiles(file.read_text("utf-8"))

@@ -96,8 +96,8 @@ def _prepare(
     path: Path, format: TraceFormat, *, model: str, policy: Path | None, budget: str | None,  # noqa: A002
     tenant_budget: str | None, density: int, rate: str, limit: int | None, skip_bad: bool,
 ) -> tuple[Plan, Settings, Trace]:  # fmt: skip
+    from aegis_core.replay.reading import read_trace
     from aegis_core.replay.runner import Plan, replay_settings
-    from aegis_core.replay.trace import read_trace
     from aegis_core.settings import load_settings
 
     plan = Plan(model=model, density=density, rate=_rate(rate))
@@ -119,8 +119,8 @@ def _present(settings: Settings) -> Settings:
 
 def _terms(settings: Settings) -> Terms:
     from aegis_core.connect import read_policy_file
-    from aegis_core.money import to_nanos
     from aegis_core.policy.loading import default_policy
+    from aegis_core.protocol.money import to_nanos
     from aegis_core.replay.report import Terms
 
     policy = read_policy_file(settings.policy_file) if settings.policy_file else default_policy()
@@ -174,7 +174,7 @@ def _progress(total: int) -> Generator[Callable[[], None]]:
 
 
 def _rate(text: str) -> Rate:
-    from aegis_core.errors import InvalidRequestError
+    from aegis_core.protocol.errors import InvalidRequestError
 
     if text in ("max", "realtime"):
         return text
@@ -189,6 +189,6 @@ def _rate(text: str) -> Rate:
 
 
 def _usd(text: str | None, option: str) -> Decimal | None:
-    from aegis_core.money import to_nanos, to_usd
+    from aegis_core.protocol.money import to_nanos, to_usd
 
     return None if text is None else to_usd(to_nanos(text, option))

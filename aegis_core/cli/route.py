@@ -9,7 +9,7 @@ import typer
 
 from aegis_core.cli import route_live
 from aegis_core.cli.common import JsonFlag, print_json, say, stdout_console
-from aegis_core.errors import InvalidRequestError
+from aegis_core.protocol.errors import InvalidRequestError
 
 if TYPE_CHECKING:
     from aegis_core.arbiter.routing.gain import GainModel

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from aegis_core.cli.common import JsonFlag, TenantOption, dollars, print_json, shown, stdout_console, with_resources
-from aegis_core.errors import InvalidRequestError
+from aegis_core.protocol.errors import InvalidRequestError
 
 if TYPE_CHECKING:
     from aegis_core.arbiter.arbiter import Appraisal
-    from aegis_core.governor import ResourceGovernor
-    from aegis_core.protocol import PermissionRequest
-    from aegis_core.reasons import Routing
+    from aegis_core.governor.governor import ResourceGovernor
+    from aegis_core.protocol.messages import PermissionRequest, Routing
 
 _HEAD, _TAIL = 4_000, 3_900
 
@@ -41,8 +40,8 @@ def explain(
 
     Example: aegis route explain "Summarise the proposals" --task-type summary --density 3
     """
-    from aegis_core.parsing import parse
-    from aegis_core.protocol import PermissionRequest
+    from aegis_core.protocol.messages import PermissionRequest
+    from aegis_core.protocol.parsing import parse
 
     size = len(prompt.encode("utf-8", "surrogatepass"))
     if prompt == "-":
@@ -133,7 +132,7 @@ def _routing(appraisal: Appraisal) -> Routing:
 
 
 def _as_json(request: PermissionRequest, appraisal: Appraisal, routing: Routing) -> dict[str, Any]:
-    from aegis_core.money import to_usd
+    from aegis_core.protocol.money import to_usd
 
     return {
         "recommended_model": appraisal.recommended,
@@ -145,7 +144,7 @@ def _as_json(request: PermissionRequest, appraisal: Appraisal, routing: Routing)
 
 
 def _print(appraisal: Appraisal, routing: Routing) -> None:
-    from aegis_core.money import to_usd
+    from aegis_core.protocol.money import to_usd
 
     console = stdout_console()
     console.print(f"[bold]{shown(routing.model)}[/bold]")

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from aegis_core.connect import with_overrides
-from aegis_core.errors import ConfigurationError
+from aegis_core.protocol.errors import ConfigurationError
 
 
 def serve(

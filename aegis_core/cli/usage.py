@@ -20,8 +20,8 @@ from aegis_core.cli.common import (
     stdout_console,
     with_resources,
 )
-from aegis_core.errors import InvalidRequestError
-from aegis_core.usage import UsageTotal, total_by
+from aegis_core.governor.usage import UsageTotal, total_by
+from aegis_core.protocol.errors import InvalidRequestError
 
 _NAMES = {"agent", "model", "resource", "day"}
 _MAX_DAYS = 400

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, NamedTuple
 
 from pydantic import BaseModel, Field, model_validator
 
-from aegis_core.fields import Identifier
+from aegis_core.protocol.fields import Identifier
 
 MAX_SECONDS = 604_800
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from aegis_core.policy.facts import AgentFacts
 from aegis_core.policy.globs import fold_name
 from aegis_core.policy.text import fold, normalise, spaced, words
-from aegis_core.protocol import PermissionRequest
+from aegis_core.protocol.messages import PermissionRequest
 
 
 class Case:

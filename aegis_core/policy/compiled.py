@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from aegis_core.money import format_usd
 from aegis_core.policy.case import Case
 from aegis_core.policy.phrases import STEM, Phrase
 from aegis_core.policy.rules.base import Rule, always, beyond
 from aegis_core.policy.ruling import CostLimit, Counter, RuleEffect
-from aegis_core.protocol import RESOURCE_TYPES
+from aegis_core.protocol.messages import RESOURCE_TYPES
+from aegis_core.protocol.money import format_usd
 
 
 class CompiledRule:

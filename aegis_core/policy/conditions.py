@@ -19,7 +19,7 @@ from pydantic import AfterValidator, Field
 
 from aegis_core.policy.case import Case
 from aegis_core.policy.regexes import ExpressionError, compile_regex
-from aegis_core.protocol import BYTES_PER_TOKEN
+from aegis_core.protocol.messages import BYTES_PER_TOKEN
 
 MAX_EXPRESSION = 1_000
 MAX_MATCHES = 4

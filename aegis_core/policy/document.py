@@ -9,10 +9,10 @@ from typing import Any, cast
 
 from pydantic import ValidationError
 
-from aegis_core.parsing import invalid
 from aegis_core.policy.regexes import ExpressionError
 from aegis_core.policy.rules import RULE_TYPES, Rule
 from aegis_core.policy.source import Source, Where
+from aegis_core.protocol.parsing import invalid
 
 SCHEMA = 1
 MAX_RULES = 1_000

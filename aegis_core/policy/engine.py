@@ -12,7 +12,6 @@ import json
 from datetime import datetime
 from typing import Any
 
-from aegis_core.money import to_nanos
 from aegis_core.policy.asking import DEFAULT, Asker
 from aegis_core.policy.case import Case
 from aegis_core.policy.compiled import CompiledRule, RuleIndex
@@ -23,7 +22,8 @@ from aegis_core.policy.facts import AgentFacts
 from aegis_core.policy.rules import Rule
 from aegis_core.policy.ruling import Ruling
 from aegis_core.policy.source import MAX_BYTES, Source
-from aegis_core.protocol import RESOURCE_TYPES, PermissionRequest
+from aegis_core.protocol.messages import RESOURCE_TYPES, PermissionRequest
+from aegis_core.protocol.money import to_nanos
 
 
 class Policy:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from aegis_core.money import format_usd
 from aegis_core.policy.case import Case
 from aegis_core.policy.compiled import CompiledRule
 from aegis_core.policy.composing import clashing, common_models
 from aegis_core.policy.ruling import Effect, RuleEffect
+from aegis_core.protocol.money import format_usd
 
 
 @dataclass(frozen=True, slots=True)

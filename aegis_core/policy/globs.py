@@ -9,8 +9,8 @@ from unicodedata import normalize
 
 from pydantic import AfterValidator, Field
 
-from aegis_core.fields import Glob
 from aegis_core.policy.text import fold
+from aegis_core.protocol.fields import Glob
 
 _PATTERN = re.compile(r"[\w.:@/*-]{1,128}")
 

@@ -6,9 +6,9 @@ import json
 from functools import cache
 from importlib.resources import files
 
-from aegis_core.errors import PolicyError
 from aegis_core.policy.engine import Policy, compile_policy
 from aegis_core.policy.source import MAX_BYTES, Source, locate
+from aegis_core.protocol.errors import PolicyError
 
 _DEFAULT = "rules.json"
 _WORDS = {

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from aegis_core.errors import PolicyError
+from aegis_core.protocol.errors import PolicyError
 
 MAX_BYTES = 256 * 1024
 MAX_DEPTH = 16

@@ -9,15 +9,15 @@ from typing import Any, cast
 
 from pydantic import Field, ValidationError
 
-from aegis_core.errors import InvalidRequestError
-from aegis_core.fields import Identifier
-from aegis_core.money import to_nanos
-from aegis_core.parsing import Message, invalid
 from aegis_core.policy.engine import Policy
 from aegis_core.policy.explain import Explanation
 from aegis_core.policy.facts import AgentFacts
 from aegis_core.policy.ruling import Effect, Ruling
-from aegis_core.protocol import PermissionRequest
+from aegis_core.protocol.errors import InvalidRequestError
+from aegis_core.protocol.fields import Identifier
+from aegis_core.protocol.messages import PermissionRequest
+from aegis_core.protocol.money import to_nanos
+from aegis_core.protocol.parsing import Message, invalid
 
 _AGENT = "agent"
 

@@ -12,8 +12,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from aegis_core.budgets import at_ms
-from aegis_core.money import format_usd, to_usd
+from aegis_core.governor.budgets import at_ms
+from aegis_core.protocol.money import format_usd, to_usd
 from aegis_core.replay.runner import Plan
 from aegis_core.replay.tally import Share, Shortage, Tally
 from aegis_core.replay.trace import Trace, printable

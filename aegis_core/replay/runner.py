@@ -15,11 +15,9 @@ from typing import Literal
 from aegis_core.arbiter.catalog import load_catalog
 from aegis_core.arbiter.prices import Prices
 from aegis_core.connect import open_governor
-from aegis_core.errors import UnknownModelError
-from aegis_core.governor import ResourceGovernor
-from aegis_core.money import to_usd
-from aegis_core.parsing import parse
-from aegis_core.protocol import (
+from aegis_core.governor.governor import ResourceGovernor
+from aegis_core.protocol.errors import UnknownModelError
+from aegis_core.protocol.messages import (
     Handshake,
     PermissionRequest,
     Receipt,
@@ -28,6 +26,8 @@ from aegis_core.protocol import (
     Usage,
     Verdict,
 )
+from aegis_core.protocol.money import to_usd
+from aegis_core.protocol.parsing import parse
 from aegis_core.replay.tally import BY_RULE, Tally
 from aegis_core.replay.trace import Call, Trace, printable, refusal
 from aegis_core.settings import EMBEDDED, Settings

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-from aegis_core.protocol import BudgetLine, Verdict
+from aegis_core.protocol.messages import BudgetLine, Verdict
 from aegis_core.replay.trace import Call
 
 BY_RULE = frozenset({"policy", "approval_needed"})

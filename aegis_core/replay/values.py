@@ -6,8 +6,8 @@ import re
 from datetime import UTC, datetime
 from decimal import ROUND_CEILING, Decimal, InvalidOperation
 
-from aegis_core.fields import identifier
-from aegis_core.money import MAX_USD
+from aegis_core.protocol.fields import identifier
+from aegis_core.protocol.money import MAX_USD
 from aegis_core.replay.trace import shown
 
 MAX_TOKENS = 100_000_000

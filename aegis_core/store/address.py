@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
-from aegis_core.errors import ConfigurationError
+from aegis_core.protocol.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis

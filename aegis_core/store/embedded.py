@@ -30,8 +30,8 @@ from urllib.parse import quote
 
 import platformdirs
 
-from aegis_core.errors import AegisError, ConfigurationError, StoreError
-from aegis_core.store import keeper
+from aegis_core.protocol.errors import AegisError, ConfigurationError, StoreError
+from aegis_core.store import supervisor as keeper
 
 _TICK = 0.002
 _KEPT = re.compile(r"(PATH|HOME|LANG|TZ|TMPDIR|__PYVENV_LAUNCHER__|(LC|LD|DYLD)_.*)")

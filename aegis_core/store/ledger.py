@@ -11,14 +11,14 @@ from typing import Any, Literal, NamedTuple, TypeVar
 import hiredis
 
 from aegis_core.store import layout, operator_verbs, verbs
-from aegis_core.store.looking import Looks
+from aegis_core.store.batching import Looks
 from aegis_core.store.packing import Named, decode, unpack
+from aegis_core.store.pipeline import ConnectionLostError
 from aegis_core.store.records import Record
 from aegis_core.store.refusals import refusal
 from aegis_core.store.schema import Config, Policy, Session
 from aegis_core.store.scripts import Script
 from aegis_core.store.store import Store
-from aegis_core.store.wire import ConnectionLostError
 from aegis_core.store.zones import zone_at
 
 _Arguments = TypeVar("_Arguments", bound=Named)

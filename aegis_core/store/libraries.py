@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Any, Protocol
 
-from aegis_core.errors import StoreError
+from aegis_core.protocol.errors import StoreError
 from aegis_core.store.layout import LIBRARIES_KEY
 
 UNUSED_MS = 30 * 86_400_000

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, TypeVar, cast
 
 import msgpack
 
-from aegis_core.errors import StoreError
+from aegis_core.protocol.errors import StoreError
 
 _library: Any = msgpack
 

@@ -6,8 +6,15 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from aegis_core.errors import AegisError, AuthError, ConflictError, InvalidRequestError, NotFoundError, StaleError
-from aegis_core.money import format_usd, to_usd
+from aegis_core.protocol.errors import (
+    AegisError,
+    AuthError,
+    ConflictError,
+    InvalidRequestError,
+    NotFoundError,
+    StaleError,
+)
+from aegis_core.protocol.money import format_usd, to_usd
 from aegis_core.store import states
 from aegis_core.store.packing import decode, unpack
 from aegis_core.store.records import Record

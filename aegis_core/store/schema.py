@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
-from aegis_core.lock_protocol import Told
+from aegis_core.protocol.locks import Told
 from aegis_core.store.lock_records import Holder, Lien, Lock, LockCounters, Waiter
 from aegis_core.store.packing import Named
 from aegis_core.store.records import Envelope, Lease, Line, Question, Record, Refusal, Standing, Text, Vote

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from aegis_core.protocol import GrantState, Status
+from aegis_core.protocol.messages import GrantState, Status
 
 
 class State(NamedTuple):

@@ -13,7 +13,7 @@ import hiredis
 from redis.exceptions import RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from aegis_core.errors import ConfigurationError, StoreError
+from aegis_core.protocol.errors import ConfigurationError, StoreError
 from aegis_core.settings import Settings
 from aegis_core.store import layout
 from aegis_core.store.address import Address, Clients, make_clients, parse_address
@@ -21,9 +21,9 @@ from aegis_core.store.embedded import EmbeddedHandle, join
 from aegis_core.store.libraries import keep_library
 from aegis_core.store.listening import Hear, listen
 from aegis_core.store.packing import pack
+from aegis_core.store.pipeline import ConnectionLostError, Wire
 from aegis_core.store.schema import FIELDS
 from aegis_core.store.scripts import Script, ScriptSet
-from aegis_core.store.wire import ConnectionLostError, Wire
 
 _REASONS = {
     "READONLY": ("read_only", "Redis is read-only (a replica?); point AEGIS_URL at the primary"),

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from aegis_core.agent import Governor
+from aegis_core.client.agent import Governor
 from aegis_core.connect import open_governor
 from aegis_core.settings import Settings
 from aegis_core.store import layout

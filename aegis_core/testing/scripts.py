@@ -12,8 +12,8 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeVar
 
-from aegis_core.agent import GovernedAgent
-from aegis_core.sync import SyncGovernedAgent
+from aegis_core.client.agent import GovernedAgent
+from aegis_core.client.sync import SyncGovernedAgent
 
 _T = TypeVar("_T")
 

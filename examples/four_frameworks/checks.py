@@ -10,7 +10,7 @@ from payer import FEE_NANOS, WALLET
 from wallet import StaleFenceError, Wallet
 
 from aegis_core import Governor
-from aegis_core.protocol import BudgetState, Event
+from aegis_core.protocol.messages import BudgetState, Event
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from wallet import Wallet
 
-from aegis_core.sync import SyncGovernedAgent
+from aegis_core.client.sync import SyncGovernedAgent
 
 MODEL, CAP = "gpt-4o-mini", 64
 INPUT_NANOS, OUTPUT_NANOS = 150, 600

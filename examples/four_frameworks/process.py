@@ -14,7 +14,7 @@ from wallet import Wallet
 
 import aegis_core
 from aegis_core import ConfigurationError
-from aegis_core.protocol import Framework
+from aegis_core.protocol.messages import Framework
 
 
 def main(framework: str) -> None:

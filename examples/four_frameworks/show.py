@@ -24,7 +24,7 @@ from payer import COINS
 from wallet import Wallet
 
 import aegis_core
-from aegis_core.protocol import Framework
+from aegis_core.protocol.messages import Framework
 from aegis_core.store.embedded import join_sync
 from aegis_core.testing import private_settings, quiet_zone
 

@@ -18,8 +18,8 @@ from autogen import Agent, ConversableAgent
 from aegis_autogen import clients, functions
 from aegis_autogen.registration import Registration, registration_of
 from aegis_core.adapting import CallGovernor, Locks, warn_outside
-from aegis_core.adapting.governing import Costs
-from aegis_core.errors import ConfigurationError
+from aegis_core.adapting.call_governor import Costs
+from aegis_core.protocol.errors import ConfigurationError
 
 _governed: WeakValueDictionary[int, ConversableAgent] = WeakValueDictionary()
 

@@ -17,7 +17,8 @@ from autogen.coding.base import CodeResult
 
 from aegis_autogen.registration import Registration, registration_of
 from aegis_core.adapting import ToolCall
-from aegis_core.errors import AegisDenied, AegisError
+from aegis_core.protocol.denial import AegisDenied
+from aegis_core.protocol.errors import AegisError
 
 _FUNCTIONS = ("execute_function", "a_execute_function")
 _STOPPED = "_aegis_stopped"

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from aegis_core.adapting import missing_extra, warn_outside
 
 if TYPE_CHECKING:
+    from aegis_crewai.coverage import Place
     from aegis_crewai.crew import GovernedCrew, govern_crew
     from aegis_crewai.denials import CallRefused, CallStopped
     from aegis_crewai.llm import GovernedLLM
-    from aegis_crewai.places import Place
     from aegis_crewai.tools import GovernedTool, Refusal, govern_tools
 
 _HOMES = {

@@ -9,12 +9,12 @@ from crewai import Crew
 from crewai.utilities.converter import Converter, ConverterError
 
 from aegis_core.adapting import CallGovernor, Locks
-from aegis_core.adapting.governing import Costs
-from aegis_core.agent import Governor
-from aegis_core.errors import ConfigurationError
-from aegis_core.sync import SyncGovernor
+from aegis_core.adapting.call_governor import Costs
+from aegis_core.client.agent import Governor
+from aegis_core.client.sync import SyncGovernor
+from aegis_core.protocol.errors import ConfigurationError
+from aegis_crewai.coverage import Place, places, put_field
 from aegis_crewai.llm import GovernedLLM
-from aegis_crewai.places import Place, places, put_field
 from aegis_crewai.tools import govern_tools
 
 

@@ -10,8 +10,9 @@ from typing import Any
 
 from crewai.hooks import HookAborted
 
-from aegis_core.errors import AegisDenied, AegisError
-from aegis_core.protocol import Verdict
+from aegis_core.protocol.denial import AegisDenied
+from aegis_core.protocol.errors import AegisError
+from aegis_core.protocol.messages import Verdict
 
 
 class CallRefused(AegisDenied, HookAborted):

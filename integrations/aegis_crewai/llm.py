@@ -19,10 +19,10 @@ from crewai.types.usage_metrics import UsageMetrics
 from pydantic import PrivateAttr
 
 from aegis_core.adapting import CallGovernor, ModelCall, Reservation, answers_in
-from aegis_core.errors import AegisError, ConfigurationError
-from aegis_crewai.behind import Models, by_name, output_cap, shaped, takes_tools
+from aegis_core.protocol.errors import AegisError, ConfigurationError
 from aegis_crewai.denials import CallStopped, stopping
 from aegis_crewai.metering import Meter, metered
+from aegis_crewai.models import Models, by_name, output_cap, shaped, takes_tools
 
 if TYPE_CHECKING:
     from collections.abc import Generator

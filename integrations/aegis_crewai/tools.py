@@ -18,8 +18,9 @@ from crewai.tools.tool_failure import ToolFailure
 from pydantic import PrivateAttr
 
 from aegis_core.adapting import CallGovernor, Locks, Reservation, ToolCall
-from aegis_core.adapting.governing import Costs
-from aegis_core.errors import AegisDenied, AegisError
+from aegis_core.adapting.call_governor import Costs
+from aegis_core.protocol.denial import AegisDenied
+from aegis_core.protocol.errors import AegisError
 from aegis_crewai.denials import CallRefused, stopping
 
 _KEPT = (

@@ -17,7 +17,7 @@ from langchain_core.messages import BaseMessage
 from langchain_core.outputs import LLMResult
 
 from aegis_core.adapting import CallGovernor, Locks, ModelCall, Reservation, ToolCall, answers_in
-from aegis_core.adapting.governing import Costs
+from aegis_core.adapting.call_governor import Costs
 from aegis_langchain.shapes import ANSWERS, openai_messages, usage_counts, usage_of
 
 _MOST_OPEN = 10_000

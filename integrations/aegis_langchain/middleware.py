@@ -13,8 +13,8 @@ from langgraph.prebuilt.tool_node import ToolCallRequest
 from langgraph.types import Command, interrupt
 
 from aegis_core.adapting import CallGovernor, Clearance, Desk, Locks, ToolCall
-from aegis_core.adapting.governing import Costs
-from aegis_core.errors import AegisDenied
+from aegis_core.adapting.call_governor import Costs
+from aegis_core.protocol.denial import AegisDenied
 from aegis_langchain.chat_model import GovernedChatModel
 from aegis_langchain.shapes import Models, name_of, named
 

@@ -10,7 +10,7 @@ from langchain_core.messages import AIMessage, BaseMessage, convert_to_openai_me
 from langchain_core.outputs import ChatGeneration, LLMResult
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
-from aegis_core.errors import ConfigurationError
+from aegis_core.protocol.errors import ConfigurationError
 
 _ROLES = {"human": "user", "ai": "assistant"}
 

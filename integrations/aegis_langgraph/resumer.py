@@ -15,13 +15,13 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.types import Command, StateSnapshot
 
 from aegis_core.adapting import Line
-from aegis_core.agent import Governor
-from aegis_core.approval_protocol import Approval, Listing
-from aegis_core.errors import ConfigurationError, StoreError
-from aegis_core.journal_protocol import JournalEntry
-from aegis_core.sync import SyncGovernor
-from aegis_langgraph.claim import Claim
-from aegis_langgraph.moments import Decisions, answered, decided, is_stalled, moment_of, questions_of
+from aegis_core.client.agent import Governor
+from aegis_core.client.sync import SyncGovernor
+from aegis_core.protocol.approvals import Approval, Listing
+from aegis_core.protocol.errors import ConfigurationError, StoreError
+from aegis_core.protocol.journal import JournalEntry
+from aegis_langgraph.pauses import Decisions, answered, decided, is_stalled, moment_of, questions_of
+from aegis_langgraph.resume_lease import Claim
 from aegis_langgraph.resumed import Resumed, raised
 
 _T = TypeVar("_T")

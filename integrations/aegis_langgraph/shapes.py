@@ -12,7 +12,8 @@ from langchain_core.runnables import RunnableConfig
 from pydantic import BaseModel
 
 from aegis_core.adapting import Clearance, ToolCall, hash_arguments
-from aegis_core.errors import AegisDenied, InvalidRequestError
+from aegis_core.protocol.denial import AegisDenied
+from aegis_core.protocol.errors import InvalidRequestError
 
 _CONTEXT = "tool_call_with_context"
 

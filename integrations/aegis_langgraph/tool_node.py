@@ -15,8 +15,8 @@ from langgraph.prebuilt.tool_node import ToolCallRequest
 from langgraph.types import Command, interrupt
 
 from aegis_core.adapting import CallGovernor, Clearance, Desk, Docket, Locks
-from aegis_core.adapting.governing import Costs
-from aegis_core.errors import AegisDenied
+from aegis_core.adapting.call_governor import Costs
+from aegis_core.protocol.denial import AegisDenied
 from aegis_langgraph.shapes import Pending, can_pause, cleared, described, key_of, pending_of, told
 
 _Told = ToolMessage | Command[Any]

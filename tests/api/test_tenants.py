@@ -9,7 +9,7 @@ from pydantic import SecretStr
 
 import aegis_core
 from aegis_core import Settings
-from aegis_core.errors import AuthError
+from aegis_core.protocol.errors import AuthError
 
 API = "/api/v1"
 

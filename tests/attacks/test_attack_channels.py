@@ -14,13 +14,13 @@ from guarding import DEFENDED
 from pydantic import SecretStr
 
 from aegis_core import Settings
-from aegis_core.approval_protocol import Approval
-from aegis_core.channels import targets
-from aegis_core.channels.buttons import Buttons
 from aegis_core.channels.channel import ChannelError, Pace
-from aegis_core.channels.telegram_desk import Desk
-from aegis_core.channels.webhook import WebhookChannel
-from aegis_core.channels.webhook_settings import WebhookSettings
+from aegis_core.channels.telegram.buttons import Buttons
+from aegis_core.channels.telegram.handlers import Desk
+from aegis_core.channels.webhook import targets
+from aegis_core.channels.webhook.channel import WebhookChannel
+from aegis_core.channels.webhook.settings import WebhookSettings
+from aegis_core.protocol.approvals import Approval
 
 pytestmark = [pytest.mark.concurrent, pytest.mark.leaves("questions")]
 

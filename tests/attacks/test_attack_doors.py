@@ -101,7 +101,7 @@ def test_names_that_would_reach_other_keys_of_redis(
 ) -> None:
     server = serve()
     if not defended:
-        monkeypatch.setattr("aegis_core.fields._IDENTIFIER", re.compile(r"[\s\S]{1,128}"))
+        monkeypatch.setattr("aegis_core.protocol.fields._IDENTIFIER", re.compile(r"[\s\S]{1,128}"))
         answer = server.http.post(f"{API}/handshake", json={"agent_id": "a}:t"}, headers=bearer(server.agent_key))
         assert answer.status_code == 200
         assert any(b"a}:t" in key for key in _keys(server.settings))

@@ -11,7 +11,7 @@ from serving import moved_by_hand
 
 from aegis_core import Settings
 from aegis_core.api.auth import Auth, Caller
-from aegis_core.store.registry import Registry
+from aegis_core.store.operators import Registry
 
 pytestmark = pytest.mark.leaves("grants")
 
@@ -124,7 +124,9 @@ def _stored(server: Guarded) -> set[bytes]:
 @DEFENDED
 def test_another_agents_request_id(serve: Serve, monkeypatch: pytest.MonkeyPatch, defended: bool) -> None:
     if not defended:
-        monkeypatch.setattr("aegis_core.orders.record_id", lambda agent, request_id: f"{hash(request_id):032x}"[-32:])
+        monkeypatch.setattr(
+            "aegis_core.governor.requests.record_id", lambda agent, request_id: f"{hash(request_id):032x}"[-32:]
+        )
     server = serve()
     victim, mallory = server.enter("victim"), server.enter("mallory")
     first = server.ask(victim, request_id="payment-7").json()

@@ -82,7 +82,7 @@ def test_a_flood_of_expensive_questions(serve: Serve, weaken: Weaken, defended: 
 def test_outcomes_that_would_steer_the_choice_of_models_for_others(
     serve: Serve, weaken: Weaken, monkeypatch: pytest.MonkeyPatch, defended: bool
 ) -> None:
-    monkeypatch.setattr("aegis_core.outcomes.FRESH_SECONDS", 0)
+    monkeypatch.setattr("aegis_core.governor.outcomes.FRESH_SECONDS", 0)
     if not defended:
         weaken("outcome = R[R_TRUSTED] and R[R_WHY] and outcome", "outcome = R[R_WHY] and outcome")
         weaken("(R[R_TRUSTED] or act == 'release' and unheard(R)) and 0 or R[R_AMOUNT]", "0")

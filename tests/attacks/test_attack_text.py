@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 
 from aegis_core.api.routing import Writer
 from aegis_core.cli.usage import write_csv
-from aegis_core.usage import UsageTotal
+from aegis_core.governor.usage import UsageTotal
 
 API = "/api/v1"
 HOSTILE = "pay \x1b[2J\x1b]0;owned\x07 \x9b31m \u202egnp.exe\u202c <script>alert(1)</script> [bold red]ok[/] \u200b"

@@ -144,7 +144,7 @@ def test_an_operator_whom_the_rule_does_not_name_is_told_so(place: Asking, teleg
 
 
 def test_an_edit_elsewhere_makes_new_buttons_and_ends_the_old_ones(place: Asking, telegram: BotApi) -> None:
-    from aegis_core.approval_protocol import ApprovalEdit
+    from aegis_core.protocol.approvals import ApprovalEdit
 
     place.publish({**ESCALATE, "asking": {"quorum": 2}})
     agent = place.agent()
@@ -163,7 +163,7 @@ def test_an_edit_elsewhere_makes_new_buttons_and_ends_the_old_ones(place: Asking
 
 
 def test_every_edit_is_shown_whatever_it_changes(place: Asking, telegram: BotApi) -> None:
-    from aegis_core.approval_protocol import ApprovalEdit
+    from aegis_core.protocol.approvals import ApprovalEdit
 
     place.publish({**ESCALATE, "asking": {"quorum": 2}})
     agent = place.agent(target_resource="here")

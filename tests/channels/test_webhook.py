@@ -15,8 +15,8 @@ from pydantic import SecretStr
 from receiver import Receiver, receiver
 
 from aegis_core import ConfigurationError, Settings
-from aegis_core.channels.listed import configured
-from aegis_core.channels.webhook import signed
+from aegis_core.channels.registry import configured
+from aegis_core.channels.webhook.channel import signed
 from aegis_core.testing import private_settings
 
 pytestmark = pytest.mark.concurrent
@@ -114,7 +114,7 @@ def test_what_is_configured_by_halves_is_refused_with_what_is_missing(changes: d
 
 
 def test_a_missing_extra_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("aegis_core.channels.listed.find_spec", lambda _: None)
+    monkeypatch.setattr("aegis_core.channels.registry.find_spec", lambda _: None)
     chosen = private_settings(telegram_token="123456:" + "A" * 35, telegram_chat_id=1, telegram_operators="1")
     with pytest.raises(ConfigurationError, match=r"pip install 'aegis-governor\[telegram\]'"):
         configured(chosen)

@@ -14,7 +14,7 @@ from urllib.parse import unquote
 import redis
 
 import aegis_core
-from aegis_core.errors import AegisError, LockLostError, LockTimeoutError, StoreError
+from aegis_core.protocol.errors import AegisError, LockLostError, LockTimeoutError, StoreError
 from aegis_core.testing import private_settings
 
 # A resource that knows fences: it takes nothing older than what it has seen, and notes two writers of one fence.

@@ -19,9 +19,9 @@ import httpx
 import pytest
 
 from aegis_core import Governor, Settings, connect
-from aegis_core.agent import GovernedAgent
-from aegis_core.errors import ConflictError
-from aegis_core.protocol import Event
+from aegis_core.client.agent import GovernedAgent
+from aegis_core.protocol.errors import ConflictError
+from aegis_core.protocol.messages import Event
 from aegis_core.store.embedded import join_sync, server_status
 from aegis_core.testing import private_settings
 from tests.serving import free_port
@@ -37,7 +37,7 @@ WORKER = """
 import asyncio, sys
 from decimal import Decimal
 from aegis_core import connect
-from aegis_core.errors import AegisError
+from aegis_core.protocol.errors import AegisError
 from aegis_core.testing import private_settings
 
 async def pay(agent, number):

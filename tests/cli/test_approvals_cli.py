@@ -17,7 +17,7 @@ import pytest
 from serving import OPERATOR, serving
 
 from aegis_core import Settings, connect, connect_sync
-from aegis_core.governor import ResourceGovernor
+from aegis_core.governor.governor import ResourceGovernor
 from tests.cli.test_commands import COMMAND, EVIL, Aegis, aegis, on_a_terminal, plain  # noqa: F401 - fixtures
 
 pytestmark = [pytest.mark.concurrent, pytest.mark.leaves("grants", "questions")]

@@ -21,7 +21,7 @@ from terminal import run_aegis
 
 from aegis_core import Settings, connect_sync
 from aegis_core.cli.usage import write_csv
-from aegis_core.usage import UsageTotal
+from aegis_core.governor.usage import UsageTotal
 from tests.serving import OPERATOR, serving
 
 COMMAND = [sys.executable, "-c", "from aegis_core.cli import main; main()"]

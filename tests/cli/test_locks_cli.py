@@ -8,7 +8,7 @@ import pytest
 from terminal import run_aegis
 
 from aegis_core import Settings, connect_sync
-from aegis_core.errors import LockLostError
+from aegis_core.protocol.errors import LockLostError
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ from typer.testing import CliRunner, Result
 
 from aegis_core import Settings
 from aegis_core.cli import app
-from aegis_core.errors import AegisError, InvalidRequestError, PolicyError
 from aegis_core.policy import compile_policy
+from aegis_core.protocol.errors import AegisError, InvalidRequestError, PolicyError
 
 RULES = [
     {"name": "spend", "type": "max_cost", "limit_usd": 5},

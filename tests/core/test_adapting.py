@@ -24,10 +24,10 @@ from aegis_core.adapting import (
     hash_arguments,
     messages_bound,
 )
-from aegis_core.errors import ConflictError, InvalidRequestError, NotFoundError
-from aegis_core.governor import ResourceGovernor
-from aegis_core.protocol import PermissionRequest, Verdict
-from aegis_core.sync import SyncGovernedAgent, SyncGovernor
+from aegis_core.client.sync import SyncGovernedAgent, SyncGovernor
+from aegis_core.governor.governor import ResourceGovernor
+from aegis_core.protocol.errors import ConflictError, InvalidRequestError, NotFoundError
+from aegis_core.protocol.messages import PermissionRequest, Verdict
 
 MODEL = "gpt-4o-mini"
 

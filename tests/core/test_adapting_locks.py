@@ -15,8 +15,8 @@ import pytest
 import aegis_core
 from aegis_core import AegisDenied, ConfigurationError, Settings
 from aegis_core.adapting import CallGovernor, Clearance, Desk, ToolCall, ToolLock, current_fence
-from aegis_core.errors import AuthError, InvalidRequestError, LockLostError
-from aegis_core.sync import SyncGovernedAgent, SyncGovernor
+from aegis_core.client.sync import SyncGovernedAgent, SyncGovernor
+from aegis_core.protocol.errors import AuthError, InvalidRequestError, LockLostError
 
 pytestmark = pytest.mark.concurrent
 

@@ -30,10 +30,9 @@ from aegis_core.arbiter.estimator import (
 from aegis_core.arbiter.evidence import Evidence, Tally
 from aegis_core.arbiter.prices import Prices
 from aegis_core.arbiter.why import routing_of
-from aegis_core.errors import ConfigurationError, InvalidRequestError, UnknownModelError
-from aegis_core.parsing import parse
-from aegis_core.protocol import PermissionRequest
-from aegis_core.reasons import Routing
+from aegis_core.protocol.errors import ConfigurationError, InvalidRequestError, UnknownModelError
+from aegis_core.protocol.messages import PermissionRequest, Routing
+from aegis_core.protocol.parsing import parse
 
 CATALOG = load_catalog()
 PRICES = Prices(CATALOG)

@@ -19,8 +19,9 @@ from typing import Any
 import pytest
 import redis
 
-from aegis_core.errors import ConfigurationError, StoreError
-from aegis_core.store import embedded, keeper
+from aegis_core.protocol.errors import ConfigurationError, StoreError
+from aegis_core.store import embedded
+from aegis_core.store import supervisor as keeper
 
 pytestmark = pytest.mark.concurrent
 

@@ -11,9 +11,9 @@ from two_doors import ann, bob, governor, settings, until_someone_waits, url  # 
 
 import aegis_core
 from aegis_core import Governor, Settings
-from aegis_core.agent import GovernedAgent
-from aegis_core.errors import AuthError, ConflictError, LockLostError, LockTimeoutError
-from aegis_core.lock_protocol import AcquireLock
+from aegis_core.client.agent import GovernedAgent
+from aegis_core.protocol.errors import AuthError, ConflictError, LockLostError, LockTimeoutError
+from aegis_core.protocol.locks import AcquireLock
 
 pytestmark = pytest.mark.concurrent
 

@@ -14,9 +14,9 @@ import pytest
 from two_doors import ann, bob, governor, settings, url  # noqa: F401 - fixtures
 
 from aegis_core import Governor
-from aegis_core.agent import GovernedAgent
-from aegis_core.errors import AuthError, LockLostError, LockTimeoutError
-from aegis_core.lock_protocol import AcquireLock, LockState, ReleaseLock, RenewLock
+from aegis_core.client.agent import GovernedAgent
+from aegis_core.protocol.errors import AuthError, LockLostError, LockTimeoutError
+from aegis_core.protocol.locks import AcquireLock, LockState, ReleaseLock, RenewLock
 
 pytestmark = [pytest.mark.concurrent, pytest.mark.leaves("leases")]
 

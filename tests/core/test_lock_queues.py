@@ -10,12 +10,12 @@ import pytest
 from two_doors import ann, bob, governor, settings, until_someone_waits, url  # noqa: F401 - fixtures
 
 from aegis_core import Governor, Settings
-from aegis_core.agent import GovernedAgent
+from aegis_core.client.agent import GovernedAgent
 from aegis_core.connect import open_governor
-from aegis_core.errors import AuthError, ConflictError, InvalidRequestError, LockLostError, LockTimeoutError
-from aegis_core.lock_protocol import AcquireLock
+from aegis_core.protocol.errors import AuthError, ConflictError, InvalidRequestError, LockLostError, LockTimeoutError
+from aegis_core.protocol.locks import AcquireLock
 from aegis_core.store.ledger import Caller
-from aegis_core.store.lockbook import Claim, Found, Lockbook
+from aegis_core.store.locks import Claim, Found, Lockbook
 from aegis_core.store.store import Store, open_store
 from aegis_core.testing import FakeClock
 

@@ -13,8 +13,9 @@ from two_doors import ann, bob, governor, settings, until_someone_waits, url  # 
 
 import aegis_core
 from aegis_core import AegisError, Governor, InvalidRequestError, Settings
-from aegis_core.agent import GovernedAgent
-from aegis_core.errors import (
+from aegis_core.client.agent import GovernedAgent
+from aegis_core.governor.notifier import Inbox
+from aegis_core.protocol.errors import (
     AuthError,
     ConflictError,
     LockLostError,
@@ -22,9 +23,8 @@ from aegis_core.errors import (
     LockTimeoutError,
     NotFoundError,
 )
-from aegis_core.inbox import Inbox
-from aegis_core.lock_protocol import AcquireLock, ReleaseLock, RenewLock
-from aegis_core.store.lockbook import Lockbook
+from aegis_core.protocol.locks import AcquireLock, ReleaseLock, RenewLock
+from aegis_core.store.locks import Lockbook
 from aegis_core.store.store import Store
 from aegis_core.testing import FakeClock
 
@@ -177,7 +177,7 @@ async def test_opposite_orders_end_in_milliseconds(ann: GovernedAgent, bob: Gove
 async def test_a_cancelled_wait_leaves_nothing_behind(
     governor: Governor, ann: GovernedAgent, bob: GovernedAgent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("aegis_core.locks._HEARTBEAT", 0.05)
+    monkeypatch.setattr("aegis_core.governor.locks._HEARTBEAT", 0.05)
 
     async def wait() -> None:
         async with bob.lock("wallet"):

@@ -8,9 +8,9 @@ import pytest
 
 from aegis_core import Governor, Settings
 from aegis_core.connect import open_governor
-from aegis_core.errors import NotFoundError, StoreError
+from aegis_core.protocol.errors import NotFoundError, StoreError
 from aegis_core.store import layout
-from aegis_core.store.looking import Looks
+from aegis_core.store.batching import Looks
 from aegis_core.store.store import open_store
 
 pytestmark = pytest.mark.concurrent

@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from aegis_core import InvalidRequestError
-from aegis_core.money import MAX_NANOS, MAX_USD, format_usd, to_nanos, to_usd
+from aegis_core.protocol.money import MAX_NANOS, MAX_USD, format_usd, to_nanos, to_usd
 
 nanos = st.integers(0, MAX_NANOS) | st.integers(0, 10**10) | st.integers(MAX_NANOS - 10**10, MAX_NANOS)
 

@@ -26,7 +26,7 @@ from aegis_core.arbiter.routing.gain import GainModel, load_model
 from aegis_core.arbiter.routing.outcomes import Outcome, Pair, paired, read_rows
 from aegis_core.arbiter.routing.pairs import pair_of
 from aegis_core.arbiter.routing.ridge import Sparse, solve
-from aegis_core.errors import ConfigurationError, InvalidRequestError
+from aegis_core.protocol.errors import ConfigurationError, InvalidRequestError
 
 PAIR = Pair("small", "large", 0.1)
 WORDS = ["order", "invoice", "tensor", "lattice", "poem", "garden", "proof", "integral", "refund", "parcel"]

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aegis_core.money import NANOS_PER_USD
 from aegis_core.policy import AgentFacts, CostLimit, Policy, Ruling, compile_policy, default_policy
 from aegis_core.policy.ruling import SEVERITY
-from aegis_core.protocol import RESOURCE_TYPES, PermissionRequest
+from aegis_core.protocol.messages import RESOURCE_TYPES, PermissionRequest
+from aegis_core.protocol.money import NANOS_PER_USD
 
 FACTS = AgentFacts("agent-7")
 LIMIT = {"type": "max_cost", "limit_usd": 5}

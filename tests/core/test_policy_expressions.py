@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from aegis_core.errors import PolicyError
 from aegis_core.policy import AgentFacts, compile_policy, conditions, load_policy, regexes
 from aegis_core.policy.conditions import NAMES, compile_expression
 from aegis_core.policy.regexes import ExpressionError, compile_regex
-from aegis_core.protocol import PermissionRequest
+from aegis_core.protocol.errors import PolicyError
+from aegis_core.protocol.messages import PermissionRequest
 
 FACTS = AgentFacts("agent-7", "crewai", frozenset({"web"}), 8, {"team": "research"})
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aegis_core.errors import PolicyError
 from aegis_core.policy import compile_policy, default_policy, load_policy
 from aegis_core.policy.rules import RULE_TYPES, Rule
+from aegis_core.protocol.errors import PolicyError
 
 SPEND = {"name": "spend", "type": "max_cost", "limit_usd": 5}
 

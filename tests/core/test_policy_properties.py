@@ -9,11 +9,11 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aegis_core.money import NANOS_PER_USD
 from aegis_core.policy import AgentFacts, Policy, compile_policy, load_policy
 from aegis_core.policy.rules import RULE_TYPES
 from aegis_core.policy.ruling import SEVERITY
-from aegis_core.protocol import RESOURCE_TYPES, PermissionRequest
+from aegis_core.protocol.messages import RESOURCE_TYPES, PermissionRequest
+from aegis_core.protocol.money import NANOS_PER_USD
 
 KINDS = RESOURCE_TYPES[:3]
 _PHRASES = st.lists(st.sampled_from(["a", "a b", "b*", "a … b", "abcd*", "mainnet"]), min_size=1, max_size=3)

@@ -7,10 +7,10 @@ from typing import Any, ClassVar
 
 import pytest
 
-from aegis_core.money import NANOS_PER_USD
 from aegis_core.policy import AgentFacts, CostLimit, Counter, Observed, Policy, Ruling, compile_policy
 from aegis_core.policy.windows import read_hours, span_ms
-from aegis_core.protocol import PermissionRequest
+from aegis_core.protocol.messages import PermissionRequest
+from aegis_core.protocol.money import NANOS_PER_USD
 
 FACTS = AgentFacts("agent-7")
 NOON = datetime(2026, 3, 27, 12, tzinfo=UTC)  # a Friday

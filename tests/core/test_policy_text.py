@@ -8,11 +8,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from aegis_core.fields import Glob
 from aegis_core.policy.globs import Names
 from aegis_core.policy.phrases import compile_phrase
 from aegis_core.policy.text import WORD, normalise, spaced, words
-from aegis_core.profiles import Profile
+from aegis_core.protocol.fields import Glob
+from aegis_core.protocol.profiles import Profile
 
 
 def occurs(phrase: str, text: str) -> bool:

@@ -12,14 +12,15 @@ from pathlib import Path
 import pytest
 
 import aegis_core
-from aegis_core import Governor, Settings, repricing
+from aegis_core import Governor, Settings
 from aegis_core.arbiter.catalog import load_catalog
 from aegis_core.arbiter.price_file import read_price_file
 from aegis_core.arbiter.prices import Prices
 from aegis_core.cli.events import _details
-from aegis_core.errors import ConfigurationError
-from aegis_core.governor import ResourceGovernor
-from aegis_core.protocol import Usage
+from aegis_core.governor import repricing
+from aegis_core.governor.governor import ResourceGovernor
+from aegis_core.protocol.errors import ConfigurationError
+from aegis_core.protocol.messages import Usage
 
 pytestmark = pytest.mark.concurrent
 

@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 from aegis_core.arbiter.catalog import load_catalog, split_provider
 from aegis_core.arbiter.prices import Prices
 from aegis_core.arbiter.rates import Rates, Step, Tariff
-from aegis_core.errors import ConfigurationError, NotFoundError, UnknownModelError
-from aegis_core.parsing import parse
-from aegis_core.protocol import Usage
+from aegis_core.protocol.errors import ConfigurationError, NotFoundError, UnknownModelError
+from aegis_core.protocol.messages import Usage
+from aegis_core.protocol.parsing import parse
 
 AT = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 MOMENTS = [AT, AT.replace(hour=2), AT.replace(hour=7), AT.replace(hour=23), datetime(2027, 3, 1, 9, 30, tzinfo=UTC)]

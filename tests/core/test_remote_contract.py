@@ -17,11 +17,11 @@ from serving import OPERATOR, serving, trusting
 
 import aegis_core
 from aegis_core import AegisDenied, AegisError, ConfigurationError, Governor, InvalidRequestError, Settings, StoreError
-from aegis_core.approval_protocol import ApprovalEdit
-from aegis_core.errors import AuthError, ConflictError, NotFoundError, UnknownModelError
-from aegis_core.governor import ResourceGovernor
+from aegis_core.governor.governor import ResourceGovernor
 from aegis_core.policy.loading import load_policy
-from aegis_core.protocol import PermissionRequest, SettleRequest, Usage
+from aegis_core.protocol.approvals import ApprovalEdit
+from aegis_core.protocol.errors import AuthError, ConflictError, NotFoundError, UnknownModelError
+from aegis_core.protocol.messages import PermissionRequest, SettleRequest, Usage
 
 pytestmark = [pytest.mark.concurrent, pytest.mark.leaves("grants", "questions")]
 
@@ -393,7 +393,7 @@ async def test_a_lost_receipt_is_asked_for_once_more_and_charged_once(address: s
 async def test_a_wait_longer_than_one_call_goes_on(
     address: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("aegis_core.remote._LONGEST_WAIT", 0.3)
+    monkeypatch.setattr("aegis_core.remote.governor._LONGEST_WAIT", 0.3)
     async with aegis_core.connect(address, settings=settings) as governor:
         agent = await governor.handshake("a")
         verdict = await agent.request("Summarise", estimated_cost_usd=6, wait=5)

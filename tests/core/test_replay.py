@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
-from aegis_core.errors import InvalidRequestError, UnknownModelError
+from aegis_core.protocol.errors import InvalidRequestError, UnknownModelError
+from aegis_core.replay.reading import read_trace
 from aegis_core.replay.report import Terms, as_json
 from aegis_core.replay.runner import Plan, replay, replay_settings
 from aegis_core.replay.tally import Tally
-from aegis_core.replay.trace import Trace, read_trace
+from aegis_core.replay.trace import Trace
 from aegis_core.testing import private_settings
 
 GPT_4O = (2_500, 10_000)  # nano-dollars a token: $2.50 and $10.00 per million

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from aegis_core.errors import InvalidRequestError
-from aegis_core.replay.trace import Trace, read_trace
+from aegis_core.protocol.errors import InvalidRequestError
+from aegis_core.replay.reading import read_trace
+from aegis_core.replay.trace import Trace
 
 CSV = (
     "TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:15:46.6805900,374,44\n2023-11-16 18:15:50.9951690,396,109\n"

@@ -11,15 +11,15 @@ from typing import Any
 import pytest
 
 from aegis_core import Governor, Settings, Verdict
-from aegis_core.agent import GovernedAgent
-from aegis_core.approval_protocol import ApprovalEdit, EnvelopeRequest
-from aegis_core.approvals import HITLManager
+from aegis_core.client.agent import GovernedAgent
 from aegis_core.connect import open_governor
-from aegis_core.errors import AuthError, ConflictError, InvalidRequestError, PolicyError
-from aegis_core.governor import ResourceGovernor
+from aegis_core.governor.approvals import HITLManager
+from aegis_core.governor.governor import ResourceGovernor
 from aegis_core.policy.loading import load_policy
-from aegis_core.profiles import Profile
-from aegis_core.store.questions import Questions
+from aegis_core.protocol.approvals import ApprovalEdit, EnvelopeRequest
+from aegis_core.protocol.errors import AuthError, ConflictError, InvalidRequestError, PolicyError
+from aegis_core.protocol.profiles import Profile
+from aegis_core.store.approvals import Questions
 from aegis_core.store.store import Store
 from aegis_core.testing import FakeClock
 

@@ -11,11 +11,11 @@ import pytest
 
 import aegis_core
 from aegis_core import AegisDenied, Governor, Settings, Verdict
-from aegis_core.agent import GovernedAgent
-from aegis_core.approval_protocol import ApprovalEdit, EnvelopeRequest
-from aegis_core.errors import AuthError, ConflictError, InvalidRequestError, NotFoundError
-from aegis_core.governor import ResourceGovernor
+from aegis_core.client.agent import GovernedAgent
+from aegis_core.governor.governor import ResourceGovernor
 from aegis_core.policy.loading import load_policy
+from aegis_core.protocol.approvals import ApprovalEdit, EnvelopeRequest
+from aegis_core.protocol.errors import AuthError, ConflictError, InvalidRequestError, NotFoundError
 from aegis_core.store.store import Store
 from aegis_core.testing import FakeClock
 

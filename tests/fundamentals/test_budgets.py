@@ -9,7 +9,7 @@ import pytest
 
 import aegis_core
 from aegis_core import Governor, InvalidRequestError, Settings
-from aegis_core.errors import NotFoundError, UnknownModelError
+from aegis_core.protocol.errors import NotFoundError, UnknownModelError
 
 pytestmark = pytest.mark.leaves("grants", "questions")
 

@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 
 from aegis_core import Governor
-from aegis_core.errors import ConflictError
+from aegis_core.protocol.errors import ConflictError
 from aegis_core.store.store import Store
 from aegis_core.testing import FakeClock
 

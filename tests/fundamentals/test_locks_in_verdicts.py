@@ -13,12 +13,12 @@ from two_doors import ann, bob, governor, settings, until_someone_waits, url  # 
 
 import aegis_core
 from aegis_core import AegisDenied, Governor, Settings, Verdict
-from aegis_core.agent import GovernedAgent
-from aegis_core.approval_protocol import Approval, ApprovalEdit
-from aegis_core.errors import ConflictError, LockLostError, LockPreemptedError
-from aegis_core.governor import ResourceGovernor
-from aegis_core.leases import Lease
-from aegis_core.operator import Operator
+from aegis_core.client.agent import GovernedAgent
+from aegis_core.client.leases import Lease
+from aegis_core.governor.governor import ResourceGovernor
+from aegis_core.governor.operators import Operator
+from aegis_core.protocol.approvals import Approval, ApprovalEdit
+from aegis_core.protocol.errors import ConflictError, LockLostError, LockPreemptedError
 from aegis_core.store.store import Store
 from aegis_core.testing import FakeClock
 

@@ -10,8 +10,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from aegis_core import Governor, Settings
-from aegis_core.governor import ResourceGovernor
-from aegis_core.usage import total_by
+from aegis_core.governor.governor import ResourceGovernor
+from aegis_core.governor.usage import total_by
 
 
 async def test_one_event_for_each_act(governor: Governor) -> None:

@@ -8,11 +8,11 @@ import pytest
 
 import aegis_core
 from aegis_core import Governor, Settings
-from aegis_core.errors import AuthError
-from aegis_core.governor import Entry, ResourceGovernor
-from aegis_core.operator import Operator
-from aegis_core.profiles import Profile, ProfileSet
-from aegis_core.protocol import Handshake, PermissionRequest, ReleaseRequest, SettleRequest
+from aegis_core.governor.governor import Entry, ResourceGovernor
+from aegis_core.governor.operators import Operator
+from aegis_core.protocol.errors import AuthError
+from aegis_core.protocol.messages import Handshake, PermissionRequest, ReleaseRequest, SettleRequest
+from aegis_core.protocol.profiles import Profile, ProfileSet
 
 pytestmark = pytest.mark.leaves("grants", "questions")
 

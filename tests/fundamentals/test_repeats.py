@@ -8,10 +8,10 @@ from decimal import Decimal
 import pytest
 
 from aegis_core import AegisDenied, Governor, InvalidRequestError
-from aegis_core.errors import AuthError, ConflictError, NotFoundError
-from aegis_core.identity import RequestIds
-from aegis_core.orders import Ask
-from aegis_core.protocol import PermissionRequest
+from aegis_core.governor.requests import Ask
+from aegis_core.protocol.errors import AuthError, ConflictError, NotFoundError
+from aegis_core.protocol.ids import RequestIds
+from aegis_core.protocol.messages import PermissionRequest
 
 pytestmark = pytest.mark.leaves("grants")
 

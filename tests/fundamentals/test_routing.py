@@ -13,9 +13,9 @@ from aegis_core import GovernedAgent, Governor, Settings, Usage
 from aegis_core.arbiter.catalog import load_catalog
 from aegis_core.arbiter.routing.fitting import fit, read
 from aegis_core.arbiter.routing.outcomes import Outcome, Pair
-from aegis_core.errors import ConfigurationError
-from aegis_core.governor import ResourceGovernor
+from aegis_core.governor.governor import ResourceGovernor
 from aegis_core.policy import load_policy
+from aegis_core.protocol.errors import ConfigurationError
 
 pytestmark = pytest.mark.leaves("grants")
 

@@ -9,7 +9,7 @@ import pytest
 
 import aegis_core
 from aegis_core import Governor, Settings
-from aegis_core.errors import PolicyError
+from aegis_core.protocol.errors import PolicyError
 
 
 @pytest.mark.parametrize(

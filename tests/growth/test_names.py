@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from aegis_core.errors import StoreError
+from aegis_core.protocol.errors import StoreError
 from aegis_core.store import layout, scripts
 from aegis_core.store.lua_check import check
 from aegis_core.store.lua_names import Names

@@ -15,7 +15,7 @@ import pytest
 
 from aegis_core import connect
 from aegis_core.policy.loading import load_policy
-from aegis_core.profiles import Profile
+from aegis_core.protocol.profiles import Profile
 from aegis_core.store.embedded import join_sync
 from aegis_core.store.packing import unpack
 from aegis_core.store.schema import Config

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 AFTER = {
     "aegis_core/store/records.py": "    lock: list[Any] | Literal[False]\n",
     "aegis_core/store/lua/lib/outcome.lua": "local R = NEW_R\n",
-    "aegis_core/protocol.py": "    routing: Routing | None = None\n",
+    "aegis_core/protocol/messages.py": "    routing: Routing | None = None\n",
 }
 """Behind which line each of the three goes."""
 PROGRAM = """

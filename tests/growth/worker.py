@@ -19,9 +19,9 @@ if sys.argv[-1] == "later":
     grow()
 
 from aegis_core import Settings, connect
-from aegis_core.agent import GovernedAgent, Governor
+from aegis_core.client.agent import GovernedAgent, Governor
 from aegis_core.connect import open_governor
-from aegis_core.errors import ConflictError
+from aegis_core.protocol.errors import ConflictError
 from aegis_core.testing import private_settings
 
 TASKS = 8

@@ -13,16 +13,15 @@ from dataclasses import asdict
 from datetime import UTC, date, datetime
 from typing import Any
 
-from aegis_core import governor as governors
-from aegis_core.approval_protocol import ApprovalEdit, EnvelopeRequest
 from aegis_core.connect import open_governor
-from aegis_core.errors import AegisError
-from aegis_core.governor import ResourceGovernor
-from aegis_core.journal_protocol import JournalRequest
-from aegis_core.lock_protocol import ReleaseLock, RenewLock
+from aegis_core.governor import governor as governors
+from aegis_core.governor.governor import ResourceGovernor
 from aegis_core.policy.loading import load_policy
-from aegis_core.profiles import Profile
-from aegis_core.protocol import (
+from aegis_core.protocol.approvals import ApprovalEdit, EnvelopeRequest
+from aegis_core.protocol.errors import AegisError
+from aegis_core.protocol.journal import JournalRequest
+from aegis_core.protocol.locks import ReleaseLock, RenewLock
+from aegis_core.protocol.messages import (
     BudgetState,
     ExtendRequest,
     Handshake,
@@ -32,11 +31,12 @@ from aegis_core.protocol import (
     Usage,
     Verdict,
 )
-from aegis_core.store.deliveries import Deliveries
+from aegis_core.protocol.profiles import Profile
+from aegis_core.store.channels import Deliveries
 from aegis_core.store.ledger import Caller
 from aegis_core.store.lock_records import Lien
-from aegis_core.store.lockbook import Claim, Lockbook
-from aegis_core.store.registry import Registry
+from aegis_core.store.locks import Claim, Lockbook
+from aegis_core.store.operators import Registry
 from aegis_core.store.schema import KINDS, Notice
 from aegis_core.store.store import Store, open_store
 from aegis_core.testing import FakeClock, private_settings
@@ -267,7 +267,7 @@ def _sorted(budgets: Iterable[BudgetState]) -> list[BudgetState]:
 
 
 def _id(agent: str, name: str) -> str:
-    from aegis_core.canonical import record_id
+    from aegis_core.protocol.canonical import record_id
 
     return "gr_" + record_id(agent, name)
 

@@ -31,9 +31,9 @@ from uuid import uuid4
 
 import pytest
 
+from aegis_core.client.sync import SyncGovernor
 from aegis_core.connect import connect_sync
 from aegis_core.store.embedded import join_sync
-from aegis_core.sync import SyncGovernor
 from aegis_core.testing import private_settings
 
 RECORDING = "tau_bench_airline_gpt4o.jsonl"

@@ -27,10 +27,10 @@ import pytest
 import yaml
 from fetching import THIRD_PARTY
 
+from aegis_core.client.sync import SyncGovernedAgent
 from aegis_core.connect import connect_sync
-from aegis_core.errors import AegisDenied
+from aegis_core.protocol.denial import AegisDenied
 from aegis_core.store.embedded import join_sync
-from aegis_core.sync import SyncGovernedAgent
 from aegis_core.testing import private_settings
 
 CATALOG = {

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from aegis_core import AegisDenied, connect_sync
-from aegis_core.sync import SyncGovernor
+from aegis_core.client.sync import SyncGovernor
 from aegis_core.testing import Script, ToolUse, Turn
 
 SNIPPET = sys.stdin.read()

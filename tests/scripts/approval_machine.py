@@ -16,11 +16,11 @@ import msgpack
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition
 
-from aegis_core.approval_protocol import ApprovalEdit, EnvelopeRequest
 from aegis_core.connect import open_governor
-from aegis_core.errors import AegisError, StoreError
 from aegis_core.policy.loading import load_policy
-from aegis_core.protocol import ExtendRequest, Handshake, PermissionRequest, ReleaseRequest, SettleRequest
+from aegis_core.protocol.approvals import ApprovalEdit, EnvelopeRequest
+from aegis_core.protocol.errors import AegisError, StoreError
+from aegis_core.protocol.messages import ExtendRequest, Handshake, PermissionRequest, ReleaseRequest, SettleRequest
 from aegis_core.store import layout
 from aegis_core.store import records as stored
 from aegis_core.store.records import Record

@@ -10,13 +10,13 @@ from uuid import uuid4
 
 import redis
 
-from aegis_core import governor
 from aegis_core.arbiter.arbiter import Arbiter
 from aegis_core.arbiter.catalog import load_catalog
 from aegis_core.arbiter.prices import Prices
 from aegis_core.connect import open_governor
-from aegis_core.errors import AegisError, StoreError
-from aegis_core.governor import ResourceGovernor
+from aegis_core.governor import governor
+from aegis_core.governor.governor import ResourceGovernor
+from aegis_core.protocol.errors import AegisError, StoreError
 from aegis_core.store.store import Store, open_store
 from aegis_core.testing import private_settings
 

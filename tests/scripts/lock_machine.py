@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition
 
 from aegis_core.connect import open_governor
-from aegis_core.errors import AegisError, AuthError, ConflictError, NotFoundError, StoreError
-from aegis_core.protocol import Handshake
+from aegis_core.protocol.errors import AegisError, AuthError, ConflictError, NotFoundError, StoreError
+from aegis_core.protocol.messages import Handshake
 from aegis_core.store import layout
 from aegis_core.store.ledger import Caller
 from aegis_core.store.lock_records import Lien
-from aegis_core.store.lockbook import Claim, Lockbook
+from aegis_core.store.locks import Claim, Lockbook
 from aegis_core.testing import private_settings
 
 from . import lock_walk as walk

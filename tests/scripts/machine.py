@@ -14,9 +14,9 @@ from typing import Any, ClassVar
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition
 
-from aegis_core.errors import AuthError
 from aegis_core.policy.loading import default_policy, load_policy
-from aegis_core.protocol import (
+from aegis_core.protocol.errors import AuthError
+from aegis_core.protocol.messages import (
     ExtendRequest,
     Handshake,
     PermissionRequest,

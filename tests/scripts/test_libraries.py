@@ -11,7 +11,7 @@ import redis
 
 import aegis_core
 from aegis_core import Settings
-from aegis_core.errors import StoreError
+from aegis_core.protocol.errors import StoreError
 from aegis_core.store import layout, scripts
 from aegis_core.store.libraries import UNUSED_MS
 from aegis_core.store.scripts import ScriptSet

@@ -9,10 +9,10 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from aegis_core import Governor, Settings
-from aegis_core.agent import GovernedAgent
-from aegis_core.errors import InvalidRequestError
-from aegis_core.events import Event
-from aegis_core.money import MAX_USD
+from aegis_core.client.agent import GovernedAgent
+from aegis_core.governor.events import Event
+from aegis_core.protocol.errors import InvalidRequestError
+from aegis_core.protocol.money import MAX_USD
 
 pytestmark = pytest.mark.leaves("grants")
 
@@ -55,7 +55,7 @@ async def _settled(governor: Governor, agent: GovernedAgent, reserve: Decimal, c
 
 
 async def _allow_everything(governor: Governor) -> None:
-    from aegis_core.governor import ResourceGovernor
+    from aegis_core.governor.governor import ResourceGovernor
     from aegis_core.policy.loading import load_policy
 
     assert isinstance(governor.port, ResourceGovernor)
@@ -72,7 +72,7 @@ async def test_every_nano_dollar_of_a_large_amount_survives(governor: Governor, 
 
 @pytest.mark.parametrize("amount", ODD)
 async def test_the_bill_is_exact_too(governor: Governor, settings: Settings, amount: Decimal) -> None:
-    from aegis_core.governor import ResourceGovernor
+    from aegis_core.governor.governor import ResourceGovernor
 
     agent = await _rich(governor)
     await _settled(governor, agent, amount, amount)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from aegis_core import Settings
-from aegis_core.governor import ResourceGovernor
+from aegis_core.governor.governor import ResourceGovernor
 from aegis_core.store.ledger import Caller
 from aegis_core.store.lock_records import Lien
-from aegis_core.store.lockbook import Claim, Found, Lockbook
+from aegis_core.store.locks import Claim, Found, Lockbook
 from aegis_core.testing import virtual_governor
 
 NUMBERS = {"x-c": 1, "y-b": 2, "z-a": 3, "y-a": 4, "y-c": 5, "x-a": 6}

@@ -20,9 +20,9 @@ import redis
 
 import aegis_core
 from aegis_core import Governor
-from aegis_core.agent import GovernedAgent
-from aegis_core.errors import AegisError, ConfigurationError, NotFoundError, StoreError
-from aegis_core.governor import ResourceGovernor
+from aegis_core.client.agent import GovernedAgent
+from aegis_core.governor.governor import ResourceGovernor
+from aegis_core.protocol.errors import AegisError, ConfigurationError, NotFoundError, StoreError
 from aegis_core.settings import Settings
 from aegis_core.store import layout
 from aegis_core.store.embedded import find_binary

@@ -234,7 +234,7 @@ async def _rolling(governor: Governor, window: str) -> int:
 
 
 async def _session_is_gone(agent: Any) -> bool:
-    from aegis_core.errors import AegisError
+    from aegis_core.protocol.errors import AegisError
 
     try:
         await agent.request("Count", estimated_cost_usd=0, resource_type="compute", request_id=f"z{random.random()}")

@@ -20,8 +20,8 @@ from aegis_core import (
     Usage,
     Verdict,
 )
-from aegis_core.protocol import AgentSummary, BudgetLine, BudgetReport, BudgetState, Event, SessionOpened
-from aegis_core.sync import SyncGovernedAgent, SyncGovernor, SyncGrant
+from aegis_core.client.sync import SyncGovernedAgent, SyncGovernor, SyncGrant
+from aegis_core.protocol.messages import AgentSummary, BudgetLine, BudgetReport, BudgetState, Event, SessionOpened
 
 
 async def asynchronous() -> None:

@@ -18,7 +18,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from aegis_core.arbiter.routing.features import BUCKETS, SHAPES, Features, features_of
-from aegis_core.errors import ConfigurationError
+from aegis_core.protocol.errors import ConfigurationError
 
 FORMAT = "aegis-routing-1"
 MAX_TYPES = 512

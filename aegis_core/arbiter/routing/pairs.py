@@ -10,7 +10,7 @@ from aegis_core.arbiter.catalog import Catalog
 from aegis_core.arbiter.prices import Prices
 from aegis_core.arbiter.routing.gain import GainModel
 from aegis_core.arbiter.routing.outcomes import Pair, Row
-from aegis_core.errors import ConfigurationError, InvalidRequestError, UnknownModelError
+from aegis_core.protocol.errors import ConfigurationError, InvalidRequestError, UnknownModelError
 
 LIST_PRICES = {
     "mixtral-8x7b-instruct-v0.1": Decimal("0.24"),

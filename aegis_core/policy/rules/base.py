@@ -12,14 +12,14 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, Field, StrictBool, model_validator
 
-from aegis_core.fields import Identifier
 from aegis_core.policy.asking import Asking
 from aegis_core.policy.case import Case
 from aegis_core.policy.globs import NamePatterns, Names
 from aegis_core.policy.phrases import Phrase, compile_phrase
 from aegis_core.policy.regexes import Regex, Regexes, compile_regex
 from aegis_core.policy.ruling import CounterKind, Effect, RuleEffect
-from aegis_core.protocol import RESOURCE_TYPES, ResourceType
+from aegis_core.protocol.fields import Identifier
+from aegis_core.protocol.messages import RESOURCE_TYPES, ResourceType
 
 MAX_PHRASE = 200
 

@@ -6,10 +6,10 @@ from typing import Literal
 
 from pydantic import model_validator
 
-from aegis_core.fields import Identifier
 from aegis_core.policy.case import Case
 from aegis_core.policy.rules.base import Conditions, NarrowedRule
 from aegis_core.policy.ruling import RuleEffect
+from aegis_core.protocol.fields import Identifier
 
 
 class CapabilityRequired(NarrowedRule, frozen=True):

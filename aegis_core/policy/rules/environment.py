@@ -7,11 +7,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from aegis_core.fields import Identifier
 from aegis_core.policy.case import Case
 from aegis_core.policy.rules.base import Conditions, Rule
 from aegis_core.policy.ruling import RuleEffect
 from aegis_core.policy.text import fold, words
+from aegis_core.protocol.fields import Identifier
 
 _TELLING = ("environment", "env", "network", "chain", "cluster")
 _LONG = 6

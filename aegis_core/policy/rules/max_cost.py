@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Literal
 
-from aegis_core.fields import Usd
-from aegis_core.money import to_nanos
 from aegis_core.policy.rules.base import Conditions, NarrowedRule
 from aegis_core.policy.ruling import RuleEffect
+from aegis_core.protocol.fields import Usd
+from aegis_core.protocol.money import to_nanos
 
 
 class MaxCost(NarrowedRule, frozen=True):

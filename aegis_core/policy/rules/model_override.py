@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from aegis_core.fields import Identifier
 from aegis_core.policy.case import Case
 from aegis_core.policy.rules.base import Conditions, NarrowedRule
+from aegis_core.protocol.fields import Identifier
 
 
 class ModelOverride(NarrowedRule, frozen=True):

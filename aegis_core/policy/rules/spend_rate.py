@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Literal
 
-from aegis_core.fields import Usd
-from aegis_core.money import format_usd, to_nanos
 from aegis_core.policy.rules.base import Conditions, NarrowedRule, beyond
 from aegis_core.policy.ruling import RuleEffect
 from aegis_core.policy.windows import Span, span_ms
+from aegis_core.protocol.fields import Usd
+from aegis_core.protocol.money import format_usd, to_nanos
 
 
 class SpendRate(NarrowedRule, frozen=True):

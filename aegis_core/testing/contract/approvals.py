@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from decimal import Decimal
 from uuid import uuid4
 
-from aegis_core.approval_protocol import Approval, ApprovalEdit, Decision
+from aegis_core.client.sync import SyncGovernedAgent, SyncGovernor
 from aegis_core.connect import connect_sync
-from aegis_core.sync import SyncGovernedAgent, SyncGovernor
+from aegis_core.protocol.approvals import Approval, ApprovalEdit, Decision
 from aegis_core.testing.clocks import private_settings
 from aegis_core.testing.contract.base import NOTHING, PATIENCE, Base, denial_of, price, reserved, spent
 from aegis_core.testing.contract.demands import in_each, needs

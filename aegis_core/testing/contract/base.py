@@ -11,11 +11,11 @@ from uuid import uuid4
 
 import pytest
 
+from aegis_core.client.sync import SyncGovernedAgent, SyncGovernor
 from aegis_core.connect import connect_sync
-from aegis_core.errors import AegisDenied
+from aegis_core.protocol.denial import AegisDenied
 from aegis_core.settings import Settings
 from aegis_core.store.embedded import join_sync
-from aegis_core.sync import SyncGovernedAgent, SyncGovernor
 from aegis_core.testing.clocks import private_settings, quiet_zone
 from aegis_core.testing.contract.demands import demand_of
 from aegis_core.testing.scripts import Ask, Harness, Outcome, Script, Turn

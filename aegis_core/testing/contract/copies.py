@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
-from aegis_core.sync import SyncGovernedAgent, SyncGovernor
+from aegis_core.client.sync import SyncGovernedAgent, SyncGovernor
 from aegis_core.testing.contract.base import Base, calm, denial_of, lower_budget, price, spent
 from aegis_core.testing.contract.demands import needs
 from aegis_core.testing.scripts import Ask, Script, Turn

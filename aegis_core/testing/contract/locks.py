@@ -9,9 +9,9 @@ from decimal import Decimal
 from typing import Any
 
 from aegis_core.adapting import ToolLock, current_fence
-from aegis_core.approval_protocol import Approval, Decision
-from aegis_core.errors import LockTimeoutError
-from aegis_core.sync import SyncGovernedAgent, SyncGovernor
+from aegis_core.client.sync import SyncGovernedAgent, SyncGovernor
+from aegis_core.protocol.approvals import Approval, Decision
+from aegis_core.protocol.errors import LockTimeoutError
 from aegis_core.testing.contract.approvals import operator
 from aegis_core.testing.contract.base import NOTHING, PATIENCE, Base, denial_of, lower_budget, price, reserved, spent
 from aegis_core.testing.contract.demands import in_each, in_first, needs

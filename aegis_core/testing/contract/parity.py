@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from aegis_core.sync import SyncGovernedAgent, SyncGovernor
+from aegis_core.client.sync import SyncGovernedAgent, SyncGovernor
 from aegis_core.testing.contract.base import NOTHING, Base, lower_budget, reserved, spent
 from aegis_core.testing.scripts import Ask, Script, Turn
 

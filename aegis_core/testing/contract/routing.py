@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from aegis_core.sync import SyncGovernedAgent
+from aegis_core.client.sync import SyncGovernedAgent
 from aegis_core.testing.contract.base import Base, spent
 from aegis_core.testing.contract.demands import needs
 from aegis_core.testing.scripts import Ask, Script, Turn

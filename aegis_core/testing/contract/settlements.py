@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from aegis_core.sync import SyncGovernedAgent
+from aegis_core.client.sync import SyncGovernedAgent
 from aegis_core.testing.contract.base import NOTHING, PATIENCE, Base, price, reserved, spent
 from aegis_core.testing.contract.demands import in_each, in_first, needs
 from aegis_core.testing.contract.refusals import MODES

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from decimal import Decimal
 
-from aegis_core.sync import SyncGovernedAgent, SyncGovernor
+from aegis_core.client.sync import SyncGovernedAgent, SyncGovernor
 from aegis_core.testing.contract.base import NOTHING, Base, denial_of, lower_budget, price, reserved, spent
 from aegis_core.testing.contract.demands import in_each, needs
 from aegis_core.testing.scripts import Ask, Mode, Script, ToolUse, Turn

@@ -11,12 +11,12 @@ from weakref import WeakKeyDictionary
 
 from autogen_core import CancellationToken
 
-from aegis_autogen.agentchat.stops import remember
-from aegis_autogen.agentchat.waiting import linked
+from aegis_autogen.agentchat.cancellation import linked
+from aegis_autogen.agentchat.final_denials import remember
 from aegis_core.adapting import CallGovernor, Reservation, ToolCall
 from aegis_core.adapting.denials import CHANGED
-from aegis_core.errors import AegisDenied
-from aegis_core.protocol import Verdict
+from aegis_core.protocol.denial import AegisDenied
+from aegis_core.protocol.messages import Verdict
 
 
 class Asking:

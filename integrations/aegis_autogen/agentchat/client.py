@@ -10,11 +10,11 @@ from autogen_core.models import ChatCompletionClient, CreateResult, LLMMessage, 
 from autogen_core.tools import Tool, ToolSchema
 from pydantic import BaseModel
 
+from aegis_autogen.agentchat.cancellation import linked
+from aegis_autogen.agentchat.final_denials import raise_if_stopped
 from aegis_autogen.agentchat.shapes import config_of, shaped_messages, shaped_tools
-from aegis_autogen.agentchat.stops import raise_if_stopped
-from aegis_autogen.agentchat.waiting import linked
 from aegis_core.adapting import CallGovernor, ModelCall, Reservation, answers_in
-from aegis_core.errors import ConfigurationError
+from aegis_core.protocol.errors import ConfigurationError
 
 
 class GovernedChatCompletionClient(ChatCompletionClient):

@@ -26,8 +26,9 @@ from pydantic import BaseModel
 
 from aegis_autogen.agentchat.asking import Asking, HandOff
 from aegis_core.adapting import CallGovernor, Locks
-from aegis_core.adapting.governing import Costs
-from aegis_core.errors import AegisDenied, ConfigurationError
+from aegis_core.adapting.call_governor import Costs
+from aegis_core.protocol.denial import AegisDenied
+from aegis_core.protocol.errors import ConfigurationError
 
 AnyTool = BaseTool[Any, Any] | Callable[..., Any]
 

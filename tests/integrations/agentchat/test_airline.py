@@ -13,7 +13,7 @@ from autogen_core.models import CreateResult, FunctionExecutionResultMessage
 from autogen_core.tools import BaseTool
 from pydantic import BaseModel, ConfigDict
 
-from aegis_core.sync import SyncGovernedAgent
+from aegis_core.client.sync import SyncGovernedAgent
 from aegis_core.testing import Script, ToolUse, Turn
 from integrations.airline import (
     AGENT,

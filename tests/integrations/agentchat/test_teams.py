@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import pytest
 from aegis_autogen.agentchat import GovernedChatCompletionClient, govern_tools
-from aegis_autogen.agentchat.waiting import linked
+from aegis_autogen.agentchat.cancellation import linked
 from autogen_agentchat.agents import AssistantAgent
 from autogen_agentchat.conditions import HandoffTermination, TextMentionTermination
 from autogen_agentchat.messages import HandoffMessage, ToolCallExecutionEvent
@@ -23,9 +23,10 @@ from autogen_core.tools import FunctionTool, StaticWorkbench, ToolResult
 from autogen_ext.models.openai import OpenAIChatCompletionClient
 
 from aegis_core.adapting import CallGovernor, Reservation, ToolCall, ToolLock, current_fence, hash_arguments
+from aegis_core.client.sync import SyncGovernedAgent, SyncGovernor
 from aegis_core.connect import connect_sync
-from aegis_core.errors import AegisDenied, ConfigurationError
-from aegis_core.sync import SyncGovernedAgent, SyncGovernor
+from aegis_core.protocol.denial import AegisDenied
+from aegis_core.protocol.errors import ConfigurationError
 from aegis_core.testing import Script, ToolUse, Turn, private_settings
 
 from .harness import ScriptedClient

@@ -11,7 +11,7 @@ from autogen_agentchat.agents import AssistantAgent
 from autogen_core.models import ModelFamily
 from autogen_ext.models.openai import OpenAIChatCompletionClient
 
-from aegis_core.sync import SyncGovernedAgent
+from aegis_core.client.sync import SyncGovernedAgent
 from integrations.ledger import S2
 
 from .harness import caught, outcome_of, team_of

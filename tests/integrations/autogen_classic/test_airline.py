@@ -13,7 +13,7 @@ from typing import Any
 from aegis_autogen import register_governor
 from autogen import ConversableAgent
 
-from aegis_core.sync import SyncGovernedAgent
+from aegis_core.client.sync import SyncGovernedAgent
 from aegis_core.testing import ToolUse, Turn
 from integrations.airline import (
     AGENT,

@@ -23,10 +23,11 @@ from autogen import ConversableAgent, GroupChat, GroupChatManager, OpenAIWrapper
 from autogen.coding import CodeBlock, CodeResult
 
 from aegis_core.adapting import hash_arguments
+from aegis_core.client.sync import SyncGovernedAgent, SyncGovernor
 from aegis_core.connect import connect_sync
-from aegis_core.errors import AegisDenied, AegisError, ConfigurationError
+from aegis_core.protocol.denial import AegisDenied
+from aegis_core.protocol.errors import AegisError, ConfigurationError
 from aegis_core.store.embedded import join_sync
-from aegis_core.sync import SyncGovernedAgent, SyncGovernor
 from aegis_core.testing import Script, ToolUse, Turn, private_settings
 from aegis_core.testing.contract.downtime import shut_down
 

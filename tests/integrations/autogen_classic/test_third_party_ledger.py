@@ -9,7 +9,7 @@ import pytest
 from aegis_autogen import register_governor
 from autogen import ConversableAgent
 
-from aegis_core.sync import SyncGovernedAgent
+from aegis_core.client.sync import SyncGovernedAgent
 from integrations.ledger import S2
 
 from .harness import QUIET, caught, ends, outcome_of

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from aegis_core.client.sync import SyncGovernedAgent, SyncGovernor
 from aegis_core.connect import connect_sync
 from aegis_core.settings import Settings
-from aegis_core.sync import SyncGovernedAgent, SyncGovernor
 
 os.environ["CREWAI_DISABLE_TELEMETRY"] = "true"
 os.environ["CREWAI_DISABLE_TRACKING"] = "true"

@@ -16,10 +16,10 @@ from crewai.memory.unified_memory import Memory
 from crewai.tools import BaseTool
 from pydantic import BaseModel
 
+from aegis_core.client.sync import SyncGovernedAgent, SyncGovernor
 from aegis_core.connect import connect
-from aegis_core.errors import ConfigurationError
+from aegis_core.protocol.errors import ConfigurationError
 from aegis_core.settings import Settings
-from aegis_core.sync import SyncGovernedAgent, SyncGovernor
 from aegis_core.testing import Script, ToolUse, Turn
 
 from .harness import ScriptedLLM, ScriptedTool
@@ -123,7 +123,7 @@ def test_every_hidden_model_is_found(governor: SyncGovernor, monkeypatch: pytest
 
 
 def _report_before(crew: Crew) -> Any:
-    from aegis_crewai.places import places
+    from aegis_crewai.coverage import places
 
     return list(places(crew))
 

@@ -20,10 +20,11 @@ from crewai.llms.base_llm import call_stop_override, call_stream_override
 from crewai.utilities.converter import Converter
 from pydantic import BaseModel
 
+from aegis_core.client.sync import SyncGovernedAgent, SyncGovernor
 from aegis_core.connect import connect_sync
-from aegis_core.errors import AegisDenied, ConfigurationError
+from aegis_core.protocol.denial import AegisDenied
+from aegis_core.protocol.errors import ConfigurationError
 from aegis_core.settings import Settings
-from aegis_core.sync import SyncGovernedAgent, SyncGovernor
 from aegis_core.testing import Script, Turn, carry_out
 from aegis_core.testing.contract.base import price, reserved, spent
 

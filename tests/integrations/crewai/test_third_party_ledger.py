@@ -7,8 +7,8 @@ from aegis_crewai import GovernedLLM, govern_tools
 from crewai import LLM
 from crewai.tools import tool
 
-from aegis_core.errors import AegisDenied
-from aegis_core.sync import SyncGovernedAgent
+from aegis_core.client.sync import SyncGovernedAgent
+from aegis_core.protocol.denial import AegisDenied
 from integrations.ledger import S2
 
 from .harness import crew_of

@@ -14,8 +14,9 @@ from crewai.tools import BaseTool, tool
 from crewai.tools.tool_failure import ToolExecutionFailedError, ToolFailure
 from pydantic import BaseModel
 
-from aegis_core.errors import AegisDenied, ConfigurationError
-from aegis_core.sync import SyncGovernedAgent, SyncGovernor
+from aegis_core.client.sync import SyncGovernedAgent, SyncGovernor
+from aegis_core.protocol.denial import AegisDenied
+from aegis_core.protocol.errors import ConfigurationError
 from aegis_core.testing import Script, ToolUse, Turn
 from aegis_core.testing.contract.base import reserved, spent
 

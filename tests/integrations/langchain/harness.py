@@ -28,8 +28,8 @@ from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.types import Command
 from pydantic import PrivateAttr
 
-from aegis_core.errors import AegisDenied
-from aegis_core.sync_approvals import SyncApprovals
+from aegis_core.client.sync_approvals import SyncApprovals
+from aegis_core.protocol.denial import AegisDenied
 from aegis_core.testing import Ask, Outcome, Script, ToolUse, Turn, carry_out
 
 _providers: dict[int, ScriptedChat] = {}

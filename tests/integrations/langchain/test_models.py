@@ -13,8 +13,9 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, trim_m
 from langchain_core.rate_limiters import BaseRateLimiter
 
 from aegis_core import Settings, connect_sync
-from aegis_core.errors import AegisDenied, ConfigurationError
-from aegis_core.sync import SyncGovernedAgent, SyncGovernor
+from aegis_core.client.sync import SyncGovernedAgent, SyncGovernor
+from aegis_core.protocol.denial import AegisDenied
+from aegis_core.protocol.errors import ConfigurationError
 from aegis_core.testing import Script, Turn
 from aegis_core.testing.contract.base import NOTHING, lower_budget, reserved, spent
 

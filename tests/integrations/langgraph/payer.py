@@ -16,14 +16,14 @@ import time
 from pathlib import Path
 from typing import Any
 
-import aegis_langgraph.gate
+import aegis_langgraph.approval_node
 from aegis_langgraph import ApprovalResumer, GovernedToolNode, approval_node
 from langchain_core.messages import AIMessage, HumanMessage
 from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.graph import START, MessagesState, StateGraph
 
 from aegis_core import connect_sync
-from aegis_core.sync import SyncGovernor
+from aegis_core.client.sync import SyncGovernor
 
 COSTS = {"pay": 7}
 
@@ -53,7 +53,9 @@ def build(governor: SyncGovernor, folder: Path, die_at: str = "") -> Any:
         return {"messages": [AIMessage(f"I was told: {last.text}")]}
 
     if die_at == "ticket":
-        aegis_langgraph.gate.interrupt = lambda question: die()  # its question is asked, and no checkpoint says so
+        aegis_langgraph.approval_node.interrupt = lambda question: (
+            die()
+        )  # its question is asked, and no checkpoint says so
     graph: Any = StateGraph(MessagesState)
     graph.add_node("agent", agent)
     graph.add_node("approve", approval_node(aegis, costs=COSTS))

@@ -16,7 +16,7 @@ import pytest
 from aegis_langgraph import ApprovalResumer
 
 from aegis_core import Settings, connect_sync
-from aegis_core.sync import SyncGovernor
+from aegis_core.client.sync import SyncGovernor
 
 from . import payer
 

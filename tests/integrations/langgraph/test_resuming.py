@@ -25,10 +25,10 @@ from langgraph.types import Command
 
 import aegis_core
 from aegis_core import AegisDenied, Settings, connect_sync
-from aegis_core.errors import ConfigurationError, InvalidRequestError
-from aegis_core.protocol import BudgetState
+from aegis_core.client.sync import SyncGovernedAgent, SyncGovernor
+from aegis_core.protocol.errors import ConfigurationError, InvalidRequestError
+from aegis_core.protocol.messages import BudgetState
 from aegis_core.store.embedded import find_binary
-from aegis_core.sync import SyncGovernedAgent, SyncGovernor
 from aegis_core.testing import private_settings
 
 pytestmark = pytest.mark.concurrent

@@ -1,0 +1,337 @@
+"""One governed call, the same in all frameworks: ask before it, and end what was held after it."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from dataclasses import replace
+from functools import partial
+from typing import Any
+from uuid import uuid4
+
+from aegis_core.adapting.bridge import Line
+from aegis_core.adapting.calls import ModelCall, ToolCall
+from aegis_core.adapting.costs import Costs, check_bounded, checked_costs, checked_number
+from aegis_core.adapting.denials import CHANGED, denied
+from aegis_core.adapting.estimate import Estimate, InputBounds
+from aegis_core.adapting.locking import Locks, ToolLease, ToolLocks
+from aegis_core.adapting.reservation import Reservation
+from aegis_core.client.leases import seconds
+from aegis_core.protocol.canonical import digest, storable
+from aegis_core.protocol.denial import AegisDenied
+from aegis_core.protocol.errors import ConfigurationError, LockPreemptedError, LockTimeoutError
+from aegis_core.protocol.fields import MAX_INTENT
+from aegis_core.protocol.journal import MAX_RESULT, JournalAct, JournalEntry
+from aegis_core.protocol.messages import Framework, Requirements, Verdict
+from aegis_core.protocol.money import UsdLike
+
+LEAST_OUTPUT = 16
+"""Tokens of an answer below which a call is refused rather than cut."""
+
+Call = ModelCall | ToolCall
+
+_LOCK_REASONS = {
+    "lock_timeout": "The lock {name} was not free within {wait:g} s",
+    "lock_preempted": "Waiting for the lock {name} would close a cycle of waits",
+}
+
+
+class CallGovernor:
+    """What an adapter holds instead of an agent. Safe from many threads and loops; copied by reference, can be pickled.
+
+    Args:
+        aegis: the value of the adapter's own parameter, from `Governor.handshake` or `SyncGovernor.handshake`.
+        framework: whose adapter it is; observers see it.
+        costs: what a call of each tool costs in dollars: ``{"search": "0.01"}``, or a function of name and arguments.
+            Tools that it does not know cost nothing and are still asked for, so that rules, approvals and locks apply.
+        locks: which tool holds which lock while it runs: ``{"pay": "wallet_main"}``; see `ToolLocks`.
+        max_output_tokens: the agent's cap on an answer, for adapters that can send one.
+        logic_density: how hard the agent's work is, 1 to 10, for the choice of a model.
+        approval_seconds: how long `begin` waits for a human; 0: a call that needs one is refused.
+
+    Raises:
+        ConfigurationError: `aegis` is not an agent of Aegis, or another setting says nothing that is understood.
+    """
+
+    def __init__(
+        self,
+        aegis: object,
+        *,
+        framework: Framework,
+        costs: Costs | None = None,
+        locks: Locks | None = None,
+        max_output_tokens: int = 4_096,
+        logic_density: int | None = None,
+        approval_seconds: float = 600,
+    ) -> None:
+        self.line, self.framework, self.bounds = Line.of(aegis), framework, InputBounds()
+        self._costs: Costs = checked_costs(costs)
+        self._locks = ToolLocks(locks)
+        checked_number("max_output_tokens", max_output_tokens, 1)
+        checked_number("approval_seconds", approval_seconds, 0, whole=False)
+        if logic_density is not None:
+            checked_number("logic_density", logic_density, 1, 10)
+        self._cap, self._density, self._patience = max_output_tokens, logic_density, approval_seconds
+
+    @property
+    def tenant(self) -> str:
+        """The tenant for which the agent asks."""
+        return self.line.agent.session.tenant
+
+    def begin(self, call: Call, *, wait: float | None = None) -> Reservation:
+        """Hold what a call may cost, from plain code. Wait for a human where one is needed, and then for its lock.
+
+        Args:
+            call: what is about to be done.
+            wait: seconds to wait for a human; default: `approval_seconds`.
+
+        Raises:
+            AegisDenied: refused; the call must not be made. Its ``final`` says that the run must end.
+            ConfigurationError: the agent cannot be asked from this thread (see `Line`).
+            AegisError: nothing was decided (a bad value, an unknown price, the governor is down): do not make the call.
+        """
+        return self.line.run(lambda: self._begin(call, wait))
+
+    async def abegin(self, call: Call, *, wait: float | None = None) -> Reservation:
+        """As `begin`, from a coroutine of any loop. A caller that is cancelled meanwhile leaves nothing held."""
+        work = asyncio.ensure_future(self.line.await_(lambda: self._hold(call, wait)))
+        try:
+            held = await asyncio.shield(work)
+        except asyncio.CancelledError:
+            work.add_done_callback(_drop)
+            raise
+        await self.alock(held)
+        return held
+
+    def ask(self, call: Call) -> Verdict:
+        """The verdict alone, without waiting and without an error for a refusal: for approvals that pause durably.
+
+        A tool call with an id is judged once: asked again, by whichever process, it gets the same question's answer.
+        """
+        return self.line.run(lambda: self._ask(call, 0))[0]
+
+    async def aask(self, call: Call) -> Verdict:
+        """As `ask`."""
+        return (await self.line.await_(lambda: self._ask(call, 0)))[0]
+
+    def refuse(self, call: Call, verdict: Verdict) -> AegisDenied:
+        """The error for a verdict that is no grant; counts it, so that the third of the same call is final."""
+        return self.line.run(lambda: self._denied(call, verdict))
+
+    async def arefuse(self, call: Call, verdict: Verdict) -> AegisDenied:
+        """As `refuse`."""
+        return await self.line.await_(lambda: self._denied(call, verdict))
+
+    def held(self, call: Call, verdict: Verdict) -> Reservation:
+        """The reservation of a granted verdict of `ask`."""
+        return self._reservation(call, verdict, None)
+
+    async def alock(self, held: Reservation) -> None:
+        """Take the lock that a tool call of `held` needs. `begin` and `abegin` do so themselves.
+
+        Raises:
+            AegisDenied: it was not to be had in time. After this or another error nothing is held.
+        """
+        if self.needs_lock(held.call):
+            try:
+                await self.line.await_(lambda: self._locked(held))
+            except BaseException:
+                held.abandon(consumed=False)
+                raise
+
+    def start(self, call: ToolCall, runner: str) -> JournalEntry:
+        """Write into the execution journal that a side effect begins. Run it only when the state is ``started``.
+
+        ``finished`` and ``failed``: replay the result. ``unknown``: it was started before, perhaps done; ask a human.
+
+        Args:
+            call: must have a `call_id`.
+            runner: names this attempt (`new_runner`); the same one ends it.
+        """
+        return self.line.run(lambda: self.journal("start", call, runner, None))
+
+    async def astart(self, call: ToolCall, runner: str) -> JournalEntry:
+        """As `start`."""
+        return await self.line.await_(lambda: self.journal("start", call, runner, None))
+
+    def finish(self, call: ToolCall, runner: str, result: str, *, failed: bool = False) -> JournalEntry:
+        """Store the result of a side effect, or with `failed` its error. Text over 65,536 characters is cut."""
+        return self.line.run(lambda: self.journal("fail" if failed else "finish", call, runner, result))
+
+    async def afinish(self, call: ToolCall, runner: str, result: str, *, failed: bool = False) -> JournalEntry:
+        """As `finish`."""
+        return await self.line.await_(lambda: self.journal("fail" if failed else "finish", call, runner, result))
+
+    @staticmethod
+    def new_runner() -> str:
+        """A name for one attempt to run a side effect."""
+        return uuid4().hex
+
+    def cap_of(self, call: ModelCall) -> int | None:
+        """The cap of one answer that is reserved, before it is cut to the affordable. None: the model's maximum."""
+        if not call.lowers_cap:
+            return call.max_output_tokens
+        return min(call.max_output_tokens or self._cap, self._cap)
+
+    def __copy__(self) -> CallGovernor:
+        return self
+
+    def __deepcopy__(self, memo: object) -> CallGovernor:
+        return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "bounds"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, bounds=InputBounds())
+
+    async def verdict_of(self, call: Call, wait: float = 0) -> Verdict:
+        """As `ask`, in the loop of the line, waiting up to `wait` seconds for a human."""
+        return (await self._ask(call, wait))[0]
+
+    def is_approved(self, call: Call, verdict: Verdict) -> bool:
+        """Whether a granted verdict is about this very call: a person may have approved another one after a change."""
+        if isinstance(call, ModelCall):
+            return True
+        tool, arguments = verdict.tool or tool_identifier(call.tool), verdict.arguments_hash or call.arguments_hash
+        return (tool, arguments) == (tool_identifier(call.tool), call.arguments_hash)
+
+    def needs_lock(self, call: Call) -> bool:
+        """Whether a call may run only while it holds a lock."""
+        return isinstance(call, ToolCall) and self._locks.of(call) is not None
+
+    async def lock(self, held: Reservation) -> Verdict | None:
+        """Take the lock that a granted tool call needs, in the loop of the line, never while a human is asked.
+
+        Answers None, or the refusal where it was not to be had in time; then, and when this raises, nothing is held.
+        """
+        need = self._locks.of(held.call) if isinstance(held.call, ToolCall) else None
+        if need is None:
+            return None
+        verdict = held.verdict
+        lives = None
+        if verdict.expires_at is not None and verdict.granted_at is not None:
+            lives = (verdict.expires_at - verdict.granted_at).total_seconds()
+        try:
+            held.lease = await ToolLease.taken(self.line.agent, need, lives)
+        except (LockTimeoutError, LockPreemptedError) as error:
+            await held.arelease()
+            reason = _LOCK_REASONS[error.code].format(name=need.name, wait=seconds(need.wait, "wait"))
+            return replace(verdict, status="REJECTED", code=error.code, reason=reason)
+        except BaseException:
+            held.abandon(consumed=False)
+            raise
+        if not held.open:  # the caller gave up meanwhile
+            await held.unlock()
+        return None
+
+    async def _begin(self, call: Call, wait: float | None) -> Reservation:
+        held = await self._hold(call, wait)
+        await self._locked(held)
+        return held
+
+    async def _locked(self, held: Reservation) -> None:
+        refused = await self.lock(held)
+        if refused is not None:
+            raise await self._denied(held.call, refused)
+
+    async def _hold(self, call: Call, wait: float | None) -> Reservation:
+        self.needs_lock(call)  # what cannot be a lock is said before anything is held
+        verdict, estimate = await self._ask(call, self._patience if wait is None else wait)
+        if verdict.granted and self.is_approved(call, verdict):
+            return self._reservation(call, verdict, estimate)
+        if verdict.granted:
+            await self.line.agent.release(verdict.grant_id or "")
+            verdict = replace(verdict, status="REJECTED", code="not_approved", reason=CHANGED)
+        if verdict.status == "PENDING" and verdict.grant_id:
+            await self.line.agent.release(verdict.grant_id)
+        raise await self._denied(call, verdict)
+
+    def _reservation(self, call: Call, verdict: Verdict, estimate: Estimate | None) -> Reservation:
+        learn = None if estimate is None else partial(self.bounds.learn, estimate)
+        cap = self.cap_of(call) if isinstance(call, ModelCall) else None
+        return Reservation(self.line, call, verdict, cap=cap, learn=learn)
+
+    async def _ask(self, call: Call, wait: float) -> tuple[Verdict, Estimate | None]:
+        estimate = None
+        if isinstance(call, ModelCall):
+            estimate = self.bounds.estimate(call.messages, call.tools, call.model, call.models)
+            fields = self._model_fields(call, estimate)
+        else:
+            fields = self._tool_fields(call)
+        return await self.line.agent.request(call.intent[:MAX_INTENT], wait=wait, **fields), estimate
+
+    def _model_fields(self, call: ModelCall, estimate: Estimate) -> dict[str, Any]:
+        cap = self.cap_of(call)
+        check_bounded(call, cap)
+        fields: dict[str, Any] = {
+            "prompt_tokens": estimate.tokens,
+            "max_output_tokens": None if cap is None else cap * call.answers,
+            "arguments_hash": estimate.digest,
+            "metadata": self._metadata(call.thread),
+        }
+        if call.models:
+            fields["requirements"] = Requirements(tools=bool(call.tools), models=call.models)
+        else:
+            fields["model"] = call.model
+        if call.lowers_cap:
+            fields["min_output_tokens"] = min(LEAST_OUTPUT, cap or LEAST_OUTPUT) * call.answers
+        if self._density is not None:
+            fields["logic_density"] = self._density
+        return fields
+
+    def _tool_fields(self, call: ToolCall) -> dict[str, Any]:
+        fields = {
+            "resource_type": "api_call",
+            "estimated_cost_usd": self._cost_of(call),
+            "tool": tool_identifier(call.tool),
+            "arguments_hash": call.arguments_hash,
+            "metadata": self._metadata(call.thread),
+        }
+        if identity := call.identity(self.tenant):
+            fields["request_id"] = identity
+        return fields
+
+    def _cost_of(self, call: ToolCall) -> UsdLike:
+        if call.cost_usd is not None:
+            return call.cost_usd
+        found = self._costs(call.tool, call.arguments) if callable(self._costs) else self._costs.get(call.tool)
+        return 0 if found is None else found
+
+    def _metadata(self, thread: str | None) -> dict[str, Any]:
+        found: dict[str, Any] = {"framework": self.framework}
+        if thread:
+            found["thread"] = storable(thread)[:256]
+        return found
+
+    async def _denied(self, call: Call, verdict: Verdict) -> AegisDenied:
+        return denied(call, verdict, await self.count_refusal(call))
+
+    async def count_refusal(self, call: Call) -> int:
+        """How often this very call was refused in the session, with this time. Redis counts, for all processes."""
+        if isinstance(call, ToolCall):
+            key = digest("tool", call.tool, call.arguments_hash)
+        else:
+            key = digest("model", self.bounds.estimate(call.messages, call.tools, call.model).digest)
+        return (await self.line.agent.journal("refuse", "refused_" + key)).times
+
+    async def journal(
+        self, act: JournalAct, call: ToolCall, runner: str | None = None, result: str | None = None
+    ) -> JournalEntry:
+        """One line of the execution journal, in the loop of the line."""
+        identity = call.identity(self.tenant)
+        if identity is None:
+            raise ConfigurationError("The execution journal needs a call_id; without one a call cannot be recognised.")
+        return await self.line.agent.journal(
+            act, identity, runner=runner, result=None if result is None else storable(result)[:MAX_RESULT]
+        )
+
+
+def tool_identifier(name: str) -> str:
+    """A tool's name in the alphabet of identifiers, as rules match it: ``Search the web`` is ``Search_the_web``."""
+    return re.sub(r"[^\w.:@/-]+", "_", name)[:128] or "tool"
+
+
+def _drop(work: asyncio.Future[Reservation]) -> None:
+    if not work.cancelled() and work.exception() is None:
+        work.result().abandon(consumed=False)

@@ -1,0 +1,92 @@
+"""A tool call that is running, and how its end is written down."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+from aegis_core.adapting.calls import ToolCall
+from aegis_core.adapting.reservation import Reservation
+from aegis_core.protocol.canonical import canonical_json, storable
+from aegis_core.protocol.errors import AegisError
+from aegis_core.protocol.journal import MAX_RESULT
+
+if TYPE_CHECKING:
+    from aegis_core.adapting.call_governor import CallGovernor
+
+_log = logging.getLogger("aegis.adapting")
+
+PAUSED = "aegis:paused"
+"""How the journal remembers that a tool paused the run and will be run again."""
+
+
+class Work:
+    """A tool call that is running: end it once, by `finish`, `fail` or `pause`."""
+
+    def __init__(
+        self, calls: CallGovernor, held: Reservation, runner: str | None, failed: Callable[[ToolCall], None]
+    ) -> None:
+        self.held = held
+        self._calls, self._runner, self._failed = calls, runner, failed
+
+    def finish(self, result: Any) -> None:
+        """It is done: store its result, a JSON value, and charge it."""
+        self._calls.line.run(lambda: self._finish(result))
+
+    async def afinish(self, result: Any) -> None:
+        """As `finish`."""
+        await self._calls.line.await_(lambda: self._finish(result))
+
+    def fail(self, error: Any) -> None:
+        """It raised: store the error and give the money back."""
+        self._calls.line.run(lambda: self._fail(error))
+
+    async def afail(self, error: Any) -> None:
+        """As `fail`."""
+        await self._calls.line.await_(lambda: self._fail(error))
+
+    def pause(self) -> None:
+        """It pauses the run by itself, and will be run again from its start."""
+        self._calls.line.run(self._pause)
+
+    async def apause(self) -> None:
+        """As `pause`."""
+        await self._calls.line.await_(self._pause)
+
+    async def undo(self) -> None:
+        """Nobody has run it, nor will: let it be run another time. In the loop of the line."""
+        try:
+            await self._end("finish", PAUSED)
+        except AegisError as error:
+            _log.warning("%s was not run, which could not be written down: %s", self.held.call.name, error)
+        await self.held.arelease()
+
+    async def _finish(self, result: Any) -> None:
+        try:
+            await self._end("finish", _packed(result))
+        finally:
+            await self.held.asettle()
+
+    async def _fail(self, error: Any) -> None:
+        try:
+            await self._end("fail", _packed(error))
+            self._failed(cast("ToolCall", self.held.call))
+        finally:
+            await self.held.arelease()
+
+    async def _pause(self) -> None:
+        try:
+            await self._end("finish", PAUSED)
+        finally:
+            await self.held.arelease()
+
+    async def _end(self, act: Literal["finish", "fail"], text: str) -> None:
+        if self._runner is not None:
+            await self._calls.journal(act, cast("ToolCall", self.held.call), self._runner, text)
+
+
+def _packed(result: Any) -> str:
+    """JSON of at most `MAX_RESULT` characters; what is longer is kept as the beginning of its text."""
+    text = storable(canonical_json(result))
+    return text if len(text) <= MAX_RESULT else canonical_json(text[: MAX_RESULT // 2] + " … (cut)")[:MAX_RESULT]

@@ -1,0 +1,201 @@
+"""Approvals on Telegram, with aiogram (extra ``telegram``): what is sent. What comes back is in `telegram_desk`."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Awaitable
+from contextlib import asynccontextmanager
+from html import escape
+from typing import Any
+
+from aiogram import Bot, Dispatcher
+from aiogram.client.default import DefaultBotProperties
+from aiogram.client.session.aiohttp import AiohttpSession
+from aiogram.client.telegram import TelegramAPIServer
+from aiogram.exceptions import (
+    AiogramError,
+    TelegramAPIError,
+    TelegramBadRequest,
+    TelegramMigrateToChat,
+    TelegramRetryAfter,
+)
+from aiogram.types import InlineKeyboardButton, InlineKeyboardMarkup, LinkPreviewOptions, ReplyParameters
+
+from aegis_core.channels import texts as words
+from aegis_core.channels.channel import ChannelError, Pace
+from aegis_core.channels.telegram.buttons import Buttons
+from aegis_core.channels.telegram.handlers import Desk
+from aegis_core.channels.telegram.settings import TelegramSettings
+from aegis_core.governor.governor import ResourceGovernor
+from aegis_core.protocol.approvals import Approval
+from aegis_core.store.channels import Deliveries
+from aegis_core.store.ledger import Ledger
+
+_log = logging.getLogger("aegis.channels")
+_UPDATES = ["message", "callback_query"]
+_POLL_SECONDS = 25
+_MARKS = {"open": "⏳", "approved": "✅", "rejected": "❌", "timed_out": "⌛", "withdrawn": "↩️"}
+_NOT_HERE = ("chat not found", "not enough rights", "have no rights", "bot was kicked", "group chat was deactivated")
+"""Bad requests that say something about the chat and not about one message."""
+
+
+class TelegramChannel:
+    """One bot in one chat. Its operators are named by their user ids."""
+
+    name = "telegram"
+
+    def __init__(
+        self, settings: TelegramSettings, governor: ResourceGovernor, ledger: Ledger, *, pace: Pace | None = None
+    ) -> None:
+        self._settings, self._chat, self._pace = settings, settings.chat, pace or Pace()
+        self._names = {f"telegram:{number}": name for number, name in settings.operators.items() if name}
+        self.webhook_secret = settings.webhook_secret_with(ledger.store.pepper)
+        session = AiohttpSession(api=TelegramAPIServer.from_base(settings.api_url), timeout=self._pace.send)
+        self.bot = Bot(settings.token, session=session, default=DefaultBotProperties(parse_mode="HTML"))
+        self._buttons = Buttons(ledger.store.pepper, ledger.tenant, settings.chat)
+        self.deliveries = Deliveries(ledger, self.name)
+        self._dispatcher = Dispatcher()
+        self._dispatcher.include_router(Desk(settings, governor, self.deliveries, self._buttons, self._names).router())
+
+    async def announce(self, approval: Approval) -> str:
+        """Send the message with the buttons; answers its id."""
+        async with self._reached():
+            sent = await self.bot.send_message(
+                self._chat,
+                self._text(approval),
+                reply_markup=self._keyboard(approval),
+                link_preview_options=_NO_PREVIEW,
+            )
+        return str(sent.message_id)
+
+    async def update(self, approval: Approval, ref: str) -> None:
+        """Edit the message; once decided, its buttons go."""
+        await self._edit(ref, self._text(approval), self._keyboard(approval))
+
+    async def remind(self, approval: Approval, ref: str) -> None:
+        """Reply to the message, without a sound."""
+        text = f"⏳ Still waiting for a decision, until {words.clock(approval.deadline)}."
+        reply = ReplyParameters(message_id=int(ref), allow_sending_without_reply=True)
+        async with self._reached():
+            await self.bot.send_message(self._chat, text, reply_parameters=reply, disable_notification=True)
+
+    async def retire(self, approval_id: str, ref: str) -> None:
+        """Take the buttons away."""
+        text = f"⌛ <b>Over</b>\nThis approval ended a while ago; the events say how.\n<code>{approval_id}</code>"
+        await self._edit(ref, text, None)
+
+    async def test(self) -> str:
+        """Send a test message."""
+        async with self._reached():
+            me = await self.bot.me()
+            await self.bot.send_message(self._chat, "Aegis will announce approvals here.", disable_notification=True)
+        return f"@{me.username} sent a message to the chat {self._chat}"
+
+    async def listen(self) -> None:
+        """Fetch what operators say, by long polling, or tell Telegram where to post it."""
+        failures, offset, ready = 0, None, False
+        while True:
+            try:
+                if not ready:
+                    ready = await self._open_line()
+                if self._settings.webhook_url:
+                    return
+                updates = await self.bot.get_updates(
+                    offset=offset, timeout=_POLL_SECONDS, allowed_updates=_UPDATES,
+                    request_timeout=int(_POLL_SECONDS + self._pace.send),
+                )  # fmt: skip
+                failures = 0
+                for update in updates:
+                    await self._take(self._dispatcher.feed_update(self.bot, update))
+                    offset = update.update_id + 1  # asked for with the next call: what was not taken is sent again
+            except AiogramError as error:
+                failures += 1
+                wait = max(getattr(error, "retry_after", 0), self._pace.retry(failures))
+                _log.warning("telegram: no updates: %s", self._masked(error))
+                await asyncio.sleep(wait)
+
+    async def take(self, update: dict[str, Any]) -> None:
+        """One update from the webhook. One that is none is dropped: Telegram would only send it again."""
+        await self._take(self._dispatcher.feed_raw_update(self.bot, update))
+
+    @staticmethod
+    async def _take(handling: Awaitable[Any]) -> None:
+        try:
+            await handling
+        except Exception:  # noqa: BLE001 - one update that nobody foresaw must not stop those that follow
+            _log.exception("telegram: an update could not be handled")
+
+    async def aclose(self) -> None:
+        """Close the connections to Telegram."""
+        await self.bot.session.close()
+
+    async def _open_line(self) -> bool:
+        if self._settings.webhook_url:
+            await self.bot.set_webhook(
+                self._settings.webhook_url, secret_token=self.webhook_secret, allowed_updates=_UPDATES
+            )
+        else:
+            await self.bot.delete_webhook()  # with one set, polling is refused
+        return True
+
+    async def _edit(self, ref: str, text: str, keyboard: InlineKeyboardMarkup | None) -> None:
+        try:
+            async with self._reached():
+                await self.bot.edit_message_text(
+                    text,
+                    chat_id=self._chat,
+                    message_id=int(ref),
+                    reply_markup=keyboard,
+                    link_preview_options=_NO_PREVIEW,
+                )
+        except ChannelError as error:
+            if "message is not modified" not in error.message:
+                raise
+
+    def _keyboard(self, approval: Approval) -> InlineKeyboardMarkup | None:
+        if approval.status != "open":
+            return None
+        row = [
+            InlineKeyboardButton(text="APPROVE", callback_data=self._buttons.data(approval, "approve")),
+            InlineKeyboardButton(text="REJECT", callback_data=self._buttons.data(approval, "reject")),
+        ]
+        return InlineKeyboardMarkup(inline_keyboard=[row])
+
+    def _text(self, approval: Approval) -> str:
+        """The message in Telegram's HTML. Whatever it quotes is escaped, and too short to reach the limit of 4,096."""
+        head = words.TITLES["open"] if approval.status == "open" else words.outcome(approval, self._names)
+        lines = [f"{_MARKS[approval.status]} <b>{escape(head)}</b>"]
+        lines += [f"<b>{name}:</b> {escape(text)}" for name, text in words.facts(approval)]
+        lines += [escape(line) for line in words.votes(approval, self._names)]
+        lines.append(f"<code>{approval.approval_id}</code>")
+        if approval.status == "open":
+            lines.append("Reply to this message to reject with a reason.")
+        lines += ["The agent says:", f"<blockquote>{escape(words.quote(approval))}</blockquote>"]
+        return "\n".join(lines)
+
+    @asynccontextmanager
+    async def _reached(self) -> AsyncGenerator[None]:
+        """Say what Telegram's refusals mean for the channel."""
+        try:
+            yield
+        except TelegramRetryAfter as error:
+            raise ChannelError(
+                f"Telegram asks to wait for {error.retry_after} s", retry_after=error.retry_after
+            ) from None
+        except TelegramMigrateToChat as error:
+            raise ChannelError(
+                f"the group became a supergroup; set AEGIS_TELEGRAM_CHAT_ID={error.migrate_to_chat_id}"
+            ) from None
+        except TelegramBadRequest as error:
+            everything = any(words in error.message.lower() for words in _NOT_HERE)
+            raise ChannelError(self._masked(error), everything=everything) from None
+        except AiogramError as error:
+            raise ChannelError(self._masked(error)) from None
+
+    def _masked(self, error: AiogramError) -> str:
+        text = error.message if isinstance(error, TelegramAPIError) else type(error).__name__
+        return text.replace(self.bot.token, "[masked]")
+
+
+_NO_PREVIEW = LinkPreviewOptions(is_disabled=True)

@@ -1,0 +1,95 @@
+"""What messages say of an approval: verified facts first, the agent's own words last, quoted and shortened."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+
+from aegis_core.protocol.approvals import Approval
+from aegis_core.protocol.masking import visible
+from aegis_core.protocol.money import format_usd
+
+_MOST_QUOTED, _MOST_FACT = 600, 300
+
+TITLES = {
+    "open": "Approval needed",
+    "approved": "Approved",
+    "rejected": "Rejected",
+    "timed_out": "Timed out",
+    "withdrawn": "Withdrawn",
+}
+
+
+def dollars(amount: Decimal) -> str:
+    """An amount to the nano-dollar."""
+    return format_usd(int(amount.scaleb(9)))
+
+
+def clock(at: datetime) -> str:
+    """A time for people who may sit anywhere."""
+    return f"{at:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def shortened(text: str, most: int) -> str:
+    """At most so many characters, on one line, with nothing invisible left in it."""
+    text = visible(" ".join(text.split()))
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def facts(approval: Approval) -> list[tuple[str, str]]:
+    """The verified facts, each with its name. All that is absent is left out."""
+    rows: list[tuple[str, str | None]] = [
+        ("Agent", approval.agent_id),
+        ("Cost", dollars(approval.amount_usd) + (" (edited)" if approval.edited else "")),
+        ("Budget left", dollars(approval.remaining_budget_usd)),
+        ("Rule", approval.rule),
+        ("Why", approval.reason),
+        ("For", approval.resource_type),
+        ("Model", approval.model),
+        ("Tool", approval.tool),
+        ("Target", approval.target_resource),
+        ("Arguments", approval.arguments_hash),
+    ]
+    if approval.status == "open":
+        rows.append(("Until", f"{clock(approval.deadline)}, then it is {_ENDS[approval.on_timeout]}"))
+    return [(name, shortened(text, _MOST_FACT)) for name, text in rows if text]
+
+
+_ENDS = {"reject": "rejected", "approve": "approved"}
+
+
+def quote(approval: Approval) -> str:
+    """The agent's own words."""
+    return shortened(approval.intent, _MOST_QUOTED)
+
+
+def votes(approval: Approval, names: dict[str, str]) -> list[str]:
+    """What was said so far, one line each, where more than one operator must approve."""
+    if approval.quorum < 2:
+        return []
+    said = [
+        f"{_DID[vote.decision]} by {person(vote.operator, names)}"
+        + (f": {shortened(vote.reason, 200)}" if vote.reason else "")
+        for vote in approval.votes
+    ]
+    given = sum(vote.decision == "approve" for vote in approval.votes)
+    return [f"{given} of {approval.quorum} approvals", *said]
+
+
+_DID = {"approve": "approved", "reject": "rejected"}
+
+
+def outcome(approval: Approval, names: dict[str, str]) -> str:
+    """How it ended, who decided, when and why; one line."""
+    text = TITLES[approval.status]
+    if approval.decided_by:
+        text += f" by {person(approval.decided_by, names)}"
+    if approval.decided_at:
+        text += f" at {clock(approval.decided_at)}"
+    return text + (f": {shortened(approval.decision_reason, 300)}" if approval.decision_reason else "")
+
+
+def person(credential: str, names: dict[str, str]) -> str:
+    """A name with the credential, or the credential alone."""
+    name = names.get(credential)
+    return f"{name} ({credential})" if name else visible(credential)

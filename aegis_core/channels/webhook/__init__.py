@@ -1,0 +1,1 @@
+"""The signed outgoing webhook (Standard Webhooks)."""

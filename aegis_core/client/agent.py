@@ -1,0 +1,321 @@
+"""What programs and adapters hold: a connected governor, its agents, and their grants."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from secrets import token_hex
+from typing import Any
+
+from aegis_core.client.grants import Grant
+from aegis_core.client.leases import seconds
+from aegis_core.client.lock_block import LockBlock, held_of, in_background
+from aegis_core.client.ports import ApprovalsPort, GovernorPort
+from aegis_core.protocol.canonical import hash_arguments, record_id
+from aegis_core.protocol.denial import AegisDenied
+from aegis_core.protocol.errors import AegisError, InvalidRequestError, StoreError
+from aegis_core.protocol.journal import JournalAct, JournalEntry, JournalRequest
+from aegis_core.protocol.locks import AcquireLock, LockSummary, lock_name, new_lock_token
+from aegis_core.protocol.messages import (
+    LOCK_TYPES,
+    AgentSummary,
+    BudgetReport,
+    BudgetState,
+    Event,
+    ExtendRequest,
+    Framework,
+    Handshake,
+    PermissionRequest,
+    Receipt,
+    ReleaseRequest,
+    ResourceType,
+    SessionOpened,
+    SettleRequest,
+    Usage,
+    Verdict,
+)
+from aegis_core.protocol.money import UsdLike
+from aegis_core.protocol.parsing import parse
+
+_APPROVAL_WAIT = 604_800.0
+"""Seconds a permit waits for a human: longer than any approval may stay open, whose own deadline ends the wait."""
+_LOCK_WAIT = 86_400.0
+"""Seconds that may be waited for a lock at most: nobody waits for ever."""
+
+
+_SAID_ELSEWHERE = {
+    "ttl_seconds": "write ttl=", "lock_token": "write token=, to enter a lease that is held",
+    "also": "take several with lock_all", "agent_id": "an agent takes locks for itself only",
+}  # fmt: skip
+"""Fields of `AcquireLock` that `lock` says itself, and how."""
+
+
+class Governor:
+    """A connection to a governor, local or remote. Made by `aegis_core.connect`."""
+
+    def __init__(self, port: GovernorPort) -> None:
+        self.port = port
+
+    @property
+    def tenant(self) -> str:
+        """The tenant that this connection speaks for."""
+        return self.port.tenant
+
+    async def handshake(
+        self,
+        agent_id: str,
+        *,
+        framework: Framework = "custom",
+        capabilities: tuple[str, ...] | list[str] = (),
+        max_priority: int = 5,
+        session_budget_usd: UsdLike | None = None,
+    ) -> GovernedAgent:
+        """Register an agent, or find it again, and open a session for it.
+
+        Raises:
+            InvalidRequestError: a name, priority or amount that cannot be accepted.
+            StoreError: the governor cannot be reached.
+        """
+        message = parse(
+            Handshake,
+            agent_id=agent_id,
+            agent_framework=framework,
+            capabilities=tuple(capabilities),
+            max_priority=max_priority,
+            session_budget_usd=session_budget_usd,
+        )
+        return GovernedAgent(self.port, await self.port.handshake(message))
+
+    @property
+    def approvals(self) -> ApprovalsPort:
+        """Requests that wait for a person (operators)."""
+        return self.port.approvals
+
+    async def rejoin(self, session: SessionOpened) -> GovernedAgent:
+        """Speak again for a session that was opened before, perhaps by another process."""
+        return GovernedAgent(self.port, session)
+
+    async def budget(self, agent_id: str) -> BudgetReport:
+        """Every budget that bounds an agent now."""
+        return await self.port.budget(agent_id)
+
+    async def set_budget(
+        self, scope: str, name: str, window: str, limit_usd: UsdLike, *, author: str = "operator"
+    ) -> BudgetState:
+        """Set one limit (operators). Scopes: agent, session, tenant, model, resource, label (``team=research``)."""
+        return await self.port.set_budget(scope, name, window, limit_usd, author=author)
+
+    async def label_agent(self, agent_id: str, labels: dict[str, str], *, author: str = "operator") -> None:
+        """Replace an agent's labels (operators); the budgets of its labels apply from the next request."""
+        await self.port.label_agent(agent_id, labels, author=author)
+
+    async def agents(self, *, after: str | None = None, limit: int = 100) -> tuple[AgentSummary, ...]:
+        """A page of registered agents, by name."""
+        return await self.port.agents(after=after, limit=limit)
+
+    async def events(self, *, after: str = "0", limit: int = 100, wait: float = 0) -> tuple[Event, ...]:
+        """Events after an id, oldest first."""
+        return await self.port.events(after=after, limit=limit, wait=wait)
+
+    async def latest_events(self, limit: int = 50) -> tuple[Event, ...]:
+        """The newest events, oldest of them first."""
+        return await self.port.latest_events(limit)
+
+    async def locks(self, resource: str | None = None) -> tuple[LockSummary, ...]:
+        """Every lock that is held or waited for, or the one of that name: who holds it, and who waits."""
+        return await self.port.locks.overview(resource)
+
+    def follow(self, *, after: str = "$") -> AsyncIterator[Event]:
+        """Every event from now on."""
+        return self.port.follow(after=after)
+
+
+class GovernedAgent:
+    """One session of one agent: everything an adapter needs."""
+
+    def __init__(self, port: GovernorPort, session: SessionOpened) -> None:
+        self._port, self.session = port, session
+        self.loop = asyncio.get_running_loop()
+        """The event loop of its connection: its methods are awaited there."""
+
+    @property
+    def agent_id(self) -> str:
+        """The agent's name, normalised."""
+        return self.session.agent_id
+
+    async def request(
+        self, intent: str, *, resource_type: ResourceType = "llm_tokens", wait: float = 0, **fields: Any
+    ) -> Verdict:
+        """Ask. A refusal is a verdict, not an error.
+
+        Args:
+            intent: what the agent wants to do, in its own words.
+            resource_type: what it wants to consume.
+            wait: seconds to wait while the verdict is PENDING.
+            **fields: the other fields of `PermissionRequest`, such as ``estimated_cost_usd`` or ``logic_density``; and
+                ``arguments``, the values that `tool` will be called with, of which only a hash is sent.
+
+        Raises:
+            InvalidRequestError: a field that cannot be accepted. Nothing was decided.
+            StoreError: the governor cannot be reached. Nothing was decided.
+        """
+        if "arguments" in fields:
+            fields["arguments_hash"] = hash_arguments(fields.pop("arguments"))
+        if resource_type in LOCK_TYPES and "within" not in fields:
+            fields["within"] = held_of(self.session)
+        request = parse(
+            PermissionRequest,
+            agent_id=self.session.agent_id,
+            task_intent=intent,
+            resource_type=resource_type,
+            session_id=self.session.session_id,
+            **fields,
+        )
+        return await self._port.request_permission(request, token=self.session.session_token, wait=wait)
+
+    @asynccontextmanager
+    async def permit(
+        self, intent: str, *, resource_type: ResourceType = "llm_tokens", wait: float = _APPROVAL_WAIT, **fields: Any
+    ) -> AsyncGenerator[Grant]:
+        """Ask, wait for an approval where one is needed, and hold the grant for the block.
+
+        Leaving the block settles as `Grant.settle` said, or at the whole estimate when nothing was said; an exception
+        inside releases, unless `Grant.settle` was called before it. A lock (``resource_type="wallet_lock"``) is kept
+        while the block runs; `Grant.fence` is its fence.
+
+        Raises:
+            AegisDenied: refused, or not approved (or the lock not had) within `wait` seconds.
+            LockLostError: the lock was lost before the block ended, so others may have been in it, too.
+        """
+        abandoned = None
+        if resource_type in LOCK_TYPES and fields.get("request_id") is None:
+            fields["request_id"] = token_hex(16)
+            abandoned = "gr_" + record_id(self.agent_id, fields["request_id"])
+        try:
+            verdict = await self.request(intent, resource_type=resource_type, wait=wait, **fields)
+        except (asyncio.CancelledError, StoreError):
+            if abandoned is not None:  # nobody can come back for it, and it must keep nobody else out
+                with suppress(asyncio.CancelledError):  # it goes on by itself
+                    await asyncio.shield(in_background(self._withdraw(abandoned)))
+            raise
+        if not verdict.granted:
+            if verdict.status != "GRANTED" and verdict.grant_id and verdict.state in {"live", "pending"}:
+                await self.release(verdict.grant_id)
+            if verdict.status == "GRANTED":
+                raise AegisDenied(f"Aegis refused: this grant is already {verdict.state}.", verdict=verdict)
+            raise AegisDenied(f"Aegis refused: {verdict.reason}", verdict=verdict)
+        grant = Grant(self, verdict)
+        try:
+            if verdict.lock_token is None:
+                yield grant
+            else:  # kept alive meanwhile; the end of the grant gives it back
+                ttl = fields.get("lock_ttl_seconds", 30)
+                block = self.lock(verdict.lock_resource or "", token=verdict.lock_token, ttl=ttl)
+                block.tells_of_loss = False  # not before the money is accounted
+                async with block as grant.lease:
+                    yield grant
+        except BaseException:
+            await grant.finish(failed=True)
+            raise
+        await grant.finish(failed=False)
+        lease, receipt = grant.lease, grant.receipt
+        if lease is not None and (lease.lost_in_use or (receipt is not None and receipt.lock_lost)):
+            raise lease.lost_error()
+
+    async def _withdraw(self, grant_id: str) -> None:
+        with suppress(AegisError):
+            await self.release(grant_id)
+
+    async def settle(
+        self, grant_id: str, *, cost_usd: UsdLike | None = None, usage: Usage | None = None,
+        escalation_usage: Usage | None = None, outcome: float | None = None,
+    ) -> Receipt:  # fmt: skip
+        """Report the real cost of a grant, as dollars or as token usage, and how well the task was done, 0 to 1."""
+        message = parse(
+            SettleRequest, agent_id=self.agent_id, cost_usd=cost_usd, usage=usage, escalation_usage=escalation_usage,
+            outcome=outcome,
+        )  # fmt: skip
+        return await self._port.settle(grant_id, message, token=self.session.session_token)
+
+    async def release(self, grant_id: str) -> Receipt:
+        """Give a grant back unused, or withdraw a PENDING request."""
+        message = parse(ReleaseRequest, agent_id=self.agent_id)
+        return await self._port.release(grant_id, message, token=self.session.session_token)
+
+    async def extend(self, grant_id: str, seconds: float = 600) -> Receipt:
+        """Keep a long call's grant alive for so many seconds from now, up to the tenant's cap."""
+        message = parse(ExtendRequest, agent_id=self.agent_id, seconds=seconds)
+        return await self._port.extend(grant_id, message, token=self.session.session_token)
+
+    def lock(
+        self,
+        resource: str,
+        *,
+        wait: float | str = 60,
+        ttl: float | str = 30,
+        token: str | None = None,
+        **wish: Any,
+    ) -> LockBlock:
+        """Hold a lock for an ``async with`` block, across all processes and frameworks of the tenant.
+
+        The lease renews itself while the block runs. When it was lost meanwhile, leaving the block raises.
+
+        Args:
+            resource: the lock's name.
+            wait: how long to wait for it: seconds, or a text such as ``5s``. 0 only tries.
+            ttl: after how long a crashed holder loses it.
+            token: the token of a lease that is held already, to enter it once more.
+            **wish: the other fields of `AcquireLock`: ``priority``, ``permits``, ``weight``, ``mode``, ``preemption``,
+                ``grace_seconds``.
+
+        Raises:
+            LockTimeoutError: not to be had in time.
+            LockPreemptedError: waiting would close a cycle of waits; leave the outer blocks and begin again.
+            LockLostError: with `token`: that lease is no more.
+            ConflictError: it is held with other `permits`, or in another way another lock than this; or a block around
+                the running code holds it, so it would wait for itself.
+            InvalidRequestError: a field that cannot be accepted.
+        """
+        return self._block((resource,), wait, ttl, token, wish)
+
+    def lock_all(self, *resources: str, wait: float | str = 60, ttl: float | str = 30, **wish: Any) -> LockBlock:
+        """Hold several locks at once, all or none. Waiting for them holds none of them. Arguments as for `lock`."""
+        if not resources:
+            raise InvalidRequestError("resources: name at least one lock", field="resources")
+        return self._block(resources, wait, ttl, None, wish)
+
+    def _block(
+        self, names: tuple[str, ...], wait: float | str, ttl: float | str, token: str | None, wish: dict[str, Any]
+    ) -> LockBlock:
+        for name in _SAID_ELSEWHERE.keys() & wish.keys():
+            problem = _SAID_ELSEWHERE[name]
+            raise InvalidRequestError(f"{name}: {problem}", field=name, problem=problem)
+        longest = seconds(wait, "wait")
+        if not 0 <= longest <= _LOCK_WAIT:
+            problem = f"must be 0 to {_LOCK_WAIT:g} seconds"
+            raise InvalidRequestError(f"wait: {problem}", field="wait", problem=problem)
+        ask = parse(
+            AcquireLock,
+            agent_id=self.agent_id,
+            ttl_seconds=seconds(ttl, "ttl"),
+            also=names[1:],
+            lock_token=token or new_lock_token(),
+            **wish,
+        )
+        return LockBlock(self._port.locks, self.session, lock_name(names[0]), ask, longest, join=token is not None)
+
+    async def journal(
+        self, act: JournalAct, key: str, *, runner: str | None = None, result: str | None = None
+    ) -> JournalEntry:
+        """Start, finish or look up a side effect that must not run twice; see `aegis_core.governor.journal`.
+
+        Raises:
+            ConflictError: another attempt started it, or the journal is full of unknown outcomes.
+        """
+        message = parse(JournalRequest, agent_id=self.agent_id, act=act, key=key, runner=runner, result=result)
+        return await self._port.journal.write(message, token=self.session.session_token)
+
+    async def budget(self) -> BudgetReport:
+        """Every budget that bounds this agent now."""
+        return await self._port.budget(self.agent_id)

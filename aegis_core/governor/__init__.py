@@ -1,0 +1,1 @@
+"""The governor on Redis: what it does with each message, and what it answers."""

@@ -1,0 +1,316 @@
+"""HITLManager: requests that wait for a person. Everything is decided in one script; nothing waits in memory only."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from contextlib import suppress
+from decimal import Decimal
+from typing import Any, Literal, cast, get_args
+
+from aegis_core.arbiter.arbiter import Arbiter
+from aegis_core.governor.budgets import at_ms, checked, lines_of
+from aegis_core.governor.notifier import Inbox
+from aegis_core.governor.requests import content_of, limits_of, trace_of
+from aegis_core.governor.rulebook import Rulebook
+from aegis_core.governor.verdicts import grant_key
+from aegis_core.policy.text import spaced, words
+from aegis_core.protocol.approvals import (
+    Approval,
+    ApprovalEdit,
+    ApprovalStatus,
+    Decision,
+    DecisionRequest,
+    Envelope,
+    EnvelopeRequest,
+    Listing,
+    Vote,
+)
+from aegis_core.protocol.errors import (
+    AuthError,
+    ConflictError,
+    InvalidRequestError,
+    NotFoundError,
+    StaleError,
+    StoreError,
+)
+from aegis_core.protocol.messages import PermissionRequest
+from aegis_core.protocol.money import to_nanos, to_usd
+from aegis_core.protocol.parsing import parse
+from aegis_core.store.approvals import Questions
+from aegis_core.store.arguments import Edit, Terms
+from aegis_core.store.records import Envelope as EnvelopeRow
+from aegis_core.store.records import Question, Record
+from aegis_core.store.states import PENDING
+from aegis_core.store.verbs import Decide
+
+_PREFIX = "ap_"
+
+
+class HITLManager:
+    """The operators' side of approvals, on Redis. Whoever holds it is trusted to say who decides (`by`)."""
+
+    def __init__(self, questions: Questions, inbox: Inbox, rules: Rulebook, arbiter: Arbiter) -> None:
+        self.tenant = questions.tenant
+        self._questions, self._inbox, self._rules, self._arbiter = questions, inbox, rules, arbiter
+
+    async def get(self, approval_id: str, *, wait: float = 0, claims: bool = False) -> Approval:
+        """One approval as it stands. Whoever looks first after its deadline finds it timed out.
+
+        Args:
+            approval_id: the ``escalation_id`` of a verdict.
+            wait: seconds to wait for news (a vote, or the end) while it is open.
+            claims: its own agent looks, and may use what was approved from now on.
+
+        Raises:
+            NotFoundError: no such approval, or one that ended long ago.
+        """
+        key = grant_key(approval_id)
+        if wait <= 0:
+            return approval_of((await self._look(key, claims=claims))[0], key, self.tenant)
+        loop = asyncio.get_running_loop()
+        until = loop.time() + wait
+        async with self._inbox.waiting_for(key) as bell:
+            seen: Question | None = None
+            while True:
+                bell.clear()
+                record, question, now = await self._look(key, claims=claims)
+                left = until - loop.time()
+                if record.state != PENDING or left <= 0 or (seen is not None and question != seen):
+                    return approval_of(record, key, self.tenant)
+                seen = question
+                await bell.wait(min(left, (record.deadline - now) / 1000 + 0.005))
+
+    async def _look(self, key: str, *, claims: bool = False) -> tuple[Record, Question, int]:
+        try:
+            record, now = await self._questions.look(key, claims=claims)
+        except NotFoundError as error:
+            raise _no_approval() if error.facts.get("kind") == "grant" else error from None
+        if record.question is None:
+            raise _no_approval()
+        return record, record.question, now
+
+    async def list(
+        self, listing: Listing = "open", *, agent_id: str | None = None, after: str | None = None, limit: int = 100
+    ) -> tuple[Approval, ...]:
+        """Open approvals, the oldest first; or ended ones, the newest first.
+
+        Args:
+            listing: ``open``, ``ended``, or how they ended.
+            agent_id: only this agent's.
+            after: the last approval of the page before.
+            limit: the most of a page.
+
+        Raises:
+            NotFoundError: `after` is no approval, or was forgotten.
+            InvalidRequestError: there is no such listing, or `limit` is below 1.
+        """
+        if listing not in (known := get_args(Listing)):  # else nothing would be found, and nobody would wonder
+            problem = f"must be one of {', '.join(known)}"
+            raise InvalidRequestError(f"status: {problem}", field="status", problem=problem)
+        if limit < 1:
+            raise InvalidRequestError("limit: must be at least 1", field="limit", problem="must be at least 1")
+        cursor: tuple[str, str] | None = None
+        ended = listing != "open"
+        if after is not None:
+            record, question, _ = await self._look(grant_key(after))
+            cursor = (str(question.at if ended else record.created), grant_key(after))
+        agent = None if agent_id is None else checked(agent_id, "agent_id")
+        how = None if listing in {"open", "ended"} else listing
+        rows = await self._questions.list(ended=ended, how=how, agent=agent, after=cursor, most=limit)
+        return tuple(approval_of(record, key, self.tenant) for key, record in rows)
+
+    async def decide(
+        self, approval_id: str, decision: Decision, *, by: str, reason: str = "", edit: ApprovalEdit | None = None,
+        content: str | None = None,
+    ) -> Approval:  # fmt: skip
+        """Say yes or no. The same word of the same operator again is a harmless repeat.
+
+        Args:
+            approval_id: the ``escalation_id`` of a verdict.
+            decision: ``approve`` or ``reject``. With a quorum, one rejection is enough, and approvals are counted.
+            by: who decides, from a credential.
+            reason: told to the agent, and to whoever asks later.
+            edit: approve another amount or other arguments; the policy judges the changed request first.
+            content: `Approval.content` as it was looked at. An approval does not count for what was edited since.
+
+        Raises:
+            NotFoundError: no such approval.
+            ConflictError: it was decided otherwise, edited since, timed out, or its agent is blocked; or the edit is
+                refused.
+            AuthError: its rule names other operators, or the amount is above this operator's own limit.
+        """
+        message = parse(DecisionRequest, decision=decision, reason=reason, edit=edit, content=content)
+        key, who = grant_key(approval_id), checked(by, "by")
+        try:
+            return await self._decide(key, who, message)
+        except (AuthError, ConflictError, NotFoundError) as error:
+            await self.trace_refusal(who, f"{error.code} {_PREFIX}{key}")
+            raise
+
+    async def _decide(self, key: str, who: str, message: DecisionRequest) -> Approval:
+        for _ in range(4):
+            changed = await self._judged(key, message.edit) if message.edit else False
+            order = Decide(key, who, message.decision, message.reason or False, message.content or False, changed)
+            if (record := await self._questions.decide(order)) is not None:
+                return approval_of(record, key, self.tenant)
+            await self._rules.reload_policy()
+        raise StaleError("The policy changes faster than it can be read; nothing was decided.", reason="stale")
+
+    async def trace_refusal(self, who: str, problem: str, *, of: Literal["operator", "stranger"] = "operator") -> None:
+        """Put a word that did not count into the events, where they can be written: once an hour for each problem."""
+        with suppress(StoreError):  # the refusal itself is what the caller must hear
+            await self._questions.trace_refusal("decision" if of == "operator" else "decision_door", who, problem)
+
+    async def _judged(self, key: str, edit: ApprovalEdit) -> Edit:
+        """The changed request under the policy in force, as ``decide.lua`` reads it."""
+        record, question, now = await self._look(key)
+        request = _request_of(record, question.trace, edit)
+        _, facts = await self._rules.facts_of(record.agent, record.session)
+        version, policy = self._rules.policy_version, self._rules.policy
+        ruling = policy.evaluate(request, facts, at_ms(now))
+        if edit.estimated_cost_usd is None:
+            amount, bound = record.amount, max(record.amount, record.strict)
+        else:
+            amount = bound = to_nanos(edit.estimated_cost_usd)
+        effect, reason = "deny" if ruling.effect == "deny" else "allow", ruling.reason
+        if ruling.models and record.model:
+            allowed = self._arbiter.appraise(request, ruling.models).candidates
+            if record.model not in {candidate.model for candidate in allowed}:
+                effect, reason = "deny", f"the model {record.model} may not be used for it"
+        terms = [
+            Terms(asker.terms.quorum, asker.terms.on_timeout == "approve", list(asker.terms.operators or ()) or False)
+            for asker in policy.askers(request, facts, at_ms(now))
+            if not asker.counted and bound > asker.above_nanos
+        ]
+        trace, content = trace_of(request), content_of(request)
+        return Edit(version, effect, reason, limits_of(ruling), amount, bound, trace, content, terms)
+
+    async def approve_ahead(self, envelope: EnvelopeRequest, *, by: str) -> Envelope:
+        """Approve in advance what falls within an envelope. What exceeds it asks again.
+
+        Raises:
+            ConflictError: too many envelopes are in force.
+        """
+        phrase = None if envelope.phrase is None else spaced(words(envelope.phrase))
+        if phrase is not None and not phrase.strip():
+            raise InvalidRequestError("phrase: holds no word", field="phrase", problem="holds no word")
+        made = EnvelopeRow(
+            id="ev_" + secrets.token_hex(8), agent=envelope.agent_id or False, session=envelope.session_id or False,
+            tool=envelope.tool or False, rule=envelope.rule or False, phrase=phrase or False,
+            resource=envelope.resource_type or False, limit=to_nanos(envelope.limit_usd), used=0, uses=0,
+            author=checked(by, "by"), made=0, expires=int(envelope.seconds * 1000), reason=envelope.reason,
+        )  # fmt: skip
+        return envelope_of(await self._questions.put_envelope(made, None, by))
+
+    async def envelopes(self) -> tuple[Envelope, ...]:
+        """What is approved in advance now."""
+        return tuple(map(envelope_of, (await self._questions.standing())[0]))
+
+    async def revoke(self, envelope_id: str, *, by: str) -> Envelope:
+        """End an envelope at once; what it granted stays granted.
+
+        Raises:
+            NotFoundError: it is not in force.
+        """
+        return envelope_of(await self._questions.put_envelope(None, envelope_id, checked(by, "by")))
+
+    async def limits(self) -> dict[str, Decimal]:
+        """Up to how much operators may approve; who is not named, may approve anything."""
+        ceilings = (await self._questions.standing())[1]
+        return {name: to_usd(nanos) for name, nanos in sorted(ceilings.items())}
+
+    async def set_limit(self, operator: str, usd: object | None, *, by: str) -> None:
+        """Set up to how much one operator may approve, from the next decision on; None lifts the limit."""
+        nanos = None if usd is None else to_nanos(usd, "approve_up_to_usd")
+        await self._questions.set_ceiling(checked(operator, "operator"), nanos, checked(by, "by"))
+
+
+def approval_of(record: Record, key: str, tenant: str) -> Approval:
+    """A record as an approval.
+
+    Raises:
+        NotFoundError: it never waited for a person.
+    """
+    question = record.question
+    if question is None:
+        raise _no_approval()
+    said: dict[str, Any] = question.trace
+    lines, day = lines_of(record)
+    approvals = sum(vote.word == "approve" for vote in question.words)
+    status = cast("ApprovalStatus", question.how or "open")
+    return Approval(
+        approval_id=_PREFIX + key,
+        tenant=tenant,
+        status=status,
+        agent_id=record.agent,
+        session_id=record.session,
+        request_id=record.request,
+        grant_id="gr_" + key,
+        intent=said["intent"],
+        resource_type=said["resource_type"],
+        amount_usd=to_usd(record.amount),
+        rule=record.rule or None,
+        reason=record.reason or "",
+        asked_at=at_ms(record.created),
+        deadline=at_ms(record.deadline if status == "open" else question.at),
+        remaining_budget_usd=day,
+        budgets=lines,
+        quorum=question.quorum,
+        missing=max(0, question.quorum - approvals) if status == "open" else 0,
+        operators=tuple(question.operators or ()),
+        on_timeout="approve" if question.approves else "reject",
+        remind_at=at_ms(question.remind) if question.remind and status == "open" else None,
+        votes=tuple(Vote(vote.operator, vote.word, at_ms(vote.at), vote.why or "") for vote in question.words),
+        decided_by=question.by or None,
+        decided_at=at_ms(question.at) if question.how else None,
+        decision_reason=question.why or "",
+        edited=bool(question.edited),
+        tool=said.get("tool"),
+        arguments_hash=said.get("arguments_hash"),
+        target_resource=said.get("target_resource"),
+        task_type=said.get("task_type"),
+        model=record.model or None,
+        priority=said.get("priority", 5),
+        confidence=said.get("confidence"),
+        metadata=said.get("metadata") or {},
+        content=question.edited or question.content,
+    )
+
+
+def envelope_of(row: EnvelopeRow) -> Envelope:
+    """A stored envelope in words."""
+    return Envelope(
+        envelope_id=row.id,
+        limit_usd=to_usd(row.limit),
+        used_usd=to_usd(row.used),
+        uses=row.uses,
+        author=row.author,
+        made_at=at_ms(row.made),
+        expires_at=at_ms(row.expires),
+        agent_id=row.agent or None,
+        session_id=row.session or None,
+        tool=row.tool or None,
+        rule=row.rule or None,
+        phrase=row.phrase.strip() if isinstance(row.phrase, str) else None,
+        resource_type=row.resource or None,  # pyright: ignore[reportArgumentType]
+        reason=row.reason,
+    )
+
+
+def _request_of(record: Record, said: dict[str, Any], edit: ApprovalEdit) -> PermissionRequest:
+    fields = {name: said[name] for name in said if name not in {"intent", "metadata"}}
+    changes = edit.model_dump(exclude_none=True)
+    return parse(
+        PermissionRequest,
+        **{
+            "agent_id": record.agent, "task_intent": said["intent"], "metadata": said.get("metadata") or {},
+            "estimated_cost_usd": to_usd(record.amount), **fields, **changes,
+        },
+    )  # fmt: skip
+
+
+def _no_approval() -> Exception:
+    from aegis_core.store.refusals import refusal
+
+    return refusal("NO_APPROVAL", [])

@@ -1,0 +1,81 @@
+"""Session tokens: random, hashed with a pepper before they are stored, never logged."""
+
+from __future__ import annotations
+
+import hmac
+import re
+import secrets
+from functools import lru_cache
+from typing import NamedTuple
+
+from aegis_core.protocol.errors import AuthError
+from aegis_core.protocol.ids import spelt, unspelt
+from aegis_core.store.ledger import ANYONE, Caller
+
+_TOKEN = re.compile(
+    r"aegis_st_(?P<sid>s[0-9a-f]{24})_(?P<secret>[A-Za-z0-9_-]{43})(?:_(?P<tenant>[\w.:@/%-]{1,1536}))?", re.ASCII
+)
+
+
+def new_session() -> tuple[str, str]:
+    """A fresh session id and its token."""
+    sid = "s" + secrets.token_hex(12)
+    return sid, f"aegis_st_{sid}_{secrets.token_urlsafe(32)}"
+
+
+def of_tenant(token: str, tenant: str) -> str:
+    """A token that says whose it is, so that a server of many tenants need not search them."""
+    return f"{token}_{spelt(tenant)}"
+
+
+@lru_cache(maxsize=4_096)
+def tenant_of_token(token: str) -> str | None:
+    """The tenant that a session token names, before it is known to be right; None for anything else."""
+    match = _TOKEN.fullmatch(token)
+    return unspelt(match["tenant"]) if match and match["tenant"] else None
+
+
+def hash_secret(secret: str, pepper: bytes) -> str:
+    """HMAC-SHA256 of a secret: what is stored instead of it."""
+    return hmac.digest(pepper, secret.encode(), "sha256").hex()
+
+
+@lru_cache(maxsize=4_096)
+def caller_of(token: str | None, pepper: bytes) -> Caller:
+    """Whom a session token speaks for. Without a token: nobody in particular.
+
+    Raises:
+        AuthError: not a session token.
+    """
+    if token is None:
+        return ANYONE
+    match = _TOKEN.fullmatch(token)
+    if match is None:
+        raise AuthError("This is not a session token; shake hands to get one.", code="bad_token")
+    return Caller(match["sid"], hash_secret(token, pepper))
+
+
+def caller_in(session: str | None, token: str | None, pepper: bytes) -> Caller:
+    """Who asks in a session that the message names, or that its token proves.
+
+    Raises:
+        AuthError: not a session token, or that of another session.
+    """
+    if token is None:
+        return Caller(session)
+    caller = caller_of(token, pepper)
+    if session is not None and session != caller.session:
+        raise AuthError("session_id: the token belongs to another session.", code="not_yours")
+    return caller
+
+
+class Entry(NamedTuple):
+    """The door of a handshake. `trusted`: a process with Redis credentials, whose word on spending counts. `guarded`: a
+    live agent is only taken over with `token`, one of its session tokens."""
+
+    trusted: bool
+    guarded: bool = False
+    token: str | None = None
+
+
+OWN_PROCESS = Entry(trusted=True)

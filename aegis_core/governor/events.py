@@ -1,0 +1,190 @@
+"""What observers are told: the entries of the event stream, decoded into facts that a person or program can read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from aegis_core.protocol.errors import InvalidRequestError
+from aegis_core.protocol.messages import Event
+from aegis_core.protocol.money import to_usd
+from aegis_core.store.event_bodies import (
+    BODIES,
+    BudgetCrossed,
+    BudgetSet,
+    CeilingSet,
+    EnvelopePut,
+    Handshaken,
+    LockTold,
+    PolicyPublished,
+    SessionClosed,
+    TenantConfigured,
+    TenantOpened,
+)
+from aegis_core.store.packing import decode, unpack
+from aegis_core.store.records import Envelope, Question, Record
+from aegis_core.store.states import STATE_OF
+
+_EVENT_ID = re.compile(r"\d{1,19}(-\d{1,19})?|\$")
+
+
+def check_cursor(after: str) -> None:
+    """Refuse what is no place in the stream.
+
+    Raises:
+        InvalidRequestError: neither an event's id nor ``0`` nor ``$``.
+    """
+    if not _EVENT_ID.fullmatch(after):
+        problem = "must be the id of an event, such as 1795382065724-0, or 0 for the oldest kept"
+        raise InvalidRequestError(f"after: {problem}", field="after", problem=problem)
+
+
+def decode_event(entry_id: str, fields: dict[bytes, bytes], tenant: str) -> Event:
+    """One entry of the stream as an `Event`; unknown kinds keep their raw values, so that nothing is hidden."""
+    kind, values = fields[b"k"].decode(), unpack(fields[b"b"])
+    if kind not in BODIES:
+        return Event(entry_id, _at(values[0]), kind, tenant, None, {"values": values[1:]})
+    of = BODIES[kind]
+    body: Any = decode(of, values)
+    if isinstance(body, Record):
+        facts = _record_facts(body)
+        if b"q" in fields:
+            facts["request"] = unpack(fields[b"q"])
+        if body.question is not None:
+            facts |= _question_facts(body.question)
+        return Event(entry_id, _at(body.changed), kind, tenant, body.agent, facts)
+    agent, facts = _FACTS.get(of, _as_named)(body)
+    return Event(entry_id, _at(body.at), kind, tenant, agent or None, facts)
+
+
+def _record_facts(record: Record) -> dict[str, Any]:
+    facts: dict[str, Any] = {
+        "request_id": record.request,
+        "session_id": record.session,
+        "code": record.code,
+        "resource_type": record.resource,
+        "policy_version": record.policy,
+        "amount_usd": _usd(record.amount),
+        "charged_usd": _usd(record.charged),
+        "model": record.model or None,
+        "recommended_model": record.recommended or None,
+        "rule": record.rule or None,
+        "reason": record.reason or None,
+        "would_be": STATE_OF[record.would].status if record.would else None,
+        "envelope_id": record.envelope or None,
+        "deadline": _at(record.deadline).isoformat() if record.deadline else None,
+    }
+    return {name: value for name, value in facts.items() if value is not None}
+
+
+def _question_facts(question: Question) -> dict[str, Any]:
+    facts: dict[str, Any] = {
+        "request": question.trace,
+        "quorum": question.quorum if question.quorum > 1 else None,
+        "votes": [{"by": vote.operator, "decision": vote.word} for vote in question.words] or None,
+        "decided_by": question.by or None,
+        "decision_reason": question.why or None,
+        "edited": bool(question.edited) or None,
+    }
+    return {name: value for name, value in facts.items() if value is not None}
+
+
+def _usd(nanos: int) -> float:
+    return float(to_usd(nanos))
+
+
+def _at(milliseconds: int) -> datetime:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)
+
+
+_Said = tuple[str | None, dict[str, Any]]
+
+
+def _as_named(body: Any) -> _Said:
+    """The values by their names; one called ``agent`` is whom it is about, the author is ``by``."""
+    facts = body._asdict()
+    del facts["at"]
+    facts["by"] = facts.pop("author")
+    return facts.pop("agent", None) or None, facts
+
+
+def _handshake(body: Handshaken) -> _Said:
+    return body.agent, {
+        "session_id": body.session,
+        "framework": body.framework,
+        "max_priority": body.priority,
+        "capabilities": [name for name in body.capabilities.split(",") if name],
+        "session_budget_usd": _usd(body.limit) if body.limit is not False else None,
+    }
+
+
+def _session_closed(body: SessionClosed) -> _Said:
+    return body.agent, {"session_id": body.session}
+
+
+def _crossed(body: BudgetCrossed) -> _Said:
+    return body.agent or None, {
+        "owner": body.owner, "session_id": body.session or None, "window": body.kind, "limit_usd": _usd(body.limit),
+        "committed_usd": _usd(body.used),
+        "percent": body.mark,
+    }  # fmt: skip
+
+
+def _budget_set(body: BudgetSet) -> _Said:
+    return body.agent or None, {
+        "owner": body.owner, "session_id": body.session or None, "window": body.kind,
+        "before_usd": _usd(body.before) if body.before else None, "limit_usd": _usd(body.limit), "by": body.author,
+    }  # fmt: skip
+
+
+def _envelope(body: EnvelopePut) -> _Said:
+    row = decode(Envelope, body.envelope)
+    facts = {
+        "envelope_id": row.id, "session_id": row.session or None, "tool": row.tool or None,
+        "rule": row.rule or None, "phrase": row.phrase or None, "resource_type": row.resource or None,
+        "limit_usd": _usd(row.limit), "used_usd": _usd(row.used), "uses": row.uses,
+        "expires_at": _at(row.expires).isoformat(), "reason": row.reason or None, "by": body.author,
+    }  # fmt: skip
+    return row.agent or None, {name: value for name, value in facts.items() if value is not None}
+
+
+def _ceiling(body: CeilingSet) -> _Said:
+    limit = _usd(body.nanos) if body.nanos is not False else None
+    return None, {"operator": body.operator, "limit_usd": limit, "by": body.author}
+
+
+def _published(body: PolicyPublished) -> _Said:
+    return None, {"policy_version": body.version, "digest": body.digest, "by": body.author}
+
+
+def _opened(body: TenantOpened) -> _Said:
+    return None, {"tenant_day_usd": _usd(body.day_limit), "policy": body.policy}
+
+
+def _configured(body: TenantConfigured) -> _Said:
+    return None, {"timezone": body.zone, "timings": body.timings}
+
+
+def _lock(body: LockTold) -> _Said:
+    """Times in seconds."""
+    facts: dict[str, Any] = {
+        "resource": body.resource, "fence": body.fence, "priority": body.priority,
+        "waited_seconds": body.waited / 1000, "held_seconds": body.held / 1000, "because_of": body.more,
+    }  # fmt: skip
+    return body.agent, {name: value for name, value in facts.items() if value is not False}
+
+
+_FACTS: dict[type, Callable[[Any], _Said]] = {
+    Handshaken: _handshake,
+    SessionClosed: _session_closed,
+    BudgetCrossed: _crossed,
+    BudgetSet: _budget_set,
+    EnvelopePut: _envelope,
+    CeilingSet: _ceiling,
+    PolicyPublished: _published,
+    TenantOpened: _opened,
+    TenantConfigured: _configured,
+    LockTold: _lock,
+}

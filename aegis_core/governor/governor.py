@@ -1,0 +1,343 @@
+"""ResourceGovernor: one request becomes one atomic decision on Redis. Nothing is decided outside the script."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from datetime import date, datetime
+from decimal import Decimal
+
+from aegis_core.arbiter.arbiter import Appraisal, Arbiter
+from aegis_core.arbiter.prices import Prices
+from aegis_core.governor import budgets
+from aegis_core.governor.approvals import HITLManager
+from aegis_core.governor.credentials import (
+    OWN_PROCESS,
+    Entry,
+    caller_in,
+    caller_of,
+    hash_secret,
+    new_session,
+    of_tenant,
+)
+from aegis_core.governor.events import check_cursor, decode_event
+from aegis_core.governor.journal import Journal
+from aegis_core.governor.locks import StateLockManager, pause_of
+from aegis_core.governor.notifier import Inbox
+from aegis_core.governor.operators import Operator
+from aegis_core.governor.outcomes import Outcomes
+from aegis_core.governor.requests import Ask, Rules, settlement_of
+from aegis_core.governor.rulebook import Rulebook
+from aegis_core.governor.usage import UsageRow, decode_usage
+from aegis_core.governor.verdicts import grant_key, receipt_of, session_of, summary_of, verdict_of
+from aegis_core.policy.engine import Policy
+from aegis_core.policy.facts import AgentFacts
+from aegis_core.protocol.errors import InvalidRequestError, StaleError
+from aegis_core.protocol.ids import RequestIds, born_at
+from aegis_core.protocol.messages import (
+    LOCK_TYPES,
+    AgentSummary,
+    BudgetReport,
+    BudgetState,
+    Event,
+    ExtendRequest,
+    Handshake,
+    PermissionRequest,
+    Receipt,
+    ReleaseRequest,
+    SessionOpened,
+    SettleRequest,
+    Verdict,
+)
+from aegis_core.protocol.money import to_nanos
+from aegis_core.protocol.parsing import parse
+from aegis_core.protocol.profiles import Profile
+from aegis_core.store.approvals import Questions
+from aegis_core.store.layout import SESSIONS_KEPT
+from aegis_core.store.ledger import Caller, Ledger
+from aegis_core.store.operators import Registry
+from aegis_core.store.verbs import Act, Settle
+from aegis_core.store.verbs import Handshake as HandshakeOrder
+
+
+class ResourceGovernor:
+    """Decides for one tenant on one store. Made by `aegis_core.connect`."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        arbiter: Arbiter,
+        prices: Prices,
+        policy: tuple[int, Policy],
+        server_ms: int,
+        *,
+        forecast: bool = False,
+    ) -> None:
+        self.tenant = ledger.tenant
+        self._ledger, self._arbiter, self._prices = ledger, arbiter, prices
+        self._registry = Registry(ledger)
+        self._rules = Rulebook(ledger, self._registry, policy)
+        self.operator = Operator(self._registry)
+        self.outcomes = Outcomes(self._registry, arbiter.tier_of)
+        self._ids = RequestIds(server_ms)
+        self._warm, self._forecast = False, forecast
+        self.journal = Journal(ledger)
+        self._inbox = Inbox(ledger.store, ledger.tenant)
+        ledger.inbox = self._inbox.address
+        self.locks = StateLockManager(ledger, self._inbox)
+        self._approvals = HITLManager(Questions(ledger), self._inbox, self._rules, arbiter)
+
+    def beside(self, ledger: Ledger, policy: tuple[int, Policy], server_ms: int) -> ResourceGovernor:
+        """A governor of another tenant, with the same models and prices."""
+        other = ResourceGovernor(ledger, self._arbiter, self._prices, policy, server_ms, forecast=self._forecast)
+        other._warm = self._warm
+        return other
+
+    @property
+    def approvals(self) -> HITLManager:
+        """Requests that wait for a person."""
+        return self._approvals
+
+    @property
+    def arbiter(self) -> Arbiter:
+        """What chooses and prices models."""
+        return self._arbiter
+
+    async def handshake(self, message: Handshake, *, entry: Entry = OWN_PROCESS) -> SessionOpened:
+        """Register the agent on first sight and open a session for it, within the operator's profile.
+
+        Args:
+            message: who the agent says it is; it only narrows what the profile allows.
+            entry: through which door it came, and what it showed there.
+
+        Raises:
+            AuthError: the agent is blocked, or has an open session that the caller showed no token of.
+            StoreError: Redis could not be asked; the agent is not registered.
+        """
+        if not self._warm:  # the price list takes 0.2 s to load, which must not stall the first request
+            await asyncio.to_thread(self._arbiter.warm)
+            self._warm = True
+        sid, token = new_session()
+        token = of_tenant(token, self.tenant)
+        limit = message.session_budget_usd
+        capabilities = f",{','.join(message.capabilities)},"
+        owner = caller_of(entry.token, self._ledger.store.pepper)
+        order = HandshakeOrder(
+            agent=message.agent_id, framework=message.agent_framework, capabilities=capabilities,
+            priority=message.max_priority, session_limit=None if limit is None else to_nanos(limit), sid=sid,
+            token=hash_secret(token, self._ledger.store.pepper), is_local=entry.trusted, owned_sid=owner.session,
+            owned_token=owner.token, guarded=entry.guarded, most_sessions=SESSIONS_KEPT,
+        )  # fmt: skip
+        found = await self._ledger.handshake(order)
+        if found.outdated:
+            await self._rules.apply_profile(message.agent_id)
+            found = await self._ledger.handshake(order)  # the same session id and token: the same session
+        return session_of(message, found, sid, token, self.tenant)
+
+    async def request_permission(
+        self, request: PermissionRequest, *, token: str | None = None, wait: float = 0
+    ) -> Verdict:
+        """Decide. A refusal is an answer, not an error.
+
+        Args:
+            request: what the agent wants.
+            token: the session token; absent only where the caller is trusted or keyless.
+            wait: seconds to wait for the answer when the verdict is PENDING.
+
+        Raises:
+            NotFoundError: the agent or its session is unknown.
+            ConflictError: the request id was used for another request.
+            InvalidRequestError: the cost can neither be read nor estimated, or the model has no price.
+            StoreError: Redis could not be asked; nothing was decided.
+        """
+        caller = caller_in(request.session_id, token, self._ledger.store.pepper)
+        if request.request_id is None:
+            request_id, born = self._ids.new(), 0
+        else:
+            request_id, born = request.request_id, born_at(request.request_id)
+        if self.outcomes.stale:
+            await self.outcomes.refresh()
+        asked, latest = Ask.of(request, request_id, born), caller.session is None
+        appraisal, key = self._arbiter.appraise(request, (), self.outcomes.evidence), asked.key
+        if request.resource_type in LOCK_TYPES:
+            await self._inbox.open()  # a hand-over and a notice to go are heard from the start
+        for _ in range(4):
+            sid, facts = await self._rules.facts_of(request.agent_id, caller.session)
+            rules = self._rule(request, facts, appraisal)
+            order = asked.order(
+                Caller(sid, caller.token), rules, latest=latest, forecast=self._forecast, inbox=self._ledger.inbox()
+            )
+            word, found = await self._ledger.authorize(order)
+            if word in {"NEW", "OLD"}:
+                verdict = verdict_of(found, key, found.created if word == "NEW" else found.changed)
+                if wait > 0 and verdict.status == "PENDING":
+                    verdict = await self.wait_for(key, wait)
+                verdict.max_output_tokens = rules.appraisal.cap_of(found.model or None, found.strict or found.amount)
+                return verdict
+            await self._rules.reload(word, request.agent_id)
+        raise StaleError(
+            "The rules change faster than they can be read; no decision was made. Try again.", reason="stale"
+        )
+
+    def _rule(self, request: PermissionRequest, facts: AgentFacts, appraisal: Appraisal) -> Rules:
+        ruling = self._rules.policy.evaluate(request, facts, self._ids.now())
+        if ruling.models:
+            appraisal = self._arbiter.appraise(request, ruling.models, self.outcomes.evidence)
+        top = max((candidate.nanos for candidate in appraisal.candidates), default=0)
+        asks = ruling.may_ask(top)
+        askers = self._rules.policy.askers(request, facts, self._ids.now()) if asks else ()
+        return Rules(self._rules.policy_version, self._rules.profiles_version, ruling, appraisal, askers)
+
+    async def wait_for(self, grant_id: str, seconds: float, *, claims: bool = True) -> Verdict:
+        """The verdict of a grant once it is no longer PENDING, or as it stands after `seconds`.
+
+        Its agent `claims` by it what was approved; anybody else only looks.
+        """
+        key = grant_key(grant_id)
+        loop = asyncio.get_running_loop()
+        until = loop.time() + seconds
+        async with self._inbox.waiting_for(key) as bell:
+            while True:
+                bell.clear()
+                record, now = await self._ledger.look(key, claims=claims)
+                left = until - loop.time()
+                if not record.waits or left <= 0:
+                    return verdict_of(record, key, now)
+                pause = min(left, pause_of(record, now))
+                del record  # it is heavier than all the rest of a wait
+                await bell.wait(pause)
+
+    async def settle(self, grant_id: str, message: SettleRequest, *, token: str | None = None) -> Receipt:
+        """Report what a grant really cost; the difference returns to, or is charged to, every budget it was held in.
+
+        Raises:
+            NotFoundError: no such grant.
+            ConflictError: it is closed otherwise. AuthError: it is somebody else's.
+        """
+        said = settlement_of(message, self._prices)
+        order = self._closing("settle", grant_id, message.agent_id, token)
+        return await self._close(
+            order._replace(cost=said.cost, digest=said.digest, outcome=said.outcome, answered=said.answered)
+        )
+
+    async def release(self, grant_id: str, message: ReleaseRequest, *, token: str | None = None) -> Receipt:
+        """Give a grant back unused, or withdraw a PENDING request. Raises as `settle` does."""
+        return await self._close(self._closing("release", grant_id, message.agent_id, token))
+
+    async def extend(self, grant_id: str, message: ExtendRequest, *, token: str | None = None) -> Receipt:
+        """Move a live grant's deadline, up to the tenant's cap. Raises as `settle` does."""
+        order = self._closing("extend", grant_id, message.agent_id, token)
+        return await self._close(order._replace(more=int(message.seconds * 1000)))
+
+    def _closing(self, act: Act, grant_id: str, agent: str | None, token: str | None) -> Settle:
+        caller = caller_of(token, self._ledger.store.pepper)
+        return Settle(
+            id=grant_key(grant_id), agent=agent, sid=caller.session, token=caller.token, act=act, cost=0, digest=None,
+            more=0, outcome=None, answered=None,
+        )  # fmt: skip
+
+    async def _close(self, order: Settle) -> Receipt:
+        record, repeated, late = await self._ledger.settle(order)
+        return receipt_of(record, order.id, repeated=repeated, late=late)
+
+    async def budget(self, agent_id: str) -> BudgetReport:
+        """Every budget that bounds an agent now."""
+        session, rows = await self._ledger.read_budgets(budgets.checked(agent_id, "agent_id"), None)
+        states = tuple(budgets.state_of(row, agent_id, session) for row in rows)
+        day = next((s.remaining_usd for s in states if (s.scope, s.window) == ("agent", "day")), Decimal(0))
+        return BudgetReport(agent_id, day, states)
+
+    async def shared_budgets(self) -> tuple[BudgetState, ...]:
+        """The tenant's own budgets and those of models, resource types and labels."""
+        _, rows = await self._ledger.read_budgets(None, None)
+        return tuple(budgets.state_of(row, None, None) for row in rows)
+
+    async def set_budget(
+        self, scope: str, name: str, window: str, limit_usd: object, *, author: str = "operator"
+    ) -> BudgetState:
+        """Set one limit, for operators. What is spent and reserved stays.
+
+        Raises:
+            InvalidRequestError: a scope, window, name or amount that is not understood; no limit was changed.
+            NotFoundError: the agent or session is unknown.
+        """
+        if scope == "model":
+            name = self._prices.canonical(budgets.checked(name, "name"))
+        elif scope == "tenant" and name not in {"", "-", "tenant", self.tenant}:
+            raise InvalidRequestError(
+                f"name: this is the tenant {self.tenant}; give its name or -", field="name", problem="is another tenant"
+            )
+        owner = budgets.owner_of(scope, name)
+        named = budgets.checked(name, "name") if owner in "as" else None
+        kind, limit = budgets.window_kind(window), to_nanos(limit_usd, "limit_usd")
+        agent, session = (named, None) if owner == "a" else (None, named)
+        row = await self._ledger.set_budget(owner, agent, session, kind, limit, author)
+        return budgets.state_of(row, agent, session)
+
+    async def label_agent(self, agent_id: str, labels: dict[str, str], *, author: str = "operator") -> None:
+        """Replace an agent's labels, for operators; label budgets apply from the next request.
+
+        Raises:
+            NotFoundError: the agent never shook hands.
+        """
+        await self._ledger.read_session(budgets.checked(agent_id, "agent_id"), None)  # it must exist
+        profile = (await self.operator.profiles()).of(agent_id)
+        changed = profile.model_dump(exclude_unset=True) | {"match": agent_id, "labels": labels}
+        await self.operator.set_profile(parse(Profile, **changed), author=author)
+
+    async def agents(self, *, after: str | None = None, limit: int = 100) -> tuple[AgentSummary, ...]:
+        """A page of registered agents, by name."""
+        profiles = await self.operator.profiles()
+        rows = await self._ledger.list_agents(after, limit)
+        return tuple(summary_of(row, profiles.of(row[0]).labels) for row in rows)
+
+    async def events(self, *, after: str = "0", limit: int = 100, wait: float = 0) -> tuple[Event, ...]:
+        """Events after an id, oldest first; with `wait`, up to that many seconds for the first one."""
+        check_cursor(after)
+        block = int(min(wait, self._ledger.store.timeout / 2) * 1000) or None
+        entries = await self._ledger.events(after, limit, block)
+        return tuple(decode_event(entry_id, fields, self.tenant) for entry_id, fields in entries)
+
+    async def follow(self, *, after: str = "$") -> AsyncIterator[Event]:
+        """Every event from now on (or after an id), for ever."""
+        while True:
+            if after == "$":
+                after = await self._ledger.newest_event()
+            for event in await self.events(after=after, limit=500, wait=2):
+                yield event
+                after = event.id
+
+    async def usage(self, days: Iterable[date]) -> list[UsageRow]:
+        """What was charged on those days (of the tenant's zone), by agent, resource type, model and labels."""
+        rows: list[UsageRow] = []
+        for day in days:
+            rows += decode_usage(day, await self._ledger.usage(day.toordinal() - date(1970, 1, 1).toordinal()))
+        return rows
+
+    async def publish_policy(self, policy: Policy, *, author: str) -> int:
+        """Put a policy in force at the very next request everywhere; answers its version."""
+        version = await self._ledger.publish_policy(policy.document, policy.digest, author)
+        self._rules.policy_version, self._rules.policy = version, policy
+        return version
+
+    async def latest_events(self, limit: int) -> tuple[Event, ...]:
+        """The newest events, oldest of them first."""
+        entries = await self._ledger.latest_events(limit)
+        return tuple(decode_event(entry_id, fields, self.tenant) for entry_id, fields in entries)
+
+    async def clock(self) -> datetime:
+        """The server's time, by which everything is decided."""
+        return budgets.at_ms(await self._ledger.now())
+
+    def policy_summary(self) -> str:
+        """One line on the policy in force."""
+        return f"version {self._rules.policy_version} with {len(self._rules.policy.rules)} rules"
+
+    def catalog_summary(self) -> str:
+        """One line on the models that are recommended."""
+        catalog = self._arbiter.catalog
+        return f"{len(catalog.models)} models in five tiers (catalog {catalog.version})"
+
+    async def aclose(self) -> None:
+        """Stop listening; open grants stay open."""
+        await self._inbox.aclose()

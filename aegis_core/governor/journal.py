@@ -1,0 +1,42 @@
+"""The execution journal of one tenant on Redis."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from aegis_core.governor.budgets import at_ms
+from aegis_core.governor.credentials import caller_of
+from aegis_core.protocol.canonical import record_id
+from aegis_core.protocol.journal import JournalEntry, JournalRequest, JournalState
+from aegis_core.store.ledger import Ledger
+from aegis_core.store.verbs import Journal as JournalOrder
+
+ENTRIES_KEPT = 2_000
+"""Entries of one agent. Beyond them the oldest that ended makes room; those of unknown outcome stay."""
+
+KEPT_MS = 7 * 86_400_000
+"""How long an entry is remembered, in ms."""
+
+
+class Journal:
+    """The journal of one tenant on Redis."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    async def write(self, message: JournalRequest, *, token: str | None = None) -> JournalEntry:
+        """Start, finish or look up one call, or count a refusal of it; every act may be sent again.
+
+        Raises:
+            NotFoundError: the agent is unknown, or what is to be finished was never started.
+            ConflictError: another attempt started it (``not_runner``), or there is no room (``journal_full``).
+        """
+        caller = caller_of(token, self._ledger.store.pepper)
+        order = JournalOrder(
+            act=message.act, agent=message.agent_id, sid=caller.session, token=caller.token,
+            id=record_id(message.agent_id, message.key), runner=message.runner or "", result=message.result,
+            most=ENTRIES_KEPT, keep=KEPT_MS,
+        )  # fmt: skip
+        state, at, result, times = await self._ledger.journal(order)
+        known = result if isinstance(result, str) else None
+        return JournalEntry(message.key, cast("JournalState", state), at_ms(at), known, times)

@@ -1,0 +1,143 @@
+"""One subscription per process that wakes whoever waits for a record or a lock, and brings holders their notices.
+
+A lost message costs a re-check, not a wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from contextlib import suppress
+
+from aegis_core.protocol.locks import Ear, Notice
+from aegis_core.store import layout
+from aegis_core.store.store import Store
+
+
+class Inbox:
+    """Wakes waiters of one tenant. The subscription opens with the first waiter."""
+
+    def __init__(self, store: Store, tenant: str) -> None:
+        self._store, self._channel = store, layout.key(tenant, "i")
+        # The tilde tells the scripts that they cannot count who listens.
+        self.name = ("~" if store.clients.cluster is not None else "") + secrets.token_hex(8)
+        self._own_channel = layout.key(tenant, f"i:{self.name}")
+        self._bells: dict[str, list[Bell]] = {}
+        self._ears: dict[str, Ear] = {}
+        self._listening: asyncio.Task[None] | None = None
+        self._ready = asyncio.Event()
+
+    def address(self) -> str | None:
+        """Where messages reach this process, once it listens: a lock is not handed to one that hears nothing."""
+        return self.name if self._ready.is_set() else None
+
+    def waiting_for(self, record: str) -> Bell:
+        """A bell that rings when the record changed, or may have. Look at the record after entering, then wait."""
+        return Bell(self, record)
+
+    async def hang(self, bell: Bell) -> None:
+        """Ring a bell from now on."""
+        await self.open()
+        self._bells.setdefault(bell.record, []).append(bell)
+
+    def take_down(self, bell: Bell) -> None:
+        """Ring it no longer."""
+        hanging = self._bells[bell.record]
+        hanging.remove(bell)
+        if not hanging:
+            del self._bells[bell.record]
+
+    async def open(self) -> None:
+        """Subscribe, or wait until it is done. Without a subscription one still looks, and learns what is wrong."""
+        if self._ready.is_set():
+            return
+        if self._listening is None:
+            self._listening = asyncio.create_task(self._store.listen(self._hear, self._channel, self._own_channel))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._store.timeout):
+                await self._ready.wait()
+
+    def hear(self, token: str, ear: Ear) -> None:
+        """Bring notices about a lock token to `ear`, instead of whoever heard them before."""
+        self._ears[token] = ear
+
+    def lend(self, token: str, ear: Ear) -> None:
+        """The same, as long as nobody else hears them."""
+        self._ears.setdefault(token, ear)
+
+    def forget(self, token: str, ear: Ear) -> None:
+        """Bring it no more."""
+        if self._ears.get(token) is ear:
+            del self._ears[token]
+
+    def _hear(self, channel: str, text: str) -> None:
+        self._ready.set()
+        if not channel:  # (re)connected: anything may have happened meanwhile
+            for ear in list(self._ears.values()):
+                ear(None)
+            for bell in [bell for group in self._bells.values() for bell in group]:
+                bell.ring()
+        elif channel == self._own_channel:
+            kind, token, resource, fence, at = text.split("\t")
+            ear = self._ears.get(token)
+            if ear is not None:
+                ear(Notice(kind, token, resource, int(fence), int(at)))
+            self._ring(token.removeprefix("lk_"))  # of the record that wants the lock
+        else:
+            self._ring(text)
+
+    def _ring(self, record: str) -> None:
+        for bell in self._bells.get(record, ()):
+            bell.ring()
+
+    async def aclose(self) -> None:
+        """Stop listening."""
+        if self._listening is not None:
+            self._listening.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._listening
+            self._listening = None
+
+
+class Bell:
+    """Rings for one waiter. Small, because thousands may wait at once: no task, no lock, one future and one timer."""
+
+    __slots__ = ("_future", "_inbox", "_rung", "record")
+
+    def __init__(self, inbox: Inbox, record: str) -> None:
+        self._inbox, self.record = inbox, record
+        self._rung = False
+        self._future: asyncio.Future[None] | None = None
+
+    async def __aenter__(self) -> Bell:
+        await self._inbox.hang(self)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._inbox.take_down(self)
+
+    def clear(self) -> None:
+        """Forget what it rang for; what comes after counts."""
+        self._rung = False
+
+    def ring(self) -> None:
+        """Wake its waiter, or spare it the next wait."""
+        self._rung = True
+        self._stop()
+
+    async def wait(self, seconds: float) -> None:
+        """Until it has rung since it was cleared, at most so many seconds."""
+        if self._rung:
+            return
+        loop = asyncio.get_running_loop()
+        self._future = loop.create_future()
+        alarm = loop.call_later(seconds, self._stop)
+        try:
+            await self._future
+        finally:
+            alarm.cancel()
+            self._future = None
+
+    def _stop(self) -> None:
+        if self._future is not None and not self._future.done():
+            self._future.set_result(None)

@@ -1,0 +1,203 @@
+"""What operators do: profiles, brakes, keys, policy versions. Each act is one event with its author."""
+
+from __future__ import annotations
+
+import hmac
+import re
+import secrets
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Literal
+
+from aegis_core.governor.budgets import at_ms, checked
+from aegis_core.governor.credentials import hash_secret, of_tenant
+from aegis_core.policy.engine import Policy
+from aegis_core.policy.loading import load_policy
+from aegis_core.protocol.errors import AuthError, NotFoundError
+from aegis_core.protocol.ids import unspelt
+from aegis_core.protocol.money import to_usd
+from aegis_core.protocol.profiles import Profile, ProfileSet, load_profiles
+from aegis_core.store.layout import TENANTS_KEY
+from aegis_core.store.operator_verbs import PutKey
+from aegis_core.store.operators import Registry
+from aegis_core.store.schema import Key
+from aegis_core.store.states import STATE_OF
+
+Role = Literal["agent", "operator"]
+_KEY = re.compile(
+    r"aegis_key_(?P<id>k[0-9a-f]{16})_(?P<secret>[A-Za-z0-9_-]{43})_(?P<tenant>[\w.:@/%-]{1,1536})", re.ASCII
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """An API key as operators see it. `secret` is the key itself, and only there when it was just made."""
+
+    key_id: str
+    role: Role
+    name: str
+    author: str
+    made_at: datetime
+    revoked_at: datetime | None = None
+    secret: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyVersion:
+    """One version of the policy in the history."""
+
+    version: int
+    digest: str
+    author: str
+    at: datetime
+    rules: int
+    parent: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class OpenRecord:
+    """Something that was open when a brake was pulled, and what became of it."""
+
+    grant_id: str
+    agent_id: str
+    state: str
+    amount_usd: Decimal
+    expires_at: datetime
+
+
+class Operator:
+    """The operator's side of one tenant. Whoever holds it is trusted: over HTTP, a key or secret stands before it."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self.tenant = registry.tenant
+
+    async def profiles(self) -> ProfileSet:
+        """The profiles in force."""
+        return load_profiles((await self._registry.read_profiles())[1])
+
+    async def set_profiles(self, profiles: ProfileSet, *, author: str) -> int:
+        """Put a whole set of profiles in force, at each agent's very next request; answers the version."""
+        return await self._registry.publish_profiles(profiles.model_dump_json(exclude_defaults=True), author)
+
+    async def set_profile(self, profile: Profile, *, author: str) -> int:
+        """Add or replace one profile."""
+        return await self.set_profiles((await self.profiles()).with_profile(profile), author=author)
+
+    async def block(self, agent_id: str, *, author: str) -> list[OpenRecord]:
+        """Refuse an agent from its next request on. Its questions are declined; its open grants, listed, may settle."""
+        return await self._brake(checked(agent_id, "agent_id"), "blocked", author)
+
+    async def unblock(self, agent_id: str, *, author: str) -> None:
+        """Let an agent go on."""
+        await self._registry.brake(checked(agent_id, "agent_id"), "active", author)
+
+    async def halt(self, *, author: str) -> list[OpenRecord]:
+        """Refuse every agent of the tenant from the next request on."""
+        return await self._brake(None, "halted", author)
+
+    async def resume(self, *, author: str) -> None:
+        """Let the tenant's agents go on."""
+        await self._registry.brake(None, "active", author)
+
+    async def _brake(self, agent: str | None, status: str, author: str) -> list[OpenRecord]:
+        await self._registry.brake(agent, status, author)
+        return [
+            OpenRecord("gr_" + key, row.agent, STATE_OF[row.state].word, to_usd(row.amount), at_ms(row.deadline))
+            for key, row in await self._registry.open_records(agent, author)
+        ]
+
+    async def tenants(self) -> list[str]:
+        """Every tenant that was ever opened on this Redis."""
+        return sorted(name.decode() for name in await self._registry.store.command("SMEMBERS", TENANTS_KEY))
+
+    async def set_mode(self, mode: Literal["enforce", "observe"], *, author: str) -> None:
+        """Enforce policy and budgets, or grant and book everything and say what would have been decided."""
+        await self._registry.set_mode(mode, author)
+
+    async def policy_history(self) -> list[PolicyVersion]:
+        """The stored versions of the policy, newest first."""
+        row = await self._registry.policy_version(None)
+        found: list[PolicyVersion] = []
+        for version in range(row.version, 0, -1):
+            try:
+                row = await self._registry.policy_version(version)
+            except NotFoundError:
+                break
+            rules = len(load_policy(row.document, f"policy version {version}").rules)
+            found.append(PolicyVersion(version, row.digest, row.author, at_ms(row.at), rules, row.parent or None))
+        return found
+
+    async def policy_version(self, version: int | None = None) -> tuple[int, Policy]:
+        """A stored version of the policy, by default the one in force."""
+        row = await self._registry.policy_version(version)
+        return row.version, load_policy(row.document, f"policy version {row.version}")
+
+    async def create_key(self, role: Role, *, name: str, author: str) -> ApiKey:
+        """Make an API key. It is shown once; what is stored is its hash."""
+        key_id = "k" + secrets.token_hex(8)
+        secret = of_tenant(f"aegis_key_{key_id}_{secrets.token_urlsafe(32)}", self.tenant)
+        hashed = hash_secret(secret, self._registry.store.pepper)
+        await self._registry.put_key(PutKey(key_id, role, hashed, checked(name, "name"), author, "created"))
+        made = next(key for key in await self.keys() if key.key_id == key_id)
+        return ApiKey(key_id, role, made.name, author, made.made_at, secret=secret)
+
+    async def keys(self) -> list[ApiKey]:
+        """All keys, revoked ones included, oldest first."""
+        rows = sorted((await self._registry.read_keys())[1], key=lambda row: row.made)
+        return [_key(row) for row in rows]
+
+    async def keys_in_force(self) -> int:
+        """How many keys are in force; the HTTP server asks for one when there are any."""
+        return (await self._registry.read_keys("-"))[0]
+
+    async def revoke_key(self, key_id: str, *, author: str) -> None:
+        """End a key at once. Again is harmless."""
+        await self._registry.put_key(PutKey(key_id, None, None, None, author, "revoked"))
+
+    async def rotate_key(self, key_id: str, *, author: str) -> ApiKey:
+        """Make a key of the same role and name, and revoke the old one."""
+        old = next((key for key in await self.keys() if key.key_id == key_id), None)
+        if old is None:
+            raise NotFoundError("There is no such API key.", kind="key", name=key_id)
+        made = await self.create_key(old.role, name=old.name, author=author)
+        await self.revoke_key(key_id, author=author)
+        return made
+
+    async def role_of(self, secret: str) -> Role:
+        """The role of an API key. Raises as `key_of` does."""
+        return (await self.key_of(secret)).role
+
+    async def key_of(self, secret: str) -> ApiKey:
+        """The API key behind a secret.
+
+        Raises:
+            AuthError: not a key of this tenant, or a revoked one.
+        """
+        match = _KEY.fullmatch(secret)
+        ours = match is not None and tenant_of_key(secret) == self.tenant
+        rows = (await self._registry.read_keys(match["id"]))[1] if match and ours else []
+        hashed = hash_secret(secret, self._registry.store.pepper)
+        if not rows or not hmac.compare_digest(rows[0].hash, hashed) or rows[0].revoked:
+            raise AuthError("The API key is wrong or was revoked.", code="bad_key")
+        return _key(rows[0])
+
+    async def note_prices(self, version: str) -> None:
+        """Make an event of it when the prices are others than those of the process that connected before."""
+        await self._registry.note_prices(version)
+
+    async def forget(self, agent_id: str, *, author: str) -> int:
+        """Remove what an agent wrote from the events; answers how many were removed."""
+        return await self._registry.forget(checked(agent_id, "agent_id"), author)
+
+
+def tenant_of_key(secret: str) -> str | None:
+    """The tenant that a key names, before it is known to be right; None for anything that is not a key."""
+    match = _KEY.fullmatch(secret)
+    return unspelt(match["tenant"]) if match else None
+
+
+def _key(row: Key) -> ApiKey:
+    role: Role = "operator" if row.role == "operator" else "agent"
+    return ApiKey(row.id, role, row.name, row.author, at_ms(row.made), at_ms(row.revoked) if row.revoked else None)

@@ -1,0 +1,229 @@
+"""From a request to the arguments of the one script that decides it."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from hashlib import blake2b
+from typing import Any, NamedTuple
+
+from aegis_core.arbiter.arbiter import Appraisal, Candidate
+from aegis_core.arbiter.prices import Prices
+from aegis_core.policy.asking import Asker
+from aegis_core.policy.ruling import Ruling
+from aegis_core.policy.text import spaced, words
+from aegis_core.protocol.canonical import record_id
+from aegis_core.protocol.masking import mask_metadata, mask_text
+from aegis_core.protocol.messages import LOCK_TYPES, PermissionRequest, SettleRequest
+from aegis_core.protocol.money import to_nanos
+from aegis_core.store import arguments
+from aegis_core.store.arguments import Candidate as Choice
+from aegis_core.store.arguments import Counter, Limit, WantedLock
+from aegis_core.store.ledger import Caller
+from aegis_core.store.lock_records import Lien
+from aegis_core.store.packing import pack, row_list
+from aegis_core.store.verbs import Authorize
+
+
+class Ask(NamedTuple):
+    """One request made ready: what does not depend on the policy in force, so that STALE costs only a second ruling."""
+
+    request: PermissionRequest
+    request_id: str
+    born: int
+    key: str
+    trace: bytes
+    digest: str
+
+    @classmethod
+    def of(cls, request: PermissionRequest, request_id: str, born: int) -> Ask:
+        """Mask, fingerprint and name a request."""
+        trace = trace_of(request)
+        key = record_id(request.agent_id, request_id)
+        return cls(request, request_id, born, key, trace, _digest(trace, request))
+
+    def order(
+        self, caller: Caller, rules: Rules, *, latest: bool, forecast: bool = False, inbox: str | None = None
+    ) -> Authorize:
+        """What ``authorize.lua`` is called with, under the rules that the governor holds."""
+        request, ruling, appraisal = self.request, rules.ruling, rules.appraisal
+        code, reason = _refused_before(request, appraisal) or (None, ruling.reason)
+        askers, content, folded = _questions(request, rules.askers)
+        return Authorize(
+            id=self.key, digest=self.digest, policy=rules.policy_version, agent=request.agent_id, sid=caller.session,
+            token=caller.token, born=self.born, request_id=self.request_id, priority=request.priority,
+            capability=request.capability, resource=request.resource_type, candidates=_candidates(request, appraisal),
+            effect=ruling.effect, rule=ruling.rule, reason=reason, code=code, limits=limits_of(ruling),
+            trace=self.trace, forecast=_least(request, appraisal) if forecast else None, would=ruling.would_be,
+            counters=_counters(ruling), fingerprint=_fingerprint(request) if ruling.counters else None, latest=latest,
+            profiles=rules.profiles_version, askers=askers, content=content, words=folded, fence=request.fence,
+            target=request.target_resource or "", chosen_for=appraisal.why,
+            lock=_lock(request, inbox) if request.resource_type in LOCK_TYPES else None,
+        )  # fmt: skip
+
+
+class Rules(NamedTuple):
+    """What the rules say of one request, the models that they leave it, and the versions by which the script sees
+    whether they are in force."""
+
+    policy_version: int
+    profiles_version: int
+    ruling: Ruling
+    appraisal: Appraisal
+    askers: tuple[Asker, ...] = ()
+
+
+def _refused_before(request: PermissionRequest, appraisal: Appraisal) -> tuple[str, str] | None:
+    """Refusals that are known before Redis is asked; they are recorded there like any other."""
+    if request.resource_type in LOCK_TYPES and request.target_resource is None:
+        return "target_needed", f"{request.resource_type}: no lock is named"
+    if not appraisal.candidates:
+        return appraisal.code, appraisal.note
+    return None
+
+
+def _lock(request: PermissionRequest, inbox: str | None) -> WantedLock:
+    within = row_list(Lien, [(held.resource, held.lock_token) for held in request.within])
+    return WantedLock(int(request.lock_ttl_seconds * 1000), inbox or False, within)
+
+
+def _candidates(request: PermissionRequest, appraisal: Appraisal) -> Choice:
+    """The first candidate, and the others packed, because the script seldom needs them. False, never None: a Lua list
+    ends at its first nil, and with it would end the judgement."""
+    if not appraisal.candidates:
+        return Choice(False, False, 0)
+    first, *others = appraisal.candidates
+    recommended = appraisal.recommended if request.model else appraisal.checked or first.model
+    return Choice(recommended or False, first.model or False, first.nanos, _packed(tuple(others)) if others else False)
+
+
+@lru_cache(maxsize=1_024)
+def _packed(candidates: tuple[Candidate, ...]) -> bytes:
+    """Further candidates. With a claim they are the same from request to request."""
+    return pack([Choice(each.model or False, each.model or False, each.nanos) for each in candidates])
+
+
+def _least(request: PermissionRequest, appraisal: Appraisal) -> int | None:
+    """The least that a forecast may reserve: the agent's own claim. None where nothing was computed from sizes."""
+    if appraisal.priced_by == "claim":
+        return None
+    return 0 if request.estimated_cost_usd is None else to_nanos(request.estimated_cost_usd)
+
+
+def limits_of(ruling: Ruling) -> list[Any]:
+    flat: list[Any] = []
+    for limit in ruling.limits:
+        flat += Limit(limit.nanos, limit.effect, limit.rule, limit.reason, limit.observed)
+    return flat
+
+
+def _counters(ruling: Ruling) -> list[Any]:
+    flat: list[Any] = []
+    for counter in ruling.counters:
+        flat += Counter(
+            counter.kind, counter.rule, counter.limit, counter.window_ms, counter.effect, counter.reason,
+            counter.observed,
+        )  # fmt: skip
+    return flat
+
+
+def _questions(request: PermissionRequest, askers: tuple[Asker, ...]) -> tuple[list[Any], str | None, str | None]:
+    """Who would ask a person, by what the same question is known again, and the intent as phrases read it."""
+    if not askers:
+        return [], None, None
+    return (
+        [item for asker in askers for item in _asker(asker)],
+        content_of(request),
+        spaced(words(request.task_intent)),
+    )
+
+
+def _asker(asker: Asker) -> arguments.Asker:
+    terms = asker.terms
+    return arguments.Asker(
+        rule=asker.rule, above=asker.above_nanos, counted=asker.counted, quorum=terms.quorum,
+        span=int(terms.timeout_seconds * 1000) if terms.timeout_seconds else False,
+        approves=terms.on_timeout == "approve", operators=list(terms.operators) if terms.operators else False,
+        remind=int(terms.remind_seconds * 1000) if terms.remind_seconds else 0, most=terms.max_open or False,
+    )  # fmt: skip
+
+
+def content_of(request: PermissionRequest) -> str:
+    """The same for two requests of an agent that a person would take for the same question."""
+    said = (
+        request.agent_id, request.tool, request.arguments_hash, request.target_resource, request.resource_type,
+        " ".join(words(request.task_intent)), request.model, str(request.estimated_cost_usd),
+    )  # fmt: skip
+    return blake2b(pack(said), digest_size=16).hexdigest()
+
+
+def _fingerprint(request: PermissionRequest) -> str:
+    """Eight characters that are the same for the same tool or intent with the same arguments."""
+    what = request.tool or " ".join(words(request.task_intent))
+    text = f"{what}\0{request.arguments_hash}\0{request.target_resource}\0{request.resource_type}"
+    return blake2b(text.encode(), digest_size=4).hexdigest()
+
+
+_TRACED = (
+    "resource_type", "priority", "logic_density", "confidence", "target_resource", "capability", "tool",
+    "arguments_hash", "model", "task_type", "fence",
+)  # fmt: skip
+
+
+def trace_of(request: PermissionRequest) -> bytes:
+    """What observers and approvers may see of a request, with secrets masked."""
+    values = request.__dict__
+    trace: dict[str, Any] = {"intent": mask_text(request.task_intent)}
+    for name in _TRACED:
+        if (value := values[name]) is not None:
+            trace[name] = value
+    if request.metadata:
+        trace["metadata"] = mask_metadata(request.metadata)
+    return pack(trace)
+
+
+def _digest(trace: bytes, request: PermissionRequest) -> str:
+    """A fingerprint of the content: equal for a retry, different for another request under the same id."""
+    rest = [
+        None if request.estimated_cost_usd is None else str(request.estimated_cost_usd), request.prompt_bytes,
+        request.max_output_tokens, None if request.requirements is None else request.requirements.model_dump_json(),
+    ]  # fmt: skip
+    if request.min_output_tokens is not None:  # absent, it leaves the fingerprints of earlier versions as they were
+        rest.append(request.min_output_tokens)
+    if request.verify is not None:
+        rest.append(request.verify)
+    if request.prompt_tokens is not None:  # as text, which no other field's number is taken for
+        rest.append(f"prompt_tokens={request.prompt_tokens}")
+    return blake2b(trace + pack(rest), digest_size=16).hexdigest()
+
+
+class Settlement(NamedTuple):
+    """What a settlement charges in nano-dollars, a fingerprint of its content, and the outcome that it counts.
+
+    `answered` is the model whose tokens it reports, by the one name that this has here.
+    """
+
+    cost: int
+    digest: str
+    outcome: float | None
+    answered: str | None
+
+
+def settlement_of(message: SettleRequest, prices: Prices) -> Settlement:
+    """Read a settlement.
+
+    Raises:
+        UnknownModelError: it reports tokens of a model without a known price.
+    """
+    if message.usage is not None:
+        cost = sum(prices.cost(usage) for usage in (message.usage, message.escalation_usage) if usage)
+    else:
+        assert message.cost_usd is not None
+        cost = to_nanos(message.cost_usd, "cost_usd")
+    outcome = message.outcome
+    if outcome is None and message.escalation_usage is not None:
+        outcome = 0.0  # the first answer did not pass
+    # Without later fields that are not given, a repeat of an older version's settlement is one.
+    absent = {name for name in ("escalation_usage", "outcome") if getattr(message, name) is None}
+    content = message.model_dump_json(exclude={"agent_id"} | absent)
+    answered = prices.canonical(message.usage.model) if message.usage else None
+    return Settlement(cost, blake2b(content.encode(), digest_size=16).hexdigest(), outcome, answered)

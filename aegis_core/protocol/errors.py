@@ -1,0 +1,108 @@
+"""The errors of Aegis. `aegis_core.errors` shows them as a tree, with the denial that `permit` raises."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class AegisError(Exception):
+    """Base of all errors raised by Aegis.
+
+    Attributes:
+        code: a stable name in snake_case, the same in Python, HTTP and events.
+        message: one sentence for a person: what was wrong and what to do.
+        facts: the values behind the message, JSON-compatible.
+    """
+
+    code = "error"
+
+    def __init__(self, message: str, **facts: Any) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = str(facts.pop("code", type(self).code))
+        self.facts: dict[str, Any] = facts
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (rebuild, (type(self), self.message, {"code": self.code, **self.facts}))
+
+
+def rebuild(kind: type[AegisError], message: str, facts: dict[str, Any]) -> AegisError:
+    """An error again, for pickle, which keeps positional arguments only; facts are keywords."""
+    return kind(message, **facts)
+
+
+class InvalidRequestError(AegisError, ValueError):
+    """A value that cannot be accepted. Facts: ``field`` (dotted path), ``problem``; nothing was decided or reserved."""
+
+    code = "invalid_request"
+
+    @property
+    def field(self) -> str:
+        """The dotted name of the field that was refused, empty when the whole message was."""
+        return str(self.facts.get("field", ""))
+
+
+class NotFoundError(AegisError, LookupError):
+    """Something named does not exist. Facts: ``kind`` (agent, session, grant, budget, model), ``name``."""
+
+    code = "not_found"
+
+
+class UnknownModelError(NotFoundError):
+    """A model whose price is unknown. It is never taken to be free. Facts: ``name``, ``nearest``."""
+
+    code = "unknown_model"
+
+
+class ConflictError(AegisError):
+    """The same id with other content, or an act on a grant that is already closed otherwise. Facts: ``state``."""
+
+    code = "conflict"
+
+
+class LockTimeoutError(ConflictError, TimeoutError):
+    """A lock was not to be had in the time given. Facts: ``resource``, ``waited_seconds``; nothing is held."""
+
+    code = "lock_timeout"
+
+
+class LockLostError(ConflictError):
+    """A lease is not, or no longer, the caller's. Facts: ``resource``. What it protected may have changed since."""
+
+    code = "lock_lost"
+
+
+class LockPreemptedError(LockLostError):
+    """Somebody with a higher priority gets the lock, or a cycle of waits had to end. Facts: ``resource``, ``until``."""
+
+    code = "lock_preempted"
+
+
+class AuthError(AegisError, PermissionError):
+    """A credential is missing or wrong, or the thing belongs to somebody else."""
+
+    code = "not_authorized"
+
+
+class PolicyError(AegisError, ValueError):
+    """A policy document was refused; the last good one stays. Facts: ``path``, ``line``, ``field``, ``nearest``."""
+
+    code = "invalid_policy"
+
+
+class ConfigurationError(AegisError):
+    """A setting or a server that Aegis refuses to run with. The message holds the command that mends it."""
+
+    code = "misconfigured"
+
+
+class StoreError(AegisError):
+    """Redis did not answer as it must. No decision was made. Facts: ``reason`` (down, slow, read_only, full)."""
+
+    code = "store_unavailable"
+
+
+class StaleError(StoreError):
+    """The script gave the same control answer twice; the state changes faster than it can be read."""
+
+    code = "stale"

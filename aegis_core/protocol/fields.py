@@ -1,0 +1,150 @@
+"""The kinds of values in messages: names, intents, windows and money, each checked in one place."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from decimal import Decimal
+from typing import Annotated, Any, NamedTuple
+
+from pydantic import AfterValidator, Field, PlainSerializer, PlainValidator, WithJsonSchema
+
+from aegis_core.protocol.errors import InvalidRequestError
+from aegis_core.protocol.money import MAX_USD, to_nanos, to_usd
+
+MAX_INTENT = 8_000
+"""Characters of a task intent that are judged; a longer one is refused, never cut."""
+
+Scalar = str | int | float | bool | None
+
+_IDENTIFIER = re.compile(r"[\w.:@/-]{1,128}")
+_WINDOW = re.compile(r"hour|day|week|month|total|rolling:(?P<count>[1-9]\d{0,4})(?P<unit>[mhd])")
+_UNIT_MS = {"m": 60_000, "h": 3_600_000, "d": 86_400_000}
+_MAX_ROLLING_MS = 366 * 86_400_000
+
+
+def identifier(value: str) -> str:
+    """NFKC-normalise a name and check its alphabet.
+
+    Raises:
+        ValueError: anything but 1 to 128 letters, digits, ``_ . : @ / -``.
+    """
+    text = value if value.isascii() else unicodedata.normalize("NFKC", value)
+    if not _IDENTIFIER.fullmatch(text):
+        raise ValueError("must be 1 to 128 letters, digits or any of _ . : @ / -")
+    return text
+
+
+class Glob(NamedTuple):
+    """A name, or a pattern in which ``*`` stands for anything. Upper and lower case differ; who folds, folds both.
+
+    The leftmost place of each inner part is the best one, so nothing is tried twice.
+    """
+
+    head: str
+    inner: tuple[str, ...]
+    tail: str | None
+    """None: there is no star, so the head is the whole name."""
+
+    @classmethod
+    def parse(cls, source: str) -> Glob:
+        """Read a name or pattern."""
+        head, *parts = source.split("*")
+        return cls(head, tuple(parts[:-1]), parts[-1] if parts else None)
+
+    def matches(self, name: str) -> bool:
+        """Whether the whole name fits."""
+        head, inner, tail = self
+        if tail is None:
+            return name == head
+        at, end = len(head), len(name) - len(tail)
+        if end < at or not name.startswith(head) or not name.endswith(tail):
+            return False
+        for part in inner:
+            found = name.find(part, at, end)
+            if found < 0:
+                return False
+            at = found + len(part)
+        return True
+
+
+def window_ms(window: str) -> int:
+    """The span of a rolling window (``rolling:24h``, ``rolling:90m``, ``rolling:7d``) in ms, 0 for a calendar one."""
+    match = _WINDOW.fullmatch(window)
+    if match is None:
+        raise ValueError("must be hour, day, week, month, total, or rolling:N followed by m, h or d (rolling:24h)")
+    if not match["count"]:
+        return 0
+    span = int(match["count"]) * _UNIT_MS[match["unit"]]
+    if not 10 * 60_000 <= span <= _MAX_ROLLING_MS:
+        raise ValueError("a rolling window lasts 10 minutes to 366 days")
+    return span
+
+
+def _window(value: str) -> str:
+    window_ms(value)
+    return value
+
+
+def _carried(text: str) -> None:
+    """Refuse half a surrogate pair, which JSON can spell and UTF-8 cannot carry."""
+    try:
+        _ = text.isascii() or text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"holds half a surrogate pair at character {error.start + 1:,}, which is no text") from None
+
+
+def _brief(value: dict[str, Scalar]) -> dict[str, Scalar]:
+    for name, item in value.items():
+        _carried(f"{name}{item}")
+    if sum(len(str(item)) for item in value.values()) > 4_096:
+        raise ValueError("holds more than 4,096 characters; keep references, not contents")
+    return value
+
+
+def _usd(value: Any) -> Decimal:
+    try:
+        return to_usd(to_nanos(value, "amount"))
+    except InvalidRequestError as error:
+        raise ValueError(str(error.facts["problem"])) from None
+
+
+def _printable(value: str) -> str:
+    if len(value) > MAX_INTENT:
+        raise ValueError(f"is {len(value):,} characters long; at most {MAX_INTENT:,} are accepted")
+    if not value.strip():
+        raise ValueError("is empty; say in a few words what the agent wants to do")
+    _carried(value)
+    return value
+
+
+Identifier = Annotated[
+    str, AfterValidator(identifier), WithJsonSchema({"type": "string", "pattern": r"^[\p{L}\p{N}_.:@/-]{1,128}$"})
+]
+Intent = Annotated[str, AfterValidator(_printable), Field(min_length=1, max_length=MAX_INTENT)]
+Window = Annotated[
+    str,
+    AfterValidator(_window),
+    WithJsonSchema({"type": "string", "pattern": "^(hour|day|week|month|total|rolling:[1-9][0-9]{0,4}[mhd])$"}),
+]
+Usd = Annotated[
+    Decimal,
+    PlainValidator(_usd),
+    PlainSerializer(float, return_type=float, when_used="json"),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "number", "minimum": 0, "maximum": MAX_USD},
+                {"type": "string", "pattern": r"^\d+(\.\d{1,9})?$"},
+            ]
+        },
+        mode="validation",
+    ),
+    WithJsonSchema({"type": "number"}, mode="serialization"),
+]
+Metadata = Annotated[
+    dict[Annotated[str, Field(min_length=1, max_length=64)], Scalar], Field(max_length=32), AfterValidator(_brief)
+]
+
+LockToken = Annotated[str, Field(pattern=r"^lk_[0-9a-f]{32}$")]
+LockTtl = Annotated[float, Field(ge=0.1, le=3_600, allow_inf_nan=False)]

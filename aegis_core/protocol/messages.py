@@ -1,0 +1,337 @@
+"""The handshake protocol: the messages that library, HTTP API and adapters share.
+
+Incoming messages are pydantic models that refuse unknown fields. Answers are slotted dataclasses: they are built on
+every decision, and `TypeAdapter` gives them the same schema and JSON. Money is a ``Decimal`` of dollars in Python and
+a number in JSON; numbers and decimal strings are both accepted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import Field, model_validator
+
+from aegis_core.protocol.fields import Identifier, Intent, LockToken, LockTtl, Metadata, Usd, Window
+from aegis_core.protocol.parsing import Message
+
+Status = Literal["GRANTED", "PENDING", "REJECTED"]
+Framework = Literal["langchain", "langgraph", "crewai", "autogen", "custom"]
+ResourceType = Literal["llm_tokens", "gas_budget", "api_call", "file_lock", "wallet_lock", "compute"]
+Scope = Literal["agent", "session", "tenant", "model", "resource", "label"]
+GrantState = Literal["live", "pending", "rejected", "settled", "released", "expired", "timed_out", "declined"]
+
+LOCK_TYPES: frozenset[str] = frozenset({"file_lock", "wallet_lock"})
+RESOURCE_TYPES: tuple[str, ...] = get_args(ResourceType)
+
+
+class Handshake(Message):
+    """An agent introduces itself. Everything it says only narrows what its operator allows."""
+
+    agent_id: Identifier
+    agent_framework: Framework = "custom"
+    capabilities: tuple[Identifier, ...] = Field(default=(), max_length=64)
+    max_priority: Annotated[int, Field(ge=1, le=10)] = 5
+    session_budget_usd: Usd | None = None
+
+
+class Requirements(Message):
+    """What a model must be able to do to be recommended for a request."""
+
+    tools: bool = False
+    vision: bool = False
+    min_context_tokens: Annotated[int, Field(ge=0, le=100_000_000)] = 0
+    providers: tuple[Identifier, ...] = Field(default=(), max_length=32)
+    models: tuple[Identifier, ...] = Field(default=(), max_length=64)
+    ceiling_usd: Usd | None = None
+
+
+class HeldLock(Message):
+    """A lease that the caller holds while it asks for another."""
+
+    resource: Identifier
+    lock_token: LockToken
+
+
+BYTES_PER_TOKEN = 2
+"""Bytes of UTF-8 for which a token is reserved; see `arbiter.estimator` for what that covers."""
+
+
+class PermissionRequest(Message):
+    """One ask. Either `estimated_cost_usd`, or sizes from which the core estimates on the safe side; the higher counts.
+
+    `prompt_bytes` (UTF-8) or `prompt_tokens` (the most that the caller counts) is the size of the prompt. `model` says
+    which model the agent will call; without it the grant is priced for the recommended one. With `min_output_tokens`
+    the answer may be cut to what is affordable, and the verdict's `max_output_tokens` says to what.
+    For ``wallet_lock`` and ``file_lock``, `target_resource` names the lock, which is taken in the same step for
+    `lock_ttl_seconds`, unless renewed, and ends with the grant; `within` names what the agent holds meanwhile.
+    With `fence` the agent must hold the lock called `target_resource` with that fence, else it is refused.
+    `verify`: the agent checks the answer of a cheap model, and calls `routing.escalation_model` when it fails; the cost
+    of both is reserved.
+    """
+
+    agent_id: Identifier
+    task_intent: Intent
+    resource_type: ResourceType
+    estimated_cost_usd: Usd | None = None
+    priority: Annotated[int, Field(ge=1, le=10)] = 5
+    logic_density: Annotated[int, Field(ge=1, le=10)] = 5
+    confidence: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = None
+    target_resource: Identifier | None = None
+    fence: Annotated[int, Field(ge=1, le=2**53 - 1)] | None = None
+    lock_ttl_seconds: LockTtl = 30
+    within: tuple[HeldLock, ...] = Field(default=(), max_length=16)
+    session_id: Identifier | None = None
+    request_id: Identifier | None = None
+    capability: Identifier | None = None
+    tool: Identifier | None = None
+    arguments_hash: Identifier | None = None
+    model: Identifier | None = None
+    prompt_bytes: Annotated[int, Field(ge=0, le=1_000_000_000)] | None = None
+    prompt_tokens: Annotated[int, Field(ge=0, le=500_000_000)] | None = None
+    max_output_tokens: Annotated[int, Field(ge=0, le=100_000_000)] | None = None
+    min_output_tokens: Annotated[int, Field(ge=1, le=100_000_000)] | None = None
+    task_type: Identifier | None = None
+    verify: Literal["cheap_first"] | None = None
+    requirements: Requirements | None = None
+    metadata: Metadata = Field(default={})
+
+    @model_validator(mode="after")
+    def _one_size_of_the_prompt(self) -> PermissionRequest:
+        if self.prompt_tokens is not None and self.prompt_bytes is not None:
+            raise ValueError("prompt_tokens: give prompt_bytes or prompt_tokens, not both")
+        return self
+
+
+class Usage(Message):
+    """Tokens that a provider reported for one call. `cached_input_tokens` are part of `input_tokens`."""
+
+    model: Identifier
+    input_tokens: Annotated[int, Field(ge=0, le=1_000_000_000)] = 0
+    output_tokens: Annotated[int, Field(ge=0, le=1_000_000_000)] = 0
+    cached_input_tokens: Annotated[int, Field(ge=0, le=1_000_000_000)] = 0
+
+    @model_validator(mode="after")
+    def _cached_within_input(self) -> Usage:
+        if self.cached_input_tokens > self.input_tokens:
+            raise ValueError("cached_input_tokens: is larger than input_tokens, which it is part of")
+        return self
+
+
+class SettleRequest(Message):
+    """What a grant really cost: exactly one of `cost_usd` and `usage`.
+
+    `escalation_usage` is of the second call of a verified one. `outcome` says how well the task was done, 0 to 1: of
+    trusted agents it feeds the choice of models; an escalation without it counts as 0 for the first model.
+    """
+
+    agent_id: Identifier | None = None
+    cost_usd: Usd | None = None
+    usage: Usage | None = None
+    escalation_usage: Usage | None = None
+    outcome: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = None
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> SettleRequest:
+        if (self.cost_usd is None) == (self.usage is None):
+            raise ValueError("cost_usd: give exactly one of cost_usd and usage")
+        if self.escalation_usage is not None and self.usage is None:
+            raise ValueError("escalation_usage: comes beside usage only")
+        return self
+
+
+class ReleaseRequest(Message):
+    """Give a grant back unused."""
+
+    agent_id: Identifier | None = None
+
+
+class ExtendRequest(Message):
+    """Keep a long call alive: the deadline moves to `seconds` from now, never earlier, up to the tenant's cap."""
+
+    agent_id: Identifier | None = None
+    seconds: Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)] = 600
+
+
+class BudgetChange(Message):
+    """A new limit for one window of one scope. What is spent and reserved stays as it is."""
+
+    window: Window
+    limit_usd: Usd
+
+
+@dataclass(slots=True)
+class BudgetLine:
+    """One budget that applies to a request. `remaining_usd` is what the next request may still ask for."""
+
+    scope: Scope
+    name: str
+    window: str
+    limit_usd: Usd
+    remaining_usd: Usd
+    tightest: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Routing:
+    """Why a model was recommended.
+
+    `expected_quality` and its lower bound (95 %) are mean scores of 0 to 1, by `outcomes` (decayed) of its tier and the
+    shipped weak prior. `evidence` says what decided the tier: outcomes of the task type, a fitted text model, outcomes
+    of the agent at this density, or the declared density alone (``prior``). Costs are expected ones, not reservations.
+    """
+
+    model: str
+    evidence: Literal["prior", "task_type", "text", "agent"]
+    outcomes: int
+    expected_quality: float
+    quality_bound: float
+    target: float
+    expected_cost_usd: Usd
+    strongest_model: str
+    strongest_cost_usd: Usd
+    price_version: str
+    outcomes_version: int
+    degraded: bool = False
+    escalation_model: str | None = None
+    note: str = ""
+
+
+@dataclass(slots=True)
+class Verdict:
+    """The whole answer to one request.
+
+    `code` is stable and meant for programs, `reason` for people. `remaining_budget_usd` is the agent's day budget;
+    `budgets` lists every scope that applies. A grant is live until `expires_at`: settle, release or extend it.
+    `tool` and `arguments_hash` are set where a person was asked: they are what was approved, perhaps after a change.
+    """
+
+    status: Status
+    agent_id: str
+    reason: str
+    code: str
+    remaining_budget_usd: Usd
+    request_id: str
+    policy_version: int
+    budgets: tuple[BudgetLine, ...] = ()
+    reserved_usd: Usd = field(default_factory=Decimal)
+    recommended_model: str | None = None
+    granted_at: datetime | None = None
+    grant_id: str | None = None
+    rule: str | None = None
+    expires_at: datetime | None = None
+    retry_after_seconds: float | None = None
+    waiting_for: Literal["human", "lock"] | None = None
+    escalation_id: str | None = None
+    tool: str | None = None
+    arguments_hash: str | None = None
+    lock_resource: str | None = None
+    lock_token: str | None = None
+    fence: int | None = None
+    lock_expires_at: datetime | None = None
+    queue_position: int | None = None
+    would_be: Status | None = None
+    routing: Routing | None = None
+    state: GrantState = "live"
+    max_output_tokens: int | None = None
+    """The cap to send when the money did not reach for the one that was asked, else None."""
+    asked_usd: Usd | None = None
+    """What a refused request would have reserved."""
+
+    @property
+    def granted(self) -> bool:
+        """True when the agent may go on now: granted, and neither settled, released nor expired since."""
+        return self.status == "GRANTED" and self.state == "live"
+
+
+@dataclass(slots=True)
+class SessionOpened:
+    """The answer to a handshake. `session_token` is shown once and is a secret."""
+
+    agent_id: str
+    session_id: str
+    session_token: str
+    tenant: str
+    agent_framework: Framework
+    capabilities: tuple[str, ...]
+    max_priority: int
+    remaining_budget_usd: Usd
+    policy_version: int
+    opened_at: datetime
+    budgets: tuple[BudgetLine, ...] = ()
+    session_budget_usd: Usd | None = None
+
+
+@dataclass(slots=True)
+class Receipt:
+    """What became of a grant. `charged_usd` + `returned_usd` = `reserved_usd` + `overrun_usd`.
+
+    `repeated`: the same act had been done before, and this call changed nothing.
+    `late`: the deadline had passed and the grant had been charged at its estimate, which this settlement replaced.
+    `lock_lost`: the lock that came with the money was gone before this, so others may have been in it, too.
+    """
+
+    grant_id: str
+    agent_id: str
+    state: GrantState
+    reserved_usd: Usd
+    charged_usd: Usd
+    returned_usd: Usd
+    overrun_usd: Usd
+    expires_at: datetime | None = None
+    repeated: bool = False
+    late: bool = False
+    lock_lost: bool = False
+
+
+@dataclass(slots=True)
+class BudgetState:
+    """One budget as it stands. `resets_at` is absent for windows without an end."""
+
+    scope: Scope
+    name: str
+    window: str
+    limit_usd: Usd
+    spent_usd: Usd
+    reserved_usd: Usd
+    remaining_usd: Usd
+    resets_at: datetime | None = None
+
+
+@dataclass(slots=True)
+class BudgetReport:
+    """Every budget that bounds an agent, and what is left of its day."""
+
+    agent_id: str
+    remaining_budget_usd: Usd
+    budgets: tuple[BudgetState, ...]
+
+
+@dataclass(slots=True)
+class AgentSummary:
+    """One registered agent as an operator sees it."""
+
+    agent_id: str
+    status: str
+    framework: str
+    open_grants: int
+    labels: dict[str, str]
+    spent_today_usd: Usd
+    reserved_usd: Usd
+    limit_usd: Usd
+    registered_at: datetime
+    last_seen_at: datetime
+
+
+@dataclass(slots=True)
+class Event:
+    """One thing that happened, in the order in which it was decided. `id` resumes a listing after it."""
+
+    id: str
+    at: datetime
+    kind: str
+    tenant: str
+    agent_id: str | None = None
+    facts: dict[str, Any] = field(default_factory=dict[str, Any])

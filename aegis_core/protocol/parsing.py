@@ -1,0 +1,73 @@
+"""The base of everything that comes in, and the words for what cannot be accepted."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from aegis_core.protocol.errors import InvalidRequestError
+
+
+class Message(BaseModel):
+    """Base of everything that comes in: immutable, and a field it does not know is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+_Model = TypeVar("_Model", bound=Message)
+
+
+def parse(model: type[_Model], /, **values: Any) -> _Model:
+    """Build a message from keywords.
+
+    Raises:
+        InvalidRequestError: names the first field that cannot be accepted, and why.
+    """
+    try:
+        return model(**values)
+    except ValidationError as error:
+        raise invalid(error) from None
+
+
+def invalid(error: ValidationError) -> InvalidRequestError:
+    """Translate pydantic's report into the one error of the project; `errors` lists every field."""
+    problems = [_problem(item["loc"], item["type"], item["msg"], item.get("ctx", {})) for item in error.errors()]
+    field_name, problem = problems[0]
+    return InvalidRequestError(
+        f"{field_name}: {problem}" if field_name else problem,
+        field=field_name,
+        problem=problem,
+        errors=[{"field": name, "problem": text} for name, text in problems],
+    )
+
+
+def without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """For ``json.loads(object_pairs_hook=…)``: a key given twice would silently lose its first value.
+
+    Raises:
+        ValueError: names the key.
+    """
+    result = dict(pairs)
+    if len(result) < len(pairs):
+        names = [key for key, _ in pairs]
+        raise ValueError(f"the key {next(key for key in names if names.count(key) > 1)!r} is given twice")
+    return result
+
+
+def _problem(loc: tuple[int | str, ...], kind: str, text: str, context: dict[str, Any]) -> tuple[str, str]:
+    name = ".".join(str(part) for part in loc if part not in {"body", "query", "path", "[key]"})
+    text = text.removeprefix("Value error, ")
+    if kind == "missing":
+        text = "is required"
+    elif kind == "extra_forbidden":
+        text = "is not a field of this message"
+    elif kind == "literal_error":
+        text = f"must be one of {context['expected']}"
+    elif kind == "too_long":
+        text = f"at most {context['max_length']} are allowed"
+    elif kind.startswith(("greater_than", "less_than")):
+        text = "must be " + text.removeprefix("Input should be ")
+    elif not name and ": " in text:
+        name, text = text.split(": ", 1)
+    return name, text[:1].lower() + text[1:]

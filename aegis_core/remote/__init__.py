@@ -1,0 +1,1 @@
+"""A governor that answers over HTTP. Nothing here loads the Redis client."""

@@ -1,0 +1,75 @@
+"""Questions to people: typed calls of their scripts, as in `ledger`."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from typing import Any
+
+from aegis_core.store import layout, operator_verbs, verbs
+from aegis_core.store.batching import Looks
+from aegis_core.store.channels import Deliveries
+from aegis_core.store.ledger import Ledger
+from aegis_core.store.packing import decode, unpack
+from aegis_core.store.records import Envelope, Record
+from aegis_core.store.refusals import refusal
+
+
+class Questions:
+    """The scripts about approvals of one tenant."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger, self._scripts = ledger, ledger.store.scripts
+        self.tenant = ledger.tenant
+        self._words = Looks(self._decide)
+
+    async def look(self, key: str, *, claims: bool = False) -> tuple[Record, int]:
+        """The record of a question, and the server's time in ms. Its agent `claims` by looking what was approved."""
+        return await self._ledger.look(key, claims=claims)
+
+    async def decide(self, order: verbs.Decide) -> Record | None:
+        """One operator's word; None when an edit was judged by a policy that is no longer in force. Words of one moment
+        travel together, but for edits."""
+        answer = (await self._decide([order]))[0] if order.edit else await self._words.at(order)
+        if answer[0] not in {b"OK", b"STALE"}:
+            raise refusal(answer[0].decode(), answer)
+        return None if answer[0] == b"STALE" else decode(Record, unpack(answer[1]))
+
+    def _decide(self, orders: list[verbs.Decide]) -> Coroutine[Any, Any, Any]:
+        return _second(self._ledger.begin(self._scripts.decide, verbs.DecideAll(orders)))
+
+    async def trace_refusal(self, channel: str, who: str, problem: str) -> None:
+        """Put into the events that somebody's word did not count: the first time in an hour, for each problem."""
+        await Deliveries(self._ledger, channel).refuse(who, problem)
+
+    async def list(
+        self, *, ended: bool, how: str | None, agent: str | None, after: tuple[str, str] | None, most: int
+    ) -> list[tuple[str, Record]]:
+        """A page of questions: open ones by age, ended ones the newest first."""
+        rows: list[tuple[str, Record]] = []
+        cursor: Any = list(after) if after else None
+        while cursor is not False:
+            order = verbs.ListQuestions(ended, how, agent, cursor, most - len(rows))
+            found, cursor = unpack((await self._ledger.call(self._scripts.list_questions, order))[1])
+            rows += [(key, decode(Record, values)) for key, values in found]
+        return rows
+
+    async def put_envelope(self, made: Envelope | None, ending: str | None, author: str) -> Envelope:
+        """Approve in advance, or end what was."""
+        order = operator_verbs.PutEnvelope(made or False, ending, author, layout.ENVELOPES_KEPT)
+        answer = await self._ledger.call(self._scripts.put_envelope, order)
+        return decode(Envelope, unpack(answer[1]))
+
+    async def standing(self) -> tuple[list[Envelope], dict[str, int]]:
+        """The envelopes in force, and up to how many nano-dollars operators may approve."""
+        answer = await self._ledger.call(self._scripts.read_envelopes, operator_verbs.ReadEnvelopes())
+        rows, flat = unpack(answer[1])
+        return [decode(Envelope, row) for row in rows], dict(zip(flat[::2], map(int, flat[1::2]), strict=True))
+
+    async def set_ceiling(self, operator: str, nanos: int | None, author: str) -> None:
+        """Up to how many nano-dollars an operator may approve; None lifts it."""
+        order = operator_verbs.SetCeiling(operator, False if nanos is None else nanos, author)
+        await self._ledger.call(self._scripts.set_ceiling, order)
+
+
+async def _second(answer: Coroutine[Any, Any, Any]) -> Any:
+    return (await answer)[1]

@@ -1,0 +1,60 @@
+"""The models behind a governed one: made from names, known by names, and what is sent to them as Aegis counts it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from crewai import LLM
+from crewai.llms.base_llm import BaseLLM
+
+from aegis_core.protocol.errors import ConfigurationError
+
+Models = str | BaseLLM | Sequence[str | BaseLLM]
+
+_SENT = ("role", "content", "tool_calls", "tool_call_id", "name")
+
+
+def by_name(models: Models, cap: int) -> dict[str, BaseLLM]:
+    """Models of CrewAI by their names; those given by name alone are made, with `cap` as their output cap.
+
+    Raises:
+        ConfigurationError: none, two by the same name, something else, or one that is governed already.
+    """
+    given = [models] if isinstance(models, str | BaseLLM) else list(models)
+    made = [LLM(model=each, max_tokens=cap) if isinstance(each, str) else each for each in given]
+    for each in made:
+        if not isinstance(each, BaseLLM):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ConfigurationError(f"models= takes models of CrewAI or their names; this is {type(each).__name__}.")
+        if each.llm_type == "aegis":
+            raise ConfigurationError(f"The model {each.model} is governed already, and would be charged twice.")
+    behind = {each.model: each for each in made}
+    if len(behind) != len(made) or not behind:
+        raise ConfigurationError("models= takes at least one model, and none twice by the same name.")
+    return behind
+
+
+def output_cap(models: Iterable[BaseLLM]) -> int | float | None:
+    """The largest output cap that the models send, in tokens; None where one sends none."""
+    largest: int | float = 0
+    for llm in models:
+        cap = llm._effective_max_tokens()  # pyright: ignore[reportPrivateUsage]  # noqa: SLF001 - there is no other word
+        if cap is None:
+            return None
+        largest = max(largest, cap)
+    return largest
+
+
+def takes_tools(llm: BaseLLM) -> bool:
+    """Whether a model is called with tools; classes that say nothing are not."""
+    asked: Any = getattr(llm, "supports_function_calling", None)
+    return callable(asked) and bool(asked())
+
+
+def shaped(message: Mapping[str, Any]) -> dict[str, Any]:
+    """A message as the provider gets it, without CrewAI's own marks; an attached file counts as an image."""
+    sent = {key: message[key] for key in _SENT if message.get(key) is not None}
+    if files := message.get("files"):
+        text = {"type": "text", "text": str(sent.get("content") or "")}
+        sent["content"] = [text, *({"type": "image", "name": str(name)} for name in files)]
+    return sent
