@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from aegis_core.arbiter.catalog import Catalog
     from aegis_core.arbiter.routing.gain import GainModel
     from aegis_core.governor.governor import ResourceGovernor
+    from aegis_core.governor.operators import Operator
+    from aegis_core.governor.tenant import TenantStore
     from aegis_core.policy.engine import Policy
     from aegis_core.store.schema import Config
     from aegis_core.store.store import Store
@@ -54,7 +56,6 @@ async def connect(
             await remote.aclose()
         return
     from aegis_core.governor.repricing import watched_prices
-    from aegis_core.store.store import open_store
 
     store = await open_store(settings)
     try:
@@ -87,6 +88,35 @@ def with_overrides(settings: Settings | None, **given: Any) -> Settings:
     if settings is None:
         return load_settings(**overrides)
     return settings.model_copy(update=overrides) if overrides else settings
+
+
+async def open_store(settings: Settings, *, throwaway: bool = False, virtual_time: bool = False) -> Store:
+    """Open the Redis of the settings, or an embedded one. A `throwaway` one ends with this process.
+
+    Raises:
+        ConfigurationError: a server that Aegis must not run on.
+        StoreError: it cannot be reached.
+    """
+    from aegis_core.store.store import open_store as opened
+
+    return await opened(settings, throwaway=throwaway, virtual_time=virtual_time)
+
+
+def tenant_store(store: Store, tenant: str) -> TenantStore:
+    """A tenant's store without a governor; whether there is such a tenant is not looked at."""
+    from aegis_core.governor.tenant import TenantStore
+    from aegis_core.store.ledger import Ledger
+
+    return TenantStore(Ledger(store, tenant))
+
+
+def operator_of(store: Store, tenant: str) -> Operator:
+    """The operator's side of a tenant without a governor."""
+    from aegis_core.governor.operators import Operator
+    from aegis_core.store.ledger import Ledger
+    from aegis_core.store.operators import Registry
+
+    return Operator(Registry(Ledger(store, tenant)))
 
 
 async def open_governor(store: Store, settings: Settings, *, tenant: str | None = None) -> ResourceGovernor:

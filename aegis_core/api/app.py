@@ -7,7 +7,7 @@ import gc
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -33,13 +33,14 @@ from aegis_core.api.routing import Service
 from aegis_core.api.tenants import House, Houses, KeyWatch
 from aegis_core.channels.registry import open_channels
 from aegis_core.channels.runner import running
-from aegis_core.connect import open_governor
+from aegis_core.connect import open_governor, open_store
 from aegis_core.governor.governor import ResourceGovernor
 from aegis_core.governor.repricing import watched_prices
 from aegis_core.protocol.errors import AegisError
 from aegis_core.settings import Settings, load_settings
-from aegis_core.store.ledger import Ledger
-from aegis_core.store.store import Store, open_store
+
+if TYPE_CHECKING:
+    from aegis_core.store.store import Store
 
 _DESCRIPTION = """\
 Before an agent spends money, uses a model or calls a tool, it asks here; the answer is GRANTED, PENDING or REJECTED, \
@@ -84,13 +85,13 @@ def create_app(settings: Settings | None = None, store: Store | None = None, *, 
             governor = await open_governor(opened, settings)
             await asyncio.to_thread(governor.arbiter.warm)
             gc.freeze()  # prices and schemas outlive every request; a collector that walks them stalls answers
-            houses = Houses(House.of(governor, Ledger(opened, settings.tenant)), opened)
+            houses = Houses(House.of(governor), opened)
             app.state.service = Service(
                 Auth(secret, houses, KeyWatch(governor.operator, required=settings.require_keys))
             )
             try:
                 async with (
-                    _channels(app, settings, governor, houses.home.ledger),
+                    _channels(app, settings, governor),
                     watched_prices(settings.prices_file, governor.arbiter, governor.operator),
                 ):
                     yield
@@ -135,13 +136,11 @@ def _routes(settings: Settings) -> list[BaseRoute]:
 
 
 @asynccontextmanager
-async def _channels(
-    app: FastAPI, settings: Settings, governor: ResourceGovernor, ledger: Ledger
-) -> AsyncGenerator[None, None]:
+async def _channels(app: FastAPI, settings: Settings, governor: ResourceGovernor) -> AsyncGenerator[None, None]:
     """Serve the configured channels beside the API; loading one may take seconds, so a thread does it."""
-    channels = await asyncio.to_thread(open_channels, settings, governor, ledger)
+    channels = await asyncio.to_thread(open_channels, settings, governor)
     app.state.channels = {channel.name: channel for channel in channels}
-    async with running(channels, governor.approvals, ledger):
+    async with running(channels, governor):
         yield
 
 

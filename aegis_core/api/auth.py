@@ -18,7 +18,7 @@ from starlette.requests import Request
 
 from aegis_core.api.gate import is_loopback
 from aegis_core.api.tenants import House, Houses, KeyWatch
-from aegis_core.governor.credentials import Entry, caller_of
+from aegis_core.governor.credentials import Entry
 from aegis_core.protocol.errors import AuthError, ConfigurationError, NotFoundError, StoreError
 from aegis_core.protocol.ids import spelt
 from aegis_core.settings import Settings
@@ -123,7 +123,7 @@ class Auth:
                     code="key_needed",
                 )
         token = next((value.decode("latin-1") for name, value in request.scope["headers"] if name == _SESSION), None)
-        caller_of(token, caller.house.ledger.store.pepper)  # a wrong token is never taken for none
+        caller.house.governor.tenant_store.check_token(token)  # a wrong token is never taken for none
         return caller, Entry(trusted=False, guarded=caller.role == "agent", token=token)
 
     async def operator(self, request: Request) -> Caller:
@@ -197,8 +197,7 @@ class Auth:
 
     @staticmethod
     async def _agent_of(caller: Caller) -> str:
-        ledger = caller.house.ledger
-        return await ledger.agent_of(caller_of(caller.token, ledger.store.pepper))
+        return await caller.house.governor.tenant_store.agent_of(caller.token)
 
 
 def check_bind(host: str, *, keys: bool) -> None:

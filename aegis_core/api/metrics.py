@@ -11,8 +11,6 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from aegis_core.governor.governor import ResourceGovernor
 from aegis_core.protocol.errors import AegisError
 from aegis_core.protocol.messages import Verdict
-from aegis_core.store import layout
-from aegis_core.store.ledger import Ledger
 
 MEDIA_TYPE = CONTENT_TYPE_LATEST
 _SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
@@ -21,8 +19,8 @@ _SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0,
 class Metrics:
     """Counts what this process decided for a tenant, and looks at its money when asked."""
 
-    def __init__(self, governor: ResourceGovernor, ledger: Ledger) -> None:
-        self._governor, self._ledger = governor, ledger
+    def __init__(self, governor: ResourceGovernor) -> None:
+        self._governor = governor
         self._registry = registry = CollectorRegistry()
         self._decisions = Counter("aegis_decisions", "Verdicts of this process.", ("status", "code"), registry=registry)
         self._seconds = Histogram(
@@ -61,13 +59,4 @@ class Metrics:
                 parts = {"limit": state.limit_usd, "spent": state.spent_usd, "reserved": state.reserved_usd}
                 for part, amount in parts.items():
                     self._budget.labels(state.window, part).set(float(amount))
-        self._open.set(await self._count_open())
-
-    async def _count_open(self) -> int:
-        """Open records stand among the deadlines; SCAN reads them in bounded steps, so that no request waits for it."""
-        name, found, cursor = layout.key(self._ledger.tenant, "d"), set[bytes](), b"0"
-        while True:
-            cursor, page = await self._ledger.store.command("ZSCAN", name, cursor, "MATCH", "r:*", "COUNT", 1_000)
-            found.update(member for member, _ in page)
-            if int(cursor) == 0:
-                return len(found)
+        self._open.set(await self._governor.tenant_store.count_open())

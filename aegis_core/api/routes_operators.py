@@ -79,7 +79,7 @@ async def events(
     if latest is not None:
         return _events(_page(await house.governor.latest_events(latest), "0"))
     if after == "$":
-        after = await house.ledger.newest_event()
+        after = await house.governor.tenant_store.newest_event()
     until = time.monotonic() + wait
     left = wait
     while True:

@@ -30,11 +30,10 @@ async def ready(request: Request) -> Response:
     """Asks Redis. Where there are keys, strangers learn no more than that."""
     auth = auth_of(request)
     house = auth.houses.home
-    store = house.ledger.store
-    await store.command("PING")
+    server = await house.governor.tenant_store.ping()
     if await auth.keys.on():
         return _ready(Readiness("ready"))
-    return _ready(Readiness("ready", house.tenant, f"{store.server.product} {store.server.version}"))
+    return _ready(Readiness("ready", house.tenant, server))
 
 
 @router.get(

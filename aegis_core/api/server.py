@@ -12,12 +12,8 @@ from aegis_core.api.app import create_app
 from aegis_core.api.auth import check_bind, operator_secret, secret_path
 from aegis_core.api.logs import configure_logs
 from aegis_core.channels.registry import configured
-from aegis_core.connect import read_policy_file
-from aegis_core.governor.operators import Operator
+from aegis_core.connect import open_store, operator_of, read_policy_file
 from aegis_core.settings import Settings
-from aegis_core.store.ledger import Ledger
-from aegis_core.store.operators import Registry
-from aegis_core.store.store import open_store
 
 _log = logging.getLogger("aegis.http")
 
@@ -49,7 +45,7 @@ async def _serve(settings: Settings, plan: uvicorn.Config) -> None:
     """Open the store before the server starts, so that what is wrong with it reaches the caller as a typed error."""
     store = await open_store(settings)
     try:
-        keys = settings.require_keys or await Operator(Registry(Ledger(store, settings.tenant))).keys_in_force() > 0
+        keys = settings.require_keys or await operator_of(store, settings.tenant).keys_in_force() > 0
         check_bind(settings.host, keys=keys)
     except BaseException:
         await store.aclose()

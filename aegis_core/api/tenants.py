@@ -8,16 +8,17 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from aegis_core.api.metrics import Metrics
-from aegis_core.connect import visit_tenant
-from aegis_core.governor.credentials import caller_of, tenant_of_token
+from aegis_core.connect import operator_of, tenant_store, visit_tenant
+from aegis_core.governor.credentials import tenant_of_token
 from aegis_core.governor.governor import ResourceGovernor
 from aegis_core.governor.operators import ApiKey, Operator, tenant_of_key
 from aegis_core.protocol.errors import AuthError, NotFoundError, StoreError
-from aegis_core.store.ledger import Ledger
-from aegis_core.store.operators import Registry
-from aegis_core.store.store import Store
+
+if TYPE_CHECKING:
+    from aegis_core.store.store import Store
 
 OPEN_TENANTS = 64
 """Governors of other tenants that stay open; the one that was asked longest ago makes room."""
@@ -32,18 +33,17 @@ class House:
     """One tenant as the routes work with it."""
 
     governor: ResourceGovernor
-    ledger: Ledger
     metrics: Metrics
 
     @classmethod
-    def of(cls, governor: ResourceGovernor, ledger: Ledger) -> House:
+    def of(cls, governor: ResourceGovernor) -> House:
         """A house with nothing counted yet."""
-        return cls(governor, ledger, Metrics(governor, ledger))
+        return cls(governor, Metrics(governor))
 
     @property
     def tenant(self) -> str:
         """Its name."""
-        return self.ledger.tenant
+        return self.governor.tenant
 
 
 class KeyWatch:
@@ -105,7 +105,7 @@ class Houses:
         known = self._known(tenant)
         if known is not None:
             return known
-        await Ledger(self._store, tenant).agent_of(caller_of(token, self._store.pepper))
+        await tenant_store(self._store, tenant).agent_of(token)
         return await self._open(tenant)
 
     async def of_key(self, secret: str) -> tuple[House, ApiKey]:
@@ -117,7 +117,7 @@ class Houses:
         tenant = tenant_of_key(secret)
         if tenant is None:
             raise AuthError("The API key is wrong or was revoked.", code="bad_key")
-        key = await Operator(Registry(Ledger(self._store, tenant))).key_of(secret)
+        key = await operator_of(self._store, tenant).key_of(secret)
         if tenant == self.home.tenant:
             return self.home, key
         return self._known(tenant) or await self._open(tenant), key
@@ -133,7 +133,7 @@ class Houses:
             governor = await visit_tenant(self.home.governor, self._store, tenant)
         except NotFoundError:
             raise AuthError("The credential names a tenant that is gone.", code="bad_token") from None
-        house = self._others.setdefault(tenant, House.of(governor, Ledger(self._store, tenant)))
+        house = self._others.setdefault(tenant, House.of(governor))
         while len(self._others) > OPEN_TENANTS:
             _, left = self._others.popitem(last=False)
             leaving = asyncio.create_task(_close_later(left.governor.aclose))

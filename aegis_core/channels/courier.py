@@ -18,10 +18,9 @@ from itertools import count
 from aegis_core.channels.channel import Channel, ChannelError, Pace
 from aegis_core.channels.schedule import Agenda
 from aegis_core.client.ports import ApprovalsPort
+from aegis_core.governor.tenant import Deliveries, Notice
 from aegis_core.protocol.approvals import Approval
 from aegis_core.protocol.errors import AegisError, NotFoundError
-from aegis_core.store.channels import Deliveries
-from aegis_core.store.schema import Notice
 
 _log = logging.getLogger("aegis.channels")
 _PAGE = 200

@@ -13,25 +13,23 @@ from aegis_core.channels.channel import Channel, Pace
 from aegis_core.channels.runner import running
 from aegis_core.channels.telegram.settings import telegram_settings
 from aegis_core.channels.webhook.settings import webhook_settings
-from aegis_core.connect import open_governor
+from aegis_core.connect import open_governor, open_store
 from aegis_core.governor.governor import ResourceGovernor
 from aegis_core.governor.repricing import watched_prices
 from aegis_core.protocol.errors import ConfigurationError
 from aegis_core.settings import Settings
-from aegis_core.store.ledger import Ledger
-from aegis_core.store.store import open_store
 
 
-def _telegram(plan: Any, governor: ResourceGovernor, ledger: Ledger, pace: Pace) -> Channel:
+def _telegram(plan: Any, governor: ResourceGovernor, pace: Pace) -> Channel:
     from aegis_core.channels.telegram.channel import TelegramChannel
 
-    return TelegramChannel(plan, governor, ledger, pace=pace)
+    return TelegramChannel(plan, governor, pace=pace)
 
 
-def _webhook(plan: Any, _: ResourceGovernor, ledger: Ledger, pace: Pace) -> Channel:
+def _webhook(plan: Any, governor: ResourceGovernor, pace: Pace) -> Channel:
     from aegis_core.channels.webhook.channel import WebhookChannel
 
-    return WebhookChannel(plan, tenant=ledger.tenant, pace=pace)
+    return WebhookChannel(plan, tenant=governor.tenant, pace=pace)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +38,7 @@ class Listed:
 
     name: str
     read: Callable[[Settings], Any]
-    open: Callable[[Any, ResourceGovernor, Ledger, Pace], Channel]
+    open: Callable[[Any, ResourceGovernor, Pace], Channel]
     module: str = ""
     """A package that only an extra of the channel's name brings."""
 
@@ -67,20 +65,18 @@ def configured(settings: Settings) -> dict[str, Any]:
     return plans
 
 
-def open_channels(
-    settings: Settings, governor: ResourceGovernor, ledger: Ledger, *, pace: Pace | None = None
-) -> list[Channel]:
+def open_channels(settings: Settings, governor: ResourceGovernor, *, pace: Pace | None = None) -> list[Channel]:
     """Every configured channel. Loading one may take seconds: call it before anybody waits, or in a thread.
 
     Raises:
         ConfigurationError: as `configured`.
     """
     plans = configured(settings)
-    return [one.open(plans[one.name], governor, ledger, pace or Pace()) for one in CHANNELS if one.name in plans]
+    return [one.open(plans[one.name], governor, pace or Pace()) for one in CHANNELS if one.name in plans]
 
 
 @asynccontextmanager
-async def opened(settings: Settings) -> AsyncGenerator[tuple[list[Channel], ResourceGovernor, Ledger]]:
+async def opened(settings: Settings) -> AsyncGenerator[tuple[list[Channel], ResourceGovernor]]:
     """The configured channels, on a connection of their own, and what `running` needs besides.
 
     Raises:
@@ -97,10 +93,9 @@ async def opened(settings: Settings) -> AsyncGenerator[tuple[list[Channel], Reso
     try:
         governor = await open_governor(store, settings)
         try:
-            ledger = Ledger(store, settings.tenant)
-            channels = await asyncio.to_thread(open_channels, settings, governor, ledger)
+            channels = await asyncio.to_thread(open_channels, settings, governor)
             async with watched_prices(settings.prices_file, governor.arbiter, governor.operator):
-                yield channels, governor, ledger
+                yield channels, governor
         finally:
             await governor.aclose()
     finally:
@@ -110,5 +105,5 @@ async def opened(settings: Settings) -> AsyncGenerator[tuple[list[Channel], Reso
 @asynccontextmanager
 async def serving(settings: Settings) -> AsyncGenerator[list[str]]:
     """Serve the configured channels until the block ends; answers their names. Raises as `opened` does."""
-    async with opened(settings) as (channels, governor, ledger), running(channels, governor.approvals, ledger):
+    async with opened(settings) as (channels, governor), running(channels, governor):
         yield [channel.name for channel in channels]

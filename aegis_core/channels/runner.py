@@ -6,15 +6,17 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING
 
 from aegis_core.channels.channel import Channel, Pace
 from aegis_core.channels.courier import Courier
-from aegis_core.client.ports import ApprovalsPort
 from aegis_core.governor.events import decode_event
 from aegis_core.protocol.canonical import record_id
 from aegis_core.protocol.errors import AegisError
-from aegis_core.store.channels import Deliveries
-from aegis_core.store.ledger import Ledger
+
+if TYPE_CHECKING:
+    from aegis_core.governor.governor import ResourceGovernor
+    from aegis_core.governor.tenant import TenantStore
 
 _log = logging.getLogger("aegis.channels")
 
@@ -25,15 +27,16 @@ _CHANGED = frozenset({b"approved", b"voted", b"edited", b"timed_out", b"released
 
 @asynccontextmanager
 async def running(
-    channels: Sequence[Channel], approvals: ApprovalsPort, ledger: Ledger, *, pace: Pace | None = None
+    channels: Sequence[Channel], governor: ResourceGovernor, *, pace: Pace | None = None
 ) -> AsyncGenerator[None]:
     """Serve the channels until the block ends, and close them then. Without any, nothing is read."""
     if not channels:
         yield
         return
     pace = pace or Pace()
-    couriers = [Courier(one, approvals, Deliveries(ledger, one.name), pace) for one in channels]
-    works = [lambda: _follow(ledger, couriers), *(courier.run for courier in couriers)]
+    store = governor.tenant_store
+    couriers = [Courier(one, governor.approvals, store.deliveries(one.name), pace) for one in channels]
+    works = [lambda: _follow(store, couriers), *(courier.run for courier in couriers)]
     tasks = [asyncio.create_task(_kept_alive(work)) for work in works]
     try:
         yield
@@ -56,16 +59,16 @@ async def _kept_alive(work: Callable[[], Awaitable[None]]) -> None:
         await asyncio.sleep(1)
 
 
-async def _follow(ledger: Ledger, couriers: Sequence[Courier]) -> None:
+async def _follow(store: TenantStore, couriers: Sequence[Courier]) -> None:
     """Tell the couriers which approvals something happened to. Of other events, nothing but the kind is read."""
     after = ""
     while True:
         try:
             if not after:
-                after = await ledger.newest_event()
+                after = await store.newest_event()
                 for courier in couriers:  # whatever happened before this event, they find by themselves
                     courier.look_at_everything()
-            entries = await ledger.events(after, 500, int(min(2.0, ledger.store.timeout / 2) * 1000))
+            entries = await store.entries(after, 500, 2.0)
         except AegisError as error:
             _log.warning("events cannot be followed: %s", error.message)
             after = ""
@@ -77,7 +80,7 @@ async def _follow(ledger: Ledger, couriers: Sequence[Courier]) -> None:
             if asked or fields[b"k"] in _CHANGED:
                 with suppress(KeyError, TypeError):  # an event of that kind which concerns no request
                     for courier in couriers:
-                        courier.look_at(_approval_of(entry_id, fields, ledger.tenant), fresh=asked)
+                        courier.look_at(_approval_of(entry_id, fields, store.tenant), fresh=asked)
 
 
 def _approval_of(entry_id: str, fields: dict[bytes, bytes], tenant: str) -> str:

@@ -46,7 +46,7 @@ def send_test(tenant: TenantOption = None, json: JsonFlag = False) -> None:
 
     async def work() -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []
-        async with opened(with_overrides(None, tenant=tenant)) as (channels, _, _):
+        async with opened(with_overrides(None, tenant=tenant)) as (channels, _):
             for channel in channels:
                 try:
                     found.append({"channel": channel.name, "ok": True, "text": await channel.test()})

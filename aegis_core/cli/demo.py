@@ -121,7 +121,7 @@ class _Api(threading.Thread):
         import asyncio
 
         from aegis_core.api.app import create_app
-        from aegis_core.store.store import open_store
+        from aegis_core.connect import open_store
 
         store = await open_store(self._settings, throwaway=True)
         try:

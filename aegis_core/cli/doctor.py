@@ -87,9 +87,9 @@ def _problem(error: AegisError) -> Finding:
 
 def _of_place(settings: Settings) -> Iterator[Finding]:
     if settings.is_embedded:
-        from aegis_core.store.embedded import server_status
+        from aegis_core.governor.inspection import embedded_status
 
-        status = server_status(settings.data_dir)
+        status = embedded_status(settings.data_dir)
         state = f"running (pid {status['pid']})" if status["running"] else "not running; it starts when it is needed"
         yield Finding("ok", "store", f"embedded server in {status['directory']}: {state}")
         if status["running"] and not status["answers"]:
@@ -103,7 +103,7 @@ def _of_place(settings: Settings) -> Iterator[Finding]:
                 f'python -c "import pathlib, aegis_core.store.embedded as e; e.stop_server({place})"',
             )
     else:
-        from aegis_core.store.address import hide_password
+        from aegis_core.governor.inspection import hide_password
 
         yield Finding("ok", "store", hide_password(settings.url))
     if settings.timezone != "UTC":
@@ -121,8 +121,7 @@ async def _of_remote(settings: Settings) -> list[Finding]:
 
 
 async def _of_store(settings: Settings) -> list[Finding]:
-    from aegis_core.connect import open_governor
-    from aegis_core.store.store import open_store
+    from aegis_core.connect import open_governor, open_store
 
     store = await open_store(settings)
     try:
@@ -150,8 +149,7 @@ async def _of_store(settings: Settings) -> list[Finding]:
 
 def _of_data(writers: dict[str, int]) -> Finding:
     """By which versions the data was written, and whether one of them knew more than this one."""
-    from aegis_core.store.layout import SCHEMA
-    from aegis_core.store.schema import FIELDS
+    from aegis_core.governor.inspection import FIELDS, SCHEMA
 
     most = max(writers.values())
     known = ", ".join(f"Aegis {name} ({fields} fields)" for name, fields in sorted(writers.items()))

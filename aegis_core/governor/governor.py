@@ -28,6 +28,7 @@ from aegis_core.governor.operators import Operator
 from aegis_core.governor.outcomes import Outcomes
 from aegis_core.governor.requests import Ask, Rules, settlement_of
 from aegis_core.governor.rulebook import Rulebook
+from aegis_core.governor.tenant import TenantStore
 from aegis_core.governor.usage import UsageRow, decode_usage
 from aegis_core.governor.verdicts import grant_key, receipt_of, session_of, summary_of, verdict_of
 from aegis_core.policy.engine import Policy
@@ -74,6 +75,7 @@ class ResourceGovernor:
         forecast: bool = False,
     ) -> None:
         self.tenant = ledger.tenant
+        self.tenant_store = TenantStore(ledger)
         self._ledger, self._arbiter, self._prices = ledger, arbiter, prices
         self._registry = Registry(ledger)
         self._rules = Rulebook(ledger, self._registry, policy)

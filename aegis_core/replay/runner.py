@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from aegis_core.arbiter.catalog import load_catalog
 from aegis_core.arbiter.prices import Prices
-from aegis_core.connect import open_governor
-from aegis_core.governor.governor import ResourceGovernor
+from aegis_core.connect import open_governor, open_store
+from aegis_core.governor.governor import SESSIONS_KEPT, ResourceGovernor
 from aegis_core.protocol.errors import UnknownModelError
 from aegis_core.protocol.messages import (
     Handshake,
@@ -31,8 +31,9 @@ from aegis_core.protocol.parsing import parse
 from aegis_core.replay.tally import BY_RULE, Tally
 from aegis_core.replay.trace import Call, Trace, printable, refusal
 from aegis_core.settings import EMBEDDED, Settings
-from aegis_core.store.layout import SESSIONS_KEPT
-from aegis_core.store.store import Store, open_store
+
+if TYPE_CHECKING:
+    from aegis_core.store.store import Store
 
 _IDLE_MS = 31_536_000_000
 """A session of the replay that rests longer is opened anew, as its agent would."""

@@ -99,7 +99,7 @@ async def process(settings: Settings, *walls: Wall, pace: Pace = QUICK) -> Async
     async with aegis_core.connect(settings=settings) as governor:
         port = governor.port
         assert isinstance(port, ResourceGovernor)
-        async with running(walls, port.approvals, port._ledger, pace=pace):
+        async with running(walls, port, pace=pace):
             yield port
 
 
@@ -309,8 +309,8 @@ async def test_telegram_is_down_for_an_hour(rich: Settings, telegram: BotApi) ->
         port = governor.port
         assert isinstance(port, ResourceGovernor)
         ledger = Ledger(store, settings.tenant)
-        channels = open_channels(settings, port, ledger, pace=QUICK)
-        async with running(channels, port.approvals, ledger, pace=QUICK):
+        channels = open_channels(settings, port, pace=QUICK)
+        async with running(channels, port, pace=QUICK):
             shown = [await ask(governor, f"shown-{number}") for number in range(2)]
             messages = [await off_loop(telegram.announced, number) for number in (1, 2)]
             telegram.down = True

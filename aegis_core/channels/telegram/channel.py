@@ -29,8 +29,6 @@ from aegis_core.channels.telegram.handlers import Desk
 from aegis_core.channels.telegram.settings import TelegramSettings
 from aegis_core.governor.governor import ResourceGovernor
 from aegis_core.protocol.approvals import Approval
-from aegis_core.store.channels import Deliveries
-from aegis_core.store.ledger import Ledger
 
 _log = logging.getLogger("aegis.channels")
 _UPDATES = ["message", "callback_query"]
@@ -45,16 +43,15 @@ class TelegramChannel:
 
     name = "telegram"
 
-    def __init__(
-        self, settings: TelegramSettings, governor: ResourceGovernor, ledger: Ledger, *, pace: Pace | None = None
-    ) -> None:
+    def __init__(self, settings: TelegramSettings, governor: ResourceGovernor, *, pace: Pace | None = None) -> None:
+        store = governor.tenant_store
         self._settings, self._chat, self._pace = settings, settings.chat, pace or Pace()
         self._names = {f"telegram:{number}": name for number, name in settings.operators.items() if name}
-        self.webhook_secret = settings.webhook_secret_with(ledger.store.pepper)
+        self.webhook_secret = settings.webhook_secret_with(store.pepper)
         session = AiohttpSession(api=TelegramAPIServer.from_base(settings.api_url), timeout=self._pace.send)
         self.bot = Bot(settings.token, session=session, default=DefaultBotProperties(parse_mode="HTML"))
-        self._buttons = Buttons(ledger.store.pepper, ledger.tenant, settings.chat)
-        self.deliveries = Deliveries(ledger, self.name)
+        self._buttons = Buttons(store.pepper, store.tenant, settings.chat)
+        self.deliveries = store.deliveries(self.name)
         self._dispatcher = Dispatcher()
         self._dispatcher.include_router(Desk(settings, governor, self.deliveries, self._buttons, self._names).router())
 

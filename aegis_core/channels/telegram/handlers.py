@@ -15,9 +15,9 @@ from aegis_core.channels import texts as words
 from aegis_core.channels.telegram.buttons import Buttons
 from aegis_core.channels.telegram.settings import TelegramSettings
 from aegis_core.governor.governor import ResourceGovernor
+from aegis_core.governor.tenant import Deliveries
 from aegis_core.protocol.approvals import Approval, Decision
 from aegis_core.protocol.errors import AegisError, ConflictError, NotFoundError, StoreError
-from aegis_core.store.channels import Deliveries
 
 _MOST_REASON = 500
 _MOST_ALERT = 200

@@ -1,0 +1,71 @@
+"""A tenant's store as the doors see it: what they ask beside the messages that a governor answers."""
+
+from __future__ import annotations
+
+from aegis_core.governor.credentials import caller_of
+from aegis_core.store import layout
+from aegis_core.store.channels import Deliveries
+from aegis_core.store.ledger import Ledger
+from aegis_core.store.schema import Notice
+
+__all__ = ["Deliveries", "Notice", "TenantStore"]
+
+
+class TenantStore:
+    """One tenant on one store."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self.tenant = ledger.tenant
+
+    @property
+    def pepper(self) -> bytes:
+        """What secrets are hashed with on this store; never shown."""
+        return self._ledger.store.pepper
+
+    async def ping(self) -> str:
+        """Ask the server whether it answers, and say its product and version.
+
+        Raises:
+            StoreError: it does not.
+        """
+        store = self._ledger.store
+        await store.command("PING")
+        return f"{store.server.product} {store.server.version}"
+
+    def check_token(self, token: str | None) -> None:
+        """See that a session token has the form of one; None is no token at all.
+
+        Raises:
+            AuthError: it has not.
+        """
+        caller_of(token, self.pepper)
+
+    async def agent_of(self, token: str | None) -> str:
+        """The agent for whom a session token speaks.
+
+        Raises:
+            AuthError: the token is wrong, or its session has ended.
+        """
+        return await self._ledger.agent_of(caller_of(token, self.pepper))
+
+    async def count_open(self) -> int:
+        """Grants and questions that are open. SCAN reads them in bounded steps, so that no request waits for it."""
+        name, found, cursor = layout.key(self.tenant, "d"), set[bytes](), b"0"
+        while True:  # open records stand among the deadlines
+            cursor, page = await self._ledger.store.command("ZSCAN", name, cursor, "MATCH", "r:*", "COUNT", 1_000)
+            found.update(member for member, _ in page)
+            if int(cursor) == 0:
+                return len(found)
+
+    async def newest_event(self) -> str:
+        """The id of the newest event, ``0-0`` before the first."""
+        return await self._ledger.newest_event()
+
+    async def entries(self, after: str, most: int, wait: float) -> list[tuple[str, dict[bytes, bytes]]]:
+        """Events after an id as they are stored, for readers that look at few of them; waits up to `wait` seconds."""
+        return await self._ledger.events(after, most, int(min(wait, self._ledger.store.timeout / 2) * 1000))
+
+    def deliveries(self, channel: str) -> Deliveries:
+        """What a channel remembers of this tenant."""
+        return Deliveries(self._ledger, channel)
