@@ -25,7 +25,6 @@ from aegis_core.protocol.approvals import Approval
 from aegis_core.protocol.messages import Event
 from aegis_core.store import layout
 from aegis_core.store.channels import Deliveries
-from aegis_core.store.ledger import Ledger
 from aegis_core.testing import virtual_governor
 
 pytestmark = [pytest.mark.concurrent, pytest.mark.leaves("grants", "questions")]
@@ -305,10 +304,9 @@ async def test_telegram_is_down_for_an_hour(rich: Settings, telegram: BotApi) ->
     and went is left out; and a press works again."""
     settings = on_telegram(rich, telegram, approval_seconds=6_000).model_copy(update={"timezone": "UTC"})
     start = datetime(2026, 3, 27, 12, tzinfo=UTC)
-    async with virtual_governor(settings, start=start) as (governor, clock, store):
+    async with virtual_governor(settings, start=start) as (governor, clock, _store):
         port = governor.port
         assert isinstance(port, ResourceGovernor)
-        ledger = Ledger(store, settings.tenant)
         channels = open_channels(settings, port, pace=QUICK)
         async with running(channels, port, pace=QUICK):
             shown = [await ask(governor, f"shown-{number}") for number in range(2)]
