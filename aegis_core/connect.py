@@ -114,9 +114,9 @@ def operator_of(store: Store, tenant: str) -> Operator:
     """The operator's side of a tenant without a governor."""
     from aegis_core.governor.operators import Operator
     from aegis_core.store.ledger import Ledger
-    from aegis_core.store.operators import Registry
+    from aegis_core.store.operators import OperatorStore
 
-    return Operator(Registry(Ledger(store, tenant)))
+    return Operator(OperatorStore(Ledger(store, tenant)))
 
 
 async def open_governor(store: Store, settings: Settings, *, tenant: str | None = None) -> ResourceGovernor:

@@ -27,10 +27,10 @@ from aegis_core.api import (
     schemas,
 )
 from aegis_core.api.auth import Auth, operator_secret
-from aegis_core.api.gate import Gate
+from aegis_core.api.gate import RequestGate
 from aegis_core.api.logs import RequestLog, configure_logs
 from aegis_core.api.routing import Service
-from aegis_core.api.tenants import House, Houses, KeyWatch
+from aegis_core.api.tenants import KeyWatch, TenantContext, TenantContexts
 from aegis_core.channels.registry import open_channels
 from aegis_core.channels.runner import running
 from aegis_core.connect import open_governor, open_store
@@ -85,9 +85,9 @@ def create_app(settings: Settings | None = None, store: Store | None = None, *, 
             governor = await open_governor(opened, settings)
             await asyncio.to_thread(governor.arbiter.warm)
             gc.freeze()  # prices and schemas outlive every request; a collector that walks them stalls answers
-            houses = Houses(House.of(governor), opened)
+            contexts = TenantContexts(TenantContext.of(governor), opened)
             app.state.service = Service(
-                Auth(secret, houses, KeyWatch(governor.operator, required=settings.require_keys))
+                Auth(secret, contexts, KeyWatch(governor.operator, required=settings.require_keys))
             )
             try:
                 async with (
@@ -97,7 +97,7 @@ def create_app(settings: Settings | None = None, store: Store | None = None, *, 
                     yield
             finally:
                 gc.unfreeze()
-                await houses.aclose()
+                await contexts.aclose()
                 await governor.aclose()
         finally:
             if store is None or close_store:
@@ -118,7 +118,7 @@ def create_app(settings: Settings | None = None, store: Store | None = None, *, 
     app.add_exception_handler(AegisError, problems.on_aegis_error)
     app.add_exception_handler(RequestValidationError, problems.on_invalid)
     app.add_exception_handler(HTTPException, problems.on_http_error)
-    app.add_middleware(Gate, host=settings.host, keys=_keys_on)
+    app.add_middleware(RequestGate, host=settings.host, keys=_keys_on)
     app.add_middleware(RequestLog)  # added last, so it is the outermost
     _document(app)
     return app

@@ -17,8 +17,8 @@ import platformdirs
 from starlette.requests import Request
 
 from aegis_core.api.gate import is_loopback
-from aegis_core.api.tenants import House, Houses, KeyWatch
-from aegis_core.governor.credentials import Entry
+from aegis_core.api.tenants import KeyWatch, TenantContext, TenantContexts
+from aegis_core.governor.credentials import Entrance
 from aegis_core.protocol.errors import AuthError, ConfigurationError, NotFoundError, StoreError
 from aegis_core.protocol.ids import spelt
 from aegis_core.settings import Settings
@@ -30,14 +30,14 @@ _TENANT_HEADER, _AUTHORIZATION, _SESSION = b"x-aegis-tenant", b"authorization", 
 
 
 class Caller(NamedTuple):
-    """Who calls, and whose house it is about.
+    """Who calls, and whose context it is about.
 
     ``nobody`` showed nothing, which only a server without keys accepts. A ``session`` is not verified yet: its `token`
     is judged by the decision itself. An ``agent`` holds a key and may shake hands; an ``operator`` may do everything.
     """
 
     role: Literal["nobody", "session", "agent", "operator"]
-    house: House
+    context: TenantContext
     name: str = "operator"
     token: str | None = None
 
@@ -45,8 +45,8 @@ class Caller(NamedTuple):
 class Auth:
     """Reads and judges credentials."""
 
-    def __init__(self, operator_secret: str, houses: Houses, keys: KeyWatch) -> None:
-        self._secret, self.houses, self.keys = operator_secret.encode(), houses, keys
+    def __init__(self, operator_secret: str, contexts: TenantContexts, keys: KeyWatch) -> None:
+        self._secret, self.contexts, self.keys = operator_secret.encode(), contexts, keys
 
     async def caller(self, request: Request, *, fresh: bool = False) -> Caller:
         """Who calls. `fresh`: do not trust the last second on whether keys are asked for.
@@ -62,11 +62,11 @@ class Auth:
             elif name == _TENANT_HEADER:
                 expected = value
         found = await (self._nobody(fresh) if header is None else self._bearer(header))
-        if expected is not None and expected != spelt(found.house.tenant).encode():
+        if expected is not None and expected != spelt(found.context.tenant).encode():
             raise NotFoundError(
-                f"This credential is for the tenant {found.house.tenant!r} only; set AEGIS_TENANT to it."
+                f"This credential is for the tenant {found.context.tenant!r} only; set AEGIS_TENANT to it."
                 if header is not None
-                else f"This server governs the tenant {found.house.tenant!r} only; set AEGIS_TENANT to it.",
+                else f"This server governs the tenant {found.context.tenant!r} only; set AEGIS_TENANT to it.",
                 kind="tenant",
             )
         return found
@@ -78,7 +78,7 @@ class Auth:
                 "session token with everything that follows.",
                 code="missing_credential",
             )
-        return Caller("nobody", self.houses.home)
+        return Caller("nobody", self.contexts.home)
 
     async def _bearer(self, header: bytes) -> Caller:
         scheme, _, token = header.decode("latin-1").partition(" ")
@@ -86,12 +86,12 @@ class Auth:
         if scheme.lower() != "bearer" or not token:
             raise AuthError("The Authorization header must be: Bearer TOKEN.", code="bad_token")
         if token.startswith(_SESSION_PREFIX):
-            return Caller("session", await self.houses.of_session(token), token=token)
+            return Caller("session", await self.contexts.of_session(token), token=token)
         if token.startswith(_KEY_PREFIX):
-            house, key = await self.houses.of_key(token)
-            return Caller(key.role, house, key.name)
+            context, key = await self.contexts.of_key(token)
+            return Caller(key.role, context, key.name)
         if hmac.compare_digest(token.encode(), self._secret):
-            return Caller("operator", self.houses.home)
+            return Caller("operator", self.contexts.home)
         raise AuthError("This is neither a session token nor the operator secret nor an API key.", code="bad_token")
 
     async def asker(self, request: Request) -> Caller:
@@ -108,7 +108,7 @@ class Auth:
             )
         return caller
 
-    async def entrant(self, request: Request) -> tuple[Caller, Entry]:
+    async def entrant(self, request: Request) -> tuple[Caller, Entrance]:
         """Let pass who may shake hands, and say what that proves. A live agent is taken over with a token of its own.
 
         Raises:
@@ -117,14 +117,14 @@ class Auth:
         caller = await self.caller(request, fresh=True)
         if caller.role == "session":
             await self._agent_of(caller)
-            if await self.keys.on(fresh=True) or caller.house is not self.houses.home:
+            if await self.keys.on(fresh=True) or caller.context is not self.contexts.home:
                 raise AuthError(
                     f"Sessions are opened with an API key; a session token goes into the header {SESSION_HEADER}.",
                     code="key_needed",
                 )
         token = next((value.decode("latin-1") for name, value in request.scope["headers"] if name == _SESSION), None)
-        caller.house.governor.tenant_store.check_token(token)  # a wrong token is never taken for none
-        return caller, Entry(trusted=False, guarded=caller.role == "agent", token=token)
+        caller.context.governor.tenant_store.check_token(token)  # a wrong token is never taken for none
+        return caller, Entrance(trusted=False, guarded=caller.role == "agent", token=token)
 
     async def operator(self, request: Request) -> Caller:
         """Let operators pass.
@@ -172,18 +172,18 @@ class Auth:
             raise AuthError(f"This is about all agents; {whose}.", code="not_yours")
         return caller
 
-    async def observer(self, request: Request) -> House:
-        """Let pass who may read figures, and say of which house. A store that is down is one of the figures.
+    async def observer(self, request: Request) -> TenantContext:
+        """Let pass who may read figures, and say of which context. A store that is down is one of the figures.
 
         Raises:
             AuthError: as `overseer`.
         """
         try:
-            return (await self.overseer(request)).house
+            return (await self.overseer(request)).context
         except StoreError:
             if self.keys.last_known or "authorization" in request.headers:
                 raise
-            return self.houses.home
+            return self.contexts.home
 
     async def recheck(self, caller: Caller, agent_id: str, error: NotFoundError) -> None:
         """What was not found may be the caller's own session: say so, and nothing about other agents' names.
@@ -197,7 +197,7 @@ class Auth:
 
     @staticmethod
     async def _agent_of(caller: Caller) -> str:
-        return await caller.house.governor.tenant_store.agent_of(caller.token)
+        return await caller.context.governor.tenant_store.agent_of(caller.token)
 
 
 def check_bind(host: str, *, keys: bool) -> None:

@@ -37,7 +37,7 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-class Gate:
+class RequestGate:
     """Pure ASGI middleware. Refusals are problem documents like all others."""
 
     def __init__(self, app: ASGIApp, *, host: str, keys: Callable[[Scope], Awaitable[bool]]) -> None:

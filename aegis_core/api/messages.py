@@ -56,7 +56,7 @@ class Keys:
 
 
 @dataclass(slots=True)
-class Opened:
+class StoppedGrant:
     """Something that was open when a brake was pulled, and what became of it."""
 
     grant_id: str
@@ -66,7 +66,7 @@ class Opened:
     expires_at: datetime
 
     @classmethod
-    def of(cls, row: OpenRecord) -> Opened:
+    def of(cls, row: OpenRecord) -> StoppedGrant:
         """The same for HTTP."""
         return cls(row.grant_id, row.agent_id, row.state, row.amount_usd, row.expires_at)
 
@@ -75,7 +75,7 @@ class Opened:
 class Braked:
     """What was open: live grants may still settle, questions were declined."""
 
-    open: tuple[Opened, ...]
+    open: tuple[StoppedGrant, ...]
 
 
 @dataclass(slots=True)

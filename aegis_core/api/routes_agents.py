@@ -70,7 +70,7 @@ async def handshake(request: Request) -> Response:
     caller, entry = await auth_of(request).entrant(request)
     message = await read(request, Handshake)
     request.scope[AGENT] = message.agent_id
-    return _session(await caller.house.governor.handshake(message, entry=entry))
+    return _session(await caller.context.governor.handshake(message, entry=entry))
 
 
 @hot.post(
@@ -85,11 +85,11 @@ async def request_permission(request: Request) -> Response:
     request.scope[AGENT] = message.agent_id
     began = None if wait else perf_counter()
     try:
-        verdict = await caller.house.governor.request_permission(message, token=caller.token, wait=wait)
+        verdict = await caller.context.governor.request_permission(message, token=caller.token, wait=wait)
     except NotFoundError as error:
         await auth_of(request).recheck(caller, message.agent_id, error)
         raise
-    caller.house.metrics.count(verdict, began)
+    caller.context.metrics.count(verdict, began)
     return _verdict(verdict)
 
 
@@ -100,7 +100,7 @@ async def request_permission(request: Request) -> Response:
 async def settle(request: Request, grant_id: GrantId) -> Response:
     """Give `cost_usd`, or `usage` to have it priced. The same settlement again is a harmless repeat."""
     caller, message = await _closing(request, SettleRequest)
-    return _receipt(await caller.house.governor.settle(grant_id, message, token=caller.token))
+    return _receipt(await caller.context.governor.settle(grant_id, message, token=caller.token))
 
 
 @router.post(
@@ -110,7 +110,7 @@ async def settle(request: Request, grant_id: GrantId) -> Response:
 async def release(request: Request, grant_id: GrantId) -> Response:
     """Also withdraws a PENDING request."""
     caller, message = await _closing(request, ReleaseRequest)
-    return _receipt(await caller.house.governor.release(grant_id, message, token=caller.token))
+    return _receipt(await caller.context.governor.release(grant_id, message, token=caller.token))
 
 
 @router.post(
@@ -120,7 +120,7 @@ async def release(request: Request, grant_id: GrantId) -> Response:
 async def extend(request: Request, grant_id: GrantId) -> Response:
     """The deadline moves to so many seconds from now, never earlier, up to the tenant's cap."""
     caller, message = await _closing(request, ExtendRequest)
-    return _receipt(await caller.house.governor.extend(grant_id, message, token=caller.token))
+    return _receipt(await caller.context.governor.extend(grant_id, message, token=caller.token))
 
 
 @router.post(
@@ -132,7 +132,7 @@ async def journal(request: Request) -> Response:
     caller = await auth_of(request).asker(request)
     message = await read(request, JournalRequest)
     request.scope[AGENT] = message.agent_id
-    return _entry(await caller.house.governor.journal.write(message, token=caller.token))
+    return _entry(await caller.context.governor.journal.write(message, token=caller.token))
 
 
 async def _closing(request: Request, model: type[_Closing]) -> tuple[Caller, _Closing]:
@@ -153,7 +153,7 @@ async def _closing(request: Request, model: type[_Closing]) -> tuple[Caller, _Cl
 async def look(request: Request, grant_id: GrantId, wait: Wait = 0) -> Response:
     """With `wait`, answers as soon as a PENDING one is decided."""
     caller, agent = await auth_of(request).reader(request)
-    governor = caller.house.governor
+    governor = caller.context.governor
     if agent is not None and (await governor.wait_for(grant_id, 0, claims=False)).agent_id != agent:
         raise AuthError("This belongs to another agent.", code="not_yours")
     return _verdict(await governor.wait_for(grant_id, wait, claims=caller.role != "operator"))
@@ -167,4 +167,4 @@ async def budget(request: Request, agent_id: AgentId) -> Response:
     """Limits, what is spent and reserved, and when each window starts anew."""
     request.scope[AGENT] = agent_id
     caller, _ = await auth_of(request).reader(request, agent_id)
-    return _report(await caller.house.governor.budget(agent_id))
+    return _report(await caller.context.governor.budget(agent_id))

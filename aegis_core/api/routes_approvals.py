@@ -75,7 +75,7 @@ async def approvals(
 ) -> Response:
     """Open ones, the longest waiting first; ended ones, the newest first, as long as they are remembered."""
     caller = await auth_of(request).operator(request)
-    found = await caller.house.governor.approvals.list(status, agent_id=agent_id, after=after, limit=limit)
+    found = await caller.context.governor.approvals.list(status, agent_id=agent_id, after=after, limit=limit)
     return _page(ApprovalPage(found, found[-1].approval_id if len(found) == limit else None))
 
 
@@ -87,11 +87,11 @@ async def approval(request: Request, approval_id: ApprovalId, wait: Wait = 0) ->
     """With `wait`, answers as soon as there is a vote or an end. An agent sees its own, and asks again with the same
     `request_id` to use what was approved."""
     caller, agent = await auth_of(request).reader(request)
-    desk = caller.house.governor.approvals
-    if agent is not None and (await desk.get(approval_id)).agent_id != agent:
+    approvals = caller.context.governor.approvals
+    if agent is not None and (await approvals.get(approval_id)).agent_id != agent:
         raise AuthError("This belongs to another agent.", code="not_yours")
     hears = caller.role in {"session", "agent"}  # and could use what was approved without asking again
-    return _approval(await desk.get(approval_id, wait=wait, claims=hears))
+    return _approval(await approvals.get(approval_id, wait=wait, claims=hears))
 
 
 @router.post(
@@ -108,12 +108,12 @@ async def decide(request: Request, approval_id: ApprovalId) -> Response:
         if error.code == "operator_only":  # somebody with a credential, but no operator's: that is worth a trace
             stranger = await auth.caller(request)
             name = stranger.name if stranger.token is None else (await auth.reader(request))[1] or ""
-            desk = stranger.house.governor.approvals
-            await desk.trace_refusal(f"agent:{name}", error.code, of="stranger")
+            approvals = stranger.context.governor.approvals
+            await approvals.trace_refusal(f"agent:{name}", error.code, of="stranger")
         raise
     message = await read(request, DecisionRequest)
-    desk = caller.house.governor.approvals
-    done = await desk.decide(
+    approvals = caller.context.governor.approvals
+    done = await approvals.decide(
         approval_id, message.decision, by=caller.name, reason=message.reason, edit=message.edit, content=message.content
     )
     request.scope[AGENT] = done.agent_id
@@ -127,7 +127,7 @@ async def decide(request: Request, approval_id: ApprovalId) -> Response:
 async def envelopes(request: Request) -> Response:
     """And how much of it is used."""
     caller = await auth_of(request).operator(request)
-    return _envelopes(Envelopes(await caller.house.governor.approvals.envelopes()))
+    return _envelopes(Envelopes(await caller.context.governor.approvals.envelopes()))
 
 
 @router.post(
@@ -140,7 +140,7 @@ async def approve_ahead(request: Request) -> Response:
     exceeds it asks again."""
     caller = await auth_of(request).operator(request)
     message = await read(request, EnvelopeRequest)
-    return _envelope(await caller.house.governor.approvals.approve_ahead(message, by=caller.name))
+    return _envelope(await caller.context.governor.approvals.approve_ahead(message, by=caller.name))
 
 
 @router.delete(
@@ -150,7 +150,7 @@ async def approve_ahead(request: Request) -> Response:
 async def revoke(request: Request, envelope_id: EnvelopeId) -> Response:
     """At once, for the very next request."""
     caller = await auth_of(request).operator(request)
-    return _envelope(await caller.house.governor.approvals.revoke(envelope_id, by=caller.name))
+    return _envelope(await caller.context.governor.approvals.revoke(envelope_id, by=caller.name))
 
 
 @router.get(
@@ -160,7 +160,7 @@ async def revoke(request: Request, envelope_id: EnvelopeId) -> Response:
 async def limits(request: Request) -> Response:
     """By the names that their credentials carry."""
     caller = await auth_of(request).operator(request)
-    return _limits(Limits(await caller.house.governor.approvals.limits()))
+    return _limits(Limits(await caller.context.governor.approvals.limits()))
 
 
 @router.put(
@@ -173,6 +173,6 @@ async def set_limit(request: Request, operator: Operator) -> Response:
     message = await read(request, OperatorLimit)
     if caller.name == operator:
         raise AuthError("Nobody sets a limit of their own; another operator must.", code="own_limit")
-    desk = caller.house.governor.approvals
-    await desk.set_limit(operator, message.approve_up_to_usd, by=caller.name)
+    approvals = caller.context.governor.approvals
+    await approvals.set_limit(operator, message.approve_up_to_usd, by=caller.name)
     return _done(Done())

@@ -50,7 +50,7 @@ _page, _state, _taken = map(Writer, (LockPage, LockState, TakenPage))
 async def locks(request: Request, resource: Annotated[Identifier | None, Query()] = None) -> Response:
     """Holders with their fences, since when, until when; waiters by their places. Never a token."""
     caller = await auth_of(request).overseer(request)
-    return _page(LockPage(await caller.house.governor.locks.overview(resource)))
+    return _page(LockPage(await caller.context.governor.locks.overview(resource)))
 
 
 @router.post(
@@ -65,7 +65,7 @@ async def acquire(request: Request, resource: Resource, wait: Wait = 0) -> Respo
     caller = await auth_of(request).asker(request)
     message = await read(request, AcquireLock)
     request.scope[AGENT] = message.agent_id
-    manager = caller.house.governor.locks
+    manager = caller.context.governor.locks
     asking = manager.acquire(resource, message, token=caller.token, wait=wait)
     if not wait:
         return _state(await asking)
@@ -85,7 +85,7 @@ async def renew(request: Request, resource: Resource, wait: Wait = 0) -> Respons
     caller = await auth_of(request).asker(request)
     message = await read(request, RenewLock)
     request.scope[AGENT] = message.agent_id
-    asking = caller.house.governor.locks.renew(resource, message, token=caller.token, wait=wait)
+    asking = caller.context.governor.locks.renew(resource, message, token=caller.token, wait=wait)
     return _state(await (while_there(request, asking) if wait else asking))
 
 
@@ -98,7 +98,7 @@ async def release(request: Request) -> Response:
     caller = await auth_of(request).asker(request)
     message = await read(request, ReleaseLock)
     request.scope[AGENT] = message.agent_id
-    return _state(await caller.house.governor.locks.release(message, token=caller.token))
+    return _state(await caller.context.governor.locks.release(message, token=caller.token))
 
 
 @router.post(
@@ -109,5 +109,5 @@ async def force_release(request: Request, resource: Resource) -> Response:
     """From all, or from the one with `fence`. They are refused from then on, everywhere; the next gets it at once."""
     caller = await auth_of(request).operator(request)
     message = await read(request, ForceRelease)
-    taken = await caller.house.governor.locks.force_release(resource, fence=message.fence, author=caller.name)
+    taken = await caller.context.governor.locks.force_release(resource, fence=message.fence, author=caller.name)
     return _taken(TakenPage(taken))

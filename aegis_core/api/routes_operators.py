@@ -9,7 +9,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 
 from aegis_core.api.auth import Caller
 from aegis_core.api.logs import AGENT
-from aegis_core.api.messages import Braked, Done, Forgotten, Keys, KeyWish, ModeChange, ModeNow, Opened
+from aegis_core.api.messages import Braked, Done, Forgotten, Keys, KeyWish, ModeChange, ModeNow, StoppedGrant
 from aegis_core.api.routing import BRAKING, PREFIX, READING, WRITING, Writer, auth_of, read
 from aegis_core.api.schemas import (
     AgentId,
@@ -49,11 +49,11 @@ async def set_budget(
 ) -> Response:
     """What is spent and reserved stays as it is, so a lowered limit may lie below it; then nothing more is granted."""
     caller = await auth_of(request).operator(request)
-    message, house = await read(request, BudgetChange), caller.house
-    if scope == "tenant" and name != house.tenant:
-        raise NotFoundError(f"You govern the tenant {house.tenant!r} only.", kind="tenant", name=name)
+    message, context = await read(request, BudgetChange), caller.context
+    if scope == "tenant" and name != context.tenant:
+        raise NotFoundError(f"You govern the tenant {context.tenant!r} only.", kind="tenant", name=name)
     change = (scope, name, message.window, message.limit_usd)
-    return _state(await house.governor.set_budget(*change, author=caller.name))
+    return _state(await context.governor.set_budget(*change, author=caller.name))
 
 
 @router.get(
@@ -63,7 +63,7 @@ async def set_budget(
 async def agents(request: Request, after: Annotated[Identifier | None, Query()] = None, limit: Limit = 100) -> Response:
     """By name, in pages."""
     caller = await auth_of(request).overseer(request)
-    page = await caller.house.governor.agents(after=after, limit=limit)
+    page = await caller.context.governor.agents(after=after, limit=limit)
     return _agents(AgentPage(page, page[-1].agent_id if len(page) == limit else None))
 
 
@@ -75,16 +75,16 @@ async def events(
     request: Request, after: EventId = "0", limit: Limit = 100, wait: Wait = 0, latest: Latest = None
 ) -> Response:
     """One event for each decision and act, in their order. With `wait`, answers as soon as there is one."""
-    house = (await auth_of(request).overseer(request)).house
+    context = (await auth_of(request).overseer(request)).context
     if latest is not None:
-        return _events(_page(await house.governor.latest_events(latest), "0"))
+        return _events(_page(await context.governor.latest_events(latest), "0"))
     if after == "$":
-        after = await house.governor.tenant_store.newest_event()
+        after = await context.governor.tenant_store.newest_event()
     until = time.monotonic() + wait
     left = wait
     while True:
         # The governor blocks for a moment only, so that a server that stops does not wait for it.
-        found = await house.governor.events(after=after, limit=limit, wait=max(0.0, left))
+        found = await context.governor.events(after=after, limit=limit, wait=max(0.0, left))
         left = until - time.monotonic()
         if found or left <= 0:
             return _events(_page(found, after))
@@ -101,7 +101,7 @@ def _page(found: tuple[Event, ...], after: str) -> EventPage:
 async def keys(request: Request) -> Response:
     """Never the keys themselves: what is stored are their hashes."""
     caller = await auth_of(request).operator(request)
-    return _keys(Keys(tuple(await caller.house.governor.operator.keys())))
+    return _keys(Keys(tuple(await caller.context.governor.operator.keys())))
 
 
 @router.post(
@@ -112,7 +112,7 @@ async def create_key(request: Request) -> Response:
     """`secret` is the key, shown this once. From a tenant's first key on, its server asks for credentials."""
     caller = await auth_of(request).operator(request)
     wish = await read(request, KeyWish)
-    made = await caller.house.governor.operator.create_key(wish.role, name=wish.name, author=caller.name)
+    made = await caller.context.governor.operator.create_key(wish.role, name=wish.name, author=caller.name)
     auth_of(request).keys.expire()
     return _key(made)
 
@@ -124,7 +124,7 @@ async def create_key(request: Request) -> Response:
 async def rotate_key(request: Request, key_id: KeyId) -> Response:
     """A new key of the same role and name; the old one ends at once."""
     caller = await auth_of(request).operator(request)
-    return _key(await caller.house.governor.operator.rotate_key(key_id, author=caller.name))
+    return _key(await caller.context.governor.operator.rotate_key(key_id, author=caller.name))
 
 
 @router.delete(
@@ -134,7 +134,7 @@ async def rotate_key(request: Request, key_id: KeyId) -> Response:
 async def revoke_key(request: Request, key_id: KeyId) -> Response:
     """It ends at once. Sessions that it opened go on until they are idle; block their agents to end those, too."""
     caller = await auth_of(request).operator(request)
-    await caller.house.governor.operator.revoke_key(key_id, author=caller.name)
+    await caller.context.governor.operator.revoke_key(key_id, author=caller.name)
     auth_of(request).keys.expire()
     return _done(Done())
 
@@ -146,7 +146,7 @@ async def revoke_key(request: Request, key_id: KeyId) -> Response:
 async def block(request: Request, agent_id: AgentId) -> Response:
     """From its next request on it is refused. Its questions are declined; its open grants, listed, may still settle."""
     caller = await _about(request, agent_id)
-    return _open(await caller.house.governor.operator.block(agent_id, author=caller.name))
+    return _open(await caller.context.governor.operator.block(agent_id, author=caller.name))
 
 
 @router.post(
@@ -156,7 +156,7 @@ async def block(request: Request, agent_id: AgentId) -> Response:
 async def unblock(request: Request, agent_id: AgentId) -> Response:
     """From its next request on."""
     caller = await _about(request, agent_id)
-    await caller.house.governor.operator.unblock(agent_id, author=caller.name)
+    await caller.context.governor.operator.unblock(agent_id, author=caller.name)
     return _done(Done())
 
 
@@ -167,7 +167,7 @@ async def unblock(request: Request, agent_id: AgentId) -> Response:
 async def forget(request: Request, agent_id: AgentId) -> Response:
     """What it wrote goes from the events; its budgets and the bill stay."""
     caller = await _about(request, agent_id)
-    return _forgotten(Forgotten(await caller.house.governor.operator.forget(agent_id, author=caller.name)))
+    return _forgotten(Forgotten(await caller.context.governor.operator.forget(agent_id, author=caller.name)))
 
 
 async def _about(request: Request, agent_id: str) -> Caller:
@@ -182,7 +182,7 @@ async def _about(request: Request, agent_id: str) -> Caller:
 async def halt(request: Request) -> Response:
     """Every agent is refused from its next request on, everywhere. Open grants, listed, may still settle."""
     caller = await auth_of(request).operator(request)
-    return _open(await caller.house.governor.operator.halt(author=caller.name))
+    return _open(await caller.context.governor.operator.halt(author=caller.name))
 
 
 @router.post(
@@ -192,7 +192,7 @@ async def halt(request: Request) -> Response:
 async def resume(request: Request) -> Response:
     """Blocked agents stay blocked."""
     caller = await auth_of(request).operator(request)
-    await caller.house.governor.operator.resume(author=caller.name)
+    await caller.context.governor.operator.resume(author=caller.name)
     return _done(Done())
 
 
@@ -204,9 +204,9 @@ async def set_mode(request: Request) -> Response:
     """While observing, everything is granted and booked, and verdicts say `would_be`."""
     caller = await auth_of(request).operator(request)
     wanted = (await read(request, ModeChange)).mode
-    await caller.house.governor.operator.set_mode(wanted, author=caller.name)
+    await caller.context.governor.operator.set_mode(wanted, author=caller.name)
     return _mode(ModeNow(wanted))
 
 
 def _open(rows: list[OpenRecord]) -> Response:
-    return _braked(Braked(tuple(map(Opened.of, rows))))
+    return _braked(Braked(tuple(map(StoppedGrant.of, rows))))

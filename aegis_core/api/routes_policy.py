@@ -52,7 +52,7 @@ async def apply_policy(request: Request) -> Response:
 async def policy_versions(request: Request) -> Response:
     """Who put which version in force, when, and which one it replaced."""
     caller = await auth_of(request).operator(request)
-    return _history(PolicyHistory(tuple(await caller.house.governor.operator.policy_history())))
+    return _history(PolicyHistory(tuple(await caller.context.governor.operator.policy_history())))
 
 
 @router.get(
@@ -72,18 +72,18 @@ async def rollback(request: Request) -> Response:
     """It becomes a new version with the same digest; history is never rewritten."""
     caller = await auth_of(request).operator(request)
     wanted = (await read(request, Rollback)).version
-    _, found = await caller.house.governor.operator.policy_version(wanted)
+    _, found = await caller.context.governor.operator.policy_version(wanted)
     return await _publish(caller, found)
 
 
 async def _publish(caller: Caller, found: Policy) -> Response:
-    version = await caller.house.governor.publish_policy(found, author=caller.name)
+    version = await caller.context.governor.publish_policy(found, author=caller.name)
     return _now(PolicyNow(version, found.digest, len(found.rules)))
 
 
 async def _stored_version(request: Request, wanted: int | None) -> Response:
     caller = await auth_of(request).operator(request)
-    version, found = await caller.house.governor.operator.policy_version(wanted)
+    version, found = await caller.context.governor.operator.policy_version(wanted)
     return _stored(StoredPolicy(version, found.digest, len(found.rules), json.loads(found.document)))
 
 
@@ -94,7 +94,7 @@ async def _stored_version(request: Request, wanted: int | None) -> Response:
 async def profiles(request: Request) -> Response:
     """What bounds every handshake, by name or pattern."""
     caller = await auth_of(request).operator(request)
-    return _profiles(await caller.house.governor.operator.profiles())
+    return _profiles(await caller.context.governor.operator.profiles())
 
 
 @router.put(
@@ -105,4 +105,4 @@ async def set_profiles(request: Request) -> Response:
     """The whole set. It bounds each agent from its very next request on."""
     caller = await auth_of(request).operator(request)
     wanted = await read(request, ProfileSet)
-    return _version(VersionNow(await caller.house.governor.operator.set_profiles(wanted, author=caller.name)))
+    return _version(VersionNow(await caller.context.governor.operator.set_profiles(wanted, author=caller.name)))

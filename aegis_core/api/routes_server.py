@@ -29,11 +29,11 @@ async def health() -> Response:
 async def ready(request: Request) -> Response:
     """Asks Redis. Where there are keys, strangers learn no more than that."""
     auth = auth_of(request)
-    house = auth.houses.home
-    server = await house.governor.tenant_store.ping()
+    context = auth.contexts.home
+    server = await context.governor.tenant_store.ping()
     if await auth.keys.on():
         return _ready(Readiness("ready"))
-    return _ready(Readiness("ready", house.tenant, server))
+    return _ready(Readiness("ready", context.tenant, server))
 
 
 @router.get(
@@ -47,5 +47,5 @@ async def ready(request: Request) -> Response:
 async def metrics(request: Request) -> Response:
     """Verdicts of this process, and the budgets and open grants of the caller's tenant. For operators, where there are
     keys."""
-    house = await auth_of(request).observer(request)
-    return Response(await house.metrics.page(), media_type=MEDIA_TYPE)
+    context = await auth_of(request).observer(request)
+    return Response(await context.metrics.page(), media_type=MEDIA_TYPE)

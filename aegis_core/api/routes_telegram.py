@@ -29,7 +29,7 @@ async def telegram(request: Request) -> Response:
     shown = request.headers.get(_HEADER, "")
     if not hmac.compare_digest(shown.encode(), channel.webhook_secret.encode()):
         with suppress(AegisError):  # a trace in the events, where they can be written
-            await channel.deliveries.refuse("stranger", "webhook")
+            await channel.channel_store.refuse("stranger", "webhook")
         raise AuthError(f"The header {_HEADER} is missing or wrong.", code="bad_token")
     try:
         update: Any = json.loads(await request.body())

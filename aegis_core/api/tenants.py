@@ -29,15 +29,15 @@ _LINGER = 65.0
 
 
 @dataclass(frozen=True, slots=True)
-class House:
+class TenantContext:
     """One tenant as the routes work with it."""
 
     governor: ResourceGovernor
     metrics: Metrics
 
     @classmethod
-    def of(cls, governor: ResourceGovernor) -> House:
-        """A house with nothing counted yet."""
+    def of(cls, governor: ResourceGovernor) -> TenantContext:
+        """A context with nothing counted yet."""
         return cls(governor, Metrics(governor))
 
     @property
@@ -83,16 +83,16 @@ class KeyWatch:
         self._until = 0.0
 
 
-class Houses:
+class TenantContexts:
     """The server's own tenant, and others by what their callers show. None is opened before a credential held."""
 
-    def __init__(self, home: House, store: Store) -> None:
+    def __init__(self, home: TenantContext, store: Store) -> None:
         self.home, self._store = home, store
-        self._others: OrderedDict[str, House] = OrderedDict()
+        self._others: OrderedDict[str, TenantContext] = OrderedDict()
         self._leaving: set[asyncio.Task[None]] = set()
 
-    async def of_session(self, token: str) -> House:
-        """The house that a session token names. In an open house the token itself is judged by what follows.
+    async def of_session(self, token: str) -> TenantContext:
+        """The context that a session token names. In an open context the token itself is judged by what follows.
 
         Raises:
             AuthError: not a session token, or none that opens another tenant.
@@ -108,8 +108,8 @@ class Houses:
         await tenant_store(self._store, tenant).agent_of(token)
         return await self._open(tenant)
 
-    async def of_key(self, secret: str) -> tuple[House, ApiKey]:
-        """The house that an API key opens, and the key.
+    async def of_key(self, secret: str) -> tuple[TenantContext, ApiKey]:
+        """The context that an API key opens, and the key.
 
         Raises:
             AuthError: not a key, or a revoked one.
@@ -122,24 +122,24 @@ class Houses:
             return self.home, key
         return self._known(tenant) or await self._open(tenant), key
 
-    def _known(self, tenant: str) -> House | None:
-        house = self._others.get(tenant)
-        if house is not None:
+    def _known(self, tenant: str) -> TenantContext | None:
+        context = self._others.get(tenant)
+        if context is not None:
             self._others.move_to_end(tenant)
-        return house
+        return context
 
-    async def _open(self, tenant: str) -> House:
+    async def _open(self, tenant: str) -> TenantContext:
         try:
             governor = await visit_tenant(self.home.governor, self._store, tenant)
         except NotFoundError:
             raise AuthError("The credential names a tenant that is gone.", code="bad_token") from None
-        house = self._others.setdefault(tenant, House.of(governor))
+        context = self._others.setdefault(tenant, TenantContext.of(governor))
         while len(self._others) > OPEN_TENANTS:
             _, left = self._others.popitem(last=False)
             leaving = asyncio.create_task(_close_later(left.governor.aclose))
             self._leaving.add(leaving)
             leaving.add_done_callback(self._leaving.discard)
-        return house
+        return context
 
     async def aclose(self) -> None:
         """Close what was opened here."""
@@ -147,8 +147,8 @@ class Houses:
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
-        for house in self._others.values():
-            await house.governor.aclose()
+        for context in self._others.values():
+            await context.governor.aclose()
 
 
 async def _close_later(close: Callable[[], Awaitable[None]]) -> None:

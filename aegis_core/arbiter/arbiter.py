@@ -15,7 +15,7 @@ from aegis_core.arbiter.estimator import FORECAST_INPUT, FORECAST_OUTPUT, input_
 from aegis_core.arbiter.evidence import NO_EVIDENCE, Choice, Evidence, lowered_by_text
 from aegis_core.arbiter.price_file import StatedPrices
 from aegis_core.arbiter.prices import Prices
-from aegis_core.arbiter.shortlist import Entry, Needs, Shortlist, select
+from aegis_core.arbiter.shortlist import Needs, PricedModel, Shortlist, select
 from aegis_core.arbiter.terms import (
     MAX_CANDIDATES,
     Appraisal,
@@ -249,7 +249,7 @@ class Arbiter:
         return Appraisal(candidates, recommended, terms.priced_by, note, caps=caps), considered
 
 
-def _considered(entry: Entry, tokens: tuple[int, int]) -> Considered:
+def _considered(entry: PricedModel, tokens: tuple[int, int]) -> Considered:
     """A model for the record, with what so many tokens are expected to cost."""
     return Considered(entry.model.name, entry.model.tier, entry.rates.expected(*tokens))
 

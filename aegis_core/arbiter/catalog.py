@@ -51,7 +51,7 @@ class Model(Message):
     healthy: bool = True
 
 
-class _Document(Message):
+class _CatalogDocument(Message):
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
 
     density: dict[str, Tier]
@@ -116,7 +116,7 @@ def load_catalog(path: Path | None = None) -> Catalog:
         raise _refusal(source, "", f"cannot be read: {error}") from None
     try:
         content = json.loads(text, object_pairs_hook=without_repeats)
-        document = _Document.model_validate(content)
+        document = _CatalogDocument.model_validate(content)
     except ValidationError as error:
         raise _invalid(source, error) from None
     except (ValueError, RecursionError) as error:
@@ -163,7 +163,7 @@ def _invalid(source: str, error: ValidationError) -> ConfigurationError:
     first = error.errors()[0]
     text = str(problem.facts["problem"])
     if first["type"] == "extra_forbidden":
-        known = Model if first["loc"][0] == "models" else _Document
+        known = Model if first["loc"][0] == "models" else _CatalogDocument
         close = difflib.get_close_matches(str(first["loc"][-1]), known.model_fields, 1)
         text = "is not a field" + (
             f"; did you mean {close[0]}?" if close else f"; known: {', '.join(known.model_fields)}"

@@ -30,17 +30,17 @@ _Z = NormalDist().inv_cdf(CONFIDENCE)
 _CHOICES = 4_096
 
 
-class Tally(NamedTuple):
+class DecayedSums(NamedTuple):
     """Decayed sums: of scores, and of outcomes."""
 
     good: float = 0.0
     total: float = 0.0
 
-    def __add__(self, other: Tally) -> Tally:  # pyright: ignore[reportIncompatibleMethodOverride]
-        return Tally(self.good + other.good, self.total + other.total)
+    def __add__(self, other: DecayedSums) -> DecayedSums:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return DecayedSums(self.good + other.good, self.total + other.total)
 
 
-class Estimate(NamedTuple):
+class ExpectedScore(NamedTuple):
     """The expected score of a tier, the lower bound on it, and how many outcomes it rests on."""
 
     mean: float
@@ -69,7 +69,7 @@ class Choice:
     asked: int
     basis: Basis
     outcomes: float
-    estimates: tuple[Estimate, ...]
+    estimates: tuple[ExpectedScore, ...]
 
 
 class Prior(NamedTuple):
@@ -80,7 +80,7 @@ class Prior(NamedTuple):
     quality_by_tier: tuple[float, ...]
 
 
-Row = dict[int, Tally]
+Row = dict[int, DecayedSums]
 
 
 @dataclass(frozen=True)
@@ -88,12 +88,12 @@ class Evidence:
     """One reading of a tenant's table of outcomes. `version` grows with every outcome that is counted."""
 
     version: int = 0
-    overall: Mapping[int, Tally] = field(default_factory=dict[int, Tally])
+    overall: Mapping[int, DecayedSums] = field(default_factory=dict[int, DecayedSums])
     by_type: Mapping[str, Row] = field(default_factory=dict[str, Row])
     by_agent: Mapping[tuple[str, int], Row] = field(default_factory=dict[tuple[str, int], Row])
 
     @classmethod
-    def of(cls, rows: Mapping[str, Tally], version: int, tier_of: Callable[[str], int | None]) -> Evidence:
+    def of(cls, rows: Mapping[str, DecayedSums], version: int, tier_of: Callable[[str], int | None]) -> Evidence:
         """Sum rows by tier; models that the catalog no longer has do not count.
 
         Args:
@@ -115,7 +115,7 @@ class Evidence:
                 row = by_type.setdefault(names[0], {})
             else:
                 row = by_agent.setdefault((names[0], int(names[1])), {})
-            row[tier] = row.get(tier, Tally()) + tally
+            row[tier] = row.get(tier, DecayedSums()) + tally
         return cls(version, overall, by_type, by_agent)
 
     def choose(self, tier: int, density: int, task_type: str | None, agent: str) -> Choice:
@@ -141,12 +141,12 @@ class Evidence:
     def _by_row(self, tier: int, basis: Basis, row: Row) -> Choice | None:
         """What one row calls for; None when it says too little of the tiers that it would choose between."""
         estimates = self.estimates(row)
-        known = [each for each in range(1, TIERS + 1) if row.get(each, Tally()).total >= ENOUGH]
+        known = [each for each in range(1, TIERS + 1) if row.get(each, DecayedSums()).total >= ENOUGH]
         if not known:
             return None
         best = max(known)
         # Without outcomes of a tier at least as strong as the one asked for, perfection is what must be kept up with.
-        against = estimates[best - 1] if best >= tier else Estimate(1.0, 1.0, 0.0)
+        against = estimates[best - 1] if best >= tier else ExpectedScore(1.0, 1.0, 0.0)
         for each in known:
             if each < tier and _kept(estimates[each - 1], against, -1) >= 0:
                 return Choice(each, tier, basis, row[each].total, estimates)
@@ -156,12 +156,12 @@ class Evidence:
             return Choice(raised, tier, basis, row[tier].total, estimates)
         return Choice(tier, tier, basis, sum(tally.total for tally in row.values()), estimates)
 
-    def estimates(self, row: Row) -> tuple[Estimate, ...]:
+    def estimates(self, row: Row) -> tuple[ExpectedScore, ...]:
         """Expected quality of each tier by one row of outcomes, lowest tier first."""
         weight = prior().outcomes
-        found: list[Estimate] = []
+        found: list[ExpectedScore] = []
         for tier, assumed in enumerate(prior().quality_by_tier, start=1):
-            seen, mine = self.overall.get(tier, Tally()), row.get(tier, Tally())
+            seen, mine = self.overall.get(tier, DecayedSums()), row.get(tier, DecayedSums())
             middle = (weight * assumed + seen.good) / (weight + seen.total)
             found.append(_estimate(weight * middle + mine.good, weight + mine.total, mine.total))
         return tuple(found)
@@ -188,13 +188,13 @@ def _of_prior(tier: int) -> Choice:
     return Choice(tier, tier, "prior", 0, NO_EVIDENCE.estimates({}))
 
 
-def _estimate(good: float, total: float, outcomes: float) -> Estimate:
+def _estimate(good: float, total: float, outcomes: float) -> ExpectedScore:
     """Mean and lower bound of a Beta posterior with these sums, by its first two moments."""
     mean = good / total
-    return Estimate(mean, max(0.0, mean - _Z * math.sqrt(mean * (1 - mean) / (total + 1))), outcomes)
+    return ExpectedScore(mean, max(0.0, mean - _Z * math.sqrt(mean * (1 - mean) / (total + 1))), outcomes)
 
 
-def _kept(cheap: Estimate, best: Estimate, side: int) -> float:
+def _kept(cheap: ExpectedScore, best: ExpectedScore, side: int) -> float:
     """The bound on what a tier has to spare over `TARGET` of the best one's quality: -1 the lower, +1 the upper."""
     spread = math.sqrt(cheap.variance + TARGET**2 * best.variance)
     return cheap.mean - TARGET * best.mean + side * _Z * spread

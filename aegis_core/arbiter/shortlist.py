@@ -26,7 +26,7 @@ class Needs(NamedTuple):
     """The models that the policy permits here, best first, whatever the logic density; none: it does not say."""
 
 
-class Entry(NamedTuple):
+class PricedModel(NamedTuple):
     """A model with its prices, and its position in the catalog, which decides between equal costs."""
 
     model: Model
@@ -48,12 +48,12 @@ class Shortlist:
         floors: for each tier, what none of its models costs less than.
     """
 
-    tiers: tuple[tuple[Entry, ...], ...]
+    tiers: tuple[tuple[PricedModel, ...], ...]
     names: tuple[str, ...]
     note: str
     fixed: bool = False
-    ranked: tuple[Entry, ...] = field(init=False)
-    strongest: tuple[Entry, ...] = field(init=False)
+    ranked: tuple[PricedModel, ...] = field(init=False)
+    strongest: tuple[PricedModel, ...] = field(init=False)
     floors: tuple[Floor, ...] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -102,10 +102,10 @@ def select(catalog: Catalog, prices: Prices, logic_density: int, needs: Needs | 
     return Shortlist(tiers, names, note)
 
 
-def _of_tier(catalog: Catalog, prices: Prices, tier: int) -> list[Entry]:
+def _of_tier(catalog: Catalog, prices: Prices, tier: int) -> list[PricedModel]:
     """The models of a tier or above, by tier and expected cost."""
     found = (
-        Entry(model, prices.rates(model.name), position)
+        PricedModel(model, prices.rates(model.name), position)
         for position, model in enumerate(catalog.models)
         if model.tier >= tier and model.healthy
     )
@@ -115,10 +115,10 @@ def _of_tier(catalog: Catalog, prices: Prices, tier: int) -> list[Entry]:
     )
 
 
-def _permitted(catalog: Catalog, prices: Prices, names: tuple[str, ...]) -> list[Entry]:
+def _permitted(catalog: Catalog, prices: Prices, names: tuple[str, ...]) -> list[PricedModel]:
     """The models of the catalog among these names, in their order."""
     found = dict.fromkeys(model for name in names if (model := catalog.find(name)) and model.healthy)
-    return [Entry(model, prices.rates(model.name), position) for position, model in enumerate(found)]
+    return [PricedModel(model, prices.rates(model.name), position) for position, model in enumerate(found)]
 
 
 def _tests(catalog: Catalog, needs: Needs) -> Iterable[tuple[str, Callable[[Model], bool]]]:

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple
 from aegis_core.arbiter.catalog import Model
 from aegis_core.arbiter.estimator import forecast
 from aegis_core.arbiter.rates import Rates
-from aegis_core.arbiter.shortlist import Entry, Shortlist
+from aegis_core.arbiter.shortlist import PricedModel, Shortlist
 from aegis_core.arbiter.why import Considered
 from aegis_core.protocol.money import format_usd
 
@@ -58,7 +58,7 @@ class Appraisal(NamedTuple):
 class Priced(NamedTuple):
     """A model of the catalog that can take a request, the nano-dollars to reserve for it, and those to expect."""
 
-    entry: Entry
+    entry: PricedModel
     nanos: int
     expected: int
 
@@ -144,7 +144,7 @@ def choose(shortlist: Shortlist, terms: Terms, most: int) -> list[Priced]:
     return chosen[:most]
 
 
-def strongest(shortlist: Shortlist, terms: Terms | None) -> tuple[Entry, ...]:
+def strongest(shortlist: Shortlist, terms: Terms | None) -> tuple[PricedModel, ...]:
     """Those of the highest tier that could take the request; where none could, those of the highest tier."""
     if terms is None or all(terms.fits(entry.model) for entry in shortlist.strongest):
         return shortlist.strongest
@@ -160,7 +160,7 @@ def wanted(shortlist: Shortlist, terms: Terms | None) -> Model:
     return next(fitting, entries[0]).model
 
 
-def _expected(priced: tuple[int, Entry]) -> int:
+def _expected(priced: tuple[int, PricedModel]) -> int:
     return priced[0]
 
 

@@ -18,7 +18,7 @@ from itertools import count
 from aegis_core.channels.channel import Channel, ChannelError, Pace
 from aegis_core.channels.schedule import Agenda
 from aegis_core.client.ports import ApprovalsPort
-from aegis_core.governor.tenant import Deliveries, Notice
+from aegis_core.governor.tenant import ChannelStore, ShownNotice
 from aegis_core.protocol.approvals import Approval
 from aegis_core.protocol.errors import AegisError, NotFoundError
 
@@ -40,10 +40,10 @@ class LeaseLostError(Exception):
 class Courier:
     """Serves one channel. Several processes may run one for the same channel; the holder of its lease is at work."""
 
-    def __init__(self, channel: Channel, approvals: ApprovalsPort, deliveries: Deliveries, pace: Pace) -> None:
-        self.channel, self._approvals, self._deliveries, self._pace = channel, approvals, deliveries, pace
+    def __init__(self, channel: Channel, approvals: ApprovalsPort, channel_store: ChannelStore, pace: Pace) -> None:
+        self.channel, self._approvals, self._store, self._pace = channel, approvals, channel_store, pace
         self._agenda, self._news = Agenda(), asyncio.Event()
-        self._notices: dict[str, Notice] = {}
+        self._notices: dict[str, ShownNotice] = {}
         self._attempts: Counter[str] = Counter()
         self._at_hand = ""
         self._failures, self._paused_until = 0, 0.0
@@ -79,7 +79,7 @@ class Courier:
     async def leave(self) -> None:
         """Let another process go on at once."""
         with suppress(AegisError):
-            await self._deliveries.leave()
+            await self._store.leave()
 
     async def _serve(self) -> None:
         listening = asyncio.create_task(self.channel.listen())
@@ -108,7 +108,7 @@ class Courier:
 
     async def _hold(self) -> bool:
         asked = time.monotonic()
-        held, server_ms = await self._deliveries.hold(self._pace.lease)
+        held, server_ms = await self._store.hold(self._pace.lease)
         if held:
             self._held_until, self._offset = asked + self._pace.lease, asked - server_ms / 1000
         return held
@@ -124,7 +124,7 @@ class Courier:
 
     async def _catch_up(self) -> None:
         """Look at everything that is open, or shown as open."""
-        self._notices = await self._deliveries.notices()
+        self._notices = await self._store.notices()
         for approval_id in self._notices:
             self._agenda.put(approval_id, 0.0)
         after: str | None = None
@@ -178,7 +178,7 @@ class Courier:
         except NotFoundError:
             return None
 
-    async def _show(self, approval_id: str, approval: Approval | None) -> tuple[Notice | None, bool]:
+    async def _show(self, approval_id: str, approval: Approval | None) -> tuple[ShownNotice | None, bool]:
         """Bring the channel up to date; answers what it shows then, None when nothing more will follow, and whether
         anything had to be said."""
         shown = self._notices.get(approval_id)
@@ -199,17 +199,17 @@ class Courier:
             return shown._replace(remind_at=0), True
         return shown, False
 
-    async def _succeeded(self, approval_id: str, notice: Notice | None, *, said: bool) -> None:
+    async def _succeeded(self, approval_id: str, notice: ShownNotice | None, *, said: bool) -> None:
         before = self._notices.pop(approval_id, None)
         self._attempts.pop(approval_id, None)
         if self._failures and said:  # a channel that had nothing to say may still be down
             self._failures = 0
-            await self._deliveries.report("channel_recovered", "")
+            await self._store.report("channel_recovered", "")
         if notice is None:
-            kept = before is None or await self._deliveries.drop(approval_id)
+            kept = before is None or await self._store.drop(approval_id)
         else:
             self._notices[approval_id] = notice
-            kept = notice == before or await self._deliveries.keep(approval_id, notice)
+            kept = notice == before or await self._store.keep(approval_id, notice)
             times = [self._local(notice.deadline) + _TICK]
             if notice.remind_at:
                 times.append(self._local(notice.remind_at) + _TICK)
@@ -229,16 +229,16 @@ class Courier:
             self._paused_until = time.monotonic() + wait
             self._agenda.put(approval_id, 0.0)
             if self._failures == 1:
-                await self._deliveries.report("channel_failed", error.message)
+                await self._store.report("channel_failed", error.message)
             return
         self._attempts[approval_id] += 1
         attempt = self._attempts[approval_id]
         if over and attempt >= self._pace.most_attempts:
-            await self._deliveries.report("channel_failed", f"{approval_id}: given up: {error.message}")
+            await self._store.report("channel_failed", f"{approval_id}: given up: {error.message}")
             await self._succeeded(approval_id, None, said=False)
         else:
             if attempt == 1:
-                await self._deliveries.report("channel_failed", f"{approval_id}: {error.message}")
+                await self._store.report("channel_failed", f"{approval_id}: {error.message}")
             self._agenda.put(approval_id, time.monotonic() + max(error.retry_after, self._pace.retry(attempt)))
 
     def _local(self, server_ms: float) -> float:
@@ -255,6 +255,6 @@ def face_of(approval: Approval) -> str:
     return blake2b(repr(shown).encode(), digest_size=12).hexdigest()
 
 
-def _notice(approval: Approval, ref: str, *, reminded: bool = False) -> Notice:
+def _notice(approval: Approval, ref: str, *, reminded: bool = False) -> ShownNotice:
     remind_at = 0 if reminded or approval.remind_at is None else int(approval.remind_at.timestamp() * 1000)
-    return Notice(ref, face_of(approval), int(approval.deadline.timestamp() * 1000), remind_at)
+    return ShownNotice(ref, face_of(approval), int(approval.deadline.timestamp() * 1000), remind_at)

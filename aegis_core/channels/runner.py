@@ -35,7 +35,7 @@ async def running(
         return
     pace = pace or Pace()
     store = governor.tenant_store
-    couriers = [Courier(one, governor.approvals, store.deliveries(one.name), pace) for one in channels]
+    couriers = [Courier(one, governor.approvals, store.channel_store(one.name), pace) for one in channels]
     works = [lambda: _follow(store, couriers), *(courier.run for courier in couriers)]
     tasks = [asyncio.create_task(_kept_alive(work)) for work in works]
     try:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from aegis_core.cli.common import shown
 from aegis_core.policy import Explanation, Policy, Ruling
 from aegis_core.policy.diff import Change
-from aegis_core.policy.trials import Outcome
+from aegis_core.policy.trials import TrialResult
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -95,7 +95,7 @@ def changed(changes: Sequence[Change]) -> Iterator[str]:
             yield from _field(name, before, after)
 
 
-def failure(outcome: Outcome) -> Table:
+def failure(outcome: TrialResult) -> Table:
     """What was expected of a case, what came, and the rules that matched."""
     trial, ruling = outcome.trial, outcome.ruling
     made = _pairs()
@@ -112,7 +112,7 @@ def failure(outcome: Outcome) -> Table:
     return made
 
 
-def case_of(outcome: Outcome) -> dict[str, Any]:
+def case_of(outcome: TrialResult) -> dict[str, Any]:
     """A case for programs."""
     trial, ruling = outcome.trial, outcome.ruling
     return {

@@ -13,7 +13,7 @@ import typer
 if TYPE_CHECKING:
     from decimal import Decimal
 
-    from aegis_core.replay.report import Terms
+    from aegis_core.replay.report import ReplayTerms
     from aegis_core.replay.runner import Plan, Rate
     from aegis_core.replay.tally import Tally
     from aegis_core.replay.trace import Trace
@@ -117,16 +117,16 @@ def _present(settings: Settings) -> Settings:
     return settings.model_copy(update={"policy_file": load_settings().policy_file})
 
 
-def _terms(settings: Settings) -> Terms:
+def _terms(settings: Settings) -> ReplayTerms:
     from aegis_core.connect import read_policy_file
     from aegis_core.policy.loading import default_policy
     from aegis_core.protocol.money import to_nanos
-    from aegis_core.replay.report import Terms
+    from aegis_core.replay.report import ReplayTerms
 
     policy = read_policy_file(settings.policy_file) if settings.policy_file else default_policy()
     source = str(settings.policy_file) if settings.policy_file else "the rules that Aegis ships with"
     name = f"{source} ({len(policy.rules)} rules, {policy.digest[:12]})"
-    return Terms(name, to_nanos(settings.agent_day_usd), to_nanos(settings.tenant_day_usd))
+    return ReplayTerms(name, to_nanos(settings.agent_day_usd), to_nanos(settings.tenant_day_usd))
 
 
 def _run(recorded: Trace, plan: Plan, settings: Settings) -> Tally:

@@ -17,7 +17,7 @@ from aegis_core.protocol.errors import (
     LockPreemptedError,
     StoreError,
 )
-from aegis_core.protocol.locks import LockState, Notice, RenewLock, Told
+from aegis_core.protocol.locks import LockNotice, LockState, RenewLock, Told
 from aegis_core.protocol.messages import SessionOpened
 
 _DURATION = re.compile(r"(?P<count>\d{1,9}(?:\.\d{1,6})?)\s*(?P<unit>ms|s|m|h)")
@@ -195,7 +195,7 @@ class Lease:
         except LockLostError:
             pass
 
-    def _ear(self, notice: Notice | None) -> None:
+    def _ear(self, notice: LockNotice | None) -> None:
         if notice is None:  # the subscription was interrupted: ask
             self._plan(0)
         elif notice.kind == Told.MUST_GO:

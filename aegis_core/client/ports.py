@@ -15,7 +15,15 @@ from aegis_core.protocol.approvals import (
     Listing,
 )
 from aegis_core.protocol.journal import JournalEntry, JournalRequest
-from aegis_core.protocol.locks import AcquireLock, Ear, LockState, LockSummary, LockTaken, ReleaseLock, RenewLock
+from aegis_core.protocol.locks import (
+    AcquireLock,
+    LockState,
+    LockSummary,
+    LockTaken,
+    NoticeListener,
+    ReleaseLock,
+    RenewLock,
+)
 from aegis_core.protocol.messages import (
     AgentSummary,
     BudgetReport,
@@ -79,7 +87,9 @@ class LocksPort(Protocol):
         self, resource: str, *, fence: int | None = None, author: str = "operator"
     ) -> tuple[LockTaken, ...]: ...
 
-    def watch(self, resource: str, message: RenewLock, ear: Ear, *, token: str | None = None) -> Callable[[], None]: ...
+    def watch(
+        self, resource: str, message: RenewLock, ear: NoticeListener, *, token: str | None = None
+    ) -> Callable[[], None]: ...
 
 
 class JournalPort(Protocol):

@@ -10,7 +10,7 @@ from typing import Any, Literal, cast, get_args
 
 from aegis_core.arbiter.arbiter import Arbiter
 from aegis_core.governor.budgets import at_ms, checked, lines_of
-from aegis_core.governor.notifier import Inbox
+from aegis_core.governor.notifier import Notifier
 from aegis_core.governor.requests import content_of, limits_of, trace_of
 from aegis_core.governor.rulebook import Rulebook
 from aegis_core.governor.verdicts import grant_key
@@ -37,10 +37,10 @@ from aegis_core.protocol.errors import (
 from aegis_core.protocol.messages import PermissionRequest
 from aegis_core.protocol.money import to_nanos, to_usd
 from aegis_core.protocol.parsing import parse
-from aegis_core.store.approvals import Questions
-from aegis_core.store.arguments import Edit, Terms
-from aegis_core.store.records import Envelope as EnvelopeRow
+from aegis_core.store.approvals import ApprovalStore
+from aegis_core.store.arguments import Edit, TermsRow
 from aegis_core.store.records import Question, Record
+from aegis_core.store.records import StoredEnvelope as EnvelopeRow
 from aegis_core.store.states import PENDING
 from aegis_core.store.verbs import Decide
 
@@ -50,9 +50,9 @@ _PREFIX = "ap_"
 class HITLManager:
     """The operators' side of approvals, on Redis. Whoever holds it is trusted to say who decides (`by`)."""
 
-    def __init__(self, questions: Questions, inbox: Inbox, rules: Rulebook, arbiter: Arbiter) -> None:
-        self.tenant = questions.tenant
-        self._questions, self._inbox, self._rules, self._arbiter = questions, inbox, rules, arbiter
+    def __init__(self, store: ApprovalStore, notifier: Notifier, rules: Rulebook, arbiter: Arbiter) -> None:
+        self.tenant = store.tenant
+        self._store, self._notifier, self._rules, self._arbiter = store, notifier, rules, arbiter
 
     async def get(self, approval_id: str, *, wait: float = 0, claims: bool = False) -> Approval:
         """One approval as it stands. Whoever looks first after its deadline finds it timed out.
@@ -70,7 +70,7 @@ class HITLManager:
             return approval_of((await self._look(key, claims=claims))[0], key, self.tenant)
         loop = asyncio.get_running_loop()
         until = loop.time() + wait
-        async with self._inbox.waiting_for(key) as bell:
+        async with self._notifier.waiting_for(key) as bell:
             seen: Question | None = None
             while True:
                 bell.clear()
@@ -83,7 +83,7 @@ class HITLManager:
 
     async def _look(self, key: str, *, claims: bool = False) -> tuple[Record, Question, int]:
         try:
-            record, now = await self._questions.look(key, claims=claims)
+            record, now = await self._store.look(key, claims=claims)
         except NotFoundError as error:
             raise _no_approval() if error.facts.get("kind") == "grant" else error from None
         if record.question is None:
@@ -117,7 +117,7 @@ class HITLManager:
             cursor = (str(question.at if ended else record.created), grant_key(after))
         agent = None if agent_id is None else checked(agent_id, "agent_id")
         how = None if listing in {"open", "ended"} else listing
-        rows = await self._questions.list(ended=ended, how=how, agent=agent, after=cursor, most=limit)
+        rows = await self._store.list(ended=ended, how=how, agent=agent, after=cursor, most=limit)
         return tuple(approval_of(record, key, self.tenant) for key, record in rows)
 
     async def decide(
@@ -152,7 +152,7 @@ class HITLManager:
         for _ in range(4):
             changed = await self._judged(key, message.edit) if message.edit else False
             order = Decide(key, who, message.decision, message.reason or False, message.content or False, changed)
-            if (record := await self._questions.decide(order)) is not None:
+            if (record := await self._store.decide(order)) is not None:
                 return approval_of(record, key, self.tenant)
             await self._rules.reload_policy()
         raise StaleError("The policy changes faster than it can be read; nothing was decided.", reason="stale")
@@ -160,7 +160,7 @@ class HITLManager:
     async def trace_refusal(self, who: str, problem: str, *, of: Literal["operator", "stranger"] = "operator") -> None:
         """Put a word that did not count into the events, where they can be written: once an hour for each problem."""
         with suppress(StoreError):  # the refusal itself is what the caller must hear
-            await self._questions.trace_refusal("decision" if of == "operator" else "decision_door", who, problem)
+            await self._store.trace_refusal("decision" if of == "operator" else "decision_door", who, problem)
 
     async def _judged(self, key: str, edit: ApprovalEdit) -> Edit:
         """The changed request under the policy in force, as ``decide.lua`` reads it."""
@@ -179,7 +179,9 @@ class HITLManager:
             if record.model not in {candidate.model for candidate in allowed}:
                 effect, reason = "deny", f"the model {record.model} may not be used for it"
         terms = [
-            Terms(asker.terms.quorum, asker.terms.on_timeout == "approve", list(asker.terms.operators or ()) or False)
+            TermsRow(
+                asker.terms.quorum, asker.terms.on_timeout == "approve", list(asker.terms.operators or ()) or False
+            )
             for asker in policy.askers(request, facts, at_ms(now))
             if not asker.counted and bound > asker.above_nanos
         ]
@@ -201,11 +203,11 @@ class HITLManager:
             resource=envelope.resource_type or False, limit=to_nanos(envelope.limit_usd), used=0, uses=0,
             author=checked(by, "by"), made=0, expires=int(envelope.seconds * 1000), reason=envelope.reason,
         )  # fmt: skip
-        return envelope_of(await self._questions.put_envelope(made, None, by))
+        return envelope_of(await self._store.put_envelope(made, None, by))
 
     async def envelopes(self) -> tuple[Envelope, ...]:
         """What is approved in advance now."""
-        return tuple(map(envelope_of, (await self._questions.standing())[0]))
+        return tuple(map(envelope_of, (await self._store.standing())[0]))
 
     async def revoke(self, envelope_id: str, *, by: str) -> Envelope:
         """End an envelope at once; what it granted stays granted.
@@ -213,17 +215,17 @@ class HITLManager:
         Raises:
             NotFoundError: it is not in force.
         """
-        return envelope_of(await self._questions.put_envelope(None, envelope_id, checked(by, "by")))
+        return envelope_of(await self._store.put_envelope(None, envelope_id, checked(by, "by")))
 
     async def limits(self) -> dict[str, Decimal]:
         """Up to how much operators may approve; who is not named, may approve anything."""
-        ceilings = (await self._questions.standing())[1]
+        ceilings = (await self._store.standing())[1]
         return {name: to_usd(nanos) for name, nanos in sorted(ceilings.items())}
 
     async def set_limit(self, operator: str, usd: object | None, *, by: str) -> None:
         """Set up to how much one operator may approve, from the next decision on; None lifts the limit."""
         nanos = None if usd is None else to_nanos(usd, "approve_up_to_usd")
-        await self._questions.set_ceiling(checked(operator, "operator"), nanos, checked(by, "by"))
+        await self._store.set_ceiling(checked(operator, "operator"), nanos, checked(by, "by"))
 
 
 def approval_of(record: Record, key: str, tenant: str) -> Approval:

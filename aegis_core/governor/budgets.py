@@ -13,7 +13,7 @@ from aegis_core.protocol.messages import RESOURCE_TYPES, BudgetLine, BudgetState
 from aegis_core.protocol.money import format_usd, to_usd
 from aegis_core.store.ledger import BudgetRow
 from aegis_core.store.packing import columns, decode, rows
-from aegis_core.store.records import Line, Record
+from aegis_core.store.records import LineRow, Record
 from aegis_core.store.schema import Budget
 
 _WINDOWS: dict[str | int, str] = {"h": "hour", "d": "day", "w": "week", "m": "month", "t": "total"}
@@ -28,7 +28,7 @@ _SCOPES: dict[str, Scope] = {
 }
 _OWNERS = {scope: letter for letter, scope in _SCOPES.items()}
 _NOTHING = Decimal(0)
-_lines = columns(Line, "owner", "kind", "limit", "room")
+_lines = columns(LineRow, "owner", "kind", "limit", "room")
 _usd = lru_cache(maxsize=1_024)(to_usd)  # limits repeat from decision to decision
 
 
@@ -114,7 +114,7 @@ def shortage(record: Record) -> str:
     """One sentence on why the money did not suffice: which budget, its limit, what was left and what was asked."""
     if record.short is False:
         return "A budget does not suffice."
-    line = rows(Line, record.lines)[record.short]
+    line = rows(LineRow, record.lines)[record.short]
     owner = line.owner
     name = owner_name(owner, record.agent, record.session)
     window = "" if line.kind == "t" else f" {window_name(line.kind)}"

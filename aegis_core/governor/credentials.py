@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from aegis_core.protocol.errors import AuthError
 from aegis_core.protocol.ids import spelt, unspelt
-from aegis_core.store.ledger import ANYONE, Caller
+from aegis_core.store.ledger import ANYONE, SessionProof
 
 _TOKEN = re.compile(
     r"aegis_st_(?P<sid>s[0-9a-f]{24})_(?P<secret>[A-Za-z0-9_-]{43})(?:_(?P<tenant>[\w.:@/%-]{1,1536}))?", re.ASCII
@@ -41,7 +41,7 @@ def hash_secret(secret: str, pepper: bytes) -> str:
 
 
 @lru_cache(maxsize=4_096)
-def caller_of(token: str | None, pepper: bytes) -> Caller:
+def caller_of(token: str | None, pepper: bytes) -> SessionProof:
     """Whom a session token speaks for. Without a token: nobody in particular.
 
     Raises:
@@ -52,24 +52,24 @@ def caller_of(token: str | None, pepper: bytes) -> Caller:
     match = _TOKEN.fullmatch(token)
     if match is None:
         raise AuthError("This is not a session token; shake hands to get one.", code="bad_token")
-    return Caller(match["sid"], hash_secret(token, pepper))
+    return SessionProof(match["sid"], hash_secret(token, pepper))
 
 
-def caller_in(session: str | None, token: str | None, pepper: bytes) -> Caller:
+def caller_in(session: str | None, token: str | None, pepper: bytes) -> SessionProof:
     """Who asks in a session that the message names, or that its token proves.
 
     Raises:
         AuthError: not a session token, or that of another session.
     """
     if token is None:
-        return Caller(session)
+        return SessionProof(session)
     caller = caller_of(token, pepper)
     if session is not None and session != caller.session:
         raise AuthError("session_id: the token belongs to another session.", code="not_yours")
     return caller
 
 
-class Entry(NamedTuple):
+class Entrance(NamedTuple):
     """The door of a handshake. `trusted`: a process with Redis credentials, whose word on spending counts. `guarded`: a
     live agent is only taken over with `token`, one of its session tokens."""
 
@@ -78,4 +78,4 @@ class Entry(NamedTuple):
     token: str | None = None
 
 
-OWN_PROCESS = Entry(trusted=True)
+OWN_PROCESS = Entrance(trusted=True)

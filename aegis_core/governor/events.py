@@ -24,7 +24,7 @@ from aegis_core.store.event_bodies import (
     TenantOpened,
 )
 from aegis_core.store.packing import decode, unpack
-from aegis_core.store.records import Envelope, Question, Record
+from aegis_core.store.records import Question, Record, StoredEnvelope
 from aegis_core.store.states import STATE_OF
 
 _EVENT_ID = re.compile(r"\d{1,19}(-\d{1,19})?|\$")
@@ -140,7 +140,7 @@ def _budget_set(body: BudgetSet) -> _Said:
 
 
 def _envelope(body: EnvelopePut) -> _Said:
-    row = decode(Envelope, body.envelope)
+    row = decode(StoredEnvelope, body.envelope)
     facts = {
         "envelope_id": row.id, "session_id": row.session or None, "tool": row.tool or None,
         "rule": row.rule or None, "phrase": row.phrase or None, "resource_type": row.resource or None,

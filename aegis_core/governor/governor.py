@@ -13,7 +13,7 @@ from aegis_core.governor import budgets
 from aegis_core.governor.approvals import HITLManager
 from aegis_core.governor.credentials import (
     OWN_PROCESS,
-    Entry,
+    Entrance,
     caller_in,
     caller_of,
     hash_secret,
@@ -22,11 +22,12 @@ from aegis_core.governor.credentials import (
 )
 from aegis_core.governor.events import check_cursor, decode_event
 from aegis_core.governor.journal import Journal
-from aegis_core.governor.locks import StateLockManager, pause_of
-from aegis_core.governor.notifier import Inbox
+from aegis_core.governor.lock_wait import pause_of
+from aegis_core.governor.locks import StateLockManager
+from aegis_core.governor.notifier import Notifier
 from aegis_core.governor.operators import Operator
 from aegis_core.governor.outcomes import Outcomes
-from aegis_core.governor.requests import Ask, Rules, settlement_of
+from aegis_core.governor.requests import PreparedRequest, Rules, settlement_of
 from aegis_core.governor.rulebook import Rulebook
 from aegis_core.governor.tenant import TenantStore
 from aegis_core.governor.usage import UsageRow, decode_usage
@@ -53,10 +54,10 @@ from aegis_core.protocol.messages import (
 from aegis_core.protocol.money import to_nanos
 from aegis_core.protocol.parsing import parse
 from aegis_core.protocol.profiles import Profile
-from aegis_core.store.approvals import Questions
+from aegis_core.store.approvals import ApprovalStore
 from aegis_core.store.layout import SESSIONS_KEPT
-from aegis_core.store.ledger import Caller, Ledger
-from aegis_core.store.operators import Registry
+from aegis_core.store.ledger import Ledger, SessionProof
+from aegis_core.store.operators import OperatorStore
 from aegis_core.store.verbs import Act, Settle
 from aegis_core.store.verbs import Handshake as HandshakeOrder
 
@@ -77,17 +78,17 @@ class ResourceGovernor:
         self.tenant = ledger.tenant
         self.tenant_store = TenantStore(ledger)
         self._ledger, self._arbiter, self._prices = ledger, arbiter, prices
-        self._registry = Registry(ledger)
+        self._registry = OperatorStore(ledger)
         self._rules = Rulebook(ledger, self._registry, policy)
         self.operator = Operator(self._registry)
         self.outcomes = Outcomes(self._registry, arbiter.tier_of)
         self._ids = RequestIds(server_ms)
         self._warm, self._forecast = False, forecast
         self.journal = Journal(ledger)
-        self._inbox = Inbox(ledger.store, ledger.tenant)
-        ledger.inbox = self._inbox.address
-        self.locks = StateLockManager(ledger, self._inbox)
-        self._approvals = HITLManager(Questions(ledger), self._inbox, self._rules, arbiter)
+        self._notifier = Notifier(ledger.store, ledger.tenant)
+        ledger.inbox = self._notifier.address
+        self.locks = StateLockManager(ledger, self._notifier)
+        self._approvals = HITLManager(ApprovalStore(ledger), self._notifier, self._rules, arbiter)
 
     def beside(self, ledger: Ledger, policy: tuple[int, Policy], server_ms: int) -> ResourceGovernor:
         """A governor of another tenant, with the same models and prices."""
@@ -105,7 +106,7 @@ class ResourceGovernor:
         """What chooses and prices models."""
         return self._arbiter
 
-    async def handshake(self, message: Handshake, *, entry: Entry = OWN_PROCESS) -> SessionOpened:
+    async def handshake(self, message: Handshake, *, entry: Entrance = OWN_PROCESS) -> SessionOpened:
         """Register the agent on first sight and open a session for it, within the operator's profile.
 
         Args:
@@ -159,15 +160,19 @@ class ResourceGovernor:
             request_id, born = request.request_id, born_at(request.request_id)
         if self.outcomes.stale:
             await self.outcomes.refresh()
-        asked, latest = Ask.of(request, request_id, born), caller.session is None
+        asked, latest = PreparedRequest.of(request, request_id, born), caller.session is None
         appraisal, key = self._arbiter.appraise(request, (), self.outcomes.evidence), asked.key
         if request.resource_type in LOCK_TYPES:
-            await self._inbox.open()  # a hand-over and a notice to go are heard from the start
+            await self._notifier.open()  # a hand-over and a notice to go are heard from the start
         for _ in range(4):
             sid, facts = await self._rules.facts_of(request.agent_id, caller.session)
             rules = self._rule(request, facts, appraisal)
             order = asked.order(
-                Caller(sid, caller.token), rules, latest=latest, forecast=self._forecast, inbox=self._ledger.inbox()
+                SessionProof(sid, caller.token),
+                rules,
+                latest=latest,
+                forecast=self._forecast,
+                inbox=self._ledger.inbox(),
             )
             word, found = await self._ledger.authorize(order)
             if word in {"NEW", "OLD"}:
@@ -198,7 +203,7 @@ class ResourceGovernor:
         key = grant_key(grant_id)
         loop = asyncio.get_running_loop()
         until = loop.time() + seconds
-        async with self._inbox.waiting_for(key) as bell:
+        async with self._notifier.waiting_for(key) as bell:
             while True:
                 bell.clear()
                 record, now = await self._ledger.look(key, claims=claims)
@@ -342,4 +347,4 @@ class ResourceGovernor:
 
     async def aclose(self) -> None:
         """Stop listening; open grants stay open."""
-        await self._inbox.aclose()
+        await self._notifier.aclose()

@@ -9,39 +9,33 @@ from typing import Any
 
 from aegis_core.governor.budgets import at_ms
 from aegis_core.governor.credentials import caller_of
-from aegis_core.governor.notifier import Inbox
+from aegis_core.governor.lock_wait import LockWait, seconds_left
+from aegis_core.governor.notifier import Notifier
 from aegis_core.protocol.errors import ConflictError, InvalidRequestError, LockLostError, LockPreemptedError
 from aegis_core.protocol.locks import (
     AcquireLock,
-    Ear,
     LockHolder,
+    LockNotice,
     LockState,
     LockSummary,
     LockTaken,
     LockWaiter,
-    Notice,
+    NoticeListener,
     ReleaseLock,
     RenewLock,
-    Told,
     lock_name,
     new_lock_token,
 )
-from aegis_core.store.ledger import Caller, Ledger
+from aegis_core.store.ledger import Ledger
 from aegis_core.store.lock_records import Lien
-from aegis_core.store.locks import Claim, Found, Lockbook
-from aegis_core.store.records import Record
-
-_HEARTBEAT = 5.0
-"""Seconds after which a waiter shows that it is there; the store takes it for dead after three times that."""
-_SPREAD_MS, _SPREAD_PLACES = 5, 50
-"""Who waits asks again when a lease should have expired; the later its place, the later, and at most so much."""
+from aegis_core.store.locks import Found, LockClaim, LockStore
 
 
 class StateLockManager:
     """The locks of one tenant. Agents hold them through `agent.lock`; this is what that stands on."""
 
-    def __init__(self, ledger: Ledger, inbox: Inbox) -> None:
-        self._book, self._inbox = Lockbook(ledger), inbox
+    def __init__(self, ledger: Ledger, notifier: Notifier) -> None:
+        self._book, self._notifier = LockStore(ledger), notifier
         self._pepper = ledger.store.pepper
 
     async def acquire(
@@ -67,13 +61,13 @@ class StateLockManager:
         names = tuple(sorted({resource, *message.also}))
         lock_token = message.lock_token or new_lock_token()
         claim = _claim(message, names, lock_token)
-        waiter = _Waiter(self._book, claim, caller_of(token, self._pepper), self._inbox)
-        await self._inbox.open()
-        self._inbox.hear(lock_token, waiter.ear)  # before asking, so that no grant is missed
+        waiter = LockWait(self._book, claim, caller_of(token, self._pepper), self._notifier)
+        await self._notifier.open()
+        self._notifier.hear(lock_token, waiter.ear)  # before asking, so that no grant is missed
         try:
             found, deadline = await waiter.wait(wait)
         finally:
-            self._inbox.forget(lock_token, waiter.ear)
+            self._notifier.forget(lock_token, waiter.ear)
         if found.state == "wounded":
             raise _wounded(resource)
         if found.state == "itself":
@@ -96,30 +90,30 @@ class StateLockManager:
         """
         heard = asyncio.Event()
 
-        def ear(_: Notice | None) -> None:
+        def ear(_: LockNotice | None) -> None:
             heard.set()
 
         if wait <= 0:
-            self._inbox.lend(message.lock_token, ear)  # whoever enters it hears nothing before it has the answer
+            self._notifier.lend(message.lock_token, ear)  # whoever enters it hears nothing before it has the answer
             try:
-                state = await self._renew(resource, message, token, self._inbox.address())
+                state = await self._renew(resource, message, token, self._notifier.address())
                 while heard.is_set():
                     heard.clear()
-                    state = await self._renew(resource, message, token, self._inbox.address())
+                    state = await self._renew(resource, message, token, self._notifier.address())
                 return state
             finally:
-                self._inbox.forget(message.lock_token, ear)
-        await self._inbox.open()
-        self._inbox.hear(message.lock_token, ear)
+                self._notifier.forget(message.lock_token, ear)
+        await self._notifier.open()
+        self._notifier.hear(message.lock_token, ear)
         try:
-            state = await self._renew(resource, message, token, self._inbox.name)
+            state = await self._renew(resource, message, token, self._notifier.name)
             if state.state == "held":
                 with suppress(TimeoutError):
                     async with asyncio.timeout(min(wait, state.expires_in_seconds or 0)):
                         await heard.wait()
             return await self._renew(resource, message, token, None) if heard.is_set() else state
         finally:
-            self._inbox.forget(message.lock_token, ear)
+            self._notifier.forget(message.lock_token, ear)
 
     async def _renew(self, resource: str, message: RenewLock, token: str | None, inbox: str | None) -> LockState:
         ttl = None if message.ttl_seconds is None else int(message.ttl_seconds * 1000)
@@ -130,7 +124,7 @@ class StateLockManager:
         )
         if found.state != "held":
             raise _lost(resource)
-        deadline = asked + _left(found, found.now)
+        deadline = asked + seconds_left(found, found.now)
         return _state_of(found, resource, message.agent_id, message.lock_token, deadline)
 
     async def release(self, message: ReleaseLock, *, token: str | None = None) -> LockState:
@@ -172,118 +166,25 @@ class StateLockManager:
         taken = await self._book.force(lock_name(resource), fence, author)
         return tuple(LockTaken(agent, held) for agent, held in taken)
 
-    def watch(self, resource: str, message: RenewLock, ear: Ear, *, token: str | None = None) -> Callable[[], None]:  # noqa: ARG002
+    def watch(
+        self,
+        resource: str,  # noqa: ARG002 - the port's signature, of which a local governor needs less
+        message: RenewLock,
+        ear: NoticeListener,
+        *,
+        token: str | None = None,  # noqa: ARG002
+    ) -> Callable[[], None]:
         """Bring a holder's notices to `ear`, until what is answered is called."""
-        self._inbox.hear(message.lock_token, ear)
-        return lambda: self._inbox.forget(message.lock_token, ear)
+        self._notifier.hear(message.lock_token, ear)
+        return lambda: self._notifier.forget(message.lock_token, ear)
 
 
-class _Waiter:
-    """One claim on its way: asks, waits for its notice, and asks again when that may have been missed."""
-
-    def __init__(self, book: Lockbook, claim: Claim, caller: Caller, inbox: Inbox) -> None:
-        self._book, self._claim, self._caller, self._inbox = book, claim, caller, inbox
-        self._bell: asyncio.Future[None] | None = None
-        self._granted: Notice | None = None
-        self._evicted = 0
-        self._wounded, self._given_up = False, 0
-
-    def ear(self, notice: Notice | None) -> None:
-        """What the inbox calls."""
-        if notice is not None:
-            if notice.kind == Told.GRANTED and notice.fence:
-                self._granted = notice
-            elif notice.kind == Told.MUST_GO:
-                self._evicted = notice.at
-            elif notice.kind == Told.WOUNDED:
-                self._wounded = True
-            elif notice.kind == Told.GIVEN_UP:
-                self._given_up = notice.at
-        if self._bell is not None and not self._bell.done():
-            self._bell.set_result(None)
-
-    async def wait(self, seconds: float) -> tuple[Found, float]:
-        """How it stands in the end, and until when (on the loop's clock) a lease is surely still held.
-
-        The server took its time after it was asked, so its clock is at most `now - asked` ahead of the loop's: a lease
-        that it says ends at E has ended here no earlier than that.
-        """
-        loop = asyncio.get_running_loop()
-        until, began = loop.time() + seconds, 0
-        while True:
-            self._bell = loop.create_future()
-            asked = loop.time()
-            found = await self._book.acquire(self._claim, self._caller, self._inbox.name, queue=seconds > 0)
-            began, left = began or found.now, until - loop.time()
-            waits = found.state == "waiting" and left > 0
-            if waits and not self._stopped(began):
-                pause = pause_for(found.next_expiry - found.now, found.place, self._claim.ttl)
-                timer = loop.call_later(min(left, pause), self.ear, None)
-                try:
-                    await self._bell
-                finally:
-                    timer.cancel()
-            if why := self._stopped(began):
-                return await self._stop(why), 0
-            if not waits:
-                if found.state == "held" and self._bell.done():  # what it heard may be newer than this answer
-                    continue
-                return found, asked + _left(found, found.now)
-            granted = self._granted
-            if granted is not None:
-                self._granted = None
-                deadline = asked + (granted.at - found.now) / 1000
-                if deadline > loop.time():
-                    now = found.now + int((loop.time() - asked) * 1000)
-                    found = Found(
-                        "held", now, granted.at, (granted.fence,), 0, now, self._evicted, 0, self._claim.names
-                    )
-                    return found, deadline
-
-    def _stopped(self, began: int) -> str:
-        """How the claim stands after a notice that ended its wait. One from before it began was about another wait."""
-        return "wounded" if self._wounded else "busy" if self._given_up > began else ""
-
-    async def _stop(self, why: str) -> Found:
-        """Its place is gone. An asking that was on its way then may have taken another, which nobody wants."""
-        claim = self._claim
-        await self._book.release(self._caller, claim.agent, claim.names[0], claim.token, None)
-        return Found(why)
-
-
-def pause_for(expires_in: int, place: int, ttl: int) -> float:
-    """Seconds for which one who waits need not ask again, unless it hears something.
-
-    Args:
-        expires_in: ms until the next lease of the lock should expire.
-        place: how many wait before it.
-        ttl: ms for which it wants the lock.
-    """
-    pause = max(0, expires_in) + 2 + _SPREAD_MS * min(place, _SPREAD_PLACES)
-    return min(_HEARTBEAT, max(1.0, ttl / 2000), pause / 1000)
-
-
-def pause_of(record: Record, now: int) -> float:
-    """The same for a record that waits for a person, or for its lock. The deadline is the server's, so whoever waits
-    asks again when it passes."""
-    pause = (record.deadline - now) / 1000 + 0.005
-    lease = record.lease
-    stands = lease.standing if lease else None
-    if lease is None or stands is None:
-        return pause
-    return min(pause, pause_for(stands.next_expiry - now, stands.place, lease.ttl))
-
-
-def _left(found: Found, now: int) -> float:
-    return max(0, found.expires - now) / 1000
-
-
-def _claim(message: AcquireLock, names: tuple[str, ...], lock_token: str) -> Claim:
+def _claim(message: AcquireLock, names: tuple[str, ...], lock_token: str) -> LockClaim:
     if len(names) != 1 + len(message.also):
         raise InvalidRequestError("also: a lock is named twice", field="also", problem="a lock is named twice")
     within = tuple(Lien(held.resource, held.lock_token) for held in message.within)
     grace = None if message.grace_seconds is None else int(message.grace_seconds * 1000)
-    return Claim(
+    return LockClaim(
         message.agent_id, names, lock_token, message.priority, int(message.ttl_seconds * 1000), message.permits,
         message.weight, message.mode, message.preemption, grace, within,
     )  # fmt: skip

@@ -9,12 +9,12 @@ import asyncio
 import secrets
 from contextlib import suppress
 
-from aegis_core.protocol.locks import Ear, Notice
+from aegis_core.protocol.locks import LockNotice, NoticeListener
 from aegis_core.store import layout
 from aegis_core.store.store import Store
 
 
-class Inbox:
+class Notifier:
     """Wakes waiters of one tenant. The subscription opens with the first waiter."""
 
     def __init__(self, store: Store, tenant: str) -> None:
@@ -22,8 +22,8 @@ class Inbox:
         # The tilde tells the scripts that they cannot count who listens.
         self.name = ("~" if store.clients.cluster is not None else "") + secrets.token_hex(8)
         self._own_channel = layout.key(tenant, f"i:{self.name}")
-        self._bells: dict[str, list[Bell]] = {}
-        self._ears: dict[str, Ear] = {}
+        self._bells: dict[str, list[Subscription]] = {}
+        self._ears: dict[str, NoticeListener] = {}
         self._listening: asyncio.Task[None] | None = None
         self._ready = asyncio.Event()
 
@@ -31,16 +31,16 @@ class Inbox:
         """Where messages reach this process, once it listens: a lock is not handed to one that hears nothing."""
         return self.name if self._ready.is_set() else None
 
-    def waiting_for(self, record: str) -> Bell:
+    def waiting_for(self, record: str) -> Subscription:
         """A bell that rings when the record changed, or may have. Look at the record after entering, then wait."""
-        return Bell(self, record)
+        return Subscription(self, record)
 
-    async def hang(self, bell: Bell) -> None:
+    async def hang(self, bell: Subscription) -> None:
         """Ring a bell from now on."""
         await self.open()
         self._bells.setdefault(bell.record, []).append(bell)
 
-    def take_down(self, bell: Bell) -> None:
+    def take_down(self, bell: Subscription) -> None:
         """Ring it no longer."""
         hanging = self._bells[bell.record]
         hanging.remove(bell)
@@ -57,15 +57,15 @@ class Inbox:
             async with asyncio.timeout(self._store.timeout):
                 await self._ready.wait()
 
-    def hear(self, token: str, ear: Ear) -> None:
+    def hear(self, token: str, ear: NoticeListener) -> None:
         """Bring notices about a lock token to `ear`, instead of whoever heard them before."""
         self._ears[token] = ear
 
-    def lend(self, token: str, ear: Ear) -> None:
+    def lend(self, token: str, ear: NoticeListener) -> None:
         """The same, as long as nobody else hears them."""
         self._ears.setdefault(token, ear)
 
-    def forget(self, token: str, ear: Ear) -> None:
+    def forget(self, token: str, ear: NoticeListener) -> None:
         """Bring it no more."""
         if self._ears.get(token) is ear:
             del self._ears[token]
@@ -81,7 +81,7 @@ class Inbox:
             kind, token, resource, fence, at = text.split("\t")
             ear = self._ears.get(token)
             if ear is not None:
-                ear(Notice(kind, token, resource, int(fence), int(at)))
+                ear(LockNotice(kind, token, resource, int(fence), int(at)))
             self._ring(token.removeprefix("lk_"))  # of the record that wants the lock
         else:
             self._ring(text)
@@ -99,22 +99,22 @@ class Inbox:
             self._listening = None
 
 
-class Bell:
+class Subscription:
     """Rings for one waiter. Small, because thousands may wait at once: no task, no lock, one future and one timer."""
 
-    __slots__ = ("_future", "_inbox", "_rung", "record")
+    __slots__ = ("_future", "_notifier", "_rung", "record")
 
-    def __init__(self, inbox: Inbox, record: str) -> None:
-        self._inbox, self.record = inbox, record
+    def __init__(self, notifier: Notifier, record: str) -> None:
+        self._notifier, self.record = notifier, record
         self._rung = False
         self._future: asyncio.Future[None] | None = None
 
-    async def __aenter__(self) -> Bell:
-        await self._inbox.hang(self)
+    async def __aenter__(self) -> Subscription:
+        await self._notifier.hang(self)
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._inbox.take_down(self)
+        self._notifier.take_down(self)
 
     def clear(self) -> None:
         """Forget what it rang for; what comes after counts."""

@@ -20,7 +20,7 @@ from aegis_core.protocol.money import to_usd
 from aegis_core.protocol.profiles import Profile, ProfileSet, load_profiles
 from aegis_core.store.layout import TENANTS_KEY
 from aegis_core.store.operator_verbs import PutKey
-from aegis_core.store.operators import Registry
+from aegis_core.store.operators import OperatorStore
 from aegis_core.store.schema import Key
 from aegis_core.store.states import STATE_OF
 
@@ -69,7 +69,7 @@ class OpenRecord:
 class Operator:
     """The operator's side of one tenant. Whoever holds it is trusted: over HTTP, a key or secret stands before it."""
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: OperatorStore) -> None:
         self._registry = registry
         self.tenant = registry.tenant
 

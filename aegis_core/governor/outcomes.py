@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from aegis_core.arbiter.evidence import NO_EVIDENCE, Evidence, Tally
+from aegis_core.arbiter.evidence import NO_EVIDENCE, DecayedSums, Evidence
 from aegis_core.governor.budgets import at_ms
-from aegis_core.store.operators import Registry
+from aegis_core.store.operators import OperatorStore
 from aegis_core.store.packing import decode
 from aegis_core.store.pipeline import ConnectionLostError
 from aegis_core.store.schema import HALF_LIFE_MS, VERSION_ROW, Score
@@ -37,7 +37,7 @@ class OutcomeRow:
 class Outcomes:
     """Reads the table, at most every `FRESH_SECONDS`."""
 
-    def __init__(self, registry: Registry, tier_of: Callable[[str], int | None]) -> None:
+    def __init__(self, registry: OperatorStore, tier_of: Callable[[str], int | None]) -> None:
         self._registry, self._tier_of = registry, tier_of
         self._until = 0.0
         self._version = "-"
@@ -75,14 +75,14 @@ class Outcomes:
         return count
 
 
-def _faded(rows: dict[str, str]) -> dict[str, Tally]:
+def _faded(rows: dict[str, str]) -> dict[str, DecayedSums]:
     """Every row as of the newest outcome in the table."""
     read = {key: _score(value) for key, value in rows.items()}
     newest = max((score.at for score in read.values()), default=0.0)
-    found: dict[str, Tally] = {}
+    found: dict[str, DecayedSums] = {}
     for key, score in read.items():
         left = 0.5 ** ((newest - score.at) / HALF_LIFE_MS)
-        found[key] = Tally(score.good * left, score.total * left)
+        found[key] = DecayedSums(score.good * left, score.total * left)
     return found
 
 

@@ -16,15 +16,15 @@ from aegis_core.protocol.masking import mask_metadata, mask_text
 from aegis_core.protocol.messages import LOCK_TYPES, PermissionRequest, SettleRequest
 from aegis_core.protocol.money import to_nanos
 from aegis_core.store import arguments
-from aegis_core.store.arguments import Candidate as Choice
-from aegis_core.store.arguments import Counter, Limit, WantedLock
-from aegis_core.store.ledger import Caller
+from aegis_core.store.arguments import CandidateRow as Choice
+from aegis_core.store.arguments import CounterRow, Limit, WantedLock
+from aegis_core.store.ledger import SessionProof
 from aegis_core.store.lock_records import Lien
 from aegis_core.store.packing import pack, row_list
 from aegis_core.store.verbs import Authorize
 
 
-class Ask(NamedTuple):
+class PreparedRequest(NamedTuple):
     """One request made ready: what does not depend on the policy in force, so that STALE costs only a second ruling."""
 
     request: PermissionRequest
@@ -35,14 +35,14 @@ class Ask(NamedTuple):
     digest: str
 
     @classmethod
-    def of(cls, request: PermissionRequest, request_id: str, born: int) -> Ask:
+    def of(cls, request: PermissionRequest, request_id: str, born: int) -> PreparedRequest:
         """Mask, fingerprint and name a request."""
         trace = trace_of(request)
         key = record_id(request.agent_id, request_id)
         return cls(request, request_id, born, key, trace, _digest(trace, request))
 
     def order(
-        self, caller: Caller, rules: Rules, *, latest: bool, forecast: bool = False, inbox: str | None = None
+        self, caller: SessionProof, rules: Rules, *, latest: bool, forecast: bool = False, inbox: str | None = None
     ) -> Authorize:
         """What ``authorize.lua`` is called with, under the rules that the governor holds."""
         request, ruling, appraisal = self.request, rules.ruling, rules.appraisal
@@ -119,7 +119,7 @@ def limits_of(ruling: Ruling) -> list[Any]:
 def _counters(ruling: Ruling) -> list[Any]:
     flat: list[Any] = []
     for counter in ruling.counters:
-        flat += Counter(
+        flat += CounterRow(
             counter.kind, counter.rule, counter.limit, counter.window_ms, counter.effect, counter.reason,
             counter.observed,
         )  # fmt: skip
@@ -137,9 +137,9 @@ def _questions(request: PermissionRequest, askers: tuple[Asker, ...]) -> tuple[l
     )
 
 
-def _asker(asker: Asker) -> arguments.Asker:
+def _asker(asker: Asker) -> arguments.AskerRow:
     terms = asker.terms
-    return arguments.Asker(
+    return arguments.AskerRow(
         rule=asker.rule, above=asker.above_nanos, counted=asker.counted, quorum=terms.quorum,
         span=int(terms.timeout_seconds * 1000) if terms.timeout_seconds else False,
         approves=terms.on_timeout == "approve", operators=list(terms.operators) if terms.operators else False,

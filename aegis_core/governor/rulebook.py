@@ -18,7 +18,7 @@ from aegis_core.protocol.money import to_nanos
 from aegis_core.protocol.profiles import Profile, ProfileSet, load_profiles
 from aegis_core.store.ledger import Ledger
 from aegis_core.store.operator_verbs import ApplyProfile
-from aegis_core.store.operators import Registry
+from aegis_core.store.operators import OperatorStore
 
 _SESSIONS_HELD = 10_000
 
@@ -26,7 +26,7 @@ _SESSIONS_HELD = 10_000
 class Rulebook:
     """The copies of one governor."""
 
-    def __init__(self, ledger: Ledger, registry: Registry, policy: tuple[int, Policy]) -> None:
+    def __init__(self, ledger: Ledger, registry: OperatorStore, policy: tuple[int, Policy]) -> None:
         self._ledger, self._registry = ledger, registry
         self.policy_version: int = policy[0]
         self.policy: Policy = policy[1]

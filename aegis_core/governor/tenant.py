@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from aegis_core.governor.credentials import caller_of
 from aegis_core.store import layout
-from aegis_core.store.channels import Deliveries
+from aegis_core.store.channels import ChannelStore
 from aegis_core.store.ledger import Ledger
-from aegis_core.store.schema import Notice
+from aegis_core.store.schema import ShownNotice
 
-__all__ = ["Deliveries", "Notice", "TenantStore"]
+__all__ = ["ChannelStore", "ShownNotice", "TenantStore"]
 
 
 class TenantStore:
@@ -66,6 +66,6 @@ class TenantStore:
         """Events after an id as they are stored, for readers that look at few of them; waits up to `wait` seconds."""
         return await self._ledger.events(after, most, int(min(wait, self._ledger.store.timeout / 2) * 1000))
 
-    def deliveries(self, channel: str) -> Deliveries:
+    def channel_store(self, channel: str) -> ChannelStore:
         """What a channel remembers of this tenant."""
-        return Deliveries(self._ledger, channel)
+        return ChannelStore(self._ledger, channel)

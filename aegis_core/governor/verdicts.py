@@ -10,8 +10,8 @@ from aegis_core.arbiter.why import routing_of
 from aegis_core.governor.budgets import at_ms, lines_of, lines_of_purses, shortage
 from aegis_core.protocol.messages import AgentSummary, Handshake, Receipt, SessionOpened, Verdict
 from aegis_core.protocol.money import format_usd, to_nanos, to_usd
-from aegis_core.store.ledger import Opened
-from aegis_core.store.records import Lease, Record
+from aegis_core.store.ledger import OpenedSession
+from aegis_core.store.records import Record, RecordLock
 from aegis_core.store.states import DECLINED, LIVE, OPEN, PENDING, REJECTED, RELEASED, STATE_OF, TIMED_OUT
 
 _CARRIED = tuple(Record._field_defaults.keys() & {field.name for field in fields(Verdict)})
@@ -88,7 +88,7 @@ def verdict_of(record: Record, grant: str, now: int) -> Verdict:
     return verdict
 
 
-def _say_lock(verdict: Verdict, lease: Lease, grant: str, now: int) -> None:
+def _say_lock(verdict: Verdict, lease: RecordLock, grant: str, now: int) -> None:
     """What the lock makes of a verdict: it is held, still to come, or lost while the money is held."""
     stands = lease.standing
     if stands is None:
@@ -129,7 +129,7 @@ def receipt_of(record: Record, grant: str, *, repeated: bool, late: bool) -> Rec
     )
 
 
-def session_of(message: Handshake, found: Opened, sid: str, token: str, tenant: str) -> SessionOpened:
+def session_of(message: Handshake, found: OpenedSession, sid: str, token: str, tenant: str) -> SessionOpened:
     """What a handshake opened: of what the agent asked for, what its operator allows."""
     allowed = None if found.capabilities is False else set(found.capabilities.split(","))
     purses = {"a": found.agent, "s": found.session, "t": found.tenant}

@@ -13,7 +13,7 @@ MAX_SECONDS = 604_800
 Seconds = Annotated[float, Field(ge=0.05, le=MAX_SECONDS, allow_inf_nan=False)]
 
 
-class Asking(BaseModel, extra="forbid", frozen=True):
+class AskingTerms(BaseModel, extra="forbid", frozen=True):
     """The terms on which a rule that escalates asks. What is not given is the tenant's default.
 
     Attributes:
@@ -33,7 +33,7 @@ class Asking(BaseModel, extra="forbid", frozen=True):
     max_open: Annotated[int, Field(ge=1, le=100_000)] | None = None
 
     @model_validator(mode="after")
-    def _possible(self) -> Asking:
+    def _possible(self) -> AskingTerms:
         if self.operators is not None and len(set(self.operators)) < self.quorum:
             raise ValueError(f"operators: names {len(set(self.operators))}, fewer than the quorum of {self.quorum}")
         if self.remind_seconds and self.timeout_seconds and self.remind_seconds >= self.timeout_seconds:
@@ -41,7 +41,7 @@ class Asking(BaseModel, extra="forbid", frozen=True):
         return self
 
 
-DEFAULT = Asking()
+DEFAULT = AskingTerms()
 
 
 class Asker(NamedTuple):
@@ -50,4 +50,4 @@ class Asker(NamedTuple):
     rule: str
     above_nanos: int
     counted: bool
-    terms: Asking
+    terms: AskingTerms

@@ -25,7 +25,7 @@ def _pattern(value: str) -> str:
 NamePatterns = Annotated[tuple[Annotated[str, AfterValidator(_pattern)], ...], Field(min_length=1)]
 
 
-class Names:
+class PatternList:
     """A list of names and patterns, ready to be asked."""
 
     __slots__ = ("_exact", "_globs", "sources")

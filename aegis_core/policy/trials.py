@@ -50,7 +50,7 @@ class Trial(Message):
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class TrialResult:
     """What became of a case: the ruling at its estimated cost, and every rule's account."""
 
     trial: Trial
@@ -81,13 +81,13 @@ def read_trials(text: str | bytes, path: str) -> list[Trial]:
     return [_read(entry, number, path) for number, entry in enumerate(cast("list[Any]", document), 1)]
 
 
-def run_trial(policy: Policy, trial: Trial) -> Outcome:
+def run_trial(policy: Policy, trial: Trial) -> TrialResult:
     """Judge one case. Counts are not kept here: rate, repeat and spend rules decide nothing."""
     facts, cost = trial.agent.facts(), trial.request.estimated_cost_usd
     ruling = policy.evaluate(trial.request, facts, trial.now)
     if cost is not None:
         ruling = ruling.at(to_nanos(cost))
-    return Outcome(trial, ruling, policy.explain(trial.request, facts, now=trial.now))
+    return TrialResult(trial, ruling, policy.explain(trial.request, facts, now=trial.now))
 
 
 def _read(entry: Any, number: int, path: str) -> Trial:

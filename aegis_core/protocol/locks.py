@@ -152,7 +152,7 @@ class Told(StrEnum):
     ABANDONED = "A"
 
 
-class Notice(NamedTuple):
+class LockNotice(NamedTuple):
     """A message about a lock to one who holds or wants it. `kind` is one of `Told`."""
 
     kind: str
@@ -162,7 +162,7 @@ class Notice(NamedTuple):
     at: int
 
 
-Ear = Callable[[Notice | None], None]
+NoticeListener = Callable[[LockNotice | None], None]
 """Called with each notice about a token, and with None when some may have been missed."""
 
 

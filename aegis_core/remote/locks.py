@@ -12,12 +12,12 @@ from urllib.parse import quote
 from aegis_core.protocol.errors import AegisError, LockLostError, StoreError
 from aegis_core.protocol.locks import (
     AcquireLock,
-    Ear,
     ForceRelease,
+    LockNotice,
     LockState,
     LockSummary,
     LockTaken,
-    Notice,
+    NoticeListener,
     ReleaseLock,
     RenewLock,
     Told,
@@ -102,20 +102,22 @@ class RemoteLocks:
         taken: _Taken = await self._call("POST", _path(resource, "force-release"), _Taken, body=body, token=self._token)
         return taken.taken
 
-    def watch(self, resource: str, message: RenewLock, ear: Ear, *, token: str | None = None) -> Callable[[], None]:
+    def watch(
+        self, resource: str, message: RenewLock, ear: NoticeListener, *, token: str | None = None
+    ) -> Callable[[], None]:
         """As `StateLockManager.watch`, by a call that stays with the server until there is news."""
         task = asyncio.get_running_loop().create_task(self._watch(resource, message, ear, token))
         self._watching.add(task)
         task.add_done_callback(self._watching.discard)
         return lambda: None if task is asyncio.current_task() else (task.cancel(), None)[1]
 
-    async def _watch(self, resource: str, message: RenewLock, ear: Ear, token: str | None) -> None:
+    async def _watch(self, resource: str, message: RenewLock, ear: NoticeListener, token: str | None) -> None:
         told = False
         while True:
             try:
                 state = await self.renew(resource, message, token=token, wait=0 if told else _POLL)
             except LockLostError:
-                return ear(Notice(Told.LOST, message.lock_token, resource, 0, 0))
+                return ear(LockNotice(Told.LOST, message.lock_token, resource, 0, 0))
             except StoreError:
                 await asyncio.sleep(0.5)
             except AegisError:  # the credential does not hold any more; the lease's own renewals say so, too
@@ -123,7 +125,11 @@ class RemoteLocks:
             else:
                 if state.state == "evicting" and state.expires_at is not None and not told:
                     told = True
-                    ear(Notice(Told.MUST_GO, message.lock_token, resource, 0, int(state.expires_at.timestamp() * 1000)))
+                    ear(
+                        LockNotice(
+                            Told.MUST_GO, message.lock_token, resource, 0, int(state.expires_at.timestamp() * 1000)
+                        )
+                    )
                 elif told:
                     await asyncio.sleep(1)
 

@@ -74,10 +74,10 @@ def _run(line: str, number: int, reading: Reading, notes: _Notes) -> list[Call]:
         raise reading.refuse(number, f"column {error.colno}", problem) from None
     except (ValueError, RecursionError):
         raise reading.refuse(number, "", "is not JSON that can be read: nested too deeply, or a huge number") from None
-    return _Run(content, number, reading, notes).calls()
+    return _LineReader(content, number, reading, notes).calls()
 
 
-class _Run:
+class _LineReader:
     """One line on its way to calls."""
 
     def __init__(self, content: object, number: int, reading: Reading, notes: _Notes) -> None:

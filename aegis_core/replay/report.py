@@ -24,7 +24,7 @@ _BAR = 24
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class ReplayTerms:
     """What held during a replay: the policy's name and the limits, in nano-dollars a day."""
 
     policy: str
@@ -32,7 +32,7 @@ class Terms:
     tenant_day: int
 
 
-def as_json(trace: Trace, plan: Plan, terms: Terms, tally: Tally) -> dict[str, Any]:
+def as_json(trace: Trace, plan: Plan, terms: ReplayTerms, tally: Tally) -> dict[str, Any]:
     """The whole report as JSON values. Money is dollars, exact to the nano-dollar; times are ISO 8601 in UTC."""
     total = tally.all
     return {
@@ -97,16 +97,16 @@ def _shortage_json(short: Shortage) -> dict[str, Any]:
     }
 
 
-def print_report(console: Console, trace: Trace, plan: Plan, terms: Terms, tally: Tally) -> None:
+def print_report(console: Console, trace: Trace, plan: Plan, terms: ReplayTerms, tally: Tally) -> None:
     """The page for people. Its sums are rounded; the JSON report has every nano-dollar."""
-    page = _Page(trace, plan, terms, tally)
+    page = _ReportPage(trace, plan, terms, tally)
     console.print(Group(*page.header(), *page.answers(), *page.reasons(), *page.costs(), *page.agents(), *page.rest()))
 
 
-class _Page:
+class _ReportPage:
     """The report, section by section. All sums have as many decimals as the whole cost needs to be readable."""
 
-    def __init__(self, trace: Trace, plan: Plan, terms: Terms, tally: Tally) -> None:
+    def __init__(self, trace: Trace, plan: Plan, terms: ReplayTerms, tally: Tally) -> None:
         self._trace, self._plan, self._terms, self._tally = trace, plan, terms, tally
         whole = tally.all.cost
         self._decimals = 2 if whole >= 1_000_000_000 or not whole else 4 if whole >= 10_000_000 else 6

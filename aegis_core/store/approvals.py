@@ -7,14 +7,14 @@ from typing import Any
 
 from aegis_core.store import layout, operator_verbs, verbs
 from aegis_core.store.batching import Looks
-from aegis_core.store.channels import Deliveries
+from aegis_core.store.channels import ChannelStore
 from aegis_core.store.ledger import Ledger
 from aegis_core.store.packing import decode, unpack
-from aegis_core.store.records import Envelope, Record
+from aegis_core.store.records import Record, StoredEnvelope
 from aegis_core.store.refusals import refusal
 
 
-class Questions:
+class ApprovalStore:
     """The scripts about approvals of one tenant."""
 
     def __init__(self, ledger: Ledger) -> None:
@@ -39,7 +39,7 @@ class Questions:
 
     async def trace_refusal(self, channel: str, who: str, problem: str) -> None:
         """Put into the events that somebody's word did not count: the first time in an hour, for each problem."""
-        await Deliveries(self._ledger, channel).refuse(who, problem)
+        await ChannelStore(self._ledger, channel).refuse(who, problem)
 
     async def list(
         self, *, ended: bool, how: str | None, agent: str | None, after: tuple[str, str] | None, most: int
@@ -53,17 +53,17 @@ class Questions:
             rows += [(key, decode(Record, values)) for key, values in found]
         return rows
 
-    async def put_envelope(self, made: Envelope | None, ending: str | None, author: str) -> Envelope:
+    async def put_envelope(self, made: StoredEnvelope | None, ending: str | None, author: str) -> StoredEnvelope:
         """Approve in advance, or end what was."""
         order = operator_verbs.PutEnvelope(made or False, ending, author, layout.ENVELOPES_KEPT)
         answer = await self._ledger.call(self._scripts.put_envelope, order)
-        return decode(Envelope, unpack(answer[1]))
+        return decode(StoredEnvelope, unpack(answer[1]))
 
-    async def standing(self) -> tuple[list[Envelope], dict[str, int]]:
+    async def standing(self) -> tuple[list[StoredEnvelope], dict[str, int]]:
         """The envelopes in force, and up to how many nano-dollars operators may approve."""
         answer = await self._ledger.call(self._scripts.read_envelopes, operator_verbs.ReadEnvelopes())
         rows, flat = unpack(answer[1])
-        return [decode(Envelope, row) for row in rows], dict(zip(flat[::2], map(int, flat[1::2]), strict=True))
+        return [decode(StoredEnvelope, row) for row in rows], dict(zip(flat[::2], map(int, flat[1::2]), strict=True))
 
     async def set_ceiling(self, operator: str, nanos: int | None, author: str) -> None:
         """Up to how many nano-dollars an operator may approve; None lifts it."""

@@ -14,7 +14,7 @@ from aegis_core.store.records import Text
 Given = str | None
 
 
-class Candidate(NamedTuple):
+class CandidateRow(NamedTuple):
     """A model that a request may get: the one to recommend, the one whose budget is charged, and the bound."""
 
     recommended: Text
@@ -34,7 +34,7 @@ class Limit(NamedTuple):
     observed: bool
 
 
-class Counter(NamedTuple):
+class CounterRow(NamedTuple):
     """A row: a count of the policy, within `span`."""
 
     kind: str
@@ -46,7 +46,7 @@ class Counter(NamedTuple):
     observed: bool
 
 
-class Asker(NamedTuple):
+class AskerRow(NamedTuple):
     """A row: a rule that may ask for a person."""
 
     rule: str
@@ -68,7 +68,7 @@ class WantedLock(NamedTuple):
     within: Sequence[Any]
 
 
-class Terms(NamedTuple):
+class TermsRow(NamedTuple):
     """On what terms a rule would ask about an edited request."""
 
     quorum: int
@@ -77,7 +77,7 @@ class Terms(NamedTuple):
 
 
 class Edit(NamedTuple):
-    """A changed request, judged anew by the policy. `limits` are `Limit` rows, `terms` a list of `Terms`."""
+    """A changed request, judged anew by the policy. `limits` are `Limit` rows, `terms` a list of `TermsRow`."""
 
     policy: int
     effect: str
@@ -87,7 +87,7 @@ class Edit(NamedTuple):
     bound: int
     trace: bytes
     content: str
-    terms: Sequence[Terms]
+    terms: Sequence[TermsRow]
 
 
 class Found(NamedTuple):
@@ -108,7 +108,7 @@ class Found(NamedTuple):
 
 
 LISTS: Mapping[str, type[Named]] = {
-    "CANDIDATE": Candidate, "LIMIT": Limit, "COUNTER": Counter, "ASKER": Asker, "WANTED": WantedLock, "EDIT": Edit,
-    "TERMS": Terms, "FOUND": Found,
+    "CANDIDATE": CandidateRow, "LIMIT": Limit, "COUNTER": CounterRow, "ASKER": AskerRow, "WANTED": WantedLock,
+    "EDIT": Edit, "TERMS": TermsRow, "FOUND": Found,
 }  # fmt: skip
 """By the prefix of their fields in scripts, as in ``LIMIT_ABOVE``."""

@@ -8,14 +8,14 @@ from aegis_core.store import layout
 from aegis_core.store import operator_verbs as acts
 from aegis_core.store.ledger import Ledger
 from aegis_core.store.packing import decode, unpack
-from aegis_core.store.schema import Notice
+from aegis_core.store.schema import ShownNotice
 
 _KEEP_MS = 30 * 86_400_000
 """How long a notice is remembered after the last one was written: longer than any approval may stay open."""
 _REFUSALS_MS, _MOST_REFUSED = 3_600_000, 1_000
 
 
-class Deliveries:
+class ChannelStore:
     """One channel of one tenant, as one process sees it."""
 
     def __init__(self, ledger: Ledger, channel: str) -> None:
@@ -32,13 +32,13 @@ class Deliveries:
         """Give the lease up, so that another process goes on at once."""
         await self._ledger.call(self._scripts.hold_channel, acts.HoldChannel(self._channel, self._holder, 0))
 
-    async def notices(self) -> dict[str, Notice]:
+    async def notices(self) -> dict[str, ShownNotice]:
         """What is shown now, by approval."""
         blobs = await self._ledger.store.command("HGETALL", self._key("cn:" + self._channel))
         pairs = blobs.items() if hasattr(blobs, "items") else zip(blobs[::2], blobs[1::2], strict=True)
-        return {name.decode(): decode(Notice, unpack(blob)) for name, blob in pairs}
+        return {name.decode(): decode(ShownNotice, unpack(blob)) for name, blob in pairs}
 
-    async def keep(self, approval_id: str, notice: Notice) -> bool:
+    async def keep(self, approval_id: str, notice: ShownNotice) -> bool:
         """Remember what was shown; false when the lease is somebody else's by now."""
         order = acts.KeepNotice(self._channel, self._holder, approval_id, notice, notice.ref, _KEEP_MS)
         return bool((await self._ledger.call(self._scripts.keep_notice, order))[1])

@@ -1,9 +1,9 @@
 """The embedded server: one Valkey per data directory, shared by all processes of a user, gone with the last of them.
 
-A user is whoever holds a shared lock on ``users.lock``. :func:`join` takes that lock first, waiting while a keeper
+A user is whoever holds a shared lock on ``users.lock``. :func:`join` takes that lock first, waiting while a supervisor
 that is stopping the server holds it exclusively, and only then looks for the server; so none can go away under its
-user. ``keeper.py`` tells the rest. A forked child inherits the lock of its parent, hence counts as a user of the same
-handle: the server lives until both have left or ended. A handle that is never left is left when its process ends.
+user. ``supervisor.py`` tells the rest. A forked child inherits the lock of its parent, hence counts as a user of the
+same handle: the server lives until both have left or ended. A handle that is never left is left when its process ends.
 """
 
 # ruff: noqa: ASYNC109 - the time limit belongs to the blocking work, which cannot be cancelled from outside
@@ -31,13 +31,13 @@ from urllib.parse import quote
 import platformdirs
 
 from aegis_core.protocol.errors import AegisError, ConfigurationError, StoreError
-from aegis_core.store import supervisor as keeper
+from aegis_core.store import supervisor
 
 _TICK = 0.002
 _KEPT = re.compile(r"(PATH|HOME|LANG|TZ|TMPDIR|__PYVENV_LAUNCHER__|(LC|LD|DYLD)_.*)")
 _ELSEWHERE = "or set AEGIS_URL to a server of your own"
 
-# A process forked by another thread while keeper.lock is open here would hold it beyond the keeper's life.
+# A process forked by another thread while keeper.lock is open here would hold it beyond the supervisor's life.
 _starting = threading.Lock()
 os.register_at_fork(before=_starting.acquire, after_in_parent=_starting.release, after_in_child=_starting.release)
 
@@ -73,7 +73,7 @@ class EmbeddedHandle:
 
     def __init__(self, directory: Path, users_lock: int, *, throwaway: bool) -> None:
         self.directory = directory
-        self.socket_path = Path(keeper.socket_of(str(directory)))
+        self.socket_path = Path(supervisor.socket_of(str(directory)))
         self._lock: int | None = users_lock
         self._leaving = threading.Lock()
         self._throwaway = throwaway
@@ -84,20 +84,20 @@ class EmbeddedHandle:
         return f"unix://{quote(str(self.socket_path))}"
 
     def leave_sync(self) -> None:
-        """Stop being a user; the keeper stops the server if this was the last. More calls change nothing."""
+        """Stop being a user; the supervisor stops the server if this was the last. More calls change nothing."""
         with self._leaving:
             lock, self._lock = self._lock, None
         if lock is None:
             return
         with suppress(OSError, AegisError):
-            _ensure_keeper(self.directory, throwaway=self._throwaway)  # it may have been killed; who else would stop it
+            _ensure_supervisor(self.directory, throwaway=self._throwaway)  # it may have been killed; none other would
         os.close(lock)  # never unlocked by name: that would free it for a forked process too
         deadline = time.monotonic() + 2
         while self._throwaway and self.directory.exists() and time.monotonic() < deadline:
             time.sleep(_TICK)
         with suppress(OSError):
-            if self._throwaway and not keeper.server_lives(str(self.directory)):
-                shutil.rmtree(self.directory)  # a keeper that gave up removed nothing
+            if self._throwaway and not supervisor.server_lives(str(self.directory)):
+                shutil.rmtree(self.directory)  # a supervisor that gave up removed nothing
 
     async def leave(self) -> None:
         """:meth:`leave_sync` beside the event loop."""
@@ -157,7 +157,7 @@ async def join(
 
 def server_status(directory: Path | None = None) -> dict[str, Any]:
     """What a doctor asks, without changing anything: directory, socket, log, running, answers, pid, stay, in_use."""
-    return keeper.status(str(_locate(directory)))
+    return supervisor.status(str(_locate(directory)))
 
 
 def stop_server(directory: Path | None = None, *, timeout: float = 15) -> bool:
@@ -167,29 +167,29 @@ def stop_server(directory: Path | None = None, *, timeout: float = 15) -> bool:
         StoreError: it still ran after the timeout.
     """
     place = _locate(directory)
-    (place / keeper.STAY).unlink(missing_ok=True)
+    (place / supervisor.STAY).unlink(missing_ok=True)
     deadline = time.monotonic() + timeout
-    while (place / keeper.USERS).exists() and keeper.server_lives(str(place)):
-        if keeper.in_use(str(place)):
+    while (place / supervisor.USERS).exists() and supervisor.server_lives(str(place)):
+        if supervisor.in_use(str(place)):
             return False
         if time.monotonic() > deadline:
             raise StoreError(f"the embedded server in {place} does not stop", reason="slow")
-        _ensure_keeper(place)  # stopping is the keeper's work, and it begins with nobody being there
+        _ensure_supervisor(place)  # stopping is the supervisor's work, and it begins with nobody being there
         time.sleep(_TICK)
     return True
 
 
 def _join(place: Path, deadline: float, *, stay: bool, throwaway: bool) -> EmbeddedHandle:
     _private_directory(place)
-    users = keeper.open_lock(str(place), keeper.USERS)
+    users = supervisor.open_lock(str(place), supervisor.USERS)
     try:
-        while not keeper.try_lock(users, fcntl.LOCK_SH):
+        while not supervisor.try_lock(users, fcntl.LOCK_SH):
             if time.monotonic() > deadline:
                 raise StoreError(f"the embedded server in {place} is still stopping", reason="slow")
             time.sleep(_TICK)
         if stay:
-            (place / keeper.STAY).touch(mode=0o600)
-        _private_directory(Path(keeper.socket_of(str(place))).parent)  # under the lock: a keeper that stops removes it
+            (place / supervisor.STAY).touch(mode=0o600)
+        _private_directory(Path(supervisor.socket_of(str(place))).parent)  # under the lock: one that stops removes it
         _await_server(place, deadline, throwaway=throwaway)
         return EmbeddedHandle(place, users, throwaway=throwaway)
     except BaseException:
@@ -200,18 +200,18 @@ def _join(place: Path, deadline: float, *, stay: bool, throwaway: bool) -> Embed
 
 
 def _await_server(place: Path, deadline: float, *, throwaway: bool) -> None:
-    """Make sure of a keeper before believing the server: one without the other would outlive its users."""
+    """Make sure of a supervisor before believing the server: one without the other would outlive its users."""
     pipe: int | None = None
-    log = place / keeper.LOG
+    log = place / supervisor.LOG
     try:
         while True:
             if pipe is None:
-                pipe = _start_keeper(place, throwaway=throwaway)
-            if keeper.answers(keeper.socket_of(str(place))):
+                pipe = _start_supervisor(place, throwaway=throwaway)
+            if supervisor.answers(supervisor.socket_of(str(place))):
                 return
-            last_word = None if pipe is None else keeper.last_word(pipe)
+            last_word = None if pipe is None else supervisor.last_word(pipe)
             if last_word or time.monotonic() > deadline:
-                why = f"{keeper.last_line(str(log))} (log: {log})"
+                why = f"{supervisor.last_line(str(log))} (log: {log})"
                 if last_word:
                     raise ConfigurationError(f"the embedded server did not start: {why}; mend that, {_ELSEWHERE}")
                 raise StoreError(f"the embedded server does not answer: {why}", reason="slow")
@@ -224,21 +224,21 @@ def _await_server(place: Path, deadline: float, *, throwaway: bool) -> None:
             os.close(pipe)
 
 
-def _ensure_keeper(place: Path, *, throwaway: bool = False) -> None:
-    pipe = _start_keeper(place, throwaway=throwaway, adopt=True)
+def _ensure_supervisor(place: Path, *, throwaway: bool = False) -> None:
+    pipe = _start_supervisor(place, throwaway=throwaway, adopt=True)
     if pipe is not None:
         os.close(pipe)
 
 
-def _start_keeper(place: Path, *, throwaway: bool, adopt: bool = False) -> int | None:
-    """Start a keeper unless one lives (or, to adopt, no server does). Returns a pipe that closes when it ends.
+def _start_supervisor(place: Path, *, throwaway: bool, adopt: bool = False) -> int | None:
+    """Start a supervisor unless one lives (or, to adopt, no server does). Returns a pipe that closes when it ends.
 
-    Whoever finds keeper.lock taken may rely on a keeper, so who gets it must start one wherever a server answers.
+    Whoever finds keeper.lock taken may rely on a supervisor, so who gets it must start one wherever a server answers.
     """
     with _starting:
-        lock = keeper.open_lock(str(place), keeper.KEEPER)
+        lock = supervisor.open_lock(str(place), supervisor.SUPERVISOR)
         try:
-            if not keeper.try_lock(lock, fcntl.LOCK_EX) or (adopt and not keeper.server_lives(str(place))):
+            if not supervisor.try_lock(lock, fcntl.LOCK_EX) or (adopt and not supervisor.server_lives(str(place))):
                 return None
             return _launch(place, lock, "throwaway" if throwaway else "lasting")
         finally:
@@ -246,21 +246,21 @@ def _start_keeper(place: Path, *, throwaway: bool, adopt: bool = False) -> int |
 
 
 def _launch(place: Path, lock: int, kind: str) -> int:
-    program = [_python(), "-I", "-S", "-B", keeper.__file__, str(place), str(find_binary()), str(lock)]
+    program = [_python(), "-I", "-S", "-B", supervisor.__file__, str(place), str(find_binary()), str(lock)]
     # The secrets in the first user's environment have no business in a process that outlives it.
     environment = {k: v for k, v in os.environ.items() if _KEPT.fullmatch(k)}
-    (place / keeper.LOG).touch(mode=0o600)
+    (place / supervisor.LOG).touch(mode=0o600)
     ours, theirs = os.pipe()
     try:
         os.set_blocking(ours, False)
-        with (place / keeper.LOG).open("ab") as log:
+        with (place / supervisor.LOG).open("ab") as log:
             started = subprocess.run(  # noqa: S603 - our own program; it forks itself off and returns at once
                 [*program, str(theirs), kind], stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment,
                 cwd="/", pass_fds=(lock, theirs), start_new_session=True, check=False,
             )  # fmt: skip
         if started.returncode > 0:
             raise ConfigurationError(
-                f"{program[0]} cannot run the keeper: {keeper.last_line(log.name)} (log: {log.name})"
+                f"{program[0]} cannot run the supervisor: {supervisor.last_line(log.name)} (log: {log.name})"
             )
     except BaseException:
         os.close(ours)
@@ -281,7 +281,7 @@ def _private_directory(path: Path) -> None:
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
         raise ConfigurationError(f"{path} belongs to somebody else; set AEGIS_DATA_DIR, {_ELSEWHERE}", path=str(path))
     # Closing a directory that serves something else as well, a home for instance, would do harm.
-    if found.st_mode & 0o077 and ((path / keeper.USERS).exists() or not any(path.iterdir())):
+    if found.st_mode & 0o077 and ((path / supervisor.USERS).exists() or not any(path.iterdir())):
         path.chmod(0o700)
         found = path.lstat()  # some file systems accept the call and change nothing
     if found.st_mode & 0o077:

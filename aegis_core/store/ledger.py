@@ -16,7 +16,7 @@ from aegis_core.store.packing import Named, decode, unpack
 from aegis_core.store.pipeline import ConnectionLostError
 from aegis_core.store.records import Record
 from aegis_core.store.refusals import refusal
-from aegis_core.store.schema import Config, Policy, Session
+from aegis_core.store.schema import Config, Session, StoredPolicy
 from aegis_core.store.scripts import Script
 from aegis_core.store.store import Store
 from aegis_core.store.zones import zone_at
@@ -24,14 +24,14 @@ from aegis_core.store.zones import zone_at
 _Arguments = TypeVar("_Arguments", bound=Named)
 
 
-class Caller(NamedTuple):
+class SessionProof(NamedTuple):
     """Who asks, as far as a credential says: a session and the hash of its token."""
 
     session: str | None = None
     token: str | None = None
 
 
-ANYONE = Caller()
+ANYONE = SessionProof()
 
 
 class BudgetRow(NamedTuple):
@@ -45,7 +45,7 @@ class BudgetRow(NamedTuple):
     ends: int
 
 
-class Opened(NamedTuple):
+class OpenedSession(NamedTuple):
     """What a handshake found: policy version, time in ms, the purses of agent, session and tenant, whether the agent's
     profile must be applied first, and its ceilings."""
 
@@ -121,7 +121,7 @@ class Ledger:
     async def read_policy(self) -> tuple[int, str]:
         """Version and text of the document in force."""
         answer = await self.call(self.store.scripts.read_policy, operator_verbs.ReadPolicy(None))
-        policy = decode(Policy, unpack(answer[1]))
+        policy = decode(StoredPolicy, unpack(answer[1]))
         return policy.version, policy.document
 
     async def read_session(self, agent: str, session: str | None) -> tuple[str, str, str, int]:
@@ -129,12 +129,12 @@ class Ledger:
         answer = await self.call(self.store.scripts.read_session, verbs.ReadSession(agent, session))
         return tuple(unpack(answer[1]))
 
-    async def handshake(self, order: verbs.Handshake) -> Opened:
+    async def handshake(self, order: verbs.Handshake) -> OpenedSession:
         """Open a session; the same session id and token again find the same session."""
         answer = await self.call(self.store.scripts.handshake, order)
-        return Opened._make(unpack(answer[1]))
+        return OpenedSession._make(unpack(answer[1]))
 
-    async def agent_of(self, caller: Caller) -> str:
+    async def agent_of(self, caller: SessionProof) -> str:
         """The agent for whom a session token speaks, for calls that are no decision.
 
         Raises:

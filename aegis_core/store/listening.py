@@ -79,7 +79,7 @@ async def _listen_once(pool: Any, longest: float, channels: tuple[str, ...], hea
     try:
         async with asyncio.timeout(longest):
             await connection.connect()
-        await Subscription(connection._writer.transport, channels, hear).ended  # noqa: SLF001 - as in wire.py
+        await Subscription(connection._writer.transport, channels, hear).ended  # noqa: SLF001 - as in pipeline.py
     finally:
         await connection.disconnect(nowait=True)
 

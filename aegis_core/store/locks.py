@@ -8,7 +8,7 @@ import hiredis
 
 from aegis_core.store import layout, verbs
 from aegis_core.store.arguments import Found
-from aegis_core.store.ledger import Caller, Ledger
+from aegis_core.store.ledger import Ledger, SessionProof
 from aegis_core.store.lock_records import Lien
 from aegis_core.store.packing import Named, decode, row_list, unpack
 from aegis_core.store.pipeline import ConnectionLostError
@@ -17,7 +17,7 @@ from aegis_core.store.scripts import Script
 _Arguments = TypeVar("_Arguments", bound=Named)
 
 
-class Claim(NamedTuple):
+class LockClaim(NamedTuple):
     """What is asked for. Times in ms; `names` are sorted, `within` is what is held meanwhile."""
 
     agent: str
@@ -40,7 +40,7 @@ class Ended(NamedTuple):
     after: int = 0
 
 
-class Lockbook:
+class LockStore:
     """Typed calls of the lock scripts."""
 
     def __init__(self, ledger: Ledger) -> None:
@@ -48,7 +48,7 @@ class Lockbook:
         self._root = layout.root(ledger.tenant)
         self.store, self.tenant = ledger.store, ledger.tenant
 
-    async def acquire(self, claim: Claim, caller: Caller, inbox: str | None, *, queue: bool) -> Found:
+    async def acquire(self, claim: LockClaim, caller: SessionProof, inbox: str | None, *, queue: bool) -> Found:
         """Take it, or a place in the queue; a repeat finds what is held, or shows that the waiter lives."""
         order = verbs.LockAcquire(
             agent=claim.agent, sid=caller.session, session_token=caller.token, names=claim.names, token=claim.token,
@@ -59,7 +59,7 @@ class Lockbook:
         answer = await self._call(self._scripts.lock_acquire, order)
         return _found(answer)
 
-    async def release(self, caller: Caller, agent: str, name: str, token: str, fence: int | None) -> Ended:
+    async def release(self, caller: SessionProof, agent: str, name: str, token: str, fence: int | None) -> Ended:
         """Give back or leave. A repeat whose first answer was lost finds nothing, which is what was wanted."""
         order = verbs.LockRelease(agent, caller.session, caller.token, name, token, fence)
         try:
@@ -71,7 +71,14 @@ class Lockbook:
         return Ended(answer[1].decode(), int(answer[2]) if len(answer) > 2 else 0)
 
     async def renew(
-        self, caller: Caller, agent: str, name: str, token: str, fence: int | None, ttl: int | None, inbox: str | None
+        self,
+        caller: SessionProof,
+        agent: str,
+        name: str,
+        token: str,
+        fence: int | None,
+        ttl: int | None,
+        inbox: str | None,
     ) -> Found:
         """Move the expiry, unless the lease is evicted or gone. `inbox`: where its notices go from now on."""
         order = verbs.LockRenew(agent, caller.session, caller.token, name, token, fence, ttl, inbox)

@@ -37,7 +37,7 @@ _BY_KIND = re.compile(r"(NEW|complete)_([A-Z]+)")
 _POSITION = re.compile(r"([A-Z]+)_([A-Z_]+)")
 
 
-class Names:
+class LuaNames:
     """The names under the schema as it is declared now."""
 
     def __init__(self, arguments: Mapping[str, tuple[str, ...]]) -> None:

@@ -10,10 +10,10 @@ from aegis_core.store.event_bodies import BODIES
 from aegis_core.store.ledger import Ledger
 from aegis_core.store.packing import decode, unpack
 from aegis_core.store.records import Record
-from aegis_core.store.schema import VERSION_ROW, Key, Policy, Profiles
+from aegis_core.store.schema import VERSION_ROW, Key, Profiles, StoredPolicy
 
 
-class Registry:
+class OperatorStore:
     """The operator's scripts of one tenant."""
 
     def __init__(self, ledger: Ledger) -> None:
@@ -53,10 +53,10 @@ class Registry:
         """Enforce, or only observe."""
         await self._ledger.call(self._scripts.set_mode, acts.SetMode(mode, author))
 
-    async def policy_version(self, version: int | None) -> Policy:
+    async def policy_version(self, version: int | None) -> StoredPolicy:
         """One stored version of the policy, the one in force by default."""
         answer = await self._ledger.call(self._scripts.read_policy, acts.ReadPolicy(version))
-        return decode(Policy, unpack(answer[1]))
+        return decode(StoredPolicy, unpack(answer[1]))
 
     async def put_key(self, order: acts.PutKey) -> int:
         """Make or revoke a key; answers how many are in force."""

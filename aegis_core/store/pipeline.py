@@ -1,7 +1,7 @@
 """The hot path's connection: redis-py connects and authenticates, then this protocol takes over its transport.
 
 Calls of one loop tick leave in one write and replies are matched in order, which costs half of redis-py's pool per
-call. A call on an idle wire is written at once, so that a lone caller does not wait for the end of the tick.
+call. A call on an idle pipeline is written at once, so that a lone caller does not wait for the end of the tick.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class ConnectionLostError(StoreError):
     code = "store_unavailable"
 
 
-class Wire(asyncio.Protocol):
+class Pipeline(asyncio.Protocol):
     """One pipelining connection. Create it with `adopt`; when `lost` is true it can only be replaced."""
 
     def __init__(self, timeout: float) -> None:
@@ -47,12 +47,12 @@ class Wire(asyncio.Protocol):
         self._watch = self._loop.call_later(timeout / 2, self._check)
 
     @classmethod
-    def adopt(cls, transport: asyncio.Transport, timeout: float) -> Wire:
+    def adopt(cls, transport: asyncio.Transport, timeout: float) -> Pipeline:
         """Take over a transport whose handshake is done."""
-        wire = cls(timeout)
-        wire._transport, wire._before = transport, transport.get_protocol()
-        transport.set_protocol(wire)
-        return wire
+        pipeline = cls(timeout)
+        pipeline._transport, pipeline._before = transport, transport.get_protocol()
+        transport.set_protocol(pipeline)
+        return pipeline
 
     def call(self, *parts: bytes | str | int) -> asyncio.Future[Reply]:
         """Send one command. The future holds the reply, or fails with what the server or the connection said."""

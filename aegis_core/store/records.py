@@ -10,7 +10,7 @@ from aegis_core.store.states import LIVE, PENDING
 Text = str | Literal[False]
 
 
-class Line(NamedTuple):
+class LineRow(NamedTuple):
     """A row of a record's lines: a budget in which it was reserved, and what it left there."""
 
     owner: str
@@ -20,7 +20,7 @@ class Line(NamedTuple):
     room: int
 
 
-class Vote(NamedTuple):
+class StoredVote(NamedTuple):
     """An operator's word on a question."""
 
     operator: str
@@ -31,7 +31,7 @@ class Vote(NamedTuple):
 
 class Question(NamedTuple):
     """The part of a record that waits, or waited, for a person. `content` is by what the agent's question is known
-    again; `edited` is the same of what an operator made of it. `votes` are `Vote` lists."""
+    again; `edited` is the same of what an operator made of it. `votes` are `StoredVote` lists."""
 
     quorum: int
     approves: bool
@@ -48,9 +48,9 @@ class Question(NamedTuple):
     trace: dict[str, Any]
 
     @property
-    def words(self) -> list[Vote]:
+    def words(self) -> list[StoredVote]:
         """The votes by name."""
-        return [decode(Vote, vote) for vote in self.votes]
+        return [decode(StoredVote, vote) for vote in self.votes]
 
 
 class Standing(NamedTuple):
@@ -64,7 +64,7 @@ class Standing(NamedTuple):
     evicting: bool
 
 
-class Lease(NamedTuple):
+class RecordLock(NamedTuple):
     """The part of a record that is about a lock. Its token is ``lk_`` and the record's id.
 
     `claimed`: the agent knows that it held it. `within`: `Lien` rows of who asked for it. `queued`: it was asked for.
@@ -87,7 +87,7 @@ class Lease(NamedTuple):
 
 
 class Record(NamedTuple):
-    """Request, grant and idempotency in one. `lines` are `Line` rows, `short` the first that lacks room, from 0."""
+    """Request, grant and idempotency in one. `lines` are `LineRow` rows, `short` the first that lacks room, from 0."""
 
     state: str
     agent: str
@@ -120,9 +120,9 @@ class Record(NamedTuple):
     lock: list[Any] | Literal[False]
 
     @property
-    def lease(self) -> Lease | None:
+    def lease(self) -> RecordLock | None:
         """The part that is about a lock."""
-        return decode(Lease, self.lock) if self.lock else None
+        return decode(RecordLock, self.lock) if self.lock else None
 
     @property
     def waits(self) -> bool:
@@ -136,7 +136,7 @@ class Record(NamedTuple):
         return decode(Question, self.asked) if self.asked else None
 
 
-class Envelope(NamedTuple):
+class StoredEnvelope(NamedTuple):
     """What was approved in advance. `expires`, when it is put, says for how long."""
 
     id: str
@@ -155,7 +155,7 @@ class Envelope(NamedTuple):
     reason: str
 
 
-class Refusal(NamedTuple):
+class StoredRefusal(NamedTuple):
     """What a person refused: asked again before `until`, it is refused at once."""
 
     operator: str

@@ -21,7 +21,17 @@ from typing import Any, Literal, NamedTuple
 from aegis_core.protocol.locks import Told
 from aegis_core.store.lock_records import Holder, Lien, Lock, LockCounters, Waiter
 from aegis_core.store.packing import Named
-from aegis_core.store.records import Envelope, Lease, Line, Question, Record, Refusal, Standing, Text, Vote
+from aegis_core.store.records import (
+    LineRow,
+    Question,
+    Record,
+    RecordLock,
+    Standing,
+    StoredEnvelope,
+    StoredRefusal,
+    StoredVote,
+    Text,
+)
 from aegis_core.store.states import LIVE, OPEN, PENDING, REJECTED, STATES
 
 HALF_LIFE_MS = 30 * 86_400_000
@@ -162,7 +172,7 @@ class Session(NamedTuple):
     local: bool
 
 
-class Entry(NamedTuple):
+class JournalLine(NamedTuple):
     """A call in the execution journal: ``unknown`` until its `runner` says how it ended."""
 
     state: str
@@ -171,7 +181,7 @@ class Entry(NamedTuple):
     runner: str
 
 
-class Policy(NamedTuple):
+class StoredPolicy(NamedTuple):
     """A version of the policy."""
 
     version: int
@@ -203,7 +213,7 @@ class Key(NamedTuple):
     revoked: int
 
 
-class Notice(NamedTuple):
+class ShownNotice(NamedTuple):
     """What a channel has shown of one approval: which message, and what it said; 0 for no time (any more)."""
 
     ref: str
@@ -250,23 +260,23 @@ KINDS = (
     Kind("B", Budget, one={"ring": "E"}),
     Kind("E", Cell, rows=True),
     Kind("R", Record, one={"lines": "M", "asked": "Q", "lock": "K"}),
-    Kind("M", Line, rows=True),
+    Kind("M", LineRow, rows=True),
     Kind("Q", Question, many={"votes": "O"}),
-    Kind("O", Vote),
-    Kind("K", Lease, one={"within": "I"}),
+    Kind("O", StoredVote),
+    Kind("K", RecordLock, one={"within": "I"}),
     Kind("D", Standing),
     Kind("I", Lien, rows=True),
-    Kind("V", Envelope),
-    Kind("X", Refusal),
+    Kind("V", StoredEnvelope),
+    Kind("X", StoredRefusal),
     Kind("L", Lock, many={"holders": "H"}),
     Kind("H", Holder, one={"waits": "I"}),
     Kind("W", Waiter, one={"within": "I"}),
     Kind("N", LockCounters),
-    Kind("J", Entry),
-    Kind("P", Policy),
+    Kind("J", JournalLine),
+    Kind("P", StoredPolicy),
     Kind("F", Profiles),
     Kind("Y", Key),
-    Kind("NOTICE", Notice),
+    Kind("NOTICE", ShownNotice),
 )
 
 FIELDS = sum(len(kind.fields._fields) for kind in KINDS)

@@ -20,7 +20,7 @@ from aegis_core.store import operator_verbs, verbs
 from aegis_core.store.arguments import LISTS
 from aegis_core.store.layout import CLOCK_KEY
 from aegis_core.store.lua_check import check
-from aegis_core.store.lua_names import Names
+from aegis_core.store.lua_names import LuaNames
 from aegis_core.store.packing import Named
 
 _PARTS = (
@@ -120,7 +120,7 @@ class _Assembly:
     """
 
     def __init__(self, *, virtual_time: bool = False) -> None:
-        self._names = Names({prefix: fields._fields for prefix, fields in LISTS.items()})
+        self._names = LuaNames({prefix: fields._fields for prefix, fields in LISTS.items()})
         self._needed: dict[str, None] = {}
         self._used: list[str] = []
         self._virtual_time = virtual_time

@@ -21,7 +21,7 @@ from aegis_core.store.embedded import EmbeddedHandle, join
 from aegis_core.store.libraries import keep_library
 from aegis_core.store.listening import Hear, listen
 from aegis_core.store.packing import pack
-from aegis_core.store.pipeline import ConnectionLostError, Wire
+from aegis_core.store.pipeline import ConnectionLostError, Pipeline
 from aegis_core.store.schema import FIELDS
 from aegis_core.store.scripts import Script, ScriptSet
 
@@ -70,7 +70,7 @@ class Store:
         self.pepper = b""
         self.embedded: EmbeddedHandle | None = None
         self.timeout = timeout
-        self._wire: Wire | None = None
+        self._pipeline: Pipeline | None = None
         self._connection: Any = None
         self._connecting = asyncio.Lock()
         self._closed = False
@@ -78,10 +78,10 @@ class Store:
 
     def send(self, script: Script[Any], key: str, arguments: Any) -> asyncio.Future[Any] | None:
         """The first try of `run` without its care: None when not connected, and errors as the server put them."""
-        wire = self._wire
-        if wire is None or wire.lost:
+        pipeline = self._pipeline
+        if pipeline is None or pipeline.lost:
             return None
-        return wire.call(b"FCALL", script.function, 1, key, pack(arguments))
+        return pipeline.call(b"FCALL", script.function, 1, key, pack(arguments))
 
     async def run(
         self, script: Script[Any], key: str, arguments: Any, zone: Any = None, sent: asyncio.Future[Any] | None = None
@@ -96,22 +96,25 @@ class Store:
         try:
             if self.clients.cluster is not None:
                 return await self._run_on_cluster(script, key, pack(arguments), *more)
-            wire = self._wire
-            if sent is None and (wire is None or wire.lost):
-                wire = await self._connect()
-            assert wire is not None  # it carries what was sent
+            pipeline = self._pipeline
+            if sent is None and (pipeline is None or pipeline.lost):
+                pipeline = await self._connect()
+            assert pipeline is not None  # it carries what was sent
             known = -1
             while known != (known := self._loads):
                 try:
-                    trying, sent = sent or wire.call(b"FCALL", script.function, 1, key, pack(arguments), *more), None
+                    trying, sent = (
+                        sent or pipeline.call(b"FCALL", script.function, 1, key, pack(arguments), *more),
+                        None,
+                    )
                     return await trying
                 except hiredis.ReplyError as error:
                     if not _is_unknown(error):
                         raise
             # Of thousands that are told so at once only the first loads the library, before what they send again.
             self._loads += 1
-            loading = wire.call(b"FUNCTION", b"LOAD", b"REPLACE", self.scripts.source)
-            answer = wire.call(b"FCALL", script.function, 1, key, pack(arguments), *more)
+            loading = pipeline.call(b"FUNCTION", b"LOAD", b"REPLACE", self.scripts.source)
+            answer = pipeline.call(b"FCALL", script.function, 1, key, pack(arguments), *more)
             return (await asyncio.gather(loading, answer))[1]
         except hiredis.ReplyError as error:
             raise self._explain(error, script.name) from None
@@ -150,30 +153,30 @@ class Store:
 
     async def turn_clock(self, milliseconds: int) -> None:
         """Move the virtual time of a throw-away server; ordered before every script that starts later."""
-        wire = self._wire
-        if wire is None or wire.lost:
-            wire = await self._connect()
-        await wire.call(b"SET", layout.CLOCK_KEY, milliseconds)
+        pipeline = self._pipeline
+        if pipeline is None or pipeline.lost:
+            pipeline = await self._connect()
+        await pipeline.call(b"SET", layout.CLOCK_KEY, milliseconds)
 
     async def listen(self, hear: Hear, *channels: str) -> None:
         """Bring every message on some channels to `hear`, until cancelled."""
         await listen(self.clients, self.timeout, channels, hear)
 
-    async def _connect(self) -> Wire:
+    async def _connect(self) -> Pipeline:
         async with self._connecting:
             if self._closed:
                 raise StoreError("The store was closed; no decision was made.", reason="closed")
-            if self._wire is not None and not self._wire.lost:
-                return self._wire
+            if self._pipeline is not None and not self._pipeline.lost:
+                return self._pipeline
             assert self.clients.single is not None
             pool: Any = self.clients.single.connection_pool
             connection = pool.make_connection()
             async with asyncio.timeout(self.timeout):
                 await connection.connect()
             await self._drop_connection()
-            self._wire = Wire.adopt(connection._writer.transport, self.timeout)  # noqa: SLF001 - see the text of wire.py
+            self._pipeline = Pipeline.adopt(connection._writer.transport, self.timeout)  # noqa: SLF001 - see the text of pipeline.py
             self._connection = connection  # redis-py closes a connection that nobody holds
-            return self._wire
+            return self._pipeline
 
     async def _drop_connection(self) -> None:
         if self._connection is not None:
@@ -187,8 +190,8 @@ class Store:
         word = _STRIPPED.get(type(error).__name__) or text.split(" ", 1)[0]
         if word in _REASONS:
             reason, meaning = _REASONS[word]
-            if word in _RECONNECT and self._wire is not None:
-                self._wire.close()
+            if word in _RECONNECT and self._pipeline is not None:
+                self._pipeline.close()
             return StoreError(f"{meaning}; no decision was made.", reason=reason, server_said=text)
         if isinstance(error, hiredis.ReplyError | ResponseError):
             return StoreError(f"INVARIANT: {doing} failed: {text}", reason="script", server_said=text)
@@ -271,8 +274,8 @@ class Store:
     async def aclose(self) -> None:
         """Close all connections and leave the embedded server."""
         self._closed = True
-        if self._wire is not None:
-            self._wire.close()
+        if self._pipeline is not None:
+            self._pipeline.close()
             await self._drop_connection()
             await asyncio.sleep(0)
         with suppress(RedisError, OSError):

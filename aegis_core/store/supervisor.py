@@ -1,4 +1,4 @@
-"""The keeper of the embedded server: starts it, restarts it after a crash, stops it when its last user has gone.
+"""The supervisor of the embedded server: starts it, restarts it after a crash, stops it when its last user has gone.
 
 It runs by path in a bare interpreter and outlives its starter, so it imports the few modules that load in
 milliseconds and nothing of Aegis. Who lives is told by ``flock``, never by pid files: the kernel frees a lock
@@ -7,13 +7,13 @@ however its holder ends, SIGKILL included.
 =============  =======================================================================================
 lock           held by
 =============  =======================================================================================
-users.lock     every user, shared. The keeper waits for it exclusively: granted means that all are gone.
-keeper.lock    the keeper. Its starter takes it and hands it over open, so nobody sees it free meanwhile.
+users.lock     every user, shared. The supervisor waits for it exclusively: granted means that all are gone.
+keeper.lock    the supervisor. Its starter takes it and hands it over open, so nobody sees it free meanwhile.
 server.lock    the server process itself, handed over likewise; hence never two servers on one directory.
 =============  =======================================================================================
 
-A server whose keeper was killed is adopted by the next one without a special case: starting begins with waiting
-for server.lock, and a living server holds it. On its way out the keeper frees server.lock, keeper.lock and
+A server whose supervisor was killed is adopted by the next one without a special case: starting begins with waiting
+for server.lock, and a living server holds it. On its way out the supervisor frees server.lock, keeper.lock and
 users.lock in that order, so that a newcomer who gets the last one cannot mistake the others for alive.
 """
 
@@ -30,7 +30,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-USERS, KEEPER, SERVER = "users.lock", "keeper.lock", "server.lock"
+USERS, SUPERVISOR, SERVER = "users.lock", "keeper.lock", "server.lock"  # names that earlier versions lock, too
 STAY, LOG, SOCKET = "stay", "server.log", "aegis.sock"
 RESTARTS = 5
 RESTART_WINDOW = 60.0
@@ -56,7 +56,7 @@ def ask(socket_path: str, command: bytes, timeout: float = 0.25) -> bytes:
     Raises:
         OSError: nobody listens, or nobody answered in time.
     """
-    import socket  # late: a keeper needs it only at the end, and it is the slowest import here
+    import socket  # late: a supervisor needs it only at the end, and it is the slowest import here
 
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as channel:
         channel.settimeout(timeout)
@@ -88,7 +88,7 @@ def last_line(log: str) -> str:
 
 
 def last_word(pipe: int) -> bytes | None:
-    """How a keeper ended, by its pipe: None while it lives, a byte when it gave up, empty when it was killed."""
+    """How a supervisor ended, by its pipe: None while it lives, a byte when it gave up, empty when it was killed."""
     try:
         return os.read(pipe, 1)
     except BlockingIOError:
@@ -119,18 +119,18 @@ def server_lives(directory: str) -> bool:
 
 
 def in_use(directory: str) -> bool:
-    """Whether the directory has users. A keeper that holds their lock exclusively is none."""
+    """Whether the directory has users. A supervisor that holds their lock exclusively is none."""
     descriptor = open_lock(directory, USERS)
     try:
         if try_lock(descriptor, fcntl.LOCK_EX) or not try_lock(descriptor, fcntl.LOCK_SH):
             return False
-        return not try_lock(descriptor, fcntl.LOCK_EX)  # a keeper, or another who asks, has let go meanwhile
+        return not try_lock(descriptor, fcntl.LOCK_EX)  # a supervisor, or another who asks, has let go meanwhile
     finally:
         os.close(descriptor)
 
 
 def read_pid(directory: str) -> int | None:
-    """The pid that the keeper noted for the server; it means something only while server.lock is held."""
+    """The pid that the supervisor noted for the server; it means something only while server.lock is held."""
     descriptor = open_lock(directory, SERVER)
     try:
         text = os.pread(descriptor, 32, 0)
@@ -155,7 +155,7 @@ def status(directory: str) -> dict[str, object]:
     }
 
 
-class Keeper:
+class Supervisor:
     """The supervision of one server: :meth:`watch` runs in a thread of its own, :meth:`run` in the main one."""
 
     def __init__(self, directory: str, binary: str, pipe: int, *, throwaway: bool) -> None:
@@ -221,7 +221,7 @@ class Keeper:
         self.child = os.posix_spawn(self.binary, self.command(), os.environ, setsigmask=[], setsigdef=defaults)
         os.pwrite(lock, str(self.child).encode(), 0)
 
-    def run(self, keeper_lock: int) -> None:
+    def run(self, own_lock: int) -> None:
         """Wait until nobody uses the server, then stop it, unless it was asked to stay."""
         users = open_lock(self.directory, USERS)
         threading.Thread(target=self.watch, daemon=True).start()
@@ -232,7 +232,7 @@ class Keeper:
         if not os.path.exists(self.directory + "/" + STAY):  # noqa: PTH110
             self._stop()
             self._clean()
-        os.close(keeper_lock)
+        os.close(own_lock)
         os.close(users)
 
     def _stop(self) -> None:
@@ -273,13 +273,13 @@ class Keeper:
 
     def _give_up(self, why: str = "") -> None:
         if why:
-            os.write(2, f"keeper: {why}\n".encode())
+            os.write(2, f"supervisor: {why}\n".encode())
         _quietly(os.write, self.pipe, b"!")
         os._exit(1)  # from any thread; the kernel frees the locks
 
 
 def _quietly(action: Callable[..., object], *arguments: object) -> None:
-    try:  # noqa: SIM105 - contextlib is not loaded in the keeper
+    try:  # noqa: SIM105 - contextlib is not loaded in the supervisor
         action(*arguments)
     except OSError:
         pass
@@ -287,13 +287,13 @@ def _quietly(action: Callable[..., object], *arguments: object) -> None:
 
 def main(arguments: list[str]) -> None:
     """Detach from the starter and keep: DIRECTORY BINARY KEEPER_LOCK_FD PIPE_FD throwaway|lasting."""
-    directory, binary, keeper_lock, pipe, kind = arguments
+    directory, binary, own_lock, pipe, kind = arguments
     if os.fork():
-        os._exit(0)  # the starter reaps this parent at once; the keeper belongs to init and never is its zombie
+        os._exit(0)  # the starter reaps this parent at once; the supervisor belongs to init and never is its zombie
     os.umask(0o077)
-    for descriptor in (int(keeper_lock), int(pipe)):
-        os.set_inheritable(descriptor, False)  # the server must not inherit them: they tell whether the keeper lives
-    Keeper(directory, binary, int(pipe), throwaway=kind == "throwaway").run(int(keeper_lock))
+    for descriptor in (int(own_lock), int(pipe)):
+        os.set_inheritable(descriptor, False)  # the server must not inherit them: they tell who lives
+    Supervisor(directory, binary, int(pipe), throwaway=kind == "throwaway").run(int(own_lock))
     os._exit(0)  # the watching thread may still wait for a server that stays
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from aegis_core.testing.clocks import START, FakeClock, private_settings, quiet_zone, virtual_governor
-from aegis_core.testing.scripts import Ask, Entry, Harness, Mode, Outcome, Script, ToolUse, Turn, carry_out
+from aegis_core.testing.scripts import CallMade, Drive, Harness, Mode, ModelScript, RunEnd, ToolUse, Turn, carry_out
 
 if TYPE_CHECKING:
     from aegis_core.testing.contract import AdapterContract
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 __all__ = [
     "START",
     "AdapterContract",
-    "Ask",
-    "Entry",
+    "CallMade",
+    "Drive",
     "FakeClock",
     "Harness",
     "Mode",
-    "Outcome",
-    "Script",
+    "ModelScript",
+    "RunEnd",
     "ToolUse",
     "Turn",
     "carry_out",

@@ -54,7 +54,7 @@ class Turn:
 
 
 @dataclass(frozen=True)
-class Entry:
+class CallMade:
     """One call that reached the model or a tool. `done`: it ran to its end."""
 
     what: str
@@ -62,7 +62,7 @@ class Entry:
     cap: int | None = None
 
 
-class Script:
+class ModelScript:
     """Turns in order, the tools, and the ledger of both. After the last turn the model repeats it.
 
     Args:
@@ -85,8 +85,8 @@ class Script:
         cap: int | None = 64,
     ) -> None:
         self.turns, self.tools, self.user, self.model, self.cap = turns, dict(tools or {}), user, model, cap
-        self.calls: list[Entry] = []
-        self.uses: list[Entry] = []
+        self.calls: list[CallMade] = []
+        self.uses: list[CallMade] = []
         self.input_tokens = self.output_tokens = 0
         self.reached = threading.Event()
         self._lock = threading.Lock()
@@ -103,7 +103,7 @@ class Script:
         """
         with self._lock:
             turn = self.turns[min(len(self.calls), len(self.turns) - 1)]
-            self.calls.append(Entry(model or self.model, cap=cap))
+            self.calls.append(CallMade(model or self.model, cap=cap))
             if turn.error is None and turn.usage is not None:
                 self.input_tokens += turn.usage[0]
                 self.output_tokens += turn.usage[1]
@@ -115,7 +115,7 @@ class Script:
     def use(self, tool: str, arguments: Mapping[str, Any]) -> str:
         """Run a tool. The harness's tools call this once for each execution."""
         with self._lock:
-            self.uses.append(Entry(tool, dict(arguments)))
+            self.uses.append(CallMade(tool, dict(arguments)))
         return self.tools[tool](**arguments)
 
     @property
@@ -125,7 +125,7 @@ class Script:
 
 
 @dataclass(frozen=True)
-class Ask:
+class Drive:
     """How one run is driven.
 
     Attributes:
@@ -161,7 +161,7 @@ class Ask:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class RunEnd:
     """How a run ended: the final text, what the model was told of each tool call, and what the program caught."""
 
     text: str | None = None
@@ -204,7 +204,7 @@ class Harness(Protocol):
     lacks: Mapping[str, str]
     proofs: Mapping[str, Callable[[], bool]]
 
-    def run(self, aegis: SyncGovernedAgent | GovernedAgent, script: Script, ask: Ask) -> Outcome:
+    def run(self, aegis: SyncGovernedAgent | GovernedAgent, script: ModelScript, ask: Drive) -> RunEnd:
         """Build the framework's agent (or bare model, where the script has no tools) and run it to its end.
 
         Every ordinary exception (also ``CancelledError`` and ``TimeoutError`` of `Ask.cancel`) is returned in the

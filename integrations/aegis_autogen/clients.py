@@ -27,7 +27,7 @@ _calling: ContextVar[tuple[Registration, Any] | None] = ContextVar("aegis_autoge
 _selecting: ContextVar[Registration | None] = ContextVar("aegis_autogen_selecting", default=None)
 
 
-class Gate:
+class ClientGate:
     """Stands before a provider's client in an `OpenAIWrapper`; outside a governed call it passes everything on."""
 
     def __init__(self, inner: Any) -> None:
@@ -135,12 +135,12 @@ def _selector(group: Any, manager: Any) -> Registration | None:
 
 
 def _gated(client: Any) -> Any:
-    return client if isinstance(client, Gate | PlaceHolderClient) else Gate(client)
+    return client if isinstance(client, ClientGate | PlaceHolderClient) else ClientGate(client)
 
 
 def _client_of(wrapper: Any, mine: Any, model: str) -> Any:
     """The client that serves a model: of the entry of the config list that names it, else the one whose turn it is."""
     for client, config in zip(wrapper._clients, wrapper._config_list, strict=True):  # noqa: SLF001
         if config.get("model") == model:
-            return client.inner if isinstance(client, Gate) else client
+            return client.inner if isinstance(client, ClientGate) else client
     return mine

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from aegis_crewai.crew import GovernedCrew, govern_crew
     from aegis_crewai.denials import CallRefused, CallStopped
     from aegis_crewai.llm import GovernedLLM
-    from aegis_crewai.tools import GovernedTool, Refusal, govern_tools
+    from aegis_crewai.tools import GovernedTool, RefusedTool, govern_tools
 
 _HOMES = {
     "CallRefused": "denials",
@@ -24,7 +24,7 @@ _HOMES = {
     "GovernedLLM": "llm",
     "GovernedTool": "tools",
     "Place": "places",
-    "Refusal": "tools",
+    "RefusedTool": "tools",
     "govern_crew": "crew",
     "govern_tools": "tools",
 }
@@ -36,7 +36,7 @@ __all__ = [
     "GovernedLLM",
     "GovernedTool",
     "Place",
-    "Refusal",
+    "RefusedTool",
     "govern_crew",
     "govern_tools",
 ]

@@ -55,7 +55,7 @@ class Meter:
 _running: ContextVar[Meter | None] = ContextVar("aegis_crewai_meter", default=None)
 
 
-class Tally(dict[str, int]):
+class RunningCounters(dict[str, int]):
     """A model's running counters. An addition is a read and a write; its difference belongs to the running call."""
 
     def __getitem__(self, key: str) -> int:
@@ -89,8 +89,8 @@ def counters(llm: BaseLLM) -> Any:
 @contextmanager
 def metered(llm: BaseLLM) -> Generator[Meter]:
     """Measure the call of `llm` that is made inside the block."""
-    if not isinstance(found := counters(llm), Tally):
-        llm._token_usage = Tally(found or {})  # pyright: ignore[reportPrivateUsage]  # noqa: SLF001
+    if not isinstance(found := counters(llm), RunningCounters):
+        llm._token_usage = RunningCounters(found or {})  # pyright: ignore[reportPrivateUsage]  # noqa: SLF001
     meter = Meter(llm)
     token, sink = _running.set(meter), add_stream_sink(meter.hear)
     try:

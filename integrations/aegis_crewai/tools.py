@@ -66,13 +66,13 @@ def govern_tools(
     return [tool if isinstance(tool, GovernedTool) else GovernedTool(_tool(tool), calls) for tool in tools]
 
 
-class Refusal(ToolFailure):
+class RefusedTool(ToolFailure):
     """What the model reads where Aegis refused a tool, and what CrewAI records among the task's failures."""
 
     _error: AegisError = PrivateAttr()
 
     @classmethod
-    def of(cls, error: AegisError) -> Refusal:
+    def of(cls, error: AegisError) -> RefusedTool:
         """The refusal that an error of Aegis means. A final one ends the run after the tool."""
         refusal = cls(message=error.message, code=error.code)
         refusal._error = stopping(error)
@@ -126,7 +126,7 @@ class GovernedTool(BaseTool):
         try:
             held = self._calls.begin(self._described(args, kwargs))
         except AegisError as error:
-            return Refusal.of(error)
+            return RefusedTool.of(error)
         try:
             with held.inside():
                 result = self._inner._run(*args, **kwargs)  # pyright: ignore[reportPrivateUsage]  # noqa: SLF001
@@ -142,7 +142,7 @@ class GovernedTool(BaseTool):
         try:
             held = await self._calls.abegin(self._described(args, kwargs))
         except AegisError as error:
-            return Refusal.of(error)
+            return RefusedTool.of(error)
         return await self._awaited(self._inner._arun(*args, **kwargs), held)  # pyright: ignore[reportPrivateUsage]  # noqa: SLF001
 
     async def _awaited(self, work: Awaitable[Any], held: Reservation) -> Any:
@@ -185,11 +185,11 @@ class _UnlessRefused:
         update_wrapper(self, own)
 
     def __call__(self, arguments: Any = None, result: Any = None) -> Any:
-        return not isinstance(result, Refusal) and self._own(arguments, result)
+        return not isinstance(result, RefusedTool) and self._own(arguments, result)
 
 
 def _end_the_run(context: ToolCallHookContext) -> None:
     """After a tool's third identical refusal: only from a hook does CrewAI let a tool end the run."""
     refusal = context.raw_tool_result
-    if isinstance(refusal, Refusal) and refusal.final:
+    if isinstance(refusal, RefusedTool) and refusal.final:
         raise cast("CallRefused", refusal.error)

@@ -21,7 +21,7 @@ _TRIES = 5
 """Times that a thread is carried on from one moment although the graph raised each time."""
 
 
-class Claim:
+class ResumeLease:
     """The right to go on with a thread from one moment.
 
     Args:

@@ -21,7 +21,7 @@ from aegis_core.protocol.approvals import Approval, Listing
 from aegis_core.protocol.errors import ConfigurationError, StoreError
 from aegis_core.protocol.journal import JournalEntry
 from aegis_langgraph.pauses import Decisions, answered, decided, is_stalled, moment_of, questions_of
-from aegis_langgraph.resume_lease import Claim
+from aegis_langgraph.resume_lease import ResumeLease
 from aegis_langgraph.resumed import Resumed, raised
 
 _T = TypeVar("_T")
@@ -157,7 +157,7 @@ class ApprovalResumer:
         async def write(act: Any, key: str, **fields: Any) -> JournalEntry:
             return await line.await_(lambda: line.agent.journal(act, key, **fields))
 
-        claim = Claim(write, thread, moment, self._lease)
+        claim = ResumeLease(write, thread, moment, self._lease)
         if not await claim.take():
             return None
         failed = True
@@ -174,7 +174,7 @@ class ApprovalResumer:
             await claim.end(failed=failed)
         return resumed
 
-    async def _kept(self, claim: Claim, work: Coroutine[Any, Any, Any], thread: str) -> Resumed:
+    async def _kept(self, claim: ResumeLease, work: Coroutine[Any, Any, Any], thread: str) -> Resumed:
         """Carry the work out, keeping the lease meanwhile."""
         running = asyncio.ensure_future(work)
         while not (await asyncio.wait({running}, timeout=self._lease / 3))[0]:

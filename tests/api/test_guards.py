@@ -144,7 +144,7 @@ def test_a_store_that_is_gone_is_a_503_and_not_a_verdict(settings: Settings) -> 
 
 
 def _stop(url: str) -> None:
-    """The keeper ends a throw-away server once its last user has left; make sure that it is gone."""
+    """The supervisor ends a throw-away server once its last user has left; make sure that it is gone."""
     import redis
 
     with suppress(redis.exceptions.ConnectionError):

@@ -16,7 +16,7 @@ from pydantic import SecretStr
 from aegis_core import Settings
 from aegis_core.channels.channel import ChannelError, Pace
 from aegis_core.channels.telegram.buttons import Buttons
-from aegis_core.channels.telegram.handlers import Desk
+from aegis_core.channels.telegram.handlers import Handlers
 from aegis_core.channels.webhook import targets
 from aegis_core.channels.webhook.channel import WebhookChannel
 from aegis_core.channels.webhook.settings import WebhookSettings
@@ -52,7 +52,7 @@ def test_a_press_by_a_stranger(
     settings: Settings, telegram: BotApi, monkeypatch: pytest.MonkeyPatch, defended: bool
 ) -> None:
     if not defended:
-        monkeypatch.setattr(Desk, "_is_stranger", _nobody_is_strange)
+        monkeypatch.setattr(Handlers, "_is_stranger", _nobody_is_strange)
     with asking(on_telegram(settings, telegram)) as place:
         agent = place.agent()
         message = telegram.announced()

@@ -12,7 +12,7 @@ from serving import serving
 
 from aegis_core import Settings
 from aegis_core.api import gate
-from aegis_core.api.gate import Gate
+from aegis_core.api.gate import RequestGate
 
 API = "/api/v1"
 
@@ -25,7 +25,7 @@ def test_a_page_of_another_origin(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, header: dict[str, str], defended: bool
 ) -> None:
     if not defended:
-        monkeypatch.setattr(Gate, "_judge_origin", lambda *_: None)
+        monkeypatch.setattr(RequestGate, "_judge_origin", lambda *_: None)
     with serving(settings) as url, httpx.Client(base_url=url, trust_env=False, timeout=30, headers=header) as page:
         for answer in (page.post(f"{API}/handshake", json={"agent_id": "a"}), page.get(f"{API}/events")):
             assert answer.status_code == (403 if defended else 200)
@@ -48,7 +48,7 @@ def test_a_form_that_a_page_posts_without_asking(settings: Settings) -> None:
 @DEFENDED
 def test_dns_rebinding(settings: Settings, monkeypatch: pytest.MonkeyPatch, defended: bool) -> None:
     if not defended:
-        monkeypatch.setattr(Gate, "_stranger", lambda *_: None)
+        monkeypatch.setattr(RequestGate, "_stranger", lambda *_: None)
     with serving(settings) as url, httpx.Client(base_url=url, trust_env=False, timeout=30) as page:
         # The page's own name leads to 127.0.0.1 now, so to the browser this is the page's own server.
         rebound = {"Host": "evil.example", "Sec-Fetch-Site": "same-origin", "Origin": "http://evil.example"}

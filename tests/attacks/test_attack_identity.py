@@ -11,7 +11,7 @@ from serving import moved_by_hand
 
 from aegis_core import Settings
 from aegis_core.api.auth import Auth, Caller
-from aegis_core.store.operators import Registry
+from aegis_core.store.operators import OperatorStore
 
 pytestmark = pytest.mark.leaves("grants")
 
@@ -78,7 +78,7 @@ def test_tenant_crossing(serve: Serve, monkeypatch: pytest.MonkeyPatch, defended
     if not defended:
 
         async def everybody_at_home(auth: Auth, header: bytes) -> Caller:
-            return (await bearer_of(auth, header))._replace(house=auth.houses.home)
+            return (await bearer_of(auth, header))._replace(context=auth.contexts.home)
 
         bearer_of = Auth._bearer
         monkeypatch.setattr(Auth, "_bearer", everybody_at_home)
@@ -141,13 +141,13 @@ def test_another_agents_request_id(serve: Serve, monkeypatch: pytest.MonkeyPatch
 @DEFENDED
 def test_a_revoked_key(serve: Serve, monkeypatch: pytest.MonkeyPatch, defended: bool) -> None:
     if not defended:
-        read = Registry.read_keys
+        read = OperatorStore.read_keys
 
-        async def forgiving(registry: Registry, key_id: str | None = None) -> Any:
+        async def forgiving(registry: OperatorStore, key_id: str | None = None) -> Any:
             count, rows = await read(registry, key_id)
             return count, [row._replace(revoked=0) for row in rows]
 
-        monkeypatch.setattr(Registry, "read_keys", forgiving)
+        monkeypatch.setattr(OperatorStore, "read_keys", forgiving)
     server = serve()
     stolen = server.http.post(f"{API}/keys", json={"role": "operator"}, headers=AS_OPERATOR).json()
     assert server.http.get(f"{API}/keys", headers=bearer(stolen["secret"])).status_code == 200

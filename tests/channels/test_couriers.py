@@ -24,7 +24,7 @@ from aegis_core.governor.governor import ResourceGovernor
 from aegis_core.protocol.approvals import Approval
 from aegis_core.protocol.messages import Event
 from aegis_core.store import layout
-from aegis_core.store.channels import Deliveries
+from aegis_core.store.channels import ChannelStore
 from aegis_core.testing import virtual_governor
 
 pytestmark = [pytest.mark.concurrent, pytest.mark.leaves("grants", "questions")]
@@ -44,10 +44,10 @@ async def until(told: Callable[[], Any], what: str = "") -> Any:
 
 async def kept(port: ResourceGovernor, count: int) -> None:
     """Wait until it is remembered what so many messages on the wall show: from then on another process knows it."""
-    deliveries = Deliveries(port._ledger, "wall")
+    channel_store = ChannelStore(port._ledger, "wall")
     deadline = time.monotonic() + 60
-    while len(await deliveries.notices()) != count:
-        assert time.monotonic() < deadline, await deliveries.notices()
+    while len(await channel_store.notices()) != count:
+        assert time.monotonic() < deadline, await channel_store.notices()
         await asyncio.sleep(0.01)
 
 
@@ -168,7 +168,7 @@ async def test_a_process_that_dies_with_the_lease_is_followed_when_that_expires(
     wall, brief = Wall(), replace(QUICK, lease=1.0, send=0.4)
     async with aegis_core.connect(settings=rich) as governor:
         assert isinstance(governor.port, ResourceGovernor)
-        dying = Deliveries(governor.port._ledger, "wall")
+        dying = ChannelStore(governor.port._ledger, "wall")
         assert (await dying.hold(600))[0]
         approval = await ask(governor)
         async with process(rich, wall, pace=brief):
@@ -265,7 +265,7 @@ async def test_everything_that_a_channel_keeps_expires(rich: Settings) -> None:
     async with process(rich, wall) as port, aegis_core.connect(settings=rich) as governor:
         approval = await ask(governor)
         await until(lambda: wall.said)
-        await Deliveries(port._ledger, "wall").refuse("somebody", "button")
+        await ChannelStore(port._ledger, "wall").refuse("somebody", "button")
         store, prefix = port._ledger.store, f"ae:{{{rich.tenant}}}:c"
 
         async def keys() -> dict[str, int]:

@@ -27,7 +27,7 @@ from aegis_core.arbiter.estimator import (
     messages_bound,
     text_bound,
 )
-from aegis_core.arbiter.evidence import Evidence, Tally
+from aegis_core.arbiter.evidence import DecayedSums, Evidence
 from aegis_core.arbiter.prices import Prices
 from aegis_core.arbiter.why import routing_of
 from aegis_core.protocol.errors import ConfigurationError, InvalidRequestError, UnknownModelError
@@ -421,7 +421,7 @@ def test_outcomes_do_not_raise_a_task_to_a_tier_whose_models_are_all_unwell(tmp_
     catalog = load_catalog(write(tmp_path, content))
     unwell = Arbiter(catalog, Prices(catalog))
     rows = {
-        f"{kind}\t{model}": Tally(good, 100)
+        f"{kind}\t{model}": DecayedSums(good, 100)
         for kind in ("*", "t\tprove")
         for model, good in (("gpt-4.1", 20), ("o3", 99))
     }

@@ -20,8 +20,7 @@ import pytest
 import redis
 
 from aegis_core.protocol.errors import ConfigurationError, StoreError
-from aegis_core.store import embedded
-from aegis_core.store import supervisor as keeper
+from aegis_core.store import embedded, supervisor
 
 pytestmark = pytest.mark.concurrent
 
@@ -44,17 +43,17 @@ def alive(pid: int) -> bool:
 
 
 def processes(directory: Path) -> set[int]:
-    """Keepers and servers of a directory, by their command lines."""
+    """Supervisors and servers of a directory, by their command lines."""
     listing = subprocess.run(["ps", "-axww", "-o", "pid=,stat=,args="], capture_output=True, text=True, check=True)
     rows = (line.split(None, 2) for line in listing.stdout.splitlines())
-    socket = keeper.socket_of(str(directory))
+    socket = supervisor.socket_of(str(directory))
     return {
         int(row[0])
         for row in rows
         if len(row) == 3
         and not row[1].startswith("Z")
         and (
-            f"keeper.py {directory} " in row[2]
+            f"supervisor.py {directory} " in row[2]
             or f"unixsocket {socket} " in row[2]
             or row[2].rstrip().endswith(f"unixsocket:{socket}")
         )
@@ -79,7 +78,7 @@ def restarted(directory: Path, old: int) -> bool:
     return bool(status["answers"]) and status["pid"] not in {None, old}
 
 
-def keeper_of(directory: Path) -> int:
+def supervisor_of(directory: Path) -> int:
     (pid,) = processes(directory) - {pid_of(directory)}
     return pid
 
@@ -188,7 +187,7 @@ def test_it_is_configured_for_money(home: Path) -> None:
         assert {name: client.config_get(name)[name] for name in wanted} == wanted
     assert handle.socket_path.stat().st_mode & 0o777 == 0o700
     assert home.stat().st_mode & 0o777 == 0o700
-    assert (home / keeper.LOG).stat().st_mode & 0o077 == 0
+    assert (home / supervisor.LOG).stat().st_mode & 0o077 == 0
     handle.leave_sync()
 
 
@@ -246,32 +245,32 @@ def test_a_server_that_crashes_again_and_again_is_given_up(home: Path, monkeypat
         embedded.join_sync(home)
 
 
-def test_a_killed_keeper_is_replaced_by_the_next_join(home: Path) -> None:
+def test_a_killed_supervisor_is_replaced_by_the_next_join(home: Path) -> None:
     handle = embedded.join_sync(home)
-    server, first = pid_of(home), keeper_of(home)
+    server, first = pid_of(home), supervisor_of(home)
     os.kill(first, signal.SIGKILL)
     eventually(lambda: not alive(first))
     again = embedded.join_sync(home)
     assert pid_of(home) == server
-    second = keeper_of(home)
+    second = supervisor_of(home)
     assert second != first
     os.kill(server, signal.SIGKILL)  # adopted means restarted, too
     eventually(lambda: restarted(home, server))
-    assert keeper_of(home) == second
+    assert supervisor_of(home) == second
     handle.leave_sync()
     again.leave_sync()
 
 
-def test_leaving_replaces_a_killed_keeper_as_well(home: Path) -> None:
+def test_leaving_replaces_a_killed_supervisor_as_well(home: Path) -> None:
     handle = embedded.join_sync(home)
-    first = keeper_of(home)
+    first = supervisor_of(home)
     os.kill(first, signal.SIGKILL)
     eventually(lambda: not alive(first))
     handle.leave_sync()
     gone(home)
 
 
-def test_a_keeper_killed_while_it_starts_is_replaced(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_supervisor_killed_while_it_starts_is_replaced(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     launch, launched = embedded._launch, list[int]()
 
     def launch_and_kill_the_first(place: Path, lock: int, kind: str) -> int:
@@ -292,10 +291,10 @@ def test_a_keeper_killed_while_it_starts_is_replaced(home: Path, monkeypatch: py
     handle.leave_sync()
 
 
-def test_keeper_and_server_killed_together(home: Path) -> None:
+def test_supervisor_and_server_killed_together(home: Path) -> None:
     handle = embedded.join_sync(home)
     call(handle, "SET", "k", "kept")
-    for pid in (keeper_of(home), pid_of(home)):
+    for pid in (supervisor_of(home), pid_of(home)):
         os.kill(pid, signal.SIGKILL)
     eventually(lambda: not processes(home))
     assert handle.socket_path.exists()  # stale
@@ -325,20 +324,20 @@ def test_a_server_that_stays(home: Path) -> None:
     assert not embedded.server_status(home)["stay"]
 
 
-def test_a_keeper_that_goes_while_it_is_asked_is_no_user(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_supervisor_that_goes_while_it_is_asked_is_no_user(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     embedded.join_sync(home).leave_sync()
     gone(home)
-    keeping = keeper.open_lock(str(home), keeper.USERS)
-    assert keeper.try_lock(keeping, fcntl.LOCK_EX)
-    try_lock = keeper.try_lock
+    keeping = supervisor.open_lock(str(home), supervisor.USERS)
+    assert supervisor.try_lock(keeping, fcntl.LOCK_EX)
+    try_lock = supervisor.try_lock
 
     def try_and_let_go(descriptor: int, kind: int) -> bool:
         taken = try_lock(descriptor, kind)
         fcntl.flock(keeping, fcntl.LOCK_UN)
         return taken
 
-    monkeypatch.setattr(keeper, "try_lock", try_and_let_go)
-    assert not keeper.in_use(str(home))
+    monkeypatch.setattr(supervisor, "try_lock", try_and_let_go)
+    assert not supervisor.in_use(str(home))
     os.close(keeping)
 
 
@@ -364,7 +363,7 @@ def test_a_long_path(tmp_path: Path) -> None:
 
 def test_a_squatted_socket_directory_is_refused(tmp_path: Path) -> None:
     home = tmp_path / ("directory" * 12)
-    room = Path(keeper.socket_of(str(home))).parent
+    room = Path(supervisor.socket_of(str(home))).parent
     room.symlink_to(tmp_path, target_is_directory=True)
     try:
         with pytest.raises(ConfigurationError, match="belongs to somebody else"):
@@ -516,12 +515,12 @@ def test_a_server_that_refuses_to_run_says_why(home: Path, monkeypatch: pytest.M
         embedded.join_sync(home)
 
 
-def test_an_interpreter_that_cannot_run_the_keeper(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interpreter_that_cannot_run_the_supervisor(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     wrong = home.parent / "python"
     wrong.write_text("#!/bin/sh\necho not today >&2\nexit 1\n")
     wrong.chmod(0o700)
     monkeypatch.setattr(embedded.sys, "executable", str(wrong))
-    with pytest.raises(ConfigurationError, match="cannot run the keeper: not today"):
+    with pytest.raises(ConfigurationError, match="cannot run the supervisor: not today"):
         embedded.join_sync(home)
 
 
@@ -540,12 +539,12 @@ def test_a_server_that_does_not_answer(home: Path) -> None:
 def test_the_log_is_bounded(home: Path) -> None:
     embedded.join_sync(home).leave_sync()
     gone(home)
-    for size in (keeper.LOG_BYTES + 1, keeper.LOG_BYTES + 2):
-        (home / keeper.LOG).write_bytes(b"x" * size)
+    for size in (supervisor.LOG_BYTES + 1, supervisor.LOG_BYTES + 2):
+        (home / supervisor.LOG).write_bytes(b"x" * size)
         embedded.join_sync(home).leave_sync()
         gone(home)
-        assert (home / keeper.LOG).stat().st_size < 20_000
-        assert (home / (keeper.LOG + ".1")).stat().st_size == size
+        assert (home / supervisor.LOG).stat().st_size < 20_000
+        assert (home / (supervisor.LOG + ".1")).stat().st_size == size
 
 
 def test_the_binary_that_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,8 +14,8 @@ from aegis_core.client.agent import GovernedAgent
 from aegis_core.connect import open_governor
 from aegis_core.protocol.errors import AuthError, ConflictError, InvalidRequestError, LockLostError, LockTimeoutError
 from aegis_core.protocol.locks import AcquireLock
-from aegis_core.store.ledger import Caller
-from aegis_core.store.locks import Claim, Found, Lockbook
+from aegis_core.store.ledger import SessionProof
+from aegis_core.store.locks import Found, LockClaim, LockStore
 from aegis_core.store.store import Store, open_store
 from aegis_core.testing import FakeClock
 
@@ -28,14 +28,14 @@ async def test_urgency_counts_behind_one_who_has_waited_for_longer(
 ) -> None:
     """An old waiter of low priority is first, and moves nobody. The holder goes all the same, and then the waiter."""
     governor, clock, _ = virtual
-    book = Lockbook(governor.port._ledger)  # type: ignore[attr-defined]
+    book = LockStore(governor.port._ledger)  # type: ignore[attr-defined]
     for agent in ("low", "old", "risk"):
         await governor.handshake(agent, max_priority=9)
 
     async def ask(number: int, agent: str, priority: int) -> Found:
         token = f"lk_{number:032x}"
-        claim = Claim(agent, ("wallet",), token, priority, 3_600_000, None, 1, "exclusive", None, 2_000, ())
-        return await book.acquire(claim, Caller(), "~nobody", queue=True)
+        claim = LockClaim(agent, ("wallet",), token, priority, 3_600_000, None, 1, "exclusive", None, 2_000, ())
+        return await book.acquire(claim, SessionProof(), "~nobody", queue=True)
 
     assert (await ask(1, "low", 1)).state == "held"
     assert (await ask(2, "old", 1)).state == "waiting"

@@ -14,7 +14,7 @@ from two_doors import ann, bob, governor, settings, until_someone_waits, url  # 
 import aegis_core
 from aegis_core import AegisError, Governor, InvalidRequestError, Settings
 from aegis_core.client.agent import GovernedAgent
-from aegis_core.governor.notifier import Inbox
+from aegis_core.governor.notifier import Notifier
 from aegis_core.protocol.errors import (
     AuthError,
     ConflictError,
@@ -24,7 +24,7 @@ from aegis_core.protocol.errors import (
     NotFoundError,
 )
 from aegis_core.protocol.locks import AcquireLock, ReleaseLock, RenewLock
-from aegis_core.store.locks import Lockbook
+from aegis_core.store.locks import LockStore
 from aegis_core.store.store import Store
 from aegis_core.testing import FakeClock
 
@@ -213,18 +213,18 @@ async def test_a_wait_that_timed_out_may_begin_again_at_once(ann: GovernedAgent,
 async def test_what_happens_while_an_answer_is_under_way_is_heard(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
-    heard, inbox_hear, asked = asyncio.Event(), Inbox._hear, getattr(Lockbook, way)
+    heard, inbox_hear, asked = asyncio.Event(), Notifier._hear, getattr(LockStore, way)
 
-    def hear(inbox: Inbox, channel: str, text: str) -> None:
+    def hear(inbox: Notifier, channel: str, text: str) -> None:
         inbox_hear(inbox, channel, text)
         if text.startswith("L"):
             heard.set()
 
-    monkeypatch.setattr(Inbox, "_hear", hear)
+    monkeypatch.setattr(Notifier, "_hear", hear)
     async with aegis_core.connect(settings=settings) as governor, aegis_core.connect(settings=settings) as elsewhere:
         ann = await governor.handshake("ann")
 
-        async def ask(book: Lockbook, *order: Any, **more: Any) -> Any:
+        async def ask(book: LockStore, *order: Any, **more: Any) -> Any:
             answer = await asked(book, *order, **more)
             if not heard.is_set():
                 await elsewhere.port.locks.force_release("wallet")
@@ -233,7 +233,7 @@ async def test_what_happens_while_an_answer_is_under_way_is_heard(
 
         async with ann.lock("wallet") as lease:
             before = lease.fence
-        monkeypatch.setattr(Lockbook, way, ask)
+        monkeypatch.setattr(LockStore, way, ask)
         if way == "acquire":  # had once more: it was taken before it was known to be had
             async with ann.lock("wallet") as again:
                 assert again.fence > before + 1

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from aegis_core.policy.globs import Names
+from aegis_core.policy.globs import PatternList
 from aegis_core.policy.phrases import compile_phrase
 from aegis_core.policy.text import WORD, normalise, spaced, words
 from aegis_core.protocol.fields import Glob
@@ -248,4 +248,4 @@ def test_a_pattern_matches_what_a_regular_expression_would(pattern: str, name: s
     fits = re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), name) is not None
     assert Glob.parse(pattern).matches(name) is fits
     assert Profile(match=pattern).fits(name) is fits
-    assert (Names([pattern]).entry(name) is not None) is fits
+    assert (PatternList([pattern]).entry(name) is not None) is fits

@@ -12,7 +12,7 @@ import pytest
 
 from aegis_core.protocol.errors import InvalidRequestError, UnknownModelError
 from aegis_core.replay.reading import read_trace
-from aegis_core.replay.report import Terms, as_json
+from aegis_core.replay.report import ReplayTerms, as_json
 from aegis_core.replay.runner import Plan, replay, replay_settings
 from aegis_core.replay.tally import Tally
 from aegis_core.replay.trace import Trace
@@ -32,7 +32,7 @@ async def replayed(
     await replay(trace, plan, settings, tally, lambda: ticks.append(1))
     assert len(ticks) == len(trace.calls) == tally.all.calls
     assert tally.all.granted + tally.all.escalated + tally.all.rejected == tally.all.calls
-    return tally, as_json(trace, plan, Terms("test", 0, 0), tally)
+    return tally, as_json(trace, plan, ReplayTerms("test", 0, 0), tally)
 
 
 def made(tmp_path: Path, rows: str, header: str = HEADER) -> Trace:

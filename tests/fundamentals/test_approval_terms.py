@@ -19,7 +19,7 @@ from aegis_core.policy.loading import load_policy
 from aegis_core.protocol.approvals import ApprovalEdit, EnvelopeRequest
 from aegis_core.protocol.errors import AuthError, ConflictError, InvalidRequestError, PolicyError
 from aegis_core.protocol.profiles import Profile
-from aegis_core.store.approvals import Questions
+from aegis_core.store.approvals import ApprovalStore
 from aegis_core.store.store import Store
 from aegis_core.testing import FakeClock
 
@@ -239,7 +239,7 @@ async def test_what_was_approved_in_advance_counts_late_settlements(virtual: Vir
 
 async def test_an_envelope_whose_answer_was_lost_is_made_once(governor: Governor, agent: GovernedAgent) -> None:
     assert isinstance(governor.port, ResourceGovernor)
-    questions = Questions(governor.port._ledger)
+    questions = ApprovalStore(governor.port._ledger)
     order = ("ev_1", "payer", False, "pay", False, False, False, 7_000_000_000, 0, 0, "ada", 0, 60_000, "")
     for _ in range(2):
         await questions.put_envelope(order, None, "ada")

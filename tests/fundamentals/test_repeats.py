@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 
 from aegis_core import AegisDenied, Governor, InvalidRequestError
-from aegis_core.governor.requests import Ask
+from aegis_core.governor.requests import PreparedRequest
 from aegis_core.protocol.errors import AuthError, ConflictError, NotFoundError
 from aegis_core.protocol.ids import RequestIds
 from aegis_core.protocol.messages import PermissionRequest
@@ -68,7 +68,7 @@ def test_a_later_field_leaves_earlier_fingerprints_as_they_were(said: dict[str, 
 
     def fingerprint(**fields: object) -> str:
         message = {"agent_id": "a", "task_intent": "Answer", "resource_type": "llm_tokens", "model": "gpt-4o"}
-        return Ask.of(PermissionRequest.model_validate(message | fields), "r", 0).digest
+        return PreparedRequest.of(PermissionRequest.model_validate(message | fields), "r", 0).digest
 
     assert fingerprint(**said) == digest
     claim = {"estimated_cost_usd": 1}

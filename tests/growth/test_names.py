@@ -10,7 +10,7 @@ import pytest
 from aegis_core.protocol.errors import StoreError
 from aegis_core.store import layout, scripts
 from aegis_core.store.lua_check import check
-from aegis_core.store.lua_names import Names
+from aegis_core.store.lua_names import LuaNames
 from aegis_core.store.packing import columns, decode, row_list, rows
 from aegis_core.store.schema import HELD, KINDS, Cell
 from aegis_core.store.states import STATES
@@ -88,6 +88,6 @@ def test_the_declarations_agree_with_each_other() -> None:
 
 
 def test_names_are_replaced_in_code_only() -> None:
-    names = Names({})
+    names = LuaNames({})
     text: Any = names.put_into("-- R_STATE\nx[R_STATE] = 'R_STATE' .. \"R_STATE\"\ny = RING\n", "x")
     assert text == "-- R_STATE\nx[1] = 'R_STATE' .. \"R_STATE\"\ny = 24\n"

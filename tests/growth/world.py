@@ -32,12 +32,12 @@ from aegis_core.protocol.messages import (
     Verdict,
 )
 from aegis_core.protocol.profiles import Profile
-from aegis_core.store.channels import Deliveries
-from aegis_core.store.ledger import Caller
+from aegis_core.store.channels import ChannelStore
+from aegis_core.store.ledger import SessionProof
 from aegis_core.store.lock_records import Lien
-from aegis_core.store.locks import Claim, Lockbook
-from aegis_core.store.operators import Registry
-from aegis_core.store.schema import KINDS, Notice
+from aegis_core.store.locks import LockClaim, LockStore
+from aegis_core.store.operators import OperatorStore
+from aegis_core.store.schema import KINDS, ShownNotice
 from aegis_core.store.store import Store, open_store
 from aegis_core.testing import FakeClock, private_settings
 
@@ -93,7 +93,7 @@ class World:
         self.port, self.store, self.clock = port, store, clock
         self.ledger = port._ledger
         self.ledger.inbox = lambda: NOBODY
-        self.book = Lockbook(self.ledger)
+        self.book = LockStore(self.ledger)
         self.told: list[Any] = []
         self.sessions = 0
 
@@ -129,8 +129,8 @@ class World:
         await self.port.settle(_id("ann", name), SettleRequest(usage=usage, outcome=outcome))
 
     async def lock(self, agent: str, name: str, number: int, *within: Lien, ttl: int = 600_000) -> None:
-        claim = Claim(agent, (name,), f"lk_{number:032x}", 5, ttl, None, 1, "exclusive", None, 2_000, within)
-        self.tell(f"lock {number}", await self.book.acquire(claim, Caller(), NOBODY, queue=True))
+        claim = LockClaim(agent, (name,), f"lk_{number:032x}", 5, ttl, None, 1, "exclusive", None, 2_000, within)
+        self.tell(f"lock {number}", await self.book.acquire(claim, SessionProof(), NOBODY, queue=True))
 
 
 async def build(world: World) -> None:
@@ -179,12 +179,12 @@ async def build(world: World) -> None:
         await port.journal.write(
             JournalRequest(agent_id="ann", act=act, key="call", runner="r1"), token=_token("ann")
         )  # fmt: skip
-    channel = Deliveries(world.ledger, "desk")
+    channel = ChannelStore(world.ledger, "desk")
     await channel.hold(30)
-    await channel.keep(_question("bob", "unanswered"), Notice("7", "asked", 5, 6))
+    await channel.keep(_question("bob", "unanswered"), ShownNotice("7", "asked", 5, 6))
     await channel.leave()
     await channel.refuse("eve", "approve")
-    await Registry(world.ledger).note_prices("p1")
+    await OperatorStore(world.ledger).note_prices("p1")
 
 
 async def drive(world: World) -> AsyncIterator[None]:
@@ -212,9 +212,9 @@ async def drive(world: World) -> AsyncIterator[None]:
     renew = RenewLock(agent_id="bob", lock_token=f"lk_{4:032x}", ttl_seconds=300)
     tell("renew", await port.locks.renew("c", renew))
     await world.lock("bob", "a", 3, Lien("b", f"lk_{2:032x}"))  # still waits
-    channel = Deliveries(world.ledger, "desk")
+    channel = ChannelStore(world.ledger, "desk")
     await channel.hold(30)
-    await channel.keep(_question("bob", "unanswered"), Notice("7", "reminded", 5, 0))
+    await channel.keep(_question("bob", "unanswered"), ShownNotice("7", "reminded", 5, 0))
     for key in await port.operator.keys():
         await port.operator.revoke_key(key.key_id, author="ada")
     yield
@@ -226,7 +226,7 @@ async def drive(world: World) -> AsyncIterator[None]:
     for act, result in (("look", None), ("finish", "done"), ("look", None)):
         message = JournalRequest(agent_id="ann", act=act, key="call", runner="r1", result=result)
         tell(act, await port.journal.write(message, token=_token("ann")))
-    tell("notices", await Deliveries(world.ledger, "desk").notices())
+    tell("notices", await ChannelStore(world.ledger, "desk").notices())
     await _operators(world)
     yield
     await clock.advance(minutes=12)  # silence approves

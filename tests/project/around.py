@@ -15,7 +15,7 @@ import pytest
 
 from aegis_core import AegisDenied, connect_sync
 from aegis_core.client.sync import SyncGovernor
-from aegis_core.testing import Script, ToolUse, Turn
+from aegis_core.testing import ModelScript, ToolUse, Turn
 
 SNIPPET = sys.stdin.read()
 FEE = Decimal("0.01")
@@ -26,12 +26,12 @@ def search(amount: int = 1) -> str:
     return f"{amount} sunny answers."
 
 
-def script() -> Script:
+def script() -> ModelScript:
     asks = Turn(tools=(ToolUse("search", {"amount": 1}, "c1"),))
-    return Script(asks, Turn("It is sunny."), tools={"search": search})
+    return ModelScript(asks, Turn("It is sunny."), tools={"search": search})
 
 
-def langchain(governor: SyncGovernor, part: Script) -> Callable[[], object]:
+def langchain(governor: SyncGovernor, part: ModelScript) -> Callable[[], object]:
     from integrations.langchain.harness import ScriptedChat, tools_of
     from langchain.agents import create_agent
 
@@ -41,7 +41,7 @@ def langchain(governor: SyncGovernor, part: Script) -> Callable[[], object]:
     return lambda: names["agent"].invoke({"messages": [("user", part.user)]})
 
 
-def crewai(governor: SyncGovernor, part: Script) -> Callable[[], object]:
+def crewai(governor: SyncGovernor, part: ModelScript) -> Callable[[], object]:
     from integrations.crewai.harness import ScriptedLLM, ScriptedTool, crew_of
 
     crew = crew_of(ScriptedLLM(part), [ScriptedTool(part, "search")], part.user)
@@ -50,13 +50,13 @@ def crewai(governor: SyncGovernor, part: Script) -> Callable[[], object]:
     return crew.kickoff
 
 
-def autogen(governor: SyncGovernor, part: Script) -> Callable[[], object]:
+def autogen(governor: SyncGovernor, part: ModelScript) -> Callable[[], object]:
     from autogen import ConversableAgent
     from integrations.autogen_classic.harness import QUIET, Run, ends, register_tool
 
-    from aegis_core.testing import Ask
+    from aegis_core.testing import Drive
 
-    run = Run(part, Ask())
+    run = Run(part, Drive())
     assistant = ConversableAgent("assistant", llm_config=run.config(), **QUIET)
     proxy = ConversableAgent("proxy", llm_config=False, is_termination_msg=ends, **QUIET)
     register_tool(assistant, proxy, "search", part)
@@ -65,7 +65,7 @@ def autogen(governor: SyncGovernor, part: Script) -> Callable[[], object]:
     return lambda: proxy.initiate_chat(assistant, message=part.user, silent=True, max_turns=9)
 
 
-def agentchat(governor: SyncGovernor, part: Script) -> Callable[[], object]:
+def agentchat(governor: SyncGovernor, part: ModelScript) -> Callable[[], object]:
     import asyncio
 
     from autogen_agentchat.agents import AssistantAgent
@@ -77,7 +77,7 @@ def agentchat(governor: SyncGovernor, part: Script) -> Callable[[], object]:
     return lambda: asyncio.run(names["agent"].run(task=part.user))
 
 
-def twice(prepare: Callable[[SyncGovernor, Script], Callable[[], object]]) -> None:
+def twice(prepare: Callable[[SyncGovernor, ModelScript], Callable[[], object]]) -> None:
     """With money every call is made and paid for; without, none is made."""
     with connect_sync() as governor:
         part = script()

@@ -447,7 +447,7 @@ class ApprovalMachine(RuleBasedStateMachine):
             self._same_agent(named(Agent, values), agent, records)
         purse = named(Tenant, packed[-2])["PURSE"]
         self._same_purse(purse, [self.desk.tenant], [r for r in records if r.open])
-        held = [named(stored.Envelope, row) for row in packed[-1] or []]
+        held = [named(stored.StoredEnvelope, row) for row in packed[-1] or []]
         assert [(row["ID"], row["USED"], row["USES"]) for row in held] == [
             (each.name, each.used, each.uses) for each in self.desk.envelopes
         ]
@@ -510,7 +510,7 @@ def _event(kind: str, body: list[Any]) -> tuple[object, ...]:
         record = named(Record, body)
         return (kind, record["REQUEST"], record["CODE"], record["AMOUNT"], record["CHARGED"])
     if kind.startswith("envelope"):
-        envelope = named(stored.Envelope, body[1])
+        envelope = named(stored.StoredEnvelope, body[1])
         return (kind, envelope["LIMIT"], envelope["USED"])
     if kind == "ceiling_set":
         return (kind, body[1], None if body[2] is False else body[2])

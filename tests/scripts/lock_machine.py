@@ -16,9 +16,9 @@ from aegis_core.connect import open_governor
 from aegis_core.protocol.errors import AegisError, AuthError, ConflictError, NotFoundError, StoreError
 from aegis_core.protocol.messages import Handshake
 from aegis_core.store import layout
-from aegis_core.store.ledger import Caller
+from aegis_core.store.ledger import SessionProof
 from aegis_core.store.lock_records import Lien
-from aegis_core.store.locks import Claim, Lockbook
+from aegis_core.store.locks import LockClaim, LockStore
 from aegis_core.testing import private_settings
 
 from . import lock_walk as walk
@@ -78,7 +78,7 @@ class LockMachine(RuleBasedStateMachine):
         self.governor = self.bench.run(open_governor(self.bench.store, settings))
         for agent in AGENTS:
             self.bench.run(self.governor.handshake(Handshake(agent_id=agent, max_priority=10)))
-        self.book = Lockbook(self.governor._ledger)
+        self.book = LockStore(self.governor._ledger)
         self.after = walk.tallied(self.bench.plain, self.tenant, "-")[1]
         self.locks: dict[str, walk.Lock] = {}
 
@@ -181,12 +181,12 @@ class LockMachine(RuleBasedStateMachine):
         self.count += 1
         token = f"lk_{self.count:032x}"
         before = self.locks
-        claim = Claim(
+        claim = LockClaim(
             agent, names, token, priority, ttl, permits, weight, "shared" if shared else "exclusive", preemption, grace,
             within,
         )  # fmt: skip
         self.claims[token] = Known(agent, names, priority, (self.now, self.count), bool(within))
-        found = self._call(self.book.acquire(claim, Caller(), "~nobody", queue=queue), set(names), comes=token)
+        found = self._call(self.book.acquire(claim, SessionProof(), "~nobody", queue=queue), set(names), comes=token)
         if isinstance(found, AegisError):
             assert isinstance(found, ConflictError)
             assert found.code == "lock_differs"
@@ -242,8 +242,10 @@ class LockMachine(RuleBasedStateMachine):
         holder = self._holders(self.locks, claim.names[0]).get(token)
         rank = self._rank(token)
         agent = by or claim.agent
-        again = Claim(agent, claim.names, token, 5, 20_000, None, 1, "exclusive", None, None, ())
-        found = self._call(self.book.acquire(again, Caller(), "~nobody", queue=True), set(claim.names), token, token)
+        again = LockClaim(agent, claim.names, token, 5, 20_000, None, 1, "exclusive", None, None, ())
+        found = self._call(
+            self.book.acquire(again, SessionProof(), "~nobody", queue=True), set(claim.names), token, token
+        )
         if agent != claim.agent:
             if isinstance(found, AegisError):
                 assert isinstance(found, AuthError)
@@ -279,7 +281,7 @@ class LockMachine(RuleBasedStateMachine):
         fence = claim.fences.get(name, 1) - (1 if old else 0)
         right = holders.get(name) is not None and fence == holders[name]["FENCE"]
         waits = "waiting" in self._standing(token)
-        found = self._call(self.book.renew(Caller(), agent, name, token, fence or None, 20_000, None), {name})
+        found = self._call(self.book.renew(SessionProof(), agent, name, token, fence or None, 20_000, None), {name})
         if isinstance(found, AegisError):
             assert isinstance(found, AuthError)
             assert agent != claim.agent
@@ -306,7 +308,7 @@ class LockMachine(RuleBasedStateMachine):
         stood = self._standing(token)
         holder = before.holders.get(token)
         alive = holder is not None and holder["EXPIRES"] > self.now
-        ended = self._call(self.book.release(Caller(), agent, name, token, given), {name})
+        ended = self._call(self.book.release(SessionProof(), agent, name, token, given), {name})
         if isinstance(ended, AegisError):
             assert isinstance(ended, AuthError)
             assert agent != claim.agent

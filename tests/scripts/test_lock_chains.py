@@ -6,9 +6,9 @@ import pytest
 
 from aegis_core import Settings
 from aegis_core.governor.governor import ResourceGovernor
-from aegis_core.store.ledger import Caller
+from aegis_core.store.ledger import SessionProof
 from aegis_core.store.lock_records import Lien
-from aegis_core.store.locks import Claim, Found, Lockbook
+from aegis_core.store.locks import Found, LockClaim, LockStore
 from aegis_core.testing import virtual_governor
 
 NUMBERS = {"x-c": 1, "y-b": 2, "z-a": 3, "y-a": 4, "y-c": 5, "x-a": 6}
@@ -18,7 +18,7 @@ NUMBERS = {"x-c": 1, "y-b": 2, "z-a": 3, "y-a": 4, "y-c": 5, "x-a": 6}
 async def test_a_lease_that_is_gained_while_waiting_elsewhere_closes_no_cycle(settings: Settings) -> None:
     async with virtual_governor(settings) as (governor, clock, _):
         assert isinstance(governor.port, ResourceGovernor)
-        book = Lockbook(governor.port._ledger)
+        book = LockStore(governor.port._ledger)
         for agent in "xyz":
             await governor.handshake(agent)
 
@@ -28,14 +28,14 @@ async def test_a_lease_that_is_gained_while_waiting_elsewhere_closes_no_cycle(se
         async def acquire(name: str, *within: str) -> Found:
             agent, lock = name.split("-")
             outer = tuple(Lien(each[2:], token(each)) for each in within)
-            claim = Claim(agent, (lock,), token(name), 5, 60_000, None, 1, "exclusive", None, None, outer)
-            found = await book.acquire(claim, Caller(), "~nobody", queue=True)
+            claim = LockClaim(agent, (lock,), token(name), 5, 60_000, None, 1, "exclusive", None, None, outer)
+            found = await book.acquire(claim, SessionProof(), "~nobody", queue=True)
             await clock.advance(milliseconds=1)
             return found
 
         assert [(await acquire(name)).state for name in ("x-c", "y-b", "z-a")] == ["held"] * 3
         assert [(await acquire(name, "y-b")).state for name in ("y-a", "y-c")] == ["waiting"] * 2
-        await book.release(Caller(), "z", "a", token("z-a"), None)  # y gets a while it waits for c
+        await book.release(SessionProof(), "z", "a", token("z-a"), None)  # y gets a while it waits for c
         assert (await acquire("x-a", "x-c")).state == "waiting"
         await clock.advance(milliseconds=100)
         assert (await acquire("x-a", "x-c")).state == "held", "x came first, and y only waits for what x holds"

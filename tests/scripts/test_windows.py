@@ -12,7 +12,7 @@ import pytest
 
 from aegis_core import Governor
 from aegis_core.store import scripts
-from aegis_core.store.lua_names import Names
+from aegis_core.store.lua_names import LuaNames
 from aegis_core.store.packing import pack, unpack
 from aegis_core.store.store import Store, open_store
 from aegis_core.store.zones import FOREVER, zone_at
@@ -54,7 +54,7 @@ Asked = dict[str, tuple[int, int]]
 
 async def ask(store: Store, zone: str, instants: list[int]) -> list[Asked]:
     """Number and end of the hour, day, week and month of many instants, by the shipped ``windows.lua``."""
-    names = Names({})
+    names = LuaNames({})
     body = "".join(names.put_into(scripts._read(part), part) for part in ("prelude", "windows"))
     script = f"local keys, arguments = KEYS, ARGV\n{body}begin(keys, arguments)\n{names.put_into(ASK, 'windows')}"
     answers: list[Asked] = []

@@ -25,7 +25,7 @@ from aiogram.types import InlineKeyboardButton, InlineKeyboardMarkup, LinkPrevie
 from aegis_core.channels import texts as words
 from aegis_core.channels.channel import ChannelError, Pace
 from aegis_core.channels.telegram.buttons import Buttons
-from aegis_core.channels.telegram.handlers import Desk
+from aegis_core.channels.telegram.handlers import Handlers
 from aegis_core.channels.telegram.settings import TelegramSettings
 from aegis_core.governor.governor import ResourceGovernor
 from aegis_core.protocol.approvals import Approval
@@ -51,9 +51,11 @@ class TelegramChannel:
         session = AiohttpSession(api=TelegramAPIServer.from_base(settings.api_url), timeout=self._pace.send)
         self.bot = Bot(settings.token, session=session, default=DefaultBotProperties(parse_mode="HTML"))
         self._buttons = Buttons(store.pepper, store.tenant, settings.chat)
-        self.deliveries = store.deliveries(self.name)
+        self.channel_store = store.channel_store(self.name)
         self._dispatcher = Dispatcher()
-        self._dispatcher.include_router(Desk(settings, governor, self.deliveries, self._buttons, self._names).router())
+        self._dispatcher.include_router(
+            Handlers(settings, governor, self.channel_store, self._buttons, self._names).router()
+        )
 
     async def announce(self, approval: Approval) -> str:
         """Send the message with the buttons; answers its id."""

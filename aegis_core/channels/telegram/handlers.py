@@ -15,7 +15,7 @@ from aegis_core.channels import texts as words
 from aegis_core.channels.telegram.buttons import Buttons
 from aegis_core.channels.telegram.settings import TelegramSettings
 from aegis_core.governor.governor import ResourceGovernor
-from aegis_core.governor.tenant import Deliveries
+from aegis_core.governor.tenant import ChannelStore
 from aegis_core.protocol.approvals import Approval, Decision
 from aegis_core.protocol.errors import AegisError, ConflictError, NotFoundError, StoreError
 
@@ -36,19 +36,19 @@ Press APPROVE or REJECT below a message, or reply to it to reject with a reason.
 /help – this text"""
 
 
-class Desk:
+class Handlers:
     """Hears operators in the approvals' chat, and their commands in a private chat with the bot too."""
 
     def __init__(
         self,
         settings: TelegramSettings,
         governor: ResourceGovernor,
-        deliveries: Deliveries,
+        channel_store: ChannelStore,
         buttons: Buttons,
         names: dict[str, str],
     ) -> None:
         self._chat, self._operators = settings.chat, settings.operators
-        self._governor, self._deliveries, self._buttons, self._names = governor, deliveries, buttons, names
+        self._governor, self._store, self._buttons, self._names = governor, channel_store, buttons, names
 
     def router(self) -> Router:
         """All handlers; the first whose filter holds is the one that hears."""
@@ -75,7 +75,7 @@ class Desk:
         return message.chat.id != self._chat and not own
 
     async def _press_of_stranger(self, query: CallbackQuery) -> None:
-        first = await self._deliveries.refuse(_who(query.from_user), "button")
+        first = await self._store.refuse(_who(query.from_user), "button")
         with suppress(AiogramError):  # without text it only ends the button's waiting
             await query.answer(_stranger(query.from_user, None) if first else None, show_alert=first or None)
 
@@ -86,7 +86,7 @@ class Desk:
         if message.from_user is None or not (text.startswith("/") or private or _answers_bot(message)):
             return
         act = text.split()[0].split("@")[0][:32] if text.startswith("/") else "message"
-        if await self._deliveries.refuse(_who(message.from_user), "command" if act.startswith("/") else act):
+        if await self._store.refuse(_who(message.from_user), "command" if act.startswith("/") else act):
             await _say(message, escape(_stranger(message.from_user, message.chat.id)))
 
     async def _press(self, query: CallbackQuery) -> None:
@@ -130,7 +130,7 @@ class Desk:
         answered = message.reply_to_message
         if answered is None or message.chat.id != self._chat or (message.text or "").startswith("/"):
             return False
-        approval_id = await self._deliveries.approval_of(str(answered.message_id))
+        approval_id = await self._store.approval_of(str(answered.message_id))
         return {"approval_id": approval_id} if approval_id else False
 
     async def _is_reply_to_bot(self, message: Message) -> bool:
@@ -156,7 +156,7 @@ class Desk:
             return "The governor's store cannot be reached. Nothing was decided; try again."
         if error.code in _SEEN_HERE:
             with suppress(AegisError):
-                await self._deliveries.refuse(_who(user), error.code)
+                await self._store.refuse(_who(user), error.code)
         return error.message
 
     async def _help(self, message: Message) -> None:

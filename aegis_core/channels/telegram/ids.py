@@ -13,7 +13,7 @@ from aegis_core.protocol.errors import ConfigurationError
 
 
 @dataclass(frozen=True, slots=True)
-class Writer:
+class ChatWriter:
     """A chat in which somebody wrote to the bot."""
 
     chat_id: int
@@ -22,7 +22,7 @@ class Writer:
     user: str
 
 
-async def recent(token: str, api_url: str) -> list[Writer]:
+async def recent(token: str, api_url: str) -> list[ChatWriter]:
     """Chats and people of the updates that nobody has fetched yet; they stay unfetched.
 
     Raises:
@@ -42,10 +42,10 @@ async def recent(token: str, api_url: str) -> list[Writer]:
         raise ConfigurationError(f"Telegram: {str(error).replace(token, '[masked]')}") from None
     finally:
         await bot.session.close()
-    found: dict[Writer, None] = {}
+    found: dict[ChatWriter, None] = {}
     for update in updates:
         message = update.message
         if message is not None and message.from_user is not None:
             chat = message.chat.title or message.chat.type
-            found[Writer(message.chat.id, chat, message.from_user.id, message.from_user.full_name)] = None
+            found[ChatWriter(message.chat.id, chat, message.from_user.id, message.from_user.full_name)] = None
     return list(found)

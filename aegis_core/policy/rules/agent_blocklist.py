@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from aegis_core.policy.case import Case
-from aegis_core.policy.globs import NamePatterns, Names
+from aegis_core.policy.globs import NamePatterns, PatternList
 from aegis_core.policy.rules.base import Conditions, Rule
 from aegis_core.policy.ruling import RuleEffect
 
@@ -22,7 +22,7 @@ class AgentBlocklist(Rule, frozen=True):
 
     def compile(self) -> Conditions:
         """A look-up."""
-        find = Names(self.agents).find
+        find = PatternList(self.agents).find
 
         def test(case: Case) -> bool:
             return find(case.agent) is not None

@@ -12,9 +12,9 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, Field, StrictBool, model_validator
 
-from aegis_core.policy.asking import Asking
+from aegis_core.policy.asking import AskingTerms
 from aegis_core.policy.case import Case
-from aegis_core.policy.globs import NamePatterns, Names
+from aegis_core.policy.globs import NamePatterns, PatternList
 from aegis_core.policy.phrases import Phrase, compile_phrase
 from aegis_core.policy.regexes import Regex, Regexes, compile_regex
 from aegis_core.policy.ruling import CounterKind, Effect, RuleEffect
@@ -83,7 +83,7 @@ class Conditions:
     phrases: tuple[Phrase, ...] = ()
     ignored: tuple[Phrase, ...] = ()
     regexes: tuple[tuple[str, Regex], ...] = ()
-    tools: Names | None = None
+    tools: PatternList | None = None
     resource_types: frozenset[str] = ALL_TYPES
     test: Test = always
     account: Account = nothing
@@ -101,7 +101,7 @@ class Rule(BaseModel, extra="forbid", frozen=True):
     mode: Literal["enforce", "observe"] = "enforce"
     reason: Annotated[str, Field(max_length=500), AfterValidator(_not_blank)] | None = None
     enabled: StrictBool = True
-    asking: Asking | None = None
+    asking: AskingTerms | None = None
 
     @model_validator(mode="after")
     def _asks_whom(self) -> Rule:
@@ -143,7 +143,7 @@ class NarrowedRule(Rule, frozen=True):
             phrases=tuple(compile_phrase(source) for source in self.phrases or ()),
             ignored=tuple(compile_phrase(source) for source in self.ignore_phrases or ()),
             regexes=tuple((source, compile_regex(source)) for source in self.regexes or ()),
-            tools=Names(self.tools) if self.tools else None,
+            tools=PatternList(self.tools) if self.tools else None,
             resource_types=frozenset[str](self.resource_types) if self.resource_types else ALL_TYPES,
         )
 

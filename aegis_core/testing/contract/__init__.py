@@ -15,12 +15,14 @@ from aegis_core.testing.contract.downtime import Downtime
 from aegis_core.testing.contract.locks import Locks
 from aegis_core.testing.contract.parity import Parity
 from aegis_core.testing.contract.refusals import Refusals
-from aegis_core.testing.contract.routing import Routing
+from aegis_core.testing.contract.routing import RoutingContract
 from aegis_core.testing.contract.settlements import Settlements
 from aegis_core.testing.contract.tools import Tools
 
 
-class AdapterContract(Refusals, Settlements, Tools, Routing, Copies, Downtime, Parity, Approvals, Locks, Absences):
+class AdapterContract(
+    Refusals, Settlements, Tools, RoutingContract, Copies, Downtime, Parity, Approvals, Locks, Absences
+):
     """All capabilities. Subclass it as ``Test…`` and set `harness`."""
 
 

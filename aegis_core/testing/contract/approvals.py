@@ -15,7 +15,7 @@ from aegis_core.testing.clocks import private_settings
 from aegis_core.testing.contract.base import NOTHING, PATIENCE, Base, denial_of, price, reserved, spent
 from aegis_core.testing.contract.demands import in_each, needs
 from aegis_core.testing.contract.tools import by_amount, pay, use
-from aegis_core.testing.scripts import Ask, Mode, Outcome, Script, Turn
+from aegis_core.testing.scripts import Drive, Mode, ModelScript, RunEnd, Turn
 
 
 class Approvals(Base):
@@ -27,8 +27,8 @@ class Approvals(Base):
         settings = private_settings(url=contract_server, tenant=f"t-{uuid4().hex[:12]}", approval_seconds=0.4)
         with connect_sync(settings=settings) as governor:
             aegis = governor.handshake("contract")
-            script = Script(Turn(tools=(use(7),)), Turn("Nobody approved."), tools={"pay": pay})
-            outcome = self.run(aegis, script, Ask(costs={"pay": 7}, approval_seconds=0.2))
+            script = ModelScript(Turn(tools=(use(7),)), Turn("Nobody approved."), tools={"pay": pay})
+            outcome = self.run(aegis, script, Drive(costs={"pay": 7}, approval_seconds=0.2))
             assert script.uses == []
             assert "nobody approved it in time" in self.told(outcome).lower()
             assert reserved(aegis) == NOTHING
@@ -38,9 +38,9 @@ class Approvals(Base):
     def test_an_approved_call_runs_once(self, aegis: SyncGovernedAgent, governor: SyncGovernor, mode: Mode) -> None:
         """The operator decides while the run waits; the money is charged once."""
         turns = Turn(tools=(use(7),)), Turn("Paid.")
-        script = Script(*turns, tools={"pay": pay})
+        script = ModelScript(*turns, tools={"pay": pay})
         with operator(governor, lambda _: "approve") as asked:
-            outcome = self.run(aegis, script, Ask(mode, costs={"pay": 7}, approval_seconds=PATIENCE))
+            outcome = self.run(aegis, script, Drive(mode, costs={"pay": 7}, approval_seconds=PATIENCE))
         assert (outcome.error, outcome.text) == (None, "Paid.")
         assert [entry.arguments for entry in script.uses] == [{"amount": 7}]
         assert [(approval.tool, approval.amount_usd) for approval in asked] == [("pay", 7)]
@@ -49,7 +49,7 @@ class Approvals(Base):
     @needs("tools", "approvals")
     def test_nothing_runs_before_the_decision(self, aegis: SyncGovernedAgent, governor: SyncGovernor) -> None:
         """When the operator looks, the tool has not run and its cost is held."""
-        script = Script(Turn(tools=(use(7),)), Turn("Paid."), tools={"pay": pay})
+        script = ModelScript(Turn(tools=(use(7),)), Turn("Paid."), tools={"pay": pay})
         seen: list[tuple[int, bool]] = []
 
         def decision(_: Approval) -> Decision:
@@ -57,7 +57,7 @@ class Approvals(Base):
             return "approve"
 
         with operator(governor, decision):
-            self.run(aegis, script, Ask(costs={"pay": 7}, approval_seconds=PATIENCE))
+            self.run(aegis, script, Drive(costs={"pay": 7}, approval_seconds=PATIENCE))
         assert seen == [(0, True)]
         assert len(script.uses) == 1
 
@@ -65,9 +65,9 @@ class Approvals(Base):
     @in_each("sync", "async")
     def test_a_rejected_call_does_not_run(self, aegis: SyncGovernedAgent, governor: SyncGovernor, mode: Mode) -> None:
         """The model, or the program, learns who declined it and why."""
-        script = Script(Turn(tools=(use(7),)), Turn("It was declined."), tools={"pay": pay})
+        script = ModelScript(Turn(tools=(use(7),)), Turn("It was declined."), tools={"pay": pay})
         with operator(governor, lambda _: "reject"):
-            outcome = self.run(aegis, script, Ask(mode, costs={"pay": 7}, approval_seconds=PATIENCE))
+            outcome = self.run(aegis, script, Drive(mode, costs={"pay": 7}, approval_seconds=PATIENCE))
         assert script.uses == []
         assert "operator rejected it (not today)" in self.told(outcome)
         assert reserved(aegis) == NOTHING
@@ -78,10 +78,10 @@ class Approvals(Base):
     ) -> None:
         """One is approved, one rejected, and one asks nobody; each that may run does so exactly once."""
         turns = Turn(tools=(use(1, "a"), use(6, "b"), use(8, "c"))), Turn("Done.")
-        script = Script(*turns, tools={"pay": pay})
+        script = ModelScript(*turns, tools={"pay": pay})
         governor.set_budget("agent", aegis.agent_id, "day", 100)
         with operator(governor, lambda approval: "reject" if approval.amount_usd == 8 else "approve") as asked:
-            outcome = self.run(aegis, script, Ask(costs=by_amount, approval_seconds=PATIENCE))
+            outcome = self.run(aegis, script, Drive(costs=by_amount, approval_seconds=PATIENCE))
         assert (outcome.error, outcome.text) == (None, "Done.")
         assert sorted(entry.arguments["amount"] for entry in script.uses) == [1, 6]
         assert sorted(approval.amount_usd for approval in asked) == [6, 8]
@@ -93,15 +93,15 @@ class Approvals(Base):
         self, aegis: SyncGovernedAgent, governor: SyncGovernor
     ) -> None:
         """The operator approved other arguments than the agent has."""
-        script = Script(Turn(tools=(use(7),)), Turn("It was changed."), tools={"pay": pay})
+        script = ModelScript(Turn(tools=(use(7),)), Turn("It was changed."), tools={"pay": pay})
         edit = ApprovalEdit(arguments_hash="0" * 32)
         with operator(governor, lambda _: "approve", edit):
-            outcome = self.run(aegis, script, Ask(costs=by_amount, approval_seconds=PATIENCE))
+            outcome = self.run(aegis, script, Drive(costs=by_amount, approval_seconds=PATIENCE))
         assert script.uses == []
         assert "approved only after a change" in self.told(outcome)
         assert reserved(aegis) == NOTHING
 
-    def told(self, outcome: Outcome) -> str:
+    def told(self, outcome: RunEnd) -> str:
         """What the model was told of the refusal, or the program."""
         return denial_of(outcome).message if outcome.error else outcome.observations[0]
 

@@ -18,7 +18,7 @@ from aegis_core.settings import Settings
 from aegis_core.store.embedded import join_sync
 from aegis_core.testing.clocks import private_settings, quiet_zone
 from aegis_core.testing.contract.demands import demand_of
-from aegis_core.testing.scripts import Ask, Harness, Outcome, Script, Turn
+from aegis_core.testing.scripts import Drive, Harness, ModelScript, RunEnd, Turn
 
 INPUT_PRICE, OUTPUT_PRICE = Decimal("0.15e-6"), Decimal("0.60e-6")
 """Dollars a token of the scripts' model, gpt-4o-mini."""
@@ -77,10 +77,10 @@ class Base:
         if "mode" in metafunc.fixturenames:
             metafunc.parametrize("mode", demand_of(metafunc.function).modes_of(self.harness))
 
-    def run(self, aegis: SyncGovernedAgent, script: Script, ask: Ask | None = None) -> Outcome:
+    def run(self, aegis: SyncGovernedAgent, script: ModelScript, ask: Drive | None = None) -> RunEnd:
         """One run of the harness. Frameworks' own deprecations are theirs."""
         with calm():
-            return self.harness.run(aegis, script, ask or Ask())
+            return self.harness.run(aegis, script, ask or Drive())
 
 
 @contextmanager
@@ -101,7 +101,7 @@ def lower_budget(governor: SyncGovernor, aegis: SyncGovernedAgent, usd: str) -> 
     governor.set_budget("agent", aegis.agent_id, "day", usd)
 
 
-def denial_of(outcome: Outcome) -> AegisDenied:
+def denial_of(outcome: RunEnd) -> AegisDenied:
     """The denial with which the run ended."""
     assert outcome.error is not None, f"the run went on to its end: {outcome.text!r}"
     denied = AegisDenied.from_exception(outcome.error)

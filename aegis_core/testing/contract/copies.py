@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from aegis_core.client.sync import SyncGovernedAgent, SyncGovernor
 from aegis_core.testing.contract.base import Base, calm, denial_of, lower_budget, price, spent
 from aegis_core.testing.contract.demands import needs
-from aegis_core.testing.scripts import Ask, Script, Turn
+from aegis_core.testing.scripts import Drive, ModelScript, Turn
 
 _TURN = Turn("It is sunny in Bern.")
 
@@ -18,21 +18,21 @@ class Copies(Base):
     @needs("copying")
     def test_a_deep_copy_governs(self, aegis: SyncGovernedAgent) -> None:
         """And charges once."""
-        assert self.run(aegis, Script(_TURN), Ask(copied=True)).text == _TURN.text
+        assert self.run(aegis, ModelScript(_TURN), Drive(copied=True)).text == _TURN.text
         assert spent(aegis) == price(_TURN)
 
     @needs("pickling")
     def test_a_pickled_copy_governs(self, aegis: SyncGovernedAgent) -> None:
         """Within a process it comes back on the same connection."""
-        assert self.run(aegis, Script(_TURN), Ask(pickled=True)).text == _TURN.text
+        assert self.run(aegis, ModelScript(_TURN), Drive(pickled=True)).text == _TURN.text
         assert spent(aegis) == price(_TURN)
 
     def test_threads_share_one_budget(self, aegis: SyncGovernedAgent, governor: SyncGovernor) -> None:
         """Of eight runs at once the money admits what it admits, and no more."""
         lower_budget(governor, aegis, "0.0002")
-        scripts = [Script(Turn("It is sunny in Bern.", usage=(200, 50))) for _ in range(8)]
+        scripts = [ModelScript(Turn("It is sunny in Bern.", usage=(200, 50))) for _ in range(8)]
         with calm(), ThreadPoolExecutor(8) as pool:
-            running = [pool.submit(self.harness.run, aegis, script, Ask()) for script in scripts]
+            running = [pool.submit(self.harness.run, aegis, script, Drive()) for script in scripts]
         outcomes = [each.result() for each in running]
         made = sum(len(script.calls) for script in scripts)
         assert 1 <= made < 8

@@ -9,7 +9,7 @@ from aegis_core.store.embedded import EmbeddedHandle, join_sync
 from aegis_core.testing.clocks import private_settings
 from aegis_core.testing.contract.base import PATIENCE, Base
 from aegis_core.testing.contract.demands import in_each
-from aegis_core.testing.scripts import Ask, Mode, Script, ToolUse, Turn
+from aegis_core.testing.scripts import Drive, Mode, ModelScript, ToolUse, Turn
 
 
 class Downtime(Base):
@@ -23,8 +23,8 @@ class Downtime(Base):
         with connect_sync(settings=settings) as governor:
             aegis = governor.handshake("contract")
             shut_down(handle)
-            script = Script(Turn(tools=(ToolUse("pay", {}, "a"),)), Turn("Paid."), tools={"pay": lambda: "paid"})
-            outcome = self.run(aegis, script, Ask(mode))
+            script = ModelScript(Turn(tools=(ToolUse("pay", {}, "a"),)), Turn("Paid."), tools={"pay": lambda: "paid"})
+            outcome = self.run(aegis, script, Drive(mode))
         assert script.calls == []
         assert script.uses == []
         assert outcome.error is not None

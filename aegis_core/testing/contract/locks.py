@@ -16,7 +16,7 @@ from aegis_core.testing.contract.approvals import operator
 from aegis_core.testing.contract.base import NOTHING, PATIENCE, Base, denial_of, lower_budget, price, reserved, spent
 from aegis_core.testing.contract.demands import in_each, in_first, needs
 from aegis_core.testing.contract.tools import broken, pay, use
-from aegis_core.testing.scripts import Ask, Mode, Outcome, Script, Turn
+from aegis_core.testing.scripts import Drive, Mode, ModelScript, RunEnd, Turn
 
 WALLET = "wallet_main"
 _LOCKS = {"pay": WALLET, "broken": WALLET}
@@ -37,8 +37,8 @@ class Locks(Base):
             seen.append((holder.agent_id, _is_free_for(other)))
             return pay(amount)
 
-        script = Script(Turn(tools=(use(7),)), Turn("Paid."), tools={"pay": look})
-        outcome = self.run(aegis, script, Ask(mode, locks=_LOCKS))
+        script = ModelScript(Turn(tools=(use(7),)), Turn("Paid."), tools={"pay": look})
+        outcome = self.run(aegis, script, Drive(mode, locks=_LOCKS))
         assert (outcome.error, outcome.text) == (None, "Paid.")
         assert seen == [(aegis.agent_id, False)]
         assert governor.locks(WALLET) == ()
@@ -51,8 +51,8 @@ class Locks(Base):
     ) -> None:
         """And the tool's money is given back."""
         turns = Turn(tools=(use(7, tool="broken"),)), Turn("The bank is closed.")
-        script = Script(*turns, tools={"broken": broken})
-        self.run(aegis, script, Ask(mode, costs={"broken": "0.25"}, locks=_LOCKS))
+        script = ModelScript(*turns, tools={"broken": broken})
+        self.run(aegis, script, Drive(mode, costs={"broken": "0.25"}, locks=_LOCKS))
         assert len(script.uses) >= 1
         assert governor.locks(WALLET) == ()
         assert (spent(aegis), reserved(aegis)) == (price(*turns[: len(script.calls)]), NOTHING)
@@ -70,8 +70,8 @@ class Locks(Base):
             time.sleep(0.8)
             return pay(amount)
 
-        script = Script(Turn(tools=(use(7),)), Turn("Paid."), tools={"pay": slow})
-        self.run(brief, script, Ask(mode, cancel=begun, locks={"pay": ToolLock(WALLET, ttl=600)}))
+        script = ModelScript(Turn(tools=(use(7),)), Turn("Paid."), tools={"pay": slow})
+        self.run(brief, script, Drive(mode, cancel=begun, locks={"pay": ToolLock(WALLET, ttl=600)}))
         assert begun.is_set()
         assert _within(PATIENCE, lambda: brief_governor.locks(WALLET) == ())
 
@@ -90,8 +90,8 @@ class Locks(Base):
             return pay(amount)
 
         turns = Turn(tools=(use(1, "a"), use(2, "b"), use(3, "c"))), Turn("Paid.")
-        script = Script(*turns, tools={"pay": alone})
-        outcome = self.run(aegis, script, Ask(mode, costs={"pay": "0.25"}, locks=_LOCKS))
+        script = ModelScript(*turns, tools={"pay": alone})
+        outcome = self.run(aegis, script, Drive(mode, costs={"pay": "0.25"}, locks=_LOCKS))
         assert (outcome.error, outcome.text) == (None, "Paid.")
         assert sorted(entry.arguments["amount"] for entry in script.uses) == [1, 2, 3]
         assert crowds == [1, 1, 1]
@@ -120,8 +120,8 @@ class Locks(Base):
     ) -> None:
         """In the framework's own words; the tool does not run, and nothing is charged for it."""
         turns = Turn(tools=(use(7),)), Turn("I could not pay.")
-        script = Script(*turns, tools={"pay": pay})
-        ask = Ask(mode, costs={"pay": "0.25"}, locks={"pay": ToolLock(WALLET, wait=0.1)})
+        script = ModelScript(*turns, tools={"pay": pay})
+        ask = Drive(mode, costs={"pay": "0.25"}, locks={"pay": ToolLock(WALLET, wait=0.1)})
         with governor.handshake("other").lock(WALLET):
             outcome = self.run(aegis, script, ask)
         assert script.uses == []
@@ -132,8 +132,8 @@ class Locks(Base):
     def test_a_refused_call_takes_no_lock(self, aegis: SyncGovernedAgent, governor: SyncGovernor) -> None:
         """Not even for a moment."""
         lower_budget(governor, aegis, "2.50")
-        script = Script(Turn(tools=(use(7),)), Turn("I could not pay."), tools={"pay": pay})
-        self.run(aegis, script, Ask(costs={"pay": 7}, locks=_LOCKS))
+        script = ModelScript(Turn(tools=(use(7),)), Turn("I could not pay."), tools={"pay": pay})
+        self.run(aegis, script, Drive(costs={"pay": 7}, locks=_LOCKS))
         assert script.uses == []
         assert [event.kind for event in governor.events(limit=1_000) if event.kind.startswith("lock")] == []
 
@@ -150,9 +150,9 @@ class Locks(Base):
             held.append(len(governor.locks(WALLET)))
             return "approve"
 
-        script = Script(Turn(tools=(use(7),)), Turn("Paid."), tools={"pay": look})
+        script = ModelScript(Turn(tools=(use(7),)), Turn("Paid."), tools={"pay": look})
         with operator(governor, decision):
-            outcome = self.run(aegis, script, Ask(costs={"pay": 7}, locks=_LOCKS, approval_seconds=PATIENCE))
+            outcome = self.run(aegis, script, Drive(costs={"pay": 7}, locks=_LOCKS, approval_seconds=PATIENCE))
         assert (outcome.error, outcome.text) == (None, "Paid.")
         assert held == [0, 1]
         assert governor.locks(WALLET) == ()
@@ -166,9 +166,9 @@ class Locks(Base):
             held.append([lock.resource for lock in governor.locks()])
             return pay(amount)
 
-        script = Script(Turn(tools=(use(7),)), Turn(tools=(use(1, "b"),)), Turn("Paid."), tools={"pay": look})
+        script = ModelScript(Turn(tools=(use(7),)), Turn(tools=(use(1, "b"),)), Turn("Paid."), tools={"pay": look})
         locks = {"pay": _for_large_amounts}
-        assert self.run(aegis, script, Ask(locks=locks)).text == "Paid."
+        assert self.run(aegis, script, Drive(locks=locks)).text == "Paid."
         assert held == [["wallet_large"], []]
 
     def _fences(self, aegis: SyncGovernedAgent, governor: SyncGovernor, mode: Mode) -> None:
@@ -178,8 +178,8 @@ class Locks(Base):
             found.append((current_fence(), governor.locks(WALLET)[0].holders[0].fence))
             return pay(amount)
 
-        script = Script(Turn(tools=(use(1),)), Turn(tools=(use(2, "b"),)), Turn("Paid."), tools={"pay": look})
-        outcome = self.run(aegis, script, Ask(mode, locks=_LOCKS))
+        script = ModelScript(Turn(tools=(use(1),)), Turn(tools=(use(2, "b"),)), Turn("Paid."), tools={"pay": look})
+        outcome = self.run(aegis, script, Drive(mode, locks=_LOCKS))
         assert (outcome.error, outcome.text) == (None, "Paid.")
         (first, shown), (second, shown_second) = found
         assert (first, second) == (shown, shown_second)
@@ -188,7 +188,7 @@ class Locks(Base):
         assert first < second
         assert current_fence() is None
 
-    def _told(self, outcome: Outcome) -> str:
+    def _told(self, outcome: RunEnd) -> str:
         """What the model was told of the refusal, or the program."""
         return denial_of(outcome).message if outcome.error else outcome.observations[0]
 

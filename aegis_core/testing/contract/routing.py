@@ -7,16 +7,16 @@ from decimal import Decimal
 from aegis_core.client.sync import SyncGovernedAgent
 from aegis_core.testing.contract.base import Base, spent
 from aegis_core.testing.contract.demands import needs
-from aegis_core.testing.scripts import Ask, Script, Turn
+from aegis_core.testing.scripts import Drive, ModelScript, Turn
 
 
-class Routing(Base):
+class RoutingContract(Base):
     """Only for adapters that stand where a model can be exchanged."""
 
     @needs("routing")
     def test_the_recommended_model_is_called(self, aegis: SyncGovernedAgent) -> None:
         """Of two that satisfy the work the cheaper; the caller's own is neither."""
-        script = Script(Turn("It is sunny in Bern.", usage=(1_000, 100)), model="gpt-4o")
-        assert self.run(aegis, script, Ask(models=("gpt-4o", "gpt-4.1-mini"))).error is None
+        script = ModelScript(Turn("It is sunny in Bern.", usage=(1_000, 100)), model="gpt-4o")
+        assert self.run(aegis, script, Drive(models=("gpt-4o", "gpt-4.1-mini"))).error is None
         assert script.models == ["gpt-4.1-mini"]
         assert spent(aegis) == Decimal("0.00056")  # 1,000 at $0.40 and 100 at $1.60 per million

@@ -19,7 +19,7 @@ from aegis_core.protocol.denial import AegisDenied
 from aegis_core.protocol.messages import Verdict
 
 
-class Asking:
+class WaitInTool:
     """Waits in the tool. Other tools of the same answer go on meanwhile."""
 
     def __init__(self, calls: CallGovernor, thread: str | None) -> None:
@@ -75,7 +75,7 @@ class Asking:
         """Nothing to write down: nobody runs this call again."""
 
 
-class HandOff(Asking):
+class HandOff(WaitInTool):
     """Does not wait. The model, told to hand over, calls the tool again after the decision, under another call id.
 
     So a call is named by its conversation, its tool, its arguments and its turn among equal calls. The execution

@@ -24,7 +24,7 @@ from autogen_core.tools import (
 )
 from pydantic import BaseModel
 
-from aegis_autogen.agentchat.asking import Asking, HandOff
+from aegis_autogen.agentchat.asking import HandOff, WaitInTool
 from aegis_core.adapting import CallGovernor, Locks
 from aegis_core.adapting.call_governor import Costs
 from aegis_core.protocol.denial import AegisDenied
@@ -85,7 +85,7 @@ def govern_tools(
     calls = CallGovernor(aegis, framework="autogen", costs=costs, locks=locks, approval_seconds=approval_seconds)
     if hand_off is not None and thread is None:
         raise ConfigurationError("hand_off= needs thread=, which names the conversation in whichever process goes on.")
-    asking = Asking(calls, thread) if hand_off is None else HandOff(calls, thread, hand_off)
+    asking = WaitInTool(calls, thread) if hand_off is None else HandOff(calls, thread, hand_off)
     if isinstance(tools, Workbench):
         return GovernedWorkbench(tools, asking)
     return [_governed(tool, asking) for tool in tools]
@@ -94,7 +94,7 @@ def govern_tools(
 class GovernedTool(BaseTool[Any, Any]):
     """A tool that asks first, with the name, schema, state and answers of the one inside."""
 
-    def __init__(self, inner: BaseTool[Any, Any], asking: Asking) -> None:
+    def __init__(self, inner: BaseTool[Any, Any], asking: WaitInTool) -> None:
         super().__init__(inner.args_type(), inner.return_type(), inner.name, inner.description)
         self._inner, self._asking = inner, asking
 
@@ -154,7 +154,7 @@ class GovernedStreamTool(GovernedTool):
 class GovernedWorkbench(Workbench):
     """A workbench, such as that of an MCP server, whose calls ask first."""
 
-    def __init__(self, inner: Workbench, asking: Asking) -> None:
+    def __init__(self, inner: Workbench, asking: WaitInTool) -> None:
         self._inner, self._asking = inner, asking
 
     async def list_tools(self) -> list[ToolSchema]:
@@ -215,7 +215,7 @@ class _FailedError(Exception):
         self.result = result
 
 
-def _governed(tool: AnyTool, asking: Asking) -> BaseTool[Any, Any]:
+def _governed(tool: AnyTool, asking: WaitInTool) -> BaseTool[Any, Any]:
     if isinstance(tool, GovernedTool):
         return tool
     inner = cast("BaseTool[Any, Any]", tool)

@@ -20,7 +20,7 @@ from autogen_core import FunctionCall
 from autogen_core.models import ChatCompletionClient, CreateResult, ModelFamily, RequestUsage
 from autogen_ext.models.cache import ChatCompletionCache
 
-from aegis_core.testing import Ask, Outcome, Script, Turn, carry_out
+from aegis_core.testing import Drive, ModelScript, RunEnd, Turn, carry_out
 
 _PICKLED: dict[int, Any] = {}
 """Scripts cannot be pickled; what is tested is the client around them."""
@@ -29,7 +29,7 @@ _PICKLED: dict[int, Any] = {}
 class ScriptedClient(ChatCompletionClient):
     """A model on the script. Streams word by word, the result last."""
 
-    def __init__(self, script: Script, model: str | None = None) -> None:
+    def __init__(self, script: ModelScript, model: str | None = None) -> None:
         self.script, self.model = script, model or script.model
 
     def __deepcopy__(self, memo: object) -> ScriptedClient:
@@ -94,7 +94,7 @@ def result_of(turn: Turn) -> CreateResult:
     )
 
 
-def tools_of(script: Script) -> list[Callable[..., Any]]:
+def tools_of(script: ModelScript) -> list[Callable[..., Any]]:
     """Functions with the signatures of the script's tools, which AutoGen reads."""
 
     def made(name: str) -> Callable[..., Any]:
@@ -128,10 +128,10 @@ class AgentHarness:
         "retries": lambda: not any("retr" in name for name in inspect.signature(AssistantAgent.__init__).parameters),
     }
 
-    def run(self, aegis: Any, script: Script, ask: Ask) -> Outcome:
+    def run(self, aegis: Any, script: ModelScript, ask: Drive) -> RunEnd:
         return caught(lambda: asyncio.run(carry_out(self.body(aegis, script, ask), ask.cancel)))
 
-    async def body(self, aegis: Any, script: Script, ask: Ask) -> Outcome:
+    async def body(self, aegis: Any, script: ModelScript, ask: Drive) -> RunEnd:
         agent = self.agent(aegis, script, ask)
         runner = self.runner(agent, ask)
         if ask.cached:
@@ -146,13 +146,13 @@ class AgentHarness:
                 if isinstance(event, ModelClientStreamingChunkEvent):
                     words.append(event.content)
                     if len(words) == ask.take:
-                        return Outcome("".join(words))
+                        return RunEnd("".join(words))
         return outcome_of(event.messages)
 
-    def runner(self, agent: AssistantAgent, ask: Ask) -> Any:
+    def runner(self, agent: AssistantAgent, ask: Drive) -> Any:
         return team_of(team_of(agent)) if ask.nested else agent
 
-    def agent(self, aegis: Any, script: Script, ask: Ask) -> AssistantAgent:
+    def agent(self, aegis: Any, script: ModelScript, ask: Drive) -> AssistantAgent:
         inner: Any = ScriptedClient(script)
         if ask.cached:
             inner = ChatCompletionCache(inner)
@@ -182,16 +182,16 @@ class AgentHarness:
         )
 
 
-def outcome_of(messages: Any) -> Outcome:
+def outcome_of(messages: Any) -> RunEnd:
     told = [each.content for event in messages if isinstance(event, ToolCallExecutionEvent) for each in event.content]
-    return Outcome(messages[-1].content, told)
+    return RunEnd(messages[-1].content, told)
 
 
-def caught(work: Callable[[], Outcome]) -> Outcome:
+def caught(work: Callable[[], RunEnd]) -> RunEnd:
     try:
         return work()
     except (Exception, asyncio.CancelledError) as error:
-        return Outcome(error=error)
+        return RunEnd(error=error)
 
 
 class TeamHarness(AgentHarness):
@@ -199,7 +199,7 @@ class TeamHarness(AgentHarness):
 
     framework = "An agentchat team"
 
-    def runner(self, agent: AssistantAgent, ask: Ask) -> Any:
+    def runner(self, agent: AssistantAgent, ask: Drive) -> Any:
         return team_of(team_of(agent)) if ask.nested else team_of(agent)
 
 

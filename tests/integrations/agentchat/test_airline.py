@@ -14,7 +14,7 @@ from autogen_core.tools import BaseTool
 from pydantic import BaseModel, ConfigDict
 
 from aegis_core.client.sync import SyncGovernedAgent
-from aegis_core.testing import Script, ToolUse, Turn
+from aegis_core.testing import ModelScript, ToolUse, Turn
 from integrations.airline import (
     AGENT,
     APPROVALS,
@@ -40,7 +40,7 @@ class RecordedClient(ScriptedClient):
     """The recorded model."""
 
     def __init__(self, flight: Flight) -> None:
-        super().__init__(Script(Turn()), MODEL)
+        super().__init__(ModelScript(Turn()), MODEL)
         self._flight = flight
 
     async def create(self, messages: Any, *, extra_create_args: Any = None, **more: Any) -> CreateResult:

@@ -27,7 +27,7 @@ from aegis_core.client.sync import SyncGovernedAgent, SyncGovernor
 from aegis_core.connect import connect_sync
 from aegis_core.protocol.denial import AegisDenied
 from aegis_core.protocol.errors import ConfigurationError
-from aegis_core.testing import Script, ToolUse, Turn, private_settings
+from aegis_core.testing import ModelScript, ToolUse, Turn, private_settings
 
 from .harness import ScriptedClient
 
@@ -59,11 +59,11 @@ def day(aegis: SyncGovernedAgent) -> tuple[Decimal, Decimal]:
     return found.spent_usd, found.reserved_usd
 
 
-def governed(aegis: SyncGovernedAgent, script: Script) -> Any:
+def governed(aegis: SyncGovernedAgent, script: ModelScript) -> Any:
     return GovernedChatCompletionClient(ScriptedClient(script), aegis, model=script.model, max_output_tokens=64)
 
 
-def assistant(aegis: SyncGovernedAgent, script: Script, *functions: Any, **more: Any) -> AssistantAgent:
+def assistant(aegis: SyncGovernedAgent, script: ModelScript, *functions: Any, **more: Any) -> AssistantAgent:
     settings = {
         key: more.pop(key) for key in ("costs", "locks", "approval_seconds", "hand_off", "thread") if key in more
     }
@@ -76,7 +76,7 @@ def told(messages: Any) -> list[str]:
 
 
 async def test_a_selector_is_governed_by_its_own_client(governor: SyncGovernor, aegis: SyncGovernedAgent) -> None:
-    chair, picks, says = governor.handshake("chair"), Script(Turn("bob")), Script(Turn("DONE"))
+    chair, picks, says = governor.handshake("chair"), ModelScript(Turn("bob")), ModelScript(Turn("DONE"))
     members: Any = [AssistantAgent(name, governed(aegis, says), description=name) for name in ("alice", "bob")]
     ends = TextMentionTermination("DONE")
     team = SelectorGroupChat(members, model_client=governed(chair, picks), termination_condition=ends)
@@ -92,12 +92,12 @@ async def test_a_selector_is_governed_by_its_own_client(governor: SyncGovernor, 
     assert (denied.code, len(says.calls)) == ("budget_exceeded", 1)
 
 
-def script_of_hand_off(*further: Turn) -> Script:
+def script_of_hand_off(*further: Turn) -> ModelScript:
     hand_over = ToolUse("transfer_to_user", {}, "call-2")
-    return Script(Turn(tools=(PAY,)), Turn(tools=(hand_over,)), *further)
+    return ModelScript(Turn(tools=(PAY,)), Turn(tools=(hand_over,)), *further)
 
 
-def durable(aegis: SyncGovernedAgent, script: Script, paid: list[int], **more: Any) -> RoundRobinGroupChat:
+def durable(aegis: SyncGovernedAgent, script: ModelScript, paid: list[int], **more: Any) -> RoundRobinGroupChat:
     def pay(amount: int) -> str:
         """Pay."""
         paid.append(amount)
@@ -131,7 +131,7 @@ async def test_a_hand_off_waits_for_a_human_without_a_process(
 
     with connect_sync(settings=private_settings(url=server_url, tenant=tenant)) as elsewhere:
         again = elsewhere.handshake("agentchat")
-        second = Script(Turn(tools=(PAY,)), Turn(tools=(PAY,)), Turn("DONE"))
+        second = ModelScript(Turn(tools=(PAY,)), Turn(tools=(PAY,)), Turn("DONE"))
         resumed = durable(again, second, paid)
         await resumed.load_state(json.loads(state))
         answer = HandoffMessage(source="user", target="assistant", content="They have answered.")
@@ -152,11 +152,11 @@ async def test_two_equal_calls_at_once_are_two_questions(governor: SyncGovernor,
     paid: list[int] = []
     governor.set_budget("agent", aegis.agent_id, "day", "100")
     twice = Turn(tools=(PAY, ToolUse("pay", {"amount": 7}, "call-2")))
-    team = durable(aegis, Script(twice, Turn("DONE")), paid)
+    team = durable(aegis, ModelScript(twice, Turn("DONE")), paid)
     await team.run(task="Pay 7 twice.")
     assert len(governor.approvals.list()) == 1  # the second joined it
     governor.approvals.decide(governor.approvals.list()[0].approval_id, "approve", by="ada")
-    again = durable(aegis, Script(twice, Turn("DONE")), paid)
+    again = durable(aegis, ModelScript(twice, Turn("DONE")), paid)
     await again.run(task="Both, now.")
     assert paid == [7]
     assert len(governor.approvals.list()) == 1
@@ -172,14 +172,16 @@ async def test_a_handed_off_call_takes_its_lock_after_the_answer(
     await durable(aegis, script_of_hand_off(), paid, locks=locks).run(task="Pay 7.")
     assert governor.locks() == ()
     governor.approvals.decide(governor.approvals.list()[0].approval_id, "approve", by="ada")
-    twice = Script(Turn(tools=(PAY,)), Turn(tools=(PAY,)), Turn("DONE"))
+    twice = ModelScript(Turn(tools=(PAY,)), Turn(tools=(PAY,)), Turn("DONE"))
     with governor.handshake("other").lock("wallet"):
         result: Any = await durable(aegis, twice, paid, locks=locks).run(task="They have answered.")
     refused, asked = told(result.messages)
     assert "the lock wallet was not free within 0 s" in refused
     assert "A human must approve pay(amount=7)" in asked
     governor.approvals.decide(governor.approvals.list()[0].approval_id, "approve", by="ada")
-    await durable(aegis, Script(Turn(tools=(PAY,)), Turn("DONE")), paid, locks=locks).run(task="They have answered.")
+    await durable(aegis, ModelScript(Turn(tools=(PAY,)), Turn("DONE")), paid, locks=locks).run(
+        task="They have answered."
+    )
     assert paid == [7]
     assert governor.locks() == ()
     assert day(aegis)[1] == 0
@@ -192,7 +194,7 @@ async def test_a_handed_off_call_is_judged_anew_once_its_refusal_was_told(
     paid: list[int] = []
     once = script_of_hand_off(Turn("DONE"))
     governor.set_budget("agent", aegis.agent_id, "day", "3")
-    result: Any = await durable(aegis, Script(Turn(tools=(PAY,)), Turn("DONE")), paid).run(task="Pay 7.")
+    result: Any = await durable(aegis, ModelScript(Turn(tools=(PAY,)), Turn("DONE")), paid).run(task="Pay 7.")
     assert "it costs up to $7.00" in told(result.messages)[0]
 
     governor.set_budget("agent", aegis.agent_id, "day", "100")
@@ -201,7 +203,7 @@ async def test_a_handed_off_call_is_judged_anew_once_its_refusal_was_told(
         asked: Any = await durable(elsewhere.handshake("agentchat"), once, paid).run(task="There is more now.")
     assert "A human must approve pay(amount=7)" in told(asked.messages)[0]
     await asyncio.sleep(0.3)
-    twice = Script(Turn(tools=(PAY,)), Turn(tools=(PAY,)), Turn("DONE"))
+    twice = ModelScript(Turn(tools=(PAY,)), Turn(tools=(PAY,)), Turn("DONE"))
     late: Any = await durable(aegis, twice, paid).run(task="They come late.")
     assert "Aegis refused pay(amount=7)" in told(late.messages)[0]
     assert "A human must approve pay(amount=7)" in told(late.messages)[1]
@@ -209,13 +211,13 @@ async def test_a_handed_off_call_is_judged_anew_once_its_refusal_was_told(
     governor.approvals.decide(governor.approvals.list()[0].approval_id, "reject", by="ada")
     for _ in range(2):
         with pytest.raises(RuntimeError, match="so the run ends"):
-            await durable(aegis, Script(Turn(tools=(PAY,))), paid).run(task="They have answered.")
+            await durable(aegis, ModelScript(Turn(tools=(PAY,))), paid).run(task="They have answered.")
     assert (paid, governor.approvals.list()) == ([], ())
 
 
 async def test_several_answers_of_one_call_are_all_reserved(governor: SyncGovernor, aegis: SyncGovernedAgent) -> None:
     """Each may be as long as the cap that is sent."""
-    script = Script(Turn("Hello."))
+    script = ModelScript(Turn("Hello."))
     said = [UserMessage(content="Hello?", source="user")]
     governor.set_budget("agent", aegis.agent_id, "day", "0.0003")
     await governed(aegis, script).create(said, extra_create_args={"n": 8, "max_tokens": 100})
@@ -256,7 +258,7 @@ async def test_others_go_on_while_one_waits(governor: SyncGovernor, aegis: SyncG
             await asyncio.sleep(0.02)
         governor.approvals.decide(waiting[0].approval_id, "approve", by="ada")
 
-    script = Script(Turn(tools=(PAY, ToolUse("look", {}, "call-2"))), Turn("DONE"))
+    script = ModelScript(Turn(tools=(PAY, ToolUse("look", {}, "call-2"))), Turn("DONE"))
     agent = assistant(aegis, script, pay, look, costs={"pay": 7}, approval_seconds=60)
     result, _ = await asyncio.gather(agent.run(task="Pay and look."), operator())
     assert sorted(told(result.messages)) == ["looked", "paid 7"]
@@ -330,19 +332,19 @@ async def test_a_workbench_is_governed(governor: SyncGovernor, aegis: SyncGovern
 
 async def test_an_agent_as_a_tool_streams_through(governor: SyncGovernor, aegis: SyncGovernedAgent) -> None:
     """What it says meanwhile comes through, and a refusal keeps it from starting."""
-    inner = Script(Turn("The sky is blue."))
+    inner = ModelScript(Turn("The sky is blue."))
     expert = AssistantAgent("expert", governed(aegis, inner), description="Knows.")
     tools: Any = govern_tools([AgentTool(expert)], aegis, costs={"expert": 1})
     asks = Turn(tools=(ToolUse("expert", {"task": "The sky?"}, "call-1"),))
     agent = AssistantAgent(
-        "assistant", governed(aegis, Script(asks, Turn("Blue."))), tools=tools, max_tool_iterations=3
+        "assistant", governed(aegis, ModelScript(asks, Turn("Blue."))), tools=tools, max_tool_iterations=3
     )
     result: Any = await agent.run(task="Ask.")
     assert "expert" in [message.source for message in result.messages]
     assert day(aegis) == (1 + 3 * PRICE, 0)
     governor.set_budget("agent", aegis.agent_id, "day", "1.50")
     agent = AssistantAgent(
-        "assistant", governed(aegis, Script(asks, Turn("Blue."))), tools=tools, max_tool_iterations=3
+        "assistant", governed(aegis, ModelScript(asks, Turn("Blue."))), tools=tools, max_tool_iterations=3
     )
     assert "Aegis refused expert(" in told((await agent.run(task="Ask.")).messages)[0]
     assert len(inner.calls) == 1
@@ -359,7 +361,7 @@ async def test_an_unbroken_team_can_be_asked_again_after_a_final_refusal(
         raise AssertionError
 
     stubborn = Turn(tools=(PAY,))
-    script = Script(stubborn, stubborn, stubborn, Turn("Sorry."))
+    script = ModelScript(stubborn, stubborn, stubborn, Turn("Sorry."))
     agent = assistant(aegis, script, pay, costs={"pay": 7})
     with pytest.raises(AegisDenied, match="so the run ends"):
         await agent.run(task="Pay.")
@@ -377,7 +379,7 @@ async def test_the_model_and_cap_of_a_configured_client_are_read(aegis: SyncGove
 
 
 def test_what_is_missing_is_told(aegis: SyncGovernedAgent) -> None:
-    script: Any = Script(Turn())
+    script: Any = ModelScript(Turn())
     with pytest.raises(ConfigurationError, match="does not say which model it calls"):
         GovernedChatCompletionClient(ScriptedClient(script), aegis)
     with pytest.raises(ConfigurationError, match="aegis= takes an agent of Aegis"):
@@ -387,7 +389,7 @@ def test_what_is_missing_is_told(aegis: SyncGovernedAgent) -> None:
 
 
 async def test_unknown_prices_refuse(aegis: SyncGovernedAgent) -> None:
-    script = Script(Turn("Hello."), model="nobodys-model")
+    script = ModelScript(Turn("Hello."), model="nobodys-model")
     agent = AssistantAgent("assistant", governed(aegis, script))
     with pytest.raises(Exception, match="nobodys-model"):
         await agent.run(task="Hello.")

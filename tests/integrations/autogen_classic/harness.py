@@ -19,7 +19,7 @@ from aegis_autogen import register_governor
 from autogen import Cache, ConversableAgent
 from autogen.oai.client import ModelClient
 
-from aegis_core.testing import Ask, Outcome, Script, Turn, carry_out
+from aegis_core.testing import Drive, ModelScript, RunEnd, Turn, carry_out
 
 
 class ScriptedClient:
@@ -83,7 +83,7 @@ def response_of(turn: Turn, model: str) -> Any:
 class Run:
     """A script, how it is driven, and whether the program has stopped to wait for it."""
 
-    def __init__(self, script: Script, ask: Ask) -> None:
+    def __init__(self, script: ModelScript, ask: Drive) -> None:
         self.script, self.ask, self.over = script, ask, threading.Event()
 
     def __deepcopy__(self, memo: object) -> Run:
@@ -117,7 +117,7 @@ class ClassicHarness:
         "pickling": lambda: fails(pickle.dumps, ConversableAgent("assistant", llm_config=False)),
     }
 
-    def run(self, aegis: Any, script: Script, ask: Ask) -> Outcome:
+    def run(self, aegis: Any, script: ModelScript, ask: Drive) -> RunEnd:
         run = Run(script, ask)
         governed: dict[str, Any] = {
             "costs": ask.costs, "locks": ask.locks, "models": ask.models, "approval_seconds": ask.approval_seconds,
@@ -144,7 +144,7 @@ class ClassicHarness:
 QUIET: dict[str, Any] = {"human_input_mode": "NEVER", "code_execution_config": False}
 
 
-def register_tool(caller: ConversableAgent, executor: ConversableAgent, name: str, script: Script) -> None:
+def register_tool(caller: ConversableAgent, executor: ConversableAgent, name: str, script: ModelScript) -> None:
     """Give the caller a tool and its executor the function."""
 
     def function(amount: int = 0) -> str:
@@ -159,7 +159,7 @@ def ends(message: dict[str, Any]) -> bool:
     return not message.get("tool_calls")
 
 
-def drive(user: ConversableAgent, assistant: ConversableAgent, run: Run) -> Outcome:
+def drive(user: ConversableAgent, assistant: ConversableAgent, run: Run) -> RunEnd:
     """One chat, by the entry point asked for."""
 
     def chat(**more: Any) -> Any:
@@ -193,13 +193,13 @@ def fails(work: Callable[..., Any], *given: Any) -> bool:
     return False
 
 
-def outcome_of(result: Any) -> Outcome:
+def outcome_of(result: Any) -> RunEnd:
     told = [each["content"] for message in result.chat_history for each in message.get("tool_responses", ())]
-    return Outcome(result.chat_history[-1]["content"], told)
+    return RunEnd(result.chat_history[-1]["content"], told)
 
 
-def caught(work: Callable[[], Outcome]) -> Outcome:
+def caught(work: Callable[[], RunEnd]) -> RunEnd:
     try:
         return work()
     except (Exception, asyncio.CancelledError) as error:
-        return Outcome(error=error)
+        return RunEnd(error=error)

@@ -28,7 +28,7 @@ from aegis_core.connect import connect_sync
 from aegis_core.protocol.denial import AegisDenied
 from aegis_core.protocol.errors import AegisError, ConfigurationError
 from aegis_core.store.embedded import join_sync
-from aegis_core.testing import Script, ToolUse, Turn, private_settings
+from aegis_core.testing import ModelScript, ToolUse, Turn, private_settings
 from aegis_core.testing.contract.downtime import shut_down
 
 from .harness import QUIET, Run, ends
@@ -72,7 +72,7 @@ def spent(aegis: SyncGovernedAgent) -> Decimal:
     return next(state.spent_usd for state in aegis.budget().budgets if (state.scope, state.window) == ("agent", "day"))
 
 
-def agent_with(script: Script, name: str = "assistant") -> ConversableAgent:
+def agent_with(script: ModelScript, name: str = "assistant") -> ConversableAgent:
     run = Run(script, ask=_ASK)
     agent = ConversableAgent(name, system_message="", llm_config=run.config(), **QUIET)
     run.activate(agent)
@@ -260,7 +260,7 @@ def test_a_stubborn_model_with_a_coroutine_tool_comes_to_an_end(
     async def pay(amount: int) -> str:
         raise AssertionError
 
-    script = Script(Turn(tools=(ToolUse("pay", {"amount": 7}, "call-1"),)))
+    script = ModelScript(Turn(tools=(ToolUse("pay", {"amount": 7}, "call-1"),)))
     assistant, user = agent_with(script), executor_of(pay=pay)
     for agent in (assistant, user):
         register_governor(agent, aegis, costs={"pay": 7})
@@ -362,7 +362,7 @@ def test_what_was_approved_with_other_arguments_does_not_run_as_it_is(
 def test_uninstall_undoes_it_all(aegis: SyncGovernedAgent) -> None:
     uninstall()
     create, init = OpenAIWrapper.create, OpenAIWrapper.__init__
-    script = Script(Turn("Hello."))
+    script = ModelScript(Turn("Hello."))
     agent = agent_with(script)
     register_governor(agent, aegis)
     register_governor(agent, aegis)  # once more changes nothing
@@ -393,7 +393,7 @@ def test_tools_of_group_patterns_stay_governed(governor: SyncGovernor, aegis: Sy
     from autogen.agentchat import initiate_group_chat
     from autogen.agentchat.group.patterns import RoundRobinPattern
 
-    script = Script(Turn(tools=(ToolUse("pay", {"amount": 7}, "call-1"),)), Turn("I could not pay."))
+    script = ModelScript(Turn(tools=(ToolUse("pay", {"amount": 7}, "call-1"),)), Turn("I could not pay."))
     run = Run(script, _ASK)
 
     def pay(amount: int) -> str:

@@ -19,9 +19,9 @@ from crewai.llms.base_llm import BaseLLM, llm_call_context
 from crewai.tools import BaseTool
 from pydantic import BaseModel, PrivateAttr
 
-from aegis_core.testing import Ask, Outcome, Script, Turn, carry_out
+from aegis_core.testing import Drive, ModelScript, RunEnd, Turn, carry_out
 
-_scripts: dict[str, Script] = {}
+_scripts: dict[str, ModelScript] = {}
 
 
 class ScriptedLLM(BaseLLM):
@@ -31,7 +31,7 @@ class ScriptedLLM(BaseLLM):
     _hung_up: threading.Event = PrivateAttr()
     _seen: list[Any] = PrivateAttr()
 
-    def __init__(self, script: Script, name: str | None = None) -> None:
+    def __init__(self, script: ModelScript, name: str | None = None) -> None:
         super().__init__(model=name or script.model, max_tokens=script.cap)
         self._key = uuid4().hex
         self._hung_up = threading.Event()
@@ -101,9 +101,9 @@ class ScriptedTool(BaseTool):
     """One of the script's tools."""
 
     args_schema: type[BaseModel] = _Amount
-    _script: Script = PrivateAttr()
+    _script: ModelScript = PrivateAttr()
 
-    def __init__(self, script: Script, name: str, **values: Any) -> None:
+    def __init__(self, script: ModelScript, name: str, **values: Any) -> None:
         super().__init__(name=name, description=f"The tool {name}.", **values)
         self._script = script
 
@@ -124,7 +124,7 @@ class CrewHarness:
 
     proofs: ClassVar = {"cache": lambda: not any("cache" in name for name in BaseLLM.model_fields)}
 
-    def run(self, aegis: Any, script: Script, ask: Ask) -> Outcome:
+    def run(self, aegis: Any, script: ModelScript, ask: Drive) -> RunEnd:
         models = [ScriptedLLM(script, name) for name in ask.models or (script.model,)]
         llm = GovernedLLM(aegis=aegis, models=models, approval_seconds=ask.approval_seconds)
         if ask.copied:
@@ -144,8 +144,8 @@ class CrewHarness:
         try:
             text = drivers[ask.mode]()
         except (Exception, asyncio.CancelledError) as error:
-            return Outcome(error=error, observations=models[0].observations)
-        return Outcome(text, models[0].observations)
+            return RunEnd(error=error, observations=models[0].observations)
+        return RunEnd(text, models[0].observations)
 
 
 def crew_of(llm: Any, tools: Any, user: str, retries: int = 0, **values: Any) -> Crew:
@@ -169,7 +169,7 @@ def closing(stream: Any) -> Iterator[Any]:
         stream.close()
 
 
-async def awaited(crew: Crew, ask: Ask, models: list[ScriptedLLM]) -> str:
+async def awaited(crew: Crew, ask: Drive, models: list[ScriptedLLM]) -> str:
     try:
         return await carry_out(_body(crew, ask), ask.cancel)
     except (asyncio.CancelledError, TimeoutError):
@@ -178,7 +178,7 @@ async def awaited(crew: Crew, ask: Ask, models: list[ScriptedLLM]) -> str:
         raise
 
 
-async def _body(crew: Crew, ask: Ask) -> str:
+async def _body(crew: Crew, ask: Drive) -> str:
     found: Any = await crew.akickoff()
     if ask.mode == "async":
         return str(found)

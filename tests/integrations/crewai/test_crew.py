@@ -20,7 +20,7 @@ from aegis_core.client.sync import SyncGovernedAgent, SyncGovernor
 from aegis_core.connect import connect
 from aegis_core.protocol.errors import ConfigurationError
 from aegis_core.settings import Settings
-from aegis_core.testing import Script, ToolUse, Turn
+from aegis_core.testing import ModelScript, ToolUse, Turn
 
 from .harness import ScriptedLLM, ScriptedTool
 
@@ -30,7 +30,7 @@ class Sunny(BaseModel):
 
 
 def scripted(*turns: Turn, **values: Any) -> ScriptedLLM:
-    return ScriptedLLM(Script(*turns or (Turn("It is sunny in Bern."),), **values))
+    return ScriptedLLM(ModelScript(*turns or (Turn("It is sunny in Bern."),), **values))
 
 
 def agent_of(role: str, llm: Any, tools: Any = (), **values: Any) -> Agent:
@@ -48,7 +48,7 @@ def spent_by(governor: SyncGovernor, name: str) -> Decimal:
 
 
 def test_every_agent_asks_for_itself(governor: SyncGovernor) -> None:
-    script = Script(
+    script = ModelScript(
         Turn(tools=(ToolUse("pay", {"amount": 1}, "a"),)), Turn("Paid."), tools={"pay": lambda amount: "ok"}
     )
     first = agent_of("Senior Payer", ScriptedLLM(script), [ScriptedTool(script, "pay")])
@@ -77,7 +77,7 @@ def test_one_agent_of_aegis_can_ask_for_all(governor: SyncGovernor, aegis: SyncG
 
 def test_a_tasks_own_tools_are_governed(governor: SyncGovernor) -> None:
     """They stand instead of the agent's."""
-    script = Script(
+    script = ModelScript(
         Turn(tools=(ToolUse("own", {"amount": 1}, "a"),)), Turn("Paid."), tools={"own": lambda amount: "ok"}
     )
     agent = agent_of("Payer", ScriptedLLM(script), [ScriptedTool(script, "other")])
@@ -138,7 +138,7 @@ def test_strict_names_what_stays_outside(governor: SyncGovernor) -> None:
 
 
 def test_a_tool_added_later_shows_in_the_report(governor: SyncGovernor) -> None:
-    script = Script(Turn("Paid."), tools={"pay": lambda amount: "ok"})
+    script = ModelScript(Turn("Paid."), tools={"pay": lambda amount: "ok"})
     agent = agent_of("Worker", scripted(), [ScriptedTool(script, "pay")])
     crew = Crew(agents=[agent], tasks=[task_of(agent)])
     governed = govern_crew(crew, governor)
@@ -173,7 +173,7 @@ def test_copies_of_a_crew_stay_governed(governor: SyncGovernor) -> None:
 
 def test_json_is_made_through_the_model(governor: SyncGovernor) -> None:
     """CrewAI would ask the provider past it when the agent's answer is no JSON yet."""
-    script = Script(Turn("It is sunny."), Turn(json.dumps({"sunny": True})))
+    script = ModelScript(Turn("It is sunny."), Turn(json.dumps({"sunny": True})))
     agent = agent_of("Worker", ScriptedLLM(script))
     crew = Crew(agents=[agent], tasks=[task_of(agent, output_json=Sunny)])
     govern_crew(crew, governor)
@@ -185,7 +185,7 @@ def test_json_is_made_through_the_model(governor: SyncGovernor) -> None:
 @pytest.mark.parametrize("place", ["planning", "guardrail", "manager", "memory"])
 def test_a_refusal_of_a_hidden_model_ends_the_run(governor: SyncGovernor, place: str) -> None:
     """And not only that model's part: CrewAI would go on without it."""
-    hidden = Script(Turn(json.dumps({"valid": True, "feedback": None})))
+    hidden = ModelScript(Turn(json.dumps({"valid": True, "feedback": None})))
     agent = agent_of("Worker", scripted())
     values: dict[str, Any] = {}
     if place == "planning":

@@ -25,7 +25,7 @@ from aegis_core.connect import connect_sync
 from aegis_core.protocol.denial import AegisDenied
 from aegis_core.protocol.errors import ConfigurationError
 from aegis_core.settings import Settings
-from aegis_core.testing import Script, Turn, carry_out
+from aegis_core.testing import ModelScript, Turn, carry_out
 from aegis_core.testing.contract.base import price, reserved, spent
 
 from .harness import ScriptedLLM, crew_of
@@ -46,7 +46,7 @@ class CountsByItself(ScriptedLLM):
 
 @pytest.mark.parametrize("kind", [ScriptedLLM, CountsByItself])
 def test_calls_at_the_same_time_are_measured_apart(aegis: SyncGovernedAgent, kind: type[ScriptedLLM]) -> None:
-    script = Script(SUNNY)
+    script = ModelScript(SUNNY)
     behind = kind(script)
     llm = GovernedLLM(aegis=aegis, models=behind)
     with ThreadPoolExecutor(8) as pool:
@@ -58,7 +58,7 @@ def test_calls_at_the_same_time_are_measured_apart(aegis: SyncGovernedAgent, kin
 def test_several_answers_of_one_call_are_all_reserved(governor: SyncGovernor, aegis: SyncGovernedAgent) -> None:
     """Each may be as long as the model's cap."""
     governor.set_budget("agent", aegis.agent_id, "day", "0.0002")
-    script = Script(SUNNY, cap=100)
+    script = ModelScript(SUNNY, cap=100)
     behind = ScriptedLLM(script)
     behind.n = 8
     with pytest.raises(CallRefused, match=r"it costs up to \$0\.0004"):
@@ -67,13 +67,13 @@ def test_several_answers_of_one_call_are_all_reserved(governor: SyncGovernor, ae
 
 
 async def test_coroutines_at_the_same_time_are_measured_apart(aegis: SyncGovernedAgent) -> None:
-    llm = GovernedLLM(aegis=aegis, models=ScriptedLLM(Script(SUNNY)))
+    llm = GovernedLLM(aegis=aegis, models=ScriptedLLM(ModelScript(SUNNY)))
     await asyncio.gather(*(llm.acall(SAID) for _ in range(8)))
     assert (spent(aegis), reserved(aegis)) == (8 * price(SUNNY), 0)
 
 
 async def test_a_cancelled_coroutine_is_charged_as_reserved(aegis: SyncGovernedAgent) -> None:
-    script = Script(Turn("Too late.", seconds=30))
+    script = ModelScript(Turn("Too late.", seconds=30))
     behind = ScriptedLLM(script)
     llm = GovernedLLM(aegis=aegis, models=behind)
     with pytest.raises(TimeoutError):
@@ -98,7 +98,7 @@ def test_crewais_settings_of_one_call_reach_the_model_behind(aegis: SyncGoverned
     class Weather(BaseModel):
         sunny: bool
 
-    behind = Watched(Script(SUNNY))
+    behind = Watched(ModelScript(SUNNY))
     behind.stop = ["Halt"]
     llm = GovernedLLM(aegis=aegis, models=behind)
     with call_stop_override(llm, ["Observation:"]), call_stream_override(llm, True):
@@ -129,7 +129,7 @@ def test_a_refusal_that_speaks_of_a_rate_limit_is_not_repeated(settings: Setting
     policy.write_text(json.dumps({"schema": 1, "rules": [rule]}))
     with connect_sync(settings=settings.model_copy(update={"policy_file": policy})) as governor:
         aegis = governor.handshake("crew")
-        script = Script(SUNNY)
+        script = ModelScript(SUNNY)
         with pytest.raises(CallRefused, match="rate limit"):
             GovernedLLM(aegis=aegis, models=ScriptedLLM(script)).call(SAID)
         assert script.calls == []
@@ -142,7 +142,7 @@ def test_a_throttled_provider_is_asked_again_and_paid_once(
 ) -> None:
     """By CrewAI's own repeats, under the one reservation."""
     monkeypatch.setattr("crewai.llms.retry.get_retry_delay_seconds", lambda *_args, **_kwargs: 0.01)
-    script = Script(Turn(error=RuntimeError("429 too many requests")), SUNNY)
+    script = ModelScript(Turn(error=RuntimeError("429 too many requests")), SUNNY)
     assert GovernedLLM(aegis=aegis, models=ScriptedLLM(script)).call(SAID) == SUNNY.text
     assert len(script.calls) == 2
     assert (spent(aegis), reserved(aegis)) == (price(SUNNY), 0)
@@ -150,7 +150,7 @@ def test_a_throttled_provider_is_asked_again_and_paid_once(
 
 def test_a_denial_is_an_abort_of_crewai(aegis: SyncGovernedAgent, governor: SyncGovernor) -> None:
     governor.set_budget("agent", aegis.agent_id, "day", "0.000001")
-    llm = GovernedLLM(aegis=aegis, models=ScriptedLLM(Script(SUNNY)))
+    llm = GovernedLLM(aegis=aegis, models=ScriptedLLM(ModelScript(SUNNY)))
     with pytest.raises(CallRefused) as caught:
         crew_of(llm, [], "What is the weather?", retries=5).kickoff()
     error = caught.value
@@ -163,7 +163,7 @@ def test_a_denial_is_an_abort_of_crewai(aegis: SyncGovernedAgent, governor: Sync
 
 
 def test_a_model_without_a_known_price_is_not_called(aegis: SyncGovernedAgent) -> None:
-    script = Script(SUNNY, model="nobodys-model")
+    script = ModelScript(SUNNY, model="nobodys-model")
     llm = GovernedLLM(aegis=aegis, models=ScriptedLLM(script))
     with pytest.raises(CallStopped, match="nobodys-model") as caught:
         crew_of(llm, [], "What is the weather?", retries=5).kickoff()
@@ -173,7 +173,7 @@ def test_a_model_without_a_known_price_is_not_called(aegis: SyncGovernedAgent) -
 
 
 def test_a_model_without_a_cap_reserves_the_models_most_and_says_so(aegis: SyncGovernedAgent) -> None:
-    llm = GovernedLLM(aegis=aegis, models=ScriptedLLM(Script(SUNNY, model="gpt-4.1-nano", cap=None)))
+    llm = GovernedLLM(aegis=aegis, models=ScriptedLLM(ModelScript(SUNNY, model="gpt-4.1-nano", cap=None)))
     with pytest.warns(UserWarning, match="no output cap"):
         llm.call(SAID)
     assert reserved(aegis) == 0
@@ -189,8 +189,8 @@ def test_a_model_without_a_cap_reserves_the_models_most_and_says_so(aegis: SyncG
     ],
 )
 def test_models_are_checked(aegis: SyncGovernedAgent, models: Any, said: str) -> None:
-    one = ScriptedLLM(Script(SUNNY))
-    given = {"twice": [one, ScriptedLLM(Script(SUNNY))], "governed": GovernedLLM(aegis=aegis, models=one)}
+    one = ScriptedLLM(ModelScript(SUNNY))
+    given = {"twice": [one, ScriptedLLM(ModelScript(SUNNY))], "governed": GovernedLLM(aegis=aegis, models=one)}
     with pytest.raises(ConfigurationError, match=said):
         GovernedLLM(aegis=aegis, models=given.get(models, models) if isinstance(models, str) else models)
 
@@ -198,7 +198,7 @@ def test_models_are_checked(aegis: SyncGovernedAgent, models: Any, said: str) ->
 def test_aegis_is_checked(governor: SyncGovernor) -> None:
     for aegis in (governor, None, "crew"):
         with pytest.raises(ConfigurationError, match="aegis= takes an agent of Aegis"):
-            GovernedLLM(aegis=aegis, models=ScriptedLLM(Script(SUNNY)))
+            GovernedLLM(aegis=aegis, models=ScriptedLLM(ModelScript(SUNNY)))
 
 
 def test_a_call_past_the_model_is_stopped(aegis: SyncGovernedAgent, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -208,7 +208,7 @@ def test_a_call_past_the_model_is_stopped(aegis: SyncGovernedAgent, monkeypatch:
     class Weather(BaseModel):
         sunny: bool
 
-    llm = GovernedLLM(aegis=aegis, models=ScriptedLLM(Script(SUNNY)))
+    llm = GovernedLLM(aegis=aegis, models=ScriptedLLM(ModelScript(SUNNY)))
     with pytest.raises(CallStopped, match="output_pydantic"):
         Converter(llm=llm, text="sunny", model=Weather, instructions="Convert").to_json()
 
@@ -220,7 +220,7 @@ def test_another_thread_than_the_loop_of_the_agent(settings: Settings) -> None:
     async def body() -> tuple[str, Any]:
         async with connect(settings=settings) as governor:
             aegis = await governor.handshake("crew")
-            llm = GovernedLLM(aegis=aegis, models=ScriptedLLM(Script(SUNNY)))
+            llm = GovernedLLM(aegis=aegis, models=ScriptedLLM(ModelScript(SUNNY)))
             return str(await crew_of(llm, [], "What is the weather?").akickoff()), threading.active_count()
 
     assert asyncio.run(body())[0] == SUNNY.text

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from aegis_crewai import CallRefused, GovernedLLM, Refusal, govern_tools
+from aegis_crewai import CallRefused, GovernedLLM, RefusedTool, govern_tools
 from crewai.hooks import clear_all_global_hooks
 from crewai.tools import BaseTool, tool
 from crewai.tools.tool_failure import ToolExecutionFailedError, ToolFailure
@@ -17,7 +17,7 @@ from pydantic import BaseModel
 from aegis_core.client.sync import SyncGovernedAgent, SyncGovernor
 from aegis_core.protocol.denial import AegisDenied
 from aegis_core.protocol.errors import ConfigurationError
-from aegis_core.testing import Script, ToolUse, Turn
+from aegis_core.testing import ModelScript, ToolUse, Turn
 from aegis_core.testing.contract.base import reserved, spent
 
 from .harness import ScriptedLLM, ScriptedTool, crew_of
@@ -110,7 +110,7 @@ def test_a_refusal_is_not_cached(aegis: SyncGovernedAgent, governor: SyncGoverno
     governor.set_budget("agent", aegis.agent_id, "day", "1")
     (governed,) = govern_tools([Pay()], aegis, costs={"Pay a bill": 2}, approval_seconds=0)
     refusal = governed.run(amount=7)
-    assert isinstance(refusal, Refusal)
+    assert isinstance(refusal, RefusedTool)
     assert isinstance(refusal.error, AegisDenied)
     assert refusal.code == "budget_exceeded"
     assert not governed.cache_function({"amount": 7}, refusal)
@@ -123,7 +123,7 @@ def test_a_tool_is_refused_while_the_governor_is_gone(settings: Any) -> None:
     with connect_sync(settings=settings) as governor:
         (governed,) = govern_tools([Pay()], governor.handshake("crew"))
     refusal = governed.run(amount=7)
-    assert isinstance(refusal, Refusal)
+    assert isinstance(refusal, RefusedTool)
     assert "closed" in refusal.message
     assert not refusal.final
 
@@ -150,7 +150,7 @@ class ReActLLM(ScriptedLLM):
 def refused(aegis: SyncGovernedAgent, governor: SyncGovernor, model: type[ScriptedLLM], *turns: Turn) -> Any:
     """A crew whose tool is refused, and its script."""
     governor.set_budget("agent", aegis.agent_id, "day", "1")
-    script = Script(*turns, tools={"pay": lambda amount: f"paid {amount}"})
+    script = ModelScript(*turns, tools={"pay": lambda amount: f"paid {amount}"})
     tools = govern_tools([ScriptedTool(script, "pay")], aegis, costs={"pay": 2}, approval_seconds=0)
     return crew_of(GovernedLLM(aegis=aegis, models=model(script)), tools, "Pay"), script
 
@@ -195,7 +195,7 @@ def test_in_text_crewai_itself_ends_a_stubborn_run(aegis: SyncGovernedAgent, gov
 @pytest.mark.parametrize("kept", [True, False])
 def test_a_result_from_crewais_cache_costs_nothing(aegis: SyncGovernedAgent, kept: bool) -> None:
     """And where the tool's own function says no, it runs and costs again."""
-    script = Script(ACT, ACT, Turn("Paid."), tools={"pay": lambda amount: f"paid {amount}"})
+    script = ModelScript(ACT, ACT, Turn("Paid."), tools={"pay": lambda amount: f"paid {amount}"})
     own = ScriptedTool(script, "pay", cache_function=always if kept else never)
     llm = GovernedLLM(aegis=aegis, models=ScriptedLLM(script))
     crew = crew_of(llm, govern_tools([own], aegis, costs={"pay": "0.5"}), "Pay", cache=True)
@@ -219,6 +219,6 @@ def test_a_person_decides_while_the_tool_waits(aegis: SyncGovernedAgent, governo
         assert answers == ["paid 7"]
         assert spent(aegis) == 7
     else:
-        assert isinstance(answers[0], Refusal)
+        assert isinstance(answers[0], RefusedTool)
         assert "because" in answers[0].message
         assert (spent(aegis), reserved(aegis)) == (0, 0)

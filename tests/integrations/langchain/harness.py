@@ -30,7 +30,7 @@ from pydantic import PrivateAttr
 
 from aegis_core.client.sync_approvals import SyncApprovals
 from aegis_core.protocol.denial import AegisDenied
-from aegis_core.testing import Ask, Outcome, Script, ToolUse, Turn, carry_out
+from aegis_core.testing import Drive, ModelScript, RunEnd, ToolUse, Turn, carry_out
 
 _providers: dict[int, ScriptedChat] = {}
 
@@ -44,9 +44,9 @@ class ScriptedChat(BaseChatModel):
 
     model_name: str
     max_tokens: int | None = None
-    _script: Script = PrivateAttr()
+    _script: ModelScript = PrivateAttr()
 
-    def __init__(self, script: Script, **values: Any) -> None:
+    def __init__(self, script: ModelScript, **values: Any) -> None:
         super().__init__(**{"model_name": script.model, "max_tokens": script.cap, **values})
         self._script = script
 
@@ -127,7 +127,7 @@ def chunks_of(turn: Turn) -> Iterator[ChatGenerationChunk]:
         yield ChatGenerationChunk(message=AIMessageChunk("", usage_metadata=usage_of(turn)))
 
 
-def tools_of(script: Script) -> list[BaseTool]:
+def tools_of(script: ModelScript) -> list[BaseTool]:
     def made(name: str) -> BaseTool:
         def run(**arguments: Any) -> str:
             return script.use(name, arguments)
@@ -169,8 +169,8 @@ _mark: ContextVar[str | None] = ContextVar("mark", default=None)
 
 def heard(*, cancelled: bool = False) -> tuple[str | None, list[str]]:
     """What a model answers when a callback hands out another one, and what the callback hears."""
-    hearing = Hearing(ScriptedChat(Script(Turn("another's"))))
-    script = Script(Turn("its own", seconds=30 if cancelled else 0))
+    hearing = Hearing(ScriptedChat(ModelScript(Turn("another's"))))
+    script = ModelScript(Turn("its own", seconds=30 if cancelled else 0))
     model = ScriptedChat(script)
     config: Any = {"callbacks": [hearing]}
     if not cancelled:
@@ -207,7 +207,7 @@ async def fence_in_context() -> bool:
 
 def runs_no_tool() -> bool:
     """Whether a model that asks for a tool only says so."""
-    script = Script(Turn(tools=(ToolUse("pay", {}, "a"),)), tools={"pay": lambda: "paid"})
+    script = ModelScript(Turn(tools=(ToolUse("pay", {}, "a"),)), tools={"pay": lambda: "paid"})
     answer = ScriptedChat(script).bind_tools(tools_of(script)).invoke("Pay.")
     return bool(answer.tool_calls) and not script.uses
 
@@ -230,7 +230,7 @@ class CallbackHarness:
         "async_fence": lambda: not asyncio.run(fence_in_context()),
     }
 
-    def run(self, aegis: Any, script: Script, ask: Ask) -> Outcome:
+    def run(self, aegis: Any, script: ModelScript, ask: Drive) -> RunEnd:
         handler: Any = AegisCallbackHandler(
             aegis, costs=ask.costs, locks=ask.locks, approval_seconds=ask.approval_seconds
         )
@@ -262,7 +262,7 @@ class MiddlewareHarness:
     lacks: ClassVar = {"abandoned_at_once": "asyncio finalises an abandoned stream a moment later"}
     proofs: ClassVar = {}
 
-    def run(self, aegis: Any, script: Script, ask: Ask) -> Outcome:
+    def run(self, aegis: Any, script: ModelScript, ask: Drive) -> RunEnd:
         models = [ScriptedChat(script, model_name=name) for name in ask.models] or None
         middleware: Any = AegisMiddleware(
             aegis, models=models, costs=ask.costs, locks=ask.locks, approval_seconds=ask.approval_seconds
@@ -320,7 +320,7 @@ class ChatModelHarness:
     }
     proofs: ClassVar = {"tools": runs_no_tool}
 
-    def run(self, aegis: Any, script: Script, ask: Ask) -> Outcome:
+    def run(self, aegis: Any, script: ModelScript, ask: Drive) -> RunEnd:
         models = [ScriptedChat(script, model_name=name) for name in ask.models or (script.model,)]
         cache = InMemoryCache() if ask.cached else None
         model: Any = GovernedChatModel(aegis=aegis, models=models, cache=cache, approval_seconds=ask.approval_seconds)
@@ -339,7 +339,7 @@ class ChatModelHarness:
         return drive(target, script, ask, config)
 
 
-def drive(target: Any, script: Script, ask: Ask, config: Any) -> Outcome:
+def drive(target: Any, script: ModelScript, ask: Drive, config: Any) -> RunEnd:
     """Call a runnable that answers a message, by the entry point asked for."""
 
     def body() -> str:
@@ -365,19 +365,19 @@ def drive(target: Any, script: Script, ask: Ask, config: Any) -> Outcome:
             return "".join(words)
         return (await target.ainvoke(script.user, config)).text
 
-    return caught(lambda: Outcome(asyncio.run(carry_out(abody(), ask.cancel)) if is_async(ask) else body()))
+    return caught(lambda: RunEnd(asyncio.run(carry_out(abody(), ask.cancel)) if is_async(ask) else body()))
 
 
-def drive_agent(agent: Any, script: Script, ask: Ask, config: Any, aegis: Any = None) -> Outcome:
+def drive_agent(agent: Any, script: ModelScript, ask: Drive, config: Any, aegis: Any = None) -> RunEnd:
     """Run an agent of `create_agent`, or another graph of messages, resuming it as often as it pauses."""
     run = AgentRun(agent, ask, config, aegis)
     start = {"messages": [HumanMessage(script.user)]}
 
-    def whole() -> Outcome:
+    def whole() -> RunEnd:
         state = asyncio.run(carry_out(run.abody(start), ask.cancel)) if is_async(ask) else run.body(start)
         messages = state["messages"]
         observations = [each.text for each in messages if isinstance(each, ToolMessage)]
-        return Outcome(messages[-1].text, observations)
+        return RunEnd(messages[-1].text, observations)
 
     return caught(whole)
 
@@ -387,7 +387,7 @@ class AgentRun:
     """One run of a graph by the entry point that was asked for."""
 
     agent: Any
-    ask: Ask
+    ask: Drive
     config: Any
     aegis: Any
 
@@ -436,12 +436,12 @@ async def taken(stream: Any, most: int) -> AsyncIterator[Any]:
             return
 
 
-def is_async(ask: Ask) -> bool:
+def is_async(ask: Drive) -> bool:
     return ask.mode in {"async", "astream"}
 
 
-def caught(work: Callable[[], Outcome]) -> Outcome:
+def caught(work: Callable[[], RunEnd]) -> RunEnd:
     try:
         return work()
     except (Exception, asyncio.CancelledError) as error:
-        return Outcome(error=error)
+        return RunEnd(error=error)

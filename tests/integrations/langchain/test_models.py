@@ -16,7 +16,7 @@ from aegis_core import Settings, connect_sync
 from aegis_core.client.sync import SyncGovernedAgent, SyncGovernor
 from aegis_core.protocol.denial import AegisDenied
 from aegis_core.protocol.errors import ConfigurationError
-from aegis_core.testing import Script, Turn
+from aegis_core.testing import ModelScript, Turn
 from aegis_core.testing.contract.base import NOTHING, lower_budget, reserved, spent
 
 from .harness import Hearing, ScriptedChat
@@ -59,7 +59,9 @@ class Counting(ScriptedChat):
 def test_a_governed_model_keeps_what_the_model_behind_it_was_set_to(aegis: SyncGovernedAgent) -> None:
     """Its tracing, its rate limit, its word on streaming, and how it counts."""
     hearing, turnstile = Hearing(), Turnstile()
-    behind = Counting(Script(SUNNY), callbacks=[hearing], rate_limiter=turnstile, tags=["mine"], disable_streaming=True)
+    behind = Counting(
+        ModelScript(SUNNY), callbacks=[hearing], rate_limiter=turnstile, tags=["mine"], disable_streaming=True
+    )
     model = GovernedChatModel(aegis=aegis, models=behind)
     assert model.invoke("Weather?").text == SUNNY.text
     assert asyncio.run(model.ainvoke("Weather?")).text == SUNNY.text
@@ -71,7 +73,7 @@ def test_a_governed_model_keeps_what_the_model_behind_it_was_set_to(aegis: SyncG
 
 def test_the_middleware_leaves_an_agents_tracing_on(aegis: SyncGovernedAgent) -> None:
     hearing = Hearing()
-    behind = ScriptedChat(Script(SUNNY), callbacks=[hearing])
+    behind = ScriptedChat(ModelScript(SUNNY), callbacks=[hearing])
     agent: Any = create_agent(behind, [], middleware=[AegisMiddleware(aegis)])
     agent.invoke({"messages": [("user", "Weather?")]})
     assert hearing.heard == ["start", "end"]
@@ -79,7 +81,7 @@ def test_the_middleware_leaves_an_agents_tracing_on(aegis: SyncGovernedAgent) ->
 
 def test_each_of_several_models_obeys_its_own_rate_limiter(aegis: SyncGovernedAgent) -> None:
     small, large = Turnstile(), Turnstile()
-    script = Script(SUNNY)
+    script = ModelScript(SUNNY)
     models = {
         "gpt-4o": ScriptedChat(script, model_name="gpt-4o", rate_limiter=large),
         "gpt-4o-mini": ScriptedChat(script, rate_limiter=small),
@@ -102,7 +104,7 @@ def test_each_of_several_models_obeys_its_own_rate_limiter(aegis: SyncGovernedAg
 def test_content_that_openai_knows_not_reaches_other_providers(aegis: SyncGovernedAgent, block: dict[str, Any]) -> None:
     """It is only counted in OpenAI's shape, and sent as it was."""
     said: Any = [HumanMessage([{"type": "text", "text": "Look."}, block]), AIMessage("Yes?"), HumanMessage("Well?")]
-    script = Script(SUNNY)
+    script = ModelScript(SUNNY)
     GovernedChatModel(aegis=aegis, models=ScriptedChat(script)).invoke(said)
     ScriptedChat(script).invoke(said, {"callbacks": [AegisCallbackHandler(aegis)]})
     assert len(script.calls) == 2
@@ -114,7 +116,7 @@ def test_calls_that_generate_announces_together_hold_nothing_when_one_is_refused
 ) -> None:
     """None of them is made, and LangChain tells nobody of those that were granted."""
     lower_budget(governor, aegis, "0.0001")
-    script = Script(SUNNY)
+    script = ModelScript(SUNNY)
     model, config = ScriptedChat(script), {"callbacks": [AegisCallbackHandler(aegis)]}
     said: Any = [[HumanMessage("Weather?")], [HumanMessage("And tomorrow?")], [HumanMessage("And then?")]]
     with pytest.raises(AegisDenied):
@@ -140,11 +142,11 @@ class Several(ScriptedChat):
 def test_several_answers_of_one_call_are_all_reserved(governor: SyncGovernor, aegis: SyncGovernedAgent) -> None:
     """Each may be as long as the cap, so a budget for one of them does not do for eight."""
     lower_budget(governor, aegis, "0.0002")
-    script = Script(SUNNY, cap=100)
+    script = ModelScript(SUNNY, cap=100)
     with pytest.raises(AegisDenied, match=r"it costs up to \$0\.00048"):
         Several(script).invoke("Weather?", {"callbacks": [AegisCallbackHandler(aegis)]})
     GovernedChatModel(aegis=aegis, models=Several(script)).invoke("Weather?")
     GovernedChatModel(aegis=aegis, models=ScriptedChat(script)).bind(n=8).invoke("Weather?")
     assert [entry.cap for entry in script.calls if entry.cap and entry.cap * 8 * 0.6e-6 <= 0.0002] == [31, 31]
     with pytest.raises(ConfigurationError, match="asks for 8 answers and caps none"):
-        Several(Script(SUNNY, cap=None)).invoke("Weather?", {"callbacks": [AegisCallbackHandler(aegis)]})
+        Several(ModelScript(SUNNY, cap=None)).invoke("Weather?", {"callbacks": [AegisCallbackHandler(aegis)]})

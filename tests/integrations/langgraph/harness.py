@@ -13,7 +13,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.types import RetryPolicy
 
-from aegis_core.testing import Ask, Outcome, Script
+from aegis_core.testing import Drive, ModelScript, RunEnd
 from integrations.langchain.harness import ScriptedChat, drive_agent, tools_of
 
 
@@ -48,7 +48,7 @@ class GraphHarness:
     lacks: ClassVar = {"abandoned_at_once": "asyncio finalises an abandoned stream a moment later"}
     proofs: ClassVar = {}
 
-    def run(self, aegis: Any, script: Script, ask: Ask) -> Outcome:
+    def run(self, aegis: Any, script: ModelScript, ask: Drive) -> RunEnd:
         models = [
             ScriptedChat(script, model_name=name, cache=InMemoryCache() if ask.cached else None)
             for name in ask.models or (script.model,)
