@@ -58,8 +58,7 @@ from aegis_core.store.approvals import ApprovalStore
 from aegis_core.store.layout import SESSIONS_KEPT
 from aegis_core.store.ledger import Ledger, SessionProof
 from aegis_core.store.operators import OperatorStore
-from aegis_core.store.verbs import Act, Settle
-from aegis_core.store.verbs import Handshake as HandshakeOrder
+from aegis_core.store.verbs import Act, OpenSession, Settle
 
 
 class ResourceGovernor:
@@ -125,7 +124,7 @@ class ResourceGovernor:
         limit = message.session_budget_usd
         capabilities = f",{','.join(message.capabilities)},"
         owner = caller_of(entry.token, self._ledger.store.pepper)
-        order = HandshakeOrder(
+        order = OpenSession(
             agent=message.agent_id, framework=message.agent_framework, capabilities=capabilities,
             priority=message.max_priority, session_limit=None if limit is None else to_nanos(limit), sid=sid,
             token=hash_secret(token, self._ledger.store.pepper), is_local=entry.trusted, owned_sid=owner.session,

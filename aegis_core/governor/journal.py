@@ -9,7 +9,7 @@ from aegis_core.governor.credentials import caller_of
 from aegis_core.protocol.canonical import record_id
 from aegis_core.protocol.journal import JournalEntry, JournalRequest, JournalState
 from aegis_core.store.ledger import Ledger
-from aegis_core.store.verbs import Journal as JournalOrder
+from aegis_core.store.verbs import WriteJournal
 
 ENTRIES_KEPT = 2_000
 """Entries of one agent. Beyond them the oldest that ended makes room; those of unknown outcome stay."""
@@ -32,7 +32,7 @@ class Journal:
             ConflictError: another attempt started it (``not_runner``), or there is no room (``journal_full``).
         """
         caller = caller_of(token, self._ledger.store.pepper)
-        order = JournalOrder(
+        order = WriteJournal(
             act=message.act, agent=message.agent_id, sid=caller.session, token=caller.token,
             id=record_id(message.agent_id, message.key), runner=message.runner or "", result=message.result,
             most=ENTRIES_KEPT, keep=KEPT_MS,

@@ -129,9 +129,9 @@ class Ledger:
         answer = await self.call(self.store.scripts.read_session, verbs.ReadSession(agent, session))
         return tuple(unpack(answer[1]))
 
-    async def handshake(self, order: verbs.Handshake) -> OpenedSession:
+    async def handshake(self, order: verbs.OpenSession) -> OpenedSession:
         """Open a session; the same session id and token again find the same session."""
-        answer = await self.call(self.store.scripts.handshake, order)
+        answer = await self.call(self.store.scripts.open_session, order)
         return OpenedSession._make(unpack(answer[1]))
 
     async def agent_of(self, caller: SessionProof) -> str:
@@ -146,9 +146,9 @@ class Ledger:
             raise refusal("BAD_TOKEN", [])
         return session.agent
 
-    async def journal(self, order: verbs.Journal) -> tuple[str, int, str | bool, int]:
+    async def journal(self, order: verbs.WriteJournal) -> tuple[str, int, str | bool, int]:
         """Write or read one line of the execution journal: its state, when (ms), its result, and a count."""
-        return tuple(unpack((await self.call(self.store.scripts.journal, order))[1]))
+        return tuple(unpack((await self.call(self.store.scripts.write_journal, order))[1]))
 
     async def set_budget(
         self, owner: str, agent: str | None, session: str | None, kind: str | int, limit: int, author: str

@@ -26,7 +26,7 @@ from aegis_core.store.packing import Named
 _PARTS = (
     "prelude", "windows", "budgets", "records",
     "locks", "queues", "handing", "lock_books", "claims", "lock_of_record",
-    "endings", "learning",
+    "lifecycle", "learning",
 )  # fmt: skip
 """What all verbs share, in the order in which it is defined."""
 _INCLUDED = re.compile(r"^--@ (\w+)\n", re.MULTILINE)
@@ -77,7 +77,7 @@ class ScriptSet:
         self.open_tenant = make(operator_verbs.OpenTenant)
         self.publish_policy = make(operator_verbs.PublishPolicy)
         self.read_policy = make(operator_verbs.ReadPolicy)
-        self.handshake = make(verbs.Handshake)
+        self.open_session = make(verbs.OpenSession)
         self.set_budget = make(operator_verbs.SetBudget)
         self.read_budgets = make(operator_verbs.ReadBudgets)
         self.list_agents = make(operator_verbs.ListAgents)
@@ -91,7 +91,7 @@ class ScriptSet:
         self.note_prices = make(operator_verbs.NotePrices)
         self.reset_outcomes = make(operator_verbs.ResetOutcomes)
         self.set_mode = make(operator_verbs.SetMode)
-        self.journal = make(verbs.Journal)
+        self.write_journal = make(verbs.WriteJournal)
         self.put_key = make(operator_verbs.PutKey)
         self.read_keys = make(operator_verbs.ReadKeys)
         self.hold_channel = make(operator_verbs.HoldChannel)

@@ -105,7 +105,7 @@ class ListQuestions(NamedTuple):
     most: int
 
 
-class Handshake(NamedTuple):
+class OpenSession(NamedTuple):
     """Register an agent and open a session. `guarded`: a live agent is taken over only with a token of its own."""
 
     agent: str
@@ -129,7 +129,7 @@ class ReadSession(NamedTuple):
     sid: Given
 
 
-class Journal(NamedTuple):
+class WriteJournal(NamedTuple):
     """Write or read a line of the execution journal, or count a refusal of it."""
 
     act: str

@@ -55,7 +55,7 @@ def test_settling_at_nothing_after_spending(serve: Serve, weaken: Weaken, defend
 @DEFENDED
 def test_shaking_hands_again_does_not_reset_a_budget(serve: Serve, weaken: Weaken, defended: bool) -> None:
     if not defended:
-        weaken("handshake", "if not G then", "if true then")
+        weaken("open_session", "if not G then", "if true then")
     server = serve(agent_day_usd=1)
     session = server.enter("a", session_budget_usd=1_000)
     server.grant(session, estimated_cost_usd=1)

@@ -54,7 +54,7 @@ MUTANTS: dict[str, tuple[str, ...]] = {
     "a claimed approval is free": ("R[R_ASKED][Q_CLAIMED] = true", "R[R_ASKED][Q_CLAIMED] = false"),
     "who extends a grant has not heard of it": ("if act == 'extend' then claim(id, R) end\n", ""),
     "what was approved begins although its agent is blocked": (
-        "endings",
+        "lifecycle",
         "  if stopped then\n",
         "  if false then\n",
     ),
