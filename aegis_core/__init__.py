@@ -12,23 +12,50 @@ An agent asks before it spends, and Aegis answers GRANTED, PENDING or REJECTED i
 from aegis_core.client.agent import GovernedAgent, Governor
 from aegis_core.client.grants import Grant
 from aegis_core.connect import connect, connect_sync
-from aegis_core.protocol.denial import AegisDenied
-from aegis_core.protocol.errors import AegisError, ConfigurationError, InvalidRequestError, StoreError
+from aegis_core.errors import (
+    AegisDenied,
+    AegisError,
+    AuthError,
+    ChannelError,
+    ConfigurationError,
+    ConflictError,
+    InvalidRequestError,
+    LeaseLostError,
+    LockLostError,
+    LockPreemptedError,
+    LockTimeoutError,
+    NotFoundError,
+    PolicyError,
+    StaleError,
+    StoreError,
+    UnknownModelError,
+)
 from aegis_core.protocol.messages import PermissionRequest, Receipt, Usage, Verdict
 from aegis_core.settings import Settings
 
 __all__ = [
     "AegisDenied",
     "AegisError",
+    "AuthError",
+    "ChannelError",
     "ConfigurationError",
+    "ConflictError",
     "GovernedAgent",
     "Governor",
     "Grant",
     "InvalidRequestError",
+    "LeaseLostError",
+    "LockLostError",
+    "LockPreemptedError",
+    "LockTimeoutError",
+    "NotFoundError",
     "PermissionRequest",
+    "PolicyError",
     "Receipt",
     "Settings",
+    "StaleError",
     "StoreError",
+    "UnknownModelError",
     "Usage",
     "Verdict",
     "connect",

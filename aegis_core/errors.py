@@ -9,10 +9,12 @@
     │   └── UnknownModelError             a model without a known price
     ├── ConflictError                     an id reused with other content, a grant already closed otherwise
     │   ├── LockTimeoutError (TimeoutError)  a lock was not to be had in time
-    │   └── LockLostError             a lease that is no more: expired, given back, or taken
-    │       └── LockPreemptedError    taken for a higher priority, or to end a cycle of waits
+    │   ├── LockLostError             a lease that is no more: expired, given back, or taken
+    │   │   └── LockPreemptedError    taken for a higher priority, or to end a cycle of waits
+    │   └── LeaseLostError            another process serves a channel now
     ├── AuthError (PermissionError)       a wrong credential, or somebody else's property
     ├── PolicyError (ValueError)          a policy document that cannot be loaded
+    ├── ChannelError                      a channel to operators could not deliver; it is tried again
     ├── ConfigurationError                settings or a server that Aegis must not run on
     └── StoreError                        Redis is down, slow, read-only or out of memory
         └── StaleError                    the same control answer twice in a row
@@ -24,9 +26,11 @@ from aegis_core.protocol.denial import AegisDenied
 from aegis_core.protocol.errors import (
     AegisError,
     AuthError,
+    ChannelError,
     ConfigurationError,
     ConflictError,
     InvalidRequestError,
+    LeaseLostError,
     LockLostError,
     LockPreemptedError,
     LockTimeoutError,
@@ -41,9 +45,11 @@ __all__ = [
     "AegisDenied",
     "AegisError",
     "AuthError",
+    "ChannelError",
     "ConfigurationError",
     "ConflictError",
     "InvalidRequestError",
+    "LeaseLostError",
     "LockLostError",
     "LockPreemptedError",
     "LockTimeoutError",

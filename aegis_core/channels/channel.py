@@ -8,20 +8,6 @@ from typing import Protocol
 from aegis_core.protocol.approvals import Approval
 
 
-class ChannelError(Exception):
-    """A channel could not deliver; it is tried again.
-
-    Attributes:
-        message: what was wrong, for a person.
-        retry_after: seconds that the other side asked for.
-        everything: true when nothing else would arrive now either, so that the whole channel pauses.
-    """
-
-    def __init__(self, message: str, *, retry_after: float = 0, everything: bool = True) -> None:
-        super().__init__(message)
-        self.message, self.retry_after, self.everything = message, retry_after, everything
-
-
 class Channel(Protocol):
     """One place where operators are asked. Every method but `listen` raises `ChannelError` when it cannot deliver."""
 

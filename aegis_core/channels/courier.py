@@ -15,12 +15,12 @@ from contextlib import suppress
 from hashlib import blake2b
 from itertools import count
 
-from aegis_core.channels.channel import Channel, ChannelError, Pace
+from aegis_core.channels.channel import Channel, Pace
 from aegis_core.channels.schedule import Agenda
 from aegis_core.client.ports import ApprovalsPort
 from aegis_core.governor.tenant import ChannelStore, ShownNotice
 from aegis_core.protocol.approvals import Approval
-from aegis_core.protocol.errors import AegisError, NotFoundError
+from aegis_core.protocol.errors import AegisError, ChannelError, LeaseLostError, NotFoundError
 
 _log = logging.getLogger("aegis.channels")
 _PAGE = 200
@@ -31,10 +31,6 @@ _JUMP = 1.0
 
 _PARTING = 2.0
 """Seconds for which a message that is on its way holds up a process that stops."""
-
-
-class LeaseLostError(Exception):
-    """Another process serves the channel now."""
 
 
 class Courier:
@@ -118,7 +114,9 @@ class Courier:
         if self._held_until - time.monotonic() < seconds:
             missed, before = self._held_until == 0.0, self._offset
             if not await self._hold():
-                raise LeaseLostError
+                raise LeaseLostError(
+                    f"Another process serves the channel {self.channel.name} now.", channel=self.channel.name
+                )
             if missed or abs(self._offset - before) > _JUMP:  # deadlines were planned by a clock that has jumped
                 await self._catch_up()
 
@@ -216,7 +214,9 @@ class Courier:
             # A deadline that has passed here and not yet on the server is looked at again soon.
             self._agenda.put(approval_id, max(min(times), time.monotonic() + _TICK))
         if not kept:
-            raise LeaseLostError
+            raise LeaseLostError(
+                f"Another process serves the channel {self.channel.name} now.", channel=self.channel.name
+            )
 
     async def _failed(self, approval_id: str, error: ChannelError | TimeoutError, *, over: bool) -> None:
         """Try again later: this one, or the whole channel."""
@@ -258,3 +258,7 @@ def face_of(approval: Approval) -> str:
 def _notice(approval: Approval, ref: str, *, reminded: bool = False) -> ShownNotice:
     remind_at = 0 if reminded or approval.remind_at is None else int(approval.remind_at.timestamp() * 1000)
     return ShownNotice(ref, face_of(approval), int(approval.deadline.timestamp() * 1000), remind_at)
+
+
+def _lost(channel: str) -> LeaseLostError:
+    return LeaseLostError(f"Another process serves the channel {channel} now.", channel=channel)

@@ -41,8 +41,8 @@ def send_test(tenant: TenantOption = None, json: JsonFlag = False) -> None:
 
     Example: aegis channels test
     """
-    from aegis_core.channels.channel import ChannelError
     from aegis_core.channels.registry import opened
+    from aegis_core.protocol.errors import ChannelError
 
     async def work() -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []

@@ -255,7 +255,7 @@ def approval_of(record: Record, key: str, tenant: str) -> Approval:
         rule=record.rule or None,
         reason=record.reason or "",
         asked_at=at_ms(record.created),
-        deadline=at_ms(record.deadline if status == "open" else question.at),
+        deadline=at_ms(record.deadline if status == "open" else question.deadline or question.at),
         remaining_budget_usd=day,
         budgets=lines,
         quorum=question.quorum,

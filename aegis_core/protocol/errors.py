@@ -106,3 +106,24 @@ class StaleError(StoreError):
     """The script gave the same control answer twice; the state changes faster than it can be read."""
 
     code = "stale"
+
+
+class ChannelError(AegisError):
+    """A channel to operators could not deliver; it is tried again.
+
+    Attributes:
+        retry_after: seconds that the other side asked for.
+        everything: true when nothing else would arrive now either, so that the whole channel pauses.
+    """
+
+    code = "channel_failed"
+
+    def __init__(self, message: str, *, retry_after: float = 0, everything: bool = True, **facts: Any) -> None:
+        super().__init__(message, retry_after=retry_after, everything=everything, **facts)
+        self.retry_after, self.everything = retry_after, everything
+
+
+class LeaseLostError(ConflictError):
+    """Another process serves a channel now. Facts: ``channel``."""
+
+    code = "channel_taken"

@@ -31,7 +31,8 @@ class StoredVote(NamedTuple):
 
 class Question(NamedTuple):
     """The part of a record that waits, or waited, for a person. `content` is by what the agent's question is known
-    again; `edited` is the same of what an operator made of it. `votes` are `StoredVote` lists."""
+    again; `edited` is the same of what an operator made of it. `votes` are `StoredVote` lists. `deadline` is kept
+    when it is answered, since the record's own is then that of its grant."""
 
     quorum: int
     approves: bool
@@ -46,6 +47,7 @@ class Question(NamedTuple):
     content: str
     edited: Text
     trace: dict[str, Any]
+    deadline: int = 0
 
     @property
     def words(self) -> list[StoredVote]:

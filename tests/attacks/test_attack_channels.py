@@ -14,13 +14,14 @@ from guarding import DEFENDED
 from pydantic import SecretStr
 
 from aegis_core import Settings
-from aegis_core.channels.channel import ChannelError, Pace
+from aegis_core.channels.channel import Pace
 from aegis_core.channels.telegram.buttons import Buttons
 from aegis_core.channels.telegram.handlers import Handlers
 from aegis_core.channels.webhook import targets
 from aegis_core.channels.webhook.channel import WebhookChannel
 from aegis_core.channels.webhook.settings import WebhookSettings
 from aegis_core.protocol.approvals import Approval
+from aegis_core.protocol.errors import ChannelError
 
 pytestmark = [pytest.mark.concurrent, pytest.mark.leaves("questions")]
 

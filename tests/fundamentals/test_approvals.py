@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
+from datetime import timedelta
 from decimal import Decimal
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal, get_args
 
 import pytest
 
@@ -14,7 +17,7 @@ from aegis_core import AegisDenied, Governor, Settings, Verdict
 from aegis_core.client.agent import GovernedAgent
 from aegis_core.governor.governor import ResourceGovernor
 from aegis_core.policy.loading import load_policy
-from aegis_core.protocol.approvals import ApprovalEdit, EnvelopeRequest
+from aegis_core.protocol.approvals import ApprovalEdit, ApprovalStatus, EnvelopeRequest
 from aegis_core.protocol.errors import AuthError, ConflictError, InvalidRequestError, NotFoundError
 from aegis_core.store.store import Store
 from aegis_core.testing import FakeClock
@@ -124,6 +127,46 @@ async def test_a_word_that_does_not_count_leaves_a_trace(governor: Governor, age
         {"channel": "decision", "act": f"not_found {unknown}", "by": "ada"},
         {"channel": "decision", "act": f"already_decided {approval}", "by": "bob"},
     ]
+
+
+@pytest.mark.parametrize("decision", ["approve", "reject"])
+async def test_an_ended_approval_keeps_its_deadline(virtual: Virtual, decision: Literal["approve", "reject"]) -> None:
+    governor, clock, _ = virtual
+    agent = await governor.handshake("payer")
+    approval_id = (await ask(agent)).escalation_id or ""
+    asked = await governor.approvals.get(approval_id)
+    await clock.advance(minutes=1)
+    await governor.approvals.decide(approval_id, decision, by="ada")
+    ended = await governor.approvals.get(approval_id)
+    assert ended.deadline == asked.deadline
+    assert ended.decided_at == asked.asked_at + timedelta(minutes=1)
+
+
+PAGE = (Path(__file__).parents[2] / "docs" / "approvals.md").read_text()
+STANDS = re.findall(r"^\| `(\w+)` \| ([A-Z]+) \| `(\w+)` \| `(\w+)`", PAGE, re.MULTILINE)
+
+
+@pytest.mark.parametrize(("status", "verdict", "code", "state"), STANDS)
+async def test_approval_verdict_and_grant_stand_as_the_page_says(
+    virtual: Virtual, status: str, verdict: str, code: str, state: str
+) -> None:
+    assert [row[0] for row in STANDS] == list(get_args(ApprovalStatus))
+    governor, clock, _ = virtual
+    agent = await governor.handshake("payer")
+    asked = await ask(agent, request_id="one")
+    approval_id = asked.escalation_id or ""
+    match status:
+        case "approved":
+            await governor.approvals.decide(approval_id, "approve", by="ada")
+        case "rejected":
+            await governor.approvals.decide(approval_id, "reject", by="ada")
+        case "timed_out":
+            await clock.advance(minutes=10)
+        case "withdrawn":
+            await agent.release(asked.grant_id or "")
+    again = await ask(agent, request_id="one")
+    approval = await governor.approvals.get(approval_id)
+    assert (approval.status, again.status, again.code, again.state) == (status, verdict, code, state)
 
 
 async def test_silence_refuses_and_whoever_looks_first_sees_it(virtual: Virtual) -> None:

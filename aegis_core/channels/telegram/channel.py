@@ -23,12 +23,13 @@ from aiogram.exceptions import (
 from aiogram.types import InlineKeyboardButton, InlineKeyboardMarkup, LinkPreviewOptions, ReplyParameters
 
 from aegis_core.channels import texts as words
-from aegis_core.channels.channel import ChannelError, Pace
+from aegis_core.channels.channel import Pace
 from aegis_core.channels.telegram.buttons import Buttons
 from aegis_core.channels.telegram.handlers import Handlers
 from aegis_core.channels.telegram.settings import TelegramSettings
 from aegis_core.governor.governor import ResourceGovernor
 from aegis_core.protocol.approvals import Approval
+from aegis_core.protocol.errors import ChannelError
 
 _log = logging.getLogger("aegis.channels")
 _UPDATES = ["message", "callback_query"]

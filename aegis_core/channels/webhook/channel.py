@@ -14,11 +14,12 @@ import httpx
 from pydantic import TypeAdapter
 
 from aegis_core.channels import texts as words
-from aegis_core.channels.channel import ChannelError, Pace
+from aegis_core.channels.channel import Pace
 from aegis_core.channels.courier import face_of
 from aegis_core.channels.webhook.settings import WebhookSettings
 from aegis_core.channels.webhook.targets import resolve
 from aegis_core.protocol.approvals import Approval
+from aegis_core.protocol.errors import ChannelError
 
 _dump = TypeAdapter(Approval).dump_python
 _AGAIN = {408, 425, 429}

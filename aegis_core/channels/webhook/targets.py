@@ -6,7 +6,7 @@ import asyncio
 import socket
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
-from aegis_core.channels.channel import ChannelError
+from aegis_core.protocol.errors import ChannelError
 
 _NAT64 = (ip_network("64:ff9b::/96"), ip_network("64:ff9b:1::/48"))
 _METADATA = frozenset({ip_address("168.63.129.16"), ip_address("192.0.0.192")})

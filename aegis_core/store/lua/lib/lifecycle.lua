@@ -60,7 +60,7 @@ end
 local function answer(id, R, how, by, why)
   local Q, G = R[R_ASKED], fetch('a:' .. R[R_AGENT])
   Q[Q_HOW], Q[Q_BY], Q[Q_WHY] = how, by or false, why or false
-  Q[Q_AT] = how == 'timed_out' and R[R_DEADLINE] or NOW
+  Q[Q_AT], Q[Q_DEADLINE] = how == 'timed_out' and R[R_DEADLINE] or NOW, R[R_DEADLINE]
   if G then
     G[G_PENDING], G[G_QUESTIONS] = G[G_PENDING] - R[R_AMOUNT], G[G_QUESTIONS] - 1
     change('a:' .. R[R_AGENT])
