@@ -405,7 +405,8 @@ class LockMachine(RuleBasedStateMachine):
 
         There is one exception: to end a cycle of waits, a holder of any kind of lock is stopped, but only when it waits
         itself for another lock, when one of an earlier rank comes who waits for this lock while it keeps something
-        from others (a lock that it holds, or its places in several queues), and when the holder's own wait ends too.
+        from others (a lock that it holds, or its places in several queues), and when the holder's own wait ends too. Of
+        a claim of several locks one is stopped so: that ends its wait, and the others keep nobody waiting for ever.
         """
         for name, lock in self.locks.items():
             for token, holder in lock.holders.items():
@@ -414,8 +415,8 @@ class LockMachine(RuleBasedStateMachine):
                     old = None  # a new lease under an old token
                 if holder["EVICTED"] == (old["EVICTED"] if old else 0):
                     continue
-                if old and old["WAITS"] and not holder["WAITS"] and self._closes(name, comes, holder):
-                    assert 0 < holder["EVICTED"] == holder["EXPIRES"] <= self.now + walk.WOUND
+                soon = 0 < holder["EVICTED"] == holder["EXPIRES"] <= self.now + walk.WOUND
+                if old and old["WAITS"] and not holder["WAITS"] and soon and self._closes(name, comes, holder):
                     continue
                 waiting = [lock.waiters[other] for other in lock.queue]
                 waiting += before[name].waiters.values() if name in before else ()
