@@ -14,6 +14,7 @@ from aegis_core.client.grants import Grant
 from aegis_core.connect import connect, connect_sync
 from aegis_core.protocol.denial import AegisDenied
 from aegis_core.protocol.errors import AegisError, ConfigurationError, InvalidRequestError, StoreError
+from aegis_core.protocol.keywords import LockFields, RequestFields
 from aegis_core.protocol.messages import PermissionRequest, Receipt, Usage, Verdict
 from aegis_core.settings import Settings
 
@@ -25,8 +26,10 @@ __all__ = [
     "Governor",
     "Grant",
     "InvalidRequestError",
+    "LockFields",
     "PermissionRequest",
     "Receipt",
+    "RequestFields",
     "Settings",
     "StoreError",
     "Usage",

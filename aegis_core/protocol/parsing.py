@@ -18,7 +18,7 @@ class Message(BaseModel):
 _Model = TypeVar("_Model", bound=Message)
 
 
-def parse(model: type[_Model], /, **values: Any) -> _Model:
+def parse(model: type[_Model], /, **values: object) -> _Model:
     """Build a message from keywords.
 
     Raises:
