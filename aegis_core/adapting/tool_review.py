@@ -146,7 +146,7 @@ class Desk:
         reason = f"A person declined it: {said}" if said else _REASONS[code]
         return Clearance(call, "refused", replace(verdict, status="REJECTED", code=code, reason=reason))
 
-    async def _edit(self, clearance: Clearance, arguments: Any, durable: bool) -> Clearance:
+    async def _edit(self, clearance: Clearance, arguments: object, durable: bool) -> Clearance:
         """Judge the edited call; the journal remembers it before the question about the first one is taken back."""
         call = clearance.call
         if clearance.state == "asked":
@@ -222,7 +222,7 @@ class Docket:
         self._desk, self._durable = desk, durable
 
     @property
-    def question(self) -> dict[str, Any] | None:
+    def question(self) -> dict[str, object] | None:
         """What to interrupt with; None: nothing is open. Holds all that were asked, also those decided meanwhile."""
         if not any(each.is_open for each in self.clearances):
             return None
@@ -272,7 +272,7 @@ class Docket:
 _REASONS = {"declined": "A person declined it", "outcome_unknown": UNKNOWN}
 
 
-def _edited(entry: JournalEntry) -> Any:
+def _edited(entry: JournalEntry) -> object:
     if entry.state == "finished" and entry.result and entry.result.startswith(_EDITED):
         return json.loads(entry.result.removeprefix(_EDITED))
     return None

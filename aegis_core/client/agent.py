@@ -275,7 +275,9 @@ class GovernedAgent:
         """
         return self._block((resource,), wait, ttl, token, wish)
 
-    def lock_all(self, *resources: str, wait: float | str = 60, ttl: float | str = 30, **wish: Unpack[LockFields]) -> LockBlock:
+    def lock_all(
+        self, *resources: str, wait: float | str = 60, ttl: float | str = 30, **wish: Unpack[LockFields]
+    ) -> LockBlock:
         """Hold several locks at once, all or none. Waiting for them holds none of them. Arguments as for `lock`."""
         if not resources:
             raise InvalidRequestError("resources: name at least one lock", field="resources")

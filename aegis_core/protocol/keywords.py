@@ -19,7 +19,7 @@ class RequestFields(TypedDict, total=False):
     """What a request may say beside its intent: the fields of `PermissionRequest`, and `arguments`.
 
     Keep several in a dictionary of this type to ask for the same twice: ``wish: RequestFields = {…}``, then
-    ``request(intent, **wish)``.
+    ``request(intent, **wish)``, or with a difference ``request(intent, **wish | {"priority": 9})``.
     """
 
     resource_type: ResourceType
