@@ -30,6 +30,7 @@ from aegis_core.errors import (
     StoreError,
     UnknownModelError,
 )
+from aegis_core.protocol.keywords import LockFields, RequestFields
 from aegis_core.protocol.messages import PermissionRequest, Receipt, Usage, Verdict
 from aegis_core.settings import Settings
 
@@ -45,6 +46,7 @@ __all__ = [
     "Grant",
     "InvalidRequestError",
     "LeaseLostError",
+    "LockFields",
     "LockLostError",
     "LockPreemptedError",
     "LockTimeoutError",
@@ -52,6 +54,7 @@ __all__ = [
     "PermissionRequest",
     "PolicyError",
     "Receipt",
+    "RequestFields",
     "Settings",
     "StaleError",
     "StoreError",

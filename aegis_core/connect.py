@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from aegis_core.client.agent import Governor
 from aegis_core.client.sync import Portal, SyncGovernor
@@ -82,7 +82,7 @@ def connect_sync(
         portal.close()
 
 
-def with_overrides(settings: Settings | None, **given: Any) -> Settings:
+def with_overrides(settings: Settings | None, **given: object) -> Settings:
     """The settings given (or those of the environment), with the arguments that are not None on top."""
     overrides = {name: value for name, value in given.items() if value is not None}
     if settings is None:

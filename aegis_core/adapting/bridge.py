@@ -7,8 +7,8 @@ import atexit
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import ExitStack
-from functools import lru_cache, partial
-from typing import Any, Generic, TypeVar
+from functools import lru_cache, partial, wraps
+from typing import Concatenate, Generic, ParamSpec, Protocol, TypeVar
 from weakref import WeakValueDictionary
 
 from aegis_core.client.agent import GovernedAgent, Governor
@@ -18,6 +18,7 @@ from aegis_core.protocol.errors import ConfigurationError
 from aegis_core.protocol.messages import SessionOpened
 
 _T = TypeVar("_T")
+_P = ParamSpec("_P")
 _open_lines: WeakValueDictionary[str, Line] = WeakValueDictionary()
 _lock = threading.Lock()
 
@@ -60,7 +61,7 @@ class Line:
             f"aegis= takes an agent of Aegis, which a governor's handshake answers; {hint}.", code="not_an_agent"
         )
 
-    def run(self, work: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
+    def run(self, work: Callable[[], Coroutine[object, object, _T]]) -> _T:
         """Carry work out in the agent's loop and wait for its result, from plain code.
 
         Raises:
@@ -82,14 +83,14 @@ class Line:
             raise
         return crossing.result()
 
-    async def await_(self, work: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
+    async def await_(self, work: Callable[[], Coroutine[object, object, _T]]) -> _T:
         """The same from a coroutine of any loop. A cancelled caller cancels the work."""
         if _running() is self._loop:
             return await work()
         loop = self._checked()
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._started(work), loop))
 
-    def post(self, work: Callable[[], Coroutine[Any, Any, Any]]) -> None:
+    def post(self, work: Callable[[], Coroutine[object, object, object]]) -> None:
         """Carry work out later, whoever calls, and wait for nothing. Lost when the loop no longer runs."""
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(partial(_spawn, work))
@@ -112,14 +113,50 @@ class Line:
     def __deepcopy__(self, memo: object) -> Line:
         return self
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[Callable[[SessionOpened], Line], tuple[SessionOpened]]:
         return (_rejoin, (self.agent.session,))
+
+
+class OnLine(Protocol):
+    """Whoever has a line to its agent."""
+
+    @property
+    def line(self) -> Line: ...
+
+
+_On = TypeVar("_On", bound=OnLine)
+
+
+def both_ways(
+    work: Callable[Concatenate[_On, _P], Coroutine[object, object, _T]],
+) -> tuple[Callable[Concatenate[_On, _P], _T], Callable[Concatenate[_On, _P], Coroutine[object, object, _T]]]:
+    """A method that works in the agent's loop, for callers from anywhere: from plain code, and from coroutines.
+
+    ::
+
+        async def _pay(self, amount: int) -> Receipt: ...
+
+        pay, apay = both_ways(_pay)
+    """
+
+    @wraps(work)
+    def plain(self: _On, *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        return self.line.run(lambda: work(self, *args, **kwargs))
+
+    @wraps(work)
+    async def awaited(self: _On, *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        return await self.line.await_(lambda: work(self, *args, **kwargs))
+
+    # A bound method is pickled by its name, which must not be that of the work in the loop.
+    plain.__name__ = plain.__name__.removeprefix("_")
+    awaited.__name__ = f"a{plain.__name__}"
+    return plain, awaited
 
 
 class _Crossing(Generic[_T]):
     """Work on its way through the agent's loop while a thread waits: asyncio's own futures for this take 15 µs more."""
 
-    def __init__(self, work: Callable[[], Coroutine[Any, Any, _T]]) -> None:
+    def __init__(self, work: Callable[[], Coroutine[object, object, _T]]) -> None:
         self.ended = threading.Lock()
         self.ended.acquire()
         self._work = work
@@ -155,11 +192,11 @@ class _Crossing(Generic[_T]):
             self.ended.release()
 
 
-_tasks: set[asyncio.Task[Any]] = set()
+_tasks: set[asyncio.Task[object]] = set()
 
 
-def _spawn(work: Callable[[], Coroutine[Any, Any, Any]]) -> None:
-    task = asyncio.ensure_future(work())
+def _spawn(work: Callable[[], Coroutine[object, object, object]]) -> None:
+    task = asyncio.create_task(work())
     _tasks.add(task)
     task.add_done_callback(_tasks.discard)
 

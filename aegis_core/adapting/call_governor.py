@@ -6,10 +6,9 @@ import asyncio
 import re
 from dataclasses import replace
 from functools import partial
-from typing import Any
 from uuid import uuid4
 
-from aegis_core.adapting.bridge import Line
+from aegis_core.adapting.bridge import Line, both_ways
 from aegis_core.adapting.calls import ModelCall, ToolCall
 from aegis_core.adapting.costs import Costs, check_bounded, checked_costs, checked_number
 from aegis_core.adapting.denials import CHANGED, denied
@@ -20,8 +19,9 @@ from aegis_core.client.leases import seconds
 from aegis_core.protocol.canonical import digest, storable
 from aegis_core.protocol.denial import AegisDenied
 from aegis_core.protocol.errors import ConfigurationError, LockPreemptedError, LockTimeoutError
-from aegis_core.protocol.fields import MAX_INTENT
+from aegis_core.protocol.fields import MAX_INTENT, Scalar
 from aegis_core.protocol.journal import MAX_RESULT, JournalAct, JournalEntry
+from aegis_core.protocol.keywords import RequestFields
 from aegis_core.protocol.messages import Framework, Requirements, Verdict
 from aegis_core.protocol.money import UsdLike
 
@@ -103,24 +103,20 @@ class CallGovernor:
         await self.alock(held)
         return held
 
-    def ask(self, call: Call) -> Verdict:
+    async def _ask(self, call: Call) -> Verdict:
         """The verdict alone, without waiting and without an error for a refusal: for approvals that pause durably.
 
         A tool call with an id is judged once: asked again, by whichever process, it gets the same question's answer.
         """
-        return self.line.run(lambda: self._ask(call, 0))[0]
+        return (await self._estimated(call, 0))[0]
 
-    async def aask(self, call: Call) -> Verdict:
-        """As `ask`."""
-        return (await self.line.await_(lambda: self._ask(call, 0)))[0]
+    ask, aask = both_ways(_ask)
 
-    def refuse(self, call: Call, verdict: Verdict) -> AegisDenied:
+    async def _refuse(self, call: Call, verdict: Verdict) -> AegisDenied:
         """The error for a verdict that is no grant; counts it, so that the third of the same call is final."""
-        return self.line.run(lambda: self._denied(call, verdict))
+        return denied(call, verdict, await self.count_refusal(call))
 
-    async def arefuse(self, call: Call, verdict: Verdict) -> AegisDenied:
-        """As `refuse`."""
-        return await self.line.await_(lambda: self._denied(call, verdict))
+    refuse, arefuse = both_ways(_refuse)
 
     def held(self, call: Call, verdict: Verdict) -> Reservation:
         """The reservation of a granted verdict of `ask`."""
@@ -139,7 +135,7 @@ class CallGovernor:
                 held.abandon(consumed=False)
                 raise
 
-    def start(self, call: ToolCall, runner: str) -> JournalEntry:
+    async def _start(self, call: ToolCall, runner: str) -> JournalEntry:
         """Write into the execution journal that a side effect begins. Run it only when the state is ``started``.
 
         ``finished`` and ``failed``: replay the result. ``unknown``: it was started before, perhaps done; ask a human.
@@ -148,19 +144,15 @@ class CallGovernor:
             call: must have a `call_id`.
             runner: names this attempt (`new_runner`); the same one ends it.
         """
-        return self.line.run(lambda: self.journal("start", call, runner, None))
+        return await self.journal("start", call, runner)
 
-    async def astart(self, call: ToolCall, runner: str) -> JournalEntry:
-        """As `start`."""
-        return await self.line.await_(lambda: self.journal("start", call, runner, None))
+    start, astart = both_ways(_start)
 
-    def finish(self, call: ToolCall, runner: str, result: str, *, failed: bool = False) -> JournalEntry:
+    async def _finish(self, call: ToolCall, runner: str, result: str, *, failed: bool = False) -> JournalEntry:
         """Store the result of a side effect, or with `failed` its error. Text over 65,536 characters is cut."""
-        return self.line.run(lambda: self.journal("fail" if failed else "finish", call, runner, result))
+        return await self.journal("fail" if failed else "finish", call, runner, result)
 
-    async def afinish(self, call: ToolCall, runner: str, result: str, *, failed: bool = False) -> JournalEntry:
-        """As `finish`."""
-        return await self.line.await_(lambda: self.journal("fail" if failed else "finish", call, runner, result))
+    finish, afinish = both_ways(_finish)
 
     @staticmethod
     def new_runner() -> str:
@@ -179,15 +171,15 @@ class CallGovernor:
     def __deepcopy__(self, memo: object) -> CallGovernor:
         return self
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         return {name: value for name, value in self.__dict__.items() if name != "bounds"}
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
+    def __setstate__(self, state: dict[str, object]) -> None:
         self.__dict__.update(state, bounds=InputBounds())
 
     async def verdict_of(self, call: Call, wait: float = 0) -> Verdict:
         """As `ask`, in the loop of the line, waiting up to `wait` seconds for a human."""
-        return (await self._ask(call, wait))[0]
+        return (await self._estimated(call, wait))[0]
 
     def is_approved(self, call: Call, verdict: Verdict) -> bool:
         """Whether a granted verdict is about this very call: a person may have approved another one after a change."""
@@ -233,11 +225,11 @@ class CallGovernor:
     async def _locked(self, held: Reservation) -> None:
         refused = await self.lock(held)
         if refused is not None:
-            raise await self._denied(held.call, refused)
+            raise await self._refuse(held.call, refused)
 
     async def _hold(self, call: Call, wait: float | None) -> Reservation:
         self.needs_lock(call)  # what cannot be a lock is said before anything is held
-        verdict, estimate = await self._ask(call, self._patience if wait is None else wait)
+        verdict, estimate = await self._estimated(call, self._patience if wait is None else wait)
         if verdict.granted and self.is_approved(call, verdict):
             return self._reservation(call, verdict, estimate)
         if verdict.granted:
@@ -245,14 +237,14 @@ class CallGovernor:
             verdict = replace(verdict, status="REJECTED", code="not_approved", reason=CHANGED)
         if verdict.status == "PENDING" and verdict.grant_id:
             await self.line.agent.release(verdict.grant_id)
-        raise await self._denied(call, verdict)
+        raise await self._refuse(call, verdict)
 
     def _reservation(self, call: Call, verdict: Verdict, estimate: Estimate | None) -> Reservation:
         learn = None if estimate is None else partial(self.bounds.learn, estimate)
         cap = self.cap_of(call) if isinstance(call, ModelCall) else None
         return Reservation(self.line, call, verdict, cap=cap, learn=learn)
 
-    async def _ask(self, call: Call, wait: float) -> tuple[Verdict, Estimate | None]:
+    async def _estimated(self, call: Call, wait: float) -> tuple[Verdict, Estimate | None]:
         estimate = None
         if isinstance(call, ModelCall):
             estimate = self.bounds.estimate(call.messages, call.tools, call.model, call.models)
@@ -261,10 +253,10 @@ class CallGovernor:
             fields = self._tool_fields(call)
         return await self.line.agent.request(call.intent[:MAX_INTENT], wait=wait, **fields), estimate
 
-    def _model_fields(self, call: ModelCall, estimate: Estimate) -> dict[str, Any]:
+    def _model_fields(self, call: ModelCall, estimate: Estimate) -> RequestFields:
         cap = self.cap_of(call)
         check_bounded(call, cap)
-        fields: dict[str, Any] = {
+        fields: RequestFields = {
             "prompt_tokens": estimate.tokens,
             "max_output_tokens": None if cap is None else cap * call.answers,
             "arguments_hash": estimate.digest,
@@ -280,8 +272,8 @@ class CallGovernor:
             fields["logic_density"] = self._density
         return fields
 
-    def _tool_fields(self, call: ToolCall) -> dict[str, Any]:
-        fields = {
+    def _tool_fields(self, call: ToolCall) -> RequestFields:
+        fields: RequestFields = {
             "resource_type": "api_call",
             "estimated_cost_usd": self._cost_of(call),
             "tool": tool_identifier(call.tool),
@@ -298,14 +290,11 @@ class CallGovernor:
         found = self._costs(call.tool, call.arguments) if callable(self._costs) else self._costs.get(call.tool)
         return 0 if found is None else found
 
-    def _metadata(self, thread: str | None) -> dict[str, Any]:
-        found: dict[str, Any] = {"framework": self.framework}
+    def _metadata(self, thread: str | None) -> dict[str, Scalar]:
+        found: dict[str, Scalar] = {"framework": self.framework}
         if thread:
             found["thread"] = storable(thread)[:256]
         return found
-
-    async def _denied(self, call: Call, verdict: Verdict) -> AegisDenied:
-        return denied(call, verdict, await self.count_refusal(call))
 
     async def count_refusal(self, call: Call) -> int:
         """How often this very call was refused in the session, with this time. Redis counts, for all processes."""

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from aegis_core.protocol.canonical import canonical_json, digest, hash_arguments, storable
 from aegis_core.protocol.masking import mask_text
+from aegis_core.protocol.money import UsdLike
 
 _SHOWN = 240
 """Characters of an intent."""
@@ -29,8 +30,8 @@ class ModelCall:
         thread: the conversation, where the framework names it.
     """
 
-    messages: Sequence[Mapping[str, Any]]
-    tools: Sequence[Any] = ()
+    messages: Sequence[Mapping[str, object]]
+    tools: Sequence[object] = ()
     model: str | None = None
     models: tuple[str, ...] = ()
     max_output_tokens: int | None = None
@@ -71,7 +72,7 @@ class ToolCall:
     call_id: str | None = None
     message_id: str | None = None
     thread: str | None = None
-    cost_usd: Any = None
+    cost_usd: UsdLike | None = None
     attempt: int = 0
 
     @property
@@ -102,30 +103,30 @@ def answers_in(*said: object) -> int:
     return max([1, *(each for each in said if isinstance(each, int))])
 
 
-def conversation_digest(messages: Sequence[Mapping[str, Any]]) -> str:
+def conversation_digest(messages: Sequence[Mapping[str, object]]) -> str:
     """A name for an AI message in frameworks that give it none: the hash of the conversation up to and with it."""
     return digest(*(canonical_json(message) for message in messages))
 
 
-def _text(content: Any) -> str:
+def _text(content: object) -> str:
     if isinstance(content, str):
         return content.strip()
     if isinstance(content, list | tuple):
-        texts = [_text_of(part) for part in cast("list[Any]", content)]
+        texts = [_text_of(part) for part in cast("list[object]", content)]
         return " ".join(filter(None, texts)).strip()
     return ""
 
 
-def _text_of(part: Any) -> str:
-    text = cast("Mapping[str, Any]", part).get("text") if isinstance(part, Mapping) else part
+def _text_of(part: object) -> str:
+    text = cast("Mapping[str, object]", part).get("text") if isinstance(part, Mapping) else part
     return text if isinstance(text, str) else ""
 
 
-def _spelt(arguments: Any) -> str:
+def _spelt(arguments: object) -> str:
     if arguments is None:
         return ""
     if isinstance(arguments, Mapping):
-        pairs = cast("Mapping[Any, Any]", arguments).items()
+        pairs = cast("Mapping[object, object]", arguments).items()
         return ", ".join(f"{name}={canonical_json(value)}" for name, value in pairs)
     return arguments if isinstance(arguments, str) else canonical_json(arguments)
 

@@ -50,22 +50,22 @@ class Clearance:
         return self.is_open or self.verdict.escalation_id is not None
 
 
-def decisions_in(value: Any, expected: int) -> list[dict[str, Any]] | None:
+def decisions_in(value: object, expected: int) -> list[dict[str, object]] | None:
     """The decisions of a ``HITLResponse``; None where it is none for so many actions."""
-    found: Any = cast("Mapping[str, Any]", value).get("decisions") if isinstance(value, Mapping) else None
-    if not isinstance(found, list) or len(cast("list[Any]", found)) != expected:
+    found: object = cast("Mapping[str, object]", value).get("decisions") if isinstance(value, Mapping) else None
+    if not isinstance(found, list) or len(cast("list[object]", found)) != expected:
         return None
     decisions = cast("list[Any]", found)
     return decisions if all(_is_decision(each) for each in decisions) else None
 
 
-def _is_decision(value: Any) -> bool:
+def _is_decision(value: object) -> bool:
     if not isinstance(value, Mapping):
         return False
-    said = cast("Mapping[str, Any]", value)
+    said = cast("Mapping[str, object]", value)
     if said.get("type") == "edit":
         action = said.get("edited_action")
-        return isinstance(action, Mapping) and isinstance(cast("Mapping[str, Any]", action).get("args"), Mapping)
+        return isinstance(action, Mapping) and isinstance(cast("Mapping[str, object]", action).get("args"), Mapping)
     return said.get("type") in DECISIONS
 
 

@@ -14,7 +14,6 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Any
 
 from aegis_core.arbiter.estimator import messages_bound
 from aegis_core.protocol.canonical import canonical_json, digest
@@ -22,7 +21,7 @@ from aegis_core.protocol.canonical import canonical_json, digest
 KNOWN_PREFIXES = 4_096
 """Settled calls whose input counts are remembered, the least recently used leaving first; some 100 bytes each."""
 
-Messages = Sequence[Mapping[str, Any]]
+Messages = Sequence[Mapping[str, object]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +50,7 @@ class InputBounds:
         self._lock = threading.Lock()
 
     def estimate(
-        self, messages: Messages, tools: Sequence[Any] = (), model: str | None = None, models: Sequence[str] = ()
+        self, messages: Messages, tools: Sequence[object] = (), model: str | None = None, models: Sequence[str] = ()
     ) -> Estimate:
         """Bound a call: the longest known prefix at the provider's count, the rest at the bound of its text.
 
@@ -89,7 +88,7 @@ class InputBounds:
         return None
 
 
-def _chain(messages: Messages, tools: Sequence[Any]) -> list[str]:
+def _chain(messages: Messages, tools: Sequence[object]) -> list[str]:
     """A hash for each prefix: that of the tools first, that of the whole call last."""
     state = blake2b(digest_size=16)
     state.update(canonical_json(list(tools)).encode("utf-8", "surrogatepass"))
@@ -100,7 +99,7 @@ def _chain(messages: Messages, tools: Sequence[Any]) -> list[str]:
     return chain
 
 
-def _spelt(message: Mapping[str, Any]) -> bytes:
+def _spelt(message: Mapping[str, object]) -> bytes:
     """A message as bytes that no other message has; most are a role and a text, for which JSON would take too long."""
     role, text = message.get("role"), message.get("content")
     if len(message) == 2 and type(role) is str and type(text) is str:

@@ -6,10 +6,11 @@ import asyncio
 import json
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
+from aegis_core.adapting.bridge import both_ways
 from aegis_core.adapting.calls import ToolCall
 from aegis_core.adapting.clearance import DECISIONS, UNKNOWN, Clearance, decisions_in, described
 from aegis_core.adapting.denials import CHANGED, denied
@@ -22,7 +23,6 @@ from aegis_core.protocol.messages import Verdict
 if TYPE_CHECKING:
     from aegis_core.adapting.call_governor import CallGovernor
 
-_T = TypeVar("_T")
 _log = logging.getLogger("aegis.adapting")
 
 MOST_ATTEMPTS = 64
@@ -42,39 +42,15 @@ class Desk:
     """
 
     def __init__(self, calls: CallGovernor, patience: float = 600) -> None:
-        self.calls, self._patience = calls, patience
+        self.calls, self.line, self._patience = calls, calls.line, patience
         self._failed: OrderedDict[str, None] = OrderedDict()
-
-    def open(self, calls: Iterable[ToolCall], *, durable: bool) -> Docket:
-        """Judge the calls of one answer of a model. `durable`: they may be run again, so the journal is read."""
-        return self._run(lambda: self._open(calls, durable))
-
-    async def aopen(self, calls: Iterable[ToolCall], *, durable: bool) -> Docket:
-        """As `open`."""
-        return await self._await(lambda: self._open(calls, durable))
-
-    def wait(self, clearance: Clearance) -> Clearance:
-        """Wait for the person here, where nothing can pause: afterwards it is granted or refused."""
-        return self._run(lambda: self._wait(clearance))
-
-    async def await_(self, clearance: Clearance) -> Clearance:
-        """As `wait`."""
-        return await self._await(lambda: self._wait(clearance))
-
-    def refusal(self, clearance: Clearance) -> AegisDenied:
-        """The error for a call that is refused, or still open; counts it."""
-        return self._run(lambda: self._refusal(clearance))
-
-    async def arefusal(self, clearance: Clearance) -> AegisDenied:
-        """As `refusal`."""
-        return await self._await(lambda: self._refusal(clearance))
 
     def begin(self, clearance: Clearance, *, journal: bool) -> Work | Clearance:
         """Start a granted call, once its lock is held. With `journal` it is written down first.
 
         Answers a clearance instead where its lock was not to be had, or it was started before: then it is not begun.
         """
-        return self._run(lambda: self._begin(clearance, journal=journal))
+        return self.line.run(lambda: self._begin(clearance, journal=journal))
 
     async def abegin(self, clearance: Clearance, *, journal: bool) -> Work | Clearance:
         """As `begin`. A caller that is cancelled before it hears of its work leaves none begun."""
@@ -91,18 +67,13 @@ class Desk:
                 await each.undo()
 
         try:
-            return await self._await(work)
+            return await self.line.await_(work)
         except asyncio.CancelledError:
-            self.calls.line.post(undo)  # in the loop of the line, after the cancellation or the end of the work
+            self.line.post(undo)  # in the loop of the line, after the cancellation or the end of the work
             raise
 
-    def _run(self, work: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
-        return self.calls.line.run(work)
-
-    async def _await(self, work: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
-        return await self.calls.line.await_(work)
-
-    async def _open(self, calls: Iterable[ToolCall], durable: bool) -> Docket:
+    async def _open(self, calls: Iterable[ToolCall], *, durable: bool) -> Docket:
+        """Judge the calls of one answer of a model. `durable`: they may be run again, so the journal is read."""
         docket = Docket(self, [], durable=durable)
         try:
             for call in calls:
@@ -112,6 +83,8 @@ class Desk:
             docket.drop(approved=False)
             raise
         return docket
+
+    open, aopen = both_ways(_open)
 
     async def clear(self, call: ToolCall, *, durable: bool) -> Clearance:
         """Judge one call, in the loop of the line. A grant that was given back or ran out unused is asked for anew."""
@@ -145,7 +118,7 @@ class Desk:
             return Clearance(call, "refused", verdict)
         if self.calls.is_approved(call, verdict):
             return Clearance(call, "granted", verdict)
-        await self.calls.line.agent.release(verdict.grant_id or "")
+        await self.line.agent.release(verdict.grant_id or "")
         other = replace(verdict, status="REJECTED", code="not_approved", reason=CHANGED)
         return Clearance(call, "refused", other)
 
@@ -154,9 +127,9 @@ class Desk:
         call, verdict, said = clearance.call, clearance.verdict, str(decision.get("message") or "")
         kind = decision.get("type")
         if clearance.state == "unknown" and verdict.granted and kind in {"approve", "edit"}:
-            await self.calls.line.agent.release(verdict.grant_id or "")  # a person says that it was not done
+            await self.line.agent.release(verdict.grant_id or "")  # a person says that it was not done
         if clearance.state == "unknown" and verdict.granted and kind == "respond":
-            await self.calls.line.agent.settle(verdict.grant_id or "", cost_usd=verdict.reserved_usd)
+            await self.line.agent.settle(verdict.grant_id or "", cost_usd=verdict.reserved_usd)
         if kind == "edit":
             arguments = decision["edited_action"]["args"]
             if canonical_json(arguments) != canonical_json(call.arguments):
@@ -166,38 +139,44 @@ class Desk:
             again = replace(call, attempt=call.attempt + 1) if clearance.state == "unknown" else call
             return await self.clear(again, durable=durable)
         if clearance.state == "asked":
-            await self.calls.line.agent.release(verdict.grant_id or "")
+            await self.line.agent.release(verdict.grant_id or "")
         if kind == "respond":
             return Clearance(call, "done", verdict, said)
         code = "outcome_unknown" if clearance.state == "unknown" else "declined"
         reason = f"A person declined it: {said}" if said else _REASONS[code]
         return Clearance(call, "refused", replace(verdict, status="REJECTED", code=code, reason=reason))
 
-    async def _edit(self, clearance: Clearance, arguments: Any, durable: bool) -> Clearance:
+    async def _edit(self, clearance: Clearance, arguments: object, durable: bool) -> Clearance:
         """Judge the edited call; the journal remembers it before the question about the first one is taken back."""
         call = clearance.call
         if clearance.state == "asked":
             runner = self.calls.new_runner()
             await self.calls.journal("start", call, runner)
             await self.calls.journal("finish", call, runner, _EDITED + canonical_json(arguments))
-            await self.calls.line.agent.release(clearance.verdict.grant_id or "")
+            await self.line.agent.release(clearance.verdict.grant_id or "")
         return await self.clear(replace(call, arguments=arguments, attempt=0), durable=durable)
 
     async def _wait(self, clearance: Clearance) -> Clearance:
+        """Wait for the person here, where nothing can pause: afterwards it is granted or refused."""
         if clearance.state != "asked":
             return clearance
         verdict = await self.calls.verdict_of(clearance.call, self._patience)
         if verdict.granted:
             return await self._as_approved(clearance.call, verdict)
         if verdict.status == "PENDING" and verdict.grant_id:
-            await self.calls.line.agent.release(verdict.grant_id)
+            await self.line.agent.release(verdict.grant_id)
         return Clearance(clearance.call, "refused", verdict)
 
+    wait, await_ = both_ways(_wait)
+
     async def _refusal(self, clearance: Clearance) -> AegisDenied:
+        """The error for a call that is refused, or still open; counts it."""
         verdict = clearance.verdict
         if clearance.state == "unknown":
             verdict = replace(verdict, status="REJECTED", code="outcome_unknown", reason=_REASONS["outcome_unknown"])
         return denied(clearance.call, verdict, await self.calls.count_refusal(clearance.call))
+
+    refusal, arefusal = both_ways(_refusal)
 
     async def _begin(self, clearance: Clearance, *, journal: bool) -> Work | Clearance:
         call = clearance.call
@@ -239,10 +218,11 @@ class Docket:
 
     def __init__(self, desk: Desk, clearances: list[Clearance], *, durable: bool) -> None:
         self.clearances = clearances
+        self.line = desk.line
         self._desk, self._durable = desk, durable
 
     @property
-    def question(self) -> dict[str, Any] | None:
+    def question(self) -> dict[str, object] | None:
         """What to interrupt with; None: nothing is open. Holds all that were asked, also those decided meanwhile."""
         if not any(each.is_open for each in self.clearances):
             return None
@@ -259,15 +239,8 @@ class Docket:
             ],
         }
 
-    def answer(self, value: Any) -> None:
+    async def _answer(self, value: object) -> None:
         """Apply a ``HITLResponse``. One of another form changes nothing, so that it poisons no thread."""
-        self._desk.calls.line.run(lambda: self._answer(value))
-
-    async def aanswer(self, value: Any) -> None:
-        """As `answer`."""
-        await self._desk.calls.line.await_(lambda: self._answer(value))
-
-    async def _answer(self, value: Any) -> None:
         places = [place for place, each in enumerate(self.clearances) if each.was_asked]
         decisions = decisions_in(value, len(places))
         for place, decision in zip(places, decisions or (), strict=decisions is not None):
@@ -276,6 +249,8 @@ class Docket:
                     self.clearances[place], decision, durable=self._durable
                 )
         await self.give_back()
+
+    answer, aanswer = both_ways(_answer)
 
     def drop(self, *, approved: bool) -> None:
         """Give back what granted calls hold, because another one ends the run; `approved`: those of a person, too."""
@@ -288,7 +263,7 @@ class Docket:
         waiting = any(each.is_open for each in self.clearances)
         for place, each in enumerate(self.clearances):
             if waiting and each.state == "granted" and not each.was_asked:
-                await self._desk.calls.line.agent.release(each.verdict.grant_id or "")
+                await self.line.agent.release(each.verdict.grant_id or "")
                 each.verdict.state = "released"
             elif not waiting and each.verdict.state == "released" and each.state == "granted":
                 self.clearances[place] = await self._desk.clear(each.call, durable=self._durable)
@@ -297,7 +272,7 @@ class Docket:
 _REASONS = {"declined": "A person declined it", "outcome_unknown": UNKNOWN}
 
 
-def _edited(entry: JournalEntry) -> Any:
+def _edited(entry: JournalEntry) -> object:
     if entry.state == "finished" and entry.result and entry.result.startswith(_EDITED):
         return json.loads(entry.result.removeprefix(_EDITED))
     return None

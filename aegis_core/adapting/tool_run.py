@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Literal, cast
 
+from aegis_core.adapting.bridge import both_ways
 from aegis_core.adapting.calls import ToolCall
 from aegis_core.adapting.reservation import Reservation
 from aegis_core.protocol.canonical import canonical_json, storable
@@ -27,32 +28,8 @@ class Work:
     def __init__(
         self, calls: CallGovernor, held: Reservation, runner: str | None, failed: Callable[[ToolCall], None]
     ) -> None:
-        self.held = held
+        self.held, self.line = held, calls.line
         self._calls, self._runner, self._failed = calls, runner, failed
-
-    def finish(self, result: Any) -> None:
-        """It is done: store its result, a JSON value, and charge it."""
-        self._calls.line.run(lambda: self._finish(result))
-
-    async def afinish(self, result: Any) -> None:
-        """As `finish`."""
-        await self._calls.line.await_(lambda: self._finish(result))
-
-    def fail(self, error: Any) -> None:
-        """It raised: store the error and give the money back."""
-        self._calls.line.run(lambda: self._fail(error))
-
-    async def afail(self, error: Any) -> None:
-        """As `fail`."""
-        await self._calls.line.await_(lambda: self._fail(error))
-
-    def pause(self) -> None:
-        """It pauses the run by itself, and will be run again from its start."""
-        self._calls.line.run(self._pause)
-
-    async def apause(self) -> None:
-        """As `pause`."""
-        await self._calls.line.await_(self._pause)
 
     async def undo(self) -> None:
         """Nobody has run it, nor will: let it be run another time. In the loop of the line."""
@@ -62,31 +39,40 @@ class Work:
             _log.warning("%s was not run, which could not be written down: %s", self.held.call.name, error)
         await self.held.arelease()
 
-    async def _finish(self, result: Any) -> None:
+    async def _finish(self, result: object) -> None:
+        """It is done: store its result, a JSON value, and charge it."""
         try:
             await self._end("finish", _packed(result))
         finally:
             await self.held.asettle()
 
-    async def _fail(self, error: Any) -> None:
+    finish, afinish = both_ways(_finish)
+
+    async def _fail(self, error: object) -> None:
+        """It raised: store the error and give the money back."""
         try:
             await self._end("fail", _packed(error))
             self._failed(cast("ToolCall", self.held.call))
         finally:
             await self.held.arelease()
 
+    fail, afail = both_ways(_fail)
+
     async def _pause(self) -> None:
+        """It pauses the run by itself, and will be run again from its start."""
         try:
             await self._end("finish", PAUSED)
         finally:
             await self.held.arelease()
+
+    pause, apause = both_ways(_pause)
 
     async def _end(self, act: Literal["finish", "fail"], text: str) -> None:
         if self._runner is not None:
             await self._calls.journal(act, cast("ToolCall", self.held.call), self._runner, text)
 
 
-def _packed(result: Any) -> str:
+def _packed(result: object) -> str:
     """JSON of at most `MAX_RESULT` characters; what is longer is kept as the beginning of its text."""
     text = storable(canonical_json(result))
     return text if len(text) <= MAX_RESULT else canonical_json(text[: MAX_RESULT // 2] + " … (cut)")[:MAX_RESULT]

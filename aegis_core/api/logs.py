@@ -9,7 +9,6 @@ import sys
 import time
 from datetime import UTC, datetime
 from secrets import token_hex
-from typing import Any
 
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -28,7 +27,7 @@ class JsonFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The line, without its end."""
-        facts: dict[str, Any] = getattr(record, "facts", {})
+        facts: dict[str, object] = getattr(record, "facts", {})
         line = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
@@ -87,8 +86,8 @@ class RequestLog:
                 _log.info("request", extra={"facts": _facts(scope, request_id, status, began)})
 
 
-def _facts(scope: Scope, request_id: bytes, status: int, began: float) -> dict[str, Any]:
-    facts: dict[str, Any] = {
+def _facts(scope: Scope, request_id: bytes, status: int, began: float) -> dict[str, object]:
+    facts: dict[str, object] = {
         "request_id": request_id.decode(),
         "method": scope["method"],
         "path": scope["path"],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -105,7 +105,7 @@ class PolicyNow:
 class StoredPolicy(PolicyNow):
     """A stored version of the policy, whole."""
 
-    document: dict[str, Any] = field(default_factory=dict[str, Any])
+    document: dict[str, object] = field(default_factory=dict[str, object])
 
 
 @dataclass(slots=True)

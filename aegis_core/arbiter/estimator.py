@@ -62,7 +62,7 @@ def _dense_bytes(data: bytes) -> int:
     return dense
 
 
-def messages_bound(messages: Iterable[Mapping[str, Any]], tools: Sequence[Any] = ()) -> int:
+def messages_bound(messages: Iterable[Mapping[str, object]], tools: Sequence[object] = ()) -> int:
     """Most input tokens of a chat call.
 
     Args:
@@ -99,26 +99,26 @@ def _message_bound(message: Mapping[str, Any]) -> int:
     return tokens
 
 
-def _call_bound(call: Any) -> int:
+def _call_bound(call: object) -> int:
     """A call of a tool that a message holds: name and arguments; one of another shape by its JSON."""
     if isinstance(call, Mapping):
-        outer = cast("Mapping[str, Any]", call)
-        said = cast("Mapping[str, Any]", outer.get("function") or outer)
+        outer = cast("Mapping[str, object]", call)
+        said = cast("Mapping[str, object]", outer.get("function") or outer)
         if isinstance(said, Mapping) and "arguments" in said:  # pyright: ignore[reportUnnecessaryIsInstance]
             return _value_bound(said.get("name")) + _value_bound(said["arguments"])
     return 0 if call is None else text_bound(_json(call))
 
 
-def _value_bound(value: Any) -> int:
+def _value_bound(value: object) -> int:
     """Text, a list of parts, or one part: text, an image, or anything else by its JSON."""
     if isinstance(value, str | bytes):
         return text_bound(value)
     if value is None:
         return 0
     if isinstance(value, list | tuple):
-        return sum(map(_value_bound, cast("Sequence[Any]", value)))
+        return sum(map(_value_bound, cast("Sequence[object]", value)))
     if isinstance(value, Mapping):
-        part = cast("Mapping[str, Any]", value)
+        part = cast("Mapping[str, object]", value)
         kind, text = str(part.get("type", "")), part.get("text")
         if "image" in kind:
             return IMAGE_TOKENS

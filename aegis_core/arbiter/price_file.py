@@ -9,7 +9,7 @@ import json
 from decimal import Decimal
 from hashlib import sha256
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, NamedTuple
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
@@ -61,7 +61,7 @@ def dearer(one: Tariff, other: Tariff) -> Tariff:
     return Tariff((Step(*map(max, mine, yours)),), MILLION)
 
 
-def _content(data: bytes) -> Any:
+def _content(data: bytes) -> object:
     return json.loads(data, parse_float=Decimal, object_pairs_hook=without_repeats)
 
 

@@ -114,9 +114,7 @@ class Courier:
         if self._held_until - time.monotonic() < seconds:
             missed, before = self._held_until == 0.0, self._offset
             if not await self._hold():
-                raise LeaseLostError(
-                    f"Another process serves the channel {self.channel.name} now.", channel=self.channel.name
-                )
+                raise _lost(self.channel.name)
             if missed or abs(self._offset - before) > _JUMP:  # deadlines were planned by a clock that has jumped
                 await self._catch_up()
 
@@ -214,9 +212,7 @@ class Courier:
             # A deadline that has passed here and not yet on the server is looked at again soon.
             self._agenda.put(approval_id, max(min(times), time.monotonic() + _TICK))
         if not kept:
-            raise LeaseLostError(
-                f"Another process serves the channel {self.channel.name} now.", channel=self.channel.name
-            )
+            raise _lost(self.channel.name)
 
     async def _failed(self, approval_id: str, error: ChannelError | TimeoutError, *, over: bool) -> None:
         """Try again later: this one, or the whole channel."""

@@ -37,8 +37,8 @@ class Listed:
     """A channel: how its settings are read (None: it is not configured), how it is opened, and what it needs."""
 
     name: str
-    read: Callable[[Settings], Any]
-    open: Callable[[Any, ResourceGovernor, Pace], Channel]
+    read: Callable[[Settings], object]
+    open: Callable[[object, ResourceGovernor, Pace], Channel]
     module: str = ""
     """A package that only an extra of the channel's name brings."""
 
@@ -49,7 +49,7 @@ CHANNELS = (
 )
 
 
-def configured(settings: Settings) -> dict[str, Any]:
+def configured(settings: Settings) -> dict[str, object]:
     """The plans of the channels that the settings ask for, by name.
 
     Raises:

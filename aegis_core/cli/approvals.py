@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import getpass
 import re
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,7 +16,10 @@ from aegis_core.protocol.errors import InvalidRequestError
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from aegis_core.protocol.approvals import Approval, Decision, Envelope
+    from rich.table import Table
+
+    from aegis_core.client.ports import ApprovalsPort
+    from aegis_core.protocol.approvals import Approval, Decision, Envelope, Listing
 
 app = typer.Typer(help="List, show and decide what waits for a person.", no_args_is_help=True)
 
@@ -66,7 +69,7 @@ def list_(
 
     if status not in _STATUSES:
         raise InvalidRequestError(f"status: must be one of {', '.join(_STATUSES)}", field="status")
-    listing: Any = status
+    listing: Listing = status
 
     async def read(governor: Governor) -> tuple[Approval, ...]:
         desk = governor.approvals
@@ -248,12 +251,13 @@ def _decide(
         typer.echo(f"{done.approval_id} is {done.status}: {dollars(done.amount_usd)} for {shown(done.agent_id)}.")
 
 
-async def _find(desk: Any, name: str) -> Approval:
+async def _find(desk: ApprovalsPort, name: str) -> Approval:
     """An approval by its id; or by the first letters of an open one's, or where none fits, of an ended one's."""
     start = "ap_" + name.removeprefix("ap_")
     if len(start) == _WHOLE:
         return await desk.get(start)
-    for listing in ("open", "ended"):
+    listings: tuple[Listing, ...] = ("open", "ended")
+    for listing in listings:
         fits: list[Approval] = []
         async for each in _every(desk, listing):
             if each.approval_id.startswith(start):
@@ -267,7 +271,7 @@ async def _find(desk: Any, name: str) -> Approval:
     raise InvalidRequestError(f"approval: {name} {problem}", field="approval", problem=problem)
 
 
-async def _every(desk: Any, listing: str) -> AsyncIterator[Approval]:
+async def _every(desk: ApprovalsPort, listing: Listing) -> AsyncIterator[Approval]:
     """All approvals of a listing, however many wait."""
     after: str | None = None
     while True:
@@ -279,7 +283,7 @@ async def _every(desk: Any, listing: str) -> AsyncIterator[Approval]:
         after = page[-1].approval_id
 
 
-def _envelopes(found: tuple[Envelope, ...]) -> Any:
+def _envelopes(found: tuple[Envelope, ...]) -> Table:
     from rich.table import Table
 
     rows = Table("envelope", "whose", "which", box=None, header_style="bold", pad_edge=False)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from aegis_core.cli.common import dollars, shown
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from aegis_core.protocol.approvals import Approval
 
 
-def table(found: tuple[Approval, ...], chosen: int | None = None, *, one_line: bool = False) -> Any:
+def table(found: tuple[Approval, ...], chosen: int | None = None, *, one_line: bool = False) -> Table:
     """Approvals as rows, each on `one_line` where room is counted; the chosen one stands out."""
     from rich.table import Table
 
@@ -37,7 +39,7 @@ def _when(at: datetime) -> str:
     return f"{at:%H:%M:%S}" if at.date() == datetime.now(UTC).date() else f"{at:%Y-%m-%d %H:%M}"
 
 
-def details(each: Approval) -> Any:
+def details(each: Approval) -> Table:
     """One approval for a person: what is verified, then what its agent says."""
     from rich.table import Table
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from typing import Any
 
 import typer
 
@@ -44,8 +43,8 @@ def send_test(tenant: TenantOption = None, json: JsonFlag = False) -> None:
     from aegis_core.channels.registry import opened
     from aegis_core.protocol.errors import ChannelError
 
-    async def work() -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = []
+    async def work() -> list[dict[str, object]]:
+        found: list[dict[str, object]] = []
         async with opened(with_overrides(None, tenant=tenant)) as (channels, _):
             for channel in channels:
                 try:

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import asdict, is_dataclass
 from datetime import date, datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
@@ -71,12 +71,12 @@ def say(line: str) -> None:
     sys.stderr.write(f"aegis: {visible(line)}\n")
 
 
-def print_json(value: Any) -> None:
+def print_json(value: object) -> None:
     """One JSON document on stdout; money as numbers, times in ISO 8601."""
     sys.stdout.write(_json(value, indent=2) + "\n")
 
 
-def json_line(value: Any) -> str:
+def json_line(value: object) -> str:
     """The same on one line."""
     return _json(value)
 
@@ -99,13 +99,13 @@ def shown(text: object) -> str:
     return escape(visible(text))
 
 
-def _json(value: Any, indent: int | None = None) -> str:
+def _json(value: object, indent: int | None = None) -> str:
     """JSON in which other scripts stay readable, and characters that steer a terminal are escaped."""
     text = json.dumps(value, default=_plain, ensure_ascii=False, indent=indent)
     return text if text.isprintable() else "\n".join(visible(line) for line in text.split("\n"))
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     if is_dataclass(value) and not isinstance(value, type):
         return asdict(value)
     if isinstance(value, Decimal):

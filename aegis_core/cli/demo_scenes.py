@@ -8,7 +8,7 @@ from collections.abc import Awaitable
 from datetime import UTC, datetime
 from decimal import Decimal
 from statistics import median
-from typing import Any, TypeVar
+from typing import TypeVar, Unpack
 
 import httpx
 from pydantic import TypeAdapter
@@ -18,7 +18,8 @@ from aegis_core.arbiter.prices import Prices
 from aegis_core.cli.demo_page import Page, money
 from aegis_core.client.agent import GovernedAgent, Governor
 from aegis_core.connect import connect
-from aegis_core.protocol.messages import Receipt, SessionOpened, Usage, Verdict
+from aegis_core.protocol.keywords import RequestFields
+from aegis_core.protocol.messages import Framework, Receipt, SessionOpened, Usage, Verdict
 from aegis_core.protocol.money import to_usd
 from aegis_core.settings import Settings
 
@@ -45,13 +46,13 @@ class Show:
         self.times.append(time.perf_counter() - started)
         return result
 
-    async def ask(self, name: str, intent: str, **fields: Any) -> Verdict:
+    async def ask(self, name: str, intent: str, **fields: Unpack[RequestFields]) -> Verdict:
         """One question and its line on the page."""
         verdict = await self.timed(self.agents[name].request(intent, **fields))
         await self.page.verdict(intent, verdict)
         return verdict
 
-    async def work(self, name: str, intent: str, tokens: tuple[int, int], **fields: Any) -> None:
+    async def work(self, name: str, intent: str, tokens: tuple[int, int], **fields: Unpack[RequestFields]) -> None:
         """Ask, use the model that was recommended, and settle with the tokens it took."""
         verdict = await self.ask(name, intent, **fields)
         if verdict.grant_id and verdict.recommended_model:
@@ -93,16 +94,18 @@ async def _handshakes(show: Show) -> None:
         "1  Agents shake hands",
         f"Whatever their framework, they speak one protocol. Each has {money(show.settings.agent_day_usd)} a day.",
     )
-    cast: tuple[tuple[str, dict[str, Any]], ...] = (
-        ("crew-researcher-01", {"framework": "crewai", "max_priority": 7, "session_budget_usd": "2.50"}),
-        ("graph-planner", {"framework": "langgraph"}),
-        ("autogen-coder", {"framework": "autogen"}),
-        ("support-chain", {"framework": "langchain"}),
-        ("trader-bot", {"framework": "custom", "max_priority": 7}),
-        ("swarm", {"framework": "crewai"}),
+    cast: tuple[tuple[str, Framework, int, str | None], ...] = (
+        ("crew-researcher-01", "crewai", 7, "2.50"),
+        ("graph-planner", "langgraph", 5, None),
+        ("autogen-coder", "autogen", 5, None),
+        ("support-chain", "langchain", 5, None),
+        ("trader-bot", "custom", 7, None),
+        ("swarm", "crewai", 5, None),
     )
-    for name, fields in cast:
-        agent = show.agents[name] = await show.governor.handshake(name, **fields)
+    for name, framework, priority, budget in cast:
+        agent = show.agents[name] = await show.governor.handshake(
+            name, framework=framework, max_priority=priority, session_budget_usd=budget
+        )
         await show.page.opened(agent.session)
 
 
@@ -134,10 +137,10 @@ async def _policy(show: Show) -> None:
     await show.page.scene("3  Refused, and why", "Words, priority and budgets are judged in one atomic step on Redis.")
     ask = show.ask
     await ask("support-chain", "DROP   DATABASE customers", resource_type="api_call", estimated_cost_usd="0.01")
-    swap = {"resource_type": "gas_budget", "estimated_cost_usd": "0.80"}
-    await ask("trader-bot", "Swap 2 ETH for USDC", priority=4, **swap)
-    await ask("trader-bot", "Swap 2 ETH for USDC, urgently", priority=9, **swap)
-    verdict = await ask("trader-bot", "Swap 2 ETH for USDC, properly", priority=7, **swap)
+    swap: RequestFields = {"resource_type": "gas_budget", "estimated_cost_usd": "0.80"}
+    await ask("trader-bot", "Swap 2 ETH for USDC", **swap | {"priority": 4})
+    await ask("trader-bot", "Swap 2 ETH for USDC, urgently", **swap | {"priority": 9})
+    verdict = await ask("trader-bot", "Swap 2 ETH for USDC, properly", **swap | {"priority": 7})
     if verdict.grant_id:
         await show.page.receipt(
             await show.agents["trader-bot"].settle(verdict.grant_id, cost_usd="0.74"), "paid the gas"
@@ -154,7 +157,7 @@ async def _plain_http(show: Show, http: httpx.AsyncClient) -> None:
     session = _session.validate_json(opened.raise_for_status().content)
     await show.page.opened(session)
     bearer = {"Authorization": f"Bearer {session.session_token}"}
-    questions: tuple[tuple[str, dict[str, Any]], ...] = (
+    questions: tuple[tuple[str, dict[str, object]], ...] = (
         ("Rent a GPU for the night", {"resource_type": "compute", "estimated_cost_usd": 6}),
         ("Refund an order", {"resource_type": "api_call", "estimated_cost_usd": 0.5, "confidence": 0.55}),
     )

@@ -134,7 +134,7 @@ def _money(event: Event) -> Iterator[str]:
             yield words.format(dollars(Decimal(repr(amount))))
 
 
-def _lock(facts: dict[str, Any]) -> Iterator[str]:
+def _lock(facts: dict[str, object]) -> Iterator[str]:
     yield visible(facts["resource"])
     if fence := facts.get("fence"):
         yield f"fence {fence}"

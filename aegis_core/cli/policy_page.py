@@ -45,7 +45,7 @@ def effects(policy: Policy) -> dict[str, int]:
     return dict(counts.most_common())
 
 
-def rules_table(rules: Sequence[tuple[str, bool, bool, Mapping[str, Any]]]) -> Table:
+def rules_table(rules: Sequence[tuple[str, bool, bool, Mapping[str, object]]]) -> Table:
     """Every rule with what it is about: effect, enabled, observed, and the rule as JSON values."""
     made = table("rule", "type", "effect", "about")
     for effect, enabled, observed, fields in rules:
@@ -112,7 +112,7 @@ def failure(outcome: TrialResult) -> Table:
     return made
 
 
-def case_of(outcome: TrialResult) -> dict[str, Any]:
+def case_of(outcome: TrialResult) -> dict[str, object]:
     """A case for programs."""
     trial, ruling = outcome.trial, outcome.ruling
     return {
@@ -134,7 +134,7 @@ def _effect(effect: str) -> str:
     return f"[{_COLOURS[effect]}]{effect}[/]"
 
 
-def _about(fields: Mapping[str, Any]) -> str:
+def _about(fields: Mapping[str, object]) -> str:
     """The fields that make a rule what it is; long lists are cut, for `show --json` has them."""
     parts: list[str] = []
     for name, value in fields.items():
@@ -145,16 +145,16 @@ def _about(fields: Mapping[str, Any]) -> str:
     return shown("; ".join(parts))
 
 
-def _value(value: Any) -> str:
+def _value(value: object) -> str:
     if isinstance(value, list):
         return ", ".join(map(str, cast("list[object]", value)))
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _field(name: str, before: Any, after: Any) -> Iterator[str]:
+def _field(name: str, before: object, after: object) -> Iterator[str]:
     """A field that changed; of lists only the entries that came and went."""
     if isinstance(before, list) and isinstance(after, list):
-        old, new = cast("list[Any]", before), cast("list[Any]", after)
+        old, new = cast("list[object]", before), cast("list[object]", after)
         for entry in old:
             if entry not in new:
                 yield f"    {name} [red]- {shown(_plain(entry))}[/]"

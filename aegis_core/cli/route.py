@@ -264,7 +264,7 @@ def _within(option: str, value: float, low: float, high: float) -> None:
         raise InvalidRequestError(f"{option}: {problem}", field=option, problem=problem)
 
 
-def _about(model: GainModel) -> dict[str, Any]:
+def _about(model: GainModel) -> dict[str, object]:
     return {
         "weak": model.weak,
         "strong": model.strong,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -131,7 +131,7 @@ def _routing(appraisal: Appraisal) -> Routing:
     return found
 
 
-def _as_json(request: PermissionRequest, appraisal: Appraisal, routing: Routing) -> dict[str, Any]:
+def _as_json(request: PermissionRequest, appraisal: Appraisal, routing: Routing) -> dict[str, object]:
     from aegis_core.protocol.money import to_usd
 
     return {

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from secrets import token_hex
-from typing import Any
+from typing import Unpack
 
 from aegis_core.client.grants import Grant
 from aegis_core.client.leases import seconds
@@ -16,6 +16,7 @@ from aegis_core.protocol.canonical import hash_arguments, record_id
 from aegis_core.protocol.denial import AegisDenied
 from aegis_core.protocol.errors import AegisError, InvalidRequestError, StoreError
 from aegis_core.protocol.journal import JournalAct, JournalEntry, JournalRequest
+from aegis_core.protocol.keywords import LockFields, RequestFields
 from aegis_core.protocol.locks import AcquireLock, LockSummary, lock_name, new_lock_token
 from aegis_core.protocol.messages import (
     LOCK_TYPES,
@@ -29,7 +30,6 @@ from aegis_core.protocol.messages import (
     PermissionRequest,
     Receipt,
     ReleaseRequest,
-    ResourceType,
     SessionOpened,
     SettleRequest,
     Usage,
@@ -144,17 +144,14 @@ class GovernedAgent:
         """The agent's name, normalised."""
         return self.session.agent_id
 
-    async def request(
-        self, intent: str, *, resource_type: ResourceType = "llm_tokens", wait: float = 0, **fields: Any
-    ) -> Verdict:
+    async def request(self, intent: str, *, wait: float = 0, **fields: Unpack[RequestFields]) -> Verdict:
         """Ask. A refusal is a verdict, not an error.
 
         Args:
             intent: what the agent wants to do, in its own words.
-            resource_type: what it wants to consume.
             wait: seconds to wait while the verdict is PENDING.
-            **fields: the other fields of `PermissionRequest`, such as ``estimated_cost_usd`` or ``logic_density``; and
-                ``arguments``, the values that `tool` will be called with, of which only a hash is sent.
+            **fields: what else is to be said, such as ``resource_type`` or ``estimated_cost_usd``; see
+                `RequestFields`. Of ``arguments`` only a hash is sent.
 
         Raises:
             InvalidRequestError: a field that cannot be accepted. Nothing was decided.
@@ -162,13 +159,12 @@ class GovernedAgent:
         """
         if "arguments" in fields:
             fields["arguments_hash"] = hash_arguments(fields.pop("arguments"))
-        if resource_type in LOCK_TYPES and "within" not in fields:
+        if fields.setdefault("resource_type", "llm_tokens") in LOCK_TYPES and "within" not in fields:
             fields["within"] = held_of(self.session)
         request = parse(
             PermissionRequest,
             agent_id=self.session.agent_id,
             task_intent=intent,
-            resource_type=resource_type,
             session_id=self.session.session_id,
             **fields,
         )
@@ -176,7 +172,7 @@ class GovernedAgent:
 
     @asynccontextmanager
     async def permit(
-        self, intent: str, *, resource_type: ResourceType = "llm_tokens", wait: float = _APPROVAL_WAIT, **fields: Any
+        self, intent: str, *, wait: float = _APPROVAL_WAIT, **fields: Unpack[RequestFields]
     ) -> AsyncGenerator[Grant]:
         """Ask, wait for an approval where one is needed, and hold the grant for the block.
 
@@ -189,11 +185,11 @@ class GovernedAgent:
             LockLostError: the lock was lost before the block ended, so others may have been in it, too.
         """
         abandoned = None
-        if resource_type in LOCK_TYPES and fields.get("request_id") is None:
-            fields["request_id"] = token_hex(16)
-            abandoned = "gr_" + record_id(self.agent_id, fields["request_id"])
+        if fields.get("resource_type") in LOCK_TYPES and fields.get("request_id") is None:
+            fields["request_id"] = name = token_hex(16)
+            abandoned = "gr_" + record_id(self.agent_id, name)
         try:
-            verdict = await self.request(intent, resource_type=resource_type, wait=wait, **fields)
+            verdict = await self.request(intent, wait=wait, **fields)
         except (asyncio.CancelledError, StoreError):
             if abandoned is not None:  # nobody can come back for it, and it must keep nobody else out
                 with suppress(asyncio.CancelledError):  # it goes on by itself
@@ -255,7 +251,7 @@ class GovernedAgent:
         wait: float | str = 60,
         ttl: float | str = 30,
         token: str | None = None,
-        **wish: Any,
+        **wish: Unpack[LockFields],
     ) -> LockBlock:
         """Hold a lock for an ``async with`` block, across all processes and frameworks of the tenant.
 
@@ -266,8 +262,8 @@ class GovernedAgent:
             wait: how long to wait for it: seconds, or a text such as ``5s``. 0 only tries.
             ttl: after how long a crashed holder loses it.
             token: the token of a lease that is held already, to enter it once more.
-            **wish: the other fields of `AcquireLock`: ``priority``, ``permits``, ``weight``, ``mode``, ``preemption``,
-                ``grace_seconds``.
+            **wish: ``priority``, ``permits``, ``weight``, ``mode``, ``preemption``, ``grace_seconds``; see
+                `LockFields`.
 
         Raises:
             LockTimeoutError: not to be had in time.
@@ -279,14 +275,16 @@ class GovernedAgent:
         """
         return self._block((resource,), wait, ttl, token, wish)
 
-    def lock_all(self, *resources: str, wait: float | str = 60, ttl: float | str = 30, **wish: Any) -> LockBlock:
+    def lock_all(
+        self, *resources: str, wait: float | str = 60, ttl: float | str = 30, **wish: Unpack[LockFields]
+    ) -> LockBlock:
         """Hold several locks at once, all or none. Waiting for them holds none of them. Arguments as for `lock`."""
         if not resources:
             raise InvalidRequestError("resources: name at least one lock", field="resources")
         return self._block(resources, wait, ttl, None, wish)
 
     def _block(
-        self, names: tuple[str, ...], wait: float | str, ttl: float | str, token: str | None, wish: dict[str, Any]
+        self, names: tuple[str, ...], wait: float | str, ttl: float | str, token: str | None, wish: LockFields
     ) -> LockBlock:
         for name in _SAID_ELSEWHERE.keys() & wish.keys():
             problem = _SAID_ELSEWHERE[name]

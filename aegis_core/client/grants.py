@@ -72,7 +72,7 @@ class Grant:
         Raises:
             InvalidRequestError: an amount that cannot be accepted; the grant stays as it was.
         """
-        said: dict[str, Any] = {
+        said: dict[str, object] = {
             "cost_usd": cost_usd, "usage": usage, "escalation_usage": escalation_usage, "outcome": outcome,
         }  # fmt: skip
         parse(SettleRequest, **said)

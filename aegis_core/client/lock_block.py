@@ -13,7 +13,7 @@ from aegis_core.protocol.errors import AegisError, ConflictError, LockLostError,
 from aegis_core.protocol.locks import AcquireLock, ReleaseLock, RenewLock, new_lock_token
 from aegis_core.protocol.messages import HeldLock, SessionOpened
 
-_GIVING_BACK: set[asyncio.Task[Any]] = set()
+_GIVING_BACK: set[asyncio.Task[object]] = set()
 
 
 def held_of(session: SessionOpened) -> tuple[HeldLock, ...]:
@@ -183,7 +183,7 @@ class LockBlock:
         await self.release(failed=error is not None)
 
 
-def in_background(work: Any) -> asyncio.Task[Any]:
+def in_background(work: Any) -> asyncio.Task[object]:
     """Go on with what gives something back, whatever becomes of who began it."""
     task = asyncio.ensure_future(work)
     _GIVING_BACK.add(task)

@@ -46,26 +46,57 @@ class ApprovalsPort(Protocol):
     `by` is who acts, as a credential said; over HTTP the server takes it from the credential and ignores this one.
     """
 
-    async def get(self, approval_id: str, *, wait: float = 0) -> Approval: ...
+    async def get(self, approval_id: str, *, wait: float = 0) -> Approval:
+        """One approval as it stands. With `wait`, up to so many seconds for news while it is open."""
+        ...
 
     async def list(
         self, listing: Listing = "open", *, agent_id: str | None = None, after: str | None = None, limit: int = 100
-    ) -> tuple[Approval, ...]: ...
+    ) -> tuple[Approval, ...]:
+        """A page of open approvals, the oldest first; or of ended ones, the newest first. It goes on after `after`."""
+        ...
 
     async def decide(
         self, approval_id: str, decision: Decision, *, by: str, reason: str = "", edit: ApprovalEdit | None = None,
         content: str | None = None,
-    ) -> Approval: ...  # fmt: skip
+    ) -> Approval:  # fmt: skip
+        """Say yes or no. The same word of the same operator again is a harmless repeat.
 
-    async def approve_ahead(self, envelope: EnvelopeRequest, *, by: str) -> Envelope: ...
+        Args:
+            approval_id: the ``escalation_id`` of a verdict.
+            decision: ``approve`` or ``reject``. With a quorum, one rejection is enough, and approvals are counted.
+            by: who decides.
+            reason: told to the agent, and to whoever asks later.
+            edit: approve another amount or other arguments; the policy judges the changed request first.
+            content: `Approval.content` as it was looked at. An approval does not count for what was edited since.
 
-    async def envelopes(self) -> tuple[Envelope, ...]: ...
+        Raises:
+            NotFoundError: no such approval.
+            ConflictError: it was decided otherwise, edited since, timed out, or its agent is blocked; or the edit is
+                refused.
+            AuthError: its rule names other operators, or the amount is above this operator's own limit.
+        """
+        ...
 
-    async def revoke(self, envelope_id: str, *, by: str) -> Envelope: ...
+    async def approve_ahead(self, envelope: EnvelopeRequest, *, by: str) -> Envelope:
+        """Approve in advance what falls within an envelope. What exceeds it asks again."""
+        ...
 
-    async def limits(self) -> dict[str, Decimal]: ...
+    async def envelopes(self) -> tuple[Envelope, ...]:
+        """What is approved in advance now."""
+        ...
 
-    async def set_limit(self, operator: str, usd: object | None, *, by: str) -> None: ...
+    async def revoke(self, envelope_id: str, *, by: str) -> Envelope:
+        """End an envelope at once; what it granted stays granted."""
+        ...
+
+    async def limits(self) -> dict[str, Decimal]:
+        """Up to how much operators may approve; an operator who is not named may approve anything."""
+        ...
+
+    async def set_limit(self, operator: str, usd: object | None, *, by: str) -> None:
+        """Set up to how much one operator may approve, from the next decision on; None lifts the limit."""
+        ...
 
 
 class LocksPort(Protocol):

@@ -300,16 +300,13 @@ def envelope_of(row: EnvelopeRow) -> Envelope:
     )
 
 
-def _request_of(record: Record, said: dict[str, Any], edit: ApprovalEdit) -> PermissionRequest:
+def _request_of(record: Record, said: dict[str, object], edit: ApprovalEdit) -> PermissionRequest:
     fields = {name: said[name] for name in said if name not in {"intent", "metadata"}}
-    changes = edit.model_dump(exclude_none=True)
-    return parse(
-        PermissionRequest,
-        **{
-            "agent_id": record.agent, "task_intent": said["intent"], "metadata": said.get("metadata") or {},
-            "estimated_cost_usd": to_usd(record.amount), **fields, **changes,
-        },
-    )  # fmt: skip
+    asked: dict[str, object] = {
+        "agent_id": record.agent, "task_intent": said["intent"], "metadata": said.get("metadata") or {},
+        "estimated_cost_usd": to_usd(record.amount),
+    }  # fmt: skip
+    return parse(PermissionRequest, **(asked | fields | edit.model_dump(exclude_none=True)))
 
 
 def _no_approval() -> Exception:

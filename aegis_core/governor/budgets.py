@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import lru_cache
-from typing import Any, cast
+from typing import cast
 
 from aegis_core.protocol.errors import InvalidRequestError
 from aegis_core.protocol.fields import identifier, window_ms
@@ -152,7 +152,7 @@ def state_of(row: BudgetRow, agent: str | None, session: str | None) -> BudgetSt
     )
 
 
-def lines_of_purses(purses: dict[str, list[list[Any]]], agent: str, session: str) -> tuple[BudgetLine, ...]:
+def lines_of_purses(purses: dict[str, list[list[object]]], agent: str, session: str) -> tuple[BudgetLine, ...]:
     """The budgets of a fresh session, as a handshake found them."""
     lines: list[BudgetLine] = []
     for owner, purse in purses.items():

@@ -59,8 +59,8 @@ def decode_event(entry_id: str, fields: dict[bytes, bytes], tenant: str) -> Even
     return Event(entry_id, _at(body.at), kind, tenant, agent or None, facts)
 
 
-def _record_facts(record: Record) -> dict[str, Any]:
-    facts: dict[str, Any] = {
+def _record_facts(record: Record) -> dict[str, object]:
+    facts: dict[str, object] = {
         "request_id": record.request,
         "session_id": record.session,
         "code": record.code,
@@ -79,8 +79,8 @@ def _record_facts(record: Record) -> dict[str, Any]:
     return {name: value for name, value in facts.items() if value is not None}
 
 
-def _question_facts(question: Question) -> dict[str, Any]:
-    facts: dict[str, Any] = {
+def _question_facts(question: Question) -> dict[str, object]:
+    facts: dict[str, object] = {
         "request": question.trace,
         "quorum": question.quorum if question.quorum > 1 else None,
         "votes": [{"by": vote.operator, "decision": vote.word} for vote in question.words] or None,
@@ -99,7 +99,7 @@ def _at(milliseconds: int) -> datetime:
     return datetime.fromtimestamp(milliseconds / 1000, UTC)
 
 
-_Said = tuple[str | None, dict[str, Any]]
+_Said = tuple[str | None, dict[str, object]]
 
 
 def _as_named(body: Any) -> _Said:
@@ -169,7 +169,7 @@ def _configured(body: TenantConfigured) -> _Said:
 
 def _lock(body: LockTold) -> _Said:
     """Times in seconds."""
-    facts: dict[str, Any] = {
+    facts: dict[str, object] = {
         "resource": body.resource, "fence": body.fence, "priority": body.priority,
         "waited_seconds": body.waited / 1000, "held_seconds": body.held / 1000, "because_of": body.more,
     }  # fmt: skip

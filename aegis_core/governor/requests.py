@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from hashlib import blake2b
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from aegis_core.arbiter.arbiter import Appraisal, Candidate
 from aegis_core.arbiter.prices import Prices
@@ -109,15 +109,15 @@ def _least(request: PermissionRequest, appraisal: Appraisal) -> int | None:
     return 0 if request.estimated_cost_usd is None else to_nanos(request.estimated_cost_usd)
 
 
-def limits_of(ruling: Ruling) -> list[Any]:
-    flat: list[Any] = []
+def limits_of(ruling: Ruling) -> list[object]:
+    flat: list[object] = []
     for limit in ruling.limits:
         flat += Limit(limit.nanos, limit.effect, limit.rule, limit.reason, limit.observed)
     return flat
 
 
-def _counters(ruling: Ruling) -> list[Any]:
-    flat: list[Any] = []
+def _counters(ruling: Ruling) -> list[object]:
+    flat: list[object] = []
     for counter in ruling.counters:
         flat += CounterRow(
             counter.kind, counter.rule, counter.limit, counter.window_ms, counter.effect, counter.reason,
@@ -126,7 +126,7 @@ def _counters(ruling: Ruling) -> list[Any]:
     return flat
 
 
-def _questions(request: PermissionRequest, askers: tuple[Asker, ...]) -> tuple[list[Any], str | None, str | None]:
+def _questions(request: PermissionRequest, askers: tuple[Asker, ...]) -> tuple[list[object], str | None, str | None]:
     """Who would ask a person, by what the same question is known again, and the intent as phrases read it."""
     if not askers:
         return [], None, None
@@ -172,7 +172,7 @@ _TRACED = (
 def trace_of(request: PermissionRequest) -> bytes:
     """What observers and approvers may see of a request, with secrets masked."""
     values = request.__dict__
-    trace: dict[str, Any] = {"intent": mask_text(request.task_intent)}
+    trace: dict[str, object] = {"intent": mask_text(request.task_intent)}
     for name in _TRACED:
         if (value := values[name]) is not None:
             trace[name] = value

@@ -29,7 +29,7 @@ _INTS = ("prompt_bytes", "prompt_tokens", "max_output_tokens", "min_output_token
 _TEXTS = ("target_resource", "session_id", "capability", "tool", "arguments_hash", "model", "task_type", "verify")
 _OPTIONAL = (*_FLOATS, *_INTS, *_TEXTS)
 
-Value = Callable[[Case], Any]
+Value = Callable[[Case], object]
 
 
 def _given(case: Case) -> list[str]:

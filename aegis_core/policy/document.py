@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from difflib import get_close_matches
-from typing import Any, cast
+from typing import cast
 
 from pydantic import ValidationError
 
@@ -110,7 +110,7 @@ def _first_problem(error: ValidationError) -> tuple[Where, str, str | None, int 
     details = error.errors()[0]
     refusal = invalid(error)
     field, problem = refusal.field, str(refusal.facts["problem"])
-    context: dict[str, Any] = details.get("ctx", {})
+    context: dict[str, object] = details.get("ctx", {})
     if details["type"] in _KINDS:
         problem = _KINDS[details["type"]].format_map(context)
     nearest, column, cause = None, None, context.get("error")

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 from datetime import datetime
-from typing import Any
 
 from aegis_core.policy.asking import DEFAULT, Asker
 from aegis_core.policy.case import Case
@@ -137,7 +136,7 @@ def compile_policy(document: object, *, source: Source | None = None) -> Policy:
     return policy
 
 
-def plain_rule(rule: Rule) -> dict[str, Any]:
+def plain_rule(rule: Rule) -> dict[str, object]:
     """A rule as JSON values. That it is enforced goes without saying, as it did before there was a choice."""
     fields = rule.model_dump(mode="json", exclude_none=True)
     if fields["mode"] == "enforce":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, cast
+from typing import cast
 
 from pydantic import Field, ValidationError
 
@@ -70,15 +70,15 @@ def read_trials(text: str | bytes, path: str) -> list[Trial]:
         InvalidRequestError: names the file, the case and the field.
     """
     try:
-        document: Any = json.loads(text)
+        document: object = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise InvalidRequestError(f"{path}: is not JSON: {error}", field="", problem="is not JSON") from None
     if isinstance(document, dict):
-        document = cast("dict[str, Any]", document).get("cases")
+        document = cast("dict[str, object]", document).get("cases")
     if not isinstance(document, list) or not document:
         problem = 'must be a list of cases, or an object with a list "cases", and hold at least one'
         raise InvalidRequestError(f"{path}: {problem}", field="cases", problem=problem)
-    return [_read(entry, number, path) for number, entry in enumerate(cast("list[Any]", document), 1)]
+    return [_read(entry, number, path) for number, entry in enumerate(cast("list[object]", document), 1)]
 
 
 def run_trial(policy: Policy, trial: Trial) -> TrialResult:
@@ -90,16 +90,16 @@ def run_trial(policy: Policy, trial: Trial) -> TrialResult:
     return TrialResult(trial, ruling, policy.explain(trial.request, facts, now=trial.now))
 
 
-def _read(entry: Any, number: int, path: str) -> Trial:
+def _read(entry: object, number: int, path: str) -> Trial:
     label = f"case {number}"
     if isinstance(entry, dict):
-        fields = cast("dict[str, Any]", entry)
+        fields = cast("dict[str, object]", entry)
         label += f' "{fields["name"]}"' if isinstance(fields.get("name"), str) else ""
         request, agent = fields.get("request"), fields.get("agent")
         if isinstance(request, dict):
-            known: dict[str, Any] = cast("dict[str, Any]", agent) if isinstance(agent, dict) else {}
+            known: dict[str, object] = cast("dict[str, object]", agent) if isinstance(agent, dict) else {}
             name = known.get("agent_id", _AGENT)
-            asked = {"agent_id": name, "resource_type": "api_call"} | cast("dict[str, Any]", request)
+            asked = {"agent_id": name, "resource_type": "api_call"} | cast("dict[str, object]", request)
             entry = fields | {"request": asked}
     try:
         return Trial.model_validate(entry)

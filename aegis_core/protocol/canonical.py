@@ -7,14 +7,14 @@ import math
 from collections.abc import Mapping, Set
 from decimal import Decimal
 from hashlib import blake2b
-from typing import Any, cast
+from typing import cast
 
 _DEEPEST = 64
 
 _encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
 
 
-def canonical_json(value: Any) -> str:
+def canonical_json(value: object) -> str:
     """A value as JSON with sorted keys and no spaces, in the spirit of RFC 8785.
 
     What JSON has no form for is spelt as an object that says what it was, ``{"$type": text}``, so that a number and its
@@ -24,14 +24,14 @@ def canonical_json(value: Any) -> str:
     return _encode(_plain(value, 0))
 
 
-def hash_arguments(arguments: Any) -> str:
+def hash_arguments(arguments: object) -> str:
     """32 hexadecimal digits, equal for equal arguments. Text that holds a JSON object counts as that object."""
     if isinstance(arguments, str):
         arguments = _parsed(arguments)
     return digest(canonical_json(arguments))
 
 
-def _parsed(text: str) -> Any:
+def _parsed(text: str) -> object:
     try:
         found: object = json.loads(text)
     except ValueError:
@@ -52,7 +52,7 @@ def digest(*parts: str) -> str:
     return blake2b("\0".join(parts).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
-def _plain(value: Any, depth: int) -> Any:
+def _plain(value: object, depth: int) -> object:
     if value is None or isinstance(value, bool | int | str):
         return value if type(value) in {bool, int, str, type(None)} else _plain(_bare(value), depth)
     if isinstance(value, float):
@@ -62,23 +62,23 @@ def _plain(value: Any, depth: int) -> Any:
     if depth > _DEEPEST:
         return {"$deep": type(value).__qualname__}
     if isinstance(value, Mapping):
-        pairs = cast("Mapping[Any, Any]", value).items()
+        pairs = cast("Mapping[object, object]", value).items()
         return {key if isinstance(key, str) else canonical_json(key): _plain(item, depth + 1) for key, item in pairs}
     if isinstance(value, list | tuple):
-        return [_plain(item, depth + 1) for item in cast("list[Any]", value)]
+        return [_plain(item, depth + 1) for item in cast("list[object]", value)]
     return _special(value, depth)
 
 
-def _bare(value: Any) -> Any:
+def _bare(value: object) -> int | str:
     """An enumeration's member and the like as the plain value that it is."""
-    return str.__str__(value) if isinstance(value, str) else int(value)
+    return str.__str__(value) if isinstance(value, str) else int(cast("int", value))
 
 
-def _special(value: Any, depth: int) -> Any:
+def _special(value: object, depth: int) -> object:
     if isinstance(value, bytes | bytearray | memoryview):
         return {"$bytes": bytes(cast("bytes", value)).hex()}
     if isinstance(value, Set):
-        return {"$set": sorted(canonical_json(item) for item in cast("Set[Any]", value))}
+        return {"$set": sorted(canonical_json(item) for item in cast("Set[object]", value))}
     if isinstance(value, Decimal):
         return {"$decimal": str(value)}
     dump = getattr(value, "model_dump", None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from decimal import Decimal
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, NamedTuple
 
 from pydantic import AfterValidator, Field, PlainSerializer, PlainValidator, WithJsonSchema
 
@@ -102,7 +102,7 @@ def _brief(value: dict[str, Scalar]) -> dict[str, Scalar]:
     return value
 
 
-def _usd(value: Any) -> Decimal:
+def _usd(value: object) -> Decimal:
     try:
         return to_usd(to_nanos(value, "amount"))
     except InvalidRequestError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -18,7 +18,7 @@ class Message(BaseModel):
 _Model = TypeVar("_Model", bound=Message)
 
 
-def parse(model: type[_Model], /, **values: Any) -> _Model:
+def parse(model: type[_Model], /, **values: object) -> _Model:
     """Build a message from keywords.
 
     Raises:
@@ -42,7 +42,7 @@ def invalid(error: ValidationError) -> InvalidRequestError:
     )
 
 
-def without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def without_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:
     """For ``json.loads(object_pairs_hook=…)``: a key given twice would silently lose its first value.
 
     Raises:
@@ -55,7 +55,7 @@ def without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return result
 
 
-def _problem(loc: tuple[int | str, ...], kind: str, text: str, context: dict[str, Any]) -> tuple[str, str]:
+def _problem(loc: tuple[int | str, ...], kind: str, text: str, context: dict[str, object]) -> tuple[str, str]:
     name = ".".join(str(part) for part in loc if part not in {"body", "query", "path", "[key]"})
     text = text.removeprefix("Value error, ")
     if kind == "missing":

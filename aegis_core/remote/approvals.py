@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
 from urllib.parse import quote
 
 from aegis_core.protocol.approvals import (
@@ -20,8 +18,7 @@ from aegis_core.protocol.approvals import (
     OperatorLimit,
 )
 from aegis_core.protocol.parsing import parse
-
-Call = Callable[..., Awaitable[Any]]
+from aegis_core.remote.calls import OperatorCall
 
 _ONE_WAIT, _EARLY = 30.0, 0.05
 """Seconds that one call waits at most, and by which it comes earlier when there is news."""
@@ -54,7 +51,7 @@ class RemoteApprovals:
         call: sends one request with the operator's credential.
     """
 
-    def __init__(self, call: Call) -> None:
+    def __init__(self, call: OperatorCall) -> None:
         self._call = call
 
     async def get(self, approval_id: str, *, wait: float = 0) -> Approval:
@@ -75,7 +72,7 @@ class RemoteApprovals:
         self, listing: Listing = "open", *, agent_id: str | None = None, after: str | None = None, limit: int = 100
     ) -> tuple[Approval, ...]:
         """As `HITLManager.list`."""
-        query: dict[str, Any] = {"status": listing, "limit": limit}
+        query: dict[str, str | int] = {"status": listing, "limit": limit}
         query |= {name: value for name, value in (("agent_id", agent_id), ("after", after)) if value is not None}
         page: _Page = await self._call("GET", "/approvals", _Page, query=query)
         return page.approvals

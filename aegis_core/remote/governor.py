@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from functools import cache
-from typing import TYPE_CHECKING, Any, NoReturn, cast
+from typing import TYPE_CHECKING, NoReturn, TypeVar, cast
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from aegis_core.protocol.errors import (
     AegisError,
@@ -47,10 +46,13 @@ from aegis_core.protocol.messages import (
 from aegis_core.protocol.parsing import parse
 from aegis_core.protocol.profiles import Profile, ProfileSet
 from aegis_core.remote.approvals import RemoteApprovals, segment
+from aegis_core.remote.calls import Query, adapter
 from aegis_core.remote.locks import RemoteLocks
 
 if TYPE_CHECKING:
     import httpx
+
+_T = TypeVar("_T")
 
 _PATIENCE = 10.0
 """Seconds for an answer beyond those that the call itself asked to wait."""
@@ -124,8 +126,11 @@ class RemoteGovernor:
         """Requests that wait for a person."""
         return self._approvals
 
-    async def _as_operator(self, method: str, path: str, kind: Any, *, retry: bool = True, **more: Any) -> Any:
-        return await self._call(method, path, kind, token=self._token, retry=retry, **more)
+    async def _as_operator(
+        self, method: str, path: str, kind: type[_T], *, body: BaseModel | None = None, query: Query | None = None,
+        wait: float = 0, retry: bool = True,
+    ) -> _T:  # fmt: skip
+        return await self._call(method, path, kind, body=body, query=query, token=self._token, wait=wait, retry=retry)
 
     async def handshake(self, message: Handshake) -> SessionOpened:
         """As `ResourceGovernor.handshake`. An agent that shook hands here before shows its session token."""
@@ -245,10 +250,9 @@ class RemoteGovernor:
             self._http = None
 
     async def _call(
-        self, method: str, path: str, kind: Any, *, body: BaseModel | None = None,
-        query: Mapping[str, Any] | None = None, token: str | None = None, session: str | None = None, wait: float = 0,
-        retry: bool = False,
-    ) -> Any:  # fmt: skip
+        self, method: str, path: str, kind: type[_T], *, body: BaseModel | None = None, query: Query | None = None,
+        token: str | None = None, session: str | None = None, wait: float = 0, retry: bool = False,
+    ) -> _T:  # fmt: skip
         """One call; with `retry`, a second one of the same content when the first one's answer was lost."""
         import httpx
 
@@ -305,11 +309,11 @@ class RemoteGovernor:
             reason=reason,
         )
 
-    def _answer(self, response: httpx.Response, kind: Any) -> Any:
+    def _answer(self, response: httpx.Response, kind: type[_T]) -> _T:
         if response.status_code != 200:
             self._refuse(response)
         try:
-            return _adapter(kind).validate_json(response.content)
+            return adapter(kind).validate_json(response.content)
         except ValidationError as error:
             raise StoreError(
                 f"The governor at {self._url} gave an answer that is not understood ({error.error_count()} errors); "
@@ -319,7 +323,7 @@ class RemoteGovernor:
 
     def _refuse(self, response: httpx.Response) -> NoReturn:
         try:
-            problem = cast("dict[str, Any]", json.loads(response.content))
+            problem = cast("dict[str, object]", json.loads(response.content))
             code, detail = str(problem["code"]), str(problem["detail"])
         except (ValueError, TypeError, KeyError):
             raise StoreError(
@@ -340,8 +344,3 @@ class RemoteJournal:
     async def write(self, message: JournalRequest, *, token: str | None = None) -> JournalEntry:
         """As `Journal.write`."""
         return await self._governor.write_journal(message, token)
-
-
-@cache
-def _adapter(kind: Any) -> TypeAdapter[Any]:
-    return TypeAdapter(kind)

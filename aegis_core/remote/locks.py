@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import quote
 
 from aegis_core.protocol.errors import AegisError, LockLostError, StoreError
@@ -23,6 +22,7 @@ from aegis_core.protocol.locks import (
     Told,
     new_lock_token,
 )
+from aegis_core.remote.calls import Call
 
 _POLL = 20.0
 """Seconds for which one call stays for a notice; it is answered at once when there is one."""
@@ -46,7 +46,7 @@ class RemoteLocks:
         token: the operator's credential.
     """
 
-    def __init__(self, call: Callable[..., Awaitable[Any]], token: str | None) -> None:
+    def __init__(self, call: Call, token: str | None) -> None:
         self._call, self._token = call, token
         self._watching: set[asyncio.Task[None]] = set()
 

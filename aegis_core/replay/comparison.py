@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from rich.console import Console
 from rich.table import Table
 
@@ -16,7 +14,7 @@ Present = tuple[str, Tally] | None
 """The present policy's name and what it answered; none: nothing is compared."""
 
 
-def compared_json(present: Present, after: Tally) -> dict[str, Any]:
+def compared_json(present: Present, after: Tally) -> dict[str, object]:
     """What the present policy answers, and the difference that the proposed one makes, in calls."""
     if present is None:
         return {}

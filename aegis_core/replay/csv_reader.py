@@ -14,7 +14,7 @@ from aegis_core.replay.trace import DEFAULT_AGENT, Call, Reading, printable, ref
 INTENT = "Answer a recorded call"
 """A CSV tells sizes, not contents; no rule on words applies to its calls."""
 
-_COLUMNS: dict[str, tuple[tuple[str, ...], Callable[[object], Any], str]] = {
+_COLUMNS: dict[str, tuple[tuple[str, ...], Callable[[object], object], str]] = {
     "at": (values.TIME, values.milliseconds, "a time: timestamp, time, created_at"),
     "input_tokens": (values.INPUT, values.tokens, "input tokens: ContextTokens, prompt_tokens, input_tokens"),
     "output_tokens": (values.OUTPUT, values.tokens, "output tokens: GeneratedTokens, completion_tokens, output_tokens"),

@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Iterator
 from functools import partial
 from hashlib import blake2b
-from typing import Any, TypeVar, cast
+from typing import TypeVar, cast
 
 from aegis_core.arbiter.estimator import input_bound
 from aegis_core.protocol.fields import MAX_INTENT, identifier
@@ -38,7 +38,7 @@ _NO_TIMES = (
 _NO_AGENTS = f"The file names no agents: every run is a session of one agent, {DEFAULT_AGENT}."
 _INTENTS = "The policy judges a model call by the user's latest message, a tool call by its name and arguments."
 _T = TypeVar("_T")
-_Object = dict[str, Any]
+_Object = dict[str, object]
 
 
 class _Notes:
@@ -159,7 +159,7 @@ class _LineReader:
         parts = self._list(content, f"{where}.content", "text, null or a list of parts")
         return "\n".join(_part(part) for part in parts)
 
-    def _tool_calls(self, message: _Object, where: str) -> list[Any]:
+    def _tool_calls(self, message: _Object, where: str) -> list[object]:
         return self._list(message.get("tool_calls") or [], f"{where}.tool_calls", "a list of tool calls")
 
     def _tool(self, entry: object, where: str) -> tuple[str, str]:
@@ -204,10 +204,10 @@ class _LineReader:
             raise self._refuse(where, f"{shown(value)} was found; expected {expected}")
         return cast("_Object", value)
 
-    def _list(self, value: object, where: str, expected: str) -> list[Any]:
+    def _list(self, value: object, where: str, expected: str) -> list[object]:
         if not isinstance(value, list):
             raise self._refuse(where, f"{shown(value)} was found; expected {expected}")
-        return cast("list[Any]", value)
+        return cast("list[object]", value)
 
     def _str(self, value: object, where: str, expected: str) -> str:
         if not isinstance(value, str):
@@ -218,14 +218,14 @@ class _LineReader:
         return self._reading.refuse(self._number, where, problem)
 
 
-def _matching(fields: _Object, aliases: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
+def _matching(fields: _Object, aliases: tuple[str, ...]) -> Iterator[tuple[str, object]]:
     plain = {values.plain(key): key for key in fields}
     for alias in aliases:
         if alias in plain:
             yield plain[alias], fields[plain[alias]]
 
 
-def _part(part: Any) -> str:
+def _part(part: object) -> str:
     """The text of a part of a message; an image has none."""
     if isinstance(part, dict):
         part = cast("_Object", part).get("text")

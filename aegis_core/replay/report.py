@@ -32,7 +32,7 @@ class ReplayTerms:
     tenant_day: int
 
 
-def as_json(trace: Trace, plan: Plan, terms: ReplayTerms, tally: Tally) -> dict[str, Any]:
+def as_json(trace: Trace, plan: Plan, terms: ReplayTerms, tally: Tally) -> dict[str, object]:
     """The whole report as JSON values. Money is dollars, exact to the nano-dollar; times are ISO 8601 in UTC."""
     total = tally.all
     return {
@@ -69,7 +69,7 @@ def as_json(trace: Trace, plan: Plan, terms: ReplayTerms, tally: Tally) -> dict[
     }
 
 
-def _share_json(share: Share) -> dict[str, Any]:
+def _share_json(share: Share) -> dict[str, object]:
     return {
         "calls": share.calls,
         "granted": share.granted,
@@ -80,11 +80,11 @@ def _share_json(share: Share) -> dict[str, Any]:
     }
 
 
-def _rule_json(share: Share, line: int, reason: str) -> dict[str, Any]:
+def _rule_json(share: Share, line: int, reason: str) -> dict[str, object]:
     return {"escalated": share.escalated, "rejected": share.rejected, "first_line": line, "first_reason": reason}
 
 
-def _shortage_json(short: Shortage) -> dict[str, Any]:
+def _shortage_json(short: Shortage) -> dict[str, object]:
     return {
         "scope": short.scope,
         "name": short.name,

@@ -34,7 +34,7 @@ class ApprovalStore:
             raise refusal(answer[0].decode(), answer)
         return None if answer[0] == b"STALE" else decode(Record, unpack(answer[1]))
 
-    def _decide(self, orders: list[verbs.Decide]) -> Coroutine[Any, Any, Any]:
+    def _decide(self, orders: list[verbs.Decide]) -> Coroutine[object, object, list[Any]]:
         return _second(self._ledger.begin(self._scripts.decide, verbs.DecideAll(orders)))
 
     async def trace_refusal(self, channel: str, who: str, problem: str) -> None:
@@ -71,5 +71,5 @@ class ApprovalStore:
         await self._ledger.call(self._scripts.set_ceiling, order)
 
 
-async def _second(answer: Coroutine[Any, Any, Any]) -> Any:
+async def _second(answer: Coroutine[object, object, Any]) -> Any:
     return (await answer)[1]

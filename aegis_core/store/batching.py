@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Generic, TypeVar
 
 from aegis_core.protocol.errors import StoreError
 
@@ -14,25 +14,26 @@ _UNDER_WAY = 2
 """Scripts of one kind at a time: the server works on one while the answer of the other is read. More would stand in the
 way of other calls, and their answers pile up on the server, which writes 64 KB of them between two scripts."""
 
-Look = Callable[[list[Any]], Coroutine[Any, Any, list[Any]]]
-"""Sends when it is called, not when it is awaited: the server works while the rest of thousands still ask."""
-
-_Asked = list[tuple[Any, asyncio.Future[Any]]]
+_Key = TypeVar("_Key")
+_Found = TypeVar("_Found")
 
 
-class Looks:
-    """Gathers keys and shares out the answers, which `look` brings in the order of the keys."""
+class Looks(Generic[_Key, _Found]):
+    """Gathers keys and shares out the answers, which `look` brings in the order of the keys.
 
-    def __init__(self, look: Look) -> None:
+    It sends when it is called, not when it is awaited: the server works while the rest of thousands still ask.
+    """
+
+    def __init__(self, look: Callable[[list[_Key]], Coroutine[object, object, list[_Found]]]) -> None:
         self._look = look
-        self._asked: _Asked = []
+        self._asked: list[tuple[_Key, asyncio.Future[_Found]]] = []
         self._running: set[asyncio.Task[None]] = set()
         self._due = False
 
-    def at(self, key: Any) -> asyncio.Future[Any]:
+    def at(self, key: _Key) -> asyncio.Future[_Found]:
         """The answer for one key, or the error of the whole script."""
         loop = asyncio.get_running_loop()
-        future: asyncio.Future[Any] = loop.create_future()
+        future: asyncio.Future[_Found] = loop.create_future()
         self._asked.append((key, future))
         if len(self._asked) >= _MOST:
             self._send()
@@ -56,10 +57,12 @@ class Looks:
         self._running.discard(task)
         self._send()
 
-    def _begin(self, asked: _Asked) -> Coroutine[Any, Any, list[Any]]:
+    def _begin(self, asked: list[tuple[_Key, asyncio.Future[_Found]]]) -> Coroutine[object, object, list[_Found]]:
         return self._look([key for key, _ in asked])
 
-    async def _share_out(self, asked: _Asked, looking: Coroutine[Any, Any, list[Any]]) -> None:
+    async def _share_out(
+        self, asked: list[tuple[_Key, asyncio.Future[_Found]]], looking: Coroutine[object, object, list[_Found]]
+    ) -> None:
         try:
             answers = await looking
         except Exception as error:  # noqa: BLE001 - whoever asked is told, whatever it is

@@ -95,7 +95,7 @@ class Ledger:
             raise refusal("NO_GRANT", [])
         return decode(Record, unpack(blob)), now
 
-    def _look(self, grants: list[str], *, claims: bool) -> Coroutine[Any, Any, list[tuple[bytes, int]]]:
+    def _look(self, grants: list[str], *, claims: bool) -> Coroutine[object, object, list[tuple[bytes, int]]]:
         return _seen(self.begin(self.store.scripts.look, verbs.Look(grants, claims, self.inbox())))
 
     async def sweep(self, most: int = 200) -> bool:
@@ -197,7 +197,7 @@ class Ledger:
         entries: Any = next(iter(answer.values()))[0] if hasattr(answer, "values") else answer[0][1]
         return _decoded(entries)
 
-    def begin(self, script: Script[_Arguments], arguments: _Arguments) -> Coroutine[Any, Any, Any]:
+    def begin(self, script: Script[_Arguments], arguments: _Arguments) -> Coroutine[object, object, Any]:
         """`call`, on its way to the server before anybody awaits it."""
         return self.call(script, arguments, sent=self.store.send(script, self._root, arguments))
 
@@ -245,7 +245,7 @@ async def _first_try(sent: asyncio.Future[Any] | None) -> Any:
         return None
 
 
-async def _seen(answer: Coroutine[Any, Any, Any]) -> list[tuple[bytes, int]]:
+async def _seen(answer: Coroutine[object, object, Any]) -> list[tuple[bytes, int]]:
     _, blobs, now = await answer
     return [(blob, int(now)) for blob in blobs]
 

@@ -53,7 +53,7 @@ async def virtual_governor(
         await store.aclose()
 
 
-def private_settings(**values: Any) -> Settings:
+def private_settings(**values: object) -> Settings:
     """Settings that read neither ``.env`` nor a rules file of the environment."""
     merged: dict[str, Any] = {"policy_file": None, "catalog_file": None, "_env_file": None, **values}
     return Settings(**merged)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from aegis_autogen.classic import register_governor, uninstall, unregister_governor
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 __all__ = ["register_governor", "uninstall", "unregister_governor"]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     """Classic AutoGen is loaded only for its own names: who uses agentchat need not have it."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

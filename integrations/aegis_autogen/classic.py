@@ -100,7 +100,7 @@ def uninstall() -> None:
     clients.uninstall()
 
 
-def _gate(recipient: ConversableAgent, **_: Any) -> tuple[bool, Any]:
+def _gate(recipient: ConversableAgent, **_: object) -> tuple[bool, object]:
     """The reply hook. A plain function: AutoGen skips coroutines in plain chats."""
     registration = registration_of(recipient)
     if registration is None:

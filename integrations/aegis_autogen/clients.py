@@ -22,8 +22,8 @@ from aegis_autogen.registration import Registration, registration_of
 from aegis_autogen.requests import make
 
 _lock = threading.Lock()
-_wraps: list[tuple[Any, str, Any, Any]] = []
-_calling: ContextVar[tuple[Registration, Any] | None] = ContextVar("aegis_autogen_calling", default=None)
+_wraps: list[tuple[object, str, object, object]] = []
+_calling: ContextVar[tuple[Registration, object] | None] = ContextVar("aegis_autogen_calling", default=None)
 _selecting: ContextVar[Registration | None] = ContextVar("aegis_autogen_selecting", default=None)
 
 
@@ -33,7 +33,7 @@ class ClientGate:
     def __init__(self, inner: Any) -> None:
         self.inner = inner
 
-    def create(self, params: dict[str, Any]) -> Any:
+    def create(self, params: dict[str, object]) -> object:
         """Ask, call, settle."""
         calling = _calling.get()
         if calling is None:
@@ -41,7 +41,7 @@ class ClientGate:
         registration, wrapper = calling
         return make(registration, params, functools.partial(_client_of, wrapper, self.inner))
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> object:
         if name.startswith("__") or name == "inner":
             raise AttributeError(name)
         return getattr(self.inner, name)
@@ -77,15 +77,15 @@ def uninstall() -> None:
         _wraps.clear()
 
 
-def _wrap(owner: Any, name: str, around: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
-    original: Callable[..., Any] = owner.__dict__[name]
-    ours: Any = functools.wraps(original)(around(original))
+def _wrap(owner: object, name: str, around: Callable[[Callable[..., object]], Callable[..., object]]) -> None:
+    original: Callable[..., object] = owner.__dict__[name]
+    ours: object = functools.wraps(original)(around(original))
     setattr(owner, name, ours)
     _wraps.append((owner, name, original, ours))
 
 
-def _around_create(original: Callable[..., Any]) -> Callable[..., Any]:
-    def create(self: Any, **config: Any) -> Any:
+def _around_create(original: Callable[..., object]) -> Callable[..., object]:
+    def create(self: Any, **config: object) -> object:
         registration = (registration_of(config.get("agent")) or registration_of(self)) if _wraps else None
         if registration is not None:
             # Clients are registered late, so the gates are looked after before each call.
@@ -99,16 +99,16 @@ def _around_create(original: Callable[..., Any]) -> Callable[..., Any]:
     return create
 
 
-def _around_init(original: Callable[..., Any]) -> Callable[..., Any]:
-    def init(self: Any, *args: Any, **kwargs: Any) -> None:
+def _around_init(original: Callable[..., object]) -> Callable[..., object]:
+    def init(self: object, *args: object, **kwargs: object) -> None:
         original(self, *args, **kwargs)
         mark(self, _selecting.get())
 
     return init
 
 
-def _around_selection(original: Callable[..., Any]) -> Callable[..., Any]:
-    def select_speaker(self: Any, last_speaker: Any, selector: Any) -> Any:
+def _around_selection(original: Callable[..., object]) -> Callable[..., object]:
+    def select_speaker(self: object, last_speaker: object, selector: object) -> object:
         token = _selecting.set(_selector(self, selector))
         try:
             return original(self, last_speaker, selector)
@@ -118,8 +118,8 @@ def _around_selection(original: Callable[..., Any]) -> Callable[..., Any]:
     return select_speaker
 
 
-def _around_aselection(original: Callable[..., Any]) -> Callable[..., Any]:
-    async def a_select_speaker(self: Any, last_speaker: Any, selector: Any) -> Any:
+def _around_aselection(original: Callable[..., Any]) -> Callable[..., object]:
+    async def a_select_speaker(self: object, last_speaker: object, selector: object) -> object:
         token = _selecting.set(_selector(self, selector))
         try:
             return await original(self, last_speaker, selector)
@@ -129,16 +129,16 @@ def _around_aselection(original: Callable[..., Any]) -> Callable[..., Any]:
     return a_select_speaker
 
 
-def _selector(group: Any, manager: Any) -> Registration | None:
+def _selector(group: Any, manager: object) -> Registration | None:
     """The manager's registration; that of the first governed member where the manager has none."""
     return next(filter(None, map(registration_of, (manager, *group.agents))), None)
 
 
-def _gated(client: Any) -> Any:
+def _gated(client: object) -> object:
     return client if isinstance(client, ClientGate | PlaceHolderClient) else ClientGate(client)
 
 
-def _client_of(wrapper: Any, mine: Any, model: str) -> Any:
+def _client_of(wrapper: Any, mine: object, model: str) -> object:
     """The client that serves a model: of the entry of the config list that names it, else the one whose turn it is."""
     for client, config in zip(wrapper._clients, wrapper._config_list, strict=True):  # noqa: SLF001
         if config.get("model") == model:

@@ -46,7 +46,7 @@ def restore(agent: Any) -> None:
         agent._code_executor = executor.inner  # noqa: SLF001
 
 
-def raise_stopped(agent: Any) -> None:
+def raise_stopped(agent: object) -> None:
     """End the chat where an error could not be raised in its place. Also notes in which loop the chat runs."""
     _loop.set(_running())
     stopped: AegisError | None = agent.__dict__.pop(_STOPPED, None)
@@ -54,7 +54,7 @@ def raise_stopped(agent: Any) -> None:
         raise stopped
 
 
-def group_tool_executor() -> Any:
+def group_tool_executor() -> object:
     """The agent of `autogen` 0.14's group patterns that executes everybody's tools; `pyautogen` 0.2 has none."""
     try:
         from autogen.agentchat.group.group_tool_executor import GroupToolExecutor
@@ -63,10 +63,10 @@ def group_tool_executor() -> Any:
     return GroupToolExecutor
 
 
-def around_group_tools(original: Callable[..., Any]) -> Callable[..., Any]:
+def around_group_tools(original: Callable[..., object]) -> Callable[..., object]:
     """Tools that the group's executor takes over from governed agents stay governed, by the first of them."""
 
-    def register_agents_functions(self: Any, agents: Any, *args: Any, **kwargs: Any) -> None:
+    def register_agents_functions(self: object, agents: Any, *args: object, **kwargs: object) -> None:
         original(self, agents, *args, **kwargs)
         registration = next(filter(None, map(registration_of, agents)), None)
         if registration is not None:
@@ -79,20 +79,20 @@ def around_group_tools(original: Callable[..., Any]) -> Callable[..., Any]:
 class _GovernedExecutor:
     """A code executor that asks first."""
 
-    def __init__(self, inner: Any, agent: Any) -> None:
+    def __init__(self, inner: Any, agent: object) -> None:
         self.inner, self._agent = inner, agent
 
-    def execute_code_blocks(self, code_blocks: Any) -> Any:
+    def execute_code_blocks(self, code_blocks: Any) -> object:
         call = _code_call([(block.language, block.code) for block in code_blocks])
         return _governed(self._agent, call, lambda: self.inner.execute_code_blocks(code_blocks), _refused_result)
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> object:
         if name.startswith("__") or name == "inner":
             raise AttributeError(name)
         return getattr(self.inner, name)
 
 
-def _execute_function(inner: Any, func_call: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+def _execute_function(inner: Any, func_call: dict[str, object], *args: object, **kwargs: object) -> object:
     agent = inner.__self__
     registration = _asked(agent, func_call)
     if registration is None:
@@ -113,7 +113,7 @@ def _execute_function(inner: Any, func_call: dict[str, Any], *args: Any, **kwarg
     return done
 
 
-async def _a_execute_function(inner: Any, func_call: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+async def _a_execute_function(inner: Any, func_call: dict[str, object], *args: object, **kwargs: object) -> object:
     agent = inner.__self__
     registration = _asked(agent, func_call)
     if registration is None:
@@ -137,19 +137,19 @@ async def _a_execute_function(inner: Any, func_call: dict[str, Any], *args: Any,
     return done
 
 
-def _execute_code_blocks(inner: Any, code_blocks: Any) -> Any:
+def _execute_code_blocks(inner: Any, code_blocks: object) -> object:
     call = _code_call(code_blocks)
     return _governed(inner.__self__, call, lambda: inner(code_blocks), lambda told: (1, told))
 
 
-_WRAPS: dict[str, Callable[..., Any]] = {
+_WRAPS: dict[str, Callable[..., object]] = {
     "execute_function": _execute_function,
     "a_execute_function": _a_execute_function,
     "execute_code_blocks": _execute_code_blocks,
 }
 
 
-def _asked(agent: Any, func_call: dict[str, Any]) -> Registration | None:
+def _asked(agent: Any, func_call: dict[str, object]) -> Registration | None:
     """Whom to ask. Nobody for a function that does not exist or arguments that are no JSON: AutoGen runs nothing then,
     and tells the model so itself; an agent that overrides how functions run may do otherwise, and is asked for."""
     if _own(agent) and (func_call.get("name", "") not in agent.function_map or _arguments(agent, func_call) is None):
@@ -157,21 +157,21 @@ def _asked(agent: Any, func_call: dict[str, Any]) -> Registration | None:
     return registration_of(agent)
 
 
-def _own(agent: Any) -> bool:
+def _own(agent: object) -> bool:
     return all(getattr(agent.__class__, name) is getattr(ConversableAgent, name) for name in _FUNCTIONS)
 
 
-def _arguments(agent: Any, func_call: dict[str, Any]) -> dict[str, Any] | None:
+def _arguments(agent: Any, func_call: dict[str, object]) -> dict[str, object] | None:
     """As AutoGen reads them."""
     text = func_call.get("arguments", "{}")
     try:
         found = json.loads(agent._format_json_str(text))  # noqa: SLF001 - what is judged must be what is executed
     except (json.JSONDecodeError, TypeError):
         return None
-    return cast("dict[str, Any]", found) if isinstance(found, dict) else None
+    return cast("dict[str, object]", found) if isinstance(found, dict) else None
 
 
-def _tool_call(agent: Any, func_call: dict[str, Any]) -> ToolCall:
+def _tool_call(agent: object, func_call: dict[str, Any]) -> ToolCall:
     arguments = _arguments(agent, func_call)
     return ToolCall(func_call.get("name", ""), func_call.get("arguments") if arguments is None else arguments)
 
@@ -180,7 +180,7 @@ def _code_call(blocks: Any) -> ToolCall:
     return ToolCall("execute_code", {"code": "\n".join(f"{language}: {code}" for language, code, *_ in blocks)})
 
 
-def _governed(agent: Any, call: ToolCall, work: Callable[[], Any], refused: Callable[[str], Any]) -> Any:
+def _governed(agent: object, call: ToolCall, work: Callable[[], object], refused: Callable[[str], object]) -> object:
     registration = registration_of(agent)
     if registration is None:
         return work()
@@ -204,7 +204,7 @@ def _refused_result(told: str) -> CodeResult:
     return CodeResult(exit_code=1, output=told)
 
 
-def _told(func_call: dict[str, Any], error: AegisError) -> tuple[bool, dict[str, Any]]:
+def _told(func_call: dict[str, object], error: AegisError) -> tuple[bool, dict[str, object]]:
     """The refusal as the tool's answer."""
     return False, {"name": func_call.get("name", ""), "role": "function", "content": error.message}
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from aegis_core.adapting import CallGovernor
 
@@ -32,5 +31,5 @@ class Registration:
 
 def registration_of(holder: object) -> Registration | None:
     """The registration of an agent or client, if it is governed."""
-    found: Any = getattr(holder, _NAME, None)
+    found: object = getattr(holder, _NAME, None)
     return found if isinstance(found, Registration) else None

@@ -16,7 +16,7 @@ _REASONING = re.compile(r"(o\d|gpt-[5-9])")
 """OpenAI's models that refuse `max_tokens`."""
 
 
-def make(registration: Registration, params: dict[str, Any], client_of: Callable[[str], Any]) -> Any:
+def make(registration: Registration, params: dict[str, Any], client_of: Callable[[str], Any]) -> object:
     """Call the model that Aegis recommends, with the cap that it grants.
 
     Raises:
@@ -53,7 +53,7 @@ def make(registration: Registration, params: dict[str, Any], client_of: Callable
     return response
 
 
-def _messages(params: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _messages(params: Mapping[str, Any]) -> list[dict[str, object]]:
     if "messages" in params:
         return list(params["messages"])
     return [{"role": "user", "content": str(params.get("prompt", ""))}]
@@ -66,7 +66,7 @@ def _cap_of(client: object, model: str) -> str:
     return _CAP_OF_CLIENT.get(kind, "max_tokens")
 
 
-def _counts_are_guessed(client: object, params: Mapping[str, Any]) -> bool:
+def _counts_are_guessed(client: object, params: Mapping[str, object]) -> bool:
     """`pyautogen` 0.2 does not ask a stream for its usage and counts words itself."""
     own = type(client)
     return (
@@ -76,7 +76,7 @@ def _counts_are_guessed(client: object, params: Mapping[str, Any]) -> bool:
     )
 
 
-def _usage_of(client: Any, response: Any) -> tuple[int, int, int] | None:
+def _usage_of(client: Any, response: object) -> tuple[int, int, int] | None:
     """Input, output and cached tokens. No provider reads a prompt of no token, so that is no report."""
     usage: Any = getattr(response, "usage", None)
     if isinstance(getattr(usage, "prompt_tokens", None), int):

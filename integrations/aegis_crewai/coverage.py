@@ -36,9 +36,9 @@ class Place:
     name: str
     governed: bool
     note: str = ""
-    owner: Any = field(default=None, repr=False, compare=False)
+    owner: object = field(default=None, repr=False, compare=False)
     value: Any = field(default=None, repr=False, compare=False)
-    put: Callable[[Any], None] | None = field(default=None, repr=False, compare=False)
+    put: Callable[[object], None] | None = field(default=None, repr=False, compare=False)
 
     def __str__(self) -> str:
         told = "governed" if self.governed else f"NOT GOVERNED{f' ({self.note})' if self.note else ''}"
@@ -65,7 +65,7 @@ def places(crew: Crew) -> Iterator[Place]:
         yield Place("crew: knowledge", "embedder", _spelt(crew.embedder), False, _NO_POINT)
 
 
-def agents_of(crew: Crew) -> list[Any]:
+def agents_of(crew: Crew) -> list[object]:
     """The crew's agents, those of its tasks, and the manager; each once."""
     every = [*crew.agents, *(task.agent for task in crew.tasks), crew.manager_agent]
     return list({id(agent): agent for agent in every if agent is not None}.values())
@@ -90,7 +90,7 @@ def _of_agent(agent: Any) -> Iterator[Place]:
         yield Place(f"{where}: knowledge", "embedder", _spelt(agent.embedder), False, _NO_POINT, agent)
 
 
-def _llm(where: str, value: Any, owner: Any, put: Callable[[Any], None]) -> Iterator[Place]:
+def _llm(where: str, value: object, owner: object, put: Callable[[object], None]) -> Iterator[Place]:
     if value is None:
         return
     governed = isinstance(value, GovernedLLM)
@@ -100,24 +100,24 @@ def _llm(where: str, value: Any, owner: Any, put: Callable[[Any], None]) -> Iter
     yield Place(where, "llm", name, governed, note, owner, value, put if takes and not governed else None)
 
 
-def _tools(where: str, tools: Any, owner: Any) -> Iterator[Place]:
+def _tools(where: str, tools: Any, owner: object) -> Iterator[Place]:
     for position, tool in enumerate(_listed(tools)):
         governed = isinstance(tool, GovernedTool)  # pyright: ignore[reportUnnecessaryIsInstance]
         put = None if governed else _item_setter(tools, position)
         yield Place(where, "tool", str(getattr(tool, "name", tool)), governed, "", owner, tool, put)
 
 
-def _guardrail(where: str, guardrail: Any, owner: Any) -> Iterator[Place]:
+def _guardrail(where: str, guardrail: object, owner: object) -> Iterator[Place]:
     """A guardrail in words has a model of its own; one in code has none."""
     yield from _llm(where, getattr(guardrail, "llm", None), owner, _setter(guardrail, "llm"))
 
 
-def _memory(where: str, memory: Any, owner: Any) -> Iterator[Place]:
+def _memory(where: str, memory: Any, owner: object) -> Iterator[Place]:
     memory = getattr(memory, "_memory", memory)  # a scope or slice of a memory
     if not hasattr(memory, "_llm_instance"):
         return
 
-    def put(llm: Any) -> None:
+    def put(llm: object) -> None:
         memory.llm = memory._llm_instance = llm  # noqa: SLF001 - the second is the one that is called
 
     found = memory._llm_instance or memory.llm  # noqa: SLF001
@@ -125,24 +125,24 @@ def _memory(where: str, memory: Any, owner: Any) -> Iterator[Place]:
     yield Place(f"{where}.embedder", "embedder", _spelt(memory.embedder), False, _NO_POINT, owner)
 
 
-def put_field(target: Any, name: str, value: Any) -> None:
+def put_field(target: object, name: str, value: object) -> None:
     """Set a field past its deprecation, which would warn of what the user did not write."""
     vars(target)[name] = value
 
 
-def _setter(target: Any, name: str) -> Callable[[Any], None]:
+def _setter(target: object, name: str) -> Callable[[object], None]:
     return lambda value: put_field(target, name, value)
 
 
-def _item_setter(items: list[Any], position: int) -> Callable[[Any], None]:
+def _item_setter(items: list[object], position: int) -> Callable[[object], None]:
     return lambda value: items.__setitem__(position, value)
 
 
-def _listed(value: Any) -> list[Any]:
+def _listed(value: object) -> list[object]:
     if isinstance(value, list | tuple):
-        return list(cast("list[Any]", value))
+        return list(cast("list[object]", value))
     return [value] if value else []
 
 
-def _spelt(value: Any) -> str:
+def _spelt(value: object) -> str:
     return "CrewAI's default" if value is None else value if isinstance(value, str) else type(value).__name__

@@ -6,8 +6,6 @@ on without their model. A `HookAborted` passes all of that.
 
 from __future__ import annotations
 
-from typing import Any
-
 from crewai.hooks import HookAborted
 
 from aegis_core.protocol.denial import AegisDenied
@@ -18,7 +16,7 @@ from aegis_core.protocol.messages import Verdict
 class CallRefused(AegisDenied, HookAborted):
     """A call was refused: an `AegisDenied` that ends the crew's run, whatever retries are set."""
 
-    def __init__(self, message: str, *, verdict: Verdict, **facts: Any) -> None:
+    def __init__(self, message: str, *, verdict: Verdict, **facts: object) -> None:
         super().__init__(message, verdict=verdict, **facts)
         self.reason, self.source = message, "aegis"
 
@@ -29,7 +27,7 @@ class CallStopped(AegisError, HookAborted):  # noqa: N818 - beside CallRefused
     Its ``__cause__`` is the error of Aegis; `code` and `facts` are that error's.
     """
 
-    def __init__(self, message: str, **facts: Any) -> None:
+    def __init__(self, message: str, **facts: object) -> None:
         super().__init__(message, **facts)
         self.reason, self.source = message, "aegis"
 

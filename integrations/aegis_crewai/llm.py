@@ -27,6 +27,13 @@ from aegis_crewai.models import Models, by_name, output_cap, shaped, takes_tools
 if TYPE_CHECKING:
     from collections.abc import Generator
 
+    from crewai.tools import BaseTool
+    from crewai.utilities.types import LLMMessage
+    from pydantic import BaseModel
+
+    Said = str | list[LLMMessage]
+    Offered = list[dict[str, BaseTool]] | None
+
 _REPEATED_ALREADY = "_crewai_rate_limit_wrapped"
 _alive: WeakValueDictionary[str, GovernedLLM] = WeakValueDictionary()
 
@@ -84,7 +91,7 @@ class GovernedLLM(BaseLLM):
         """The models behind it."""
         return tuple(self._behind.values())
 
-    def call(self, messages: Any, tools: Any = None, *args: Any, **kwargs: Any) -> Any:
+    def call(self, messages: Said, tools: Offered = None, *args: Any, **kwargs: Any) -> Any:
         """Reserve, call the recommended model, settle. Raises `CallRefused` or `CallStopped`; then none was called."""
         asked = self._described(messages, tools, kwargs)
         try:
@@ -100,7 +107,7 @@ class GovernedLLM(BaseLLM):
             held.settle(**meter.usage)
             return answer
 
-    async def acall(self, messages: Any, tools: Any = None, *args: Any, **kwargs: Any) -> Any:
+    async def acall(self, messages: Said, tools: Offered = None, *args: Any, **kwargs: Any) -> Any:
         """As `call`. A call that is cancelled is charged as reserved."""
         asked = self._described(messages, tools, kwargs)
         try:
@@ -137,11 +144,13 @@ class GovernedLLM(BaseLLM):
         """Whether all of them do."""
         return all(llm.supports_multimodal() for llm in self.models)
 
-    def get_input_tokens_count(self, messages: Any, tools: Any = None, response_model: Any = None) -> int:
+    def get_input_tokens_count(
+        self, messages: Said, tools: Offered = None, response_model: type[BaseModel] | None = None
+    ) -> int:
         """The largest count of the models behind."""
         return max(llm.get_input_tokens_count(messages, tools, response_model) for llm in self.models)
 
-    def format_text_content(self, text: str) -> dict[str, Any]:
+    def format_text_content(self, text: str) -> dict[str, object]:
         """As the first model behind."""
         return self.models[0].format_text_content(text)
 
@@ -166,7 +175,7 @@ class GovernedLLM(BaseLLM):
     def _effective_max_tokens(self) -> int | float | None:
         return output_cap(self.models)
 
-    def _invoke_before_llm_call_hooks(self, messages: Any, from_agent: Any = None) -> bool:
+    def _invoke_before_llm_call_hooks(self, messages: object, from_agent: object = None) -> bool:
         """CrewAI calls this on a model only when it is about to ask the provider past it (`Task(output_json=…)`)."""
         raise CallStopped(
             "CrewAI would make the JSON of this task by a call that Aegis cannot see; use output_pydantic, or govern "
@@ -174,16 +183,16 @@ class GovernedLLM(BaseLLM):
             code="unseen_call",
         )
 
-    def _described(self, messages: Any, tools: Any, kwargs: Mapping[str, Any]) -> ModelCall:
+    def _described(self, messages: Said, tools: Offered, kwargs: Mapping[str, Any]) -> ModelCall:
         said = [{"role": "user", "content": messages}] if isinstance(messages, str) else messages
-        offered = list(tools or ())
+        offered: list[object] = list(tools or ())
         if (schema := kwargs.get("response_model")) is not None:
             offered.append(schema.model_json_schema())
         names = tuple(self._behind)
         task = kwargs.get("from_task")
         cap = output_cap(self.models)
         return ModelCall(
-            [shaped(message) for message in cast("list[Mapping[str, Any]]", said)],
+            [shaped(message) for message in cast("list[Mapping[str, object]]", said)],
             offered,
             names[0] if len(names) == 1 else None,
             names if len(names) > 1 else (),

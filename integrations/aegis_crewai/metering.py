@@ -46,7 +46,7 @@ class Meter:
         }
         return {name: self.added.get(theirs, 0) for name, theirs in names.items()}
 
-    def hear(self, source: Any, event: Any) -> None:
+    def hear(self, source: object, event: object) -> None:
         """Notice the model's stream; the sink of CrewAI's events in this context."""
         if source is self.llm and isinstance(event, LLMStreamChunkEvent):
             self.begun = True

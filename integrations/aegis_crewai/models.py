@@ -47,11 +47,11 @@ def output_cap(models: Iterable[BaseLLM]) -> int | float | None:
 
 def takes_tools(llm: BaseLLM) -> bool:
     """Whether a model is called with tools; classes that say nothing are not."""
-    asked: Any = getattr(llm, "supports_function_calling", None)
+    asked: object = getattr(llm, "supports_function_calling", None)
     return callable(asked) and bool(asked())
 
 
-def shaped(message: Mapping[str, Any]) -> dict[str, Any]:
+def shaped(message: Mapping[str, Any]) -> dict[str, object]:
     """A message as the provider gets it, without CrewAI's own marks; an attached file counts as an image."""
     sent = {key: message[key] for key in _SENT if message.get(key) is not None}
     if files := message.get("files"):

@@ -37,7 +37,7 @@ _KEPT = (
 
 
 def govern_tools(
-    tools: Sequence[Any],
+    tools: Sequence[object],
     aegis: object,
     *,
     costs: Costs | None = None,
@@ -112,7 +112,7 @@ class GovernedTool(BaseTool):
         """The tool itself."""
         return self._inner
 
-    def format_output_for_agent(self, raw_result: Any) -> str:
+    def format_output_for_agent(self, raw_result: object) -> str:
         """As the tool itself does."""
         failed = isinstance(raw_result, ToolFailure)
         return raw_result.as_agent_message() if failed else self._inner.format_output_for_agent(raw_result)
@@ -122,7 +122,7 @@ class GovernedTool(BaseTool):
         self._inner.reset_usage_count()
         super().reset_usage_count()
 
-    def _run(self, *args: Any, **kwargs: Any) -> Any:
+    def _run(self, *args: object, **kwargs: object) -> object:
         try:
             held = self._calls.begin(self._described(args, kwargs))
         except AegisError as error:
@@ -138,14 +138,14 @@ class GovernedTool(BaseTool):
         _ = held.release() if isinstance(result, ToolFailure) else held.settle()
         return result
 
-    async def _arun(self, *args: Any, **kwargs: Any) -> Any:
+    async def _arun(self, *args: object, **kwargs: object) -> object:
         try:
             held = await self._calls.abegin(self._described(args, kwargs))
         except AegisError as error:
             return RefusedTool.of(error)
         return await self._awaited(self._inner._arun(*args, **kwargs), held)  # pyright: ignore[reportPrivateUsage]  # noqa: SLF001
 
-    async def _awaited(self, work: Awaitable[Any], held: Reservation) -> Any:
+    async def _awaited(self, work: Awaitable[object], held: Reservation) -> object:
         try:
             with held.inside():
                 result = await work
@@ -158,7 +158,7 @@ class GovernedTool(BaseTool):
         _ = await (held.arelease() if isinstance(result, ToolFailure) else held.asettle())
         return result
 
-    def _described(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> ToolCall:
+    def _described(self, args: tuple[object, ...], kwargs: dict[str, object]) -> ToolCall:
         return ToolCall(self.name, {**kwargs, "args": list(args)} if args else kwargs)
 
     def _claim_usage(self) -> ToolFailure | None:
@@ -172,7 +172,7 @@ class GovernedTool(BaseTool):
             self._inner.current_usage_count = value
 
 
-def _tool(tool: Any) -> BaseTool:
+def _tool(tool: object) -> BaseTool:
     """What CrewAI itself makes of a value among an agent's tools."""
     return tool if isinstance(tool, BaseTool) else Tool.from_langchain(tool)
 
@@ -180,11 +180,11 @@ def _tool(tool: Any) -> BaseTool:
 class _UnlessRefused:
     """A tool's own word on caching, but never of a refusal: the next ruling may be another."""
 
-    def __init__(self, own: Callable[..., Any]) -> None:
+    def __init__(self, own: Callable[..., object]) -> None:
         self._own = own
         update_wrapper(self, own)
 
-    def __call__(self, arguments: Any = None, result: Any = None) -> Any:
+    def __call__(self, arguments: object = None, result: object = None) -> object:
         return not isinstance(result, RefusedTool) and self._own(arguments, result)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from aegis_core.adapting import missing_extra, warn_outside
 
@@ -22,7 +22,7 @@ warn_outside("langchain-core", "1.0", "2")
 __all__ = ["AegisCallbackHandler", "AegisMiddleware", "GovernedChatModel"]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     """The callback needs langchain-core alone; the middleware brings LangGraph, so it is loaded when it is used."""
     if name == "GovernedChatModel":
         from aegis_langchain.chat_model import GovernedChatModel

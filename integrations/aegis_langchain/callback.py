@@ -58,22 +58,24 @@ class AegisCallbackHandler(BaseCallbackHandler):
         self._lock = threading.Lock()
 
     def on_chat_model_start(
-        self, serialized: dict[str, Any], messages: list[list[BaseMessage]], *, run_id: UUID, **kwargs: Any
+        self, serialized: dict[str, object], messages: list[list[BaseMessage]], *, run_id: UUID, **kwargs: object
     ) -> None:
         """Reserve. Raises `AegisDenied`, and the model is not called."""
         shaped = [each for batch in messages for each in openai_messages(batch)]
         self._hold(run_id, _model_call(shaped, kwargs), kwargs)
 
-    def on_llm_start(self, serialized: dict[str, Any], prompts: list[str], *, run_id: UUID, **kwargs: Any) -> None:
+    def on_llm_start(
+        self, serialized: dict[str, object], prompts: list[str], *, run_id: UUID, **kwargs: object
+    ) -> None:
         """The same for models that complete text."""
         self._hold(run_id, _model_call([{"role": "user", "content": prompt} for prompt in prompts], kwargs), kwargs)
 
-    def on_llm_new_token(self, token: Any, *, run_id: UUID, **kwargs: Any) -> None:
+    def on_llm_new_token(self, token: object, *, run_id: UUID, **kwargs: object) -> None:
         """Remember that the provider has begun to answer."""
         with self._lock:
             self._begun.add(run_id)
 
-    def on_llm_end(self, response: LLMResult, *, run_id: UUID, **kwargs: Any) -> None:
+    def on_llm_end(self, response: LLMResult, *, run_id: UUID, **kwargs: object) -> None:
         """Settle what the provider counted; an answer from LangChain's cache costs nothing."""
         held, _ = self._taken(run_id)
         if held is None:
@@ -86,7 +88,7 @@ class AegisCallbackHandler(BaseCallbackHandler):
         else:
             held.settle(**usage_counts(usage))
 
-    def on_llm_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
+    def on_llm_error(self, error: BaseException, *, run_id: UUID, **kwargs: object) -> None:
         """Give the money back, or charge as reserved when the provider had begun to answer."""
         held, begun = self._taken(run_id)
         if held is not None:
@@ -94,25 +96,25 @@ class AegisCallbackHandler(BaseCallbackHandler):
 
     def on_tool_start(
         self,
-        serialized: dict[str, Any],
+        serialized: dict[str, object],
         input_str: str,
         *,
         run_id: UUID,
-        inputs: dict[str, Any] | None = None,
-        **kwargs: Any,
+        inputs: dict[str, object] | None = None,
+        **kwargs: object,
     ) -> None:
         """Reserve what the tool costs, and take its lock. Raises `AegisDenied`, and the tool does not run."""
         name = str((serialized or {}).get("name") or kwargs.get("name") or "tool")
         arguments = input_str if inputs is None else inputs
         self._hold(run_id, ToolCall(name, arguments, thread=_thread(kwargs)), kwargs)
 
-    def on_tool_end(self, output: Any, *, run_id: UUID, **kwargs: Any) -> None:
+    def on_tool_end(self, output: object, *, run_id: UUID, **kwargs: object) -> None:
         """Charge it, and give its lock back."""
         held, _ = self._taken(run_id)
         if held is not None:
             held.settle()
 
-    def on_tool_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
+    def on_tool_error(self, error: BaseException, *, run_id: UUID, **kwargs: object) -> None:
         """Give the money and the lock back."""
         held, _ = self._taken(run_id)
         if held is not None:
@@ -124,7 +126,7 @@ class AegisCallbackHandler(BaseCallbackHandler):
     def __deepcopy__(self, memo: object) -> AegisCallbackHandler:
         return self
 
-    def __reduce__(self) -> tuple[Any, ...]:
+    def __reduce__(self) -> tuple[object, ...]:
         return (self._rebuilt, (self._calls,))
 
     @classmethod
@@ -133,7 +135,7 @@ class AegisCallbackHandler(BaseCallbackHandler):
         handler._calls = calls
         return handler
 
-    def _hold(self, run_id: UUID, call: ModelCall | ToolCall, kwargs: Mapping[str, Any]) -> None:
+    def _hold(self, run_id: UUID, call: ModelCall | ToolCall, kwargs: Mapping[str, object]) -> None:
         batch = self._batch_of(kwargs)
         try:
             held = self._calls.begin(call)
@@ -149,7 +151,7 @@ class AegisCallbackHandler(BaseCallbackHandler):
         if batch.dropped:
             self._drop(batch)
 
-    def _batch_of(self, kwargs: Mapping[str, Any]) -> _Batch:
+    def _batch_of(self, kwargs: Mapping[str, object]) -> _Batch:
         """The calls that `generate` announces together, all with the same parameters, before it makes any of them."""
         params = kwargs.get("invocation_params")
         if params is None or kwargs.get("batch_size", 1) == 1:
@@ -184,14 +186,14 @@ class AegisCallbackHandler(BaseCallbackHandler):
 class _Batch:
     """Calls that are announced together. Holds their parameters, so that the id of these stays their own."""
 
-    def __init__(self, params: Any) -> None:
+    def __init__(self, params: object) -> None:
         self.params = params
         self.runs: list[UUID] = []
         self.dropped = False
 
 
-def _model_call(messages: list[dict[str, Any]], kwargs: Mapping[str, Any]) -> ModelCall:
-    metadata: Mapping[str, Any] = kwargs.get("metadata") or {}
+def _model_call(messages: list[dict[str, object]], kwargs: Mapping[str, Any]) -> ModelCall:
+    metadata: Mapping[str, object] = kwargs.get("metadata") or {}
     params: Mapping[str, Any] = kwargs.get("invocation_params") or {}
     model = metadata.get("ls_model_name") or params.get("model") or params.get("model_name")
     caps = (metadata.get("ls_max_tokens"), params.get("max_tokens"), params.get("max_completion_tokens"))
@@ -207,6 +209,6 @@ def _model_call(messages: list[dict[str, Any]], kwargs: Mapping[str, Any]) -> Mo
 
 
 def _thread(kwargs: Mapping[str, Any]) -> str | None:
-    metadata: Mapping[str, Any] = kwargs.get("metadata") or {}
+    metadata: Mapping[str, object] = kwargs.get("metadata") or {}
     thread: object = metadata.get("thread_id")
     return None if thread is None else str(thread)

@@ -86,16 +86,16 @@ class GovernedChatModel(BaseChatModel):
         return "aegis"
 
     @property
-    def _identifying_params(self) -> dict[str, Any]:
+    def _identifying_params(self) -> dict[str, object]:
         return {"models": list(self._models)}
 
-    def _get_llm_string(self, stop: list[str] | None = None, **kwargs: Any) -> str:
+    def _get_llm_string(self, stop: list[str] | None = None, **kwargs: object) -> str:
         """The name of this model in LangChain's cache of answers: also what the models behind are set to."""
         behind = {name: str(model) for name, model in self._models.items()}
         return f"{super()._get_llm_string(stop, **kwargs)} {behind}"
 
-    def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> Any:
-        found = cast("dict[str, Any]", self._first._get_ls_params(stop))  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+    def _get_ls_params(self, stop: list[str] | None = None, **kwargs: object) -> Any:
+        found = cast("dict[str, object]", self._first._get_ls_params(stop))  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
         return found | {"ls_model_name": next(iter(self._models))}
 
     def get_token_ids(self, text: str) -> list[int]:
@@ -106,17 +106,19 @@ class GovernedChatModel(BaseChatModel):
         """As the first model."""
         return self._first.get_num_tokens(text)
 
-    def get_num_tokens_from_messages(self, messages: list[BaseMessage], *args: Any, **kwargs: Any) -> int:
+    def get_num_tokens_from_messages(self, messages: list[BaseMessage], *args: Any, **kwargs: object) -> int:
         """As the first model."""
         return self._first.get_num_tokens_from_messages(messages, *args, **kwargs)
 
-    def bind_tools(self, tools: Sequence[Any], *, tool_choice: Any = None, **kwargs: Any) -> Runnable[Any, Any]:
+    def bind_tools(
+        self, tools: Sequence[object], *, tool_choice: object = None, **kwargs: object
+    ) -> Runnable[Any, Any]:
         """As the models' own `bind_tools`, which is called once it is known which of them answers."""
         options = kwargs if tool_choice is None else {**kwargs, "tool_choice": tool_choice}
         return self.bind(**{"tools": openai_tools(tools), _OPTIONS: options})
 
     def _generate(
-        self, messages: list[BaseMessage], stop: Any = None, run_manager: Any = None, **kwargs: Any
+        self, messages: list[BaseMessage], stop: Any = None, run_manager: Any = None, **kwargs: object
     ) -> ChatResult:
         held = self._calls.begin(self._described(messages, kwargs, run_manager))
         try:
@@ -132,7 +134,7 @@ class GovernedChatModel(BaseChatModel):
         return result
 
     async def _agenerate(
-        self, messages: list[BaseMessage], stop: Any = None, run_manager: Any = None, **kwargs: Any
+        self, messages: list[BaseMessage], stop: Any = None, run_manager: Any = None, **kwargs: object
     ) -> ChatResult:
         held = await self._calls.abegin(self._described(messages, kwargs, run_manager))
         try:
@@ -148,7 +150,7 @@ class GovernedChatModel(BaseChatModel):
         return result
 
     def _stream(
-        self, messages: list[BaseMessage], stop: Any = None, run_manager: Any = None, **kwargs: Any
+        self, messages: list[BaseMessage], stop: Any = None, run_manager: object = None, **kwargs: object
     ) -> Iterator[ChatGenerationChunk]:
         held = self._calls.begin(self._described(messages, kwargs, run_manager))
         seen = Heard()
@@ -171,7 +173,7 @@ class GovernedChatModel(BaseChatModel):
         held.settle(**seen.counts)
 
     async def _astream(
-        self, messages: list[BaseMessage], stop: Any = None, run_manager: Any = None, **kwargs: Any
+        self, messages: list[BaseMessage], stop: Any = None, run_manager: object = None, **kwargs: object
     ) -> AsyncIterator[ChatGenerationChunk]:
         held = await self._calls.abegin(self._described(messages, kwargs, run_manager))
         seen = Heard()
@@ -193,9 +195,9 @@ class GovernedChatModel(BaseChatModel):
             raise
         await held.asettle(**seen.counts)
 
-    def _described(self, messages: list[BaseMessage], kwargs: Mapping[str, Any], run_manager: Any) -> ModelCall:
+    def _described(self, messages: list[BaseMessage], kwargs: Mapping[str, Any], run_manager: object) -> ModelCall:
         names = tuple(self._models)
-        thread: Any = (getattr(run_manager, "metadata", None) or cast("dict[str, Any]", {})).get("thread_id")
+        thread: object = (getattr(run_manager, "metadata", None) or cast("dict[str, object]", {})).get("thread_id")
         declared = {**kwargs, **kwargs.get(_OPTIONS, {})}
         caps = [cap for model in self._models.values() if (cap := cap_of(model, declared)) is not None]
         return ModelCall(
@@ -211,7 +213,7 @@ class GovernedChatModel(BaseChatModel):
             ),
         )
 
-    def _ready(self, held: Reservation, kwargs: dict[str, Any]) -> tuple[BaseChatModel, dict[str, Any]]:
+    def _ready(self, held: Reservation, kwargs: dict[str, object]) -> tuple[BaseChatModel, dict[str, object]]:
         """As `_chosen`, once that model's own rate limiter lets it. Interrupted before that, it costs nothing."""
         try:
             model, kwargs = self._chosen(held, kwargs)
@@ -222,7 +224,7 @@ class GovernedChatModel(BaseChatModel):
             raise
         return model, kwargs
 
-    async def _aready(self, held: Reservation, kwargs: dict[str, Any]) -> tuple[BaseChatModel, dict[str, Any]]:
+    async def _aready(self, held: Reservation, kwargs: dict[str, object]) -> tuple[BaseChatModel, dict[str, object]]:
         """As `_ready`."""
         try:
             model, kwargs = self._chosen(held, kwargs)
@@ -233,7 +235,7 @@ class GovernedChatModel(BaseChatModel):
             raise
         return model, kwargs
 
-    def _chosen(self, held: Reservation, kwargs: dict[str, Any]) -> tuple[BaseChatModel, dict[str, Any]]:
+    def _chosen(self, held: Reservation, kwargs: dict[str, Any]) -> tuple[BaseChatModel, dict[str, object]]:
         """The model to call, and the keywords as its own `bind_tools` would make them."""
         model = self._models[held.model or ""]
         options = kwargs.pop(_OPTIONS, None)

@@ -20,7 +20,7 @@ ANSWERS = ("n", "best_of", "candidate_count")
 Models = Mapping[str, BaseChatModel] | Sequence[BaseChatModel] | BaseChatModel
 
 
-def openai_messages(messages: Sequence[BaseMessage]) -> list[dict[str, Any]]:
+def openai_messages(messages: Sequence[BaseMessage]) -> list[dict[str, object]]:
     """Messages as OpenAI spells them; one that OpenAI has no words for (a video) as it is: it is only to be counted."""
     try:
         return convert_to_openai_messages(list(messages))
@@ -28,20 +28,20 @@ def openai_messages(messages: Sequence[BaseMessage]) -> list[dict[str, Any]]:
         return [each for message in messages for each in _as_far_as_can_be(message)]
 
 
-def _as_far_as_can_be(message: BaseMessage) -> list[dict[str, Any]]:
+def _as_far_as_can_be(message: BaseMessage) -> list[dict[str, object]]:
     try:
         return convert_to_openai_messages([message])
     except ValueError:
-        shaped: dict[str, Any] = {"role": _ROLES.get(message.type, message.type), "content": message.content}
+        shaped: dict[str, object] = {"role": _ROLES.get(message.type, message.type), "content": message.content}
         if isinstance(message, AIMessage) and message.tool_calls:
             calls = [{"name": call["name"], "arguments": call["args"]} for call in message.tool_calls]
             shaped["tool_calls"] = [{"type": "function", "function": call} for call in calls]
         return [shaped]
 
 
-def openai_tools(tools: Iterable[Any]) -> list[dict[str, Any]]:
+def openai_tools(tools: Iterable[Any]) -> list[dict[str, object]]:
     """Tool definitions as OpenAI spells them; a provider's own, which are mappings, stay as they are."""
-    return [dict(cast("Mapping[str, Any]", each)) if isinstance(each, Mapping) else convert_to_openai_tool(each)
+    return [dict(cast("Mapping[str, object]", each)) if isinstance(each, Mapping) else convert_to_openai_tool(each)
             for each in tools]  # fmt: skip
 
 
@@ -51,7 +51,7 @@ def name_of(model: BaseChatModel) -> str:
     Raises:
         ConfigurationError: the model does not say; give ``models={"name": model}``.
     """
-    params = cast("Mapping[str, Any]", model._get_ls_params())  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - what tracing reads
+    params = cast("Mapping[str, object]", model._get_ls_params())  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - what tracing reads
     name = params.get("ls_model_name") or getattr(model, "model_name", None) or getattr(model, "model", None)
     if not isinstance(name, str):
         raise ConfigurationError(
@@ -60,9 +60,9 @@ def name_of(model: BaseChatModel) -> str:
     return name
 
 
-def cap_of(model: BaseChatModel, kwargs: Mapping[str, Any]) -> int | None:
+def cap_of(model: BaseChatModel, kwargs: Mapping[str, object]) -> int | None:
     """The output cap that a call declares: its own, else its model's."""
-    params = cast("Mapping[str, Any]", model._get_ls_params())  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+    params = cast("Mapping[str, object]", model._get_ls_params())  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
     caps = (kwargs.get("max_tokens"), kwargs.get("max_completion_tokens"), kwargs.get("max_output_tokens"),
             params.get("ls_max_tokens"))  # fmt: skip
     return next((each for each in caps if isinstance(each, int)), None)
@@ -80,7 +80,7 @@ def named(models: Models) -> dict[str, BaseChatModel]:
         found = dict(cast("Mapping[str, Any]", models))
     else:
         found: dict[str, Any] = {}
-        for model in cast("Sequence[Any]", models):
+        for model in cast("Sequence[object]", models):
             name = name_of(model) if isinstance(model, BaseChatModel) else str(model)
             if name in found:
                 raise ConfigurationError(f"models= holds two models of the name {name}; name them apart in a mapping.")

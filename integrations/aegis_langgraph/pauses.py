@@ -14,7 +14,7 @@ from aegis_core.protocol.approvals import Approval
 from aegis_core.protocol.errors import InvalidRequestError, NotFoundError
 
 Question = Mapping[str, Any]
-Decisions = list[dict[str, Any]] | Mapping[str, list[dict[str, Any]]]
+Decisions = list[dict[str, object]] | Mapping[str, list[dict[str, object]]]
 """Of a question's actions in their order; or by the interrupt's id, where a thread asks several questions at once."""
 
 
@@ -22,7 +22,7 @@ def questions_of(state: StateSnapshot) -> dict[str, Question]:
     """What Aegis paused the thread for, by the interrupt's id."""
     found: dict[str, Question] = {}
     for each in state.interrupts:
-        value: Any = each.value
+        value: object = each.value
         if isinstance(value, Mapping) and "aegis" in value and "action_requests" in value:
             found[each.id] = cast("Question", value)
     return found
@@ -70,7 +70,7 @@ async def decided(question: Question, get: Callable[[str], Awaitable[Approval]])
 
     A call whose outcome is unknown stays open: no operator of Aegis was asked about it, only a person can say.
     """
-    decisions: list[dict[str, Any]] = []
+    decisions: list[dict[str, object]] = []
     for asked in question["aegis"]:
         if asked["state"] == "unknown":
             return None

@@ -66,7 +66,7 @@ class ApprovalResumer:
         self._made, self._governor, self._name = graph_or_factory, governor, name
         self._lease, self._stalled = lease_seconds, timedelta(seconds=stalled_seconds)
         self._config = dict(config or {})
-        self._graph: Any = _checked(graph_or_factory) if hasattr(graph_or_factory, "checkpointer") else None
+        self._graph: object = _checked(graph_or_factory) if hasattr(graph_or_factory, "checkpointer") else None
         self._line: Line | None = None
         self._threads: dict[str, None] = {}
         self._scanned = False
@@ -174,7 +174,7 @@ class ApprovalResumer:
             await claim.end(failed=failed)
         return resumed
 
-    async def _kept(self, claim: ResumeLease, work: Coroutine[Any, Any, Any], thread: str) -> Resumed:
+    async def _kept(self, claim: ResumeLease, work: Coroutine[object, object, object], thread: str) -> Resumed:
         """Carry the work out, keeping the lease meanwhile."""
         running = asyncio.ensure_future(work)
         while not (await asyncio.wait({running}, timeout=self._lease / 3))[0]:
@@ -207,7 +207,7 @@ class ApprovalResumer:
     async def _state(self, thread: str) -> StateSnapshot:
         return await self._call("get_state", self._config_of(thread))
 
-    async def _call(self, method: str, *arguments: Any, **options: Any) -> Any:
+    async def _call(self, method: str, *arguments: object, **options: object) -> Any:
         """One method of the graph: a plain one in a thread of its own, so that the lease can be renewed beside it."""
         if self._graph is None:
             made = self._made()
@@ -229,10 +229,10 @@ class ApprovalResumer:
     def _inner(self) -> Governor:
         return self._governor.inner if isinstance(self._governor, SyncGovernor) else self._governor
 
-    def _config_of(self, thread: str) -> Any:
+    def _config_of(self, thread: str) -> object:
         return {**self._config, "configurable": {**self._config.get("configurable", {}), "thread_id": thread}}
 
-    def _here(self, work: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
+    def _here(self, work: Callable[[], Coroutine[object, object, _T]]) -> _T:
         """Run to the end in plain code, also where an event loop runs in this thread."""
         if isinstance(self._governor, Governor):
             raise ConfigurationError("This resumer has an async connection; await arun, arun_once, aresume or aanswer.")
@@ -240,7 +240,7 @@ class ApprovalResumer:
             return own.submit(lambda: asyncio.run(work())).result()
 
 
-def _checked(graph: Any) -> Any:
+def _checked(graph: object) -> object:
     if not isinstance(getattr(graph, "checkpointer", None), BaseCheckpointSaver):
         raise ConfigurationError(
             "ApprovalResumer needs a graph with a checkpointer, or there is nothing to resume: "

@@ -13,7 +13,7 @@ from aegis_core.arbiter.routing.outcomes import Outcome, Pair
 ROUNDS = 200
 
 
-def evaluate(model: GainModel, outcomes: Sequence[Outcome], pair: Pair, *, rounds: int = ROUNDS) -> dict[str, Any]:
+def evaluate(model: GainModel, outcomes: Sequence[Outcome], pair: Pair, *, rounds: int = ROUNDS) -> dict[str, object]:
     """The figures of a fitted model, with its own threshold.
 
     Args:
@@ -41,13 +41,13 @@ def judge(
 def cross_validate(
     outcomes: Sequence[Outcome], pair: Pair, *, folds: int, target: float = TARGET, confidence: float = CONFIDENCE,
     rounds: int = ROUNDS,
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, object]:  # fmt: skip
     """The figures of the method: each prompt judged by a model, and a threshold, of the other folds only."""
     found = estimates(read(outcomes), pair, folds=folds, nested=True, target=target, confidence=confidence)
     of = [fold_of(outcome.prompt, folds) for outcome in outcomes]
     report = _figures(outcomes, found.gains, found.strong, pair, rounds)
     report |= {"how": f"{folds}-fold cross-validation", "target": target}
-    parts: list[dict[str, Any]] = []
+    parts: list[dict[str, object]] = []
     for fold in range(folds):
         mine = [place for place, where in enumerate(of) if where == fold]
         here = [outcomes[place] for place in mine]
@@ -68,7 +68,7 @@ def cross_validate(
 
 def _figures(
     outcomes: Sequence[Outcome], gains: Sequence[float], strong: Sequence[bool], pair: Pair, rounds: int
-) -> dict[str, Any]:
+) -> dict[str, object]:
     def attained(places: Sequence[int]) -> dict[str, Any]:
         here = [outcomes[place] for place in places]
         retained, share = kept(here, [strong[place] for place in places])

@@ -137,7 +137,7 @@ class GainModel:
 
     def dump(self) -> str:
         """The model as JSON."""
-        content: dict[str, Any] = {name: getattr(self, name) for name in _Document.model_fields if name != "format"}
+        content: dict[str, object] = {name: getattr(self, name) for name in _Document.model_fields if name != "format"}
         content["types"] = {name: terms.model_dump() for name, terms in self.types.items()}
         content["rarity"] = b64encode(self.rarity).decode()
         content["weights"] = b64encode(self.weights).decode()

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn, cast
+from typing import NamedTuple, NoReturn, cast
 
 from aegis_core.protocol.errors import InvalidRequestError
 
@@ -39,7 +39,7 @@ class Outcome(NamedTuple):
         return self.strong - self.weak
 
 
-class _Repeating(dict[str, Any]):
+class _Repeating(dict[str, object]):
     """A JSON object that gives a key twice, of which a plain one would silently lose the first value."""
 
     repeated: str
@@ -130,14 +130,14 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
 
 def _row(path: Path, number: int, line: bytes, most: float, *, clip: bool) -> Row:
     try:
-        content: Any = json.loads(line, object_pairs_hook=_object)
+        content: object = json.loads(line, object_pairs_hook=_object)
     except ValueError as error:
         _refuse(path, number, "", f"is not JSON: {error}")
     except RecursionError:
         _refuse(path, number, "", "is not JSON that can be read: it is nested too deeply")
     if not isinstance(content, dict):
         _refuse(path, number, "", "is not a JSON object")
-    row = cast("dict[str, Any]", content)
+    row = cast("dict[str, object]", content)
     _refuse_repeats(path, number, "", row)
     prompt, task_type, name = row.get("prompt"), _known(row, "domain", "task_type", default=""), _known(row, "id")
     if not isinstance(prompt, str):
@@ -147,10 +147,10 @@ def _row(path: Path, number: int, line: bytes, most: float, *, clip: bool) -> Ro
     scores = row.get("scores")
     if not isinstance(scores, dict) or not scores:
         _refuse(path, number, "scores", "must be an object of scores by model")
-    _refuse_repeats(path, number, "scores.", cast("dict[str, Any]", scores))
+    _refuse_repeats(path, number, "scores.", cast("dict[str, object]", scores))
     found = {
         model: _score(path, number, model, score, most, clip=clip)
-        for model, score in cast("dict[str, Any]", scores).items()
+        for model, score in cast("dict[str, object]", scores).items()
     }
     given = str(number if name is None else name)
     for column, text in (("id", given), ("domain", task_type), *((f"scores.{model}", model) for model in found)):
@@ -159,7 +159,7 @@ def _row(path: Path, number: int, line: bytes, most: float, *, clip: bool) -> Ro
     return Row(number, given, task_type, prompt, found)
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     found = dict(pairs)
     if len(found) == len(pairs):
         return found
@@ -169,17 +169,17 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return repeating
 
 
-def _refuse_repeats(path: Path, number: int, before: str, content: dict[str, Any]) -> None:
+def _refuse_repeats(path: Path, number: int, before: str, content: dict[str, object]) -> None:
     if isinstance(content, _Repeating):
         _refuse(path, number, ascii(before + content.repeated)[1:-1], "is given twice")
 
 
-def _known(row: dict[str, Any], *columns: str, default: Any = None) -> Any:
+def _known(row: dict[str, object], *columns: str, default: object = None) -> object:
     """What stands in the first of these columns that is there and not null."""
     return next((value for column in columns if (value := row.get(column)) is not None), default)
 
 
-def _score(path: Path, number: int, model: str, score: Any, most: float, *, clip: bool) -> float:
+def _score(path: Path, number: int, model: str, score: object, most: float, *, clip: bool) -> float:
     if isinstance(score, bool):
         score = float(score)
     if not isinstance(score, int | float) or (isinstance(score, float) and not math.isfinite(score)):
@@ -192,7 +192,7 @@ def _score(path: Path, number: int, model: str, score: Any, most: float, *, clip
     return float(score) / most
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     """A value as a message can hold it."""
     text = repr(value)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"

@@ -7,7 +7,6 @@ import logging
 from collections.abc import AsyncGenerator, Awaitable
 from contextlib import asynccontextmanager
 from html import escape
-from typing import Any
 
 from aiogram import Bot, Dispatcher
 from aiogram.client.default import DefaultBotProperties
@@ -115,12 +114,12 @@ class TelegramChannel:
                 _log.warning("telegram: no updates: %s", self._masked(error))
                 await asyncio.sleep(wait)
 
-    async def take(self, update: dict[str, Any]) -> None:
+    async def take(self, update: dict[str, object]) -> None:
         """One update from the webhook. One that is none is dropped: Telegram would only send it again."""
         await self._take(self._dispatcher.feed_raw_update(self.bot, update))
 
     @staticmethod
-    async def _take(handling: Awaitable[Any]) -> None:
+    async def _take(handling: Awaitable[object]) -> None:
         try:
             await handling
         except Exception:  # noqa: BLE001 - one update that nobody foresaw must not stop those that follow

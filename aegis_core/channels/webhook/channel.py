@@ -8,7 +8,6 @@ import time
 from base64 import b64encode
 from hashlib import sha256
 from html import escape
-from typing import Any
 
 import httpx
 from pydantic import TypeAdapter
@@ -66,7 +65,7 @@ class WebhookChannel:
         await self._http.aclose()
 
     async def _post(self, kind: str, about: str, approval: Approval | None, face: str) -> None:
-        message: dict[str, Any] = {
+        message: dict[str, object] = {
             "type": kind,
             "tenant": self._tenant,
             "approval_id": about,

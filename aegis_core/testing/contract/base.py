@@ -6,7 +6,6 @@ import warnings
 from collections.abc import Generator
 from contextlib import contextmanager
 from decimal import Decimal
-from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -64,7 +63,7 @@ class Base:
         """An agent with $10 a day and brief grants."""
         return brief_governor.handshake("contract")
 
-    def __init_subclass__(cls, **options: Any) -> None:
+    def __init_subclass__(cls, **options: object) -> None:
         """Leave out the tests that need what the harness's framework lacks: they are nobody's to run or to skip."""
         super().__init_subclass__(**options)
         if hasattr(cls, "harness"):
@@ -91,7 +90,7 @@ def calm() -> Generator[None]:
         yield
 
 
-def _new_place(server: str, **values: Any) -> Settings:
+def _new_place(server: str, **values: object) -> Settings:
     """A tenant of its own. What is spent is read from the day's budget, so no day ends meanwhile."""
     return private_settings(url=server, tenant=f"t-{uuid4().hex[:12]}", timezone=quiet_zone(), **values)
 

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from aegis_core.testing.scripts import Harness, Mode
 
-_Test = TypeVar("_Test", bound=Callable[..., Any])
+_Test = TypeVar("_Test", bound=Callable[..., object])
 _NAME = "contract_demand"
 
 CAPABILITIES = {
@@ -67,7 +67,7 @@ def in_first(*modes: Mode) -> Callable[[_Test], _Test]:
 
 def demand_of(test: object) -> Demand:
     """What a test needs."""
-    found: Any = getattr(test, _NAME, None)
+    found: object = getattr(test, _NAME, None)
     return found if isinstance(found, Demand) else Demand()
 
 

@@ -6,7 +6,6 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from itertools import count
-from typing import Any
 from weakref import WeakKeyDictionary
 
 from autogen_core import CancellationToken
@@ -28,11 +27,11 @@ class WaitInTool:
     async def run(
         self,
         tool: str,
-        arguments: Mapping[str, Any],
+        arguments: Mapping[str, object],
         call_id: str | None,
         token: CancellationToken | None,
-        work: Callable[[], Awaitable[Any]],
-    ) -> Any:
+        work: Callable[[], Awaitable[object]],
+    ) -> object:
         """What the tool answers, or the text that tells the model that a human is asked.
 
         Raises:
@@ -43,7 +42,7 @@ class WaitInTool:
 
     @asynccontextmanager
     async def holding(
-        self, tool: str, arguments: Mapping[str, Any], call_id: str | None, token: CancellationToken | None
+        self, tool: str, arguments: Mapping[str, object], call_id: str | None, token: CancellationToken | None
     ) -> AsyncGenerator[str | None]:
         """Hold the tool's cost around its run: charged after it, given back when it raises."""
         try:

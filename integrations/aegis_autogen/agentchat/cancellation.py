@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from autogen_core import CancellationToken
 
@@ -13,7 +13,7 @@ from aegis_core.adapting import Reservation
 _Begun = TypeVar("_Begun", bound=Reservation | str)
 
 
-async def linked(begin: Coroutine[Any, Any, _Begun], token: CancellationToken | None) -> _Begun:
+async def linked(begin: Coroutine[object, object, _Begun], token: CancellationToken | None) -> _Begun:
     """Await the beginning of a call, which AutoGen's token can cancel too. Cancelled, it leaves nothing held."""
     task = asyncio.ensure_future(begin)
     if token is not None:

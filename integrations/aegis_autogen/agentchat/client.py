@@ -78,7 +78,7 @@ class GovernedChatCompletionClient(ChatCompletionClient):
         tools: Sequence[Tool | ToolSchema] = (),
         tool_choice: Tool | Literal["auto", "required", "none"] = "auto",
         json_output: bool | type[BaseModel] | None = None,
-        extra_create_args: Mapping[str, Any] | None = None,
+        extra_create_args: Mapping[str, object] | None = None,
         cancellation_token: CancellationToken | None = None,
     ) -> CreateResult:
         """Ask, call, settle."""
@@ -108,7 +108,7 @@ class GovernedChatCompletionClient(ChatCompletionClient):
         tools: Sequence[Tool | ToolSchema] = (),
         tool_choice: Tool | Literal["auto", "required", "none"] = "auto",
         json_output: bool | type[BaseModel] | None = None,
-        extra_create_args: Mapping[str, Any] | None = None,
+        extra_create_args: Mapping[str, object] | None = None,
         cancellation_token: CancellationToken | None = None,
     ) -> AsyncGenerator[str | CreateResult, None]:
         """The same for a stream. One that breaks or is left after its first words is charged as reserved."""
@@ -137,9 +137,9 @@ class GovernedChatCompletionClient(ChatCompletionClient):
         self,
         messages: Sequence[LLMMessage],
         tools: Sequence[Tool | ToolSchema],
-        extra: Mapping[str, Any] | None,
+        extra: Mapping[str, object] | None,
         token: CancellationToken | None,
-    ) -> tuple[Reservation, ChatCompletionClient, dict[str, Any]]:
+    ) -> tuple[Reservation, ChatCompletionClient, dict[str, object]]:
         raise_if_stopped(messages)
         sent = dict(extra or {})
         call = ModelCall(

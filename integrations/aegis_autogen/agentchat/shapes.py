@@ -16,12 +16,12 @@ from autogen_core.models import (
 from autogen_core.tools import Tool, ToolSchema
 
 
-def shaped_messages(messages: Sequence[LLMMessage]) -> list[dict[str, Any]]:
+def shaped_messages(messages: Sequence[LLMMessage]) -> list[dict[str, object]]:
     """A message for each; the results of several tools are several."""
     return [shaped for message in messages for shaped in _shaped(message)]
 
 
-def shaped_tools(tools: Sequence[Tool | ToolSchema]) -> list[dict[str, Any]]:
+def shaped_tools(tools: Sequence[Tool | ToolSchema]) -> list[dict[str, object]]:
     """Tool definitions."""
     return [{"type": "function", "function": tool if isinstance(tool, dict) else tool.schema} for tool in tools]
 
@@ -34,7 +34,7 @@ def config_of(client: ChatCompletionClient) -> Mapping[str, Any]:
         return {}
 
 
-def _shaped(message: LLMMessage) -> list[dict[str, Any]]:
+def _shaped(message: LLMMessage) -> list[dict[str, object]]:
     if isinstance(message, SystemMessage):
         return [{"role": "system", "content": message.content}]
     if isinstance(message, FunctionExecutionResultMessage):
@@ -48,9 +48,9 @@ def _shaped(message: LLMMessage) -> list[dict[str, Any]]:
     return [{"role": "user", "content": [_part(part) for part in parts]}]
 
 
-def _shaped_call(call: FunctionCall) -> dict[str, Any]:
+def _shaped_call(call: FunctionCall) -> dict[str, object]:
     return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
 
 
-def _part(part: Any) -> dict[str, Any]:
+def _part(part: object) -> dict[str, object]:
     return {"type": "text", "text": part} if isinstance(part, str) else {"type": "image_url"}

@@ -30,7 +30,7 @@ from aegis_core.adapting.call_governor import Costs
 from aegis_core.protocol.denial import AegisDenied
 from aegis_core.protocol.errors import ConfigurationError
 
-AnyTool = BaseTool[Any, Any] | Callable[..., Any]
+AnyTool = BaseTool[Any, Any] | Callable[..., object]
 
 
 @overload
@@ -103,20 +103,20 @@ class GovernedTool(BaseTool[Any, Any]):
         """Of the tool inside."""
         return self._inner.schema
 
-    def return_value_as_string(self, value: Any) -> str:
+    def return_value_as_string(self, value: object) -> str:
         """As the tool inside says it; a question that waits for a human is plain text."""
         return value if isinstance(value, str) else self._inner.return_value_as_string(value)
 
-    async def run(self, args: BaseModel, cancellation_token: CancellationToken) -> Any:
+    async def run(self, args: BaseModel, cancellation_token: CancellationToken) -> object:
         """Ask and run."""
         return await self.run_json(args.model_dump(), cancellation_token)
 
     async def run_json(
-        self, args: Mapping[str, Any], cancellation_token: CancellationToken, call_id: str | None = None
-    ) -> Any:
+        self, args: Mapping[str, object], cancellation_token: CancellationToken, call_id: str | None = None
+    ) -> object:
         """Ask and run."""
 
-        async def work() -> Any:
+        async def work() -> object:
             return await self._inner.run_json(args, cancellation_token, call_id=call_id)
 
         return await self._asking.run(self.name, args, call_id, cancellation_token, work)
@@ -125,11 +125,11 @@ class GovernedTool(BaseTool[Any, Any]):
         """Of the tool inside."""
         return self._inner.state_type()
 
-    async def save_state_json(self) -> Mapping[str, Any]:
+    async def save_state_json(self) -> Mapping[str, object]:
         """Of the tool inside."""
         return await self._inner.save_state_json()
 
-    async def load_state_json(self, state: Mapping[str, Any]) -> None:
+    async def load_state_json(self, state: Mapping[str, object]) -> None:
         """Of the tool inside."""
         await self._inner.load_state_json(state)
 
@@ -138,8 +138,8 @@ class GovernedStreamTool(GovernedTool):
     """The same for a tool that tells what it does while it does it, such as a team of agents."""
 
     async def run_json_stream(
-        self, args: Mapping[str, Any], cancellation_token: CancellationToken, call_id: str | None = None
-    ) -> AsyncGenerator[Any, None]:
+        self, args: Mapping[str, object], cancellation_token: CancellationToken, call_id: str | None = None
+    ) -> AsyncGenerator[object, None]:
         """Ask and run."""
         inner = self._inner
         assert isinstance(inner, StreamTool)
@@ -164,7 +164,7 @@ class GovernedWorkbench(Workbench):
     async def call_tool(
         self,
         name: str,
-        arguments: Mapping[str, Any] | None = None,
+        arguments: Mapping[str, object] | None = None,
         cancellation_token: CancellationToken | None = None,
         call_id: str | None = None,
     ) -> ToolResult:
@@ -199,11 +199,11 @@ class GovernedWorkbench(Workbench):
         """Reset the workbench inside."""
         await self._inner.reset()
 
-    async def save_state(self) -> Mapping[str, Any]:
+    async def save_state(self) -> Mapping[str, object]:
         """Of the workbench inside."""
         return await self._inner.save_state()
 
-    async def load_state(self, state: Mapping[str, Any]) -> None:
+    async def load_state(self, state: Mapping[str, object]) -> None:
         """Of the workbench inside."""
         await self._inner.load_state(state)
 
@@ -228,11 +228,11 @@ def _governed(tool: AnyTool, asking: WaitInTool) -> BaseTool[Any, Any]:
 
 def _in_context(tool: FunctionTool) -> FunctionTool:
     """A plain function still runs in a thread, but in one that knows the lock: AutoGen's own drops the context."""
-    function: Any = tool._func  # pyright: ignore[reportPrivateUsage]  # noqa: SLF001 - there is no other way to it
+    function: object = tool._func  # pyright: ignore[reportPrivateUsage]  # noqa: SLF001 - there is no other way to it
     if inspect.iscoroutinefunction(function):
         return tool
 
-    async def run(**arguments: Any) -> Any:
+    async def run(**arguments: object) -> object:
         return await asyncio.to_thread(function, **arguments)
 
     made = copy.copy(tool)

@@ -1,0 +1,89 @@
+"""The fields of messages as keyword arguments, so that editors and type checkers know them where a program asks.
+
+Each class here mirrors a message: the same names, with the types that a caller may write (an amount of dollars also as
+number or text). A test compares the two. Unpacked in a signature, they cost nothing when a program runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, TypedDict
+
+from aegis_core.protocol.fields import Scalar
+from aegis_core.protocol.locks import LockMode, Preemption
+from aegis_core.protocol.messages import HeldLock, Requirements, ResourceType
+from aegis_core.protocol.money import UsdLike
+
+
+class RequestFields(TypedDict, total=False):
+    """What a request may say beside its intent: the fields of `PermissionRequest`, and `arguments`.
+
+    Keep several in a dictionary of this type to ask for the same twice: ``wish: RequestFields = {…}``, then
+    ``request(intent, **wish)``, or with a difference ``request(intent, **wish | {"priority": 9})``.
+    """
+
+    resource_type: ResourceType
+    """What the agent wants to consume; default: ``llm_tokens``."""
+    estimated_cost_usd: UsdLike | None
+    """What it will cost at most, in dollars. Beside sizes, from which Aegis estimates, the higher counts."""
+    priority: int
+    """1 to 10, default 5."""
+    logic_density: int
+    """How hard the work is, 1 to 10, default 5: it chooses the tier of the model."""
+    confidence: float | None
+    """How sure the agent is, 0 to 1."""
+    target_resource: str | None
+    """What is acted on. For ``wallet_lock`` and ``file_lock`` the lock to take in the same step."""
+    fence: int | None
+    """Refuse unless the agent holds the lock called `target_resource` with this fence."""
+    lock_ttl_seconds: float
+    """How long that lock lasts unless it is renewed, default 30."""
+    within: Sequence[HeldLock]
+    """The leases held meanwhile; default: those of the blocks around the running code."""
+    request_id: str | None
+    """Names the request, so that asking again answers the same verdict instead of reserving twice."""
+    capability: str | None
+    """The capability that it uses, for rules that require one."""
+    tool: str | None
+    """The tool that will be called."""
+    arguments: object
+    """The values that `tool` will be called with, of which only a hash is sent."""
+    arguments_hash: str | None
+    """That hash, where it was made before; `arguments` takes its place."""
+    model: str | None
+    """The model that will be called; without it the grant is priced for the recommended one."""
+    prompt_bytes: int | None
+    """The size of the prompt in bytes of UTF-8."""
+    prompt_tokens: int | None
+    """The size of the prompt in tokens, the most that the caller counts. Either this or `prompt_bytes`."""
+    max_output_tokens: int | None
+    """The cap on the answer that the agent will send."""
+    min_output_tokens: int | None
+    """Down to how much the answer may be cut to what is affordable."""
+    task_type: str | None
+    """The kind of task, by which outcomes are learned."""
+    verify: Literal["cheap_first"] | None
+    """The agent checks the answer of a cheap model first; the cost of both calls is reserved."""
+    requirements: Requirements | None
+    """What a model must be able to do to be recommended."""
+    metadata: dict[str, Scalar]
+    """References that observers see beside the request, never contents."""
+
+
+class LockFields(TypedDict, total=False):
+    """What `lock` and `lock_all` may say beside names, times and token: the other fields of `AcquireLock`."""
+
+    priority: int | None
+    """1 to 10: who waits with a higher one comes first. Default: the agent's own."""
+    permits: int | None
+    """How many may hold it, for the first one to say; default 1."""
+    weight: int
+    """How many permits are taken, default 1."""
+    mode: LockMode
+    """``exclusive`` (the default) or ``shared``."""
+    preemption: Preemption | None
+    """Whether a waiter with a higher priority may have it given up, for the first one to say."""
+    grace_seconds: float | None
+    """How long a holder that is told to give it up may still keep it."""
+    within: Sequence[HeldLock]
+    """The leases held meanwhile; default: those of the blocks around the running code."""
