@@ -92,7 +92,7 @@ def create_app(settings: Settings | None = None, store: Store | None = None, *, 
             try:
                 async with (
                     _channels(app, settings, governor),
-                    watched_prices(settings.prices_file, governor.arbiter, governor.operator),
+                    watched_prices(settings, governor.arbiter, governor.operator),
                 ):
                     yield
             finally:

@@ -94,7 +94,7 @@ async def opened(settings: Settings) -> AsyncGenerator[tuple[list[Channel], Reso
         governor = await open_governor(store, settings)
         try:
             channels = await asyncio.to_thread(open_channels, settings, governor)
-            async with watched_prices(settings.prices_file, governor.arbiter, governor.operator):
+            async with watched_prices(settings, governor.arbiter, governor.operator):
                 yield channels, governor
         finally:
             await governor.aclose()
