@@ -65,7 +65,7 @@ def stated_prices(tariffs: dict[str, Tariff], content: bytes) -> StatedPrices:
 
 
 def stated_tariff(input_usd: Decimal, output_usd: Decimal, cached_input_usd: Decimal | None = None) -> Tariff:
-    """A tariff that is stated in dollars a million tokens; cached input costs no less where nothing is said of it."""
+    """A tariff from dollars a million tokens, with at most nine decimals; cached input costs the same unless it is said."""
     fresh, output = int(input_usd.scaleb(9)), int(output_usd.scaleb(9))
     cached = fresh if cached_input_usd is None else int(cached_input_usd.scaleb(9))
     return Tariff((Step(-1, fresh, cached, max(fresh, cached), output),), MILLION)
@@ -83,3 +83,6 @@ def _content(data: bytes) -> object:
 
 def _refusal(path: Path, problem: str) -> ConfigurationError:
     return ConfigurationError(f"price file, {path}: {problem}", file=str(path), problem=problem)
+
+
+READ = read_price_file

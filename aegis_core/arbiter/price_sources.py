@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
-from aegis_core.arbiter.price_file import StatedPrices, dearer, read_price_file
+from aegis_core.arbiter.price_file import StatedPrices, dearer
 from aegis_core.settings import Settings
 
-SOURCES: dict[str, Callable[[Path], StatedPrices]] = {
-    "prices_file": read_price_file,
+SOURCES = {
+    "prices_file": "price_file",
 }
-"""What reads a source, by the setting that names its file."""
+"""The module beside this one that reads a source with its `READ`, by the setting that names the source's file."""
+
+_READERS: dict[str, Callable[[Path], StatedPrices]] = {
+    setting: import_module(f"aegis_core.arbiter.{module}").READ for setting, module in SOURCES.items()
+}
 
 
 def price_files(settings: Settings) -> tuple[Path, ...]:
@@ -25,7 +30,7 @@ def read_prices(settings: Settings) -> StatedPrices | None:
     Raises:
         ConfigurationError: a file cannot be read, or holds something that is not a price; names file and place.
     """
-    found = [read(path) for name, read in SOURCES.items() if (path := getattr(settings, name)) is not None]
+    found = [read(path) for name, read in _READERS.items() if (path := getattr(settings, name)) is not None]
     if len(found) < 2:
         return found[0] if found else None
     tariffs = dict(found[0].tariffs)
