@@ -49,12 +49,13 @@ def example(first: str) -> dict[str, str]:
 
 
 def carry_out(first: str, into: Path) -> None:
-    """Make a copy and change it as the example says."""
+    """Make a copy and change it as the example says; what is changed must please the linter."""
     shutil.copytree(ROOT / "aegis_core", into / "aegis_core", ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", ".env.example"):
         shutil.copy(ROOT / name, into)
     (into / "tests").symlink_to(ROOT / "tests")
-    for place, lines in example(first).items():
+    places = example(first)
+    for place, lines in places.items():
         path = into / place.partition(",")[0]
         if place.endswith(", a new file"):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -63,6 +64,11 @@ def carry_out(first: str, into: Path) -> None:
         text, before = path.read_text(), ENDS[place]
         assert text.count(before) == 1, f"{place} is no longer behind {before!r}"
         path.write_text(text.replace(before, before + lines))
+    changed = [name for place in places if (name := place.partition(",")[0]).endswith(".py")]
+    for check in (["check"], ["format", "--check"]):
+        command = [sys.executable, "-m", "ruff", *check, "--no-cache", *changed]
+        done = subprocess.run(command, cwd=into, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout
 
 
 OPENING = '''
