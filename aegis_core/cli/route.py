@@ -90,7 +90,7 @@ def evaluate(
         Path | None, typer.Option("--model", help="The fitted model to measure.", show_default=False)
     ] = None,
     folds: Annotated[
-        int | None, typer.Option(min=2, max=50, help="Cross-validate instead, fitting anew.", show_default=False)
+        int | None, typer.Option(min=2, max=50, help="Cross-validate instead, fitting each time.", show_default=False)
     ] = None,
     weak: WeakOption = None,
     strong: StrongOption = None,
