@@ -61,7 +61,7 @@ async def connect(
     try:
         governor = await open_governor(store, settings)
         try:
-            async with watched_prices(settings.prices_file, governor.arbiter, governor.operator):
+            async with watched_prices(settings, governor.arbiter, governor.operator):
                 yield Governor(governor)
         finally:
             await governor.aclose()
@@ -127,7 +127,7 @@ async def open_governor(store: Store, settings: Settings, *, tenant: str | None 
     """
     from aegis_core.arbiter.arbiter import Arbiter
     from aegis_core.arbiter.catalog import load_catalog
-    from aegis_core.arbiter.price_file import read_price_file
+    from aegis_core.arbiter.price_sources import read_prices
     from aegis_core.arbiter.prices import Prices
     from aegis_core.governor.governor import ResourceGovernor
     from aegis_core.policy.loading import default_policy, load_policy
@@ -144,8 +144,7 @@ async def open_governor(store: Store, settings: Settings, *, tenant: str | None 
     await store.command("SADD", TENANTS_KEY, ledger.tenant)
     version, document = await ledger.read_policy()
     policy = first if document == first.document else load_policy(document, f"policy version {version}")
-    stated = read_price_file(settings.prices_file) if settings.prices_file else None
-    prices = Prices(catalog, stated=stated)
+    prices = Prices(catalog, stated=read_prices(settings))
     forecast = settings.reservation == "forecast"
     arbiter = Arbiter(catalog, prices, read_routing_file(settings.routing_file, catalog))
     governor = ResourceGovernor(ledger, arbiter, prices, (version, policy), now, forecast=forecast)

@@ -19,11 +19,11 @@ from aegis_core.api import (
     problems,
     routes_agents,
     routes_approvals,
+    routes_channels,
     routes_locks,
     routes_operators,
     routes_policy,
     routes_server,
-    routes_telegram,
     schemas,
 )
 from aegis_core.api.auth import Auth, operator_secret
@@ -92,7 +92,7 @@ def create_app(settings: Settings | None = None, store: Store | None = None, *, 
             try:
                 async with (
                     _channels(app, settings, governor),
-                    watched_prices(settings.prices_file, governor.arbiter, governor.operator),
+                    watched_prices(settings, governor.arbiter, governor.operator),
                 ):
                     yield
             finally:
@@ -126,12 +126,11 @@ def create_app(settings: Settings | None = None, store: Store | None = None, *, 
 
 def _routes(settings: Settings) -> list[BaseRoute]:
     """Included routers would match each path twice, at a tenth of the rate; the busiest route is looked at first."""
-    telegram = settings.telegram_token is not None and settings.telegram_webhook_url is not None
     return [
         *routes_agents.hot.routes, *routes_agents.router.routes, *routes_approvals.router.routes,
         *routes_operators.router.routes, *routes_locks.router.routes, *routes_policy.router.routes,
         *routes_server.router.routes,
-        *(routes_telegram.router.routes if telegram else ()),
+        *routes_channels.posted_to(settings),
     ]  # fmt: skip
 
 

@@ -28,6 +28,10 @@ class _Stated(Message):
     output_usd: _Usd
     cached_input_usd: _Usd | None = None
 
+    def tariff(self) -> Tariff:
+        """These prices as whole numbers."""
+        return stated_tariff(self.input_usd, self.output_usd, self.cached_input_usd)
+
 
 class StatedPrices(NamedTuple):
     """The tariffs of a file by ``provider:model``, and a short digest of its content."""
@@ -52,11 +56,23 @@ def read_price_file(path: Path) -> StatedPrices:
         raise _refusal(path, f"{problem.field} {problem.facts['problem']}") from None
     except (ValueError, RecursionError) as error:
         raise _refusal(path, f"is not valid JSON: {error}") from None
-    return StatedPrices({ref: _tariff(prices) for ref, prices in stated.items()}, sha256(data).hexdigest()[:12])
+    return stated_prices({ref: prices.tariff() for ref, prices in stated.items()}, data)
+
+
+def stated_prices(tariffs: dict[str, Tariff], content: bytes) -> StatedPrices:
+    """The tariffs of a file with that content."""
+    return StatedPrices(tariffs, sha256(content).hexdigest()[:12])
+
+
+def stated_tariff(input_usd: Decimal, output_usd: Decimal, cached_input_usd: Decimal | None = None) -> Tariff:
+    """A tariff from dollars a million tokens, with at most nine decimals; cached input costs the same unless it is said."""
+    fresh, output = int(input_usd.scaleb(9)), int(output_usd.scaleb(9))
+    cached = fresh if cached_input_usd is None else int(cached_input_usd.scaleb(9))
+    return Tariff((Step(-1, fresh, cached, max(fresh, cached), output),), MILLION)
 
 
 def dearer(one: Tariff, other: Tariff) -> Tariff:
-    """What two statements of a file on the same model come to: each rate is the higher one."""
+    """What two statements on the same model come to: each rate is the higher one."""
     (mine,), (yours,) = one.steps, other.steps
     return Tariff((Step(*map(max, mine, yours)),), MILLION)
 
@@ -65,11 +81,8 @@ def _content(data: bytes) -> object:
     return json.loads(data, parse_float=Decimal, object_pairs_hook=without_repeats)
 
 
-def _tariff(prices: _Stated) -> Tariff:
-    fresh, output = int(prices.input_usd.scaleb(9)), int(prices.output_usd.scaleb(9))
-    cached = fresh if prices.cached_input_usd is None else int(prices.cached_input_usd.scaleb(9))
-    return Tariff((Step(-1, fresh, cached, max(fresh, cached), output),), MILLION)
-
-
 def _refusal(path: Path, problem: str) -> ConfigurationError:
     return ConfigurationError(f"price file, {path}: {problem}", file=str(path), problem=problem)
+
+
+READ = read_price_file

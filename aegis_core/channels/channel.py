@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from aegis_core.protocol.approvals import Approval
+
+if TYPE_CHECKING:
+    from aegis_core.governor.governor import ResourceGovernor
+    from aegis_core.settings import Settings
 
 
 class Channel(Protocol):
@@ -42,6 +47,18 @@ class Channel(Protocol):
         ...
 
 
+class PostedTo(Protocol):
+    """A channel to which its service posts what operators say, at ``/api/v1/{name}/webhook``."""
+
+    async def take_post(self, headers: Mapping[str, str], body: bytes) -> None:
+        """Take one message.
+
+        Raises:
+            AuthError: it does not come from the service. InvalidRequestError: it cannot be read.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Pace:
     """How patiently a channel is served. All in seconds; attempts of one message end after `most_attempts`, once its
@@ -56,3 +73,24 @@ class Pace:
     def retry(self, attempt: int) -> float:
         """How long to wait after so many failures: twice as long each time."""
         return min(self.longest_retry, self.first_retry * 2 ** min(attempt - 1, 30))
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelType:
+    """What the registry knows of a channel.
+
+    Attributes:
+        title: what people call it, such as ``Telegram``.
+        variables: the environment variables without which it cannot be configured.
+        read: its part of the settings; None: it is not configured. Raises `ConfigurationError` when it is by halves.
+        open: makes it of that part; loads what is heavy.
+        module: a package that only an extra of the channel's name brings.
+        posted_to: whether the settings say that its service posts to us, see `PostedTo`.
+    """
+
+    title: str
+    variables: tuple[str, ...]
+    read: Callable[[Settings], object]
+    open: Callable[[Any, ResourceGovernor, Pace], Channel]
+    module: str = ""
+    posted_to: Callable[[Settings], bool] = lambda _: False

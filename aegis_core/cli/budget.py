@@ -21,6 +21,7 @@ from aegis_core.cli.common import (
 from aegis_core.client.agent import Governor
 from aegis_core.protocol.errors import InvalidRequestError
 from aegis_core.protocol.messages import BudgetState
+from aegis_core.protocol.windows import WORDS
 
 app = typer.Typer(
     help="Show and set budgets.\n\nExample: aegis budget set agent crew-researcher-01 25", no_args_is_help=True
@@ -53,7 +54,7 @@ def set_(
     scope: Annotated[str, typer.Argument(help="agent, session, tenant, model, resource or label")],
     name: Annotated[str, typer.Argument(help="Whose: an agent, a model, team=research …; for the tenant: -")],
     limit: Annotated[str, typer.Argument(help="Dollars, such as 25 or 0.50")],
-    window: Annotated[str, typer.Option(help="hour, day, week, month, total, or rolling:24h")] = "day",
+    window: Annotated[str, typer.Option(help=WORDS)] = "day",
     tenant: TenantOption = None,
     json: JsonFlag = False,
 ) -> None:

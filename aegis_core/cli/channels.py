@@ -12,7 +12,7 @@ from aegis_core.connect import with_overrides
 from aegis_core.protocol.errors import ConfigurationError
 from aegis_core.protocol.masking import visible
 
-app = typer.Typer(help="Where operators are asked: Telegram, and a signed webhook.", no_args_is_help=True)
+app = typer.Typer(help="Where operators are asked for approvals.", no_args_is_help=True)
 
 
 @app.command()
@@ -80,10 +80,9 @@ def ids(json: JsonFlag = False) -> None:
     try:
         from aegis_core.channels.telegram.ids import recent
     except ModuleNotFoundError as error:
-        raise ConfigurationError(
-            f"The channel telegram needs the extra `telegram` ({error.name} is missing): "
-            "pip install 'aegis-governor[telegram]'"
-        ) from None
+        from aegis_core.channels.registry import missing_extra
+
+        raise missing_extra("telegram", str(error.name)) from None
     found = asyncio.run(recent(settings.telegram_token.get_secret_value(), settings.telegram_api_url))
     if json:
         print_json(found)

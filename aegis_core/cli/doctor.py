@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import platform
+import re
 import shlex
 import statistics
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, requires, version
 from typing import TYPE_CHECKING, Literal
 
 import typer
@@ -22,10 +23,9 @@ from aegis_core.settings import Settings, load_settings
 if TYPE_CHECKING:
     from aegis_core.governor.governor import ResourceGovernor
 
-_EXTRAS = {
-    "server": "fastapi", "langchain": "langchain-core", "langgraph": "langgraph", "crewai": "crewai",
-    "autogen": "autogen", "agentchat": "autogen-agentchat", "telegram": "aiogram",
-}  # fmt: skip
+_DISTRIBUTION = "aegis-governor"
+_REQUIRED = re.compile(r"(?P<package>[\w.-]+).*extra == ['\"](?P<extra>\w+)['\"]")
+_COLLECTIONS = {"all", "dev"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ def doctor(json: JsonFlag = False) -> None:
 
 async def examine() -> list[Finding]:
     """Every check, in order. Nothing is mended, and no rules are published."""
-    findings = [Finding("ok", "aegis", f"{_version('aegis-governor')} on Python {platform.python_version()}")]
+    findings = [Finding("ok", "aegis", f"{_version(_DISTRIBUTION)} on Python {platform.python_version()}")]
     try:
         settings = load_settings()
     except AegisError as error:
@@ -222,8 +222,17 @@ def _of_channels(settings: Settings) -> Iterator[Finding]:
 
 
 def _of_extras() -> list[Finding]:
-    found = [f"{extra} {_version(package)}" for extra, package in _EXTRAS.items() if _version(package)]
+    found = [f"{extra} {shown}" for extra, package in _extras().items() if (shown := _version(package))]
     return [Finding("ok", "extras", ", ".join(found) or "none installed")]
+
+
+def _extras() -> dict[str, str]:
+    """The first package that each extra brings, as our own distribution declares them."""
+    found: dict[str, str] = {}
+    for match in filter(None, map(_REQUIRED.match, requires(_DISTRIBUTION) or ())):
+        if match["extra"] not in _COLLECTIONS:
+            found.setdefault(match["extra"], match["package"])
+    return found
 
 
 def _version(package: str) -> str:

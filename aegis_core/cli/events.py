@@ -22,6 +22,7 @@ from aegis_core.client.agent import Governor
 from aegis_core.protocol.errors import InvalidRequestError
 from aegis_core.protocol.masking import visible
 from aegis_core.protocol.messages import Event
+from aegis_core.protocol.windows import window_name
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -101,10 +102,7 @@ def _details(event: Event) -> Iterator[str]:
     """What an event says beyond when, what and who, as harmless text."""
     facts = event.facts
     if owner := facts.get("owner"):
-        from aegis_core.governor.budgets import (  # with it comes redis, which --help can do without
-            budget_name,
-            window_name,
-        )
+        from aegis_core.governor.budgets import budget_name  # with it comes redis, which --help can do without
 
         yield visible(f"{budget_name(owner)} {window_name(facts['window'])}")
     yield from _money(event)

@@ -8,16 +8,15 @@ from functools import lru_cache
 from typing import cast
 
 from aegis_core.protocol.errors import InvalidRequestError
-from aegis_core.protocol.fields import identifier, window_ms
+from aegis_core.protocol.fields import identifier
 from aegis_core.protocol.messages import RESOURCE_TYPES, BudgetLine, BudgetState, Scope
 from aegis_core.protocol.money import format_usd, to_usd
+from aegis_core.protocol.windows import window_kind, window_name
 from aegis_core.store.ledger import BudgetRow
 from aegis_core.store.packing import columns, decode, rows
 from aegis_core.store.records import LineRow, Record
 from aegis_core.store.schema import Budget
 
-_WINDOWS: dict[str | int, str] = {"h": "hour", "d": "day", "w": "week", "m": "month", "t": "total"}
-_KINDS = {name: kind for kind, name in _WINDOWS.items()}
 _SCOPES: dict[str, Scope] = {
     "a": "agent",
     "s": "session",
@@ -29,29 +28,20 @@ _SCOPES: dict[str, Scope] = {
 _OWNERS = {scope: letter for letter, scope in _SCOPES.items()}
 _NOTHING = Decimal(0)
 _lines = columns(LineRow, "owner", "kind", "limit", "room")
-_usd = lru_cache(maxsize=1_024)(to_usd)  # limits repeat from decision to decision
+_usd = lru_cache(maxsize=1_024)(to_usd)  # limits and windows repeat from decision to decision
+_window = lru_cache(maxsize=1_024)(window_name)
 
 
-def window_kind(window: str) -> str | int:
-    """``day`` to ``d``, ``rolling:24h`` to its span in ms.
+def kind_of(window: str) -> str | int:
+    """`window_kind` with the project's error.
 
     Raises:
         InvalidRequestError: not a window.
     """
     try:
-        return window_ms(window) or _KINDS[window]
+        return window_kind(window)
     except ValueError as error:
-        raise InvalidRequestError(f"window: {error}", field="window", problem=str(error)) from None
-
-
-def window_name(kind: str | int) -> str:
-    """The reverse of `window_kind`; a span is named in its largest whole unit."""
-    if isinstance(kind, str):
-        return _WINDOWS[kind]
-    for unit, span in (("d", 86_400_000), ("h", 3_600_000)):
-        if kind % span == 0:
-            return f"rolling:{kind // span}{unit}"
-    return f"rolling:{kind // 60_000}m"
+        raise _bad("window", str(error)) from None
 
 
 def owner_of(scope: str, name: str) -> str:
@@ -99,7 +89,7 @@ def lines_of(record: Record) -> tuple[tuple[BudgetLine, ...], Decimal]:
     for owner, kind, limit, room in _lines(record.lines):
         left = to_usd(room) if room > 0 else _NOTHING
         name = owner[2:] or owner_name(owner, record.agent, record.session)
-        line = BudgetLine(_SCOPES[owner[0]], name, _WINDOWS.get(kind) or window_name(kind), _usd(limit), left)
+        line = BudgetLine(_SCOPES[owner[0]], name, _window(kind), _usd(limit), left)
         if tightest is None or room < least:
             tightest, least = line, room
         if kind == "d" and owner == "a":

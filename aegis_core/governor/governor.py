@@ -275,7 +275,7 @@ class ResourceGovernor:
             )
         owner = budgets.owner_of(scope, name)
         named = budgets.checked(name, "name") if owner in "as" else None
-        kind, limit = budgets.window_kind(window), to_nanos(limit_usd, "limit_usd")
+        kind, limit = budgets.kind_of(window), to_nanos(limit_usd, "limit_usd")
         agent, session = (named, None) if owner == "a" else (None, named)
         row = await self._ledger.set_budget(owner, agent, session, kind, limit, author)
         return budgets.state_of(row, agent, session)

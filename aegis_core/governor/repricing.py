@@ -1,4 +1,4 @@
-"""Watches the operator's file of prices, so that a process that runs for months prices by what it says today."""
+"""Watches the files that prices come from, so that a process that runs for months prices by what they say today."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from aegis_core.arbiter.arbiter import Arbiter
-from aegis_core.arbiter.price_file import read_price_file
+from aegis_core.arbiter.price_sources import price_files, read_prices
 from aegis_core.governor.operators import Operator
 from aegis_core.protocol.errors import AegisError, ConfigurationError
+from aegis_core.settings import Settings
 
 LOOK_SECONDS = 10.0
 """How long a changed file may go unseen. A look is one ``stat``, away from every request."""
@@ -19,35 +20,38 @@ LOOK_SECONDS = 10.0
 _log = logging.getLogger("aegis.prices")
 
 _Stamp = tuple[int, int, int]
-_UNSEEN: _Stamp = (-1, -1, -1)
 
 
 class PriceWatch:
-    """Puts a changed file of prices in force, and makes an event of it.
+    """Puts changed files of prices in force, and makes an event of it.
 
     A file that is damaged, gone, or lacks a price that the catalog needs changes nothing: the prices before it stay,
     and a warning says what is wrong. It is read again once it changes.
     """
 
-    def __init__(self, path: Path, arbiter: Arbiter, operator: Operator) -> None:
-        self._path, self._arbiter, self._operator = path, arbiter, operator
-        self._seen: _Stamp | None = _UNSEEN
+    def __init__(self, settings: Settings, arbiter: Arbiter, operator: Operator) -> None:
+        self._settings, self._arbiter, self._operator = settings, arbiter, operator
+        self._seen: list[_Stamp | None] = []
         self._noted = arbiter.price_version
 
     async def look(self) -> bool:
-        """Read the file if it is another than at the last look; answers whether prices changed."""
+        """Read the files if one is another than at the last look; answers whether prices changed."""
         changed = False
-        stamp = await asyncio.to_thread(_stamp, self._path)
-        if stamp != self._seen:
+        stamps = await asyncio.to_thread(self._stamps)
+        if stamps != self._seen:
             try:
-                changed = self._arbiter.reprice(await asyncio.to_thread(read_price_file, self._path))
+                stated = await asyncio.to_thread(read_prices, self._settings)
+                changed = stated is not None and self._arbiter.reprice(stated)
             except ConfigurationError as error:
                 _log.warning("%s; the prices before it stay", error.message)
-            self._seen = stamp  # of before it was read, so that a change meanwhile is seen next time
+            self._seen = stamps  # of before they were read, so that a change meanwhile is seen next time
         if (version := self._arbiter.price_version) != self._noted:
             await self._operator.note_prices(version)
             self._noted = version
         return changed
+
+    def _stamps(self) -> list[_Stamp | None]:
+        return [_stamp(path) for path in price_files(self._settings)]
 
     async def keep_looking(self) -> None:
         """Look every `LOOK_SECONDS`, for ever."""
@@ -60,12 +64,12 @@ class PriceWatch:
 
 
 @asynccontextmanager
-async def watched_prices(path: Path | None, arbiter: Arbiter, operator: Operator) -> AsyncGenerator[None]:
-    """Keep the prices of an arbiter those of a file while the block runs; without a file there is nothing to do."""
-    if path is None:
+async def watched_prices(settings: Settings, arbiter: Arbiter, operator: Operator) -> AsyncGenerator[None]:
+    """Keep the prices of an arbiter those of their files while the block runs; without any there is nothing to do."""
+    if not price_files(settings):
         yield
         return
-    looking = asyncio.create_task(PriceWatch(path, arbiter, operator).keep_looking())
+    looking = asyncio.create_task(PriceWatch(settings, arbiter, operator).keep_looking())
     try:
         yield
     finally:

@@ -108,7 +108,7 @@ def _order(profile: Profile, agent: str, version: int) -> ApplyProfile:
     """What ``apply_profile.lua`` is called with."""
     limits: list[object] = []
     for window, limit in profile.budgets.items():
-        limits += (budgets.window_kind(window), to_nanos(limit))
+        limits += (budgets.kind_of(window), to_nanos(limit))
     capabilities = False if profile.capabilities is None else f",{','.join(profile.capabilities)},"
     labels = sorted(f"{key}={value}" for key, value in profile.labels.items())
     return ApplyProfile(

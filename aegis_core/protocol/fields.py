@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field, PlainSerializer, PlainValidator, Wit
 
 from aegis_core.protocol.errors import InvalidRequestError
 from aegis_core.protocol.money import MAX_USD, to_nanos, to_usd
+from aegis_core.protocol.windows import PATTERN, window_kind
 
 MAX_INTENT = 8_000
 """Characters of a task intent that are judged; a longer one is refused, never cut."""
@@ -18,9 +19,6 @@ MAX_INTENT = 8_000
 Scalar = str | int | float | bool | None
 
 _IDENTIFIER = re.compile(r"[\w.:@/-]{1,128}")
-_WINDOW = re.compile(r"hour|day|week|month|total|rolling:(?P<count>[1-9]\d{0,4})(?P<unit>[mhd])")
-_UNIT_MS = {"m": 60_000, "h": 3_600_000, "d": 86_400_000}
-_MAX_ROLLING_MS = 366 * 86_400_000
 
 
 def identifier(value: str) -> str:
@@ -68,21 +66,8 @@ class Glob(NamedTuple):
         return True
 
 
-def window_ms(window: str) -> int:
-    """The span of a rolling window (``rolling:24h``, ``rolling:90m``, ``rolling:7d``) in ms, 0 for a calendar one."""
-    match = _WINDOW.fullmatch(window)
-    if match is None:
-        raise ValueError("must be hour, day, week, month, total, or rolling:N followed by m, h or d (rolling:24h)")
-    if not match["count"]:
-        return 0
-    span = int(match["count"]) * _UNIT_MS[match["unit"]]
-    if not 10 * 60_000 <= span <= _MAX_ROLLING_MS:
-        raise ValueError("a rolling window lasts 10 minutes to 366 days")
-    return span
-
-
 def _window(value: str) -> str:
-    window_ms(value)
+    window_kind(value)
     return value
 
 
@@ -125,7 +110,7 @@ Intent = Annotated[str, AfterValidator(_printable), Field(min_length=1, max_leng
 Window = Annotated[
     str,
     AfterValidator(_window),
-    WithJsonSchema({"type": "string", "pattern": "^(hour|day|week|month|total|rolling:[1-9][0-9]{0,4}[mhd])$"}),
+    WithJsonSchema({"type": "string", "pattern": f"^{PATTERN}$"}),
 ]
 Usd = Annotated[
     Decimal,

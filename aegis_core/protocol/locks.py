@@ -17,7 +17,12 @@ from aegis_core.protocol.messages import HeldLock
 from aegis_core.protocol.parsing import Message
 
 LockMode = Literal["exclusive", "shared"]
-Preemption = Literal["never", "cooperative", "after_grace"]
+Preemption = Literal[
+    "never",
+    "cooperative",
+    "after_grace",
+]
+"""What notice a holder is given when somebody of higher priority waits; `queues.lua` says how each is done."""
 Standing = Literal["held", "evicting", "waiting", "busy", "released"]
 
 Fence = Annotated[int, Field(ge=1, le=2**53 - 1)]

@@ -149,7 +149,7 @@ async def test_a_file_that_turns_bad_leaves_the_prices_as_they_were(
     usage = Usage(model="gpt-4o", input_tokens=1_000_000)
     async with aegis_core.connect(settings=given) as governor:
         port = port_of(governor)
-        watch = repricing.PriceWatch(path, port.arbiter, port.operator)
+        watch = repricing.PriceWatch(given, port.arbiter, port.operator)
         version = port.arbiter.price_version
         path.unlink() if damage is None else path.write_text(damage)
         assert await watch.look() is False
@@ -169,14 +169,15 @@ async def test_a_file_that_turns_bad_leaves_the_prices_as_they_were(
 async def test_a_new_price_reorders_the_models_of_a_tier(settings: Settings, tmp_path: Path) -> None:
     path = tmp_path / "prices.json"
     path.write_text("{}")
-    async with aegis_core.connect(settings=settings.model_copy(update={"prices_file": path})) as governor:
+    given = settings.model_copy(update={"prices_file": path})
+    async with aegis_core.connect(settings=given) as governor:
         port = port_of(governor)
         agent = await governor.handshake("a")
         first = (await agent.request("Work", logic_density=1, prompt_bytes=2_000, max_output_tokens=100)).routing
         assert first is not None
         ref = load_catalog().by_name[first.model].price_ref
         path.write_text(json.dumps({ref: {"input_usd": 99, "output_usd": 99}}))
-        assert await repricing.PriceWatch(path, port.arbiter, port.operator).look()
+        assert await repricing.PriceWatch(given, port.arbiter, port.operator).look()
         second = (await agent.request("Work", logic_density=1, prompt_bytes=2_000, max_output_tokens=100)).routing
         assert second is not None
         assert second.model != first.model

@@ -57,8 +57,11 @@ MUTANTS: dict[str, tuple[str, ...]] = {
         "if H[H_PRIORITY] < W[W_PRIORITY] and",
         "if H[H_PRIORITY] <= W[W_PRIORITY] and",
     ),
-    "never is not respected": ("if L[L_PREEMPTION] == 'never' then", "if false then"),
-    "the cooperative are evicted": ("L[L_PREEMPTION] == 'after_grace' and L[L_GRACE]", "L[L_GRACE]"),
+    "never is not respected": ("never = false", "never = function() return false end"),
+    "the cooperative are evicted": (
+        "cooperative = function() return false end",
+        "cooperative = function(L) return L[L_GRACE] end",
+    ),
     "permits change while held": (
         "if permits and permits ~= L[L_PERMITS] then",
         "if false then",

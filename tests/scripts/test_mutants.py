@@ -116,7 +116,7 @@ MUTANTS: dict[str, tuple[str, ...]] = {
         "if NOW >= ZONE[Z_SINCE] then",
     ),
     "months begin a day late": ("local z = day + 719468", "local z = day + 719467"),
-    "weeks begin on Sunday": ("number = math.floor((day + 3) / 7)", "number = math.floor((day + 4) / 7)"),
+    "weeks begin on Sunday": ("return math.floor((day + 3) / 7)", "return math.floor((day + 4) / 7)"),
     "a rolling window forgets a cell too early": (
         "if ring[at + E_NUMBER] >= now - RING then",
         "if ring[at + E_NUMBER] > now - RING then",

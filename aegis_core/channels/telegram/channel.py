@@ -1,11 +1,13 @@
-"""Approvals on Telegram, with aiogram (extra ``telegram``): what is sent. What comes back is in `telegram_desk`."""
+"""Approvals on Telegram, with aiogram (extra ``telegram``): what is sent. What comes back is in `handlers`."""
 
 from __future__ import annotations
 
 import asyncio
+import hmac
+import json
 import logging
-from collections.abc import AsyncGenerator, Awaitable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Mapping
+from contextlib import asynccontextmanager, suppress
 from html import escape
 
 from aiogram import Bot, Dispatcher
@@ -28,11 +30,12 @@ from aegis_core.channels.telegram.handlers import Handlers
 from aegis_core.channels.telegram.settings import TelegramSettings
 from aegis_core.governor.governor import ResourceGovernor
 from aegis_core.protocol.approvals import Approval
-from aegis_core.protocol.errors import ChannelError
+from aegis_core.protocol.errors import AegisError, AuthError, ChannelError, InvalidRequestError
 
 _log = logging.getLogger("aegis.channels")
 _UPDATES = ["message", "callback_query"]
 _POLL_SECONDS = 25
+_HEADER = "X-Telegram-Bot-Api-Secret-Token"
 _MARKS = {"open": "⏳", "approved": "✅", "rejected": "❌", "timed_out": "⌛", "withdrawn": "↩️"}
 _NOT_HERE = ("chat not found", "not enough rights", "have no rights", "bot was kicked", "group chat was deactivated")
 """Bad requests that say something about the chat and not about one message."""
@@ -114,8 +117,21 @@ class TelegramChannel:
                 _log.warning("telegram: no updates: %s", self._masked(error))
                 await asyncio.sleep(wait)
 
-    async def take(self, update: dict[str, object]) -> None:
-        """One update from the webhook. One that is none is dropped: Telegram would only send it again."""
+    async def take_post(self, headers: Mapping[str, str], body: bytes) -> None:
+        """One update from the webhook. It shows the secret that Telegram was given when the webhook was set.
+
+        Raises:
+            AuthError: it does not. InvalidRequestError: it is not JSON. JSON that is no update is dropped: Telegram
+                would only send it again.
+        """
+        if not hmac.compare_digest(headers.get(_HEADER, "").encode(), self.webhook_secret.encode()):
+            with suppress(AegisError):  # a trace in the events, where they can be written
+                await self.channel_store.refuse("stranger", "webhook")
+            raise AuthError(f"The header {_HEADER} is missing or wrong.", code="bad_token")
+        try:
+            update: dict[str, object] = json.loads(body)
+        except ValueError as error:
+            raise InvalidRequestError(f"The body is not JSON: {error}", code="malformed_json") from None
         await self._take(self._dispatcher.feed_raw_update(self.bot, update))
 
     @staticmethod

@@ -60,10 +60,19 @@ local function evict(name, H, grace, kind, by)
   tell(H[H_INBOX], TELL_MUST_GO, H[H_TOKEN], name, H[H_FENCE], H[H_EVICTED])
 end
 
+-- What notice a holder of lower priority is given, by the lock's preemption: none, or with a grace in ms, false without an
+-- end. What a newer version added is taken for none.
+local NOTICES = {
+  never = false,
+  cooperative = function() return false end,
+  after_grace = function(L) return L[L_GRACE] end,
+}
+
 -- Gives notice to as many holders of strictly lower priority as the first in the queue needs, the lowest and youngest
 -- first; to none when that would not be enough.
 local function preempt(name, L, W)
-  if L[L_PREEMPTION] == 'never' then return end
+  local grace_of = NOTICES[L[L_PREEMPTION]]
+  if not grace_of then return end
   local staying, victims = {}, {}
   for _, H in ipairs(L[L_HOLDERS]) do
     if H[H_EVICTED] == 0 then staying[#staying + 1] = H end
@@ -78,7 +87,5 @@ local function preempt(name, L, W)
     if not at then return end
     victims[#victims + 1] = table.remove(staying, at)
   end
-  for _, H in ipairs(victims) do
-    evict(name, H, L[L_PREEMPTION] == 'after_grace' and L[L_GRACE], 'preempting', W[W_AGENT])
-  end
+  for _, H in ipairs(victims) do evict(name, H, grace_of(L), 'preempting', W[W_AGENT]) end
 end

@@ -1,5 +1,5 @@
 -- Windows. The offset of a tenant's zone holds from Z_SINCE until Z_TILL. Window numbers only grow.
--- Kinds: h d w m t, or a number: the span in ms of a rolling window.
+-- A kind is a letter of CALENDAR, or a number: the span in ms of a rolling window.
 local DAY = 86400000
 
 -- Answers ZONE when the stored offset does not cover NOW; the caller looks it up and comes back with ARGV[2].
@@ -23,32 +23,50 @@ local function month_of(day)
   return (yoe + era * 400) * 12 + from_march
 end
 
+local function local_day() return math.floor((NOW + ZONE[Z_OFFSET]) / DAY) end
+
+-- When a local day begins in real time: a day with a clock change has 23 or 25 hours, and may lack its midnight.
+local function midnight(day)
+  local at = day * DAY - ZONE[Z_OFFSET]
+  if at >= ZONE[Z_TILL] then at = math.max(ZONE[Z_TILL], day * DAY - ZONE[Z_AFTER]) end
+  return at
+end
+
+-- A window of whole local days: it ends where the number of a later day is another.
+local function of_days(number_of)
+  return {
+    number = function() return number_of(local_day()) end,
+    ends = function(number)
+      local day = local_day() + 1
+      while number_of(day) == number do day = day + 1 end
+      return midnight(day)
+    end,
+  }
+end
+
+-- The windows of the calendar by the letters of protocol/windows.py: their number now, and when that one ends.
+local CALENDAR = {
+  h = { -- its number is its start, because offsets may change by half an hour
+    number = function() return NOW - (NOW + ZONE[Z_OFFSET]) % 3600000 end,
+    ends = function(number) return number + 3600000 end,
+  },
+  d = of_days(function(day) return day end),
+  w = of_days(function(day) return math.floor((day + 3) / 7) end),
+  m = of_days(month_of),
+  t = { number = function() return 0 end, ends = function() return 0 end }, -- never
+}
+
 local function window_number(kind)
   local number = NUMBERS[kind]
   if number then return number end
-  local day = math.floor((NOW + ZONE[Z_OFFSET]) / DAY)
-  if kind == 'd' then number = day
-  elseif kind == 't' then number = 0
-  elseif kind == 'h' then number = NOW - (NOW + ZONE[Z_OFFSET]) % 3600000 -- its start: offsets may change by half an hour
-  elseif kind == 'w' then number = math.floor((day + 3) / 7)
-  elseif kind == 'm' then number = month_of(day)
-  else number = math.floor(NOW / (kind / RING)) end
+  if type(kind) == 'number' then number = math.floor(NOW / (kind / RING)) else number = CALENDAR[kind].number() end
   NUMBERS[kind] = number
   return number
 end
 
--- When the window ends in real time, 0 for never: a day with a clock change has 23 or 25 hours.
+-- When the window ends in real time, 0 for never.
 local function window_end(kind)
-  if kind == 't' then return 0 end
-  if kind == 'h' then return window_number('h') + 3600000 end
-  if type(kind) == 'number' then return (window_number(kind) + 1) * (kind / RING) end
-  local day = math.floor((NOW + ZONE[Z_OFFSET]) / DAY) + 1
-  if kind == 'w' then
-    day = (window_number('w') + 1) * 7 - 3
-  elseif kind == 'm' then
-    while month_of(day) == window_number('m') do day = day + 1 end
-  end
-  local ends = day * DAY - ZONE[Z_OFFSET]
-  if ends >= ZONE[Z_TILL] then ends = math.max(ZONE[Z_TILL], day * DAY - ZONE[Z_AFTER]) end -- midnight itself may be skipped
-  return ends
+  local number = window_number(kind)
+  if type(kind) == 'number' then return (number + 1) * (kind / RING) end
+  return CALENDAR[kind].ends(number)
 end
