@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -51,6 +52,13 @@ def read_operators(text: str) -> dict[int, str]:
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class ReadBy:
+    """Marks a setting that names a file of prices: the `module` of the arbiter that reads it, with its `READ`."""
+
+    module: str
+
+
 class Settings(BaseSettings):
     """Every variable that Aegis reads. Durations are seconds, money is US dollars."""
 
@@ -71,7 +79,9 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     policy_file: Path | None = Field(default=None, description="Rules to publish at start; unset: those in force.")
     catalog_file: Path | None = Field(default=None, description="Models and tiers instead of the shipped ones.")
-    prices_file: Path | None = Field(default=None, description="Prices beside the installed list; the higher counts.")
+    prices_file: Annotated[Path | None, ReadBy("price_file")] = Field(
+        default=None, description="Prices beside the installed list; the higher counts."
+    )
     routing_file: Path | None = Field(default=None, description="A text model that aegis route fit wrote.")
     require_keys: bool = Field(default=False, description="Ask for API keys although none was made yet.")
     api_key: SecretStr | None = Field(

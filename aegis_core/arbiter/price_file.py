@@ -65,7 +65,7 @@ def stated_prices(tariffs: dict[str, Tariff], content: bytes) -> StatedPrices:
 
 
 def stated_tariff(input_usd: Decimal, output_usd: Decimal, cached_input_usd: Decimal | None = None) -> Tariff:
-    """A tariff from dollars a million tokens, with at most nine decimals; cached input costs the same unless said."""
+    """A tariff from dollars a million tokens, nine decimals at most; cached input costs as much unless it is said."""
     fresh, output = int(input_usd.scaleb(9)), int(output_usd.scaleb(9))
     cached = fresh if cached_input_usd is None else int(cached_input_usd.scaleb(9))
     return Tariff((Step(-1, fresh, cached, max(fresh, cached), output),), MILLION)

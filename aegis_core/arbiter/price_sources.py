@@ -1,4 +1,7 @@
-"""Where prices come from beside the installed list: one line each. Where sources disagree, the highest price counts."""
+"""Where prices come from beside the installed list: the settings that are `ReadBy` a module beside this one.
+
+Where sources disagree, the highest price counts.
+"""
 
 from __future__ import annotations
 
@@ -7,21 +10,19 @@ from importlib import import_module
 from pathlib import Path
 
 from aegis_core.arbiter.price_file import StatedPrices, dearer
-from aegis_core.settings import Settings
-
-SOURCES = {
-    "prices_file": "price_file",
-}
-"""The module beside this one that reads a source with its `READ`, by the setting that names the source's file."""
+from aegis_core.settings import ReadBy, Settings
 
 _READERS: dict[str, Callable[[Path], StatedPrices]] = {
-    setting: import_module(f"aegis_core.arbiter.{module}").READ for setting, module in SOURCES.items()
+    setting: import_module(f"aegis_core.arbiter.{mark.module}").READ
+    for setting, field in Settings.model_fields.items()
+    for mark in field.metadata
+    if isinstance(mark, ReadBy)
 }
 
 
 def price_files(settings: Settings) -> tuple[Path, ...]:
     """The files of the sources that are configured, to be watched for changes."""
-    return tuple(path for name in SOURCES if (path := getattr(settings, name)) is not None)
+    return tuple(path for name in _READERS if (path := getattr(settings, name)) is not None)
 
 
 def read_prices(settings: Settings) -> StatedPrices | None:

@@ -1,4 +1,4 @@
-"""The channels. A new one is a folder here, with its `ChannelType` as `CHANNEL`, and its name in the list below."""
+"""The channels there are: every folder beside this module is one, and says by its `CHANNEL` what it needs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from importlib import import_module
 from importlib.util import find_spec
+from pkgutil import iter_modules
 
+from aegis_core import channels as room
 from aegis_core.channels.channel import Channel, ChannelType, Pace
 from aegis_core.channels.runner import running
 from aegis_core.connect import open_governor, open_store
@@ -17,13 +19,11 @@ from aegis_core.protocol.errors import ConfigurationError
 from aegis_core.settings import Settings
 
 CHANNELS: dict[str, ChannelType] = {
-    name: import_module(f"aegis_core.channels.{name}").CHANNEL
-    for name in (
-        "telegram",
-        "webhook",
-    )
+    found.name: import_module(f"{room.__name__}.{found.name}").CHANNEL
+    for found in iter_modules(room.__path__)
+    if found.ispkg
 }
-"""Every channel by its name, which is that of its folder, too."""
+"""Every channel by its name, which is that of its folder."""
 
 
 def configured(settings: Settings) -> dict[str, object]:

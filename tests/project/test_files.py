@@ -48,7 +48,7 @@ def test_the_image_is_built_on_glibc_and_copies_what_the_build_needs() -> None:
     assert "alpine" not in base
     copied = {name for line in lines if line.startswith("COPY ") for name in line.split()[1:-1]}
     packages = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"][
-        "packages"
+        "only-include"
     ]
     assert {package.split("/")[0] for package in packages} <= copied
     assert {"pyproject.toml", "README.md", "LICENSE"} <= copied
