@@ -442,6 +442,17 @@ def test_no_word_of_the_picture_stands_where_its_lines_or_other_words_are(
     assert "set to keep 97 %:" in words_of(picture.svg(title, lines, ratio, mark))
 
 
+@pytest.mark.parametrize("package", ["numpy", "scipy", "matplotlib"])
+def test_without_the_extra_a_report_says_what_to_install(package: str) -> None:
+    blocked = f"import sys; sys.modules[{package!r}] = None; from aegis_core.cli import main; main()"
+    command = [sys.executable, "-c", blocked, "route", "report", "o.jsonl", "--folds", "2", "--out", "c.svg"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=150, check=False)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    assert done.stderr.startswith("aegis: aegis route fit, eval and report need the extra `routing`")
+    assert package in done.stderr
+    assert done.stderr.endswith("pip install 'aegis-governor[routing]'\n")
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
