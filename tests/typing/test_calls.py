@@ -19,7 +19,7 @@ from typing import Union, get_args, get_origin, get_type_hints
 import pytest
 
 from aegis_core.adapting.call_governor import CallGovernor
-from aegis_core.adapting.tool_run import Work
+from aegis_core.adapting.tool_run import ToolRun
 from aegis_core.client import agent as agents
 from aegis_core.client.agent import GovernedAgent, Governor
 from aegis_core.client.grants import Grant
@@ -105,7 +105,7 @@ def test_both_sides_have_the_same_signatures_and_documentation(plain: type, awai
         assert not inspect.iscoroutinefunction(method), name
 
 
-@pytest.mark.parametrize(("of", "name"), [(Work, "finish"), (CallGovernor, "ask")])
+@pytest.mark.parametrize(("of", "name"), [(ToolRun, "finish"), (CallGovernor, "ask")])
 def test_what_works_both_ways_is_known_by_its_own_names(of: type, name: str) -> None:
     plain, awaited = getattr(of, name), getattr(of, f"a{name}")
     assert (plain.__name__, awaited.__name__) == (name, f"a{name}")
