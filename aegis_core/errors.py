@@ -8,7 +8,7 @@
     ├── NotFoundError (LookupError)       an agent, session, grant or budget that is not there
     │   └── UnknownModelError             a model without a known price
     ├── ConflictError                     an id reused with other content, a grant already closed otherwise
-    │   ├── LockTimeoutError (TimeoutError)  a lock was not to be had in time
+    │   ├── LockTimeoutError (TimeoutError)  a lock was not free in time
     │   ├── LockLostError             a lease that is no more: expired, given back, or taken
     │   │   └── LockPreemptedError    taken for a higher priority, or to end a cycle of waits
     │   └── LeaseLostError            another process serves a channel now

@@ -16,7 +16,7 @@ from aegis_core import GovernedAgent
 
 @dataclass
 class Wallet:
-    """Something outside Aegis that knows fences: it refuses whoever comes with an older one than it has seen."""
+    """Something outside Aegis that knows fences: it refuses a caller that comes with an older one than it has seen."""
 
     balance: int = 100
     last_fence: int = 0

@@ -119,7 +119,9 @@ def shared_data() -> Path:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--room", choices=sorted(ROOMS), metavar="ROOM", help="only the tests of a room of the package")
-    parser.addoption("--record-traces", action="store_true", help="hunt mutants anew and keep the walks that find them")
+    parser.addoption(
+        "--record-traces", action="store_true", help="hunt mutants again and keep the walks that find them"
+    )
 
 
 @pytest.fixture

@@ -9,7 +9,13 @@ TESTS = Path(__file__).parent
 ROOMS: dict[str, tuple[str, ...]] = {
     "adapting": ("core/test_adapting*", "integrations/*"),
     "api": ("api/*",),
-    "arbiter": ("core/test_arbiter*", "core/test_price*", "core/test_outcomes*", "fundamentals/test_routing*"),
+    "arbiter": (
+        "core/test_arbiter*",
+        "core/test_price*",
+        "core/test_outcomes*",
+        "core/test_routing*",
+        "fundamentals/test_routing*",
+    ),
     "attacks": ("attacks/*",),
     "channels": ("channels/*", "attacks/test_attack_channels*"),
     "chaos": ("chaos/*",),

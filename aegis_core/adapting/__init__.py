@@ -8,7 +8,7 @@ settles or releases the `Reservation` that it gets::
     held.settle(input_tokens=812, output_tokens=95)
 """
 
-from aegis_core.adapting.bridge import Line
+from aegis_core.adapting.bridge import Bridge
 from aegis_core.adapting.call_governor import CallGovernor
 from aegis_core.adapting.calls import ModelCall, ToolCall, answers_in, conversation_digest
 from aegis_core.adapting.clearance import Clearance
@@ -16,24 +16,24 @@ from aegis_core.adapting.estimate import InputBounds
 from aegis_core.adapting.frameworks import missing_extra, warn_outside
 from aegis_core.adapting.locking import Locks, ToolLock, current_fence
 from aegis_core.adapting.reservation import Reservation
-from aegis_core.adapting.tool_review import Desk, Docket
-from aegis_core.adapting.tool_run import Work
+from aegis_core.adapting.tool_review import ToolBatch, ToolReview
+from aegis_core.adapting.tool_run import ToolRun
 from aegis_core.arbiter.estimator import messages_bound
 from aegis_core.protocol.canonical import canonical_json, hash_arguments
 
 __all__ = [
+    "Bridge",
     "CallGovernor",
     "Clearance",
-    "Desk",
-    "Docket",
     "InputBounds",
-    "Line",
     "Locks",
     "ModelCall",
     "Reservation",
+    "ToolBatch",
     "ToolCall",
     "ToolLock",
-    "Work",
+    "ToolReview",
+    "ToolRun",
     "answers_in",
     "canonical_json",
     "conversation_digest",

@@ -1,4 +1,4 @@
-"""The line from an adapter to its agent: usable from every thread, executor and event loop."""
+"""The bridge from an adapter to its agent: usable from every thread, executor and event loop."""
 
 from __future__ import annotations
 
@@ -19,39 +19,39 @@ from aegis_core.protocol.messages import SessionOpened
 
 _T = TypeVar("_T")
 _P = ParamSpec("_P")
-_open_lines: WeakValueDictionary[str, Line] = WeakValueDictionary()
+_open_bridges: WeakValueDictionary[str, Bridge] = WeakValueDictionary()
 _lock = threading.Lock()
 
 
-class Line:
+class Bridge:
     """A governed agent, and the event loop in which it is asked.
 
     An agent of `connect_sync` has a loop in a thread of its own and can be asked from anywhere. An agent of `connect`
     is asked in the loop that made it: by `await` there, from other threads and loops while that loop runs; never by
     plain code on that loop's own thread, which would wait for itself.
 
-    It is copied by reference. Pickled, it keeps the session with its token; in another process it connects anew, by
+    It is copied by reference. Pickled, it keeps the session with its token; in another process it connects again, by
     that process's own ``AEGIS_`` environment, and speaks on for the same session.
     """
 
     def __init__(self, agent: GovernedAgent) -> None:
         self.agent, self._loop = agent, agent.loop
-        _open_lines[agent.session.session_id] = self
+        _open_bridges[agent.session.session_id] = self
 
     @classmethod
-    def of(cls, aegis: object) -> Line:
-        """The line of the value of a parameter ``aegis=``; one for each session.
+    def of(cls, aegis: object) -> Bridge:
+        """The bridge of the value of a parameter ``aegis=``; one for each session.
 
         Raises:
             ConfigurationError: it is not an agent of Aegis.
         """
-        if isinstance(aegis, Line):
+        if isinstance(aegis, Bridge):
             return aegis
         if isinstance(aegis, SyncGovernedAgent):
             aegis = aegis.inner
         if isinstance(aegis, GovernedAgent):
             with _lock:
-                known = _open_lines.get(aegis.session.session_id)
+                known = _open_bridges.get(aegis.session.session_id)
                 return known if known is not None and known.agent is aegis else cls(aegis)
         if isinstance(aegis, Governor | SyncGovernor):
             hint = 'this is a governor, so shake hands first: aegis=governor.handshake("my-agent")'
@@ -91,7 +91,7 @@ class Line:
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._started(work), loop))
 
     def post(self, work: Callable[[], Coroutine[object, object, object]]) -> None:
-        """Carry work out later, whoever calls, and wait for nothing. Lost when the loop no longer runs."""
+        """Carry work out later, from any thread, and wait for nothing. Lost when the loop no longer runs."""
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(partial(_spawn, work))
 
@@ -107,24 +107,24 @@ class Line:
             )
         return self._loop
 
-    def __copy__(self) -> Line:
+    def __copy__(self) -> Bridge:
         return self
 
-    def __deepcopy__(self, memo: object) -> Line:
+    def __deepcopy__(self, memo: object) -> Bridge:
         return self
 
-    def __reduce__(self) -> tuple[Callable[[SessionOpened], Line], tuple[SessionOpened]]:
+    def __reduce__(self) -> tuple[Callable[[SessionOpened], Bridge], tuple[SessionOpened]]:
         return (_rejoin, (self.agent.session,))
 
 
-class OnLine(Protocol):
-    """Whoever has a line to its agent."""
+class OnBridge(Protocol):
+    """What has a bridge to its agent."""
 
     @property
-    def line(self) -> Line: ...
+    def bridge(self) -> Bridge: ...
 
 
-_On = TypeVar("_On", bound=OnLine)
+_On = TypeVar("_On", bound=OnBridge)
 
 
 def both_ways(
@@ -141,11 +141,11 @@ def both_ways(
 
     @wraps(work)
     def plain(self: _On, *args: _P.args, **kwargs: _P.kwargs) -> _T:
-        return self.line.run(lambda: work(self, *args, **kwargs))
+        return self.bridge.run(lambda: work(self, *args, **kwargs))
 
     @wraps(work)
     async def awaited(self: _On, *args: _P.args, **kwargs: _P.kwargs) -> _T:
-        return await self.line.await_(lambda: work(self, *args, **kwargs))
+        return await self.bridge.await_(lambda: work(self, *args, **kwargs))
 
     # A bound method is pickled by its name, which must not be that of the work in the loop.
     plain.__name__ = plain.__name__.removeprefix("_")
@@ -208,12 +208,12 @@ def _running() -> asyncio.AbstractEventLoop | None:
         return None
 
 
-def _rejoin(session: SessionOpened) -> Line:
-    """The line of a session: this process's own, or a new one by its environment."""
+def _rejoin(session: SessionOpened) -> Bridge:
+    """The bridge of a session: this process's own, or a new one by its environment."""
     with _lock:
-        if (known := _open_lines.get(session.session_id)) is not None:
+        if (known := _open_bridges.get(session.session_id)) is not None:
             return known
-    return Line.of(_joined(session.tenant).rejoin(session))
+    return Bridge.of(_joined(session.tenant).rejoin(session))
 
 
 @lru_cache(maxsize=64)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 from uuid import uuid4
 
-from aegis_core.adapting.bridge import Line, both_ways
+from aegis_core.adapting.bridge import Bridge, both_ways
 from aegis_core.adapting.calls import ModelCall, ToolCall
 from aegis_core.adapting.costs import Costs, check_bounded, checked_costs, checked_number
 from aegis_core.adapting.denials import CHANGED, denied
@@ -64,7 +64,7 @@ class CallGovernor:
         logic_density: int | None = None,
         approval_seconds: float = 600,
     ) -> None:
-        self.line, self.framework, self.bounds = Line.of(aegis), framework, InputBounds()
+        self.bridge, self.framework, self.bounds = Bridge.of(aegis), framework, InputBounds()
         self._costs: Costs = checked_costs(costs)
         self._locks = ToolLocks(locks)
         checked_number("max_output_tokens", max_output_tokens, 1)
@@ -76,7 +76,7 @@ class CallGovernor:
     @property
     def tenant(self) -> str:
         """The tenant for which the agent asks."""
-        return self.line.agent.session.tenant
+        return self.bridge.agent.session.tenant
 
     def begin(self, call: Call, *, wait: float | None = None) -> Reservation:
         """Hold what a call may cost, from plain code. Wait for a human where one is needed, and then for its lock.
@@ -87,14 +87,14 @@ class CallGovernor:
 
         Raises:
             AegisDenied: refused; the call must not be made. Its ``final`` says that the run must end.
-            ConfigurationError: the agent cannot be asked from this thread (see `Line`).
+            ConfigurationError: the agent cannot be asked from this thread (see `Bridge`).
             AegisError: nothing was decided (a bad value, an unknown price, the governor is down): do not make the call.
         """
-        return self.line.run(lambda: self._begin(call, wait))
+        return self.bridge.run(lambda: self._begin(call, wait))
 
     async def abegin(self, call: Call, *, wait: float | None = None) -> Reservation:
         """As `begin`, from a coroutine of any loop. A caller that is cancelled meanwhile leaves nothing held."""
-        work = asyncio.ensure_future(self.line.await_(lambda: self._hold(call, wait)))
+        work = asyncio.ensure_future(self.bridge.await_(lambda: self._hold(call, wait)))
         try:
             held = await asyncio.shield(work)
         except asyncio.CancelledError:
@@ -126,11 +126,11 @@ class CallGovernor:
         """Take the lock that a tool call of `held` needs. `begin` and `abegin` do so themselves.
 
         Raises:
-            AegisDenied: it was not to be had in time. After this or another error nothing is held.
+            AegisDenied: it was not free in time. After this or another error nothing is held.
         """
         if self.needs_lock(held.call):
             try:
-                await self.line.await_(lambda: self._locked(held))
+                await self.bridge.await_(lambda: self._locked(held))
             except BaseException:
                 held.abandon(consumed=False)
                 raise
@@ -178,7 +178,7 @@ class CallGovernor:
         self.__dict__.update(state, bounds=InputBounds())
 
     async def verdict_of(self, call: Call, wait: float = 0) -> Verdict:
-        """As `ask`, in the loop of the line, waiting up to `wait` seconds for a human."""
+        """As `ask`, in the loop of the bridge, waiting up to `wait` seconds for a human."""
         return (await self._estimated(call, wait))[0]
 
     def is_approved(self, call: Call, verdict: Verdict) -> bool:
@@ -193,9 +193,9 @@ class CallGovernor:
         return isinstance(call, ToolCall) and self._locks.of(call) is not None
 
     async def lock(self, held: Reservation) -> Verdict | None:
-        """Take the lock that a granted tool call needs, in the loop of the line, never while a human is asked.
+        """Take the lock that a granted tool call needs, in the loop of the bridge, never while a human is asked.
 
-        Answers None, or the refusal where it was not to be had in time; then, and when this raises, nothing is held.
+        Answers None, or the refusal where it was not free in time; then, and when this raises, nothing is held.
         """
         need = self._locks.of(held.call) if isinstance(held.call, ToolCall) else None
         if need is None:
@@ -205,7 +205,7 @@ class CallGovernor:
         if verdict.expires_at is not None and verdict.granted_at is not None:
             lives = (verdict.expires_at - verdict.granted_at).total_seconds()
         try:
-            held.lease = await ToolLease.taken(self.line.agent, need, lives)
+            held.lease = await ToolLease.taken(self.bridge.agent, need, lives)
         except (LockTimeoutError, LockPreemptedError) as error:
             await held.arelease()
             reason = _LOCK_REASONS[error.code].format(name=need.name, wait=seconds(need.wait, "wait"))
@@ -233,16 +233,16 @@ class CallGovernor:
         if verdict.granted and self.is_approved(call, verdict):
             return self._reservation(call, verdict, estimate)
         if verdict.granted:
-            await self.line.agent.release(verdict.grant_id or "")
+            await self.bridge.agent.release(verdict.grant_id or "")
             verdict = replace(verdict, status="REJECTED", code="not_approved", reason=CHANGED)
         if verdict.status == "PENDING" and verdict.grant_id:
-            await self.line.agent.release(verdict.grant_id)
+            await self.bridge.agent.release(verdict.grant_id)
         raise await self._refuse(call, verdict)
 
     def _reservation(self, call: Call, verdict: Verdict, estimate: Estimate | None) -> Reservation:
         learn = None if estimate is None else partial(self.bounds.learn, estimate)
         cap = self.cap_of(call) if isinstance(call, ModelCall) else None
-        return Reservation(self.line, call, verdict, cap=cap, learn=learn)
+        return Reservation(self.bridge, call, verdict, cap=cap, learn=learn)
 
     async def _estimated(self, call: Call, wait: float) -> tuple[Verdict, Estimate | None]:
         estimate = None
@@ -251,7 +251,7 @@ class CallGovernor:
             fields = self._model_fields(call, estimate)
         else:
             fields = self._tool_fields(call)
-        return await self.line.agent.request(call.intent[:MAX_INTENT], wait=wait, **fields), estimate
+        return await self.bridge.agent.request(call.intent[:MAX_INTENT], wait=wait, **fields), estimate
 
     def _model_fields(self, call: ModelCall, estimate: Estimate) -> RequestFields:
         cap = self.cap_of(call)
@@ -302,16 +302,16 @@ class CallGovernor:
             key = digest("tool", call.tool, call.arguments_hash)
         else:
             key = digest("model", self.bounds.estimate(call.messages, call.tools, call.model).digest)
-        return (await self.line.agent.journal("refuse", "refused_" + key)).times
+        return (await self.bridge.agent.journal("refuse", "refused_" + key)).times
 
     async def journal(
         self, act: JournalAct, call: ToolCall, runner: str | None = None, result: str | None = None
     ) -> JournalEntry:
-        """One line of the execution journal, in the loop of the line."""
+        """One line of the execution journal, in the loop of the bridge."""
         identity = call.identity(self.tenant)
         if identity is None:
             raise ConfigurationError("The execution journal needs a call_id; without one a call cannot be recognised.")
-        return await self.line.agent.journal(
+        return await self.bridge.agent.journal(
             act, identity, runner=runner, result=None if result is None else storable(result)[:MAX_RESULT]
         )
 

@@ -64,7 +64,7 @@ class ToolCall:
         message_id: the id of the AI message that asked for it, or its `conversation_digest`.
         thread: the conversation. Without a call id the call is new each time it is described.
         cost_usd: what it costs at most; default: what `CallGovernor` was told of the tool.
-        attempt: how often the same call was asked for anew, because a grant for it was given back or ran out unused.
+        attempt: how often the same call was asked for again, because a grant for it was given back or ran out unused.
     """
 
     tool: str

@@ -1,7 +1,7 @@
 """What a person is asked about the tool calls of one answer of a model, and what the person said.
 
 The question has the shape of LangChain's ``HITLRequest``, the answer that of its ``HITLResponse``. An answer only
-narrows: an approval counts when Aegis has it from an operator, and an edited call is judged anew.
+narrows: an approval counts when Aegis has it from an operator, and an edited call is judged again.
 """
 
 from __future__ import annotations

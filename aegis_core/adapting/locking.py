@@ -93,7 +93,7 @@ class ToolLease:
             longest: seconds after which it is given back, whatever the tool does.
 
         Raises:
-            LockTimeoutError: it was not to be had in time. LockPreemptedError: waiting would close a cycle of waits.
+            LockTimeoutError: it was not free in time. LockPreemptedError: waiting would close a cycle of waits.
             AegisError: it cannot be had like this, or the governor cannot be asked.
         """
         block = agent.lock(need.name, wait=need.wait, ttl=need.ttl, priority=need.priority)

@@ -14,7 +14,7 @@ from aegis_core.protocol.messages import Receipt, Usage, Verdict
 from aegis_core.protocol.money import UsdLike
 
 if TYPE_CHECKING:
-    from aegis_core.adapting.bridge import Line
+    from aegis_core.adapting.bridge import Bridge
     from aegis_core.adapting.locking import ToolLease
 
 _log = logging.getLogger("aegis.adapting")
@@ -39,7 +39,7 @@ class Reservation:
 
     def __init__(
         self,
-        line: Line,
+        bridge: Bridge,
         call: ModelCall | ToolCall,
         verdict: Verdict,
         *,
@@ -56,7 +56,7 @@ class Reservation:
         self.estimated = False
         self.receipt: Receipt | None = None
         self.lease: ToolLease | None = None
-        self._line, self._learn = line, learn
+        self._bridge, self._learn = bridge, learn
         self._open = True
         self._entered: ToolLease | None = None
         self._lock = threading.Lock()
@@ -110,7 +110,7 @@ class Reservation:
         usage = self._usage(input_tokens, output_tokens, cached_input_tokens)
         if not self._claim():
             return self.receipt
-        return self._line.run(lambda: self._end(usage, cost_usd))
+        return self._bridge.run(lambda: self._end(usage, cost_usd))
 
     async def asettle(
         self,
@@ -124,20 +124,20 @@ class Reservation:
         usage = self._usage(input_tokens, output_tokens, cached_input_tokens)
         if not self._claim():
             return self.receipt
-        return await self._line.await_(lambda: self._end(usage, cost_usd))
+        return await self._bridge.await_(lambda: self._end(usage, cost_usd))
 
     def release(self) -> Receipt | None:
         """Give the money back: the provider refused, or the call was never made."""
-        return self._line.run(self._give_back) if self._claim() else self.receipt
+        return self._bridge.run(self._give_back) if self._claim() else self.receipt
 
     async def arelease(self) -> Receipt | None:
         """As `release`."""
-        return await self._line.await_(self._give_back) if self._claim() else self.receipt
+        return await self._bridge.await_(self._give_back) if self._claim() else self.receipt
 
     def abandon(self, *, consumed: bool) -> None:
         """End it without waiting, for a cancelled caller: charged as reserved if the call was `consumed`, else free."""
         if self._claim():
-            self._line.post((lambda: self._end(None, None)) if consumed else self._give_back)
+            self._bridge.post((lambda: self._end(None, None)) if consumed else self._give_back)
 
     def _claim(self) -> bool:
         with self._lock:
@@ -157,7 +157,7 @@ class Reservation:
         )
 
     async def unlock(self) -> None:
-        """Give the lock of a tool call back, in the loop of the line."""
+        """Give the lock of a tool call back, in the loop of the bridge."""
         lease, self.lease = self.lease, None
         if lease is not None:
             await lease.give_back()
@@ -170,7 +170,7 @@ class Reservation:
         if usage is not None and usage.input_tokens and self._learn is not None:
             self._learn(usage.input_tokens, usage.model)
         try:
-            agent = self._line.agent
+            agent = self._bridge.agent
             cost = None if usage is not None else cost_usd
             self.receipt = await agent.settle(self.grant_id, cost_usd=cost, usage=usage)
         except AegisError as error:
@@ -180,7 +180,7 @@ class Reservation:
     async def _give_back(self) -> Receipt | None:
         await self.unlock()
         try:
-            self.receipt = await self._line.agent.release(self.grant_id)
+            self.receipt = await self._bridge.agent.release(self.grant_id)
         except AegisError as error:
             _log.warning("Grant %s could not be released, so its estimate counts: %s", self.grant_id, error)
         return self.receipt

@@ -14,7 +14,7 @@ from aegis_core.adapting.bridge import both_ways
 from aegis_core.adapting.calls import ToolCall
 from aegis_core.adapting.clearance import DECISIONS, UNKNOWN, Clearance, decisions_in, described
 from aegis_core.adapting.denials import CHANGED, denied
-from aegis_core.adapting.tool_run import PAUSED, Work
+from aegis_core.adapting.tool_run import PAUSED, ToolRun
 from aegis_core.protocol.canonical import canonical_json
 from aegis_core.protocol.denial import AegisDenied
 from aegis_core.protocol.journal import JournalEntry
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 _log = logging.getLogger("aegis.adapting")
 
 MOST_ATTEMPTS = 64
-"""Times that one call is asked for anew after it was given back or expired unused."""
+"""Times that one call is asked for again after it was given back or expired unused."""
 
 _EDITED = "aegis:edited:"
 """How the journal remembers that a person replaced a call's arguments."""
 _KNOWN_FAILURES = 4_096
 
 
-class Desk:
+class ToolReview:
     """Clears tool calls for one adapter. Safe from many threads and loops, as its `CallGovernor` is.
 
     Args:
@@ -42,23 +42,23 @@ class Desk:
     """
 
     def __init__(self, calls: CallGovernor, patience: float = 600) -> None:
-        self.calls, self.line, self._patience = calls, calls.line, patience
+        self.calls, self.bridge, self._patience = calls, calls.bridge, patience
         self._failed: OrderedDict[str, None] = OrderedDict()
 
-    def begin(self, clearance: Clearance, *, journal: bool) -> Work | Clearance:
+    def begin(self, clearance: Clearance, *, journal: bool) -> ToolRun | Clearance:
         """Start a granted call, once its lock is held. With `journal` it is written down first.
 
-        Answers a clearance instead where its lock was not to be had, or it was started before: then it is not begun.
+        Answers a clearance instead where its lock was not free, or it was started before: then it is not begun.
         """
-        return self.line.run(lambda: self._begin(clearance, journal=journal))
+        return self.bridge.run(lambda: self._begin(clearance, journal=journal))
 
-    async def abegin(self, clearance: Clearance, *, journal: bool) -> Work | Clearance:
+    async def abegin(self, clearance: Clearance, *, journal: bool) -> ToolRun | Clearance:
         """As `begin`. A caller that is cancelled before it hears of its work leaves none begun."""
-        begun: list[Work] = []
+        begun: list[ToolRun] = []
 
-        async def work() -> Work | Clearance:
+        async def work() -> ToolRun | Clearance:
             found = await self._begin(clearance, journal=journal)
-            if isinstance(found, Work):
+            if isinstance(found, ToolRun):
                 begun.append(found)
             return found
 
@@ -67,27 +67,27 @@ class Desk:
                 await each.undo()
 
         try:
-            return await self.line.await_(work)
+            return await self.bridge.await_(work)
         except asyncio.CancelledError:
-            self.line.post(undo)  # in the loop of the line, after the cancellation or the end of the work
+            self.bridge.post(undo)  # in the loop of the bridge, after the cancellation or the end of the work
             raise
 
-    async def _open(self, calls: Iterable[ToolCall], *, durable: bool) -> Docket:
+    async def _open(self, calls: Iterable[ToolCall], *, durable: bool) -> ToolBatch:
         """Judge the calls of one answer of a model. `durable`: they may be run again, so the journal is read."""
-        docket = Docket(self, [], durable=durable)
+        batch = ToolBatch(self, [], durable=durable)
         try:
             for call in calls:
-                docket.clearances.append(await self.clear(call, durable=durable))
-            await docket.give_back()
+                batch.clearances.append(await self.clear(call, durable=durable))
+            await batch.give_back()
         except BaseException:
-            docket.drop(approved=False)
+            batch.drop(approved=False)
             raise
-        return docket
+        return batch
 
     open, aopen = both_ways(_open)
 
     async def clear(self, call: ToolCall, *, durable: bool) -> Clearance:
-        """Judge one call, in the loop of the line. A grant that was given back or ran out unused is asked for anew."""
+        """Judge one call, in the bridge's loop. A grant that was given back or ran out unused is asked for again."""
         for _ in range(MOST_ATTEMPTS):
             verdict = await self.calls.verdict_of(call)
             withdrawn = verdict.code == "withdrawn"
@@ -118,7 +118,7 @@ class Desk:
             return Clearance(call, "refused", verdict)
         if self.calls.is_approved(call, verdict):
             return Clearance(call, "granted", verdict)
-        await self.line.agent.release(verdict.grant_id or "")
+        await self.bridge.agent.release(verdict.grant_id or "")
         other = replace(verdict, status="REJECTED", code="not_approved", reason=CHANGED)
         return Clearance(call, "refused", other)
 
@@ -127,9 +127,9 @@ class Desk:
         call, verdict, said = clearance.call, clearance.verdict, str(decision.get("message") or "")
         kind = decision.get("type")
         if clearance.state == "unknown" and verdict.granted and kind in {"approve", "edit"}:
-            await self.line.agent.release(verdict.grant_id or "")  # a person says that it was not done
+            await self.bridge.agent.release(verdict.grant_id or "")  # a person says that it was not done
         if clearance.state == "unknown" and verdict.granted and kind == "respond":
-            await self.line.agent.settle(verdict.grant_id or "", cost_usd=verdict.reserved_usd)
+            await self.bridge.agent.settle(verdict.grant_id or "", cost_usd=verdict.reserved_usd)
         if kind == "edit":
             arguments = decision["edited_action"]["args"]
             if canonical_json(arguments) != canonical_json(call.arguments):
@@ -139,7 +139,7 @@ class Desk:
             again = replace(call, attempt=call.attempt + 1) if clearance.state == "unknown" else call
             return await self.clear(again, durable=durable)
         if clearance.state == "asked":
-            await self.line.agent.release(verdict.grant_id or "")
+            await self.bridge.agent.release(verdict.grant_id or "")
         if kind == "respond":
             return Clearance(call, "done", verdict, said)
         code = "outcome_unknown" if clearance.state == "unknown" else "declined"
@@ -153,7 +153,7 @@ class Desk:
             runner = self.calls.new_runner()
             await self.calls.journal("start", call, runner)
             await self.calls.journal("finish", call, runner, _EDITED + canonical_json(arguments))
-            await self.line.agent.release(clearance.verdict.grant_id or "")
+            await self.bridge.agent.release(clearance.verdict.grant_id or "")
         return await self.clear(replace(call, arguments=arguments, attempt=0), durable=durable)
 
     async def _wait(self, clearance: Clearance) -> Clearance:
@@ -164,7 +164,7 @@ class Desk:
         if verdict.granted:
             return await self._as_approved(clearance.call, verdict)
         if verdict.status == "PENDING" and verdict.grant_id:
-            await self.line.agent.release(verdict.grant_id)
+            await self.bridge.agent.release(verdict.grant_id)
         return Clearance(clearance.call, "refused", verdict)
 
     wait, await_ = both_ways(_wait)
@@ -178,13 +178,13 @@ class Desk:
 
     refusal, arefusal = both_ways(_refusal)
 
-    async def _begin(self, clearance: Clearance, *, journal: bool) -> Work | Clearance:
+    async def _begin(self, clearance: Clearance, *, journal: bool) -> ToolRun | Clearance:
         call = clearance.call
         held = self.calls.held(call, clearance.verdict)
         if (refused := await self.calls.lock(held)) is not None:
             return Clearance(call, "refused", refused)
         if not journal or call.call_id is None:
-            return Work(self.calls, held, None, self.remember_failure)
+            return ToolRun(self.calls, held, None, self.remember_failure)
         runner = self.calls.new_runner()
         try:
             entry = await self.calls.journal("start", call, runner)
@@ -192,7 +192,7 @@ class Desk:
             await held.unlock()
             raise
         if entry.state == "started":
-            return Work(self.calls, held, runner, self.remember_failure)
+            return ToolRun(self.calls, held, runner, self.remember_failure)
         await held.unlock()
         if entry.state != "unknown":
             await held.asettle()  # it was done; its process ended before it could say so
@@ -206,20 +206,20 @@ class Desk:
                 self._failed.popitem(last=False)
 
 
-class Docket:
+class ToolBatch:
     """The calls of one answer of a model, in its order, and what a person must say of them.
 
     ::
 
-        docket = desk.open(calls, durable=True)
-        while (question := docket.question) is not None:
-            docket.answer(interrupt(question))
+        batch = review.open(calls, durable=True)
+        while (question := batch.question) is not None:
+            batch.answer(interrupt(question))
     """
 
-    def __init__(self, desk: Desk, clearances: list[Clearance], *, durable: bool) -> None:
+    def __init__(self, review: ToolReview, clearances: list[Clearance], *, durable: bool) -> None:
         self.clearances = clearances
-        self.line = desk.line
-        self._desk, self._durable = desk, durable
+        self.bridge = review.bridge
+        self._review, self._durable = review, durable
 
     @property
     def question(self) -> dict[str, object] | None:
@@ -245,7 +245,7 @@ class Docket:
         decisions = decisions_in(value, len(places))
         for place, decision in zip(places, decisions or (), strict=decisions is not None):
             if self.clearances[place].is_open:
-                self.clearances[place] = await self._desk.decide(
+                self.clearances[place] = await self._review.decide(
                     self.clearances[place], decision, durable=self._durable
                 )
         await self.give_back()
@@ -256,17 +256,17 @@ class Docket:
         """Give back what granted calls hold, because another one ends the run; `approved`: those of a person, too."""
         for each in self.clearances:
             if each.state == "granted" and (approved or not each.was_asked):
-                self._desk.calls.held(each.call, each.verdict).abandon(consumed=False)
+                self._review.calls.held(each.call, each.verdict).abandon(consumed=False)
 
     async def give_back(self) -> None:
         """Hold no money for the others while a person is awaited; ask for it again when nobody is."""
         waiting = any(each.is_open for each in self.clearances)
         for place, each in enumerate(self.clearances):
             if waiting and each.state == "granted" and not each.was_asked:
-                await self.line.agent.release(each.verdict.grant_id or "")
+                await self.bridge.agent.release(each.verdict.grant_id or "")
                 each.verdict.state = "released"
             elif not waiting and each.verdict.state == "released" and each.state == "granted":
-                self.clearances[place] = await self._desk.clear(each.call, durable=self._durable)
+                self.clearances[place] = await self._review.clear(each.call, durable=self._durable)
 
 
 _REASONS = {"declined": "A person declined it", "outcome_unknown": UNKNOWN}

@@ -22,17 +22,17 @@ PAUSED = "aegis:paused"
 """How the journal remembers that a tool paused the run and will be run again."""
 
 
-class Work:
+class ToolRun:
     """A tool call that is running: end it once, by `finish`, `fail` or `pause`."""
 
     def __init__(
         self, calls: CallGovernor, held: Reservation, runner: str | None, failed: Callable[[ToolCall], None]
     ) -> None:
-        self.held, self.line = held, calls.line
+        self.held, self.bridge = held, calls.bridge
         self._calls, self._runner, self._failed = calls, runner, failed
 
     async def undo(self) -> None:
-        """Nobody has run it, nor will: let it be run another time. In the loop of the line."""
+        """Nobody has run it, nor will: let it be run another time. In the loop of the bridge."""
         try:
             await self._end("finish", PAUSED)
         except AegisError as error:

@@ -164,7 +164,7 @@ async def look(request: Request, grant_id: GrantId, wait: Wait = 0) -> Response:
     response_model=BudgetReport, responses=READING, openapi_extra=security(),
 )  # fmt: skip
 async def budget(request: Request, agent_id: AgentId) -> Response:
-    """Limits, what is spent and reserved, and when each window starts anew."""
+    """Limits, what is spent and reserved, and when each window starts again."""
     request.scope[AGENT] = agent_id
     caller, _ = await auth_of(request).reader(request, agent_id)
     return _report(await caller.context.governor.budget(agent_id))

@@ -54,7 +54,7 @@ async def _kept_alive(work: Callable[[], Awaitable[None]]) -> None:
     while True:
         try:
             await work()
-        except Exception:  # noqa: BLE001 - the last resort: logged whole, and begun anew from what Redis says
+        except Exception:  # noqa: BLE001 - the last resort: logged whole, and begun again from what Redis says
             _log.exception("INVARIANT: unforeseen error in a channel")
         await asyncio.sleep(1)
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 app = typer.Typer(help="List, show and decide what waits for a person.", no_args_is_help=True)
 
 Id = Annotated[str, typer.Argument(help="The approval, as `list` shows it; its first letters are enough.")]
-Why = Annotated[str, typer.Option("--reason", help="Told to the agent, and to whoever asks later.")]
+Why = Annotated[str, typer.Option("--reason", help="Told to the agent, and to anyone who asks later.")]
 As = Annotated[
     str | None, typer.Option("--as", help="Who decides; default cli:USER. Over HTTP the credential says it.")
 ]

@@ -97,7 +97,7 @@ def _table(states: tuple[BudgetState, ...]) -> None:
         table.add_column(column, justify="right", no_wrap=True)
     if wide:
         table.add_column("window", no_wrap=True)
-        table.add_column("anew (UTC)", no_wrap=True)
+        table.add_column("resets (UTC)", no_wrap=True)
     for state in states:
         name = state.scope if state.scope == "tenant" else f"{state.scope} {shown(state.name)}"
         used = (state.spent_usd + state.reserved_usd) / state.limit_usd if state.limit_usd else Decimal(1)
@@ -106,11 +106,11 @@ def _table(states: tuple[BudgetState, ...]) -> None:
         cells = (*(money(figure) for figure in figures), f"[{colour}]{_percent(used)}[/]")
         ends = state.resets_at and not state.window.startswith("rolling:")  # those lose an hour or so at a time
         if wide:
-            anew = f"{state.resets_at:%Y-%m-%d %H:%M}" if ends else "-"
-            table.add_row(name, *cells, state.window, anew)
+            resets = f"{state.resets_at:%Y-%m-%d %H:%M}" if ends else "-"
+            table.add_row(name, *cells, state.window, resets)
         else:
-            anew = f", anew {state.resets_at:%m-%d %H:%M} UTC" if ends else ""
-            table.add_row(f"{name}\n  [dim]{state.window}{anew}[/]", *cells)
+            resets = f", resets {state.resets_at:%m-%d %H:%M} UTC" if ends else ""
+            table.add_row(f"{name}\n  [dim]{state.window}{resets}[/]", *cells)
     console.print(table)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,7 +11,7 @@ import typer
 
 from aegis_core.cli import route_live
 from aegis_core.cli.common import JsonFlag, print_json, say, stdout_console
-from aegis_core.protocol.errors import InvalidRequestError
+from aegis_core.protocol.errors import ConfigurationError, InvalidRequestError
 
 if TYPE_CHECKING:
     from aegis_core.arbiter.routing.gain import GainModel
@@ -56,8 +58,9 @@ def fit(
 
     Example: aegis route fit outcomes.jsonl.gz --model routing.json
     """
-    from aegis_core.arbiter.routing.fitting import fit as learn
-    from aegis_core.arbiter.routing.fitting import read
+    with _tools():
+        from aegis_core.arbiter.routing.fitting import fit as learn
+        from aegis_core.arbiter.routing.fitting import read
 
     _within("--target", target, 0.5, 1.0)
     _within("--confidence", confidence, 0.5, 0.9999)
@@ -90,7 +93,7 @@ def evaluate(
         Path | None, typer.Option("--model", help="The fitted model to measure.", show_default=False)
     ] = None,
     folds: Annotated[
-        int | None, typer.Option(min=2, max=50, help="Cross-validate instead, fitting anew.", show_default=False)
+        int | None, typer.Option(min=2, max=50, help="Cross-validate instead, fitting each time.", show_default=False)
     ] = None,
     weak: WeakOption = None,
     strong: StrongOption = None,
@@ -111,8 +114,9 @@ def evaluate(
 
     Example: aegis route eval held-out.jsonl.gz --model routing.json --json
     """
-    from aegis_core.arbiter.routing import evaluation
-    from aegis_core.arbiter.routing.fitting import TARGET
+    with _tools():
+        from aegis_core.arbiter.routing import evaluation
+        from aegis_core.arbiter.routing.fitting import TARGET
 
     _either(model, folds, {"--weak": weak, "--strong": strong, "--target": target})
     if model is not None:
@@ -153,10 +157,11 @@ def report(
 
     Example: aegis route report outcomes.jsonl.gz --folds 5 --out curve.svg
     """
-    from aegis_core.arbiter.routing import picture
-    from aegis_core.arbiter.routing.curve import Curve, cost_of, kept
-    from aegis_core.arbiter.routing.evaluation import judge
-    from aegis_core.arbiter.routing.fitting import TARGET
+    with _tools():
+        from aegis_core.arbiter.routing import picture
+        from aegis_core.arbiter.routing.curve import Curve, cost_of, kept
+        from aegis_core.arbiter.routing.evaluation import judge
+        from aegis_core.arbiter.routing.fitting import TARGET
 
     _either(model, folds, {"--weak": weak, "--strong": strong})
     _writable("--out", out)
@@ -192,6 +197,22 @@ def report(
         print_json({"picture": str(out), "setting": mark._asdict(), "curve": rows})
         return
     _print_rows(rows)
+
+
+@contextmanager
+def _tools() -> Generator[None]:
+    """Around the imports of what fits, measures and draws, which the choice at run time never needs.
+
+    Raises:
+        ConfigurationError: the extra `routing` is not installed.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(
+            f"aegis route fit, eval and report need the extra `routing` ({error.name} is missing): "
+            "pip install 'aegis-governor[routing]'"
+        ) from None
 
 
 def _print_rows(rows: list[dict[str, Any]]) -> None:

@@ -101,7 +101,7 @@ def export(tenant: TenantOption = None, json: JsonFlag = False) -> None:
 
 
 def reset(tenant: TenantOption = None, json: JsonFlag = False) -> None:
-    """Forget every outcome: the choice of models begins anew from the declared density.
+    """Forget every outcome: the choice of models starts again from the declared density.
 
     Example: aegis route reset --tenant acme
     """

@@ -266,7 +266,7 @@ class GovernedAgent:
                 `LockFields`.
 
         Raises:
-            LockTimeoutError: not to be had in time.
+            LockTimeoutError: not free in time.
             LockPreemptedError: waiting would close a cycle of waits; leave the outer blocks and begin again.
             LockLostError: with `token`: that lease is no more.
             ConflictError: it is held with other `permits`, or in another way another lock than this; or a block around

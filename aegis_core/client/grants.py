@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from aegis_core.protocol.approvals import check_call
 from aegis_core.protocol.canonical import hash_arguments
@@ -12,14 +12,26 @@ from aegis_core.protocol.money import UsdLike
 from aegis_core.protocol.parsing import parse
 
 if TYPE_CHECKING:
-    from aegis_core.client.agent import GovernedAgent
     from aegis_core.client.leases import Lease
+
+
+class GrantCloser(Protocol):
+    """The agent that a grant was given to, as far as its end needs it."""
+
+    async def settle(
+        self, grant_id: str, *, cost_usd: UsdLike | None = None, usage: Usage | None = None,
+        escalation_usage: Usage | None = None, outcome: float | None = None,
+    ) -> Receipt: ...  # fmt: skip
+
+    async def release(self, grant_id: str) -> Receipt: ...
+
+    async def extend(self, grant_id: str, seconds: float = 600) -> Receipt: ...
 
 
 class Grant:
     """A live grant inside a `permit` block. What is said here is carried out when the block ends."""
 
-    def __init__(self, agent: GovernedAgent, verdict: Verdict) -> None:
+    def __init__(self, agent: GrantCloser, verdict: Verdict) -> None:
         self._agent, self.verdict = agent, verdict
         self._settlement: dict[str, Any] | None = None
         self._released = False

@@ -53,19 +53,19 @@ class LockBlock:
         self._kept: Lease | None = None
         self._in_use, self._entered_before = False, False
         self.tells_of_loss = True
-        """False where whoever leaves the block looks for himself whether the lease was lost."""
+        """False where the one who leaves the block checks itself whether the lease was lost."""
 
     async def acquire(self, around: tuple[Lease, ...]) -> Lease:
         """Take the lease, within those `around`.
 
         Raises:
-            LockTimeoutError: it was not to be had in time. LockPreemptedError: waiting would close a cycle.
+            LockTimeoutError: it was not free in time. LockPreemptedError: waiting would close a cycle.
             LockLostError: a lease around it is gone, or (with a token) the lease to enter is.
             ConflictError: this very block is entered already.
         """
         if self._in_use:  # by its token the second would be let in beside the first
             raise ConflictError(
-                f"This block of {self._resource} is entered already; call agent.lock(…) anew for each entry.",
+                f"This block of {self._resource} is entered already; call agent.lock(…) again for each entry.",
                 code="block_in_use", resource=self._resource,
             )  # fmt: skip
         self._in_use = True
@@ -93,7 +93,7 @@ class LockBlock:
             if state.state == "waiting":
                 await self._give_up()
             raise LockTimeoutError(
-                f"{self._resource} was not to be had within {self._wait:g} s.",
+                f"{self._resource} was not free within {self._wait:g} s.",
                 resource=self._resource,
                 waited_seconds=self._wait,
                 queue_position=state.queue_position,
@@ -128,7 +128,7 @@ class LockBlock:
                 raise
 
     def _leave_joined(self, *, failed: bool) -> None:
-        """It was entered once more, so whoever took it gives it back."""
+        """It was entered once more, so the one that took it gives it back."""
         joined, kept, self._joined, self._kept = self._joined, self._kept, None, None
         if joined is None:
             return

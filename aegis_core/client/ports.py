@@ -66,7 +66,7 @@ class ApprovalsPort(Protocol):
             approval_id: the ``escalation_id`` of a verdict.
             decision: ``approve`` or ``reject``. With a quorum, one rejection is enough, and approvals are counted.
             by: who decides.
-            reason: told to the agent, and to whoever asks later.
+            reason: told to the agent, and to anyone who asks later.
             edit: approve another amount or other arguments; the policy judges the changed request first.
             content: `Approval.content` as it was looked at. An approval does not count for what was edited since.
 

@@ -48,14 +48,14 @@ _PREFIX = "ap_"
 
 
 class HITLManager:
-    """The operators' side of approvals, on Redis. Whoever holds it is trusted to say who decides (`by`)."""
+    """The operators' side of approvals, on Redis. Its holder is trusted to say who decides (`by`)."""
 
     def __init__(self, store: ApprovalStore, notifier: Notifier, rules: Rulebook, arbiter: Arbiter) -> None:
         self.tenant = store.tenant
         self._store, self._notifier, self._rules, self._arbiter = store, notifier, rules, arbiter
 
     async def get(self, approval_id: str, *, wait: float = 0, claims: bool = False) -> Approval:
-        """One approval as it stands. Whoever looks first after its deadline finds it timed out.
+        """One approval as it stands. The first look after its deadline finds it timed out.
 
         Args:
             approval_id: the ``escalation_id`` of a verdict.
@@ -130,7 +130,7 @@ class HITLManager:
             approval_id: the ``escalation_id`` of a verdict.
             decision: ``approve`` or ``reject``. With a quorum, one rejection is enough, and approvals are counted.
             by: who decides, from a credential.
-            reason: told to the agent, and to whoever asks later.
+            reason: told to the agent, and to anyone who asks later.
             edit: approve another amount or other arguments; the policy judges the changed request first.
             content: `Approval.content` as it was looked at. An approval does not count for what was edited since.
 

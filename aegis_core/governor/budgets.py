@@ -113,7 +113,7 @@ def shortage(record: Record) -> str:
         f"The {whose}{window} budget has {format_usd(max(0, line.room))} of {format_usd(line.limit)} left, "
         f"and {format_usd(record.amount)} was asked."
     )
-    return text + (f" It starts anew at {at_ms(record.retry):%Y-%m-%d %H:%M} UTC." if record.retry else "")
+    return text + (f" It starts again at {at_ms(record.retry):%Y-%m-%d %H:%M} UTC." if record.retry else "")
 
 
 def owner_name(owner: str, agent: str | None, session: str | None) -> str:

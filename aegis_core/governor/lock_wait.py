@@ -102,7 +102,7 @@ def pause_for(expires_in: int, place: int, ttl: int) -> float:
 
 
 def pause_of(record: Record, now: int) -> float:
-    """The same for a record that waits for a person, or for its lock. The deadline is the server's, so whoever waits
+    """The same for a record that waits for a person, or for its lock. The deadline is the server's, so a waiter
     asks again when it passes."""
     pause = (record.deadline - now) / 1000 + 0.005
     lease = record.lease

@@ -94,7 +94,7 @@ class StateLockManager:
             heard.set()
 
         if wait <= 0:
-            self._notifier.lend(message.lock_token, ear)  # whoever enters it hears nothing before it has the answer
+            self._notifier.lend(message.lock_token, ear)  # the one who enters it hears nothing before it has the answer
             try:
                 state = await self._renew(resource, message, token, self._notifier.address())
                 while heard.is_set():

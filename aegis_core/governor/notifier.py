@@ -1,4 +1,4 @@
-"""One subscription per process that wakes whoever waits for a record or a lock, and brings holders their notices.
+"""One subscription per process that wakes those who wait for a record or a lock, and brings holders their notices.
 
 A lost message costs a re-check, not a wait.
 """
@@ -58,7 +58,7 @@ class Notifier:
                 await self._ready.wait()
 
     def hear(self, token: str, ear: NoticeListener) -> None:
-        """Bring notices about a lock token to `ear`, instead of whoever heard them before."""
+        """Bring notices about a lock token to `ear`, instead of the one who heard them before."""
         self._ears[token] = ear
 
     def lend(self, token: str, ear: NoticeListener) -> None:

@@ -67,7 +67,7 @@ class OpenRecord:
 
 
 class Operator:
-    """The operator's side of one tenant. Whoever holds it is trusted: over HTTP, a key or secret stands before it."""
+    """The operator's side of one tenant. Its holder is trusted: over HTTP, a key or secret stands before it."""
 
     def __init__(self, registry: OperatorStore) -> None:
         self._registry = registry

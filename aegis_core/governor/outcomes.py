@@ -49,7 +49,7 @@ class Outcomes:
         return time.monotonic() >= self._until
 
     async def refresh(self) -> Evidence:
-        """Read the table anew, if an outcome was counted since. It is advice: on a cut line the last read stays, and
+        """Read the table again, if an outcome was counted since. It is advice: on a cut line the last read stays, and
         whether the store answers, the decision itself finds out."""
         self._until = time.monotonic() + FRESH_SECONDS
         try:

@@ -1,7 +1,7 @@
 """What a governor holds of its tenant's rules, each with its version: policy, agent profiles, and who asks.
 
 All of it is a copy. The script compares versions with what is in force and says which copy is old; that one is then
-read anew.
+read again.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Rulebook:
         return profile
 
     async def reload(self, word: str, agent: str) -> None:
-        """Read anew what the script called old: the policy (``STALE``), the profiles (``PROFILE``), or the session."""
+        """Read again what the script called old: the policy (``STALE``), the profiles (``PROFILE``), or the session."""
         if word == "STALE":
             await self.reload_policy()
         elif word == "PROFILE":

@@ -31,7 +31,7 @@ _REASONS = {
     "lock_lost": "A lease that it stood on, or its place in the queue, is no more. Ask again.",
     "lock_differs": "The lock is in use as a semaphore of several permits, so nobody can have it alone.",
     "lock_unavailable": "The lock cannot be asked for under this request id; use a new one.",
-    "lock_timed_out": "The lock was not to be had in time.",
+    "lock_timed_out": "The lock was not free in time.",
     "too_many_open_grants": "The agent has as many open grants as it may hold; settle or release some.",
 }
 

@@ -61,7 +61,7 @@ class ConflictError(AegisError):
 
 
 class LockTimeoutError(ConflictError, TimeoutError):
-    """A lock was not to be had in the time given. Facts: ``resource``, ``waited_seconds``; nothing is held."""
+    """A lock was not free in the time given. Facts: ``resource``, ``waited_seconds``; nothing is held."""
 
     code = "lock_timeout"
 

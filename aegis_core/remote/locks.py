@@ -66,7 +66,7 @@ class RemoteLocks:
             if state.state != "waiting" or left <= 0:
                 break
         if state.state in {"held", "evicting"} and wait > 0:
-            # How long that answer was under way is not known, so when the lease ends is asked anew.
+            # How long that answer was under way is not known, so when the lease ends is asked again.
             ask = RenewLock(agent_id=message.agent_id, lock_token=state.lock_token)
             began = time.monotonic()
             fresh = await self.renew(resource, ask, token=token)

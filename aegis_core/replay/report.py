@@ -178,7 +178,7 @@ class _ReportPage:
         text = Text(f"{whose}{window} budget of {format_usd(short.limit)}")
         text.append(f"\nran out at {_when(short.ran_out)}, {_span(short.ran_out - self._tally.first)} in", "bold")
         if short.resets is not None:
-            text.append(f"\nbegins anew at {_when(short.resets)}", "dim")
+            text.append(f"\nstarts again at {_when(short.resets)}", "dim")
         return text
 
     def costs(self) -> Iterable[RenderableType]:

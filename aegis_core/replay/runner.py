@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from aegis_core.store.store import Store
 
 _IDLE_MS = 31_536_000_000
-"""A session of the replay that rests longer is opened anew, as its agent would."""
+"""A session of the replay that rests longer is opened again, as its agent would."""
 
 Rate = Literal["max", "realtime"] | float
 
@@ -216,7 +216,7 @@ class _Run:
         self._tally.charge(call, model, int(receipt.charged_usd.scaleb(9)))
 
     async def _session(self, call: Call) -> str:
-        """The session of the call's run, opened anew where the governor forgot it: idle for long, or one of many."""
+        """The session of the call's run, opened again where the governor forgot it: idle for long, or one of many."""
         known = self._sessions.get((call.agent, call.run))
         opened = self._opened[call.agent]
         if known is None or call.at - known.seen >= _IDLE_MS or opened - known.number >= SESSIONS_KEPT:

@@ -77,7 +77,7 @@ class TermsRow(NamedTuple):
 
 
 class Edit(NamedTuple):
-    """A changed request, judged anew by the policy. `limits` are `Limit` rows, `terms` a list of `TermsRow`."""
+    """A changed request, judged again by the policy. `limits` are `Limit` rows, `terms` a list of `TermsRow`."""
 
     policy: int
     effect: str

@@ -65,7 +65,7 @@ class Looks(Generic[_Key, _Found]):
     ) -> None:
         try:
             answers = await looking
-        except Exception as error:  # noqa: BLE001 - whoever asked is told, whatever it is
+        except Exception as error:  # noqa: BLE001 - the caller is told, whatever it is
             if len(asked) > 1 and isinstance(error, StoreError) and error.facts.get("reason") == "script":
                 for one in asked:  # a damaged record fails for who asked for it, and for nobody else
                     await self._share_out([one], self._begin([one]))

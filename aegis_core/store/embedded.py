@@ -1,7 +1,7 @@
 """The embedded server: one Valkey per data directory, shared by all processes of a user, gone with the last of them.
 
-A user is whoever holds a shared lock on ``users.lock``. :func:`join` takes that lock first, waiting while a supervisor
-that is stopping the server holds it exclusively, and only then looks for the server; so none can go away under its
+A user is a process with a shared lock on ``users.lock``. :func:`join` takes that lock first, waiting while a supervisor
+that stops the server holds it exclusively, and only then looks for the server; so none can go away under its
 user. ``supervisor.py`` tells the rest. A forked child inherits the lock of its parent, hence counts as a user of the
 same handle: the server lives until both have left or ended. A handle that is never left is left when its process ends.
 """
@@ -233,7 +233,7 @@ def _ensure_supervisor(place: Path, *, throwaway: bool = False) -> None:
 def _start_supervisor(place: Path, *, throwaway: bool, adopt: bool = False) -> int | None:
     """Start a supervisor unless one lives (or, to adopt, no server does). Returns a pipe that closes when it ends.
 
-    Whoever finds keeper.lock taken may rely on a supervisor, so who gets it must start one wherever a server answers.
+    A process that finds keeper.lock taken relies on a supervisor, so who gets it must start one where a server answers.
     """
     with _starting:
         lock = supervisor.open_lock(str(place), supervisor.SUPERVISOR)

@@ -71,7 +71,7 @@ class Ledger:
         self._claims = Looks(partial(self._look, claims=True))
 
     async def authorize(self, order: verbs.Authorize) -> tuple[str, Any]:
-        """Judge one request. Answers ``NEW``/``OLD`` with a `Record`, or what must be read anew: ``STALE`` the policy,
+        """Judge one request. Answers ``NEW``/``OLD`` with a `Record`, or what must be read again: ``STALE`` the policy,
         ``PROFILE`` the agent profiles (each with the version in force), ``SESSION`` the agent's open session."""
         answer = await _first_try(self.store.send(self.store.scripts.authorize, self._root, order))
         if answer is None or answer[0] not in _FINAL:

@@ -9,7 +9,7 @@ from aegis_core.protocol.errors import StoreError
 from aegis_core.store.layout import LIBRARIES_KEY
 
 UNUSED_MS = 30 * 86_400_000
-"""A library that no process opened for so long is deleted. Whoever runs on still and calls it loads it again."""
+"""A library that no process opened for so long is deleted. A process that still runs and calls it loads it again."""
 
 
 class Commands(Protocol):

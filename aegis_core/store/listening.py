@@ -19,7 +19,7 @@ Hear = Callable[[str, str], None]
 """Takes channel and text of a message; two empty texts after each (re)connection, when some may have been missed."""
 
 _PAUSE = 0.2
-"""Seconds before a lost connection is made anew."""
+"""Seconds before a lost connection is made again."""
 
 _pack_command = cast("Callable[[tuple[str, ...]], bytes]", hiredis.pack_command)  # pyright: ignore[reportUnknownMemberType]
 
@@ -57,7 +57,7 @@ class Subscription(asyncio.Protocol):
 
 
 async def listen(clients: Clients, longest: float, channels: tuple[str, ...], hear: Hear) -> None:
-    """Bring every message on some channels to `hear`, until cancelled; a connection that is lost is made anew.
+    """Bring every message on some channels to `hear`, until cancelled; a connection that is lost is made again.
 
     Args:
         clients: the way to the server.

@@ -15,8 +15,6 @@ import hiredis
 
 from aegis_core.protocol.errors import StoreError
 
-Reply = Any
-
 _pack_command = cast("Callable[[tuple[bytes | str | int, ...]], bytes]", hiredis.pack_command)  # pyright: ignore[reportUnknownMemberType]
 
 _UNKNOWN = "whether it decided is not known. Asking again with the same request_id is safe."
@@ -39,7 +37,7 @@ class Pipeline(asyncio.Protocol):
         self._timeout = timeout
         self._loop = asyncio.get_running_loop()
         self._reader = hiredis.Reader()
-        self._waiting: deque[asyncio.Future[Reply]] = deque()
+        self._waiting: deque[asyncio.Future[Any]] = deque()
         self._buffer: list[bytes] = []
         self._progress = self._loop.time()
         self._transport: asyncio.Transport
@@ -54,7 +52,7 @@ class Pipeline(asyncio.Protocol):
         transport.set_protocol(pipeline)
         return pipeline
 
-    def call(self, *parts: bytes | str | int) -> asyncio.Future[Reply]:
+    def call(self, *parts: bytes | str | int) -> asyncio.Future[Any]:
         """Send one command. The future holds the reply, or fails with what the server or the connection said."""
         future = self._loop.create_future()
         if self.lost:  # it can be, between two calls of one script

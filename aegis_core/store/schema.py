@@ -6,7 +6,7 @@ with a default, and nothing else: never remove, reorder or redefine one. A field
 defaults, data that is longer is carried unharmed (see `packing.decode`, `lua_names` and ``CONTRIBUTING.md``).
 
 Rows lie one after the other in one list, behind the length of a row: ``[3, cell, spent, reserved, cell, …]``.
-Whoever reads them goes by that length, so that rows of another version are read as what they are.
+Readers go by that length, so that rows of another version are read as what they are.
 
 Money is in nano-dollars, times in ms of the server. What may be absent is ``False``, never None: a Lua list ends at its
 first nil.

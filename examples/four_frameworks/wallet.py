@@ -41,7 +41,7 @@ class Wallet:
         left = before[-1].left if before else self._coins
         if before and fence <= before[-1].fence:
             raise StaleFenceError(f"fence {fence} is older than {before[-1].fence}, which was here")
-        time.sleep(0.01)  # long enough that whoever came in between would be overwritten
+        time.sleep(0.01)  # long enough that one who came in between would be overwritten
         with self._path.open("a") as file:
             file.write(json.dumps(Entry(who, fence, left - 1)) + "\n")
         return left - 1

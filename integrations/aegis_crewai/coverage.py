@@ -1,4 +1,4 @@
-"""Where the models, tools and embedders of a crew are, found anew each time: a report tells what is there now."""
+"""Where the models, tools and embedders of a crew are, looked for each time: a report tells what is there now."""
 
 from __future__ import annotations
 

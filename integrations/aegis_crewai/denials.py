@@ -1,6 +1,6 @@
 """How CrewAI is told to stop: errors of Aegis that are also CrewAI's own `HookAborted`.
 
-CrewAI swallows or retries every other error somewhere: `max_retry_limit` starts the task anew, planning and memory go
+CrewAI swallows or retries every other error somewhere: `max_retry_limit` starts the task again, planning and memory go
 on without their model. A `HookAborted` passes all of that.
 """
 

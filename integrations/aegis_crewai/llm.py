@@ -219,7 +219,7 @@ def revived(**dumped: Any) -> GovernedLLM:
     found = _alive.get(params.get("aegis", ""))
     if found is None:
         raise ConfigurationError(
-            "A governed model was restored from text, which carries no connection to Aegis; make it anew with "
+            "A governed model was restored from text, which carries no connection to Aegis; make it again with "
             "GovernedLLM(aegis=…, models=…).",
             code="restored_model",
         )

@@ -131,7 +131,7 @@ class AegisCallbackHandler(BaseCallbackHandler):
 
     @classmethod
     def _rebuilt(cls, calls: CallGovernor) -> AegisCallbackHandler:
-        handler = cls(calls.line)
+        handler = cls(calls.bridge)
         handler._calls = calls
         return handler
 

@@ -1,6 +1,6 @@
 """A chat model that stands before others: it reserves, chooses among them, calls, and settles.
 
-This is the only complete chokepoint: whoever holds it, by whichever entry point, passes it.
+This is the only complete chokepoint: all who hold the model pass it, by every entry point.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from langgraph.errors import GraphBubbleUp
 from langgraph.prebuilt.tool_node import ToolCallRequest
 from langgraph.types import Command, interrupt
 
-from aegis_core.adapting import CallGovernor, Clearance, Desk, Locks, ToolCall
+from aegis_core.adapting import CallGovernor, Clearance, Locks, ToolCall, ToolReview
 from aegis_core.adapting.call_governor import Costs
 from aegis_core.protocol.denial import AegisDenied
 from aegis_langchain.chat_model import GovernedChatModel
@@ -68,7 +68,7 @@ class AegisMiddleware(AgentMiddleware[Any, Any, Any]):
             logic_density=logic_density,
             approval_seconds=approval_seconds,
         )
-        self._desk = Desk(self._calls, approval_seconds)
+        self._review = ToolReview(self._calls, approval_seconds)
         self._models, self._cap_setting = named(models) if models is not None else None, cap_setting
         self._made: dict[int, tuple[BaseChatModel, BaseChatModel]] = {}
 
@@ -90,15 +90,15 @@ class AegisMiddleware(AgentMiddleware[Any, Any, Any]):
     def wrap_tool_call(self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], _Told]) -> _Told:
         """Judge the call, ask a person where one is needed, and run it or say why not."""
         durable = can_pause(request)
-        docket = self._desk.open([_described(request)], durable=durable)
-        while durable and (question := docket.question) is not None:
-            docket.answer(interrupt(question))
-        (clearance,) = docket.clearances
+        batch = self._review.open([_described(request)], durable=durable)
+        while durable and (question := batch.question) is not None:
+            batch.answer(interrupt(question))
+        (clearance,) = batch.clearances
         if not durable:
-            clearance = self._desk.wait(clearance)
-        work = self._desk.begin(clearance, journal=durable) if clearance.state == "granted" else clearance
+            clearance = self._review.wait(clearance)
+        work = self._review.begin(clearance, journal=durable) if clearance.state == "granted" else clearance
         if isinstance(work, Clearance):
-            return _told(request, work, None if work.state == "done" else self._desk.refusal(work))
+            return _told(request, work, None if work.state == "done" else self._review.refusal(work))
         try:
             with work.held.inside():
                 result = handler(_as_cleared(request, clearance))
@@ -119,15 +119,15 @@ class AegisMiddleware(AgentMiddleware[Any, Any, Any]):
     ) -> _Told:
         """As `wrap_tool_call`."""
         durable = can_pause(request)
-        docket = await self._desk.aopen([_described(request)], durable=durable)
-        while durable and (question := docket.question) is not None:
-            await docket.aanswer(interrupt(question))
-        (clearance,) = docket.clearances
+        batch = await self._review.aopen([_described(request)], durable=durable)
+        while durable and (question := batch.question) is not None:
+            await batch.aanswer(interrupt(question))
+        (clearance,) = batch.clearances
         if not durable:
-            clearance = await self._desk.await_(clearance)
-        work = await self._desk.abegin(clearance, journal=durable) if clearance.state == "granted" else clearance
+            clearance = await self._review.await_(clearance)
+        work = await self._review.abegin(clearance, journal=durable) if clearance.state == "granted" else clearance
         if isinstance(work, Clearance):
-            return _told(request, work, None if work.state == "done" else await self._desk.arefusal(work))
+            return _told(request, work, None if work.state == "done" else await self._review.arefusal(work))
         try:
             with work.held.inside():
                 result = await handler(_as_cleared(request, clearance))

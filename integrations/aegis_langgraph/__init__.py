@@ -3,7 +3,7 @@
 from aegis_core.adapting import missing_extra, warn_outside
 
 try:
-    from aegis_langgraph.approval_node import approval_node
+    from aegis_langgraph.interrupt_node import approval_node
     from aegis_langgraph.resumer import ApprovalResumer
     from aegis_langgraph.tool_node import GovernedToolNode
 except ModuleNotFoundError as error:  # pragma: no cover - seen in an environment without the framework

@@ -7,6 +7,7 @@ import inspect
 import logging
 from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from typing import Any, TypeVar
@@ -14,7 +15,7 @@ from typing import Any, TypeVar
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.types import Command, StateSnapshot
 
-from aegis_core.adapting import Line
+from aegis_core.adapting import Bridge
 from aegis_core.client.agent import Governor
 from aegis_core.client.sync import SyncGovernor
 from aegis_core.protocol.approvals import Approval, Listing
@@ -22,10 +23,18 @@ from aegis_core.protocol.errors import ConfigurationError, StoreError
 from aegis_core.protocol.journal import JournalEntry
 from aegis_langgraph.pauses import Decisions, answered, decided, is_stalled, moment_of, questions_of
 from aegis_langgraph.resume_lease import ResumeLease
-from aegis_langgraph.resumed import Resumed, raised
 
 _T = TypeVar("_T")
 _log, _PAGE = logging.getLogger("aegis.langgraph"), 100
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """A thread that was carried on: to its `state` at the end or at the next pause, or to the graph's own `error`."""
+
+    thread: str
+    state: Any = None
+    error: Exception | None = None
 
 
 class ApprovalResumer:
@@ -67,7 +76,7 @@ class ApprovalResumer:
         self._lease, self._stalled = lease_seconds, timedelta(seconds=stalled_seconds)
         self._config = dict(config or {})
         self._graph: object = _checked(graph_or_factory) if hasattr(graph_or_factory, "checkpointer") else None
-        self._line: Line | None = None
+        self._bridge: Bridge | None = None
         self._threads: dict[str, None] = {}
         self._scanned = False
 
@@ -108,12 +117,12 @@ class ApprovalResumer:
 
     async def _round(self, after: str | None, interval: float) -> str:
         """Carry on what is decided, then wait until something happens after that event, or for the interval."""
-        line = await self._connected()
+        bridge = await self._connected()
         if after is None:
-            latest = await line.await_(lambda: self._inner.latest_events(1))
+            latest = await bridge.await_(lambda: self._inner.latest_events(1))
             after = latest[-1].id if latest else "0"
         await self.arun_once()
-        events = await line.await_(partial(self._inner.events, after=after, limit=500, wait=interval))
+        events = await bridge.await_(partial(self._inner.events, after=after, limit=500, wait=interval))
         return events[-1].id if events else after
 
     async def arun_once(self) -> list[Resumed]:
@@ -128,12 +137,12 @@ class ApprovalResumer:
 
     async def aresume(self, thread: str) -> Resumed | None:
         """As `resume`."""
-        return raised(await self._carry_on(thread, dead=True))
+        return _raised(await self._carry_on(thread, dead=True))
 
     async def aanswer(self, thread: str, decisions: Decisions) -> Resumed | None:
         """As `answer`."""
         state = await self._state(thread)
-        return raised(await self._claimed(thread, state, answered(questions_of(state), decisions)))
+        return _raised(await self._claimed(thread, state, answered(questions_of(state), decisions)))
 
     async def _carry_on(self, thread: str, *, dead: bool) -> Resumed | None:
         state = await self._state(thread)
@@ -151,11 +160,11 @@ class ApprovalResumer:
 
     async def _claimed(self, thread: str, state: StateSnapshot, values: dict[str, Any] | None) -> Resumed | None:
         """Go on with a thread under a lease, unless another does or it has moved meanwhile."""
-        line = await self._connected()
+        bridge = await self._connected()
         moment = moment_of(state)
 
         async def write(act: Any, key: str, **fields: Any) -> JournalEntry:
-            return await line.await_(lambda: line.agent.journal(act, key, **fields))
+            return await bridge.await_(lambda: bridge.agent.journal(act, key, **fields))
 
         claim = ResumeLease(write, thread, moment, self._lease)
         if not await claim.take():
@@ -194,11 +203,11 @@ class ApprovalResumer:
 
     async def _threads_of(self, listing: Listing) -> dict[str, None]:
         """The threads that approvals of this kind belong to."""
-        line = await self._connected()
+        bridge = await self._connected()
         found: dict[str, None] = {}
         after: str | None = None
         while True:
-            page = await line.await_(partial(self._inner.approvals.list, listing, after=after, limit=_PAGE))
+            page = await bridge.await_(partial(self._inner.approvals.list, listing, after=after, limit=_PAGE))
             found |= {str(each.metadata["thread"]): None for each in page if each.metadata.get("thread")}
             if len(page) < _PAGE:
                 return found
@@ -216,14 +225,14 @@ class ApprovalResumer:
             return await asyncio.to_thread(getattr(self._graph, method), *arguments, **options)
         return await getattr(self._graph, f"a{method}")(*arguments, **options)
 
-    async def _connected(self) -> Line:
-        if self._line is None:
+    async def _connected(self) -> Bridge:
+        if self._bridge is None:
             if isinstance(self._governor, SyncGovernor):
                 agent = await asyncio.to_thread(self._governor.handshake, self._name, framework="langgraph")
             else:
                 agent = await self._governor.handshake(self._name, framework="langgraph")
-            self._line = Line.of(agent)
-        return self._line
+            self._bridge = Bridge.of(agent)
+        return self._bridge
 
     @property
     def _inner(self) -> Governor:
@@ -247,3 +256,10 @@ def _checked(graph: object) -> object:
             "builder.compile(checkpointer=…), one that the processes share."
         )
     return graph
+
+
+def _raised(resumed: Resumed | None) -> Resumed | None:
+    """The same, unless it ended by the graph's own error, which is raised."""
+    if resumed is not None and resumed.error is not None:
+        raise resumed.error
+    return resumed

@@ -14,7 +14,7 @@ from langgraph.prebuilt import ToolNode
 from langgraph.prebuilt.tool_node import ToolCallRequest
 from langgraph.types import Command, interrupt
 
-from aegis_core.adapting import CallGovernor, Clearance, Desk, Docket, Locks
+from aegis_core.adapting import CallGovernor, Clearance, Locks, ToolBatch, ToolReview
 from aegis_core.adapting.call_governor import Costs
 from aegis_core.protocol.denial import AegisDenied
 from aegis_langgraph.shapes import Pending, can_pause, cleared, described, key_of, pending_of, told
@@ -56,7 +56,9 @@ class GovernedToolNode(Runnable[Any, Any]):
         approval_seconds: float = 600,
         **options: Any,
     ) -> None:
-        self._desk = Desk(CallGovernor(aegis, framework="langgraph", costs=costs, locks=locks), approval_seconds)
+        self._review = ToolReview(
+            CallGovernor(aegis, framework="langgraph", costs=costs, locks=locks), approval_seconds
+        )
         self._key = messages_key
         self._inner: Any = ToolNode(
             tools, messages_key=messages_key, wrap_tool_call=self._run, awrap_tool_call=self._arun, **options
@@ -74,14 +76,14 @@ class GovernedToolNode(Runnable[Any, Any]):
         if pending is None:
             return self._answer(input, [])
         durable = _is_durable(pending, config)
-        docket = self._desk.open([described(pending, call, config) for call in pending.calls], durable=durable)
-        while durable and (question := docket.question) is not None:
-            docket.answer(interrupt(question))
+        batch = self._review.open([described(pending, call, config) for call in pending.calls], durable=durable)
+        while durable and (question := batch.question) is not None:
+            batch.answer(interrupt(question))
         if not durable:
-            docket.clearances = [self._desk.wait(each) for each in docket.clearances]
-        denials = {n: self._desk.refusal(each) for n, each in enumerate(docket.clearances) if _is_refused(each)}
-        answers, passed = self._sorted(pending, docket, denials)
-        result = self._inner.invoke(*self._given(pending, docket, passed, config), **kwargs) if passed else None
+            batch.clearances = [self._review.wait(each) for each in batch.clearances]
+        denials = {n: self._review.refusal(each) for n, each in enumerate(batch.clearances) if _is_refused(each)}
+        answers, passed = self._sorted(pending, batch, denials)
+        result = self._inner.invoke(*self._given(pending, batch, passed, config), **kwargs) if passed else None
         return self._answer(pending.state, answers, result, pending)
 
     async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:  # noqa: A002
@@ -91,26 +93,26 @@ class GovernedToolNode(Runnable[Any, Any]):
         if pending is None:
             return self._answer(input, [])
         durable = _is_durable(pending, config)
-        docket = await self._desk.aopen([described(pending, call, config) for call in pending.calls], durable=durable)
-        while durable and (question := docket.question) is not None:
-            await docket.aanswer(interrupt(question))
+        batch = await self._review.aopen([described(pending, call, config) for call in pending.calls], durable=durable)
+        while durable and (question := batch.question) is not None:
+            await batch.aanswer(interrupt(question))
         if not durable:
-            docket.clearances = [await self._desk.await_(each) for each in docket.clearances]
-        denials = {n: await self._desk.arefusal(each) for n, each in enumerate(docket.clearances) if _is_refused(each)}
-        answers, passed = self._sorted(pending, docket, denials)
-        result = await self._inner.ainvoke(*self._given(pending, docket, passed, config), **kwargs) if passed else None
+            batch.clearances = [await self._review.await_(each) for each in batch.clearances]
+        denials = {n: await self._review.arefusal(each) for n, each in enumerate(batch.clearances) if _is_refused(each)}
+        answers, passed = self._sorted(pending, batch, denials)
+        result = await self._inner.ainvoke(*self._given(pending, batch, passed, config), **kwargs) if passed else None
         return self._answer(pending.state, answers, result, pending)
 
     def _sorted(
-        self, pending: Pending, docket: Docket, denials: dict[int, AegisDenied]
+        self, pending: Pending, batch: ToolBatch, denials: dict[int, AegisDenied]
     ) -> tuple[list[ToolMessage], list[AskedCall]]:
         """What is answered without running, and what runs."""
         if final := next((denial for denial in denials.values() if denial.final), None):
-            docket.drop(approved=True)
+            batch.drop(approved=True)
             raise final
         answers: list[ToolMessage] = []
         passed: list[AskedCall] = []
-        for place, (call, clearance) in enumerate(zip(pending.calls, docket.clearances, strict=True)):
+        for place, (call, clearance) in enumerate(zip(pending.calls, batch.clearances, strict=True)):
             if clearance.state == "granted":
                 passed.append(cleared(call, clearance))
             else:
@@ -118,9 +120,9 @@ class GovernedToolNode(Runnable[Any, Any]):
         return answers, passed
 
     def _given(
-        self, pending: Pending, docket: Docket, passed: list[AskedCall], config: RunnableConfig
+        self, pending: Pending, batch: ToolBatch, passed: list[AskedCall], config: RunnableConfig
     ) -> tuple[Any, RunnableConfig]:
-        granted = [each for each in docket.clearances if each.state == "granted"]
+        granted = [each for each in batch.clearances if each.state == "granted"]
         handed = {key_of(call): each for call, each in zip(passed, granted, strict=True)}
         configurable = {**(config.get("configurable") or {}), _CLEARED: handed}
         return pending.with_calls(passed, self._key), cast("RunnableConfig", {**config, "configurable": configurable})
@@ -140,9 +142,9 @@ class GovernedToolNode(Runnable[Any, Any]):
 
     def _run(self, request: ToolCallRequest, execute: Callable[[ToolCallRequest], _Told]) -> _Told:
         clearance, durable = _handed(request)
-        work = self._desk.begin(clearance, journal=durable)
+        work = self._review.begin(clearance, journal=durable)
         if isinstance(work, Clearance):
-            return told(request.tool_call, work, None if work.state == "done" else self._desk.refusal(work))
+            return told(request.tool_call, work, None if work.state == "done" else self._review.refusal(work))
         try:
             with work.held.inside():
                 result = execute(request)
@@ -160,9 +162,9 @@ class GovernedToolNode(Runnable[Any, Any]):
 
     async def _arun(self, request: ToolCallRequest, execute: Callable[[ToolCallRequest], Awaitable[_Told]]) -> _Told:
         clearance, durable = _handed(request)
-        work = await self._desk.abegin(clearance, journal=durable)
+        work = await self._review.abegin(clearance, journal=durable)
         if isinstance(work, Clearance):
-            return told(request.tool_call, work, None if work.state == "done" else await self._desk.arefusal(work))
+            return told(request.tool_call, work, None if work.state == "done" else await self._review.arefusal(work))
         try:
             with work.held.inside():
                 result = await execute(request)

@@ -185,8 +185,8 @@ def test_what_is_stored_of_a_token_or_key_opens_nothing(
     serve: Serve, monkeypatch: pytest.MonkeyPatch, defended: bool
 ) -> None:
     if not defended:
-        for module in ("identity", "governor", "operator"):
-            monkeypatch.setattr(f"aegis_core.{module}.hash_secret", lambda secret, _: secret)
+        for module in ("credentials", "governor", "operators"):
+            monkeypatch.setattr(f"aegis_core.governor.{module}.hash_secret", lambda secret, _: secret)
     server = serve()
     session = server.enter("victim")
     import redis

@@ -163,7 +163,7 @@ def test_a_narrow_terminal_folds_nothing_important(here: Settings, aegis: Aegis)
     assert all(len(line) <= 80 for line in shown.splitlines())
     assert re.search(r"crew-res.*\n?.*long-n.*\n.*000042", shown)
     assert re.search(r"agent\b.* \$10\.00 +\$1\.2346 +\$0\.00 +\$8\.7654 +12%", shown)
-    assert "  day, anew " in shown
+    assert "  day, resets " in shown
     assert "<$0.0001" in shown
     listed = on_a_terminal("agents", "list")
     assert all(len(line) <= 80 for line in re.sub(r"\x1b\[[\d;]*m", "", listed).splitlines())

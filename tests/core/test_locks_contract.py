@@ -52,7 +52,7 @@ async def test_a_lock_that_is_held_is_not_to_be_had_in_time(ann: GovernedAgent, 
     async with ann.lock("wallet"):
         for wait in (0, 0.2):
             began = time.monotonic()
-            with pytest.raises(LockTimeoutError, match="was not to be had within") as caught:
+            with pytest.raises(LockTimeoutError, match="was not free within") as caught:
                 async with bob.lock("wallet", wait=wait):
                     pytest.fail("two holders")
             assert time.monotonic() - began >= wait
@@ -177,7 +177,7 @@ async def test_opposite_orders_end_in_milliseconds(ann: GovernedAgent, bob: Gove
 async def test_a_cancelled_wait_leaves_nothing_behind(
     governor: Governor, ann: GovernedAgent, bob: GovernedAgent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("aegis_core.governor.locks._HEARTBEAT", 0.05)
+    monkeypatch.setattr("aegis_core.governor.lock_wait._HEARTBEAT", 0.05)
 
     async def wait() -> None:
         async with bob.lock("wallet"):
@@ -382,17 +382,17 @@ async def test_a_blocked_agent_keeps_no_lock(settings: Settings, ann: GovernedAg
     from aegis_core.store.store import open_store
 
     store = await open_store(settings)
-    desk = await open_governor(store, settings)
+    review = await open_governor(store, settings)
     with pytest.raises(LockLostError):  # noqa: PT012
         async with ann.lock("wallet", ttl=0.5) as lease:
-            await desk.operator.block("ann", author="tests")
+            await review.operator.block("ann", author="tests")
             with pytest.raises(LockLostError):
                 await lease.renew()
             await asyncio.sleep(0.6)
     with pytest.raises(AuthError, match="blocked"):
         async with ann.lock("wallet"):
             pytest.fail("held")
-    await desk.aclose()
+    await review.aclose()
     await store.aclose()
 
 

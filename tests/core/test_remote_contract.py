@@ -117,33 +117,33 @@ class TestContract:
             await two_must_approve(beside)
         agent = await governor.handshake("ann")
         asked = await agent.request("Pay", estimated_cost_usd=7)
-        desk, approval = governor.approvals, asked.escalation_id or ""
+        review, approval = governor.approvals, asked.escalation_id or ""
         for change in (None, ApprovalEdit(estimated_cost_usd=Decimal(8)), ApprovalEdit(estimated_cost_usd=Decimal(9))):
-            waiting = asyncio.create_task(desk.get(approval, wait=600))
+            waiting = asyncio.create_task(review.get(approval, wait=600))
             await asyncio.sleep(1)
-            done = await desk.decide(approval, "approve", by="ada", edit=change)
+            done = await review.decide(approval, "approve", by="ada", edit=change)
             news = await asyncio.wait_for(waiting, 60)
             assert news == done
             assert (len(news.votes), news.status, news.edited) == (1, "open", change is not None)
-        assert (await desk.get(approval, wait=0.2)).amount_usd == Decimal(9)
+        assert (await review.get(approval, wait=0.2)).amount_usd == Decimal(9)
 
     async def test_an_approval_counts_only_for_what_was_looked_at(self, governor: Governor, settings: Settings) -> None:
         agent = await governor.handshake("ann")
-        desk = governor.approvals
+        review = governor.approvals
         async with aegis_core.connect(settings=settings) as beside:
             await two_must_approve(beside)
             for last in ("approve", "reject"):
                 asked = await agent.request(f"Pay and {last}", estimated_cost_usd=7)
                 approval = asked.escalation_id or ""
-                seen = await desk.get(approval)
+                seen = await review.get(approval)
                 await beside.approvals.decide(approval, "approve", by="ada", edit=ApprovalEdit(estimated_cost_usd="8"))  # type: ignore[arg-type]
                 with pytest.raises(ConflictError, match="edited after you looked at it") as caught:
-                    await desk.decide(approval, "approve", by="bob", content=seen.content)
+                    await review.decide(approval, "approve", by="bob", content=seen.content)
                 assert caught.value.code == "edited_since"
-                now = await desk.get(approval)
+                now = await review.get(approval)
                 assert (now.status, len(now.votes), now.amount_usd) == ("open", 1, 8)
                 content = now.content if last == "approve" else seen.content  # a no to what was there is a no
-                done = await desk.decide(approval, last, by="bob", content=content)
+                done = await review.decide(approval, last, by="bob", content=content)
                 assert done.status == ("approved" if last == "approve" else "rejected")
                 if last == "approve":
                     await agent.release(asked.grant_id or "")

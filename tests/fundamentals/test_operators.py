@@ -8,7 +8,8 @@ import pytest
 
 import aegis_core
 from aegis_core import Governor, Settings
-from aegis_core.governor.governor import Entry, ResourceGovernor
+from aegis_core.governor.credentials import Entrance
+from aegis_core.governor.governor import ResourceGovernor
 from aegis_core.governor.operators import Operator
 from aegis_core.protocol.errors import AuthError
 from aegis_core.protocol.messages import Handshake, PermissionRequest, ReleaseRequest, SettleRequest
@@ -16,7 +17,7 @@ from aegis_core.protocol.profiles import Profile, ProfileSet
 
 pytestmark = pytest.mark.leaves("grants", "questions")
 
-OVER_HTTP = Entry(trusted=False)
+OVER_HTTP = Entrance(trusted=False)
 
 
 def resources(governor: Governor) -> ResourceGovernor:
@@ -111,13 +112,13 @@ async def test_what_an_untrusted_agent_reports_can_add_to_a_charge_and_never_low
 
 async def test_a_live_agent_is_taken_over_only_with_a_token_of_its_own(governor: Governor) -> None:
     port = resources(governor)
-    mine = await port.handshake(Handshake(agent_id="a"), entry=Entry(trusted=False, guarded=True))
-    other = await port.handshake(Handshake(agent_id="b"), entry=Entry(trusted=False, guarded=True))
+    mine = await port.handshake(Handshake(agent_id="a"), entry=Entrance(trusted=False, guarded=True))
+    other = await port.handshake(Handshake(agent_id="b"), entry=Entrance(trusted=False, guarded=True))
     for token in (None, other.session_token):
         with pytest.raises(AuthError, match="has an open session"):
-            await port.handshake(Handshake(agent_id="a"), entry=Entry(trusted=False, guarded=True, token=token))
+            await port.handshake(Handshake(agent_id="a"), entry=Entrance(trusted=False, guarded=True, token=token))
     again = await port.handshake(
-        Handshake(agent_id="a"), entry=Entry(trusted=False, guarded=True, token=mine.session_token)
+        Handshake(agent_id="a"), entry=Entrance(trusted=False, guarded=True, token=mine.session_token)
     )
     assert again.session_id != mine.session_id
 

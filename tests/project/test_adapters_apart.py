@@ -27,6 +27,7 @@ def of_file(tree: ast.Module) -> Iterator[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and not node.level:
             yield node.module or ""
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
         elif isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
 
@@ -49,3 +50,10 @@ def test_the_core_knows_no_adapter_and_none_of_their_frameworks() -> None:
     unknown = of_adapters - of_core - sys.stdlib_module_names - {"aegis_core"}
     assert {"langchain_core", "langgraph", "crewai", "autogen", "autogen_core"} <= unknown
     assert unknown & {top(name) for name in imported(ROOT / "aegis_core")} == set()
+
+
+def test_nobody_imports_an_adapter_through_its_folder() -> None:
+    """It has one identity: a class imported as `integrations.aegis_crewai` would be another class."""
+    folders = [ROOT / name for name in ("aegis_core", "integrations", "tests", "examples", "benchmarks")]
+    wrong = tuple(f"integrations.{adapter.name}" for adapter in ADAPTERS)
+    assert [name for folder in folders for name in imported(folder) if name.startswith(wrong)] == []

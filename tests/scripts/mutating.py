@@ -3,7 +3,7 @@
 A mutant is a list of replacements of Lua by Lua, found by their tokens (see `lua`).
 
 Each mutant is found every day by a walk that was recorded once (`recording`): the sound scripts pass it and the mutant
-does not. When a walk no longer finds its mutant because the machine or the script has changed, record it anew::
+does not. When a walk no longer finds its mutant because the machine or the script has changed, record it again::
 
     make test ARGS='tests/scripts --record-traces -k "the name of the mutant"'
 

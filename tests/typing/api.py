@@ -1,4 +1,5 @@
 """The public API as a type checker sees it. Never run: pyright checks it in strict mode."""
+# pyright: reportUnnecessaryTypeIgnoreComment=true
 
 from __future__ import annotations
 
@@ -16,11 +17,15 @@ from aegis_core import (
     Grant,
     InvalidRequestError,
     Receipt,
+    RequestFields,
     Settings,
     Usage,
     Verdict,
 )
-from aegis_core.client.sync import SyncGovernedAgent, SyncGovernor, SyncGrant
+from aegis_core.client.leases import Lease
+from aegis_core.client.sync import SyncGovernedAgent, SyncGovernor, SyncGrant, SyncLease
+from aegis_core.protocol.approvals import Approval, Envelope
+from aegis_core.protocol.locks import LockSummary
 from aegis_core.protocol.messages import AgentSummary, BudgetLine, BudgetReport, BudgetState, Event, SessionOpened
 
 
@@ -38,12 +43,12 @@ async def asynchronous() -> None:
         assert_type(agent.agent_id, str)
         assert_type(agent.session, SessionOpened)
         assert_type(agent.session.session_token, str)
-        await governor.handshake("a", framework="rails")  # pyright: ignore[reportArgumentType]
-
         verdict = await agent.request("Summarise", estimated_cost_usd=Decimal("0.035"), logic_density=3, wait=2)
         assert_type(verdict, Verdict)
         assert_type(await agent.request("Swap", resource_type="gas_budget", estimated_cost_usd=1), Verdict)
-        await agent.request("Fly", resource_type="kerosene")  # pyright: ignore[reportArgumentType]
+        wish: RequestFields = {"resource_type": "wallet_lock", "target_resource": "wallet", "estimated_cost_usd": "1"}
+        assert_type(await agent.request("Swap", wait=5, **wish | {"request_id": "swap-1"}), Verdict)
+        assert_type(await agent.request("Pay", tool="pay", arguments={"to": "acme"}, metadata={"run": 7}), Verdict)
 
         async with agent.permit("Summarise", estimated_cost_usd=0.035) as grant:
             assert_type(grant, Grant)
@@ -55,6 +60,10 @@ async def asynchronous() -> None:
             assert_type(grant.settle(usage=Usage(model="gpt-4o", input_tokens=1, output_tokens=1)), None)
             assert_type(grant.release(), None)
         assert_type(grant.receipt, Receipt | None)
+        async with agent.lock("wallet", wait="5s", priority=9, mode="shared") as lease:
+            assert_type(lease, Lease)
+        async with agent.lock_all("a", "b", ttl=3, preemption="cooperative") as lease:
+            assert_type(lease.fences, dict[str, int])
 
         assert_type(await agent.settle("gr_1", cost_usd=1), Receipt)
         assert_type(await agent.release("gr_1"), Receipt)
@@ -83,6 +92,18 @@ def plain() -> None:
             assert_type(grant.settle(cost_usd=Decimal("0.03")), None)
             assert_type(grant.extend(), Receipt)
         assert_type(grant.receipt, Receipt | None)
+        wish: RequestFields = {"resource_type": "wallet_lock", "target_resource": "wallet", "estimated_cost_usd": "1"}
+        with agent.permit("Swap", wait=5, **wish) as grant:
+            assert_type(grant.lease, SyncLease | None)
+        with agent.lock("wallet", wait="5s", permits=2, weight=1) as lease:
+            assert_type(lease, SyncLease)
+            assert_type(lease.renew(), None)
+        with agent.lock_all("a", "b", priority=9) as lease:
+            assert_type(lease.check(), None)
+        assert_type(governor.locks("wallet"), tuple[LockSummary, ...])
+        assert_type(governor.approvals.decide("ap_1", "approve", by="ada"), Approval)
+        assert_type(governor.approvals.list("ended", limit=5), tuple[Approval, ...])
+        assert_type(governor.approvals.revoke("ev_1", by="ada"), Envelope)
         assert_type(agent.settle("gr_1", usage=Usage(model="gpt-4o")), Receipt)
         assert_type(agent.budget(), BudgetReport)
         assert_type(governor.events(), tuple[Event, ...])

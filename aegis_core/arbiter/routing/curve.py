@@ -9,13 +9,17 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import groupby
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from aegis_core.arbiter.routing.outcomes import Outcome
 
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Curve:
     """What a router attains at each share of strong calls.
 
@@ -24,50 +28,43 @@ class Curve:
         quality: the mean score at each share; linear between them.
     """
 
-    shares: tuple[float, ...]
-    quality: tuple[float, ...]
+    shares: NDArray[np.float64]
+    quality: NDArray[np.float64]
 
     @classmethod
-    def of(cls, outcomes: Sequence[Outcome], scores: Sequence[float]) -> Curve:
+    def of(cls, outcomes: Sequence[Outcome], scores: ArrayLike) -> Curve:
         """Send the prompts with the highest scores to the strong model first."""
-        count = len(outcomes)
-        order = sorted(range(count), key=scores.__getitem__, reverse=True)
-        sent, total = 0, sum(outcome.weak for outcome in outcomes)
-        shares, quality = [0.0], [total / count]
-        for _, equal in groupby(order, key=scores.__getitem__):
-            for place in equal:
-                total += outcomes[place].gain
-                sent += 1
-            shares.append(sent / count)
-            quality.append(total / count)
-        return cls(tuple(shares), tuple(quality))
+        weak, strong = columns(outcomes)
+        falling = -np.asarray(scores, dtype=np.float64)
+        order = np.argsort(falling, kind="stable")
+        last = np.flatnonzero(np.diff(falling[order], append=np.inf))  # of those with equal scores
+        gained = np.cumsum((strong - weak)[order])[last]
+        shares = np.concatenate([[0.0], (last + 1) / len(outcomes)])
+        return cls(shares, (weak.sum() + np.concatenate([[0.0], gained])) / len(outcomes))
 
     def recovered(self, quality: float) -> float | None:
         """The share of the strong model's lead that a quality stands for; None: it has no lead."""
         weak, strong = self.quality[0], self.quality[-1]
-        return (quality - weak) / (strong - weak) if strong != weak else None
+        return float((quality - weak) / (strong - weak)) if strong != weak else None
 
     @property
     def apgr(self) -> float | None:
         """The mean performance gap recovered over all shares: 0.5 is chance. None: the models are equally good."""
-        area = 0.0
-        for at in range(1, len(self.shares)):
-            width = self.shares[at] - self.shares[at - 1]
-            area += width * (self.quality[at] + self.quality[at - 1]) / 2
-        return self.recovered(area)
+        return self.recovered(float(np.trapezoid(self.quality, self.shares)))
+
+    def quality_at(self, share: float) -> float:
+        """The mean score at a share of strong calls."""
+        return float(np.interp(share, self.shares, self.quality))
 
     def share_for(self, quality: float) -> float:
         """The smallest share of strong calls that attains a quality; 1 where none does."""
-        before = self.quality[0]
-        if before >= quality:
+        enough = self.quality >= quality
+        if not enough.any():
+            return 1.0
+        at = int(enough.argmax())
+        if at == 0:
             return 0.0
-        for at in range(1, len(self.shares)):
-            here = self.quality[at]
-            if here >= quality:
-                width = self.shares[at] - self.shares[at - 1]
-                return self.shares[at - 1] + width * (quality - before) / (here - before)
-            before = here
-        return 1.0
+        return float(np.interp(quality, self.quality[at - 1 : at + 1], self.shares[at - 1 : at + 1]))
 
     def cpt(self, part: float) -> float:
         """The call-performance threshold: the smallest share of strong calls that recovers `part` of the lead."""
@@ -79,12 +76,17 @@ class Curve:
         return self.share_for(retained * self.quality[-1])
 
 
+def columns(outcomes: Sequence[Outcome]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The scores of the weak and of the strong model."""
+    return np.array([each.weak for each in outcomes]), np.array([each.strong for each in outcomes])
+
+
 def cost_of(share: float, ratio: float | None) -> float | None:
     """What a share of strong calls costs; 1 is always strong. None: the ratio of prices is unknown."""
     return None if ratio is None else share + (1 - share) * ratio
 
 
-def summary(outcomes: Sequence[Outcome], scores: Sequence[float], ratio: float | None) -> dict[str, float | None]:
+def summary(outcomes: Sequence[Outcome], scores: ArrayLike, ratio: float | None) -> dict[str, float | None]:
     """The figures of one router."""
     curve = Curve.of(outcomes, scores)
     return {
@@ -96,19 +98,20 @@ def summary(outcomes: Sequence[Outcome], scores: Sequence[float], ratio: float |
     }
 
 
-def kept(outcomes: Sequence[Outcome], strong: Sequence[bool]) -> tuple[float | None, float]:
+def kept(outcomes: Sequence[Outcome], chosen: ArrayLike) -> tuple[float | None, float]:
     """What choices attain: the share of the strong model's mean score that is retained, and of strong calls."""
-    best = sum(outcome.strong for outcome in outcomes)
-    got = sum(each.strong if chosen else each.weak for each, chosen in zip(outcomes, strong, strict=True))
-    return (got / best if best else None), sum(strong) / len(outcomes)
+    weak, strong = columns(outcomes)
+    sent = np.asarray(chosen, dtype=np.bool_)
+    best = strong.sum()
+    return (float(np.where(sent, strong, weak).sum() / best) if best else None), float(sent.mean())
 
 
 def baselines(outcomes: Sequence[Outcome], ratio: float | None) -> dict[str, dict[str, float | None]]:
     """What needs no learning, on the same prompts; ``oracle`` knows the answers beforehand."""
-    weak, _ = kept(outcomes, [False] * len(outcomes))
+    weak, _ = kept(outcomes, np.zeros(len(outcomes)))
     found = {
-        "random": summary(outcomes, [0.0] * len(outcomes), ratio),
-        "length": summary(outcomes, [float(len(outcome.prompt)) for outcome in outcomes], ratio),
+        "random": summary(outcomes, np.zeros(len(outcomes)), ratio),
+        "length": summary(outcomes, [len(outcome.prompt) for outcome in outcomes], ratio),
         "oracle": summary(outcomes, [outcome.gain for outcome in outcomes], ratio),
     }
     found["always_weak"] = {"retained": rounded(weak), "cost": rounded(cost_of(0, ratio))}
@@ -127,7 +130,7 @@ def intervals(
         rounds: samples.
         seed: equal seeds give equal intervals.
     """
-    draw = random.Random(seed)  # noqa: S311 - statistics, not secrets
+    draw = random.Random(seed)  # noqa: S311 - statistics, not secrets; NumPy's draws may change with its version
     count = len(outcomes)
     seen: dict[str, list[float]] = {}
     for _ in range(rounds):
@@ -136,12 +139,11 @@ def intervals(
                 seen.setdefault(name, []).append(value)
     found: dict[str, list[float | None]] = {}
     for name, values in seen.items():
-        values.sort()
-        low, high = values[int(0.025 * len(values))], values[min(len(values) - 1, int(0.975 * len(values)))]
+        low, high = np.quantile(values, (0.025, 0.975), method="higher")
         found[name] = [rounded(low), rounded(high)]
     return found
 
 
 def rounded(value: float | None) -> float | None:
     """Four decimals, for reports."""
-    return None if value is None else round(value, 4)
+    return None if value is None else round(float(value), 4)

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from aegis_core.arbiter.routing.curve import baselines, cost_of, intervals, kept, rounded, summary
 from aegis_core.arbiter.routing.fitting import CONFIDENCE, TARGET, estimates, fold_of, read
 from aegis_core.arbiter.routing.gain import GainModel
 from aegis_core.arbiter.routing.outcomes import Outcome, Pair
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 ROUNDS = 200
 
@@ -44,12 +49,12 @@ def cross_validate(
 ) -> dict[str, object]:  # fmt: skip
     """The figures of the method: each prompt judged by a model, and a threshold, of the other folds only."""
     found = estimates(read(outcomes), pair, folds=folds, nested=True, target=target, confidence=confidence)
-    of = [fold_of(outcome.prompt, folds) for outcome in outcomes]
+    of = np.array([fold_of(outcome.prompt, folds) for outcome in outcomes])
     report = _figures(outcomes, found.gains, found.strong, pair, rounds)
     report |= {"how": f"{folds}-fold cross-validation", "target": target}
     parts: list[dict[str, object]] = []
     for fold in range(folds):
-        mine = [place for place, where in enumerate(of) if where == fold]
+        mine: list[int] = np.flatnonzero(of == fold).tolist()
         here = [outcomes[place] for place in mine]
         retained, share = kept(here, [found.strong[place] for place in mine]) if here else (None, None)
         parts.append(
@@ -67,12 +72,14 @@ def cross_validate(
 
 
 def _figures(
-    outcomes: Sequence[Outcome], gains: Sequence[float], strong: Sequence[bool], pair: Pair, rounds: int
+    outcomes: Sequence[Outcome], gains: ArrayLike, strong: ArrayLike, pair: Pair, rounds: int
 ) -> dict[str, object]:
+    scores, chosen = np.asarray(gains, dtype=np.float64), np.asarray(strong, dtype=np.bool_)
+
     def attained(places: Sequence[int]) -> dict[str, Any]:
-        here = [outcomes[place] for place in places]
-        retained, share = kept(here, [strong[place] for place in places])
-        return summary(here, [gains[place] for place in places], pair.ratio) | {
+        here, at = [outcomes[place] for place in places], np.array(places)
+        retained, share = kept(here, chosen[at])
+        return summary(here, scores[at], pair.ratio) | {
             "retained": rounded(retained),
             "cost": rounded(cost_of(share, pair.ratio)),
             "strong_share": rounded(share),

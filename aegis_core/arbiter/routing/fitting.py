@@ -6,19 +6,25 @@ on, by a lower bound, and never by the rows that the figures are of.
 
 from __future__ import annotations
 
-import math
 from array import array
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from hashlib import sha256
-from statistics import NormalDist, fmean, pstdev
-from typing import NamedTuple
+from statistics import NormalDist
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from scipy.sparse import csr_array, diags_array, hstack
+from scipy.sparse.linalg import norm
 
 from aegis_core.arbiter.routing.features import BUCKETS, SHAPES, Features, features_of
-from aegis_core.arbiter.routing.gain import MAX_TYPES, RARITY_STEP, GainModel, TypeTerms, frequency, standard
+from aegis_core.arbiter.routing.gain import CLIP, MAX_TYPES, RARITY_STEP, GainModel, TypeTerms
 from aegis_core.arbiter.routing.outcomes import Outcome, Pair
-from aegis_core.arbiter.routing.ridge import Sparse, solve
+from aegis_core.arbiter.routing.ridge import solve
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 TARGET = 0.97
 CONFIDENCE = 0.95
@@ -32,13 +38,33 @@ OFFSET_SCALE, SHAPE_SCALE, SLOPE_SCALE = 3.0, 0.2, 0.2
 
 _GRID = 400
 _STEPS = 127
+_PER_TYPE = 1 + len(SHAPES)
+"""Columns of a task type: its own, and the slope of each number of the shape within it."""
 
 
-class Example(NamedTuple):
-    """An outcome with its text read once."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Examples:
+    """Outcomes with their texts read once.
 
-    outcome: Outcome
-    features: Features
+    Attributes:
+        outcomes, features: in the same order.
+        shapes: the shape of each text, one row each.
+        words: one plus the logarithm of how often each text hit each bucket, one row each; where it did not, 0.
+    """
+
+    outcomes: Sequence[Outcome]
+    features: Sequence[Features]
+    shapes: NDArray[np.float64]
+    words: csr_array[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.outcomes)
+
+    def at(self, places: NDArray[np.intp]) -> Examples:
+        """Those at some places."""
+        chosen: list[int] = places.tolist()
+        outcomes, features = [self.outcomes[at] for at in chosen], [self.features[at] for at in chosen]
+        return Examples(outcomes, features, self.shapes[places], csr_array(self.words[places]))
 
 
 class Estimates(NamedTuple):
@@ -49,9 +75,15 @@ class Estimates(NamedTuple):
     thresholds: list[float | None]
 
 
-def read(outcomes: Sequence[Outcome]) -> list[Example]:
+def read(outcomes: Sequence[Outcome]) -> Examples:
     """Read every text once; the folds share it."""
-    return [Example(outcome, features_of(outcome.prompt)) for outcome in outcomes]
+    features = [features_of(outcome.prompt) for outcome in outcomes]
+    shapes = np.array([each.shape for each in features], dtype=np.float64).reshape(-1, len(SHAPES))
+    buckets = np.array([bucket for each in features for bucket in each.buckets], dtype=np.intp)
+    counts = np.array([count for each in features for count in each.buckets.values()], dtype=np.float64)
+    ends = np.cumsum([0, *(len(each.buckets) for each in features)])
+    words = csr_array((1 + np.log(counts), buckets, ends), shape=(len(features), BUCKETS), dtype=np.float64)
+    return Examples(outcomes, features, shapes, words)
 
 
 def fold_of(prompt: str, folds: int, salt: str = "") -> int:
@@ -60,9 +92,7 @@ def fold_of(prompt: str, folds: int, salt: str = "") -> int:
     return int.from_bytes(digest[:8], "big") % folds
 
 
-def fit(
-    examples: Sequence[Example], pair: Pair, *, target: float = TARGET, confidence: float = CONFIDENCE
-) -> GainModel:
+def fit(examples: Examples, pair: Pair, *, target: float = TARGET, confidence: float = CONFIDENCE) -> GainModel:
     """Fit an estimator, and the threshold that keeps `target` of the strong model's quality.
 
     Args:
@@ -72,27 +102,25 @@ def fit(
         confidence: of the lower bound on what is kept.
     """
     gains, _, _ = estimates(examples, pair, folds=FOLDS, salt="inner")
-    threshold = threshold_for([example.outcome for example in examples], gains, target, confidence)
+    threshold = threshold_for(examples.outcomes, gains, target, confidence)
     return replace(fit_gain(examples, pair), target=target, confidence=confidence, threshold=threshold)
 
 
 def estimates(
-    examples: Sequence[Example], pair: Pair, *, folds: int, salt: str = "", nested: bool = False,
+    examples: Examples, pair: Pair, *, folds: int, salt: str = "", nested: bool = False,
     target: float = TARGET, confidence: float = CONFIDENCE,
 ) -> Estimates:  # fmt: skip
     """The gain of every prompt by a model of the other folds; `nested` with each model's own threshold and choices."""
-    of = [fold_of(example.outcome.prompt, folds, salt) for example in examples]
+    of = np.array([fold_of(outcome.prompt, folds, salt) for outcome in examples.outcomes], dtype=np.intp)
     gains, strong = [0.0] * len(examples), [True] * len(examples)
     thresholds: list[float | None] = []
     for fold in range(folds):
-        rest = [example for example, where in zip(examples, of, strict=True) if where != fold]
+        rest = examples.at(np.flatnonzero(of != fold))
         model = fit(rest, pair, target=target, confidence=confidence) if nested else fit_gain(rest, pair)
         thresholds.append(model.threshold)
-        for place, where in enumerate(of):
-            if where == fold:
-                outcome, features = examples[place]
-                gains[place] = model.gain_of(features, outcome.task_type)
-                strong[place] = model.calls_for_strong(gains[place])
+        for place in np.flatnonzero(of == fold).tolist():
+            gains[place] = model.gain_of(examples.features[place], examples.outcomes[place].task_type)
+            strong[place] = model.calls_for_strong(gains[place])
     return Estimates(gains, strong, thresholds)
 
 
@@ -108,45 +136,37 @@ def threshold_for(
     count = len(outcomes)
     if count < 2:
         return None
-    order = sorted(range(count), key=gains.__getitem__)
-    spare = [each.strong * (1 - target) for each in outcomes]  # what a choice has to spare, always strong
-    total, squares = sum(spare), sum(value * value for value in spare)
-    quantile = NormalDist().inv_cdf(confidence)
-    found: float | None = None
-    steps = {count * step // _GRID for step in range(1, _GRID + 1)} - {0}
-    for done, place in enumerate(order, start=1):
-        each = outcomes[place]
-        value = each.weak - target * each.strong
-        total += value - spare[place]
-        squares += value * value - spare[place] * spare[place]
-        if done not in steps:
-            continue
-        mean = total / count
-        spread = math.sqrt(max(0.0, squares / count - mean * mean) / count)
-        if mean - quantile * spread < 0:
-            return found
-        found = gains[place]
-    return found
+    order = np.argsort(gains, kind="stable")
+    weak, strong = np.array([(each.weak, each.strong) for each in outcomes])[order].T
+    spare = strong * (1 - target)  # what a choice has to spare, always strong
+    spent = weak - target * strong
+    totals = spare.sum() + np.cumsum(spent - spare)
+    squares = (spare * spare).sum() + np.cumsum(spent * spent - spare * spare)
+    steps = np.unique(count * np.arange(1, _GRID + 1) // _GRID)
+    steps = steps[steps > 0] - 1
+    means = totals[steps] / count
+    spreads = np.sqrt(np.maximum(0.0, squares[steps] / count - means * means) / count)
+    carried = means - NormalDist().inv_cdf(confidence) * spreads >= 0
+    held = len(steps) if carried.all() else int(carried.argmin())
+    return gains[int(order[steps[held - 1]])] if held else None
 
 
-def fit_gain(examples: Sequence[Example], pair: Pair) -> GainModel:
+def fit_gain(examples: Examples, pair: Pair) -> GainModel:
     """Fit the estimator alone, without a threshold."""
-    outcomes = [example.outcome for example in examples]
-    if not outcomes:
-        outcomes, examples = [Outcome("", "", "", 0.0, 0.0)], [Example(Outcome("", "", "", 0.0, 0.0), features_of(""))]
+    if not len(examples):
+        examples = read([Outcome("", "", "", 0.0, 0.0)])
+    outcomes = examples.outcomes
     types = [name for name, _ in Counter(each.task_type for each in outcomes if each.task_type).most_common(MAX_TYPES)]
-    middle, unit = _units([example.features.shape for example in examples])
-    rarity = _rarity([example.features for example in examples])
-    places = {bucket: place for place, bucket in enumerate(b for b in range(BUCKETS) if rarity[b])}
-    mean = fmean(each.gain for each in outcomes)
-    columns = _Columns({name: place for place, name in enumerate(types)}, places)
-    matrix = columns.matrix(examples, middle, unit, rarity)
-    solved = solve(matrix, [each.gain - mean for each in outcomes], PENALTY)
-    words = solved[columns.words :]
-    step = max(map(abs, words), default=0.0) / _STEPS or 1.0
-    weights = array("b", bytes(BUCKETS))
-    for bucket, place in places.items():
-        weights[bucket] = round(words[place] / step)
+    known = {name: place for place, name in enumerate(types)}
+    type_of = np.array([known.get(each.task_type, -1) for each in outcomes], dtype=np.intp)
+    scores = np.array([(each.weak, each.strong) for each in outcomes])
+    gains = scores[:, 1] - scores[:, 0]
+    middle, unit = _units(examples.shapes)
+    rarity = _rarity(examples.words)
+    matrix = _matrix(examples, np.clip((examples.shapes - middle) * unit, -CLIP, CLIP), type_of, len(types), rarity)
+    solved = solve(matrix, gains - gains.mean(), PENALTY)
+    offset, shape, typed, words = np.split(solved, np.cumsum([1, len(SHAPES), len(types) * _PER_TYPE]))
+    step = float(np.abs(words).max()) / _STEPS or 1.0
     return GainModel(
         weak=pair.weak,
         strong=pair.strong,
@@ -156,15 +176,15 @@ def fit_gain(examples: Sequence[Example], pair: Pair) -> GainModel:
         threshold=None,
         rows=len(outcomes),
         digest=digest_of(outcomes),
-        means=(fmean(each.weak for each in outcomes), fmean(each.strong for each in outcomes)),
-        offset=mean + solved[0] * OFFSET_SCALE,
-        shape_mean=middle,
-        shape_scale=unit,
-        shape_weights=tuple(_brief(value * SHAPE_SCALE) for value in solved[columns.shape : columns.types]),
-        types=_terms(outcomes, types, solved, columns),
+        means=(float(scores[:, 0].mean()), float(scores[:, 1].mean())),
+        offset=float(gains.mean() + offset[0] * OFFSET_SCALE),
+        shape_mean=tuple(middle.tolist()),
+        shape_scale=tuple(unit.tolist()),
+        shape_weights=tuple(_brief(shape * SHAPE_SCALE).tolist()),
+        types=_terms(scores, type_of, types, typed.reshape(-1, _PER_TYPE)),
         step=step,
-        rarity=bytes(rarity),
-        weights=weights,
+        rarity=rarity.tobytes(),
+        weights=array("b", np.rint(words / step).astype(np.int8).tobytes()),
     )
 
 
@@ -174,81 +194,56 @@ def digest_of(outcomes: Sequence[Outcome]) -> str:
     return sha256(b"".join(prompts)).hexdigest()[:16]
 
 
-class _Columns:
-    """Where each term of the regression has its column: the mean, the shape, the types with their slopes, the words."""
+def _matrix(
+    examples: Examples, shapes: NDArray[np.float64], type_of: NDArray[np.intp], types: int, rarity: NDArray[np.uint8]
+) -> csr_array[np.float64]:
+    """What is regressed on, one row for each outcome: the mean, the shape, the types with their slopes, the words.
 
-    shape = 1
-    types = 1 + len(SHAPES)
-
-    def __init__(self, types: dict[str, int], words: dict[int, int]) -> None:
-        self._types, self._words = types, words
-        self.words = self.types + len(types) * (1 + len(SHAPES))
-
-    def of_type(self, place: int) -> int:
-        """The column of a type; those of its slopes follow it."""
-        return self.types + place * (1 + len(SHAPES))
-
-    def matrix(
-        self, examples: Sequence[Example], middle: tuple[float, ...], unit: tuple[float, ...], rarity: bytes | bytearray
-    ) -> Sparse:
-        """One row for each example."""
-        columns: list[list[int]] = []
-        values: list[list[float]] = []
-        for outcome, features in examples:
-            shape = standard(features.shape, middle, unit)
-            row = [0, *range(self.shape, self.types)]
-            cells = [OFFSET_SCALE, *(value * SHAPE_SCALE for value in shape)]
-            if (place := self._types.get(outcome.task_type)) is not None:
-                first = self.of_type(place)
-                row += range(first, first + 1 + len(SHAPES))
-                cells += [1.0, *(value * SLOPE_SCALE for value in shape)]
-            found = [(self.words + self._words[bucket], rarity[bucket] * frequency(count))
-                     for bucket, count in features.buckets.items() if rarity[bucket]]  # fmt: skip
-            if found:
-                norm = math.sqrt(sum(value * value for _, value in found))
-                row += [column for column, _ in found]
-                cells += [value / norm for _, value in found]
-            columns.append(row)
-            values.append(cells)
-        return Sparse(columns, values, self.words + len(self._words))
+    Args:
+        examples: the outcomes.
+        shapes: their shapes in standard units.
+        type_of: the number of each one's task type, below `types`; negative: it has none that is known.
+        rarity: of each bucket.
+    """
+    everywhere = np.column_stack([np.full(len(examples), OFFSET_SCALE), shapes * SHAPE_SCALE])
+    rows = np.flatnonzero(type_of >= 0)
+    cells = np.column_stack([np.ones(len(rows)), shapes[rows] * SLOPE_SCALE])
+    columns = type_of[rows, None] * _PER_TYPE + np.arange(_PER_TYPE)
+    typed = csr_array(
+        (cells.ravel(), (rows.repeat(_PER_TYPE), columns.ravel())), shape=(len(examples), types * _PER_TYPE)
+    )
+    words = examples.words @ diags_array(rarity.astype(np.float64))
+    lengths = norm(words, axis=1)
+    words = diags_array(1 / np.where(lengths > 0, lengths, 1)) @ words
+    return csr_array(hstack([csr_array(everywhere), typed, words]))
 
 
-def _units(shapes: Sequence[tuple[float, ...]]) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean, and one over the standard deviation, of each number of the shape."""
-    by_number = list(zip(*shapes, strict=True))
-    scale = tuple(_brief(1 / spread) if (spread := pstdev(values)) > 1e-9 else 0.0 for values in by_number)
-    return tuple(_brief(fmean(values)) for values in by_number), scale
+def _units(shapes: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean, and one over the standard deviation, of each number of the shape; 0 where it never differs."""
+    spread = shapes.std(axis=0)
+    differs = spread > 1e-9
+    return _brief(shapes.mean(axis=0)), np.where(differs, _brief(1 / np.where(differs, spread, 1)), 0.0)
 
 
-def _rarity(features: Sequence[Features]) -> bytearray:
+def _rarity(words: csr_array[np.float64]) -> NDArray[np.uint8]:
     """How rare each bucket is (inverse document frequency, smoothed), 0 where it was not seen in two texts."""
-    seen = Counter(bucket for each in features for bucket in each.buckets)
-    rarity = bytearray(BUCKETS)
-    for bucket, texts in seen.items():
-        if texts > 1:
-            rarity[bucket] = min(255, round((math.log((1 + len(features)) / (1 + texts)) + 1) / RARITY_STEP))
-    return rarity
+    texts = np.bincount(words.indices, minlength=BUCKETS)
+    steps = np.rint((np.log((1 + words.shape[0]) / (1 + texts)) + 1) / RARITY_STEP)
+    return np.where(texts > 1, np.minimum(steps, 255), 0).astype(np.uint8)
 
 
 def _terms(
-    outcomes: Sequence[Outcome], types: Sequence[str], solved: Sequence[float], columns: _Columns
+    scores: NDArray[np.float64], type_of: NDArray[np.intp], types: Sequence[str], solved: NDArray[np.float64]
 ) -> dict[str, TypeTerms]:
     terms: dict[str, TypeTerms] = {}
-    by_type: dict[str, list[Outcome]] = {}
-    for each in outcomes:
-        by_type.setdefault(each.task_type, []).append(each)
     for place, name in enumerate(types):
-        first, mine = columns.of_type(place), by_type[name]
-        terms[name] = TypeTerms(
-            n=len(mine),
-            weak=_brief(fmean(each.weak for each in mine)),
-            strong=_brief(fmean(each.strong for each in mine)),
-            offset=_brief(solved[first]),
-            slopes=tuple(_brief(value * SLOPE_SCALE) for value in solved[first + 1 : first + 1 + len(SHAPES)]),
-        )
+        mine = scores[type_of == place]
+        weak, strong = _brief(mine.mean(axis=0)).tolist()
+        offset, *slopes = _brief(solved[place] * np.array([1.0, *[SLOPE_SCALE] * len(SHAPES)])).tolist()
+        terms[name] = TypeTerms(n=len(mine), weak=weak, strong=strong, offset=offset, slopes=tuple(slopes))
     return terms
 
 
-def _brief(value: float) -> float:
+def _brief(values: Iterable[float]) -> NDArray[np.float64]:
     """Five significant digits: what the file stores is what is used from the start."""
-    return float(f"{value:.5g}")
+    return np.array([float(f"{value:.5g}") for value in values])

@@ -27,7 +27,9 @@ MAX_TYPES = 512
 RARITY_STEP = 1 / 20
 """The unit of the stored inverse document frequencies, which are bytes."""
 
-_CLIP = 3.0
+CLIP = 3.0
+"""How many standard units a number of the shape may lie out."""
+
 _FREQUENCY = tuple(1 + math.log(count) if count else 0.0 for count in range(64))
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
@@ -147,7 +149,7 @@ class GainModel:
 def standard(shape: tuple[float, ...], mean: tuple[float, ...], scale: tuple[float, ...]) -> list[float]:
     """A shape in standard units, no further out than three of them."""
     return [
-        max(-_CLIP, min(_CLIP, (value - middle) * unit)) for value, middle, unit in zip(shape, mean, scale, strict=True)
+        max(-CLIP, min(CLIP, (value - middle) * unit)) for value, middle, unit in zip(shape, mean, scale, strict=True)
     ]
 
 

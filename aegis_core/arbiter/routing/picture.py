@@ -1,29 +1,52 @@
-"""The cost-quality curve as a table and as an SVG, which needs no library and stays sharp at any size.
+"""The cost-quality curve as a table, and as an SVG that Matplotlib draws.
 
-Every word stands outside the axes, in the legend or at a tick, so that none can cross a line, whatever the data.
+Every word stands outside the axes, in the legend or at a tick, so that none can cross a line, whatever the data. The
+ground is white, so that it is legible on a page of any colour.
 """
+
+# pyright: reportUnknownMemberType=false
+# Matplotlib's own types leave the keyword arguments of its drawing methods open.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from html import escape
+import warnings
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from io import StringIO
 from itertools import cycle
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import matplotlib.style
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, MultipleLocator
 
 from aegis_core.arbiter.routing.curve import Curve, cost_of
 
-WIDTH = 720
-_LEFT, _RIGHT, _BOTTOM = 70, 32, 56
-_PLOT = 326
-_ROW = 20
-_KEY = 32
-_LETTER = 7.2
-"""Pixels to allow for a letter of 12 pixels; most are narrower."""
+if TYPE_CHECKING:
+    from matplotlib.text import Text
+    from numpy.typing import NDArray
+
+SIZE = 9.0, 4.7
+"""Inches, of 72 units of the SVG each."""
 
 _MOST_POINTS = 200
-_COLOURS = ("#0b6e4f", "#8a8f98", "#c77d1e", "#5b6fb5")
-_DASHES = ("", "6 4", "2 3", "9 3 2 3")
+_LONGEST_TITLE = 120
+_DRAWN: tuple[tuple[str, Any], ...] = (
+    ("#0b6e4f", "-"),
+    ("#7d828b", (0, (6, 3))),
+    ("#c77d1e", (0, (1.5, 2))),
+    ("#5b6fb5", (0, (8, 2, 1.5, 2))),
+)
+"""Colours and dashes, so that lines are told apart without colours, too."""
+
+_INK, _GRID = "#24292f", "#e4e7eb"
+_STYLE: dict[str, Any] = {
+    "font.size": 10.5, "text.color": _INK, "axes.labelcolor": _INK, "axes.edgecolor": "#57606a",
+    "xtick.color": _INK, "ytick.color": _INK, "axes.spines.top": False, "axes.spines.right": False,
+    "svg.fonttype": "none",  # words stay words, to be searched and read aloud
+    "svg.hashsalt": "aegis",  # the same data give the same file
+}  # fmt: skip
 
 
 class Line(NamedTuple):
@@ -47,131 +70,93 @@ def table(lines: Sequence[Line], ratio: float, steps: int = 10) -> list[dict[str
     for step in range(steps + 1):
         share = step / steps
         row: dict[str, float | str] = {"strong_share": share, "cost": round(cost_of(share, ratio) or 0.0, 4)}
-        row |= {line.name: round(quality_at(line.curve, share) / line.curve.quality[-1], 4) for line in lines}
+        row |= {line.name: round(line.curve.quality_at(share) / float(line.curve.quality[-1]), 4) for line in lines}
         rows.append(row)
     return rows
 
 
-def quality_at(curve: Curve, share: float) -> float:
-    """The mean score at a share of strong calls, between the points of the curve by a straight line."""
-    for at in range(1, len(curve.shares)):
-        if curve.shares[at] >= share:
-            left, right = curve.shares[at - 1], curve.shares[at]
-            part = (share - left) / (right - left)
-            return curve.quality[at - 1] + part * (curve.quality[at] - curve.quality[at - 1])
-    return curve.quality[-1]
-
-
 def svg(title: str, lines: Sequence[Line], ratio: float, mark: Mark | None) -> str:
-    """Retained quality over cost.
+    """The picture of `drawn` as the text of an SVG file."""
+    file = StringIO()
+    with _style():
+        drawn(title, lines, ratio, mark).savefig(file, format="svg", metadata={"Date": None, "Creator": None})
+    return file.getvalue()
+
+
+def drawn(title: str, lines: Sequence[Line], ratio: float, mark: Mark | None) -> Figure:
+    """Retained quality over cost, both in per cent of always calling the strong model.
 
     Args:
         title: what was measured on; what does not fit over the picture is left off.
-        lines: at most four routers, whose strong model has a mean score above 0; the first is the one that matters.
+        lines: routers whose strong model has a mean score above 0; the first is the one that matters.
         ratio: a weak call's cost over a strong one's, below 1.
         mark: the setting to point out.
     """
-    points = {line.name: _points(line.curve, ratio) for line in lines}
-    values = [y for each in points.values() for _, y in each] + ([mark.retained] if mark else [])
-    least, most = min(values), max(values)
-    ticks = _ticks(least, most + (most - least) / 50)  # no line lies on the upper edge
-    low, high = ticks[0], ticks[-1]
-    legend, top = _legend(lines, mark)
-    left, right, bottom = _LEFT, WIDTH - _RIGHT, top + _PLOT
-    height = bottom + _BOTTOM
-
-    def place(x: float, y: float) -> tuple[float, float]:
-        return left + (right - left) * x, bottom - (bottom - top) * (y - low) / (high - low)
-
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}">',
-        "<style>text { font: 12px system-ui, sans-serif; fill: #24292f } .title { font-weight: 600 }</style>",
-        f'<rect width="{WIDTH}" height="{height}" fill="#ffffff"/>',
-        f'<text x="{left}" y="26" class="title">{_words(_fitting(title, right - left))}</text>',
-        *legend,
-    ]
-    for step in range(11):
-        x, _ = place(step / 10, low)
-        if step % 2 == 0:
-            parts.append(_text(x, bottom + 18, f"{step * 10} %", "middle"))
-        parts.append(f'<path d="M{x:.1f} {bottom}v4" stroke="#57606a"/>')
-    for value in ticks:
-        _, y = place(0, value)
-        parts.append(f'<path d="M{left} {y:.1f}H{right}" stroke="#e4e7eb"/>')
-        parts.append(_text(left - 8, y + 4, f"{value * 100:.0f} %", "end"))
-    parts.append(f'<path d="M{left} {top}V{bottom}H{right}" fill="none" stroke="#57606a"/>')
-    parts.append(_text((left + right) / 2, height - 14, "cost, of always calling the strong model", "middle"))
-    parts.append(
-        f'<text transform="translate(16 {(top + bottom) / 2:.0f}) rotate(-90)" text-anchor="middle">'
-        "quality, of the strong model's</text>"
-    )
-    for number, line in reversed(list(enumerate(lines))):
-        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in (place(*point) for point in points[line.name]))
-        width = 2.6 if number == 0 else 1.6
-        parts.append(f'<polyline points="{path}" fill="none" stroke-width="{width}" {_stroke(number)}/>')
-    if mark:
-        parts.append(_dot(*place(mark.cost, mark.retained)))
-    return "\n".join([*parts, "</svg>", ""])
+    with _style():
+        figure = Figure(SIZE, dpi=72, layout="constrained")
+        axes = figure.add_subplot()
+        for number, (line, (colour, dashes)) in enumerate(zip(lines, cycle(_DRAWN))):
+            cost, retained = _points(line.curve, ratio)
+            over, width = 2 + len(lines) - number, 2.4 if number == 0 else 1.6
+            axes.plot(
+                cost, retained, color=colour, linestyle=dashes, linewidth=width, zorder=over, label=_words(line.name)
+            )
+        if mark:
+            told = f"{mark.retained * 100:.1f} % of the quality\nat {mark.cost * 100:.1f} % of the cost"
+            axes.plot(
+                mark.cost, mark.retained, "o", color=_DRAWN[0][0], markersize=9, markeredgecolor="white",
+                markeredgewidth=1.5, zorder=len(lines) + 3, clip_on=False, label=f"{_words(mark.name)}:\n{told}",
+            )  # fmt: skip
+        axes.set_xlim(0, 1)
+        axes.set_xlabel("cost, in per cent of always calling the strong model")
+        axes.set_ylabel("quality, in per cent of the strong model's")
+        axes.grid(color=_GRID)
+        axes.xaxis.set_major_locator(MultipleLocator(0.2))
+        axes.xaxis.set_minor_locator(MultipleLocator(0.1))
+        axes.yaxis.set_major_locator(MaxNLocator(10, steps=[1, 2, 5, 10]))
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_formatter(lambda value, _: f"{value * 100:.10g} %")
+        legend = axes.legend(
+            loc="upper left", bbox_to_anchor=(1.02, 1), borderaxespad=0, frameon=False, handlelength=2.6,
+            labelspacing=0.9,
+        )  # fmt: skip
+        for text in legend.get_texts():
+            text.set_parse_math(False)
+        heading = figure.suptitle(
+            _words(title), x=0.01, horizontalalignment="left", fontweight="bold", fontsize=11.5, parse_math=False
+        )
+        _shorten(heading, figure)
+        figure.draw_without_rendering()
+    return figure
 
 
-def _legend(lines: Sequence[Line], mark: Mark | None) -> tuple[list[str], int]:
-    """A key for each line, in as many rows as they need, and one for the mark; and where the axes may begin below."""
-    parts: list[str] = []
-    x, y = float(_LEFT), 26 + _ROW
-    for number, line in enumerate(lines):
-        wide = _KEY + _LETTER * len(line.name)
-        if x > _LEFT and x + wide > WIDTH - _RIGHT:
-            x, y = float(_LEFT), y + _ROW
-        parts.append(f'<path d="M{x:.0f} {y - 4}h26" stroke-width="2.4" {_stroke(number)}/>')
-        parts.append(_text(x + _KEY, y, line.name, "start"))
-        x += wide + 14
-    if mark:
-        y += _ROW
-        retained, cost = f"{mark.retained * 100:.1f} %", f"{mark.cost * 100:.1f} %"
-        text = f"{mark.name}: {retained} of the quality at {cost} of the cost"
-        parts += [_dot(_LEFT + 13, y - 4), _text(_LEFT + _KEY, y, text, "start")]
-    return parts, y + 14
+@contextmanager
+def _style() -> Generator[None]:
+    """The same picture whatever the user's own settings are; a letter that the font lacks is the viewer's to draw."""
+    with matplotlib.style.context(["default", _STYLE]), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r"Glyph \d+ .* missing from font", category=UserWarning)
+        yield
 
 
-def _stroke(number: int) -> str:
-    dashes = f' stroke-dasharray="{_DASHES[number]}"' if _DASHES[number] else ""
-    return f'stroke="{_COLOURS[number]}"{dashes}'
+def _points(curve: Curve, ratio: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Cost and retained quality, thinned to what a picture can show."""
+    last = len(curve.shares) - 1
+    shown = np.unique(np.linspace(0, last, min(last, _MOST_POINTS) + 1).round().astype(np.intp))
+    shares = curve.shares[shown]
+    return shares + (1 - shares) * ratio, curve.quality[shown] / curve.quality[-1]
 
 
-def _dot(x: float, y: float) -> str:
-    return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" fill="{_COLOURS[0]}" stroke="#ffffff" stroke-width="2"/>'
-
-
-def _fitting(text: str, width: int) -> str:
-    most = int(width / _LETTER)
-    return text if len(text) <= most else text[: most - 1] + "…"
-
-
-def _text(x: float, y: float, text: str, anchor: str) -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{_words(text)}</text>'
+def _shorten(text: Text, figure: Figure) -> None:
+    """Leave off what would reach beyond the picture."""
+    words = text.get_text()[:_LONGEST_TITLE]
+    whole = words == text.get_text()
+    while words:
+        text.set_text(words if whole else f"{words}…")
+        if text.get_window_extent().x1 <= figure.bbox.x1:
+            return
+        words, whole = words[:-1], False
 
 
 def _words(text: str) -> str:
     """As XML may hold it: control characters and halves of characters may not be there, even escaped."""
-    return escape("".join(letter if letter.isprintable() else " " for letter in text))
-
-
-def _points(curve: Curve, ratio: float) -> list[tuple[float, float]]:
-    """Cost and retained quality, thinned to what a picture can show."""
-    every = max(1, len(curve.shares) // _MOST_POINTS)
-    last = len(curve.shares) - 1
-    return [
-        (cost_of(share, ratio) or 0.0, quality / curve.quality[-1])
-        for at, (share, quality) in enumerate(zip(curve.shares, curve.quality, strict=True))
-        if at % every == 0 or at == last
-    ]
-
-
-def _ticks(low: float, high: float) -> list[float]:
-    """Round values around all of these, at most ten."""
-    step, grow = 0.05, cycle((2, 2, 2.5))
-    while True:
-        first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-        if last - first < 10:
-            return [step * number for number in range(first, max(last, first + 1) + 1)]
-        step *= next(grow)
+    return "".join(letter if letter.isprintable() else " " for letter in text)

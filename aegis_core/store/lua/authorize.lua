@@ -1,5 +1,5 @@
 -- Judges one request whole, then writes the whole outcome: reservation, idempotency record and event in one.
--- Each question is a part of lib/. They share these locals, and whoever knows the answer returns it.
+-- Each question is a part of lib/. They share these locals, and the one that knows the answer returns it.
 --@ known_request
 --@ objections
 --@ affordable

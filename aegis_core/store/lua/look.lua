@@ -1,4 +1,4 @@
--- The present state of some records; whoever looks first after a deadline ends it. With `claims` their agents look,
+-- The present state of some records; the first to look after a deadline ends it. With `claims` their agents look,
 -- and learn what is granted. Empty for a record that there is not.
 T = fetch('t')
 if not T then return {'NO_TENANT'} end

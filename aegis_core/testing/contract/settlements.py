@@ -81,7 +81,7 @@ class Settlements(Base):
 
     @needs("nesting")
     def test_a_nested_agent_is_charged_once(self, aegis: SyncGovernedAgent) -> None:
-        """Its calls are the run's, whoever started them."""
+        """Its calls are the run's, no matter who started them."""
         turn = Turn("It is sunny in Bern.")
         script = ModelScript(turn)
         assert self.run(aegis, script, Drive(nested=True)).error is None

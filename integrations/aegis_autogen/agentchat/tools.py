@@ -75,8 +75,8 @@ def govern_tools(
             arguments in place of the name; or a function of name and arguments.
         approval_seconds: how long a call waits in the tool for a human; 0: it is refused.
         hand_off: do not wait: tell the model to hand the conversation to this target, such as ``user``. With a
-            `HandoffTermination` the team ends, its state can be saved, and whoever loads it after the decision, in any
-            process, lets the model call the tool again.
+            `HandoffTermination` the team ends and its state can be saved; a process that loads it after the decision
+            lets the model call the tool again.
         thread: names the conversation, the same in every process that carries it on; needed for `hand_off`.
 
     Raises:

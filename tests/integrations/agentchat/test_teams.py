@@ -165,7 +165,7 @@ async def test_two_equal_calls_at_once_are_two_questions(governor: SyncGovernor,
 async def test_a_handed_off_call_takes_its_lock_after_the_answer(
     governor: SyncGovernor, aegis: SyncGovernedAgent
 ) -> None:
-    """Where it is not to be had, the call has had its turn and costs nothing; the next one is another question."""
+    """Where it is not available, the call has had its turn and costs nothing; the next one is another question."""
     paid: list[int] = []
     governor.set_budget("agent", aegis.agent_id, "day", "100")
     locks = {"pay": ToolLock("wallet", wait=0)}

@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-import aegis_langgraph.approval_node
+import aegis_langgraph.interrupt_node
 from aegis_langgraph import ApprovalResumer, GovernedToolNode, approval_node
 from langchain_core.messages import AIMessage, HumanMessage
 from langgraph.checkpoint.sqlite import SqliteSaver
@@ -53,7 +53,7 @@ def build(governor: SyncGovernor, folder: Path, die_at: str = "") -> Any:
         return {"messages": [AIMessage(f"I was told: {last.text}")]}
 
     if die_at == "ticket":
-        aegis_langgraph.approval_node.interrupt = lambda question: (
+        aegis_langgraph.interrupt_node.interrupt = lambda question: (
             die()
         )  # its question is asked, and no checkpoint says so
     graph: Any = StateGraph(MessagesState)

@@ -37,7 +37,7 @@ local function wounded(W)
   end
 end
 
--- Who stands behind others does not wait until a holder of lower priority goes by itself. Whoever is first gets its place,
+-- Who stands behind others does not wait until a holder of lower priority goes by itself. The first in the queue gets its place,
 -- and keeps it no longer than the grace if it is of lower priority, too.
 local function press(name, token, W)
   local L, lower = LOCKS[name], false
@@ -212,6 +212,6 @@ local function give_up(agent, name, token, fence)
   local W = complete_W(decode(blob))
   if W[W_AGENT] ~= agent then return 'NOT_YOURS' end
   leave(token, W, 'cancelled')
-  tell(W[W_INBOX], TELL_GIVEN_UP, token, name, 0, NOW) -- whoever still waits by it must not ask again
+  tell(W[W_INBOX], TELL_GIVEN_UP, token, name, 0, NOW) -- one who still waits by it must not ask again
   return 'cancelled', W[W_SINCE]
 end

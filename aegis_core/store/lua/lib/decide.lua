@@ -1,5 +1,5 @@
 -- One operator's word on one question: exactly one outcome, the first valid one. The same word again is a harmless repeat.
--- An edit is the changed request, judged anew by the policy; its terms are those of every rule that would ask about it.
+-- An edit is the changed request, judged again by the policy; its terms are those of every rule that would ask about it.
 T = fetch('t')
 if not T then return {'NO_TENANT'} end
 local blob = call('GET', PREFIX .. 'r:' .. id)

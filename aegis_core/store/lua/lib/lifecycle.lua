@@ -56,7 +56,7 @@ local function move(R, before, spent_before, charged)
   end
 end
 
--- Takes an answered question off its agent and off the list of open ones, and wakes whoever waits for it.
+-- Takes an answered question off its agent and off the list of open ones, and wakes those who wait for it.
 local function answer(id, R, how, by, why)
   local Q, G = R[R_ASKED], fetch('a:' .. R[R_AGENT])
   Q[Q_HOW], Q[Q_BY], Q[Q_WHY] = how, by or false, why or false
@@ -83,7 +83,7 @@ local function correct_envelope(R, more)
   end
 end
 
--- Ends an open record: reserved becomes charged or free, and its lock goes to whoever is next. One event. `by` and `why`
+-- Ends an open record: reserved becomes charged or free, and its lock goes to the next in the queue. One event. `by` and `why`
 -- answer a question.
 local function close(id, R, state, charged, by, why)
   check_keys(id, R)

@@ -36,7 +36,7 @@ local function attend_lock(token, agent, sid, lease, inbox)
   return TROUBLE[what] or TROUBLE[word] or 'lock_unavailable'
 end
 
--- Its grant is over. Whoever still works in a block of it hears so. Answers whether it was held until now.
+-- Its grant is over. The holder of a block of it hears so. Answers whether it was held until now.
 local function give_back_lock(token, agent, name)
   open_books()
   local H = held_by(open_lock(name), token)

@@ -53,7 +53,7 @@ local function detach(waits)
   end
 end
 
--- Takes a permit from its holder. Whoever is next gets it when the script settles.
+-- Takes a permit from its holder. The next in the queue gets it when the script settles.
 local function drop(name, L, at, kind, more)
   local H = table.remove(L[L_HOLDERS], at)
   dirty(name)

@@ -1,4 +1,4 @@
--- What one call knows. `begin` makes all of it anew, so that nothing of an earlier call is left, however that ended. A
+-- What one call knows. `begin` makes all of it again, so that nothing of an earlier call is left, however that ended. A
 -- function of a library may name `redis` and `cmsgpack` only while it runs.
 local call, encode, decode, NOW
 local KEYS, ARGV -- the tenant's root, "ae:{tenant}:t"; packed: the arguments and, only after ZONE, a time zone

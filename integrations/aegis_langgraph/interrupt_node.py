@@ -9,7 +9,7 @@ from langchain_core.runnables import Runnable, RunnableConfig
 from langgraph.constants import END
 from langgraph.types import Command, Send, interrupt
 
-from aegis_core.adapting import CallGovernor, Desk, Docket
+from aegis_core.adapting import CallGovernor, ToolBatch, ToolReview
 from aegis_core.adapting.call_governor import Costs
 from aegis_core.protocol.denial import AegisDenied
 from aegis_core.protocol.errors import ConfigurationError
@@ -43,49 +43,49 @@ def approval_node(
     Raises:
         ConfigurationError: `aegis` is not an agent of Aegis; or, when it runs, the graph has no checkpointer.
     """
-    desk = Desk(CallGovernor(aegis, framework="langgraph", costs=costs))
-    return _ApprovalNode(desk, tools=tools, model=model, end=end, key=messages_key)
+    review = ToolReview(CallGovernor(aegis, framework="langgraph", costs=costs))
+    return _ApprovalNode(review, tools=tools, model=model, end=end, key=messages_key)
 
 
 class _ApprovalNode(Runnable[Any, Any]):
-    def __init__(self, desk: Desk, *, tools: str, model: str, end: str, key: str) -> None:
-        self._desk, self._tools, self._model, self._end, self._key = desk, tools, model, end, key
+    def __init__(self, review: ToolReview, *, tools: str, model: str, end: str, key: str) -> None:
+        self._review, self._tools, self._model, self._end, self._key = review, tools, model, end, key
 
     def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Command[Any]:  # noqa: A002 - LangChain's name
         config = _checked(config)
         pending = pending_of(input, self._key)
         if pending is None:
             return Command(goto=self._end)
-        docket = self._desk.open([described(pending, call, config) for call in pending.calls], durable=True)
-        while (question := docket.question) is not None:
-            docket.answer(interrupt(question))
+        batch = self._review.open([described(pending, call, config) for call in pending.calls], durable=True)
+        while (question := batch.question) is not None:
+            batch.answer(interrupt(question))
         denials = {
-            place: self._desk.refusal(each) for place, each in enumerate(docket.clearances) if each.state == "refused"
+            place: self._review.refusal(each) for place, each in enumerate(batch.clearances) if each.state == "refused"
         }
-        return self._onward(pending, docket, denials)
+        return self._onward(pending, batch, denials)
 
     async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Command[Any]:  # noqa: A002
         config = _checked(config)
         pending = pending_of(input, self._key)
         if pending is None:
             return Command(goto=self._end)
-        docket = await self._desk.aopen([described(pending, call, config) for call in pending.calls], durable=True)
-        while (question := docket.question) is not None:
-            await docket.aanswer(interrupt(question))
+        batch = await self._review.aopen([described(pending, call, config) for call in pending.calls], durable=True)
+        while (question := batch.question) is not None:
+            await batch.aanswer(interrupt(question))
         denials = {
-            place: await self._desk.arefusal(each)
-            for place, each in enumerate(docket.clearances)
+            place: await self._review.arefusal(each)
+            for place, each in enumerate(batch.clearances)
             if each.state == "refused"
         }
-        return self._onward(pending, docket, denials)
+        return self._onward(pending, batch, denials)
 
-    def _onward(self, pending: Pending, docket: Docket, denials: dict[int, AegisDenied]) -> Command[Any]:
+    def _onward(self, pending: Pending, batch: ToolBatch, denials: dict[int, AegisDenied]) -> Command[Any]:
         if final := next((denial for denial in denials.values() if denial.final), None):
-            docket.drop(approved=True)
+            batch.drop(approved=True)
             raise final
         answers: list[ToolMessage] = []
         passed: list[Send] = []
-        for place, (call, clearance) in enumerate(zip(pending.calls, docket.clearances, strict=True)):
+        for place, (call, clearance) in enumerate(zip(pending.calls, batch.clearances, strict=True)):
             if clearance.state == "granted":
                 passed.append(Send(self._tools, sent(pending, cleared(call, clearance))))
             else:
