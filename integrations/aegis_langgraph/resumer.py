@@ -7,7 +7,6 @@ import inspect
 import logging
 from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from typing import Any, TypeVar
@@ -23,18 +22,10 @@ from aegis_core.protocol.errors import ConfigurationError, StoreError
 from aegis_core.protocol.journal import JournalEntry
 from aegis_langgraph.pauses import Decisions, answered, decided, is_stalled, moment_of, questions_of
 from aegis_langgraph.resume_lease import ResumeLease
+from aegis_langgraph.resumed import Resumed, raised
 
 _T = TypeVar("_T")
 _log, _PAGE = logging.getLogger("aegis.langgraph"), 100
-
-
-@dataclass(frozen=True, slots=True)
-class Resumed:
-    """A thread that was carried on: to its `state` at the end or at the next pause, or to the graph's own `error`."""
-
-    thread: str
-    state: Any = None
-    error: Exception | None = None
 
 
 class ApprovalResumer:
@@ -137,12 +128,12 @@ class ApprovalResumer:
 
     async def aresume(self, thread: str) -> Resumed | None:
         """As `resume`."""
-        return _raised(await self._carry_on(thread, dead=True))
+        return raised(await self._carry_on(thread, dead=True))
 
     async def aanswer(self, thread: str, decisions: Decisions) -> Resumed | None:
         """As `answer`."""
         state = await self._state(thread)
-        return _raised(await self._claimed(thread, state, answered(questions_of(state), decisions)))
+        return raised(await self._claimed(thread, state, answered(questions_of(state), decisions)))
 
     async def _carry_on(self, thread: str, *, dead: bool) -> Resumed | None:
         state = await self._state(thread)
@@ -256,10 +247,3 @@ def _checked(graph: object) -> object:
             "builder.compile(checkpointer=…), one that the processes share."
         )
     return graph
-
-
-def _raised(resumed: Resumed | None) -> Resumed | None:
-    """The same, unless it ended by the graph's own error, which is raised."""
-    if resumed is not None and resumed.error is not None:
-        raise resumed.error
-    return resumed
