@@ -139,8 +139,16 @@ def pytest_runtest_setup() -> None:
     os.environ["AEGIS_TIMEZONE"] = quiet_zone()
 
 
+CONCURRENT = {f"aegis_core.testing.contract.{part}" for part in ("approvals", "copies", "downtime", "locks")}
+"""The parts of the adapters' contract in which something waits, races or goes down; the others depend on no time."""
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """The tests of one room, where one is named; those that take many minutes only by `make test-deep`."""
+    for item in items:
+        if getattr(getattr(item, "function", None), "__module__", None) in CONCURRENT:
+            item.add_marker(pytest.mark.concurrent)
     room = config.getoption("--room")
     left_out = [
         item
