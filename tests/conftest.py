@@ -139,7 +139,9 @@ def pytest_runtest_setup() -> None:
     os.environ["AEGIS_TIMEZONE"] = quiet_zone()
 
 
-CONCURRENT = {f"aegis_core.testing.contract.{part}" for part in ("approvals", "copies", "downtime", "locks")}
+CONCURRENT = {
+    f"aegis_core.testing.contract.{part}" for part in ("approvals", "copies", "downtime", "locks", "settlements")
+}
 """The parts of the adapters' contract in which something waits, races or goes down; the others depend on no time."""
 
 

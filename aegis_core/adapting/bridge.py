@@ -8,10 +8,12 @@ import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import ExitStack
 from functools import lru_cache, partial, wraps
+from keyword import iskeyword
 from typing import Concatenate, Generic, ParamSpec, Protocol, TypeVar
 from weakref import WeakValueDictionary
 
 from aegis_core.client.agent import GovernedAgent, Governor
+from aegis_core.client.portal import look_plain
 from aegis_core.client.sync import SyncGovernedAgent, SyncGovernor
 from aegis_core.connect import connect_sync
 from aegis_core.protocol.errors import ConfigurationError
@@ -147,9 +149,11 @@ def both_ways(
     async def awaited(self: _On, *args: _P.args, **kwargs: _P.kwargs) -> _T:
         return await self.bridge.await_(lambda: work(self, *args, **kwargs))
 
+    look_plain(plain)
     # A bound method is pickled by its name, which must not be that of the work in the loop.
     plain.__name__ = plain.__name__.removeprefix("_")
-    awaited.__name__ = f"a{plain.__name__}"
+    name = f"a{plain.__name__}"
+    awaited.__name__ = f"{name}_" if iskeyword(name) else name
     return plain, awaited
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -23,7 +22,6 @@ from aegis_core.protocol.messages import Verdict
 if TYPE_CHECKING:
     from aegis_core.adapting.call_governor import CallGovernor
 
-_log = logging.getLogger("aegis.adapting")
 
 MOST_ATTEMPTS = 64
 """Times that one call is asked for again after it was given back or expired unused."""

@@ -56,8 +56,8 @@ class Keys:
 
 
 @dataclass(slots=True)
-class StoppedGrant:
-    """Something that was open when a brake was pulled, and what became of it."""
+class OpenGrant:
+    """A grant or question that was open when a brake was pulled. What is live may still settle."""
 
     grant_id: str
     agent_id: str
@@ -66,7 +66,7 @@ class StoppedGrant:
     expires_at: datetime
 
     @classmethod
-    def of(cls, row: OpenRecord) -> StoppedGrant:
+    def of(cls, row: OpenRecord) -> OpenGrant:
         """The same for HTTP."""
         return cls(row.grant_id, row.agent_id, row.state, row.amount_usd, row.expires_at)
 
@@ -75,7 +75,7 @@ class StoppedGrant:
 class Braked:
     """What was open: live grants may still settle, questions were declined."""
 
-    open: tuple[StoppedGrant, ...]
+    open: tuple[OpenGrant, ...]
 
 
 @dataclass(slots=True)

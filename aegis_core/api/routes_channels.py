@@ -21,7 +21,7 @@ def posted_to(settings: Settings) -> list[BaseRoute]:
     """One route for each channel whose service posts to us."""
     router = APIRouter(prefix=PREFIX)
     for name, channel in CHANNELS.items():
-        if channel.posted_to(settings):
+        if channel.posted_to(settings) and channel.read(settings) is not None:
             router.post(f"/{name}/webhook", include_in_schema=False)(_taking(name))
     return router.routes
 
@@ -29,7 +29,7 @@ def posted_to(settings: Settings) -> list[BaseRoute]:
 def _taking(name: str) -> Callable[[Request], Awaitable[Response]]:
     async def take(request: Request) -> Response:
         channel = cast("PostedTo", request.app.state.channels[name])
-        await channel.take_post(request.headers, await request.body())
+        await channel.take_post(request.headers, request.body)
         return _done(Done())
 
     return take

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 
 from aegis_core.api.auth import Caller
 from aegis_core.api.logs import AGENT
-from aegis_core.api.messages import Braked, Done, Forgotten, Keys, KeyWish, ModeChange, ModeNow, StoppedGrant
+from aegis_core.api.messages import Braked, Done, Forgotten, Keys, KeyWish, ModeChange, ModeNow, OpenGrant
 from aegis_core.api.routing import BRAKING, PREFIX, READING, WRITING, Writer, auth_of, read
 from aegis_core.api.schemas import (
     AgentId,
@@ -209,4 +209,4 @@ async def set_mode(request: Request) -> Response:
 
 
 def _open(rows: list[OpenRecord]) -> Response:
-    return _braked(Braked(tuple(map(StoppedGrant.of, rows))))
+    return _braked(Braked(tuple(map(OpenGrant.of, rows))))

@@ -1,1 +1,1 @@
-"""Where operators are asked: each channel is one module, and one line in `aegis_core.channels.registry`."""
+"""Where operators are asked: each channel is a folder whose `CHANNEL` says what it needs."""

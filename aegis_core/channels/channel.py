@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -50,8 +50,8 @@ class Channel(Protocol):
 class PostedTo(Protocol):
     """A channel to which its service posts what operators say, at ``/api/v1/{name}/webhook``."""
 
-    async def take_post(self, headers: Mapping[str, str], body: bytes) -> None:
-        """Take one message.
+    async def take_post(self, headers: Mapping[str, str], read: Callable[[], Awaitable[bytes]]) -> None:
+        """Take one message; its body is read once the headers are right.
 
         Raises:
             AuthError: it does not come from the service. InvalidRequestError: it cannot be read.

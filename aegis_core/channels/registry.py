@@ -66,8 +66,8 @@ async def opened(settings: Settings) -> AsyncGenerator[tuple[list[Channel], Reso
     if not settings.is_embedded and settings.url.startswith(("http://", "https://")):
         raise ConfigurationError("Channels read the store itself; point AEGIS_URL at the governor's Redis.")
     if not configured(settings):
-        ways = "; ".join(f"for {one.title} {_listed(one.variables)}" for one in CHANNELS.values())
-        raise ConfigurationError(f"No channel is configured. Set {ways}.")
+        ways = "; ".join(f"for {one.title} set {_listed(one.variables)}" for one in CHANNELS.values())
+        raise ConfigurationError(f"No channel is configured: {ways}.")
     store = await open_store(settings)
     try:
         governor = await open_governor(store, settings)
@@ -90,4 +90,4 @@ async def serving(settings: Settings) -> AsyncGenerator[list[str]]:
 
 def _listed(names: tuple[str, ...]) -> str:
     """As people list them: ``A, B and C``."""
-    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+    return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))

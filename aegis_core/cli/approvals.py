@@ -72,9 +72,9 @@ def list_(
     listing: Listing = status
 
     async def read(governor: Governor) -> tuple[Approval, ...]:
-        desk = governor.approvals
-        cursor = None if after is None else (await _find(desk, after)).approval_id
-        return await desk.list(listing, agent_id=agent, after=cursor, limit=limit)
+        approvals = governor.approvals
+        cursor = None if after is None else (await _find(approvals, after)).approval_id
+        return await approvals.list(listing, agent_id=agent, after=cursor, limit=limit)
 
     found = with_governor(tenant, read)
     if json:
@@ -236,9 +236,9 @@ def _decide(
     edit = None if cost is None else parse(ApprovalEdit, estimated_cost_usd=cost)
 
     async def act(governor: Governor) -> Approval:
-        desk = governor.approvals
-        found = await _find(desk, approval)
-        return await desk.decide(
+        approvals = governor.approvals
+        found = await _find(approvals, approval)
+        return await approvals.decide(
             found.approval_id, word, by=whoami(who), reason=reason, edit=edit, content=found.content
         )
 
@@ -251,15 +251,15 @@ def _decide(
         typer.echo(f"{done.approval_id} is {done.status}: {dollars(done.amount_usd)} for {shown(done.agent_id)}.")
 
 
-async def _find(desk: ApprovalsPort, name: str) -> Approval:
+async def _find(approvals: ApprovalsPort, name: str) -> Approval:
     """An approval by its id; or by the first letters of an open one's, or where none fits, of an ended one's."""
     start = "ap_" + name.removeprefix("ap_")
     if len(start) == _WHOLE:
-        return await desk.get(start)
+        return await approvals.get(start)
     listings: tuple[Listing, ...] = ("open", "ended")
     for listing in listings:
         fits: list[Approval] = []
-        async for each in _every(desk, listing):
+        async for each in _every(approvals, listing):
             if each.approval_id.startswith(start):
                 fits.append(each)
             if len(fits) > 1:
@@ -271,11 +271,11 @@ async def _find(desk: ApprovalsPort, name: str) -> Approval:
     raise InvalidRequestError(f"approval: {name} {problem}", field="approval", problem=problem)
 
 
-async def _every(desk: ApprovalsPort, listing: Listing) -> AsyncIterator[Approval]:
+async def _every(approvals: ApprovalsPort, listing: Listing) -> AsyncIterator[Approval]:
     """All approvals of a listing, however many wait."""
     after: str | None = None
     while True:
-        page = await desk.list(listing, after=after, limit=_PAGE)
+        page = await approvals.list(listing, after=after, limit=_PAGE)
         for each in page:
             yield each
         if len(page) < _PAGE:

@@ -229,7 +229,11 @@ def _of_extras() -> list[Finding]:
 def _extras() -> dict[str, str]:
     """The first package that each extra brings, as our own distribution declares them."""
     found: dict[str, str] = {}
-    for match in filter(None, map(_REQUIRED.match, requires(_DISTRIBUTION) or ())):
+    try:
+        declared = requires(_DISTRIBUTION) or []
+    except PackageNotFoundError:  # run from a folder, and not installed
+        declared = []
+    for match in filter(None, map(_REQUIRED.match, declared)):
         if match["extra"] not in _COLLECTIONS:
             found.setdefault(match["extra"], match["package"])
     return found

@@ -209,6 +209,8 @@ def _tools() -> Generator[None]:
     try:
         yield
     except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in {"numpy", "scipy", "matplotlib"}:
+            raise
         raise ConfigurationError(
             f"aegis route fit, eval and report need the extra `routing` ({error.name} is missing): "
             "pip install 'aegis-governor[routing]'"

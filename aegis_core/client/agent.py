@@ -253,7 +253,7 @@ class GovernedAgent:
         token: str | None = None,
         **wish: Unpack[LockFields],
     ) -> LockBlock:
-        """Hold a lock for an ``async with`` block, across all processes and frameworks of the tenant.
+        """Hold a lock for a block, across all processes and frameworks of the tenant.
 
         The lease renews itself while the block runs. When it was lost meanwhile, leaving the block raises.
 

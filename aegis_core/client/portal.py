@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import threading
 from collections.abc import Callable, Coroutine, Generator
 from contextlib import AbstractAsyncContextManager, contextmanager
 from functools import wraps
+from types import FunctionType
 from typing import Concatenate, Generic, ParamSpec, TypeVar
 
 _T = TypeVar("_T")
@@ -76,12 +78,31 @@ class Bridged(Generic[_Inner]):
             return turn(self._portal, getattr(self._inner, name)(*args, **kwargs))
 
         name: str = plain.__name__
+        look_plain(plain)
         return plain
 
 
 def as_it_is(_: Portal, answer: _T) -> _T:
     """For methods that wait for nothing: a `turn` that changes nothing."""
     return answer
+
+
+def look_plain(method: object) -> None:
+    """Let tools that unwrap a method see a plain function: one that wraps a coroutine function is not awaited itself.
+
+    What they find has the signature, the annotations and the globals of the wrapped function, and is never called.
+    """
+    inner = inspect.unwrap(method)  # pyright: ignore[reportArgumentType] - any function
+    assert isinstance(inner, FunctionType)
+    waits = inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR | inspect.CO_GENERATOR
+    code = inner.__code__.replace(co_flags=inner.__code__.co_flags & ~waits)
+    shown = FunctionType(code, inner.__globals__, inner.__name__, inner.__defaults__, inner.__closure__)
+    shown.__kwdefaults__, shown.__annotations__, shown.__doc__ = (
+        inner.__kwdefaults__,
+        inner.__annotations__,
+        inner.__doc__,
+    )
+    method.__wrapped__ = shown  # pyright: ignore[reportAttributeAccessIssue] - set by `wraps`
 
 
 async def _enter(manager: AbstractAsyncContextManager[_T]) -> _T:

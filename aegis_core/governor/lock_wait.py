@@ -21,7 +21,7 @@ class LockWait:
 
     def __init__(self, book: LockStore, claim: LockClaim, caller: SessionProof, notifier: Notifier) -> None:
         self._book, self._claim, self._caller, self._notifier = book, claim, caller, notifier
-        self._bell: asyncio.Future[None] | None = None
+        self._wake: asyncio.Future[None] | None = None
         self._granted: LockNotice | None = None
         self._evicted = 0
         self._wounded, self._given_up = False, 0
@@ -37,8 +37,8 @@ class LockWait:
                 self._wounded = True
             elif notice.kind == Told.GIVEN_UP:
                 self._given_up = notice.at
-        if self._bell is not None and not self._bell.done():
-            self._bell.set_result(None)
+        if self._wake is not None and not self._wake.done():
+            self._wake.set_result(None)
 
     async def wait(self, seconds: float) -> tuple[Found, float]:
         """How it stands in the end, and until when (on the loop's clock) a lease is surely still held.
@@ -49,7 +49,7 @@ class LockWait:
         loop = asyncio.get_running_loop()
         until, began = loop.time() + seconds, 0
         while True:
-            self._bell = loop.create_future()
+            self._wake = loop.create_future()
             asked = loop.time()
             found = await self._book.acquire(self._claim, self._caller, self._notifier.name, queue=seconds > 0)
             began, left = began or found.now, until - loop.time()
@@ -58,13 +58,13 @@ class LockWait:
                 pause = pause_for(found.next_expiry - found.now, found.place, self._claim.ttl)
                 timer = loop.call_later(min(left, pause), self.ear, None)
                 try:
-                    await self._bell
+                    await self._wake
                 finally:
                     timer.cancel()
             if why := self._stopped(began):
                 return await self._stop(why), 0
             if not waits:
-                if found.state == "held" and self._bell.done():  # what it heard may be newer than this answer
+                if found.state == "held" and self._wake.done():  # what it heard may be newer than this answer
                     continue
                 return found, asked + seconds_left(found, found.now)
             granted = self._granted

@@ -22,7 +22,7 @@ class Notifier:
         # The tilde tells the scripts that they cannot count who listens.
         self.name = ("~" if store.clients.cluster is not None else "") + secrets.token_hex(8)
         self._own_channel = layout.key(tenant, f"i:{self.name}")
-        self._bells: dict[str, list[Subscription]] = {}
+        self._waiting: dict[str, list[Subscription]] = {}
         self._ears: dict[str, NoticeListener] = {}
         self._listening: asyncio.Task[None] | None = None
         self._ready = asyncio.Event()
@@ -32,20 +32,20 @@ class Notifier:
         return self.name if self._ready.is_set() else None
 
     def waiting_for(self, record: str) -> Subscription:
-        """A bell that rings when the record changed, or may have. Look at the record after entering, then wait."""
+        """Hears when the record changed, or may have. Look at the record after entering, then wait."""
         return Subscription(self, record)
 
-    async def hang(self, bell: Subscription) -> None:
-        """Ring a bell from now on."""
+    async def add(self, waiting: Subscription) -> None:
+        """Wake a waiter from now on."""
         await self.open()
-        self._bells.setdefault(bell.record, []).append(bell)
+        self._waiting.setdefault(waiting.record, []).append(waiting)
 
-    def take_down(self, bell: Subscription) -> None:
-        """Ring it no longer."""
-        hanging = self._bells[bell.record]
-        hanging.remove(bell)
-        if not hanging:
-            del self._bells[bell.record]
+    def remove(self, waiting: Subscription) -> None:
+        """Wake it no longer."""
+        others = self._waiting[waiting.record]
+        others.remove(waiting)
+        if not others:
+            del self._waiting[waiting.record]
 
     async def open(self) -> None:
         """Subscribe, or wait until it is done. Without a subscription one still looks, and learns what is wrong."""
@@ -75,8 +75,8 @@ class Notifier:
         if not channel:  # (re)connected: anything may have happened meanwhile
             for ear in list(self._ears.values()):
                 ear(None)
-            for bell in [bell for group in self._bells.values() for bell in group]:
-                bell.ring()
+            for waiting in [each for group in self._waiting.values() for each in group]:
+                waiting.wake()
         elif channel == self._own_channel:
             kind, token, resource, fence, at = text.split("\t")
             ear = self._ears.get(token)
@@ -87,8 +87,8 @@ class Notifier:
             self._ring(text)
 
     def _ring(self, record: str) -> None:
-        for bell in self._bells.get(record, ()):
-            bell.ring()
+        for waiting in self._waiting.get(record, ()):
+            waiting.wake()
 
     async def aclose(self) -> None:
         """Stop listening."""
@@ -100,42 +100,42 @@ class Notifier:
 
 
 class Subscription:
-    """Rings for one waiter. Small, because thousands may wait at once: no task, no lock, one future and one timer."""
+    """Wakes one waiter. Small, because thousands may wait at once: no task, no lock, one future and one timer."""
 
-    __slots__ = ("_future", "_notifier", "_rung", "record")
+    __slots__ = ("_future", "_notifier", "_woken", "record")
 
     def __init__(self, notifier: Notifier, record: str) -> None:
         self._notifier, self.record = notifier, record
-        self._rung = False
+        self._woken = False
         self._future: asyncio.Future[None] | None = None
 
     async def __aenter__(self) -> Subscription:
-        await self._notifier.hang(self)
+        await self._notifier.add(self)
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        self._notifier.take_down(self)
+        self._notifier.remove(self)
 
     def clear(self) -> None:
-        """Forget what it rang for; what comes after counts."""
-        self._rung = False
+        """Forget what it heard; what comes after counts."""
+        self._woken = False
 
-    def ring(self) -> None:
+    def wake(self) -> None:
         """Wake its waiter, or spare it the next wait."""
-        self._rung = True
+        self._woken = True
         self._stop()
 
     async def wait(self, seconds: float) -> None:
-        """Until it has rung since it was cleared, at most so many seconds."""
-        if self._rung:
+        """Until it was woken since it was cleared, at most so many seconds."""
+        if self._woken:
             return
         loop = asyncio.get_running_loop()
         self._future = loop.create_future()
-        alarm = loop.call_later(seconds, self._stop)
+        timer = loop.call_later(seconds, self._stop)
         try:
             await self._future
         finally:
-            alarm.cancel()
+            timer.cancel()
             self._future = None
 
     def _stop(self) -> None:

@@ -150,7 +150,7 @@ class Told(StrEnum):
     """What a notice says, by the letter that travels."""
 
     GRANTED = "G"
-    MUST_GO = "P"  # by `Notice.at`
+    MUST_GO = "P"  # by `LockNotice.at`
     LOST = "L"
     WOUNDED = "W"
     GIVEN_UP = "C"

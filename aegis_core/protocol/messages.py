@@ -96,7 +96,7 @@ class PermissionRequest(Message):
     task_type: Identifier | None = None
     verify: Literal["cheap_first"] | None = None
     requirements: Requirements | None = None
-    metadata: Metadata = Field(default_factory=dict[str, Any])
+    metadata: Metadata = Field(default_factory=dict[str, Any], json_schema_extra={"default": {}})
 
     @model_validator(mode="after")
     def _one_size_of_the_prompt(self) -> PermissionRequest:

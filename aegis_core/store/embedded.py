@@ -90,7 +90,7 @@ class EmbeddedHandle:
         if lock is None:
             return
         with suppress(OSError, AegisError):
-            _ensure_supervisor(self.directory, throwaway=self._throwaway)  # it may have been killed; none other would
+            _ensure_supervisor(self.directory, throwaway=self._throwaway)  # else nobody would stop the server
         os.close(lock)  # never unlocked by name: that would free it for a forked process too
         deadline = time.monotonic() + 2
         while self._throwaway and self.directory.exists() and time.monotonic() < deadline:
@@ -189,7 +189,7 @@ def _join(place: Path, deadline: float, *, stay: bool, throwaway: bool) -> Embed
             time.sleep(_TICK)
         if stay:
             (place / supervisor.STAY).touch(mode=0o600)
-        _private_directory(Path(supervisor.socket_of(str(place))).parent)  # under the lock: one that stops removes it
+        _private_directory(Path(supervisor.socket_of(str(place))).parent)  # under the lock: at its stop it is removed
         _await_server(place, deadline, throwaway=throwaway)
         return EmbeddedHandle(place, users, throwaway=throwaway)
     except BaseException:

@@ -24,7 +24,7 @@ _PAUSE = 0.2
 _pack_command = cast("Callable[[tuple[str, ...]], bytes]", hiredis.pack_command)  # pyright: ignore[reportUnknownMemberType]
 
 
-class Subscription(asyncio.Protocol):
+class PushConnection(asyncio.Protocol):
     """One connection that only hears. `ended` is done when it does no more."""
 
     def __init__(self, transport: asyncio.Transport, channels: tuple[str, ...], hear: Hear) -> None:
@@ -79,7 +79,7 @@ async def _listen_once(pool: Any, longest: float, channels: tuple[str, ...], hea
     try:
         async with asyncio.timeout(longest):
             await connection.connect()
-        await Subscription(connection._writer.transport, channels, hear).ended  # noqa: SLF001 - as in pipeline.py
+        await PushConnection(connection._writer.transport, channels, hear).ended  # noqa: SLF001 - as in pipeline.py
     finally:
         await connection.disconnect(nowait=True)
 

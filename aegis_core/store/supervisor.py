@@ -286,13 +286,13 @@ def _quietly(action: Callable[..., object], *arguments: object) -> None:
 
 
 def main(arguments: list[str]) -> None:
-    """Detach from the starter and keep: DIRECTORY BINARY KEEPER_LOCK_FD PIPE_FD throwaway|lasting."""
+    """Detach from the starter and supervise: DIRECTORY BINARY OWN_LOCK_FD PIPE_FD throwaway|lasting."""
     directory, binary, own_lock, pipe, kind = arguments
     if os.fork():
         os._exit(0)  # the starter reaps this parent at once; the supervisor belongs to init and never is its zombie
     os.umask(0o077)
     for descriptor in (int(own_lock), int(pipe)):
-        os.set_inheritable(descriptor, False)  # the server must not inherit them: they tell who lives
+        os.set_inheritable(descriptor, False)  # else the server would keep them open after we have ended
     Supervisor(directory, binary, int(pipe), throwaway=kind == "throwaway").run(int(own_lock))
     os._exit(0)  # the watching thread may still wait for a server that stays
 

@@ -1,7 +1,7 @@
 """A lease on one resumption, in the execution journal of Aegis, so that of many resumers one goes on with a thread.
 
 A claim is a chain of entries. Who starts one holds it for the lease, by the server's clock; to hold it longer it starts
-the next. When the newest is older than the lease, its holder is gone, and another that starts the next one takes over.
+the next. When the newest is older than the lease, its holder is gone, and the next to start one takes over.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the adapters share: the estimate, the identity of a call, its denial, its journal, and the line to the agent."""
+"""What the adapters share: the estimate, the identity of a call, its denial, its journal, the bridge to the agent."""
 
 from __future__ import annotations
 

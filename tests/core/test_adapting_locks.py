@@ -121,7 +121,7 @@ async def test_a_caller_cancelled_before_it_hears_that_it_may_begin_leaves_nothi
     task = asyncio.create_task(review.abegin(clearance, journal=True))
     await asyncio.sleep(0)
     assert eventually(lambda: "start" in begun)  # while this loop hears nothing
-    assert len(plain.locks()) == 1  # answered by the loop of the line, which so has ended the work
+    assert len(plain.locks()) == 1  # answered by the loop of the bridge, which so has ended the work
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

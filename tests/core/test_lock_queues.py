@@ -73,7 +73,7 @@ async def test_whoever_is_blocked_while_it_waits_gets_nothing(
     settings: Settings, governor: Governor, ann: GovernedAgent, bob: GovernedAgent
 ) -> None:
     store = await open_store(settings)
-    review = await open_governor(store, settings)
+    other = await open_governor(store, settings)
 
     async def wait() -> None:
         async with bob.lock("wallet", wait=20):
@@ -83,14 +83,14 @@ async def test_whoever_is_blocked_while_it_waits_gets_nothing(
         async with ann.lock("wallet"):
             waiting = asyncio.create_task(wait())
             await until_someone_waits(governor)
-            await review.operator.block("bob", author="tests")
+            await other.operator.block("bob", author="tests")
         with pytest.raises(AuthError) as caught:
             await asyncio.wait_for(waiting, 15)
         assert caught.value.code == "agent_blocked"
         assert await governor.locks() == ()
         assert "bob" not in {e.agent_id for e in await governor.latest_events(20) if e.kind == "lock_acquired"}
     finally:
-        await review.aclose()
+        await other.aclose()
         await store.aclose()
 
 

@@ -382,17 +382,17 @@ async def test_a_blocked_agent_keeps_no_lock(settings: Settings, ann: GovernedAg
     from aegis_core.store.store import open_store
 
     store = await open_store(settings)
-    review = await open_governor(store, settings)
+    other = await open_governor(store, settings)
     with pytest.raises(LockLostError):  # noqa: PT012
         async with ann.lock("wallet", ttl=0.5) as lease:
-            await review.operator.block("ann", author="tests")
+            await other.operator.block("ann", author="tests")
             with pytest.raises(LockLostError):
                 await lease.renew()
             await asyncio.sleep(0.6)
     with pytest.raises(AuthError, match="blocked"):
         async with ann.lock("wallet"):
             pytest.fail("held")
-    await review.aclose()
+    await other.aclose()
     await store.aclose()
 
 

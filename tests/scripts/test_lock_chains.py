@@ -39,3 +39,28 @@ async def test_a_lease_that_is_gained_while_waiting_elsewhere_closes_no_cycle(se
         assert (await acquire("x-a", "x-c")).state == "waiting"
         await clock.advance(milliseconds=100)
         assert (await acquire("x-a", "x-c")).state == "held", "x came first, and y only waits for what x holds"
+
+
+@pytest.mark.leaves("leases")
+async def test_who_is_handed_a_lock_as_the_lease_around_it_expires_holds_it_by_itself(settings: Settings) -> None:
+    """Nobody looked at the expired lease before: its end is found in the step in which the lock is handed over."""
+    async with virtual_governor(settings) as (governor, clock, _):
+        assert isinstance(governor.port, ResourceGovernor)
+        book = LockStore(governor.port._ledger)
+        for agent in ("ann", "kim"):
+            await governor.handshake(agent)
+
+        async def acquire(agent: str, lock: str, number: int, *within: tuple[str, int], ttl: int = 60_000) -> str:
+            outer = tuple(Lien(held, f"lk_{at:032x}") for held, at in within)
+            claim = LockClaim(agent, (lock,), f"lk_{number:032x}", 5, ttl, None, 1, "exclusive", None, None, outer)
+            return (await book.acquire(claim, SessionProof(), "~nobody", queue=True)).state
+
+        assert await acquire("kim", "page", 1) == "held"
+        assert await acquire("ann", "desk", 2, ttl=5_000) == "held"
+        assert await acquire("ann", "tray", 3, ("desk", 2)) == "held"
+        for number, within in ((4, [("desk", 2)]), (5, [("desk", 2), ("tray", 3)])):
+            assert await acquire("ann", "page", number, *within) == "waiting"
+        await clock.advance(milliseconds=6_001)
+        await book.release(SessionProof(), "kim", "page", f"lk_{1:032x}", None)
+        # The one within the tray still waits for the page, so the holder of the page must not wait for the tray.
+        assert await acquire("ann", "tray", 6, ("page", 4)) == "wounded"

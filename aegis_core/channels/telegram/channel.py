@@ -6,7 +6,7 @@ import asyncio
 import hmac
 import json
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from html import escape
 
@@ -117,7 +117,7 @@ class TelegramChannel:
                 _log.warning("telegram: no updates: %s", self._masked(error))
                 await asyncio.sleep(wait)
 
-    async def take_post(self, headers: Mapping[str, str], body: bytes) -> None:
+    async def take_post(self, headers: Mapping[str, str], read: Callable[[], Awaitable[bytes]]) -> None:
         """One update from the webhook. It shows the secret that Telegram was given when the webhook was set.
 
         Raises:
@@ -129,7 +129,7 @@ class TelegramChannel:
                 await self.channel_store.refuse("stranger", "webhook")
             raise AuthError(f"The header {_HEADER} is missing or wrong.", code="bad_token")
         try:
-            update: dict[str, object] = json.loads(body)
+            update: dict[str, object] = json.loads(await read())
         except ValueError as error:
             raise InvalidRequestError(f"The body is not JSON: {error}", code="malformed_json") from None
         await self._take(self._dispatcher.feed_raw_update(self.bot, update))

@@ -143,9 +143,9 @@ class Handlers:
     async def _decide(self, approval: Approval, decision: Decision, user: User, reason: str) -> str:
         if approval.status != "open":
             raise ConflictError(f"It is decided already. {words.outcome(approval, self._names)}", code="old_button")
-        desk = self._governor.approvals
+        approvals = self._governor.approvals
         seen = approval.content  # which is what the message shows, else its button were not good
-        decided = await desk.decide(approval.approval_id, decision, by=_who(user), reason=reason, content=seen)
+        decided = await approvals.decide(approval.approval_id, decision, by=_who(user), reason=reason, content=seen)
         if decided.status == "open":
             return f"Noted. {decided.missing} more must approve."
         return words.outcome(decided, self._names)

@@ -18,6 +18,15 @@ def _open(plan: WebhookSettings, governor: ResourceGovernor, pace: Pace) -> Webh
     return WebhookChannel(plan, tenant=governor.tenant, pace=pace)
 
 
+def __getattr__(name: str) -> object:
+    """`signed`, which receivers of the webhook check with; to configure it loads no HTTP client."""
+    if name == "signed":
+        from aegis_core.channels.webhook.channel import signed
+
+        return signed
+    raise AttributeError(name)
+
+
 CHANNEL = ChannelType(
     "a webhook", ("AEGIS_APPROVAL_WEBHOOK_URL", "AEGIS_APPROVAL_WEBHOOK_SECRET"), webhook_settings, _open
 )

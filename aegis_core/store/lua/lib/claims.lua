@@ -37,8 +37,8 @@ local function wounded(W)
   end
 end
 
--- Who stands behind others does not wait until a holder of lower priority goes by itself. The first in the queue gets its place,
--- and keeps it no longer than the grace if it is of lower priority, too.
+-- One who stands behind others does not wait until a holder of lower priority goes by itself. The first in the queue gets
+-- its place, and keeps it no longer than the grace if it is of lower priority, too.
 local function press(name, token, W)
   local L, lower = LOCKS[name], false
   for _, H in ipairs(L[L_QUEUED] > 1 and L[L_HOLDERS] or {}) do

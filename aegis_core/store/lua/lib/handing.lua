@@ -72,6 +72,9 @@ local function hand(name)
       end
     end
     if not ready then return end
+    local within = W[W_WITHIN] -- a lease within which it waits may have expired: then it is not of that chain any more
+    for at = 1, #within - 1, within[1] do open_lock(within[at + I_LOCK]) end
+    token, W = head_of(name, L)
     local G = token ~= PRESENT and fetch('a:' .. W[W_AGENT])
     if token ~= PRESENT and deaf(W[W_INBOX]) then
       leave(token, W, 'abandoned')

@@ -83,8 +83,8 @@ local function correct_envelope(R, more)
   end
 end
 
--- Ends an open record: reserved becomes charged or free, and its lock goes to the next in the queue. One event. `by` and `why`
--- answer a question.
+-- Ends an open record: reserved becomes charged or free, and its lock goes to the next in the queue. One event. `by` and
+-- `why` answer a question.
 local function close(id, R, state, charged, by, why)
   check_keys(id, R)
   local lease = R[R_LOCK]
