@@ -47,6 +47,7 @@ class BotApi:
     down: bool = False
     throttled: deque[int] = field(default_factory=deque)
     refused: dict[str, str] = field(default_factory=dict)
+    deaf: tuple[int, str] | None = None
     updates: list[dict[str, Any]] = field(default_factory=list)
     changed: threading.Condition = field(default_factory=threading.Condition)
     last_id: int = 100
@@ -137,12 +138,21 @@ class BotApi:
                 wait = self.throttled.popleft()
                 text = f"Too Many Requests: retry after {wait}"
                 return 429, {"ok": False, "error_code": 429, "description": text, "parameters": {"retry_after": wait}}
+            if self.deaf and method == "getUpdates":
+                return self._told_off()
             for piece, text in self.refused.items():
                 if piece in given.get("text", ""):
                     return 400, {"ok": False, "error_code": 400, "description": f"Bad Request: {text}"}
             result = getattr(self, f"_on_{method.lower()}")(given)
+            if self.deaf and method == "getUpdates":  # another poller came while this one waited
+                return self._told_off()
             self.changed.notify_all()
             return 200, {"ok": True, "result": result}
+
+    def _told_off(self) -> tuple[int, dict[str, Any]]:
+        assert self.deaf
+        code, text = self.deaf
+        return code, {"ok": False, "error_code": code, "description": text}
 
     def _on_getme(self, _: dict[str, str]) -> Any:
         return BOT
@@ -160,7 +170,7 @@ class BotApi:
         while True:
             self.updates = [one for one in self.updates if one["update_id"] >= offset]
             left = until - time.monotonic()
-            if self.updates or left <= 0 or self.down:
+            if self.updates or left <= 0 or self.down or self.deaf:
                 return self.updates
             self.changed.wait(min(left, 0.2))
 

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request, Response
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
 
 from aegis_core.api.metrics import MEDIA_TYPE
 from aegis_core.api.routing import PREFIX, Writer, auth_of
 from aegis_core.api.schemas import Health, Readiness, problems, security
+from aegis_core.channels.registry import channels_health
 
 router = APIRouter()
+
+Verbose = Annotated[str | None, Query(description="Say how each channel sends and hears, too.", max_length=5)]
+_NO = frozenset({"false", "0", "no"})
 
 _health, _ready = map(Writer, (Health, Readiness))
 
@@ -24,16 +30,21 @@ async def health() -> Response:
 
 @router.get(
     f"{PREFIX}/ready", tags=["Server"], summary="Can decisions be made?",
-    response_model=Readiness, responses=problems(403, 413, 503),
+    response_model=Readiness, responses=problems(401, 403, 413, 422, 503),
 )  # fmt: skip
-async def ready(request: Request) -> Response:
-    """Asks Redis. Where there are keys, strangers learn no more than that."""
+async def ready(request: Request, verbose: Verbose = None) -> Response:
+    """Asks Redis. Where there are keys, strangers learn no more than that. With `verbose`, the state of the channels is
+    said too; where there are keys, to whom they let read figures."""
     auth = auth_of(request)
     context = auth.contexts.home
     server = await context.governor.tenant_store.ping()
+    told = verbose is not None and verbose not in _NO
     if await auth.keys.on():
-        return _ready(Readiness("ready"))
-    return _ready(Readiness("ready", context.tenant, server))
+        if not told or "authorization" not in request.headers:
+            return _ready(Readiness("ready"))
+        context = await auth.observer(request)
+    channels = await channels_health(context.governor.tenant_store) if told else None
+    return _ready(Readiness("ready", context.tenant, server, channels))
 
 
 @router.get(

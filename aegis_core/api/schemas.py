@@ -11,6 +11,7 @@ from pydantic.json_schema import models_json_schema
 
 from aegis_core.api.messages import KeyWish, ModeChange, Rollback
 from aegis_core.api.problems import MEDIA_TYPE, Problem
+from aegis_core.governor.tenant import ChannelHealth
 from aegis_core.protocol.approvals import DecisionRequest, EnvelopeRequest, OperatorLimit
 from aegis_core.protocol.fields import Identifier
 from aegis_core.protocol.journal import JournalRequest
@@ -58,6 +59,7 @@ class Readiness:
     status: Literal["ready"]
     tenant: str | None = None
     store: str | None = None
+    channels: list[ChannelHealth] | None = None
 
 
 GrantId = Annotated[

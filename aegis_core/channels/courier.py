@@ -42,7 +42,7 @@ class Courier:
         self._notices: dict[str, ShownNotice] = {}
         self._attempts: Counter[str] = Counter()
         self._at_hand = ""
-        self._failures, self._paused_until = 0, 0.0
+        self._failures, self._paused_until, self._has_sent = 0, 0.0, False
         self._held_until = self._offset = 0.0
 
     def look_at(self, approval_id: str, *, fresh: bool = True) -> None:
@@ -198,9 +198,9 @@ class Courier:
     async def _succeeded(self, approval_id: str, notice: ShownNotice | None, *, said: bool) -> None:
         before = self._notices.pop(approval_id, None)
         self._attempts.pop(approval_id, None)
-        if self._failures and said:  # a channel that had nothing to say may still be down
-            self._failures = 0
-            await self._store.report("channel_recovered", "")
+        if said and (self._failures or not self._has_sent):  # who had nothing to say may still be down
+            self._failures, self._has_sent = 0, True
+            await self._store.tell("sending", "")
         if notice is None:
             kept = before is None or await self._store.drop(approval_id)
         else:
@@ -225,16 +225,16 @@ class Courier:
             self._paused_until = time.monotonic() + wait
             self._agenda.put(approval_id, 0.0)
             if self._failures == 1:
-                await self._store.report("channel_failed", error.message)
+                await self._store.tell("sending", error.message)
             return
         self._attempts[approval_id] += 1
         attempt = self._attempts[approval_id]
         if over and attempt >= self._pace.most_attempts:
-            await self._store.report("channel_failed", f"{approval_id}: given up: {error.message}")
+            await self._store.report(f"{approval_id}: given up: {error.message}")
             await self._succeeded(approval_id, None, said=False)
         else:
             if attempt == 1:
-                await self._store.report("channel_failed", f"{approval_id}: {error.message}")
+                await self._store.report(f"{approval_id}: {error.message}")
             self._agenda.put(approval_id, time.monotonic() + max(error.retry_after, self._pace.retry(attempt)))
 
     def _local(self, server_ms: float) -> float:

@@ -15,6 +15,7 @@ from aegis_core.channels.runner import running
 from aegis_core.connect import open_governor, open_store
 from aegis_core.governor.governor import ResourceGovernor
 from aegis_core.governor.repricing import watched_prices
+from aegis_core.governor.tenant import ChannelHealth, TenantStore
 from aegis_core.protocol.errors import ConfigurationError
 from aegis_core.settings import Settings
 
@@ -37,6 +38,12 @@ def configured(settings: Settings) -> dict[str, object]:
         if (module := CHANNELS[name].module) and find_spec(module) is None:
             raise missing_extra(name, module)
     return plans
+
+
+async def channels_health(store: TenantStore) -> list[ChannelHealth]:
+    """How each channel is that is served, or was lately, by whichever process."""
+    found = [await store.channel_store(name).health() for name in CHANNELS]
+    return [one for one in found if one.served or one.sending or one.hearing]
 
 
 def missing_extra(name: str, module: str) -> ConfigurationError:

@@ -43,6 +43,13 @@ _SUBJECTS: dict[type[AegisError], str] = {
 }  # fmt: skip
 
 
+_MEND = {
+    "sending": "aegis channels test",
+    "hearing": "let one program alone use this bot's token, and see that AEGIS_TELEGRAM_TOKEN is still good",
+}
+"""What to do about a direction of a channel that fails."""
+
+
 def doctor(json: JsonFlag = False) -> None:
     """Check settings, server, policy and prices. Exit code 1 when something must be mended.
 
@@ -140,6 +147,7 @@ async def _of_store(settings: Settings) -> list[Finding]:
             findings += await _of_time(governor)
             findings.append(Finding("ok", "policy", governor.policy_summary()))
             findings.append(Finding("ok", "models", governor.catalog_summary()))
+            findings += await _of_directions(governor)
         finally:
             await governor.aclose()
         return findings
@@ -219,6 +227,27 @@ def _of_channels(settings: Settings) -> Iterator[Finding]:
     else:
         if names:
             yield Finding("ok", "channels", f"{', '.join(names)}; `aegis channels test` sends a message")
+
+
+async def _of_directions(governor: ResourceGovernor) -> list[Finding]:
+    """How each channel sends and hears, whichever process serves it."""
+    from aegis_core.channels.registry import channels_health
+
+    found: list[Finding] = []
+    for channel in await channels_health(governor.tenant_store):
+        for name, way in (("sending", channel.sending), ("hearing", channel.hearing)):
+            if way is None:
+                continue
+            text = (
+                f"{channel.name}: {name} {'fails' if way.problem else 'works'} since {way.since:%Y-%m-%d %H:%M:%S} UTC"
+            )
+            if way.problem:
+                found.append(Finding("problem", "channels", f"{text}: {way.problem}", _MEND[name]))
+            else:
+                found.append(Finding("ok", "channels", text))
+        if not channel.served:
+            found.append(Finding("note", "channels", f"{channel.name}: nobody serves it now", "aegis channels run"))
+    return found
 
 
 def _of_extras() -> list[Finding]:

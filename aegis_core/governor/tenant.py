@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from aegis_core.governor.credentials import caller_of
 from aegis_core.store import layout
-from aegis_core.store.channels import ChannelStore
+from aegis_core.store.channels import ChannelHealth, ChannelStore, Direction, DirectionHealth
 from aegis_core.store.ledger import Ledger
 from aegis_core.store.schema import ShownNotice
 
-__all__ = ["ChannelStore", "ShownNotice", "TenantStore"]
+__all__ = ["ChannelHealth", "ChannelStore", "Direction", "DirectionHealth", "ShownNotice", "TenantStore"]
 
 
 class TenantStore:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import secrets
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal, get_args
 
 from aegis_core.store import layout
 from aegis_core.store import operator_verbs as acts
@@ -13,6 +16,32 @@ from aegis_core.store.schema import ShownNotice
 _KEEP_MS = 30 * 86_400_000
 """How long a notice is remembered after the last one was written: longer than any approval may stay open."""
 _REFUSALS_MS, _MOST_REFUSED = 3_600_000, 1_000
+
+
+Direction = Literal["sending", "hearing"]
+DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
+
+
+@dataclass(frozen=True, slots=True)
+class DirectionHealth:
+    """How sending or hearing goes, since when; without a problem, it works."""
+
+    since: datetime
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelHealth:
+    """How a channel is. A direction is None as long as nothing came of it; some channels never hear.
+
+    Attributes:
+        served: whether any process holds the channel's lease.
+    """
+
+    name: str
+    served: bool
+    sending: DirectionHealth | None
+    hearing: DirectionHealth | None
 
 
 class ChannelStore:
@@ -58,9 +87,27 @@ class ChannelStore:
         order = acts.RefuseOnChannel(self._channel, who, act, _REFUSALS_MS, _MOST_REFUSED)
         return bool((await self._ledger.call(self._scripts.refuse_on_channel, order))[1])
 
-    async def report(self, kind: str, problem: str) -> None:
-        """Put the channel's own state into the events."""
-        await self._ledger.call(self._scripts.note, acts.Note(kind, problem, self._channel))
+    async def report(self, problem: str) -> None:
+        """Put what became of one message into the events; the channel itself goes on."""
+        await self._ledger.call(self._scripts.note, acts.Note("channel_failed", problem, self._channel))
+
+    async def tell(self, direction: Direction, problem: str) -> None:
+        """Say how one direction goes, in a few words or none; that it broke, or works again, is an event."""
+        await self._ledger.call(self._scripts.tell_channel, acts.TellChannel(self._channel, direction, problem))
+
+    async def health(self) -> ChannelHealth:
+        """How the channel is, whichever process serves it."""
+        command = self._ledger.store.command
+        served = bool(await command("EXISTS", self._key("cl:" + self._channel)))
+        names = [name for each in DIRECTIONS for name in (each, each + "_since")]
+        found = iter(await command("HMGET", self._key("ch:" + self._channel), *names))
+        return ChannelHealth(self._channel, served, *(_direction(*pair) for pair in zip(found, found, strict=True)))
 
     def _key(self, name: str) -> str:
         return layout.key(self._ledger.tenant, name)
+
+
+def _direction(problem: bytes | None, since: bytes | None) -> DirectionHealth | None:
+    if problem is None or since is None:
+        return None
+    return DirectionHealth(datetime.fromtimestamp(int(since) / 1000, UTC), problem.decode())

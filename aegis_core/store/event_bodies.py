@@ -158,11 +158,12 @@ class ProfilesPublished(NamedTuple):
 
 
 class ChannelTold(NamedTuple):
-    """How a channel itself is."""
+    """How a channel itself is, in one direction."""
 
     at: int
     problem: str
     author: str
+    direction: str = "sending"
 
 
 class ChannelRefused(NamedTuple):

@@ -173,6 +173,14 @@ class HoldChannel(NamedTuple):
     milliseconds: int
 
 
+class TellChannel(NamedTuple):
+    """Remember how sending or hearing goes on a channel; without a problem, it works."""
+
+    channel: str
+    direction: str
+    problem: str
+
+
 class KeepNotice(NamedTuple):
     """Remember what a channel has shown of an approval, or forget it."""
 

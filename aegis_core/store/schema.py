@@ -48,6 +48,7 @@ CONSTANTS: Mapping[str, Any] = {
     "ANSWERS": {state.letter: state.answer for state in STATES if state.answer},
     "HISTORY": 10_000,  # ended questions that are listed
     "HALF_LIFE": HALF_LIFE_MS,
+    "CHANNEL_HEALTH": 86_400_000,  # ms for which it is remembered how a channel was
     "OUTCOME_ROWS": 4_000,
     "VERSION_ROW": VERSION_ROW,
     "FORECAST_FROM": 20,  # settled calls of an agent and model that are needed before a forecast

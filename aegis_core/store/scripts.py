@@ -95,6 +95,7 @@ class ScriptSet:
         self.put_key = make(operator_verbs.PutKey)
         self.read_keys = make(operator_verbs.ReadKeys)
         self.hold_channel = make(operator_verbs.HoldChannel)
+        self.tell_channel = make(operator_verbs.TellChannel)
         self.keep_notice = make(operator_verbs.KeepNotice)
         self.refuse_on_channel = make(operator_verbs.RefuseOnChannel)
         self.lock_acquire = make(verbs.LockAcquire)

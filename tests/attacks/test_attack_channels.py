@@ -172,7 +172,7 @@ def test_an_update_posted_without_the_secret(
     settings: Settings, telegram: BotApi, monkeypatch: pytest.MonkeyPatch, defended: bool
 ) -> None:
     if not defended:
-        monkeypatch.setattr("aegis_core.channels.telegram.channel.hmac.compare_digest", lambda *_: True)
+        monkeypatch.setattr("aegis_core.channels.telegram.hearing.hmac.compare_digest", lambda *_: True)
     with asking(on_telegram(settings, telegram, telegram_webhook_url=WEBHOOK)) as place:
         telegram.forward_to = f"{place.url}/api/v1/telegram/webhook"
         agent = place.agent()

@@ -273,8 +273,8 @@ async def test_everything_that_a_channel_keeps_expires(rich: Settings) -> None:
             names = [name.decode() for name in await store.command("KEYS", prefix + "*")]
             return {name[len(prefix) - 1 :]: int(await store.command("PTTL", name)) for name in names}
 
-        found = await until_kept(keys, lambda found: len(found) == 4)
-        assert set(found) == {"cl:wall", "cn:wall", f"cm:wall\t{approval}", "cx:wall"}
+        found = await until_kept(keys, lambda found: len(found) == 5)
+        assert set(found) == {"cl:wall", "ch:wall", "cn:wall", f"cm:wall\t{approval}", "cx:wall"}
         assert all(left > 0 for left in found.values())
         await port.approvals.decide(approval, "approve", by="cli:ana")
         await until_kept(keys, lambda found: "cn:wall" not in found)

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-import hmac
-import json
-import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from html import escape
 
 from aiogram import Bot, Dispatcher
@@ -16,7 +12,6 @@ from aiogram.client.session.aiohttp import AiohttpSession
 from aiogram.client.telegram import TelegramAPIServer
 from aiogram.exceptions import (
     AiogramError,
-    TelegramAPIError,
     TelegramBadRequest,
     TelegramMigrateToChat,
     TelegramRetryAfter,
@@ -27,15 +22,12 @@ from aegis_core.channels import texts as words
 from aegis_core.channels.channel import Pace
 from aegis_core.channels.telegram.buttons import Buttons
 from aegis_core.channels.telegram.handlers import Handlers
+from aegis_core.channels.telegram.hearing import Hearing, masked
 from aegis_core.channels.telegram.settings import TelegramSettings
 from aegis_core.governor.governor import ResourceGovernor
 from aegis_core.protocol.approvals import Approval
-from aegis_core.protocol.errors import AegisError, AuthError, ChannelError, InvalidRequestError
+from aegis_core.protocol.errors import ChannelError
 
-_log = logging.getLogger("aegis.channels")
-_UPDATES = ["message", "callback_query"]
-_POLL_SECONDS = 25
-_HEADER = "X-Telegram-Bot-Api-Secret-Token"
 _MARKS = {"open": "⏳", "approved": "✅", "rejected": "❌", "timed_out": "⌛", "withdrawn": "↩️"}
 _NOT_HERE = ("chat not found", "not enough rights", "have no rights", "bot was kicked", "group chat was deactivated")
 """Bad requests that say something about the chat and not about one message."""
@@ -55,9 +47,10 @@ class TelegramChannel:
         self.bot = Bot(settings.token, session=session, default=DefaultBotProperties(parse_mode="HTML"))
         self._buttons = Buttons(store.pepper, store.tenant, settings.chat)
         self.channel_store = store.channel_store(self.name)
-        self._dispatcher = Dispatcher()
-        self._dispatcher.include_router(
-            Handlers(settings, governor, self.channel_store, self._buttons, self._names).router()
+        dispatcher = Dispatcher()
+        dispatcher.include_router(Handlers(settings, governor, self.channel_store, self._buttons, self._names).router())
+        self._hearing = Hearing(
+            settings, self.bot, dispatcher, self.channel_store, pace=self._pace, secret=self.webhook_secret
         )
 
     async def announce(self, approval: Approval) -> str:
@@ -95,64 +88,16 @@ class TelegramChannel:
         return f"@{me.username} sent a message to the chat {self._chat}"
 
     async def listen(self) -> None:
-        """Fetch what operators say, by long polling, or tell Telegram where to post it."""
-        failures, offset, ready = 0, None, False
-        while True:
-            try:
-                if not ready:
-                    ready = await self._open_line()
-                if self._settings.webhook_url:
-                    return
-                updates = await self.bot.get_updates(
-                    offset=offset, timeout=_POLL_SECONDS, allowed_updates=_UPDATES,
-                    request_timeout=int(_POLL_SECONDS + self._pace.send),
-                )  # fmt: skip
-                failures = 0
-                for update in updates:
-                    await self._take(self._dispatcher.feed_update(self.bot, update))
-                    offset = update.update_id + 1  # asked for with the next call: what was not taken is sent again
-            except AiogramError as error:
-                failures += 1
-                wait = max(getattr(error, "retry_after", 0), self._pace.retry(failures))
-                _log.warning("telegram: no updates: %s", self._masked(error))
-                await asyncio.sleep(wait)
+        """Take what operators say, for as long as it runs; with a webhook, tell Telegram where to post it."""
+        await self._hearing.listen()
 
     async def take_post(self, headers: Mapping[str, str], read: Callable[[], Awaitable[bytes]]) -> None:
-        """One update from the webhook. It shows the secret that Telegram was given when the webhook was set.
-
-        Raises:
-            AuthError: it does not. InvalidRequestError: it is not JSON. JSON that is no update is dropped: Telegram
-                would only send it again.
-        """
-        if not hmac.compare_digest(headers.get(_HEADER, "").encode(), self.webhook_secret.encode()):
-            with suppress(AegisError):  # a trace in the events, where they can be written
-                await self.channel_store.refuse("stranger", "webhook")
-            raise AuthError(f"The header {_HEADER} is missing or wrong.", code="bad_token")
-        try:
-            update: dict[str, object] = json.loads(await read())
-        except ValueError as error:
-            raise InvalidRequestError(f"The body is not JSON: {error}", code="malformed_json") from None
-        await self._take(self._dispatcher.feed_raw_update(self.bot, update))
-
-    @staticmethod
-    async def _take(handling: Awaitable[object]) -> None:
-        try:
-            await handling
-        except Exception:  # noqa: BLE001 - one update that nobody foresaw must not stop those that follow
-            _log.exception("telegram: an update could not be handled")
+        """One update from the webhook; raises as `Hearing.take_post`."""
+        await self._hearing.take_post(headers, read)
 
     async def aclose(self) -> None:
         """Close the connections to Telegram."""
         await self.bot.session.close()
-
-    async def _open_line(self) -> bool:
-        if self._settings.webhook_url:
-            await self.bot.set_webhook(
-                self._settings.webhook_url, secret_token=self.webhook_secret, allowed_updates=_UPDATES
-            )
-        else:
-            await self.bot.delete_webhook()  # with one set, polling is refused
-        return True
 
     async def _edit(self, ref: str, text: str, keyboard: InlineKeyboardMarkup | None) -> None:
         try:
@@ -204,13 +149,9 @@ class TelegramChannel:
             ) from None
         except TelegramBadRequest as error:
             everything = any(words in error.message.lower() for words in _NOT_HERE)
-            raise ChannelError(self._masked(error), everything=everything) from None
+            raise ChannelError(masked(error, self.bot.token), everything=everything) from None
         except AiogramError as error:
-            raise ChannelError(self._masked(error)) from None
-
-    def _masked(self, error: AiogramError) -> str:
-        text = error.message if isinstance(error, TelegramAPIError) else type(error).__name__
-        return text.replace(self.bot.token, "[masked]")
+            raise ChannelError(masked(error, self.bot.token)) from None
 
 
 _NO_PREVIEW = LinkPreviewOptions(is_disabled=True)

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 
 from aiogram import Bot
 from aiogram.client.session.aiohttp import AiohttpSession
 from aiogram.client.telegram import TelegramAPIServer
 from aiogram.exceptions import AiogramError, TelegramConflictError
+from aiogram.types import Update
+from pydantic import ValidationError
 
+from aegis_core.channels.telegram.hearing import RawUpdates
 from aegis_core.protocol.errors import ConfigurationError
+
+_log = logging.getLogger("aegis.channels")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +39,7 @@ async def recent(token: str, api_url: str) -> list[ChatWriter]:
     except AiogramError as error:
         raise ConfigurationError(f"AEGIS_TELEGRAM_TOKEN: {error}") from None
     try:
-        updates = await bot.get_updates(timeout=0)
+        updates = await bot(RawUpdates())
     except TelegramConflictError:
         raise ConfigurationError(
             "Another process fetches this bot's updates, or a webhook is set; a running server answers /start with ids."
@@ -43,8 +49,12 @@ async def recent(token: str, api_url: str) -> list[ChatWriter]:
     finally:
         await bot.session.close()
     found: dict[ChatWriter, None] = {}
-    for update in updates:
-        message = update.message
+    for raw in updates:
+        try:
+            message = Update.model_validate(raw).message
+        except ValidationError:
+            _log.warning("telegram: skipped an update that cannot be read; write /start once more")
+            continue
         if message is not None and message.from_user is not None:
             chat = message.chat.title or message.chat.type
             found[ChatWriter(message.chat.id, chat, message.from_user.id, message.from_user.full_name)] = None

@@ -6,6 +6,7 @@ local found = call('GET', name)
 if found and found ~= holder then return {'OK', 0, NOW} end
 if milliseconds > 0 then
   call('SET', name, holder, 'PX', milliseconds)
+  call('PEXPIRE', PREFIX .. 'ch:' .. channel, CHANNEL_HEALTH)
   return {'OK', 1, NOW}
 end
 if found then call('DEL', name) end
