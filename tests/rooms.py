@@ -24,7 +24,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "governor": ("fundamentals/*", "core/test_locks_contract*"),
     "policy": ("core/test_policy*", "fundamentals/test_rules*", "attacks/test_attack_policy*", "cli/test_policy*"),
     "project": ("project/*", "test_rooms*", "core/test_leftovers*", "core/test_quiet_zone*"),
-    "protocol": ("core/test_money*", "core/test_masking*", "core/test_settings*"),
+    "protocol": ("core/test_money*", "core/test_argument_hashes*", "core/test_masking*", "core/test_settings*"),
     "replay": ("core/test_replay*", "cli/test_replay*"),
     "store": ("scripts/*", "growth/*", "core/test_embedded*", "core/test_looking*", "core/test_topologies*"),
     **{name: (f"integrations/{name}/*",) for name in ("langchain", "langgraph", "crewai", "agentchat")},

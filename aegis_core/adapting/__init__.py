@@ -19,7 +19,8 @@ from aegis_core.adapting.reservation import Reservation
 from aegis_core.adapting.tool_review import ToolBatch, ToolReview
 from aegis_core.adapting.tool_run import ToolRun
 from aegis_core.arbiter.estimator import messages_bound
-from aegis_core.protocol.canonical import canonical_json, hash_arguments
+from aegis_core.protocol.arguments import hash_arguments, single_keys
+from aegis_core.protocol.canonical import canonical_json
 
 __all__ = [
     "Bridge",
@@ -41,5 +42,6 @@ __all__ = [
     "hash_arguments",
     "messages_bound",
     "missing_extra",
+    "single_keys",
     "warn_outside",
 ]

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from aegis_core.protocol.canonical import canonical_json, digest, hash_arguments, storable
+from aegis_core.protocol.arguments import hash_arguments
+from aegis_core.protocol.canonical import canonical_json, digest, storable
 from aegis_core.protocol.masking import mask_text
 from aegis_core.protocol.money import UsdLike
 

@@ -14,6 +14,7 @@ from aegis_core.adapting.calls import ToolCall
 from aegis_core.adapting.clearance import DECISIONS, UNKNOWN, Clearance, decisions_in, described
 from aegis_core.adapting.denials import CHANGED, denied
 from aegis_core.adapting.tool_run import PAUSED, ToolRun
+from aegis_core.protocol.arguments import hash_arguments
 from aegis_core.protocol.canonical import canonical_json
 from aegis_core.protocol.denial import AegisDenied
 from aegis_core.protocol.journal import JournalEntry
@@ -130,7 +131,7 @@ class ToolReview:
             await self.bridge.agent.settle(verdict.grant_id or "", cost_usd=verdict.reserved_usd)
         if kind == "edit":
             arguments = decision["edited_action"]["args"]
-            if canonical_json(arguments) != canonical_json(call.arguments):
+            if hash_arguments(arguments) != call.arguments_hash:
                 return await self._edit(clearance, arguments, durable)
             kind = "approve"
         if kind == "approve":

@@ -12,7 +12,8 @@ from aegis_core.client.grants import Grant
 from aegis_core.client.leases import seconds
 from aegis_core.client.lock_block import LockBlock, held_of, in_background
 from aegis_core.client.ports import ApprovalsPort, GovernorPort
-from aegis_core.protocol.canonical import hash_arguments, record_id
+from aegis_core.protocol.arguments import hash_arguments
+from aegis_core.protocol.canonical import record_id
 from aegis_core.protocol.denial import AegisDenied
 from aegis_core.protocol.errors import AegisError, InvalidRequestError, StoreError
 from aegis_core.protocol.journal import JournalAct, JournalEntry, JournalRequest

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 from aegis_core.protocol.approvals import check_call
-from aegis_core.protocol.canonical import hash_arguments
+from aegis_core.protocol.arguments import hash_arguments
 from aegis_core.protocol.errors import ConflictError, LockLostError
 from aegis_core.protocol.messages import Receipt, SettleRequest, Usage, Verdict
 from aegis_core.protocol.money import UsdLike

@@ -1,4 +1,4 @@
-"""One spelling for equal values, so that equal arguments have an equal hash in every process and framework."""
+"""One spelling for equal values, to be read, measured and kept; what an approval holds for is hashed in `arguments`."""
 
 from __future__ import annotations
 
@@ -15,28 +15,13 @@ _encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=F
 
 
 def canonical_json(value: object) -> str:
-    """A value as JSON with sorted keys and no spaces, in the spirit of RFC 8785.
+    """A value as JSON with sorted keys and no spaces. It takes everything, and spells some different values alike.
 
     What JSON has no form for is spelt as an object that says what it was, ``{"$type": text}``, so that a number and its
     text stay apart: NaN and infinities, bytes (as hexadecimal), sets (sorted), decimals, models (by their fields), and
     anything else by its ``repr`` without memory addresses. A whole float is written as the integer it equals.
     """
     return _encode(_plain(value, 0))
-
-
-def hash_arguments(arguments: object) -> str:
-    """32 hexadecimal digits, equal for equal arguments. Text that holds a JSON object counts as that object."""
-    if isinstance(arguments, str):
-        arguments = _parsed(arguments)
-    return digest(canonical_json(arguments))
-
-
-def _parsed(text: str) -> object:
-    try:
-        found: object = json.loads(text)
-    except ValueError:
-        return text
-    return cast("object", found) if isinstance(found, dict) else text
 
 
 def storable(text: str) -> str:

@@ -46,6 +46,7 @@ CONSTANTS: Mapping[str, Any] = {
     "STATE_OF_EFFECT": {"allow": LIVE, "escalate": PENDING, "deny": REJECTED},
     "ENDED": {state.letter: state.word for state in STATES if state.letter not in OPEN + REJECTED},
     "ANSWERS": {state.letter: state.answer for state in STATES if state.answer},
+    "HASHES": 2,  # how `protocol.arguments` hashes them; of questions about older hashes nobody knows what was shown
     "HISTORY": 10_000,  # ended questions that are listed
     "HALF_LIFE": HALF_LIFE_MS,
     "CHANNEL_HEALTH": 86_400_000,  # ms for which it is remembered how a channel was
@@ -114,7 +115,8 @@ class Budget(NamedTuple):
 
 
 class Tenant(NamedTuple):
-    """A tenant. `schema` is the one that made it; `due` the earliest deadline, perhaps too early."""
+    """A tenant. `schema` is the one that made it; `due` the earliest deadline, perhaps too early. `hashes`: how the
+    arguments are hashed that its questions are about."""
 
     schema: int
     status: str
@@ -128,6 +130,7 @@ class Tenant(NamedTuple):
     mode: str
     profiles: int
     keys: int
+    hashes: int = 0
 
 
 class Agent(NamedTuple):

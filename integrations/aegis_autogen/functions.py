@@ -16,7 +16,7 @@ from autogen import ConversableAgent
 from autogen.coding.base import CodeResult
 
 from aegis_autogen.registration import Registration, registration_of
-from aegis_core.adapting import ToolCall
+from aegis_core.adapting import ToolCall, single_keys
 from aegis_core.protocol.denial import AegisDenied
 from aegis_core.protocol.errors import AegisError
 
@@ -161,18 +161,20 @@ def _own(agent: object) -> bool:
     return all(getattr(agent.__class__, name) is getattr(ConversableAgent, name) for name in _FUNCTIONS)
 
 
-def _arguments(agent: Any, func_call: dict[str, object]) -> dict[str, object] | None:
+def _arguments(
+    agent: Any, func_call: dict[str, object], pairs: Callable[[list[tuple[str, Any]]], dict[str, Any]] | None = None
+) -> dict[str, object] | None:
     """As AutoGen reads them."""
     text = func_call.get("arguments", "{}")
     try:
-        found = json.loads(agent._format_json_str(text))  # noqa: SLF001 - what is judged must be what is executed
+        found = json.loads(agent._format_json_str(text), object_pairs_hook=pairs)  # noqa: SLF001 - judged as it is executed
     except (json.JSONDecodeError, TypeError):
         return None
     return cast("dict[str, object]", found) if isinstance(found, dict) else None
 
 
 def _tool_call(agent: object, func_call: dict[str, Any]) -> ToolCall:
-    arguments = _arguments(agent, func_call)
+    arguments = _arguments(agent, func_call, single_keys)
     return ToolCall(func_call.get("name", ""), func_call.get("arguments") if arguments is None else arguments)
 
 

@@ -26,7 +26,7 @@ from aegis_core.adapting import hash_arguments
 from aegis_core.client.sync import SyncGovernedAgent, SyncGovernor
 from aegis_core.connect import connect_sync
 from aegis_core.protocol.denial import AegisDenied
-from aegis_core.protocol.errors import AegisError, ConfigurationError
+from aegis_core.protocol.errors import AegisError, ConfigurationError, InvalidRequestError
 from aegis_core.store.embedded import join_sync
 from aegis_core.testing import ModelScript, ToolUse, Turn, private_settings
 from aegis_core.testing.contract.downtime import shut_down
@@ -357,6 +357,16 @@ def test_what_was_approved_with_other_arguments_does_not_run_as_it_is(
     assert "Aegis refused pay(amount=7)" in reply["tool_responses"][0]["content"]
     day = next(state for state in aegis.budget().budgets if (state.scope, state.window) == ("agent", "day"))
     assert (day.spent_usd, day.reserved_usd) == (0, 0)
+
+
+def test_arguments_with_a_key_twice_are_refused_before_anybody_is_asked(
+    governor: SyncGovernor, aegis: SyncGovernedAgent
+) -> None:
+    user = executor_of(pay=lambda amount: pytest.fail("ran"))
+    register_governor(user, aegis, costs={"pay": 7})
+    with pytest.raises(InvalidRequestError, match="the key 'amount' twice"):
+        user.generate_reply([calling("pay", '{"amount": 1, "amount": 7}')])
+    assert not governor.approvals.list()
 
 
 def test_uninstall_undoes_it_all(aegis: SyncGovernedAgent) -> None:

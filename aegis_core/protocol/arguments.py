@@ -1,0 +1,206 @@
+"""The hash by which an approval holds for one call: equal for equal arguments, and for no others."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import re
+from collections.abc import Iterable, Mapping, Set
+from decimal import Decimal
+from hashlib import blake2b
+from pathlib import PurePath
+from typing import Any, cast
+
+import rfc8785
+from pydantic import BaseModel
+
+from aegis_core.protocol.errors import InvalidRequestError
+
+MAX_DEPTH = 64
+"""Containers within one another."""
+MAX_VALUES = 1_000_000
+"""Values in all; one that is reached in two ways counts twice."""
+MAX_DIGITS = 4_300
+"""Digits of a number, as Python reads it from text."""
+
+_VERSION = "a2"
+"""Goes before the digits, so that no hash of an older version is taken for one of these."""
+_SAFE = 2**53 - 1
+_TOO_LONG = 10**MAX_DIGITS
+_UNTELLING = re.compile(r" at 0x|\.\.\.|…|\*\*\*")
+"""What stands in a ``repr`` that leaves something out: an address for the contents, a long array, a secret."""
+
+
+def hash_arguments(arguments: object) -> str:
+    """``a2:`` and 32 hexadecimal digits, equal for equal arguments in every process and framework.
+
+    JSON values are hashed as RFC 8785 spells them, so 1 and 1.0 are equal, and 1 and True are not. A tuple counts as a
+    list, a subclass of text or numbers as its value, and text that holds a JSON object as that object. What JSON cannot
+    say is spelt as an object that says what it was, such as ``{"$bytes": "61"}``: integers beyond 2^53, NaN and
+    infinities, bytes, sets, decimals, mappings with other keys than text, models and dataclasses by their fields, and
+    anything else by its type and ``repr``. Keys that begin with ``$`` get another ``$``, so nothing looks like those.
+
+    Raises:
+        InvalidRequestError: what cannot be told from other arguments: an object whose ``repr`` is an address or leaves
+            something out, nesting beyond 64 levels, what holds itself, more than a million values, a number of more
+            than 4,300 digits, JSON text with a key twice.
+    """
+    if isinstance(arguments, str):
+        arguments = _parsed(arguments)
+    return f"{_VERSION}:{blake2b(rfc8785.dumps(_Spelling().of(arguments)), digest_size=16).hexdigest()}"
+
+
+def single_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """For `json.loads` as its ``object_pairs_hook``: an object, each key of which stands there once.
+
+    Raises:
+        InvalidRequestError: readers differ on which of two values counts, so nobody knows what would be approved.
+    """
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        seen: set[str] = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))
+        raise _refused(f"hold the key {twice[:64]!r} twice in one JSON object; give it once")
+    return found
+
+
+def _parsed(text: str) -> object:
+    if not text.lstrip(" \t\r\n").startswith("{"):
+        return text
+    try:
+        return json.loads(text, object_pairs_hook=single_keys, parse_int=_whole, parse_float=_real)
+    except RecursionError:
+        raise _too_deep() from None
+    except json.JSONDecodeError:
+        return text
+
+
+def _whole(digits: str) -> int:
+    return int(_bounded(digits))
+
+
+def _real(digits: str) -> float:
+    return float(_bounded(digits))
+
+
+def _bounded(digits: str) -> str:
+    if len(digits.lstrip("-")) > MAX_DIGITS:
+        raise _too_long()
+    return digits
+
+
+class _Spelling:
+    """One value on its way to JSON."""
+
+    def __init__(self) -> None:
+        self._left = MAX_VALUES
+        self._within: set[int] = set()
+
+    def of(self, value: object) -> Any:
+        """As `rfc8785` takes it."""
+        self._left -= 1
+        if self._left < 0:
+            raise _refused(f"hold more than {MAX_VALUES:,} values; pass a reference to them")
+        if value is None or isinstance(value, bool):
+            return value
+        if isinstance(value, str):
+            return _text(str.__str__(value))
+        if isinstance(value, int):
+            return _integer(int.__index__(value))
+        if isinstance(value, float):
+            return float.__float__(value) if math.isfinite(value) else {"$float": float.__repr__(value)}
+        if id(value) in self._within:
+            raise _refused("hold a value that holds itself; pass it without the circle")
+        if len(self._within) >= MAX_DEPTH:
+            raise _too_deep()
+        self._within.add(id(value))
+        spelt = self._inner(value)
+        self._within.remove(id(value))
+        return spelt
+
+    def _inner(self, value: object) -> Any:
+        if isinstance(value, Mapping):
+            return self._mapping(cast("Mapping[object, object]", value))
+        if isinstance(value, list | tuple):
+            return [self.of(item) for item in cast("Iterable[object]", value)]
+        if isinstance(value, bytes | bytearray | memoryview):
+            return {"$bytes": bytes(cast("bytes", value)).hex()}
+        if isinstance(value, Set):
+            return {"$set": _ordered(self.of(item) for item in cast("Set[object]", value))}
+        if isinstance(value, Decimal):
+            return {"$decimal": _decimal(value)}
+        if isinstance(value, BaseModel):
+            return {"$fields": [_name(value), self.of(dict(value))]}  # also those that its dump leaves out
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            fields = {each.name: getattr(value, each.name) for each in dataclasses.fields(value)}
+            return {"$fields": [_name(value), self.of(fields)]}
+        return {"$object": [_name(value), _text(str(value) if isinstance(value, PurePath) else _shown(value))]}
+
+    def _mapping(self, value: Mapping[object, object]) -> dict[str, Any]:
+        pairs = [(self.of(key), self.of(item)) for key, item in value.items()]
+        if all(isinstance(key, str) for key, _ in pairs):
+            return {f"${key}" if key.startswith("$") else key: item for key, item in pairs}
+        return {"$mapping": _ordered([key, item] for key, item in pairs)}
+
+
+def _ordered(values: Iterable[Any]) -> list[Any]:
+    return sorted(values, key=rfc8785.dumps)
+
+
+def _text(value: str) -> Any:
+    """Text, or half a surrogate pair, which UTF-8 cannot carry, by its code units."""
+    try:
+        _ = value.isascii() or value.encode()
+    except UnicodeEncodeError:
+        return {"$text": value.encode("utf-8", "surrogatepass").hex()}
+    return value
+
+
+def _integer(value: int) -> Any:
+    if abs(value) <= _SAFE:
+        return value
+    if abs(value) >= _TOO_LONG:
+        raise _too_long()
+    return {"$int": hex(value)}
+
+
+def _decimal(value: Decimal) -> str:
+    """The same for 1, 1.0 and 10E-1. Without arithmetic, which would round."""
+    sign, digits, exponent = value.as_tuple()
+    if not isinstance(exponent, int):
+        return str(value)
+    if len(digits) > MAX_DIGITS:
+        raise _too_long()
+    text = "".join(map(str, digits)).lstrip("0")
+    kept = text.rstrip("0")
+    return f"{'-' if sign else ''}{kept}E{exponent + len(text) - len(kept)}" if kept else "0"
+
+
+def _shown(value: object) -> str:
+    try:
+        shown = repr(value)
+    except ValueError:  # it holds a number that Python will not spell
+        raise _too_long() from None
+    if _UNTELLING.search(shown):
+        raise _refused(
+            f"hold a value of the type {type(value).__qualname__} that cannot be told from others of it; pass what it "
+            "holds, as values of JSON"
+        )
+    return shown
+
+
+def _name(value: object) -> str:
+    return f"{type(value).__module__}.{type(value).__qualname__}"
+
+
+def _refused(problem: str) -> InvalidRequestError:
+    return InvalidRequestError(f"The arguments {problem}.", field="arguments", problem=problem)
+
+
+def _too_deep() -> InvalidRequestError:
+    return _refused(f"are nested more than {MAX_DEPTH} levels deep; pass them flatter")
+
+
+def _too_long() -> InvalidRequestError:
+    return _refused(f"hold a number of more than {MAX_DIGITS:,} digits; pass it as text")
