@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from aegis_core.governor.governor import ResourceGovernor
+from aegis_core.policy.rules.condition import MISMATCHES
 from aegis_core.protocol.errors import AegisError
 from aegis_core.protocol.messages import Verdict
 
@@ -32,6 +33,12 @@ class Metrics:
         )
         self._open = Gauge("aegis_open_grants", "Grants and questions that are open now.", registry=registry)
         self._up = Gauge("aegis_store_up", "1 while Redis answers.", registry=registry)
+        mismatches = Gauge(
+            "aegis_condition_mismatches",
+            "Conditions that met metadata of another type.",
+            registry=registry,
+        )
+        mismatches.set_function(lambda: MISMATCHES.count)
         self._counted: dict[tuple[str, str], Any] = {}
 
     def count(self, verdict: Verdict, began: float | None) -> None:

@@ -6,7 +6,8 @@ from datetime import datetime
 
 from aegis_core.policy.facts import AgentFacts
 from aegis_core.policy.globs import fold_name
-from aegis_core.policy.text import fold, normalise, spaced, words
+from aegis_core.policy.text import fold, normalise, set_apart, spaced, words
+from aegis_core.policy.tool_names import ToolName
 from aegis_core.protocol.messages import PermissionRequest
 
 
@@ -24,6 +25,7 @@ class Case:
     _text: str | None = None
     _searchable: tuple[bytes, ...] | None = None
     _agent: str | None = None
+    _tool: ToolName | None = None
 
     def __init__(self, request: PermissionRequest, facts: AgentFacts, now: datetime | None) -> None:
         self.request, self.facts, self.now = request, facts, now
@@ -34,6 +36,13 @@ class Case:
         if self._agent is None:
             self._agent = fold_name(self.facts.agent_id)
         return self._agent
+
+    @property
+    def tool(self) -> ToolName | None:
+        """The tool that is named, as rules compare it."""
+        if self._tool is None and self.request.tool is not None:
+            self._tool = ToolName(self.request.tool)
+        return self._tool
 
     @property
     def words(self) -> list[str]:
@@ -60,5 +69,7 @@ class Case:
             readings = [normalise(intent)]
             if not intent.isascii() and (folded := fold(intent)) != readings[0]:
                 readings.append(folded)
+            if (apart := set_apart(intent)) is not None:
+                readings.append(fold(apart))
             self._searchable = tuple(reading.encode("utf-8", "replace") for reading in readings)
         return self._searchable

@@ -8,7 +8,7 @@ from aegis_core.policy.case import Case
 from aegis_core.policy.phrases import STEM, Phrase
 from aegis_core.policy.rules.base import Rule, always, beyond
 from aegis_core.policy.ruling import CostLimit, Counter, RuleEffect
-from aegis_core.protocol.messages import RESOURCE_TYPES
+from aegis_core.protocol.messages import RESOURCE_TYPES, ResourceType
 from aegis_core.protocol.money import format_usd
 
 
@@ -59,9 +59,13 @@ class CompiledRule:
         return any(regex.search(text) is not None for _, regex in self.conditions.regexes for text in case.searchable)
 
     def tool(self, case: Case) -> str | None:
-        """The entry of the rule's tools under which the request's tool falls."""
-        tools, tool = self.conditions.tools, case.request.tool
-        return None if tools is None or tool is None else tools.entry(tool)
+        """The entry of the rule's tools under which the request's tool falls. A call that names none may be of any."""
+        tools, tool = self.conditions.tools, case.tool
+        if tools is None:
+            return None
+        if tool is None:
+            return tools.sources[0] if case.request.resource_type == TOOL_CALL else None
+        return tools.entry(tool)
 
     def cause(self, case: Case) -> str:
         """Why the rule matched."""
@@ -73,7 +77,10 @@ class CompiledRule:
                 break
         if entry := self.tool(case):
             tool = case.request.tool
-            parts.append(f'the tool is "{tool}"' if tool == entry else f'the tool "{tool}" falls under "{entry}"')
+            if tool is None:
+                parts.append(f'the call names no tool, and may be of "{entry}"')
+            else:
+                parts.append(f'the tool is "{tool}"' if tool == entry else f'the tool "{tool}" falls under "{entry}"')
         if account := self.conditions.account(case):
             parts.append(account)
         return " and ".join(parts) or f"every {case.request.resource_type} request"
@@ -109,6 +116,9 @@ class CompiledRule:
         kind, limit, window, words = self.conditions.count
         return Counter(kind, rule.name, limit, window, self.effect, rule.reason or words, rule.observed)
 
+
+TOOL_CALL: ResourceType = "api_call"
+"""The resource type of tool calls."""
 
 _Candidate = tuple[int, str, Phrase, CompiledRule]
 """A phrase of a rule, with what is looked at first taken out: the rule's weight and the phrase's opening."""

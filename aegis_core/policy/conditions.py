@@ -3,7 +3,7 @@
 Every name is declared with its type, so a typo or a comparison of unlike things is refused when the policy is loaded.
 An optional field that was not stated has no value: to use it is an evaluation error, and a rule that cannot be worked
 out counts as matched. ``"confidence" in request.given && request.confidence < 0.5`` asks first. Texts that were not
-stated are empty.
+stated are empty. Of metadata the types are known only when a request comes: see `misread`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field
 
 from aegis_core.policy.case import Case
+from aegis_core.policy.comparisons import compared_metadata
 from aegis_core.policy.regexes import ExpressionError, compile_regex
+from aegis_core.protocol.fields import Scalar
 from aegis_core.protocol.messages import BYTES_PER_TOKEN
 
 MAX_EXPRESSION = 1_000
@@ -77,10 +79,10 @@ _VALUES: dict[str, tuple[str, Value]] = {
     "agent.framework": ("STRING", lambda case: case.facts.framework),
     "agent.capabilities": ("LIST", lambda case: list(case.facts.capabilities)),
     "agent.max_priority": ("INT", lambda case: case.facts.max_priority),
-    "agent.labels": ("MAP", lambda case: dict(case.facts.labels)),
+    "agent.labels": ("TEXTS", lambda case: dict(case.facts.labels)),
 }
 NAMES: dict[str, str] = {name: kind for name, (kind, _) in _VALUES.items()}
-"""What an expression may name, and its type: lists are of texts, and maps are keyed by text."""
+"""What an expression may name, and its type: lists are of texts, and maps are keyed by text; ``TEXTS`` holds texts."""
 
 _LOOPS = frozenset({"all", "exists", "exists_one", "existsOne", "map", "filter"})
 _PIECE = re.compile(
@@ -97,13 +99,32 @@ _OVERLOAD = re.compile(r"found no matching overload for '(.*?)' applied to '(.*)
 class CompiledExpression:
     """An expression, ready to judge."""
 
-    __slots__ = ("_evaluate", "_names", "source")
+    __slots__ = ("_compared", "_evaluate", "_names", "source")
 
     def __init__(self, source: str, evaluate: Callable[..., Any]) -> None:
         self.source, self._evaluate = source, evaluate
         # Converting a value costs as much as an evaluation, so only those that are named are bound.
         text = "".join(piece for piece, _ in _pieces(source))
         self._names = tuple((name, value) for name, (_, value) in _VALUES.items() if name in text)
+        self._compared = compared_metadata(source)
+
+    def misread(self, case: Case) -> str | None:
+        """What is wrong where the answer hangs on text that is compared with a number, or the other way round.
+
+        CEL takes unlike things for unequal and says nothing, so ``"250"`` would slip past ``== 250``.
+        """
+        stated = case.request.metadata
+        unlike = [name for name, number in self._compared if _is_unlike(stated.get(name), number)]
+        if not unlike:
+            return None
+        try:
+            answer = self._value(case, {name: value for name, value in stated.items() if name not in unlike})
+        except Exception:  # noqa: BLE001 - without them there is no answer
+            answer = None
+        if isinstance(answer, bool):
+            return None
+        kinds = ("text", "a number") if isinstance(stated[unlike[0]], str) else ("a number", "text")
+        return f"metadata.{unlike[0]} is {kinds[0]} and is compared with {kinds[1]}"
 
     def holds(self, case: Case) -> bool:
         """True unless the expression is plainly false."""
@@ -114,6 +135,8 @@ class CompiledExpression:
 
     def account(self, case: Case) -> str:
         """What it evaluates to, in words."""
+        if problem := self.misread(case):
+            return f"{self.source} cannot be worked out ({problem})"
         try:
             value = self._value(case)
         except Exception as error:  # noqa: BLE001 - as above
@@ -123,9 +146,15 @@ class CompiledExpression:
         problem = re.sub(r"^[A-Z_]+: | \[[A-Z_]+\]$", "", str(value).split("\n", 1)[0])
         return f"{self.source} cannot be worked out ({problem})"
 
-    def _value(self, case: Case) -> object:
+    def _value(self, case: Case, metadata: dict[str, Scalar] | None = None) -> object:
         bound = {name: found for name, value in self._names if (found := value(case)) is not None}
+        if metadata is not None:
+            bound["request.metadata"] = metadata
         return self._evaluate(data=bound).value()
+
+
+def _is_unlike(value: Scalar, number: bool) -> bool:
+    return isinstance(value, str) if number else isinstance(value, int | float) and not isinstance(value, bool)
 
 
 @lru_cache(1_024)
@@ -160,6 +189,7 @@ def _environment() -> Any:
         "DOUBLE": cel.Type.DOUBLE,
         "LIST": cel.Type.List(cel.Type.STRING),
         "MAP": cel.Type.Map(cel.Type.STRING, cel.Type.DYN),
+        "TEXTS": cel.Type.Map(cel.Type.STRING, cel.Type.STRING),
     }
     return cel.NewEnv(variables={name: kinds[kind] for name, kind in NAMES.items()})
 

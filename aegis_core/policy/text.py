@@ -1,9 +1,10 @@
 """How an intent is read: once, into lower-case words that look the same however they were typed.
 
 Punctuation separates words and has no meaning of its own, so ``drop_database``, ``DROP   DATABASE;`` and
-``drop-database`` are one text, and ``rm -rf /`` is the words ``rm rf``. Characters that nobody sees are dropped, not
-taken for a separator: with a zero-width space inside, ``drop`` is still ``drop``. Letters that look like Latin ones
-are read as those, with or without accents, so a Cyrillic ``о`` hides nothing.
+``drop-database`` are one text, and ``rm -rf /`` is the words ``rm rf``. Characters that nobody sees are dropped: with a
+zero-width space inside, ``drop`` is still ``drop``. As they may also stand where a space should, a text that has them
+between letters is read both ways, one after the other. Letters that look like Latin ones are read as those, with or
+without accents, so a Cyrillic ``о`` hides nothing.
 """
 
 from __future__ import annotations
@@ -19,7 +20,16 @@ _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u
 WORD = re.compile(f"[{_UNSPACED}]|[^\\W_{_UNSPACED}]+")
 
 _ACCENTS = re.compile("([a-z])[\u0300-\u036f]+")
-_FILLERS = frozenset("\u115f\u1160\u3164\uffa0")
+_UNSEEN = (
+    "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u2800\u3164"
+    "\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffc\U00013441\U00013442\U0001bca0-\U0001bca3\U0001d159\U0001d173-\U0001d17a"
+    "\U000e0000-\U000e0fff"
+)
+"""What Unicode calls ignorable by default, and what is drawn as nothing though it counts as a letter or a sign: the
+fillers of Hangul, blank Braille, blank hieroglyphs, the null note head, and the anchors of what was embedded."""
+_ODD = re.compile(f"[{_UNSEEN}]")
+_INSIDE = re.compile(f"(?<=[^\\W_])(?:[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f]|[{_UNSEEN}])+(?=[^\\W_])")
+"""A run of them, or of controls, between letters or digits."""
 _WORD_BYTES = (string.ascii_letters + string.digits).encode()
 _SEPARATED = bytes(ord(chr(code).lower()) if code in _WORD_BYTES else 0x20 for code in range(256))
 _UNSEEN_BYTES = bytes(code for code in range(128) if not chr(code).isprintable() and not chr(code).isspace())
@@ -34,7 +44,7 @@ class _Dropped(dict[int, int | None]):
 
     def __missing__(self, code: int) -> int | None:
         char = chr(code)
-        unseen = (category(char) in self._categories and not char.isspace()) or char in _FILLERS
+        unseen = (category(char) in self._categories and not char.isspace()) or _ODD.match(char)
         kept = None if unseen else code
         if len(self) < 4_096:
             self[code] = kept
@@ -72,10 +82,22 @@ def fold(text: str) -> str:
 
 
 def words(text: str) -> list[str]:
-    """The words of a text in order, folded, without punctuation."""
+    """The words of a text in order, folded, without punctuation; once more with what is unseen for spaces, if it is
+    between letters."""
     if text.isascii():
-        return text.encode("ascii").translate(_SEPARATED, _UNSEEN_BYTES).decode("ascii").split()
-    return WORD.findall(fold(text))
+        found = text.encode("ascii").translate(_SEPARATED, _UNSEEN_BYTES).decode("ascii").split()
+    else:
+        found = WORD.findall(fold(text))
+    apart = set_apart(text)
+    return found if apart is None else found + words(apart)
+
+
+def set_apart(text: str) -> str | None:
+    """The text with a space for what is unseen between letters; None where nothing is."""
+    if text.isascii() and text.isprintable():
+        return None
+    apart = _INSIDE.sub(" ", text)
+    return None if apart == text else apart
 
 
 def spaced(words: list[str]) -> str:

@@ -42,6 +42,7 @@ def test_decisions_money_and_open_grants_are_counted(settings: Settings) -> None
         assert found["aegis_tenant_budget_usd part=reserved window=day"] == 6.25
         assert found["aegis_open_grants"] == 2
         assert found["aegis_store_up"] == 1
+        assert found["aegis_condition_mismatches"] >= 0
         assert "agent-with-a-name" not in answer.text
 
 

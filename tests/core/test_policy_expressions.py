@@ -14,6 +14,7 @@ import pytest
 from aegis_core.policy import AgentFacts, compile_policy, conditions, load_policy, regexes
 from aegis_core.policy.conditions import NAMES, compile_expression
 from aegis_core.policy.regexes import ExpressionError, compile_regex
+from aegis_core.policy.rules.condition import MISMATCHES
 from aegis_core.protocol.errors import PolicyError
 from aegis_core.protocol.messages import PermissionRequest
 
@@ -49,7 +50,7 @@ class TestRegexes:
         rule = {"type": "sensitive_intent", "phrases": ["payroll"], "regexes": ["salar(y|ies)"], "tools": ["sql"]}
         assert judge(rule, ask("payroll", tool="sql"))[0] == "escalate"
         assert judge(rule, ask("salaries", tool="sql"))[0] == "escalate"
-        assert judge(rule, ask("salaries"))[0] == "allow"
+        assert judge(rule, ask("salaries", resource_type="compute"))[0] == "allow"
         told = compile_policy({"schema": 1, "rules": [{"name": "r", **rule}]}).explain(ask("x", tool="sql"), FACTS)
         assert told[0].why == "none of its phrases and regexes occurs in the intent"
 
@@ -113,7 +114,13 @@ class TestConditions:
         assert {name.split(".")[1] for name in NAMES if name.startswith("request.")} - {"intent", "given"} == set(
             PermissionRequest.model_fields
         ) - {"request_id", "requirements", "within"}
-        wanted = {"STRING": '"?" + {0} != ""', "INT": "{0} > -1", "DOUBLE": "{0} > -1.0", "LIST": "size({0}) > -1"}
+        wanted = {
+            "STRING": '"?" + {0} != ""',
+            "INT": "{0} > -1",
+            "DOUBLE": "{0} > -1.0",
+            "LIST": "size({0}) > -1",
+            "TEXTS": "size({0}) > -1",
+        }
         in_tokens = {**fields, "prompt_bytes": None, "prompt_tokens": 4}  # a request says one of the two
         for name, kind in NAMES.items():
             expr = {**wanted, "MAP": "size({0}) > -1"}[kind].format(name)
@@ -159,6 +166,52 @@ class TestConditions:
         effect, reason = judge({"type": "condition", "expr": expr}, ask(metadata={"word": "x"}))
         assert (effect, reason.startswith(f"{expr} cannot be worked out (")) == ("deny", True), reason
 
+    @pytest.mark.parametrize(
+        ("expr", "metadata"),
+        [
+            ("request.metadata.total == 90", {"total": "90"}),
+            ("request.metadata.total > 90", {"total": "91"}),
+            ("request.metadata.total >= 9.5", {"total": "9.5"}),
+            ("90 <= request.metadata.total", {"total": "91"}),
+            ('request.metadata["total"] == -90', {"total": "-90"}),
+            ("request.priority > 99 || request.metadata . total == 0x5a", {"total": "90"}),
+            ('request.metadata.zone == "7"', {"zone": 7}),
+            ("'7' == request.metadata['zone']", {"zone": 7.0}),
+        ],
+    )
+    def test_text_that_is_compared_with_a_number_never_passes(
+        self, expr: str, metadata: dict[str, Any], caplog: pytest.LogCaptureFixture
+    ) -> None:
+        before = MISMATCHES.count
+        rule = {"type": "condition", "expr": expr}
+        with caplog.at_level("WARNING", "aegis.policy"):
+            for effect, ruled in (("deny", "deny"), ("escalate", "escalate"), ("observe", "allow")):
+                ruling, reason = judge({**rule, "effect": effect}, ask(metadata=metadata))
+                assert ruling == ruled
+                assert ruled == "allow" or "and is compared with" in reason
+        assert MISMATCHES.count > before
+        observed = compile_policy({"schema": 1, "rules": [{"name": "r", **rule, "effect": "observe"}]})
+        assert observed.evaluate(ask(metadata=metadata), FACTS).observed == ()
+        assert caplog.text.count('rule "r": metadata.') <= 1, "each kind is logged once"
+
+    @pytest.mark.parametrize(
+        ("expr", "metadata", "matched"),
+        [
+            ("request.metadata.total == 90", {"total": 90}, True),
+            ("request.metadata.total == 90", {"total": 90.0}, True),
+            ("request.metadata.total == 90", {"total": 91}, False),
+            ("request.metadata.total == 90 && request.priority > 99", {"total": "90"}, False),
+            ('request.metadata.zone == "7"', {"zone": "8"}, False),
+            ('"total" in request.metadata && request.metadata.total == 90', {}, False),
+            ('request.metadata.word == "request.metadata.total > 3"', {"total": "4", "word": "x"}, False),
+            ("request.metadata.flag == 1 || true", {"flag": "1"}, True),
+        ],
+    )
+    def test_what_can_be_compared_is(self, expr: str, metadata: dict[str, Any], matched: bool) -> None:
+        before = MISMATCHES.count
+        assert holds(expr, metadata=metadata) is matched
+        assert MISMATCHES.count == before
+
     def test_values_that_cel_cannot_hold_count_as_matched(self) -> None:
         assert holds("request.metadata.n == 1", metadata={"n": 2**80})
 
@@ -185,6 +238,9 @@ class TestConditions:
                 "request.confidence == 1",
                 "column 20: == cannot be applied to (double, int); write 3.0 for a whole number",
             ),
+            ("agent.labels.floor > 3", "column 20: > cannot be applied to (string, int)"),
+            ('agent.labels["floor"] == 3', "column 23: == cannot be applied to (string, int)"),
+            ("request.model == 4", "column 15: == cannot be applied to (string, int)"),
             ("request.priority", "column 1: must be true or false, but is of type int"),
             ("request.metadata.x", "column 1: must be true or false, but is of type dyn"),
             ("1 +", "column 4: mismatched input the end"),

@@ -37,12 +37,13 @@ class TestTools:
     def test_tools_alone_match_the_tool_and_no_text(self) -> None:
         assert judge(self.RULE, ask(tool="rm")) == ("deny", 'the tool is "rm"')
         assert judge(self.RULE, ask(tool="send_mail")) == ("deny", 'the tool "send_mail" falls under "send_*"')
-        assert judge(self.RULE, ask("use send_mail and rm"))[0] == "allow"
+        assert judge(self.RULE, ask("use send_mail and rm", resource_type="compute"))[0] == "allow"
         assert judge(self.RULE, ask("rm", tool="read"))[0] == "allow"
 
     def test_phrases_and_tools_must_both_hold(self) -> None:
         rule = {"type": "sensitive_intent", "tools": ["sql"], "phrases": ["payroll"]}
-        assert judge(rule, ask("payroll"))[0] == judge(rule, ask(tool="sql"))[0] == "allow"
+        assert judge(rule, ask("payroll", resource_type="compute"))[0] == "allow"
+        assert judge(rule, ask(tool="sql"))[0] == "allow"
         assert judge(rule, ask("payroll", tool="SQL")) == (
             "escalate",
             'the intent matches "payroll" and the tool "SQL" falls under "sql"',
@@ -54,14 +55,54 @@ class TestTools:
             {"type": "max_cost", "limit_usd": 1, "tools": ["book"]},
             {"type": "max_cost", "limit_usd": 9, "phrases": ["news"]},
         )
-        assert [limit.nanos // NANOS_PER_USD for limit in rules.evaluate(ask(), FACTS).limits] == [5]
+        assert [limit.nanos // NANOS_PER_USD for limit in rules.evaluate(ask(tool="read"), FACTS).limits] == [5]
         limits = rules.evaluate(ask(tool="book"), FACTS).limits
         assert limits == (CostLimit(NANOS_PER_USD, "escalate", "r1", "more than $1.00 needs a person's approval"),)
 
     def test_why_a_tool_did_not_match(self) -> None:
         rules = policy(self.RULE)
-        assert rules.explain(ask(), FACTS)[0].why == "no tool is named"
+        assert rules.explain(ask(resource_type="compute"), FACTS)[0].why == "no tool is named"
         assert rules.explain(ask(tool="cat"), FACTS)[0].why == 'the tool "cat" is not one of its tools'
+
+    @pytest.mark.parametrize(
+        "tool",
+        [
+            "wipe_disk", "wipe-disk", "wipeDisk", "WipeDisk", "WIPE_DISK", "wipedisk", "wipe__disk", "_wipe_disk_",
+            "functions.wipe_disk", "mcp__host__wipe_disk", "mcp__my-host__wipeDisk", "host:wipe-disk", "host/wipe_disk",
+            "tools.host.wipe_disk", "wi\u0440e_disk", "ｗｉｐｅ＿ｄｉｓｋ", "wipe_\u3164disk",
+            "wi\u115fpe_disk", "@host/wipe-disk",
+        ],
+    )  # fmt: skip
+    def test_a_tool_is_the_same_in_every_spelling(self, tool: str) -> None:
+        assert judge({"type": "blocked_intent", "tools": ["wipe_disk"]}, ask(tool=tool))[0] == "deny"
+
+    @pytest.mark.parametrize(
+        ("listed", "tool", "falls"),
+        [
+            ("wipe_disk", "wipe_disks", False),
+            ("wipe_disk", "unwipe_disk", False),
+            ("wipe_disk", "wipe_disk.status", False),
+            ("disk", "wipe_disk", False),  # a word of a name is not a place
+            ("host.wipe", "wipe", False),  # a place that the rule names must be there
+            ("host.wipe", "mcp__host__wipe", True),
+            ("host.wipe", "host-2.wipe", False),
+            ("mcp__host__*", "mcp__host__read", True),
+            ("mcp__host__*", "mcp__other__read", False),
+            ("*_disk", "fs.wipeDisk", True),
+            ("re*d", "files.read", True),
+            ("re*d", "files.ready", False),
+        ],
+    )
+    def test_what_another_tool_is(self, listed: str, tool: str, falls: bool) -> None:
+        ruling = judge({"type": "blocked_intent", "tools": [listed]}, ask(tool=tool))
+        assert ruling[0] == ("deny" if falls else "allow")
+
+    def test_a_tool_call_that_names_no_tool_may_be_of_any(self) -> None:
+        assert judge(self.RULE, ask("fetch it")) == ("deny", 'the call names no tool, and may be of "send_*"')
+        assert judge({**self.RULE, "phrases": ["post"]}, ask("fetch it"))[0] == "allow", "its words must hold as well"
+        for kind in ("llm_tokens", "gas_budget", "compute"):
+            fields = {"estimated_cost_usd": 1} if kind != "llm_tokens" else {"model": "gpt-4o", "prompt_tokens": 5}
+            assert judge(self.RULE, ask("fetch it", resource_type=kind, **fields))[0] == "allow"
 
 
 class TestIgnoredPhrases:
@@ -115,9 +156,12 @@ class TestCounters:
         noted = Counter(
             "repeat", "r6", 3, 86_400_000, "observe", "the same call more than 3 times in 1d is noted", observed=True
         )
-        assert rules.evaluate(ask("go"), FACTS) == Ruling("allow", None, "no rule objects", (), (pace, spend, hour))
+        assert rules.evaluate(ask("go"), FACTS) == Ruling(
+            "allow", None, "no rule objects", (), (pace, swap, spend, hour)
+        )
         assert rules.evaluate(ask("go", tool="swap"), FACTS).counters == (pace, swap, spend, hour)
-        assert rules.evaluate(ask(), FACTS).counters == (pace, spend, hour, noted)
+        assert rules.evaluate(ask("go", tool="read"), FACTS).counters == (pace, spend, hour)
+        assert rules.evaluate(ask(tool="read"), FACTS).counters == (pace, spend, hour, noted)
         assert rules.evaluate(ask("go", resource_type="compute"), FACTS).counters == (pace, spend, compute, hour)
 
     def test_they_travel_with_a_refusal_too(self) -> None:

@@ -10,9 +10,15 @@ from hypothesis import strategies as st
 
 from aegis_core.policy.globs import PatternList
 from aegis_core.policy.phrases import compile_phrase
-from aegis_core.policy.text import WORD, normalise, spaced, words
+from aegis_core.policy.text import WORD, fold, normalise, set_apart, spaced, words
 from aegis_core.protocol.fields import Glob
 from aegis_core.protocol.profiles import Profile
+
+UNSEEN = [
+    *"\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b\u180e\u180f\u200b\u200d\u200f\u202a\u202e\u2060\u2065\u206f\u2800\u3164",
+    *"\ufe00\ufe0f\ufeff\uffa0\ufff0\ufff8\ufffc\U00013441\U0001bca0\U0001d159\U0001d173\U000e0001\U000e0020\U000e0fff",
+]
+"""One or both ends of every range that Unicode calls ignorable by default, and what is drawn as nothing."""
 
 
 def occurs(phrase: str, text: str) -> bool:
@@ -49,8 +55,24 @@ def test_normalising_twice_changes_nothing(text: str) -> None:
 
 @given(st.text(st.characters(max_codepoint=127)))
 def test_the_ascii_fast_path_reads_the_same_words_as_the_slow_one(text: str) -> None:
-    assert words(text) == WORD.findall(normalise(text))
-    assert words(text) == words(text + " é")[:-1]
+    shown = set_apart(text) or text
+    again = [] if shown == text else words(shown)
+    assert words(text) == WORD.findall(normalise(text)) + again
+    assert words(shown) == words(shown + " é")[:-1]
+
+
+@pytest.mark.parametrize("unseen", [*UNSEEN, "\u200b\u3164", "\u2800\u2060"])
+def test_what_is_unseen_neither_hides_a_word_nor_joins_two(unseen: str) -> None:
+    phrase = compile_phrase("erase every backup")
+    assert phrase.occurs(spaced(words(f"please er{unseen}ase every ba{unseen}ckup")))
+    assert phrase.occurs(spaced(words(f"please erase{unseen}every{unseen}backup")))
+    assert not phrase.occurs(spaced(words(f"please erase{unseen}every{unseen}letter")))
+    assert fold(f"sh{unseen}ell") == "shell"
+
+
+def test_everything_that_unicode_calls_ignorable_is_unseen() -> None:
+    assert {char for char in UNSEEN if fold(f"a{char}b") != "ab"} == set()
+    assert words("❤\ufe0f transfer") == ["transfer"], "what follows a sign is no second reading"
 
 
 @pytest.mark.parametrize(

@@ -14,10 +14,11 @@ from pydantic import AfterValidator, BaseModel, Field, StrictBool, model_validat
 
 from aegis_core.policy.asking import AskingTerms
 from aegis_core.policy.case import Case
-from aegis_core.policy.globs import NamePatterns, PatternList
+from aegis_core.policy.globs import NamePatterns
 from aegis_core.policy.phrases import Phrase, compile_phrase
 from aegis_core.policy.regexes import Regex, Regexes, compile_regex
 from aegis_core.policy.ruling import CounterKind, Effect, RuleEffect
+from aegis_core.policy.tool_names import ToolList
 from aegis_core.protocol.fields import Identifier
 from aegis_core.protocol.messages import RESOURCE_TYPES, ResourceType
 
@@ -71,7 +72,7 @@ class Conditions:
         phrases: at least one of them, or of `regexes`, occurs in the intent; none given asks nothing of it.
         ignored: words that are taken out of the intent before phrases are looked for.
         regexes: patterns with their sources.
-        tools: the request names one of these tools.
+        tools: the request names one of these tools; or it is a tool call that names none, and so may be any.
         resource_types: the request's is one of them.
         test: true for this request of this agent at this time.
         account: what `test` saw, in words, whichever way it went.
@@ -83,7 +84,7 @@ class Conditions:
     phrases: tuple[Phrase, ...] = ()
     ignored: tuple[Phrase, ...] = ()
     regexes: tuple[tuple[str, Regex], ...] = ()
-    tools: PatternList | None = None
+    tools: ToolList | None = None
     resource_types: frozenset[str] = ALL_TYPES
     test: Test = always
     account: Account = nothing
@@ -143,7 +144,7 @@ class NarrowedRule(Rule, frozen=True):
             phrases=tuple(compile_phrase(source) for source in self.phrases or ()),
             ignored=tuple(compile_phrase(source) for source in self.ignore_phrases or ()),
             regexes=tuple((source, compile_regex(source)) for source in self.regexes or ()),
-            tools=PatternList(self.tools) if self.tools else None,
+            tools=ToolList(self.tools) if self.tools else None,
             resource_types=frozenset[str](self.resource_types) if self.resource_types else ALL_TYPES,
         )
 
