@@ -111,6 +111,7 @@ class World:
         return answer
 
     async def ask(self, agent: str, name: str, **fields: Any) -> Verdict:
+        fields = fields if "resource_type" in fields else {"tool": "look", **fields}  # without, it meets rules on tools
         request = PermissionRequest(
             **{
                 "agent_id": agent, "task_intent": f"Do {name}", "resource_type": "api_call", "request_id": name,
@@ -195,7 +196,7 @@ async def drive(world: World) -> AsyncIterator[None]:
     tell("overrun", await port.settle(_id("ann", "late"), SettleRequest(cost_usd="3")))
     tell("release", await port.release(_id("ann", "to-release"), ReleaseRequest()))
     tell("extend", await port.extend(_id("ann", "to-extend"), ExtendRequest(seconds=1_200)))
-    await world.ask("ann", "open")  # a repeat
+    await world.ask("ann", "ahead", tool="send", task_intent="A small thing")  # a repeat
     await world.use_model("second", outcome=0)
     await world.ask("bob", "new", estimated_cost_usd="0.5")
     await world.ask("ann", "ahead-again", tool="send", task_intent="A small thing", estimated_cost_usd="2")
