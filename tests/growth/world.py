@@ -107,6 +107,7 @@ class World:
         """Note an answer as plain values; ids that are drawn by chance, as what they are."""
         plain = json.dumps(_plain(answer), sort_keys=True, default=str)
         plain = re.sub(r"\b(ev_)[0-9a-f]{16}|\b(k)[0-9a-f]{16}\b", r"\1\2#", plain)
+        plain = re.sub(r', "tool": "look"|"tool": "look", ', "", plain)  # which the data of earlier versions do not say
         self.told.append([what, json.loads(plain)])
         return answer
 
