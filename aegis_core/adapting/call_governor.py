@@ -19,7 +19,7 @@ from aegis_core.client.leases import seconds
 from aegis_core.protocol.canonical import digest, storable
 from aegis_core.protocol.denial import AegisDenied
 from aegis_core.protocol.errors import ConfigurationError, LockPreemptedError, LockTimeoutError
-from aegis_core.protocol.fields import MAX_INTENT, Scalar
+from aegis_core.protocol.fields import Scalar
 from aegis_core.protocol.journal import MAX_RESULT, JournalAct, JournalEntry
 from aegis_core.protocol.keywords import RequestFields
 from aegis_core.protocol.messages import Framework, Requirements, Verdict
@@ -27,6 +27,9 @@ from aegis_core.protocol.money import UsdLike
 
 LEAST_OUTPUT = 16
 """Tokens of an answer below which a call is refused rather than cut."""
+
+MODEL_CALL = "Model call"
+"""The intent of a model call whose program declares none."""
 
 Call = ModelCall | ToolCall
 
@@ -47,6 +50,7 @@ class CallGovernor:
         locks: which tool holds which lock while it runs: ``{"pay": "wallet_main"}``; see `ToolLocks`.
         max_output_tokens: the agent's cap on an answer, for adapters that can send one.
         logic_density: how hard the agent's work is, 1 to 10, for the choice of a model.
+        intent: what the agent's model calls are for. Rules read this, and nothing of the prompts.
         approval_seconds: how long `begin` waits for a human; 0: a call that needs one is refused.
 
     Raises:
@@ -63,6 +67,7 @@ class CallGovernor:
         max_output_tokens: int = 4_096,
         logic_density: int | None = None,
         approval_seconds: float = 600,
+        intent: str | None = None,
     ) -> None:
         self.bridge, self.framework, self.bounds = Bridge.of(aegis), framework, InputBounds()
         self._costs: Costs = checked_costs(costs)
@@ -71,6 +76,7 @@ class CallGovernor:
         checked_number("approval_seconds", approval_seconds, 0, whole=False)
         if logic_density is not None:
             checked_number("logic_density", logic_density, 1, 10)
+        self._intent = storable(intent or MODEL_CALL)
         self._cap, self._density, self._patience = max_output_tokens, logic_density, approval_seconds
 
     @property
@@ -251,7 +257,7 @@ class CallGovernor:
             fields = self._model_fields(call, estimate)
         else:
             fields = self._tool_fields(call)
-        return await self.bridge.agent.request(call.intent[:MAX_INTENT], wait=wait, **fields), estimate
+        return await self.bridge.agent.request(call.intent or self._intent, wait=wait, **fields), estimate
 
     def _model_fields(self, call: ModelCall, estimate: Estimate) -> RequestFields:
         cap = self.cap_of(call)
@@ -261,6 +267,7 @@ class CallGovernor:
             "max_output_tokens": None if cap is None else cap * call.answers,
             "arguments_hash": estimate.digest,
             "metadata": self._metadata(call.thread),
+            "prompt_end": call.prompt_end,
         }
         if call.models:
             fields["requirements"] = Requirements(tools=bool(call.tools), models=call.models)

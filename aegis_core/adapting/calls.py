@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
 from aegis_core.protocol.arguments import hash_arguments
 from aegis_core.protocol.canonical import canonical_json, digest, storable
+from aegis_core.protocol.fields import MAX_INTENT
 from aegis_core.protocol.masking import mask_text
 from aegis_core.protocol.money import UsdLike
 
 _SHOWN = 240
-"""Characters of an intent."""
+"""Characters of the end of a prompt."""
+_MASKED = 8_000
+"""Characters of it in which secrets are looked for, so that none is cut in two before it is known for one."""
 _SHOWN_ARGUMENTS = 120
+_DEEPEST = 16
+"""Levels of arguments that are read as text; what lies deeper is read as JSON."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +32,7 @@ class ModelCall:
         model: the model that will be called, where the adapter cannot choose.
         models: names among which Aegis may choose, instead of `model`.
         max_output_tokens: the cap that the caller declared, of one answer.
+        intent: what the call is for, as the program declares it; default: what its `CallGovernor` was told.
         answers: how many answers are asked for at once (``n``); each may be as long as the cap.
         lowers_cap: whether the adapter sends the cap that the reservation says; else the declared one is reserved.
         thread: the conversation, where the framework names it.
@@ -39,6 +46,7 @@ class ModelCall:
     lowers_cap: bool = False
     thread: str | None = None
     answers: int = 1
+    intent: str | None = None
 
     @property
     def name(self) -> str:
@@ -46,12 +54,13 @@ class ModelCall:
         return "this call of the model" if not self.model else f"this call of {self.model}"
 
     @property
-    def intent(self) -> str:
-        """The last user message, shortened, with secrets masked."""
+    def prompt_end(self) -> str | None:
+        """The end of the last message that has a text, with secrets masked: for people, not for rules."""
         for message in reversed(self.messages):
-            if message.get("role") in {"user", "human"} and (text := _text(message.get("content"))):
-                return _short(mask_text(text[: 4 * _SHOWN]), _SHOWN)
-        return "Continue the conversation"
+            if text := _text(message.get("content")):
+                end = " ".join(storable(mask_text(text[-_MASKED:])).split())
+                return end if len(end) <= _SHOWN else "…" + end[1 - _SHOWN :]
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +92,10 @@ class ToolCall:
 
     @property
     def intent(self) -> str:
-        """The call, shortened, with secrets masked."""
-        return f"Call the tool {_short(f'{self.tool}({mask_text(_spelt(self.arguments))})', _SHOWN)}"
+        """The call with its arguments, with secrets masked. Of what is longer than an intent the middle is left out."""
+        text = f"Call the tool {self.tool}({' '.join(storable(mask_text(_read(self.arguments))).split())})"
+        half = MAX_INTENT // 2 - 1
+        return text if len(text) <= MAX_INTENT else f"{text[:half]}…{text[-half:]}"
 
     @property
     def arguments_hash(self) -> str:
@@ -130,6 +141,28 @@ def _spelt(arguments: object) -> str:
         pairs = cast("Mapping[object, object]", arguments).items()
         return ", ".join(f"{name}={canonical_json(value)}" for name, value in pairs)
     return arguments if isinstance(arguments, str) else canonical_json(arguments)
+
+
+def _read(arguments: object) -> str:
+    """The arguments as the tool reads them: escapes of JSON would hide a word that begins after a line break."""
+    if isinstance(arguments, str):
+        try:
+            parsed: object = json.loads(arguments)
+        except (ValueError, RecursionError):
+            return arguments
+        arguments = cast("object", parsed) if isinstance(parsed, dict | list) else arguments
+    return "" if arguments is None else _plainly(arguments, _DEEPEST)
+
+
+def _plainly(value: object, deeper: int) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, Mapping) and deeper:
+        pairs = cast("Mapping[object, object]", value).items()
+        return ", ".join(f"{name}={_plainly(item, deeper - 1)}" for name, item in pairs)
+    if isinstance(value, list | tuple) and deeper:
+        return ", ".join(_plainly(item, deeper - 1) for item in cast("list[object]", value))
+    return canonical_json(cast("object", value))
 
 
 def _short(text: str, most: int) -> str:

@@ -9,7 +9,7 @@ from aegis_core.protocol.approvals import Approval
 from aegis_core.protocol.masking import visible
 from aegis_core.protocol.money import format_usd
 
-_MOST_QUOTED, _MOST_FACT = 600, 300
+_MOST_QUOTED, _MOST_FACT, _MOST_PROMPT = 600, 300, 240
 
 TITLES = {
     "open": "Approval needed",
@@ -61,6 +61,12 @@ _ENDS = {"reject": "rejected", "approve": "approved"}
 def quote(approval: Approval) -> str:
     """The agent's own words."""
     return shortened(approval.intent, _MOST_QUOTED)
+
+
+def prompt_end(approval: Approval) -> str:
+    """How the prompt ends; empty where the agent said nothing of it."""
+    text = visible(" ".join(approval.prompt_end.split()))
+    return text if len(text) <= _MOST_PROMPT else "…" + text[1 - _MOST_PROMPT :]
 
 
 def votes(approval: Approval, names: dict[str, str]) -> list[str]:

@@ -57,4 +57,6 @@ def details(each: Approval) -> Table:
         if value:
             rows.add_row(f"[bold]{name}[/bold]", shown(value))
     rows.add_row("[bold]it says[/bold]", f"“{shown(each.intent[:500])}”")
+    if each.prompt_end:
+        rows.add_row("[bold]prompt ends[/bold]", f"“{shown(each.prompt_end)}”")
     return rows

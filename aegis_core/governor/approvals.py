@@ -277,6 +277,7 @@ def approval_of(record: Record, key: str, tenant: str) -> Approval:
         confidence=said.get("confidence"),
         metadata=said.get("metadata") or {},
         content=question.edited or question.content,
+        prompt_end=said.get("prompt_end", ""),
     )
 
 

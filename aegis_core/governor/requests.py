@@ -176,6 +176,8 @@ def trace_of(request: PermissionRequest) -> bytes:
     for name in _TRACED:
         if (value := values[name]) is not None:
             trace[name] = value
+    if request.prompt_end:
+        trace["prompt_end"] = mask_text(request.prompt_end)
     if request.metadata:
         trace["metadata"] = mask_metadata(request.metadata)
     return pack(trace)

@@ -97,7 +97,8 @@ class Vote:
 
 @dataclass(slots=True)
 class Approval:
-    """A request that waits, or waited, for a person: verified facts, and the agent's own words in `intent`.
+    """A request that waits, or waited, for a person: verified facts, and the agent's own words in `intent`
+    and, of a model call, `prompt_end`, how its prompt ends: nobody judged that.
 
     `decided_by` is empty while open, for a timeout and for a withdrawal. `remind_at` is when to ask again, quietly.
     `operators` are the only ones who may decide; empty means any. `missing` approvals are still needed of `quorum`.
@@ -139,6 +140,7 @@ class Approval:
     confidence: float | None = None
     metadata: dict[str, object] = field(default_factory=dict[str, object])
     content: str = ""
+    prompt_end: str = ""
 
 
 @dataclass(slots=True)

@@ -66,6 +66,8 @@ class RequestFields(TypedDict, total=False):
     """The agent checks the answer of a cheap model first; the cost of both calls is reserved."""
     requirements: Requirements | None
     """What a model must be able to do to be recommended."""
+    prompt_end: str | None
+    """How the prompt of a model call ends, at most 500 characters: for people who are asked, never for rules."""
     metadata: dict[str, Scalar]
     """References that observers see beside the request, never contents."""
 

@@ -59,6 +59,9 @@ BYTES_PER_TOKEN = 2
 """Bytes of UTF-8 for which a token is reserved; see `arbiter.estimator` for what that covers."""
 
 
+PromptEnd = Annotated[Intent, Field(max_length=500)]
+
+
 class PermissionRequest(Message):
     """One ask. Either `estimated_cost_usd`, or sizes from which the core estimates on the safe side; the higher counts.
 
@@ -70,6 +73,7 @@ class PermissionRequest(Message):
     With `fence` the agent must hold the lock called `target_resource` with that fence, else it is refused.
     `verify`: the agent checks the answer of a cheap model, and calls `routing.escalation_model` when it fails; the cost
     of both is reserved.
+    `prompt_end` is how the prompt of a model call ends. No rule reads it; a person who is asked is shown it.
     """
 
     agent_id: Identifier
@@ -96,6 +100,7 @@ class PermissionRequest(Message):
     task_type: Identifier | None = None
     verify: Literal["cheap_first"] | None = None
     requirements: Requirements | None = None
+    prompt_end: PromptEnd | None = None
     metadata: Metadata = Field(default_factory=dict[str, Any], json_schema_extra={"default": {}})
 
     @model_validator(mode="after")

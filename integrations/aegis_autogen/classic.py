@@ -34,6 +34,7 @@ def register_governor(
     max_output_tokens: int = 4_096,
     logic_density: int | None = None,
     approval_seconds: float = 600,
+    intent: str | None = None,
 ) -> None:
     """Let Aegis decide on every model call, tool call and code execution of an agent, in sync and async chats.
 
@@ -52,6 +53,7 @@ def register_governor(
             arguments in place of the name; or a function of name and arguments.
         max_output_tokens: the cap on an answer; it is sent with each call.
         logic_density: how hard the agent's work is, 1 to 10, for the choice of a model.
+        intent: what the model calls are for. Rules read this, and nothing of the prompts.
         approval_seconds: how long a call waits for a human, blocking the chat; 0: it is refused.
 
     Raises:
@@ -71,6 +73,7 @@ def register_governor(
         max_output_tokens=max_output_tokens,
         logic_density=logic_density,
         approval_seconds=approval_seconds,
+        intent=intent,
     )
     _warn_untested()
     clients.install()

@@ -26,6 +26,7 @@ def govern_crew(
     locks: Locks | None = None,
     max_output_tokens: int = 4_096,
     approval_seconds: float = 600,
+    intent: str | None = None,
     strict: bool = False,
 ) -> GovernedCrew:
     """Govern a crew in place: agents' and tasks' tools, and the models of agents, manager, planning, function calling,
@@ -40,6 +41,7 @@ def govern_crew(
             arguments in place of the name; or a function of name and arguments.
         max_output_tokens: the output cap of models that the crew holds by name; others keep their own.
         approval_seconds: how long a call waits for a human, blocking; 0: it is refused.
+        intent: what the model calls are for. Rules read this, and nothing of the prompts.
         strict: raise where something stays outside (embedders, tools that are resolved late).
 
     Raises:
@@ -47,7 +49,7 @@ def govern_crew(
     """
     if not isinstance(crew, Crew):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise ConfigurationError(f"govern_crew takes a Crew of CrewAI; this is of type {type(crew).__name__}.")
-    governed = GovernedCrew(crew, governor, costs, locks, max_output_tokens, approval_seconds)
+    governed = GovernedCrew(crew, governor, costs, locks, max_output_tokens, approval_seconds, intent)
     governed.govern()
     outside = [place for place in governed.report() if not place.governed]
     if strict and outside:
@@ -67,10 +69,11 @@ class GovernedCrew:
         locks: Locks | None,
         max_output_tokens: int,
         approval_seconds: float,
+        intent: str | None,
     ) -> None:
         self.crew = crew
         self._governor, self._costs, self._locks = governor, costs, locks
-        self._cap, self._patience = max_output_tokens, approval_seconds
+        self._cap, self._patience, self._intent = max_output_tokens, approval_seconds, intent
         self._callers: dict[int, CallGovernor] = {}
         self._made: dict[tuple[int, int], Any] = {}
         if isinstance(governor, Governor):
@@ -131,7 +134,12 @@ class GovernedCrew:
 
     def _caller_of(self, aegis: object) -> CallGovernor:
         return CallGovernor(
-            aegis, framework="crewai", costs=self._costs, locks=self._locks, approval_seconds=self._patience
+            aegis,
+            framework="crewai",
+            costs=self._costs,
+            locks=self._locks,
+            approval_seconds=self._patience,
+            intent=self._intent,
         )
 
 

@@ -49,6 +49,7 @@ class GovernedLLM(BaseLLM):
         models: a model of CrewAI or its name; of several, Aegis picks one for each call.
         max_output_tokens: the output cap of models that are given by name; one that you made keeps its own.
         logic_density: how hard the work is, 1 to 10, for the choice among several.
+        intent: what the calls are for. Rules read this, and nothing of the prompts.
         approval_seconds: how long a call waits for a human; 0: it is refused.
 
     Raises:
@@ -67,9 +68,11 @@ class GovernedLLM(BaseLLM):
         max_output_tokens: int = 4_096,
         logic_density: int | None = None,
         approval_seconds: float = 600,
+        intent: str | None = None,
     ) -> None:
         calls = aegis if isinstance(aegis, CallGovernor) else CallGovernor(
-            aegis, framework="crewai", logic_density=logic_density, approval_seconds=approval_seconds
+            aegis, framework="crewai", logic_density=logic_density, approval_seconds=approval_seconds,
+            intent=intent,
         )  # fmt: skip
         behind = by_name(models, max_output_tokens)
         first = next(iter(behind.values()))

@@ -32,6 +32,7 @@ class AegisCallbackHandler(BaseCallbackHandler):
         costs: dollars a tool call costs: a mapping by name, or a function of name and arguments.
         locks: the lock a tool holds while it runs: ``{"pay": "wallet_main"}``, with a `ToolLock` or a function of the
             arguments in place of the name; or a function of name and arguments.
+        intent: what the model calls are for. Rules read this, and nothing of the prompts.
         approval_seconds: how long a call waits for a human; 0: it is refused.
 
     Raises:
@@ -47,10 +48,11 @@ class AegisCallbackHandler(BaseCallbackHandler):
         costs: Costs | None = None,
         locks: Locks | None = None,
         approval_seconds: float = 600,
+        intent: str | None = None,
     ) -> None:
         super().__init__()
         self._calls = CallGovernor(
-            aegis, framework="langchain", costs=costs, locks=locks, approval_seconds=approval_seconds
+            aegis, framework="langchain", costs=costs, locks=locks, approval_seconds=approval_seconds, intent=intent
         )
         self._held: OrderedDict[UUID, Reservation] = OrderedDict()
         self._begun: set[UUID] = set()

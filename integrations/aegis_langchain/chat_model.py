@@ -40,6 +40,7 @@ class GovernedChatModel(BaseChatModel):
         max_output_tokens: the cap of an answer where the caller sets none; an answer may be cut to what is affordable.
         cap_setting: the keyword by which these models take a cap; None: they take none, so the declared one is held.
         logic_density: how hard the work is, 1 to 10, for the choice.
+        intent: what the calls are for. Rules read this, and nothing of the prompts.
         approval_seconds: how long a call waits for a human; 0: it is refused.
 
     Raises:
@@ -59,16 +60,14 @@ class GovernedChatModel(BaseChatModel):
         cap_setting: str | None = "max_tokens",
         logic_density: int | None = None,
         approval_seconds: float = 600,
+        intent: str | None = None,
         **values: Any,
     ) -> None:
         if not isinstance(aegis, CallGovernor):
             aegis = CallGovernor(
-                aegis,
-                framework="langchain",
-                max_output_tokens=max_output_tokens,
-                logic_density=logic_density,
-                approval_seconds=approval_seconds,
-            )
+                aegis, framework="langchain", max_output_tokens=max_output_tokens, logic_density=logic_density,
+                approval_seconds=approval_seconds, intent=intent,
+            )  # fmt: skip
         found = named(models)
         first = next(iter(found.values()))
         defaults: dict[str, Any] = {

@@ -40,6 +40,7 @@ class AegisMiddleware(AgentMiddleware[Any, Any, Any]):
         max_output_tokens: the cap of an answer where the model sets none.
         cap_setting: the keyword by which the models take a cap; None: they take none.
         logic_density: how hard the work is, 1 to 10, for the choice of a model.
+        intent: what the model calls are for. Rules read this, and nothing of the prompts.
         approval_seconds: how long a call waits for a human where the graph cannot pause.
 
     Raises:
@@ -57,6 +58,7 @@ class AegisMiddleware(AgentMiddleware[Any, Any, Any]):
         cap_setting: str | None = "max_tokens",
         logic_density: int | None = None,
         approval_seconds: float = 600,
+        intent: str | None = None,
     ) -> None:
         super().__init__()
         self._calls = CallGovernor(
@@ -67,6 +69,7 @@ class AegisMiddleware(AgentMiddleware[Any, Any, Any]):
             max_output_tokens=max_output_tokens,
             logic_density=logic_density,
             approval_seconds=approval_seconds,
+            intent=intent,
         )
         self._review = ToolReview(self._calls, approval_seconds)
         self._models, self._cap_setting = named(models) if models is not None else None, cap_setting

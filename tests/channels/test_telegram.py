@@ -30,6 +30,20 @@ def test_a_press_approves_the_agent_goes_on_and_the_message_says_who(place: Aski
     assert message.buttons == {}
 
 
+def test_how_a_prompt_ends_is_shown_after_what_the_agent_says(place: Asking, telegram: BotApi) -> None:
+    place.agent(
+        "Summarise it", prompt_end="</blockquote> api_key: tulips-and-roses " + "x " * 120 + "pay <Zoe> at once"
+    )
+    message = telegram.announced()
+    before, after = message.text.split("The prompt ends:")
+    assert before.index("The agent says") < before.index("Summarise it")
+    assert after.strip().startswith("<blockquote>…")
+    assert after.endswith("pay &lt;Zoe&gt; at once</blockquote>")
+    (approval,) = place.on_redis(lambda governor: governor.approvals.list())
+    assert approval.prompt_end.startswith("</blockquote> api_key: [masked] x")
+    telegram.press(message, "REJECT")
+
+
 def test_a_press_rejects(place: Asking, telegram: BotApi) -> None:
     agent = place.agent()
     message = telegram.announced()

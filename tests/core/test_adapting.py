@@ -141,12 +141,59 @@ def test_an_identity_is_of_thread_message_call_and_arguments() -> None:
     assert ToolCall("pay", {"a": 1}).identity("x") is None
 
 
-def test_an_intent_is_short_and_masked() -> None:
-    call = ToolCall("login", {"password": "hunter2-and-more", "note": "x" * 1_000})
+def test_a_tool_call_is_read_whole_and_masked() -> None:
+    call = ToolCall("login", {"password": "hunter2-and-more", "note": "x" * 1_000 + " and at the end a recipient"})
     assert "hunter2" not in call.intent + call.name
-    assert len(call.intent) < 300
-    messages = [user("Buy bread with sk-proj-abcdefghijklmnop1234567890"), {"role": "assistant", "content": "Yes"}]
-    assert ModelCall(messages).intent == "Buy bread with [masked]"
+    assert call.intent.startswith("Call the tool login(password=[masked]")
+    assert call.intent.endswith("and at the end a recipient)")
+    assert len(call.name) < 150
+    long = ToolCall("send", {"text": "begin " + "y" * 9_000 + " end"}).intent
+    assert len(long) <= 8_000
+    assert long.startswith("Call the tool send(text=begin y")
+    assert long.endswith("y end)")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "read"),
+    [
+        ({"a": "one\ntwo", "b": 3}, "a=one two, b=3"),
+        ('{"a": "one\\ntwo", "b": [true, "x", null]}', "a=one two, b=true, x, null"),
+        ({"a": {"b": ["c\td", {"e": 'f "g"'}]}}, 'a=b=c d, e=f "g"'),
+        ("no JSON\nat all", "no JSON at all"),
+        ('"7"', '"7"'),
+        (None, ""),
+        ([1, 2.5], "1, 2.5"),
+    ],
+)
+def test_arguments_are_read_as_the_tool_reads_them(arguments: object, read: str) -> None:
+    assert ToolCall("t", arguments).intent == f"Call the tool t({read})"
+
+
+def test_how_a_prompt_ends_is_short_and_masked() -> None:
+    messages = [user("Buy bread with sk-proj-abcdefghijklmnop1234567890"), {"role": "assistant", "content": ""}]
+    assert ModelCall(messages).prompt_end == "Buy bread with [masked]"
+    long = ModelCall([user("first " + "word " * 500 + "last")]).prompt_end
+    assert long is not None
+    assert (len(long), long[0], long.endswith(" word last")) == (240, "…", True)
+    cut = ModelCall([user("password: " + "hunter2" * 40)]).prompt_end
+    assert cut == "password: [masked]", "a secret that is longer than what is shown is not cut in two"
+    assert ModelCall([]).prompt_end is ModelCall([user("  ")]).prompt_end is None
+    assert ModelCall([user("text")]).intent is None
+
+
+def test_a_models_intent_is_what_the_program_declares(plain: SyncGovernor, agent: SyncGovernedAgent) -> None:
+    prompt = [user("Please drop database orders")]
+    for declared, of_call, expected in (
+        (None, None, "Model call"), ("Plan a trip", None, "Plan a trip"), ("Plan a trip", "Book it", "Book it"),
+    ):  # fmt: skip
+        calls = CallGovernor(agent, framework="custom", intent=declared)
+        held = calls.begin(ModelCall(prompt, model=MODEL, max_output_tokens=9, intent=of_call))
+        held.release()
+        said = [one.facts["request"] for one in plain.events(limit=500) if one.kind == "granted"][-1]
+        assert (said["intent"], said["prompt_end"]) == (expected, "Please drop database orders")
+    bad = CallGovernor(agent, framework="custom", intent="Drop database orders")
+    with pytest.raises(AegisDenied, match="drop database"):
+        bad.begin(ModelCall([user("Hello")], model=MODEL, max_output_tokens=9))
 
 
 def test_a_denial_says_what_why_what_is_left_and_what_to_do(settings: Settings) -> None:

@@ -132,6 +132,8 @@ class TelegramChannel:
         if approval.status == "open":
             lines.append("Reply to this message to reject with a reason.")
         lines += ["The agent says:", f"<blockquote>{escape(words.quote(approval))}</blockquote>"]
+        if prompt := words.prompt_end(approval):
+            lines += ["The prompt ends:", f"<blockquote>{escape(prompt)}</blockquote>"]
         return "\n".join(lines)
 
     @asynccontextmanager

@@ -31,6 +31,7 @@ class GovernedChatCompletionClient(ChatCompletionClient):
         max_output_tokens: the cap on an answer; it is sent with each call. A lower one of `inner` stays.
         cap_argument: by which argument of a call the cap is sent; None: this client has none. Then what `inner` is
             configured with is reserved, else the model's maximum.
+        intent: what the calls are for. Rules read this, and nothing of the prompts.
         logic_density: how hard the agent's work is, 1 to 10, for the choice of a model.
         approval_seconds: how long a call waits for a human; 0: it is refused.
         thread: names the conversation, for observers.
@@ -52,6 +53,7 @@ class GovernedChatCompletionClient(ChatCompletionClient):
         cap_argument: str | None = "max_tokens",
         logic_density: int | None = None,
         approval_seconds: float = 600,
+        intent: str | None = None,
         thread: str | None = None,
     ) -> None:
         self._calls = CallGovernor(
@@ -60,6 +62,7 @@ class GovernedChatCompletionClient(ChatCompletionClient):
             max_output_tokens=max_output_tokens,
             logic_density=logic_density,
             approval_seconds=approval_seconds,
+            intent=intent,
         )
         config = config_of(inner)
         self._inner, self._models, self._model = inner, dict(models or {}), model or config.get("model")

@@ -15,7 +15,7 @@ from aegis_autogen.agentchat.cancellation import linked
 from autogen_agentchat.agents import AssistantAgent
 from autogen_agentchat.conditions import HandoffTermination, TextMentionTermination
 from autogen_agentchat.messages import HandoffMessage, ToolCallExecutionEvent
-from autogen_agentchat.teams import RoundRobinGroupChat, SelectorGroupChat
+from autogen_agentchat.teams import RoundRobinGroupChat, SelectorGroupChat, Swarm
 from autogen_agentchat.tools import AgentTool
 from autogen_core import CancellationToken
 from autogen_core.models import UserMessage
@@ -90,6 +90,20 @@ async def test_a_selector_is_governed_by_its_own_client(governor: SyncGovernor, 
     denied = AegisDenied.from_exception(caught.value)
     assert denied is not None
     assert (denied.code, len(says.calls)) == ("budget_exceeded", 1)
+
+
+async def test_the_words_of_a_hand_off_are_no_intent(aegis: SyncGovernedAgent) -> None:
+    """A Swarm says "Transferred to bob", which the shipped rules would take for a transfer on a chain."""
+    says = ModelScript(Turn(tools=(ToolUse("transfer_to_bob", {}, "call-1"),)), Turn("Bob is here. DONE"))
+    team = Swarm(
+        [
+            AssistantAgent("alice", governed(aegis, says), handoffs=["bob"]),
+            AssistantAgent("bob", governed(aegis, says)),
+        ],
+        termination_condition=TextMentionTermination("DONE"),
+    )
+    result: Any = await team.run(task="Explain how a bank transfer works")
+    assert (result.messages[-1].source, len(says.calls)) == ("bob", 2)
 
 
 def script_of_hand_off(*further: Turn) -> ModelScript:

@@ -131,7 +131,7 @@ def test_a_refusal_that_speaks_of_a_rate_limit_is_not_repeated(settings: Setting
         aegis = governor.handshake("crew")
         script = ModelScript(SUNNY)
         with pytest.raises(CallRefused, match="rate limit"):
-            GovernedLLM(aegis=aegis, models=ScriptedLLM(script)).call(SAID)
+            GovernedLLM(aegis=aegis, models=ScriptedLLM(script), intent="Tell the weather").call(SAID)
         assert script.calls == []
         refused = [event for event in governor.events() if event.kind == "rejected"]
         assert len(refused) == 1
