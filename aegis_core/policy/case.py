@@ -6,7 +6,7 @@ from datetime import datetime
 
 from aegis_core.policy.facts import AgentFacts
 from aegis_core.policy.globs import fold_name
-from aegis_core.policy.text import fold, normalise, spaced, words
+from aegis_core.policy.text import fold, is_heavy, normalise, reading, spaced, words_of
 from aegis_core.protocol.messages import PermissionRequest
 
 
@@ -39,7 +39,7 @@ class Case:
     def words(self) -> list[str]:
         """The words of the intent."""
         if self._words is None:
-            self._words = words(self.request.task_intent)
+            self._words = words_of(self.request.task_intent)
         return self._words
 
     @property
@@ -57,8 +57,11 @@ class Case:
         """
         if self._searchable is None:
             intent = self.request.task_intent
-            readings = [normalise(intent)]
-            if not intent.isascii() and (folded := fold(intent)) != readings[0]:
-                readings.append(folded)
+            if is_heavy(intent):
+                readings = [*dict.fromkeys(reading(intent)[:2])]
+            else:
+                readings = [normalise(intent)]
+                if not intent.isascii() and (folded := fold(intent)) != readings[0]:
+                    readings.append(folded)
             self._searchable = tuple(reading.encode("utf-8", "replace") for reading in readings)
         return self._searchable
