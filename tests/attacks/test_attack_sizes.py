@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import gc
+import socket
 import statistics
 import threading
 import time
+import tracemalloc
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 from unicodedata import normalize
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import pytest
 from guarding import DEFENDED, Serve, bearer
 
-from aegis_core.api import gate, routes_agents, routing
+from aegis_core.api import gate, routes_agents, routing, wire
 from aegis_core.api.auth import Auth
+from aegis_core.governor import credentials
 from aegis_core.governor.governor import ResourceGovernor
 from aegis_core.policy import text
 from aegis_core.policy.globs import _pattern
@@ -250,3 +254,38 @@ def test_signs_that_each_stand_for_many(serve: Serve) -> None:
     answer = server.ask(session, task_intent="\ufdfa" * MAX_INTENT)
     assert answer.status_code == 422
     assert "stand for 144,000 characters" in answer.json()["detail"]
+
+
+@DEFENDED
+def test_headers_that_never_end(serve: Serve, monkeypatch: pytest.MonkeyPatch, defended: bool) -> None:
+    if not defended:
+        monkeypatch.setattr(wire, "MAX_HEAD", 1 << 40)
+    where = urlsplit(serve().url)
+    part, taken = b"a" * 65_536, 0
+    with socket.create_connection((where.hostname, where.port), timeout=20) as line:
+        line.sendall(b"GET /api/v1/health HTTP/1.1\r\nHost: localhost\r\nX-Long: ")
+        with suppress(OSError):  # the server closes while this still writes
+            while taken < 32 * 1024 * 1024:
+                line.sendall(part)
+                taken += len(part)
+    assert (taken < 32 * 1024 * 1024) is defended
+
+
+@DEFENDED
+def test_what_strangers_show_is_not_kept(serve: Serve, monkeypatch: pytest.MonkeyPatch, defended: bool) -> None:
+    if not defended:
+        monkeypatch.setattr(credentials, "_LONGEST_TOKEN", gate.MAX_HEADERS)
+        monkeypatch.setattr(gate, "_LONGEST_HOST", gate.MAX_HEADERS)
+    server = serve()
+    tracemalloc.start()
+    try:
+        began, _ = tracemalloc.get_traced_memory()
+        for at in range(300):
+            shown = f"aegis_st_{at:06d}" + "h" * 30_000
+            assert server.http.get(f"{API}/agents", headers=bearer(shown)).status_code == 401
+            assert server.http.get(f"{API}/health", headers={"Host": f"{at:06d}" + "h" * 30_000}).status_code == 200
+        gc.collect()
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (kept - began < 3_000_000) is defended, "18 MB were shown"
