@@ -19,6 +19,7 @@ from pydantic import SecretStr
 
 from aegis_core import Settings
 from aegis_core.api.app import create_app
+from aegis_core.api.server import http_protocol
 from aegis_core.store import layout
 from aegis_core.store.store import open_store
 
@@ -78,7 +79,9 @@ def serving(settings: Settings, *, log_level: str = "error", bind: str = "127.0.
     settings = settings.model_copy(update={"log_level": log_level, "operator_secret": secret})
     with socket.socket() as listener:
         listener.bind((bind, 0))
-        plan = uvicorn.Config(create_app(settings), log_config=None, ws="none", timeout_graceful_shutdown=1)
+        plan = uvicorn.Config(
+            create_app(settings), log_config=None, ws="none", http=http_protocol(), timeout_graceful_shutdown=1
+        )
         server = uvicorn.Server(plan)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()

@@ -23,6 +23,8 @@ from aegis_core.protocol.errors import AuthError, ConfigurationError, NotFoundEr
 from aegis_core.protocol.ids import spelt
 from aegis_core.settings import Settings
 
+_CALLER = "aegis.caller"
+"""Where a request's scope keeps who calls."""
 _SESSION_PREFIX, _KEY_PREFIX = "aegis_st_", "aegis_key_"
 SECRET_FILE = "operator-secret"  # noqa: S105 - the name of a file
 SESSION_HEADER = "X-Aegis-Session"
@@ -40,6 +42,8 @@ class Caller(NamedTuple):
     context: TenantContext
     name: str = "operator"
     token: str | None = None
+    agent: str | None = None
+    """Whose `token` it is, once that was looked up."""
 
 
 class Auth:
@@ -55,6 +59,9 @@ class Auth:
             AuthError: nothing, where there are keys; no bearer token, one of no known kind, or one that does not hold.
             NotFoundError: the caller expects another tenant.
         """
+        known: Caller | None = request.scope.get(_CALLER)
+        if known is not None and not (fresh and known.role == "nobody"):
+            return known
         header = expected = None
         for name, value in request.scope["headers"]:
             if name == _AUTHORIZATION:
@@ -69,7 +76,20 @@ class Auth:
                 else f"This server governs the tenant {found.context.tenant!r} only; set AEGIS_TENANT to it.",
                 kind="tenant",
             )
+        request.scope[_CALLER] = found
         return found
+
+    async def precheck(self, request: Request) -> None:
+        """Judge the credential before anything else of the request is read; what was learned is not asked for again.
+
+        Acts are left to find out about session tokens in the script that does them, in the same round trip.
+
+        Raises:
+            AuthError: as `caller`; for what only reads, also a session token that does not hold.
+        """
+        caller = await self.caller(request)
+        if caller.role == "session" and request.method == "GET":
+            request.scope[_CALLER] = caller._replace(agent=await self._agent_of(caller))
 
     async def _nobody(self, fresh: bool) -> Caller:
         if await self.keys.on(fresh=fresh):
@@ -197,7 +217,7 @@ class Auth:
 
     @staticmethod
     async def _agent_of(caller: Caller) -> str:
-        return await caller.context.governor.tenant_store.agent_of(caller.token)
+        return caller.agent or await caller.context.governor.tenant_store.agent_of(caller.token)
 
 
 def check_bind(host: str, *, keys: bool) -> None:

@@ -1,4 +1,4 @@
-"""What is judged before a request is read: where it comes from, what it claims to be, and how long it is.
+"""What is judged before a request is read: how long it is, where it comes from, and what it claims to be.
 
 Without keys the only protection is that nobody but programs of this machine reaches the server. A browser would carry
 a foreign page's requests there, so Host (against DNS rebinding), Origin and Sec-Fetch-Site are judged. With keys the
@@ -19,6 +19,13 @@ from aegis_core.protocol.errors import AegisError, AuthError, InvalidRequestErro
 
 MAX_BODY = 256 * 1024
 """Bytes of a body; the largest honest message is some 50 KB."""
+
+MAX_TARGET = 8 * 1024
+"""Bytes of a path with its query."""
+MAX_HEADERS = 32 * 1024
+"""Bytes of all names and values of headers together."""
+_LONGEST_HOST = 300
+"""Bytes of a Host header that can name this machine; a name in the DNS has 253."""
 
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 _JUDGED = frozenset(
@@ -48,8 +55,9 @@ class RequestGate:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
-        found: dict[bytes, bytes] = {name: value for name, value in scope["headers"] if name in _JUDGED}
         try:
+            _judge_size(scope)
+            found: dict[bytes, bytes] = {name: value for name, value in scope["headers"] if name in _JUDGED}
             stranger = self._stranger(scope, found)
             if stranger is not None and not await self._keys(scope):
                 raise stranger
@@ -76,7 +84,8 @@ class RequestGate:
             return AuthError(
                 "Without API keys this server answers its own machine only; bind it to 127.0.0.1.", code="not_loopback"
             )
-        if not self._ours(found.get(b"host", b"")):
+        host = found.get(b"host", b"")
+        if len(host) > _LONGEST_HOST or not self._ours(host):
             return AuthError(
                 "The Host header names another server; ask for localhost or 127.0.0.1.", code="foreign_host"
             )
@@ -106,6 +115,20 @@ class RequestGate:
             return False
         name = name.removeprefix("[").removesuffix("]")
         return bool(name) and (name == self._host or is_loopback(name))
+
+
+def _judge_size(scope: Scope) -> None:
+    """What costs nothing to count is counted before anything is looked into."""
+    if len(scope.get("raw_path") or scope["path"]) + len(scope["query_string"]) > MAX_TARGET:
+        raise InvalidRequestError(
+            f"The path and its query are longer than {MAX_TARGET // 1024} KB.", code="path_too_long",
+            limit_bytes=MAX_TARGET,
+        )  # fmt: skip
+    if sum(len(name) + len(value) for name, value in scope["headers"]) > MAX_HEADERS:
+        raise InvalidRequestError(
+            f"The headers are larger than {MAX_HEADERS // 1024} KB together.", code="headers_too_large",
+            limit_bytes=MAX_HEADERS,
+        )  # fmt: skip
 
 
 def _judge_query(query: bytes) -> None:

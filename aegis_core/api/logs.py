@@ -18,6 +18,8 @@ from aegis_core.api.problems import problem
 AGENT = "aegis.agent_id"
 """Where a route puts the agent's name into the scope."""
 
+_LONGEST_PATH = 1_024
+"""Characters of a path that a line shows; one that is refused for its length may be far longer."""
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9_.:@/-]{1,128}")
 _log = logging.getLogger("aegis.http")
 
@@ -90,7 +92,7 @@ def _facts(scope: Scope, request_id: bytes, status: int, began: float) -> dict[s
     facts: dict[str, object] = {
         "request_id": request_id.decode(),
         "method": scope["method"],
-        "path": scope["path"],
+        "path": scope["path"][:_LONGEST_PATH],
         "status": status,
         "ms": round((time.perf_counter() - began) * 1000, 2),
     }

@@ -35,6 +35,8 @@ _BY_CODE = {
     "bad_key": 401,
     "missing_credential": 401,
     "too_large": 413,
+    "path_too_long": 414,
+    "headers_too_large": 431,
     "not_json": 415,
     "too_many_agents": 429,
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from time import perf_counter
 from typing import TypeVar
 
@@ -10,7 +11,7 @@ from pydantic import ValidationError
 
 from aegis_core.api.auth import Caller
 from aegis_core.api.logs import AGENT
-from aegis_core.api.routing import ACTING, PREFIX, READING, DirectRoute, Writer, auth_of, read
+from aegis_core.api.routing import ACTING, PREFIX, READING, DirectRoute, GuardedRoute, Writer, auth_of, read
 from aegis_core.api.schemas import (
     SESSION_PARAMETER,
     WAIT_PARAMETER,
@@ -22,6 +23,7 @@ from aegis_core.api.schemas import (
     problems,
     security,
 )
+from aegis_core.policy.text import is_heavy, reading
 from aegis_core.protocol.errors import AuthError, InvalidRequestError, NotFoundError
 from aegis_core.protocol.journal import JournalEntry, JournalRequest
 from aegis_core.protocol.messages import (
@@ -37,7 +39,7 @@ from aegis_core.protocol.messages import (
 )
 from aegis_core.protocol.parsing import invalid
 
-router = APIRouter(prefix=PREFIX)
+router = APIRouter(prefix=PREFIX, route_class=GuardedRoute)
 hot = APIRouter(prefix=PREFIX, route_class=DirectRoute)
 
 _Closing = TypeVar("_Closing", SettleRequest, ReleaseRequest, ExtendRequest)
@@ -83,6 +85,8 @@ async def request_permission(request: Request) -> Response:
     wait = _wait(request)
     message = await read(request, PermissionRequest)
     request.scope[AGENT] = message.agent_id
+    if is_heavy(message.task_intent):
+        await asyncio.to_thread(reading, message.task_intent)
     began = None if wait else perf_counter()
     try:
         verdict = await caller.context.governor.request_permission(message, token=caller.token, wait=wait)

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 
 from aegis_core.api.logs import AGENT
 from aegis_core.api.messages import Done
-from aegis_core.api.routing import ACTING, PREFIX, READING, WRITING, Writer, auth_of, read
+from aegis_core.api.routing import ACTING, PREFIX, READING, WRITING, GuardedRoute, Writer, auth_of, read
 from aegis_core.api.schemas import Limit, Wait, body, problems, security
 from aegis_core.protocol.approvals import (
     Approval,
@@ -22,7 +22,7 @@ from aegis_core.protocol.approvals import (
 from aegis_core.protocol.errors import AuthError
 from aegis_core.protocol.fields import Identifier, Usd
 
-router = APIRouter(prefix=PREFIX)
+router = APIRouter(prefix=PREFIX, route_class=GuardedRoute)
 
 
 @dataclass(slots=True)

@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Request, Response
 
 from aegis_core.api.logs import AGENT
-from aegis_core.api.routing import ACTING, PREFIX, READING, WRITING, Writer, auth_of, read, while_there
+from aegis_core.api.routing import ACTING, PREFIX, READING, WRITING, GuardedRoute, Writer, auth_of, read, while_there
 from aegis_core.api.schemas import Wait, body, security
 from aegis_core.protocol.fields import Identifier
 from aegis_core.protocol.locks import (
@@ -21,7 +21,7 @@ from aegis_core.protocol.locks import (
     RenewLock,
 )
 
-router = APIRouter(prefix=PREFIX)
+router = APIRouter(prefix=PREFIX, route_class=GuardedRoute)
 
 
 @dataclass(slots=True)

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from aegis_core.api.auth import Caller
 from aegis_core.api.logs import AGENT
 from aegis_core.api.messages import Braked, Done, Forgotten, Keys, KeyWish, ModeChange, ModeNow, OpenGrant
-from aegis_core.api.routing import BRAKING, PREFIX, READING, WRITING, Writer, auth_of, read
+from aegis_core.api.routing import BRAKING, PREFIX, READING, WRITING, GuardedRoute, Writer, auth_of, read
 from aegis_core.api.schemas import (
     AgentId,
     AgentPage,
@@ -28,7 +28,7 @@ from aegis_core.protocol.errors import NotFoundError
 from aegis_core.protocol.fields import Identifier
 from aegis_core.protocol.messages import BudgetChange, BudgetState, Event, Scope
 
-router = APIRouter(prefix=PREFIX)
+router = APIRouter(prefix=PREFIX, route_class=GuardedRoute)
 
 _state, _agents, _events, _keys, _key, _done, _braked, _mode, _forgotten = map(
     Writer, (BudgetState, AgentPage, EventPage, Keys, ApiKey, Done, Braked, ModeNow, Forgotten)

@@ -10,13 +10,13 @@ from fastapi import APIRouter, Path, Request, Response
 
 from aegis_core.api.auth import Caller
 from aegis_core.api.messages import PolicyHistory, PolicyNow, Rollback, StoredPolicy, VersionNow
-from aegis_core.api.routing import PREFIX, READING, WRITING, Writer, auth_of, read
+from aegis_core.api.routing import PREFIX, READING, WRITING, GuardedRoute, Writer, auth_of, read
 from aegis_core.api.schemas import body, document_body, security
 from aegis_core.policy.engine import Policy
 from aegis_core.policy.loading import load_policy
 from aegis_core.protocol.profiles import ProfileSet
 
-router = APIRouter(prefix=PREFIX)
+router = APIRouter(prefix=PREFIX, route_class=GuardedRoute)
 
 _now, _stored, _history, _profiles, _version = map(
     Writer, (PolicyNow, StoredPolicy, PolicyHistory, ProfileSet, VersionNow)

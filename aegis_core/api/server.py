@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import suppress
+from importlib.util import find_spec
+from typing import Literal
 
 import uvicorn
 
@@ -34,11 +36,20 @@ def serve(settings: Settings) -> None:
         read_policy_file(settings.policy_file)
     plan = uvicorn.Config(
         "aegis_core.api.app:create_app", factory=True, host=settings.host, port=settings.port, log_config=None,
-        access_log=False, server_header=False, timeout_keep_alive=30, timeout_graceful_shutdown=5,
+        http=http_protocol(), access_log=False, server_header=False, timeout_keep_alive=30, timeout_graceful_shutdown=5,
     )  # fmt: skip
     # uvicorn raises once more, after it has stopped, the signal that stopped it.
     with asyncio.Runner(loop_factory=plan.get_loop_factory()) as runner, suppress(KeyboardInterrupt):
         runner.run(_serve(settings, plan))
+
+
+def http_protocol() -> type[asyncio.Protocol] | Literal["auto"]:
+    """How connections are read: by httptools with a bound, else by h11, which has one of 64 KB itself."""
+    if find_spec("httptools") is None:
+        return "auto"
+    from aegis_core.api.wire import BoundedProtocol
+
+    return BoundedProtocol
 
 
 async def _serve(settings: Settings, plan: uvicorn.Config) -> None:

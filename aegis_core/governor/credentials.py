@@ -16,6 +16,10 @@ _TOKEN = re.compile(
     r"aegis_st_(?P<sid>s[0-9a-f]{24})_(?P<secret>[A-Za-z0-9_-]{43})(?:_(?P<tenant>[\w.:@/%-]{1,1536}))?", re.ASCII
 )
 
+_LONGEST_TOKEN = 1_700
+"""Characters; what is longer is no token. A stranger may show anything, so what is kept of it has a bound: the caches
+below hold 1,024 such texts each, 4 MB at most."""
+
 
 def new_session() -> tuple[str, str]:
     """A fresh session id and its token."""
@@ -28,9 +32,13 @@ def of_tenant(token: str, tenant: str) -> str:
     return f"{token}_{spelt(tenant)}"
 
 
-@lru_cache(maxsize=4_096)
 def tenant_of_token(token: str) -> str | None:
     """The tenant that a session token names, before it is known to be right; None for anything else."""
+    return _tenant_of(token) if len(token) <= _LONGEST_TOKEN else None
+
+
+@lru_cache(maxsize=1_024)
+def _tenant_of(token: str) -> str | None:
     match = _TOKEN.fullmatch(token)
     return unspelt(match["tenant"]) if match and match["tenant"] else None
 
@@ -40,7 +48,7 @@ def hash_secret(secret: str, pepper: bytes) -> str:
     return hmac.digest(pepper, secret.encode(), "sha256").hex()
 
 
-@lru_cache(maxsize=4_096)
+@lru_cache(maxsize=1_024)
 def caller_of(token: str | None, pepper: bytes) -> SessionProof:
     """Whom a session token speaks for. Without a token: nobody in particular.
 

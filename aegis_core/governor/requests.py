@@ -10,7 +10,7 @@ from aegis_core.arbiter.arbiter import Appraisal, Candidate
 from aegis_core.arbiter.prices import Prices
 from aegis_core.policy.asking import Asker
 from aegis_core.policy.ruling import Ruling
-from aegis_core.policy.text import spaced, words
+from aegis_core.policy.text import spaced, words_of
 from aegis_core.protocol.canonical import record_id
 from aegis_core.protocol.masking import mask_metadata, mask_text
 from aegis_core.protocol.messages import LOCK_TYPES, PermissionRequest, SettleRequest
@@ -133,7 +133,7 @@ def _questions(request: PermissionRequest, askers: tuple[Asker, ...]) -> tuple[l
     return (
         [item for asker in askers for item in _asker(asker)],
         content_of(request),
-        spaced(words(request.task_intent)),
+        spaced(words_of(request.task_intent)),
     )
 
 
@@ -151,14 +151,14 @@ def content_of(request: PermissionRequest) -> str:
     """The same for two requests of an agent that a person would take for the same question."""
     said = (
         request.agent_id, request.tool, request.arguments_hash, request.target_resource, request.resource_type,
-        " ".join(words(request.task_intent)), request.model, str(request.estimated_cost_usd),
+        " ".join(words_of(request.task_intent)), request.model, str(request.estimated_cost_usd),
     )  # fmt: skip
     return blake2b(pack(said), digest_size=16).hexdigest()
 
 
 def _fingerprint(request: PermissionRequest) -> str:
     """Eight characters that are the same for the same tool or intent with the same arguments."""
-    what = request.tool or " ".join(words(request.task_intent))
+    what = request.tool or " ".join(words_of(request.task_intent))
     text = f"{what}\0{request.arguments_hash}\0{request.target_resource}\0{request.resource_type}"
     return blake2b(text.encode(), digest_size=4).hexdigest()
 

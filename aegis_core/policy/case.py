@@ -6,7 +6,7 @@ from datetime import datetime
 
 from aegis_core.policy.facts import AgentFacts
 from aegis_core.policy.globs import fold_name
-from aegis_core.policy.text import fold, normalise, set_apart, spaced, words
+from aegis_core.policy.text import fold, is_heavy, normalise, reading, set_apart, spaced, words_of
 from aegis_core.policy.tool_names import ToolName
 from aegis_core.protocol.messages import PermissionRequest
 
@@ -48,7 +48,7 @@ class Case:
     def words(self) -> list[str]:
         """The words of the intent."""
         if self._words is None:
-            self._words = words(self.request.task_intent)
+            self._words = words_of(self.request.task_intent)
         return self._words
 
     @property
@@ -66,9 +66,12 @@ class Case:
         """
         if self._searchable is None:
             intent = self.request.task_intent
-            readings = [normalise(intent)]
-            if not intent.isascii() and (folded := fold(intent)) != readings[0]:
-                readings.append(folded)
+            if is_heavy(intent):
+                readings = [*dict.fromkeys(reading(intent)[:2])]
+            else:
+                readings = [normalise(intent)]
+                if not intent.isascii() and (folded := fold(intent)) != readings[0]:
+                    readings.append(folded)
             if (apart := set_apart(intent)) is not None:
                 readings.append(fold(apart))
             self._searchable = tuple(reading.encode("utf-8", "replace") for reading in readings)

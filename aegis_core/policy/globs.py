@@ -5,18 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from typing import Annotated
-from unicodedata import normalize
 
 from pydantic import AfterValidator, Field
 
 from aegis_core.policy.text import fold
-from aegis_core.protocol.fields import Glob
+from aegis_core.protocol.fields import Glob, check_size
+from aegis_core.protocol.unicode import normal
 
 _PATTERN = re.compile(r"[\w.:@/*-]{1,128}")
 
 
 def _pattern(value: str) -> str:
-    text = normalize("NFKC", value)
+    check_size(value)
+    text = normal("NFKC", value)
     if not _PATTERN.fullmatch(text):
         raise ValueError("must be 1 to 128 letters, digits or any of _ . : @ / - and * for anything")
     return text

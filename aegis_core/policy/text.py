@@ -11,9 +11,12 @@ from __future__ import annotations
 
 import re
 import string
-from unicodedata import category, normalize
+from functools import lru_cache
+from typing import NamedTuple
+from unicodedata import category
 
 from aegis_core.policy.lookalikes import LOOKALIKES
+from aegis_core.protocol.unicode import normal
 
 # Scripts written without spaces: each character is a word, which makes a phrase match as a substring does.
 _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U0003ffff"
@@ -65,8 +68,8 @@ def normalise(text: str) -> str:
     if not text.isprintable():
         # Before composing: a hidden character must not keep a letter and its accent apart.
         text = text.translate(_CONTROLS)
-    text = normalize("NFKC", normalize("NFKC", text).casefold()).translate(_MARKS)
-    return " ".join(normalize("NFKC", text).split())
+    text = normal("NFKC", normal("NFKC", text).casefold()).translate(_MARKS)
+    return " ".join(normal("NFKC", text).split())
 
 
 def fold(text: str) -> str:
@@ -74,11 +77,11 @@ def fold(text: str) -> str:
     if text.isascii():
         return normalise(text)
     # Once in the writer's own case, which decides what a letter looks like, and once for what case folding brings up.
-    text = normalise(normalize("NFKC", text).translate(LOOKALIKES))
+    text = normalise(normal("NFKC", text).translate(LOOKALIKES))
     if text.isascii():
         return text
-    apart = normalize("NFD", text).translate(LOOKALIKES)
-    return normalize("NFC", _ACCENTS.sub(r"\1", apart))
+    apart = normal("NFD", text).translate(LOOKALIKES)
+    return normal("NFC", _ACCENTS.sub(r"\1", apart))
 
 
 def words(text: str) -> list[str]:
@@ -98,6 +101,37 @@ def set_apart(text: str) -> str | None:
         return None
     apart = _INSIDE.sub(" ", text)
     return None if apart == text else apart
+
+
+class Reading(NamedTuple):
+    """A text as rules compare it."""
+
+    normalised: str
+    folded: str
+    words: tuple[str, ...]
+
+
+HEAVY = 500
+"""Characters beyond ASCII from which reading a text may take milliseconds, so that a server does it beside its loop."""
+
+
+def is_heavy(text: str) -> bool:
+    """Whether `reading` of it should not be made in an event loop."""
+    return len(text) > HEAVY and not text.isascii()
+
+
+@lru_cache(maxsize=8)
+def reading(text: str) -> Reading:
+    """All readings of an intent, kept for the moment in which one decision asks for them several times.
+
+    An intent stands for at most 16,000 characters, so the eight hold some 10 MB at the very most.
+    """
+    return Reading(normalise(text), fold(text), tuple(words(text)))
+
+
+def words_of(text: str) -> list[str]:
+    """The `words` of an intent, read once where that takes long."""
+    return list(reading(text).words) if is_heavy(text) else words(text)
 
 
 def spaced(words: list[str]) -> str:

@@ -16,6 +16,7 @@ import rfc8785
 from pydantic import BaseModel
 
 from aegis_core.protocol.errors import InvalidRequestError
+from aegis_core.protocol.parsing import first_repeat
 
 MAX_DEPTH = 64
 """Containers within one another."""
@@ -57,12 +58,9 @@ def single_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     Raises:
         InvalidRequestError: readers differ on which of two values counts, so nobody knows what would be approved.
     """
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        seen: set[str] = set()
-        twice = next(key for key, _ in pairs if key in seen or seen.add(key))
+    if (twice := first_repeat(pairs)) is not None:
         raise _refused(f"hold the key {twice[:64]!r} twice in one JSON object; give it once")
-    return found
+    return dict(pairs)
 
 
 def _parsed(text: str) -> object:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from decimal import Decimal
 from typing import Annotated, NamedTuple
 
@@ -11,10 +10,14 @@ from pydantic import AfterValidator, Field, PlainSerializer, PlainValidator, Wit
 
 from aegis_core.protocol.errors import InvalidRequestError
 from aegis_core.protocol.money import MAX_USD, to_nanos, to_usd
+from aegis_core.protocol.unicode import normal
 from aegis_core.protocol.windows import PATTERN, window_kind
 
 MAX_INTENT = 8_000
 """Characters of a task intent that are judged; a longer one is refused, never cut."""
+
+MAX_NAME_BYTES = 512
+"""UTF-8 of a name as it arrives, before anything looks into it; its 128 letters have at most four bytes each."""
 
 Scalar = str | int | float | bool | None
 
@@ -27,10 +30,21 @@ def identifier(value: str) -> str:
     Raises:
         ValueError: anything but 1 to 128 letters, digits, ``_ . : @ / -``.
     """
-    text = value if value.isascii() else unicodedata.normalize("NFKC", value)
+    check_size(value)
+    text = normal("NFKC", value)
     if not _IDENTIFIER.fullmatch(text):
         raise ValueError("must be 1 to 128 letters, digits or any of _ . : @ / -")
     return text
+
+
+def check_size(value: str) -> None:
+    """Refuse, before any work on its text, what is too long to be a name.
+
+    Raises:
+        ValueError: more than `MAX_NAME_BYTES`.
+    """
+    if len(value) > MAX_NAME_BYTES or len(value.encode("utf-8", "surrogatepass")) > MAX_NAME_BYTES:
+        raise ValueError(f"is longer than {MAX_NAME_BYTES} bytes; it must be 1 to 128 letters")
 
 
 class Glob(NamedTuple):
@@ -97,6 +111,8 @@ def _usd(value: object) -> Decimal:
 def _printable(value: str) -> str:
     if len(value) > MAX_INTENT:
         raise ValueError(f"is {len(value):,} characters long; at most {MAX_INTENT:,} are accepted")
+    if not value.isascii() and (grown := len(normal("NFKC", value))) > 2 * MAX_INTENT:
+        raise ValueError(f"holds signs that stand for {grown:,} characters; at most {2 * MAX_INTENT:,} are accepted")
     if not value.strip():
         raise ValueError("is empty; say in a few words what the agent wants to do")
     _carried(value)

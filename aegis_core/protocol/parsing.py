@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -48,11 +48,17 @@ def without_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:
     Raises:
         ValueError: names the key.
     """
-    result = dict(pairs)
-    if len(result) < len(pairs):
-        names = [key for key, _ in pairs]
-        raise ValueError(f"the key {next(key for key in names if names.count(key) > 1)!r} is given twice")
-    return result
+    if (twice := first_repeat(pairs)) is not None:
+        raise ValueError(f"the key {twice!r} is given twice")
+    return dict(pairs)
+
+
+def first_repeat(pairs: list[tuple[str, Any]]) -> str | None:
+    """The first key that was there before."""
+    if len(dict(pairs)) == len(pairs):
+        return None
+    seen: set[str] = set()
+    return next(key for key, _ in pairs if key in seen or seen.add(key))
 
 
 def _problem(loc: tuple[int | str, ...], kind: str, text: str, context: dict[str, object]) -> tuple[str, str]:
