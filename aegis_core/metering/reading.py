@@ -28,12 +28,14 @@ class Reading:
             reservation and marks it as estimated.
         heard_tokens: at most so many tokens of text were received, for streams that end without a count.
         response_id: the provider's name for the answer, by which a later call may refer to it.
+        complete: the answer came to its end, although it carries no usage.
     """
 
     usage: Usage | None
     doubts: tuple[str, ...] = ()
     heard_tokens: int = 0
     response_id: str | None = None
+    complete: bool = False
 
     @property
     def exact(self) -> bool:
@@ -57,7 +59,7 @@ def get(holder: object, *names: str) -> Any:
 
 def items(value: object) -> list[Any]:
     """The elements of a list-like value; of anything else none."""
-    if value is None or isinstance(value, Mapping | _ATOMS) or not isinstance(value, Iterable):
+    if value is None or isinstance(value, (Mapping, *_ATOMS)) or not isinstance(value, Iterable):
         return []
     return list(cast("Iterable[Any]", value))
 

@@ -39,6 +39,7 @@ class ChatMeter:
     tier: str | None = None
     response_id: str = ""
     searched: bool = False
+    finished: bool = False
 
     def add(self, part: object) -> None:
         """Take in an answer or a chunk."""
@@ -61,7 +62,9 @@ class ChatMeter:
         name = model or self.model
         if not self.blocks:
             self.tally.doubt(NO_USAGE)
-            return Reading(None, tuple(self.tally.doubts), self.heard.most, self.response_id or None)
+            return Reading(
+                None, tuple(self.tally.doubts), self.heard.most, self.response_id or None, complete=self.finished
+            )
         last = self.blocks[-1]
         tally = Tally([*self.tally.doubts, *last.tally.doubts])
         tier = None if self.tier in STANDARD_TIERS else self.tier
@@ -104,6 +107,7 @@ class ChatMeter:
             if any(get(note, "url_citation") for note in items(get(said, "annotations"))):
                 self.searched = True
         self.heard.text(get(choice, "text"))
+        self.finished = self.finished or bool(get(choice, "finish_reason"))
 
     def _compare(self) -> None:
         """Two blocks of a stream: running totals grow while text arrives, and never fall."""

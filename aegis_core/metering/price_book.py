@@ -1,0 +1,391 @@
+"""What a usage costs, and what a bound costs at most, in nano-dollars.
+
+Prices are those of ``genai-prices``, which is installed, not fetched, with the operator's file beside it: where both
+know a model, the higher counts for each call. What the list lacks is in `fees`. What has no known price is no price:
+it is an error, never zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from functools import lru_cache
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+from aegis_core.errors import AegisError, InvalidRequestError
+from aegis_core.metering import fees
+from aegis_core.metering.bound import Bound
+from aegis_core.metering.maxima import Maxima, maxima_of
+from aegis_core.metering.names import Listed, Resolved, Resolver
+from aegis_core.metering.price_file import StatedPrices
+from aegis_core.metering.rates import RateCard, compiled, nanos
+from aegis_core.metering.reading import NO_USAGE, Reading
+from aegis_core.metering.usage import TOOL_FIELDS, CallTokens, Usage
+from aegis_core.money import to_nanos
+
+if TYPE_CHECKING:
+    from genai_prices.types import ModelInfo, ModelPrice
+
+_KNOWN = 2_048
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """What to settle a call at.
+
+    Attributes:
+        nanos: nano-dollars.
+        estimated: the amount is not what the provider's own count comes to.
+        reasons: why it is estimated, as sentences.
+    """
+
+    nanos: int
+    estimated: bool = False
+    reasons: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Terms:
+    """What of a call changes its price beside its counts."""
+
+    tier: str | None = None
+    speed: str | None = None
+    geo: str | None = None
+
+    @property
+    def context(self) -> dict[str, str]:
+        """In the words of the price list."""
+        tier = (
+            {}
+            if self.tier is None
+            else {"processing": "batch"}
+            if self.tier == "batch"
+            else {"service_tier": self.tier}
+        )
+        return tier if self.speed is None else {**tier, "speed": self.speed}
+
+
+@dataclass(frozen=True, slots=True)
+class _Pricing:
+    """The cards of a call: those of the list that can apply, the operator's own, and the share of the price."""
+
+    cards: tuple[RateCard, ...]
+    own: RateCard | None
+    percent: int
+
+    def most(self, units: Callable[[RateCard], int]) -> int:
+        """The highest amount of the list's and the operator's cards, in nano-dollars."""
+        amounts = [nanos(units(card), self.percent) for card in self.cards]
+        return max([*amounts, *([nanos(units(self.own))] if self.own else [])])
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+class PriceBook:
+    """Prices by any spelling of a model's name. Loading the list takes a quarter of a second, on the first use."""
+
+    def __init__(
+        self,
+        *,
+        stated: StatedPrices | None = None,
+        aliases: Mapping[str, str] | None = None,
+        catalog: Mapping[str, str] | None = None,
+        output_default: int | None = None,
+        clock: Callable[[], datetime] = _now,
+    ) -> None:
+        """Nothing is loaded yet.
+
+        Args:
+            stated: what an operator's file says.
+            aliases: names of deployments, and the models that they are.
+            catalog: names of the operator's catalog, each with its ``provider:model`` in the list; budgets count by them.
+            output_default: the longest answer of a model that no table knows.
+            clock: the present time with its zone, for prices that depend on it.
+        """
+        self._stated, self._clock = stated, clock
+        self._aliases, self._catalog = dict(aliases or {}), dict(catalog or {})
+        self._output_default = output_default
+        self._resolver: Resolver | None = None
+        self._catalog_names: dict[str, str] | None = None
+        self._pricing = lru_cache(maxsize=_KNOWN)(self._priced)
+
+    @property
+    def version(self) -> str:
+        """What the prices are from, for verdicts and reports."""
+        listed = f"genai-prices {version('genai-prices')}"
+        return f"{listed}, file {self._stated.version}" if self._stated else listed
+
+    def resolve(self, name: str) -> Resolved:
+        """What a name means.
+
+        Raises:
+            UnknownModelError: it has no known price; says what to do.
+        """
+        found = self._names.resolve(self._catalog.get(name, name))
+        return replace(found, canonical=self._listed_name(found))
+
+    def canonical(self, name: str) -> str:
+        """The one name for every spelling of a model, by which budgets count; a fine-tune counts in its base's.
+
+        Raises:
+            UnknownModelError: it has no known price.
+        """
+        return self.resolve(name).canonical
+
+    def maxima(self, name: str) -> Maxima | None:
+        """Context and longest answer of a model, where a table knows them.
+
+        Raises:
+            UnknownModelError: it has no known price.
+        """
+        return maxima_of(self._names.resolve(self._catalog.get(name, name)).canonical)
+
+    def output_maximum(self, name: str) -> int | None:
+        """The longest answer of a model in tokens, else the configured default.
+
+        Raises:
+            UnknownModelError: it has no known price.
+        """
+        known = self.maxima(name)
+        return known.output_tokens if known else self._output_default
+
+    def price(self, usage: Usage, at: datetime | None = None) -> int:
+        """The exact cost of a usage in nano-dollars, rounded up once for each source of prices.
+
+        Args:
+            usage: what was consumed; a cost that the provider states counts alone.
+            at: when, for prices that change with the hour or the day; default: now.
+
+        Raises:
+            UnknownModelError: the model has no known price.
+            InvalidRequestError: a tier, a speed, a place or a hosted tool has none, with the code ``unpriced``.
+        """
+        if usage.stated_cost_usd is not None:
+            return to_nanos(usage.stated_cost_usd, "stated_cost_usd")
+        when = at or self._clock()
+        terms = _Terms(usage.service_tier, usage.speed, usage.inference_geo)
+        pricing = self._at(usage.model, terms, when)
+        for name in TOOL_FIELDS:
+            if getattr(usage, name):
+                _check_fee(pricing, name, usage.model)
+        total = pricing.most(lambda card: card.cost(usage))
+        return total + sum(self._pass(each, terms, when) for each in usage.iterations)
+
+    def bound(self, bound: Bound) -> int:
+        """The most, in nano-dollars, that a call costs at any time from now on.
+
+        Raises:
+            UnknownModelError: the model has no known price.
+            InvalidRequestError: something has no price (``unpriced``), or nothing caps the answer (``unbounded``).
+        """
+        pricing = self._pricing(bound.model, _Terms(bound.service_tier, bound.speed, bound.inference_geo), None)
+        for name, calls in bound.hosted.items():
+            if calls:
+                _check_fee(pricing, name, bound.model)
+        output = self.output_maximum(bound.model) if bound.output_tokens is None else bound.output_tokens
+        if output is None:
+            raise InvalidRequestError(
+                f"max_output_tokens: {bound.model} has no known longest answer; give the request a cap",
+                code="unbounded",
+                field="max_output_tokens",
+                problem="has no known maximum",
+            )
+        return pricing.most(lambda card: card.bound(bound, output))
+
+    def charge(
+        self, reading: Reading, reserved: int, *, bound: Bound | None = None, at: datetime | None = None
+    ) -> Charge:
+        """What to settle a call at. Never raises for what a provider sent: the call was made and paid.
+
+        Args:
+            reading: what was read of the answer, after `bound.check`.
+            reserved: nano-dollars that were reserved, which is charged where the truth is not known.
+            bound: what the request allowed; with it, a whole stream without a count is charged by what was heard of it.
+            at: when the call was made.
+        """
+        reasons = reading.doubts
+        if reading.exact and reading.usage is not None:
+            try:
+                return Charge(self.price(reading.usage, at))
+            except AegisError as error:
+                reasons = (error.message,)
+        if bound is not None and reading.complete and reading.doubts == (NO_USAGE,):
+            return self._by_hearing(reading, reserved, bound)
+        return Charge(reserved, True, reasons or (NO_USAGE,))
+
+    def _by_hearing(self, reading: Reading, reserved: int, bound: Bound) -> Charge:
+        """Input at its bound and output as heard; only of models without thoughts, which nobody hears."""
+        why = f"{NO_USAGE}, so input counts at its bound and output by the text that was received"
+        try:
+            known = self.maxima(bound.model)
+            if known is not None and not known.reasons:
+                heard = self.bound(replace(bound, output_tokens=reading.heard_tokens))
+                return Charge(min(heard, reserved), True, (why,))
+        except AegisError as error:
+            return Charge(reserved, True, (error.message,))
+        return Charge(reserved, True, (NO_USAGE,))
+
+    @property
+    def _names(self) -> Resolver:
+        if self._resolver is None:
+            from genai_prices.data_snapshot import get_snapshot
+
+            own = self._stated.cards if self._stated else ()
+            self._resolver = Resolver(get_snapshot().providers, self._aliases, own)
+        return self._resolver
+
+    def _listed_name(self, found: Resolved) -> str:
+        """The catalog's name for a model that the list calls otherwise."""
+        if self._catalog_names is None:
+            self._catalog_names = {self._names.resolve(ref).canonical: name for name, ref in self._catalog.items()}
+        return self._catalog_names.get(found.canonical, found.canonical)
+
+    def _pass(self, each: CallTokens, terms: _Terms, when: datetime) -> int:
+        return self._at(each.model, terms, when).most(lambda card: card.tokens(each))
+
+    def _at(self, name: str, terms: _Terms, when: datetime) -> _Pricing:
+        """The cards of one moment."""
+        resolved = self._names.resolve(self._catalog.get(name, name))
+        entry = _entry_at(resolved.listed.model, when) if resolved.listed else 0
+        return self._pricing(name, terms, entry)
+
+    def _priced(self, name: str, terms: _Terms, entry: int | None) -> _Pricing:
+        """The cards for one entry of a model's list, or for all that can apply from now on.
+
+        Raises:
+            UnknownModelError, InvalidRequestError: as of `price`.
+        """
+        target = self._catalog.get(name, name)
+        resolved = self._names.resolve(target)
+        own = self._own(target, resolved)
+        listed = resolved.listed
+        if listed is None or (own is not None and resolved.road.inferred):
+            if terms != _Terms() or own is None:
+                raise _unpriced("service_tier", f"the price file has only the standard price of {name}")
+            return _Pricing((), own, 100)
+        percent = resolved.road.percent * _percent(listed, terms) // 100
+        entries = _possible(listed.model, self._clock()) if entry is None else [entry]
+        cards = tuple(
+            card
+            for each in entries
+            for prices in _with_terms(listed, _prices(listed.model, each), terms)
+            if (card := _card(listed, prices)) is not None
+        )
+        if not cards and own is None:
+            raise _unpriced("model", f"{name} has no price for tokens")
+        return _Pricing(cards, own, percent)
+
+    def _own(self, name: str, resolved: Resolved) -> RateCard | None:
+        if self._stated is None:
+            return None
+        key = self._names.own_key(name) or (self._names.own_key(resolved.listed.ref) if resolved.listed else None)
+        if key is None and resolved.listed:
+            key = next((each for each in self._stated.cards if self._same(each, resolved.listed)), None)
+        return self._stated.cards[key] if key else None
+
+    def _same(self, key: str, listed: Listed) -> bool:
+        """Whether a name of the file is another spelling of an entry of the list."""
+        found = self._names.find(key)
+        return found is not None and found.listed is not None and found.listed.ref == listed.ref
+
+
+def _check_fee(pricing: _Pricing, field: str, model: str) -> None:
+    cards = [*pricing.cards, *([pricing.own] if pricing.own else [])]
+    if not any(field in card.fees for card in cards):
+        raise _unpriced(field, f"{field.replace('_', ' ')} of {model} have no known price")
+
+
+def _percent(listed: Listed, terms: _Terms) -> int:
+    """Of the listed price, for a place and for a speed that the list does not have."""
+    percent = 100
+    if terms.geo is not None:
+        if listed.provider.id not in {"anthropic", "google"}:
+            raise _unpriced("inference_geo", f"{listed.ref} has no known price for the place {terms.geo!r}")
+        percent = fees.GEO_PERCENT
+    if terms.speed is not None and not _variants(listed, {"speed": terms.speed}):
+        fast = fees.FAST_PERCENT.get(listed.model.id) if terms.speed == "fast" else None
+        if fast is None:
+            raise _unpriced("speed", f"{listed.ref} has no known price at the speed {terms.speed!r}")
+        percent = percent * fast // 100
+    return percent
+
+
+def _variants(listed: Listed, context: Mapping[str, str]) -> list[ModelPrice]:
+    """What a tier changes of the price. Since when it is known does not matter: before, it was hardly cheaper."""
+    variants = listed.model.price_variants or [] if listed.own else []
+    return [each.prices for each in variants if each.when.items() <= context.items()]
+
+
+def _with_terms(listed: Listed, standard: ModelPrice, terms: _Terms) -> Iterable[ModelPrice]:
+    """The prices of an entry as the terms change them; several where the list has several answers.
+
+    Raises:
+        InvalidRequestError: the tier has no known price.
+    """
+    from genai_prices.types import ModelPrice
+
+    context = terms.context
+    if terms.tier is not None and not any(
+        _variants(listed, {key: value}) for key, value in context.items() if key != "speed"
+    ):
+        raise _unpriced("service_tier", f"{listed.ref} has no known price at the tier {terms.tier!r}")
+    found = _variants(listed, context)
+    if not found:
+        yield standard
+    for variant in found:
+        merged = {key: value for each in reversed(found) for key, value in _fields(each)}
+        yield ModelPrice(**{**dict(_fields(standard)), **merged, **dict(_fields(variant))})
+
+
+def _fields(prices: ModelPrice) -> list[tuple[str, Decimal]]:
+    return [(key, value) for key, value in vars(prices).items() if value is not None]
+
+
+def _card(listed: Listed, prices: ModelPrice) -> RateCard | None:
+    provider = listed.provider.id
+    known = {field: fee for (whose, field), fee in fees.TOOL_FEES_PER_1000.items() if whose == provider}
+    if provider == "openai" and "search-preview" in listed.model.id:
+        known["web_searches"] = fees.SEARCH_PREVIEW_PER_1000
+    card = compiled(prices, fees.MISSING_RATES.get(listed.model.id), known, fees.HOUR_WRITE_PERCENT)
+    # Another provider's fee for its search is no fee of this one.
+    return card if card is None or listed.own else replace(card, fees={})
+
+
+def _prices(model: ModelInfo, entry: int) -> ModelPrice:
+    return model.prices[entry].prices if isinstance(model.prices, list) else model.prices
+
+
+def _entry_at(model: ModelInfo, when: datetime) -> int:
+    """Which of a model's conditional entries holds at a time: the last one whose condition does, else the first."""
+    if not isinstance(model.prices, list):
+        return 0
+    active = (
+        position
+        for position, entry in reversed(list(enumerate(model.prices)))
+        if entry.constraint is None or entry.constraint.active(when)
+    )
+    return next(active, 0)
+
+
+def _possible(model: ModelInfo, now: datetime) -> list[int]:
+    """The entries that can apply from now on; one that has begun for good hides those before it."""
+    from genai_prices.types import StartDateConstraint
+
+    if not isinstance(model.prices, list):
+        return [0]
+    found: list[int] = []
+    for position, entry in reversed(list(enumerate(model.prices))):
+        found.append(position)
+        begun = isinstance(entry.constraint, StartDateConstraint) and entry.constraint.active(now)
+        if entry.constraint is None or begun:
+            break
+    return found
+
+
+def _unpriced(field: str, problem: str) -> InvalidRequestError:
+    return InvalidRequestError(f"{field}: {problem}", code="unpriced", field=field, problem=problem)
