@@ -1,7 +1,7 @@
 """What became of a call that failed: it certainly computed nothing, it carries its usage, or nobody can know.
 
 Judged by the names and attributes of errors, so that no SDK is imported. Errors wrap each other, so the whole chain of
-causes is looked at, the innermost first: it is the one that knows whether anything was sent.
+causes is looked at, the outermost first; the first one counts that says whether anything was sent.
 """
 
 from __future__ import annotations
@@ -47,7 +47,18 @@ _SENT = frozenset(
 
 _CUT_OFF = frozenset({"CancelledError", "TimeoutError", "KeyboardInterrupt", "GeneratorExit", "SystemExit"})
 
-_CARRIERS = ("completion", "response", "message", "body")
+_TELLING = _NOT_SENT | _SENT | _CUT_OFF
+
+_LOST = frozenset({"APIConnectionError", "APITimeoutError", "Timeout"})
+"""Errors of SDKs without an answer; a status that some of them carry was invented."""
+
+_WRAPPERS = frozenset(
+    {"openai", "anthropic", "google", "botocore", "litellm", "httpx", "httpcore", "aiohttp", "requests", "urllib3"}
+)
+"""Packages whose errors stand for the error in whose handling they were raised. Of other code that is no cause: it may
+have been the handling of a failure of another call."""
+
+_CARRIERS = ("completion", "last_completion", "response", "message", "body")
 """Where an error keeps the answer that it complains of."""
 
 _OPENAI = "https://platform.openai.com/docs/guides/error-codes"
@@ -119,9 +130,9 @@ def judge(
     """
     if isinstance(failure, int):
         return _by_status(failure, provider or "", received, 1)
-    try:
+    try:  # an error whose attributes raise says nothing, and what may be billed is charged
         return _judged(failure, provider, received, model)
-    except Exception as error:  # noqa: BLE001: an error whose attributes raise says nothing; what may be billed is charged
+    except Exception as error:  # noqa: BLE001
         return Outcome("unknown", f"the failure could not be read ({type(error).__name__})")
 
 
@@ -141,6 +152,8 @@ def retry_count(failure: object) -> int:
 
 
 def _judged(failure: BaseException, provider: str | None, received: bool, model: str | None) -> Outcome:
+    if isinstance(failure, BaseExceptionGroup):
+        return _of_group(cast("BaseExceptionGroup[BaseException]", failure), provider, received, model)
     chain = list(_chain(failure))
     attempts = 1 + max(map(retry_count, chain))
     whose = provider or _provider_of(chain)
@@ -150,18 +163,37 @@ def _judged(failure: BaseException, provider: str | None, received: bool, model:
             return Outcome("exact", f"{_name(each)} carries the usage of the answer that was billed", reading, attempts)
     for each in chain:
         status = _status(each)
-        if status is not None:
+        if status is not None and not _LOST.intersection(cls.__name__ for cls in type(each).__mro__):
             return _by_status(status, whose, received, attempts)
-    for each in reversed(chain):
-        names = {cls.__name__ for cls in type(each).__mro__}
-        # An inner error of the kind below does not help where bytes of an answer had arrived.
-        if names & _SENT or names & _CUT_OFF and not names & _NOT_SENT:
-            return Outcome("unknown", f"{_name(each)}: the request had left, so it may be billed", attempts=attempts)
-        if names & _NOT_SENT and not received:
-            return Outcome("released", f"{_name(each)}: nothing was sent", attempts=attempts)
-        if "SSLError" in names and "handshake" in str(each).lower() and not received:
-            return Outcome("released", "the connection was never made", attempts=attempts)
+    for each in chain:
+        verdict = _by_class(each, received, attempts)
+        if verdict is not None:
+            return verdict
     return Outcome("unknown", f"{_name(failure)} does not say whether anything was computed", attempts=attempts)
+
+
+def _of_group(
+    group: BaseExceptionGroup[BaseException], provider: str | None, received: bool, model: str | None
+) -> Outcome:
+    """Several failures at once: nothing was computed only if none of them may have computed something."""
+    outcomes = [judge(each, provider=provider, received=received, model=model) for each in group.exceptions]
+    found = next((each for each in outcomes if each.kind == "unknown"), outcomes[0])
+    if found.kind != "unknown" and len(outcomes) > 1 and any(each.kind != "released" for each in outcomes):
+        return Outcome("unknown", "several failures at once, of which one was billed")
+    return found
+
+
+def _by_class(error: BaseException, received: bool, attempts: int) -> Outcome | None:
+    """By the nearest of an error's classes that says when it is raised; None: none does."""
+    name = next((cls.__name__ for cls in type(error).__mro__ if cls.__name__ in _TELLING), None)
+    handshake = "SSLError" in {cls.__name__ for cls in type(error).__mro__} and "handshake" in str(error).lower()
+    if name is None and not handshake:
+        return None
+    if received:
+        return Outcome("unknown", f"{_name(error)} after a part of the answer", attempts=attempts)
+    if handshake or name in _NOT_SENT:
+        return Outcome("released", f"{_name(error)}: nothing was sent", attempts=attempts)
+    return Outcome("unknown", f"{_name(error)}: the request had left, so it may be billed", attempts=attempts)
 
 
 def _by_status(status: int, provider: str, received: bool, attempts: int) -> Outcome:
@@ -176,7 +208,7 @@ def _by_status(status: int, provider: str, received: bool, attempts: int) -> Out
 
 def _chain(failure: BaseException) -> Iterator[BaseException]:
     """The failure, what it was raised from, what it wraps and what is in its group, the outermost first."""
-    waiting: list[object] = [failure]
+    waiting: list[Any] = [failure]
     seen: set[int] = set()
     while waiting and len(seen) < 64:
         found = waiting.pop(0)
@@ -184,10 +216,10 @@ def _chain(failure: BaseException) -> Iterator[BaseException]:
             continue
         seen.add(id(found))
         yield found
-        group = found.exceptions if isinstance(found, BaseExceptionGroup) else ()  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
-        context = None if found.__suppress_context__ else found.__context__
+        wraps = type(found).__module__.partition(".")[0] in _WRAPPERS and not found.__suppress_context__
         # urllib3 and aiohttp keep the cause in attributes of their own.
-        waiting += [found.__cause__, context, *group, *found.args, get(found, "reason"), get(found, "os_error")]  # pyright: ignore[reportUnknownArgumentType]
+        waiting += [found.__cause__, found.__context__ if wraps else None, get(found, "reason"), get(found, "os_error")]
+        waiting += found.args
 
 
 def _carried(error: BaseException, provider: str, model: str | None) -> Reading | None:
@@ -211,7 +243,7 @@ def _carried(error: BaseException, provider: str, model: str | None) -> Reading 
 def _status(error: BaseException) -> int | None:
     """The HTTP status that an error stands for."""
     response = get(error, "response")
-    metadata = get(response, "ResponseMetadata") if isinstance(response, Mapping) else None
+    metadata = get(response, "ResponseMetadata")
     candidates = (
         get(error, "status_code", "status"), get(response, "status_code", "status"), get(metadata, "HTTPStatusCode"),
         get(error, "code"), get(error, "http_status"),

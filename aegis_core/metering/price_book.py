@@ -7,27 +7,22 @@ it is an error, never zero.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from decimal import Decimal
 from functools import lru_cache
 from importlib.metadata import version
-from typing import TYPE_CHECKING
 
 from aegis_core.errors import AegisError, InvalidRequestError
-from aegis_core.metering import fees
 from aegis_core.metering.bound import Bound
 from aegis_core.metering.maxima import Maxima, maxima_of
 from aegis_core.metering.names import Listed, Resolved, Resolver
 from aegis_core.metering.price_file import StatedPrices
-from aegis_core.metering.rates import RateCard, compiled, nanos
+from aegis_core.metering.rates import RateCard
 from aegis_core.metering.reading import NO_USAGE, Reading
+from aegis_core.metering.tariffs import Pricing, Terms, cards_of, entry_at, possible, share_of, unpriced
 from aegis_core.metering.usage import TOOL_FIELDS, CallTokens, Usage
 from aegis_core.money import to_nanos
-
-if TYPE_CHECKING:
-    from genai_prices.types import ModelInfo, ModelPrice
 
 _KNOWN = 2_048
 
@@ -45,41 +40,6 @@ class Charge:
     nanos: int
     estimated: bool = False
     reasons: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class _Terms:
-    """What of a call changes its price beside its counts."""
-
-    tier: str | None = None
-    speed: str | None = None
-    geo: str | None = None
-
-    @property
-    def context(self) -> dict[str, str]:
-        """In the words of the price list."""
-        tier = (
-            {}
-            if self.tier is None
-            else {"processing": "batch"}
-            if self.tier == "batch"
-            else {"service_tier": self.tier}
-        )
-        return tier if self.speed is None else {**tier, "speed": self.speed}
-
-
-@dataclass(frozen=True, slots=True)
-class _Pricing:
-    """The cards of a call: those of the list that can apply, the operator's own, and the share of the price."""
-
-    cards: tuple[RateCard, ...]
-    own: RateCard | None
-    percent: int
-
-    def most(self, units: Callable[[RateCard], int]) -> int:
-        """The highest amount of the list's and the operator's cards, in nano-dollars."""
-        amounts = [nanos(units(card), self.percent) for card in self.cards]
-        return max([*amounts, *([nanos(units(self.own))] if self.own else [])])
 
 
 def _now() -> datetime:
@@ -103,7 +63,7 @@ class PriceBook:
         Args:
             stated: what an operator's file says.
             aliases: names of deployments, and the models that they are.
-            catalog: names of the operator's catalog, each with its ``provider:model`` in the list; budgets count by them.
+            catalog: names of the operator's catalog, each with its ``provider:model``; budgets count by them.
             output_default: the longest answer of a model that no table knows.
             clock: the present time with its zone, for prices that depend on it.
         """
@@ -168,7 +128,7 @@ class PriceBook:
         if usage.stated_cost_usd is not None:
             return to_nanos(usage.stated_cost_usd, "stated_cost_usd")
         when = at or self._clock()
-        terms = _Terms(usage.service_tier, usage.speed, usage.inference_geo)
+        terms = Terms(usage.service_tier, usage.speed, usage.inference_geo)
         pricing = self._at(usage.model, terms, when)
         for name in TOOL_FIELDS:
             if getattr(usage, name):
@@ -183,7 +143,7 @@ class PriceBook:
             UnknownModelError: the model has no known price.
             InvalidRequestError: something has no price (``unpriced``), or nothing caps the answer (``unbounded``).
         """
-        pricing = self._pricing(bound.model, _Terms(bound.service_tier, bound.speed, bound.inference_geo), None)
+        pricing = self._pricing(bound.model, Terms(bound.service_tier, bound.speed, bound.inference_geo), None)
         for name, calls in bound.hosted.items():
             if calls:
                 _check_fee(pricing, name, bound.model)
@@ -245,16 +205,16 @@ class PriceBook:
             self._catalog_names = {self._names.resolve(ref).canonical: name for name, ref in self._catalog.items()}
         return self._catalog_names.get(found.canonical, found.canonical)
 
-    def _pass(self, each: CallTokens, terms: _Terms, when: datetime) -> int:
+    def _pass(self, each: CallTokens, terms: Terms, when: datetime) -> int:
         return self._at(each.model, terms, when).most(lambda card: card.tokens(each))
 
-    def _at(self, name: str, terms: _Terms, when: datetime) -> _Pricing:
+    def _at(self, name: str, terms: Terms, when: datetime) -> Pricing:
         """The cards of one moment."""
         resolved = self._names.resolve(self._catalog.get(name, name))
-        entry = _entry_at(resolved.listed.model, when) if resolved.listed else 0
+        entry = entry_at(resolved.listed.model, when) if resolved.listed else 0
         return self._pricing(name, terms, entry)
 
-    def _priced(self, name: str, terms: _Terms, entry: int | None) -> _Pricing:
+    def _priced(self, name: str, terms: Terms, entry: int | None) -> Pricing:
         """The cards for one entry of a model's list, or for all that can apply from now on.
 
         Raises:
@@ -265,20 +225,15 @@ class PriceBook:
         own = self._own(target, resolved)
         listed = resolved.listed
         if listed is None or (own is not None and resolved.road.inferred):
-            if terms != _Terms() or own is None:
-                raise _unpriced("service_tier", f"the price file has only the standard price of {name}")
-            return _Pricing((), own, 100)
-        percent = resolved.road.percent * _percent(listed, terms) // 100
-        entries = _possible(listed.model, self._clock()) if entry is None else [entry]
-        cards = tuple(
-            card
-            for each in entries
-            for prices in _with_terms(listed, _prices(listed.model, each), terms)
-            if (card := _card(listed, prices)) is not None
-        )
+            if terms != Terms() or own is None:
+                raise unpriced("service_tier", f"the price file has only the standard price of {name}")
+            return Pricing((), own, 100)
+        percent = resolved.road.percent * share_of(listed, terms) // 100
+        entries = possible(listed.model, self._clock()) if entry is None else [entry]
+        cards = cards_of(listed, terms, entries)
         if not cards and own is None:
-            raise _unpriced("model", f"{name} has no price for tokens")
-        return _Pricing(cards, own, percent)
+            raise unpriced("model", f"{name} has no price for tokens")
+        return Pricing(cards, own, percent)
 
     def _own(self, name: str, resolved: Resolved) -> RateCard | None:
         if self._stated is None:
@@ -294,98 +249,7 @@ class PriceBook:
         return found is not None and found.listed is not None and found.listed.ref == listed.ref
 
 
-def _check_fee(pricing: _Pricing, field: str, model: str) -> None:
+def _check_fee(pricing: Pricing, field: str, model: str) -> None:
     cards = [*pricing.cards, *([pricing.own] if pricing.own else [])]
     if not any(field in card.fees for card in cards):
-        raise _unpriced(field, f"{field.replace('_', ' ')} of {model} have no known price")
-
-
-def _percent(listed: Listed, terms: _Terms) -> int:
-    """Of the listed price, for a place and for a speed that the list does not have."""
-    percent = 100
-    if terms.geo is not None:
-        if listed.provider.id not in {"anthropic", "google"}:
-            raise _unpriced("inference_geo", f"{listed.ref} has no known price for the place {terms.geo!r}")
-        percent = fees.GEO_PERCENT
-    if terms.speed is not None and not _variants(listed, {"speed": terms.speed}):
-        fast = fees.FAST_PERCENT.get(listed.model.id) if terms.speed == "fast" else None
-        if fast is None:
-            raise _unpriced("speed", f"{listed.ref} has no known price at the speed {terms.speed!r}")
-        percent = percent * fast // 100
-    return percent
-
-
-def _variants(listed: Listed, context: Mapping[str, str]) -> list[ModelPrice]:
-    """What a tier changes of the price. Since when it is known does not matter: before, it was hardly cheaper."""
-    variants = listed.model.price_variants or [] if listed.own else []
-    return [each.prices for each in variants if each.when.items() <= context.items()]
-
-
-def _with_terms(listed: Listed, standard: ModelPrice, terms: _Terms) -> Iterable[ModelPrice]:
-    """The prices of an entry as the terms change them; several where the list has several answers.
-
-    Raises:
-        InvalidRequestError: the tier has no known price.
-    """
-    from genai_prices.types import ModelPrice
-
-    context = terms.context
-    if terms.tier is not None and not any(
-        _variants(listed, {key: value}) for key, value in context.items() if key != "speed"
-    ):
-        raise _unpriced("service_tier", f"{listed.ref} has no known price at the tier {terms.tier!r}")
-    found = _variants(listed, context)
-    if not found:
-        yield standard
-    for variant in found:
-        merged = {key: value for each in reversed(found) for key, value in _fields(each)}
-        yield ModelPrice(**{**dict(_fields(standard)), **merged, **dict(_fields(variant))})
-
-
-def _fields(prices: ModelPrice) -> list[tuple[str, Decimal]]:
-    return [(key, value) for key, value in vars(prices).items() if value is not None]
-
-
-def _card(listed: Listed, prices: ModelPrice) -> RateCard | None:
-    provider = listed.provider.id
-    known = {field: fee for (whose, field), fee in fees.TOOL_FEES_PER_1000.items() if whose == provider}
-    if provider == "openai" and "search-preview" in listed.model.id:
-        known["web_searches"] = fees.SEARCH_PREVIEW_PER_1000
-    card = compiled(prices, fees.MISSING_RATES.get(listed.model.id), known, fees.HOUR_WRITE_PERCENT)
-    # Another provider's fee for its search is no fee of this one.
-    return card if card is None or listed.own else replace(card, fees={})
-
-
-def _prices(model: ModelInfo, entry: int) -> ModelPrice:
-    return model.prices[entry].prices if isinstance(model.prices, list) else model.prices
-
-
-def _entry_at(model: ModelInfo, when: datetime) -> int:
-    """Which of a model's conditional entries holds at a time: the last one whose condition does, else the first."""
-    if not isinstance(model.prices, list):
-        return 0
-    active = (
-        position
-        for position, entry in reversed(list(enumerate(model.prices)))
-        if entry.constraint is None or entry.constraint.active(when)
-    )
-    return next(active, 0)
-
-
-def _possible(model: ModelInfo, now: datetime) -> list[int]:
-    """The entries that can apply from now on; one that has begun for good hides those before it."""
-    from genai_prices.types import StartDateConstraint
-
-    if not isinstance(model.prices, list):
-        return [0]
-    found: list[int] = []
-    for position, entry in reversed(list(enumerate(model.prices))):
-        found.append(position)
-        begun = isinstance(entry.constraint, StartDateConstraint) and entry.constraint.active(now)
-        if entry.constraint is None or begun:
-            break
-    return found
-
-
-def _unpriced(field: str, problem: str) -> InvalidRequestError:
-    return InvalidRequestError(f"{field}: {problem}", code="unpriced", field=field, problem=problem)
+        raise unpriced(field, f"{field.replace('_', ' ')} of {model} have no known price")
