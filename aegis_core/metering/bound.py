@@ -98,7 +98,7 @@ def bound(
     if hosting.turns and cap is None:
         raise refusal("max_tokens", "is needed where hosted tools may run several times; give the answer a cap")
     sent = hosting.input_bound(tokens, cap or 0)
-    output = None if cap is None else cap * answers + json_bound(body.get("prediction") or "")
+    output = None if cap is None else cap * answers + (json_bound(body["prediction"]) if body.get("prediction") else 0)
     if _compacts(body):
         # One more pass over the whole, with a summary that is as long as an answer may be.
         sent, output = sent + tokens, None if output is None or cap is None else output + cap

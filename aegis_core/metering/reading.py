@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal
+from decimal import ROUND_CEILING, Decimal
+from math import isfinite
 from typing import Any, cast
 
 from pydantic import ValidationError
@@ -12,9 +13,11 @@ from pydantic import ValidationError
 from aegis_core.fields import identifier
 from aegis_core.metering.tokens import least_tokens, text_bound, word_bytes
 from aegis_core.metering.usage import MOST_CALLS, MOST_TOKENS, CallTokens, Usage
+from aegis_core.money import MAX_USD
 
 NO_USAGE = "the answer carries no usage"
 
+_NANO = Decimal("1e-9")
 _ATOMS = (str, bytes, bytearray, int, float, complex, Decimal)
 
 
@@ -132,6 +135,20 @@ class Heard:
         """An answer of some length has some tokens."""
         if self.pieces and output_tokens < least_tokens(self.words):
             tally.doubt(f"{output_tokens:,} output tokens are fewer than the text that was received")
+
+
+def dollars(tally: Tally, holder: object, name: str) -> Decimal | None:
+    """An amount of dollars, rounded up to a nano-dollar; None where there is none, with a doubt where it is none."""
+    value = get(holder, name)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal) or not isfinite(value):
+        tally.doubt(f"{name} is no amount of dollars")
+        return None
+    if not 0 <= value <= MAX_USD:
+        tally.doubt(f"{name} is an amount of dollars that cannot be")
+        return None
+    return Decimal(str(value)).quantize(_NANO, rounding=ROUND_CEILING)
 
 
 def build(tally: Tally, heard: Heard, model: object, response_id: object = None, **counts: Any) -> Reading:

@@ -2,7 +2,7 @@
 
 A stream says the input in ``message_start`` and running totals in each ``message_delta``, where a count may be missing,
 null or 0 although the start had it: the larger one counts. ``usage.iterations`` lists the passes of a call in which the
-provider compacted the conversation; the counts at the top are then those of the last kind of pass alone.
+provider ran tools, compacted the conversation or asked an advisor; the last two are not in the counts at the top.
 Sources: https://platform.claude.com/docs/en/api/messages, https://platform.claude.com/docs/en/build-with-claude/streaming,
 https://platform.claude.com/docs/en/build-with-claude/compaction
 """
@@ -41,6 +41,9 @@ _COUNTS: dict[str, Callable[[Tally, object], int]] = {
     "searches": lambda tally, usage: tally.calls(get(usage, "server_tool_use"), "web_search_requests"),
     "sessions": lambda tally, usage: tally.calls(get(usage, "server_tool_use"), "code_execution_requests"),
 }
+_ANSWERS = frozenset({"message", "fallback_message"})
+"""Passes that the counts at the top are the sum of; compaction and an advisor's words are billed beside them."""
+
 _ANYWHERE = frozenset({"global", "not_available"})
 _FREE_TOOLS = frozenset({"web_search_requests", "web_fetch_requests", "code_execution_requests"})
 
@@ -87,24 +90,36 @@ class MessagesMeter:
             return Reading(None, tuple(tally.doubts), self.heard.most, self.response_id or None)
         if not self.ended:
             tally.doubt("the stream ended before its usage")
-        own, others = self.counts, [each for each in self.passes if text_of(get(each, "type")) != "message"]
-        sampled = [each for each in self.passes if text_of(get(each, "type")) == "message"]
-        if sampled and others:
-            # The top repeats the passes that answered; each has its own length, so each is priced by itself.
-            own, *more = [_read(tally, each) for each in sampled]
-            further = [_pass(tally, name, counts) for counts in more]
-        else:
-            further = []
-        further += [_pass(tally, text_of(get(each, "model")) or name, _read(tally, each)) for each in others]
+        own, further, beside = self._passes(tally, name)
         counts = _fields(own)
         if not counts["input_tokens"]:
             tally.doubt("no input tokens were counted, and none is not what was sent")
-        heard = Heard(self.heard.most) if others else self.heard
+        heard = Heard(self.heard.most) if beside else self.heard
         return build(
             tally, heard, name, self.response_id, **counts, **self.words,
-            iterations=tuple(filter(None, further)),
+            iterations=(*further, *beside),
             web_searches=self.counts["searches"], code_sessions=self.counts["sessions"],
         )  # fmt: skip
+
+    def _passes(self, tally: Tally, name: str) -> tuple[dict[str, int], list[CallTokens], list[CallTokens]]:
+        """The first pass that answered, those after it, and those that the top leaves out."""
+        answered: list[dict[str, int]] = []
+        beside: list[CallTokens] = []
+        for each in self.passes:
+            kind, counts = text_of(get(each, "type")), _read(tally, each)
+            if kind in _ANSWERS:
+                answered.append(counts)
+            elif found := tokens(tally, text_of(get(each, "model")) or name, **_fields(counts)):
+                beside.append(found)
+            if kind == "fallback_message":
+                tally.doubt("another model answered in the end, and what it was charged at is not known")
+        summed = {key: sum(each[key] for each in answered) for key in self.counts}
+        if not answered or _size(summed) < _size(self.counts):
+            return self.counts, [], beside
+        # The top is the sum of these; each has its own length, so each is priced by itself.
+        own, *more = answered
+        further = [found for each in more if (found := tokens(tally, name, **_fields(each)))]
+        return own, further, beside
 
     def _message(self, message: object) -> None:
         self.model = text_of(get(message, "model")) or self.model
@@ -151,8 +166,9 @@ def _fields(counts: dict[str, int]) -> dict[str, int]:
     }
 
 
-def _pass(tally: Tally, model: str, counts: dict[str, int]) -> CallTokens | None:
-    return tokens(tally, model, **_fields(counts))
+def _size(counts: dict[str, int]) -> int:
+    fields = _fields(counts)
+    return fields["input_tokens"] + fields["output_tokens"]
 
 
 def _recognises(part: object) -> bool:

@@ -1,9 +1,11 @@
 """Servers that speak OpenAI's chat completions with habits of their own.
 
 DeepSeek splits the prompt into hits and misses of its cache; Moonshot puts usage into the last choice and Groq into
-``x_groq``; xAI counts thoughts beside the completion, others show them only in the total.
+``x_groq``; xAI counts thoughts beside the completion, others show them only in the total. Perplexity
+states what a call cost.
 Sources: https://api-docs.deepseek.com/api/create-chat-completion, https://docs.x.ai/docs/guides/reasoning,
-https://console.groq.com/docs/api-reference, https://platform.moonshot.ai/docs/api/chat
+https://console.groq.com/docs/api-reference, https://platform.moonshot.ai/docs/api/chat,
+https://docs.perplexity.ai/api-reference/chat-completions-post
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from typing import Any
 
 from aegis_core.metering.apis.api import Api
 from aegis_core.metering.apis.openai_chat import ChatMeter
-from aegis_core.metering.reading import Tally, get, items
+from aegis_core.metering.reading import Tally, dollars, get, items
 
 NAMES = frozenset(
     {
@@ -45,6 +47,8 @@ class CompatibleMeter(ChatMeter):
             counts["output_tokens"] += thoughts
             counts["unattributed_tokens"] = max(0, rest - thoughts)
         counts["reasoning_tokens"] = thoughts
+        if (cost := dollars(tally, get(usage, "cost"), "total_cost")) is not None:
+            counts["stated_cost_usd"] = cost
         counts["web_searches"] = tally.calls(usage, "num_search_queries") or tally.calls(usage, "num_sources_used")
         return counts
 

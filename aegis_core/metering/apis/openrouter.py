@@ -7,16 +7,11 @@ Source: https://openrouter.ai/docs/use-cases/usage-accounting
 
 from __future__ import annotations
 
-from decimal import ROUND_CEILING, Decimal
-from math import isfinite
 from typing import Any
 
 from aegis_core.metering.apis.api import Api
 from aegis_core.metering.apis.openai_compatible import CompatibleMeter
-from aegis_core.metering.reading import Tally, get
-from aegis_core.money import MAX_USD
-
-_NANO = Decimal("1e-9")
+from aegis_core.metering.reading import Tally, dollars, get, text_of
 
 
 class OpenRouterMeter(CompatibleMeter):
@@ -39,22 +34,11 @@ class OpenRouterMeter(CompatibleMeter):
         return counts
 
 
-def dollars(tally: Tally, holder: object, name: str) -> Decimal | None:
-    """An amount of dollars, rounded up to a nano-dollar; None where there is none, with a doubt where it is none."""
-    value = get(holder, name)
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | float | Decimal) or not isfinite(value):
-        tally.doubt(f"{name} is no amount of dollars")
-        return None
-    if not 0 <= value <= MAX_USD:
-        tally.doubt(f"{name} is an amount of dollars that cannot be")
-        return None
-    return Decimal(str(value)).quantize(_NANO, rounding=ROUND_CEILING)
-
-
 def _recognises(part: object) -> bool:
-    return get(get(part, "usage"), "cost") is not None and get(part, "choices") is not None
+    if get(part, "choices") is None:
+        return False
+    named = text_of(get(part, "provider")) or text_of(get(part, "id")).startswith("gen-")
+    return bool(named) or isinstance(get(get(part, "usage"), "cost"), int | float)
 
 
 API = Api(frozenset({"openrouter"}), OpenRouterMeter, _recognises)
