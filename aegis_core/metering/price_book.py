@@ -20,7 +20,7 @@ from aegis_core.metering.names import Listed, Resolved, Resolver
 from aegis_core.metering.price_file import StatedPrices
 from aegis_core.metering.rates import RateCard
 from aegis_core.metering.reading import NO_USAGE, Reading
-from aegis_core.metering.tariffs import Pricing, Terms, cards_of, entry_at, possible, share_of, unpriced
+from aegis_core.metering.tariffs import Moment, Pricing, Terms, cards_of, moment_of, share_of, unpriced
 from aegis_core.metering.usage import TOOL_FIELDS, CallTokens, Usage
 from aegis_core.money import to_nanos
 
@@ -211,11 +211,11 @@ class PriceBook:
     def _at(self, name: str, terms: Terms, when: datetime) -> Pricing:
         """The cards of one moment."""
         resolved = self._names.resolve(self._catalog.get(name, name))
-        entry = entry_at(resolved.listed.model, when) if resolved.listed else 0
-        return self._pricing(name, terms, entry)
+        moment = moment_of(resolved.listed.model, when) if resolved.listed else Moment(0, ())
+        return self._pricing(name, terms, moment)
 
-    def _priced(self, name: str, terms: Terms, entry: int | None) -> Pricing:
-        """The cards for one entry of a model's list, or for all that can apply from now on.
+    def _priced(self, name: str, terms: Terms, moment: Moment | None) -> Pricing:
+        """The cards of a moment, or of every moment from now on.
 
         Raises:
             UnknownModelError, InvalidRequestError: as of `price`.
@@ -229,8 +229,7 @@ class PriceBook:
                 raise unpriced("service_tier", f"the price file has only the standard price of {name}")
             return Pricing((), own, 100)
         percent = resolved.road.percent * share_of(listed, terms) // 100
-        entries = possible(listed.model, self._clock()) if entry is None else [entry]
-        cards = cards_of(listed, terms, entries)
+        cards = cards_of(listed, terms, moment, self._clock())
         if not cards and own is None:
             raise unpriced("model", f"{name} has no price for tokens")
         return Pricing(cards, own, percent)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from aegis_core.errors import InvalidRequestError
 from aegis_core.metering import fees
@@ -55,16 +55,35 @@ class Pricing:
         return max([*amounts, *([nanos(units(self.own))] if self.own else [])])
 
 
-def cards_of(listed: Listed, terms: Terms, entries: Iterable[int]) -> tuple[RateCard, ...]:
-    """The cards of some of a model's conditional entries; none where it has no price for tokens.
+class Moment(NamedTuple):
+    """Which of a model's conditional entries holds at a time, and which of its variants."""
+
+    entry: int
+    variants: tuple[int, ...]
+
+
+def moment_of(model: ModelInfo, when: datetime) -> Moment:
+    """What holds at a time: of the entries the last one whose condition does, else the first."""
+    entry = 0
+    if isinstance(model.prices, list):
+        for position, each in enumerate(model.prices):
+            if each.constraint is None or each.constraint.active(when):
+                entry = position
+    variants = enumerate(model.price_variants or ())
+    return Moment(entry, tuple(n for n, each in variants if each.constraint is None or each.constraint.active(when)))
+
+
+def cards_of(listed: Listed, terms: Terms, moment: Moment | None, now: datetime) -> tuple[RateCard, ...]:
+    """The cards of a moment, or of every moment from now on; none where the model has no price for tokens.
 
     Raises:
         InvalidRequestError: the tier has no known price.
     """
+    entries = _possible(listed.model, now) if moment is None else [moment.entry]
     return tuple(
         card
         for each in entries
-        for prices in _with_terms(listed, _prices(listed.model, each), terms)
+        for prices in _with_terms(listed, _prices(listed.model, each), terms, moment)
         if (card := _card(listed, prices)) is not None
     )
 
@@ -84,14 +103,17 @@ def share_of(listed: Listed, terms: Terms) -> int:
     return percent
 
 
-def _variants(listed: Listed, context: Mapping[str, str]) -> list[ModelPrice]:
-    """What a tier changes of the price. Since when it is known does not matter: before, it was hardly cheaper."""
-    variants = listed.model.price_variants or [] if listed.own else []
-    return [each.prices for each in variants if each.when.items() <= context.items()]
+def _variants(listed: Listed, context: Mapping[str, str], moment: Moment | None = None) -> list[ModelPrice]:
+    """What a tier changes of the price; of a moment before the list knows of any, as in the first one that it knows."""
+    variants = list(enumerate(listed.model.price_variants or ())) if listed.own else []
+    found = [(n, each.prices) for n, each in variants if each.when.items() <= context.items()]
+    if moment is not None and any(n in moment.variants for n, _ in found):
+        found = [(n, prices) for n, prices in found if n in moment.variants]
+    return [prices for _, prices in found]
 
 
-def _with_terms(listed: Listed, standard: ModelPrice, terms: Terms) -> Iterable[ModelPrice]:
-    """The prices of an entry as the terms change them; several where the list has several answers.
+def _with_terms(listed: Listed, standard: ModelPrice, terms: Terms, moment: Moment | None) -> Iterable[ModelPrice]:
+    """The prices of an entry as the terms change them: one of a moment, else each that may hold.
 
     Raises:
         InvalidRequestError: the tier has no known price.
@@ -99,15 +121,14 @@ def _with_terms(listed: Listed, standard: ModelPrice, terms: Terms) -> Iterable[
     from genai_prices.types import ModelPrice
 
     context = terms.context
-    if terms.tier is not None and not any(
-        _variants(listed, {key: value}) for key, value in context.items() if key != "speed"
-    ):
+    tier = {key: value for key, value in context.items() if key != "speed"}
+    if tier and not _variants(listed, tier):
         raise unpriced("service_tier", f"{listed.ref} has no known price at the tier {terms.tier!r}")
-    found = _variants(listed, context)
-    if not found:
-        yield standard
-    for variant in found:
-        merged = {key: value for each in reversed(found) for key, value in _fields(each)}
+    found = _variants(listed, context, moment)
+    # The first variant that says something counts, for each kind by itself.
+    merged = {key: value for each in reversed(found) for key, value in _fields(each)}
+    yield ModelPrice(**{**dict(_fields(standard)), **merged})
+    for variant in found if moment is None else ():
         yield ModelPrice(**{**dict(_fields(standard)), **merged, **dict(_fields(variant))})
 
 
@@ -129,19 +150,7 @@ def _prices(model: ModelInfo, entry: int) -> ModelPrice:
     return model.prices[entry].prices if isinstance(model.prices, list) else model.prices
 
 
-def entry_at(model: ModelInfo, when: datetime) -> int:
-    """Which of a model's conditional entries holds at a time: the last one whose condition does, else the first."""
-    if not isinstance(model.prices, list):
-        return 0
-    active = (
-        position
-        for position, entry in reversed(list(enumerate(model.prices)))
-        if entry.constraint is None or entry.constraint.active(when)
-    )
-    return next(active, 0)
-
-
-def possible(model: ModelInfo, now: datetime) -> list[int]:
+def _possible(model: ModelInfo, now: datetime) -> list[int]:
     """The entries that can apply from now on; one that has begun for good hides those before it."""
     from genai_prices.types import StartDateConstraint
 
