@@ -11,6 +11,7 @@ from aegis_core.metering.hosted import Hosting, refusal
 from aegis_core.metering.prompt import Prompt, check_lengths
 from aegis_core.metering.reading import Reading
 from aegis_core.metering.tokens import json_bound
+from aegis_core.metering.usage import TOOL_FIELDS
 
 _STANDARD = frozenset({"default", "standard", "standard_only", "auto", "on_demand"})
 _FAMILIES = {
@@ -77,7 +78,7 @@ def bound(
 
     Args:
         request: the body, as JSON-compatible values, in the shape of any of the APIs.
-        api: the provider or API, as for `extract`; a name with ``embed`` in it has no output.
+        api: the provider or API, as for `extract`; with ``_embeddings`` behind it there is no output.
         model: the model, where the body does not name it.
         limits: what else is known.
 
@@ -87,13 +88,13 @@ def bound(
     limits = limits or Limits()
     body = _flat(request)
     name = str(model or body.get("model") or body.get("modelId") or "")
-    family = _FAMILIES.get(api.lower(), "openai")
+    family = _FAMILIES.get(api.lower().removesuffix("_embeddings"), "openai")
     prompt = Prompt(family, name.lower().rpartition("/")[2])
     prompt.body(body)
     check_lengths(prompt, limits.context_tokens)
     tokens = _with_references(prompt, body, limits)
     answers = _answers(body)
-    cap = 0 if "embed" in api.lower() else _cap(body, limits)
+    cap = 0 if api.lower().endswith("_embeddings") else _cap(body, limits)
     hosting = Hosting.of(body, prompt.model, limits.hosted_calls)
     if hosting.turns and cap is None:
         raise refusal("max_tokens", "is needed where hosted tools may run several times; give the answer a cap")
@@ -135,7 +136,8 @@ def check(reading: Reading, most: Bound) -> Reading:
         doubts.append(f"{sent:,} input tokens are fewer than the {most.least_input_tokens:,} that were sent at least")
     if most.output_tokens is not None and said > most.output_tokens:
         doubts.append(f"{said:,} output tokens are more than the cap of {most.output_tokens:,}")
-    for name, calls in ((name, getattr(usage, name)) for name in ("web_searches", "file_searches", "code_sessions")):
+    for name in TOOL_FIELDS:
+        calls = getattr(usage, name)
         if calls > most.hosted.get(name, 0):
             doubts.append(f"{calls:,} {name.replace('_', ' ')} are more than the request allows")
     return replace(reading, doubts=tuple(doubts))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 from aegis_core.metering.hosted import is_hosted, refusal
@@ -69,8 +69,8 @@ class Prompt:
     words: int = 0
     messages: int = 0
     cache_write: str | None = None
-    references: tuple[str, ...] = ()
-    unbounded: tuple[tuple[str, str], ...] = ()
+    references: list[str] = field(default_factory=list[str])
+    unbounded: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
 
     @property
     def least(self) -> int:
@@ -132,7 +132,7 @@ class Prompt:
             elif name in {"cachePoint", "cache_point"}:
                 self._cached(value or {})
             elif name == "type" and value == "item_reference":
-                self.references = (*self.references, str(part.get("id", "")))
+                self.references.append(str(part.get("id", "")))
             elif name in _FRAME:
                 self.tokens += text_bound(value) if name == "name" and isinstance(value, str) else 0
             elif name in {"input", "args", "arguments", "response", "json"} and isinstance(value, Mapping):
@@ -148,7 +148,7 @@ class Prompt:
             return
         tokens = media_bound(media, self.family, self.model)
         if tokens is None:
-            self.unbounded = (*self.unbounded, (where, f"nothing bounds the length of this {media.kind}"))
+            self.unbounded.append((where, f"nothing bounds the length of this {media.kind}"))
             return
         self.tokens += tokens
         if media.kind == "audio":
