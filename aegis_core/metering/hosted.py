@@ -184,7 +184,8 @@ def _containers(tool: Mapping[str, Any]) -> int:
 
 def _check_others(body: Mapping[str, Any], model: str) -> None:
     """Ways to buy searches without a tool."""
-    for plugin in body.get("plugins") or ():
+    plugins = body.get("plugins") or ()
+    for plugin in cast("list[Any]", plugins if isinstance(plugins, list | tuple) else [plugins]):
         name = str(_mapping(plugin).get("id", ""))
         if name not in {"response-healing", "context-compression"}:
             raise refusal("plugins", f"what the plugin {name!r} costs is not known before the call; leave it out")

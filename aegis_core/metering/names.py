@@ -193,14 +193,18 @@ class Resolver:
             nearest=list(nearest),
         )
 
-    def own_key(self, name: str) -> str | None:
-        """The entry of the operator's file that is about a name: with its provider or, where none is said, without."""
+    def own_key(self, name: str, listed: bool) -> str | None:
+        """The entry of the operator's file that is about a name.
+
+        A name that is `listed` is another provider's where the file says one and the name does not.
+        """
         key = folded(name)
         if key in self._own:
             return key
         road = road_of(name)
-        spelt = f"{road.provider}/{folded(road.bare)}"
-        return spelt if spelt in self._own else self._tails.get(key)
+        provider = road.provider or ("openai" if _FINE_TUNE.match(road.bare) else None)
+        spelt = f"{provider}/{folded(road.bare)}"
+        return spelt if spelt in self._own else None if listed else self._tails.get(key)
 
     def look_up(self, road: Road) -> Listed | None:
         """The entry of the list that a road leads to; another provider's price is not looked at, it may be lower."""
@@ -214,14 +218,12 @@ class Resolver:
         return next((found for maker in _MAKERS if (found := self._of(maker, road.bare))), None)
 
     def _find(self, name: str) -> Resolved | None:
-        own = self.own_key(name)
         alias = self._aliases.get(folded(name))
-        if alias is not None and own is None and folded(alias) != folded(name):
+        if alias is not None and folded(alias) != folded(name) and self.own_key(name, listed=True) is None:
             return self._known(alias)
-        return self._known(name, own)
+        return self._known(name)
 
-    def _known(self, name: str, own: str | None = None) -> Resolved | None:
-        own = own or self.own_key(name)
+    def _known(self, name: str) -> Resolved | None:
         road = road_of(name)
         listed = self.look_up(road)
         tuned = _FINE_TUNE.match(road.bare)
@@ -233,7 +235,7 @@ class Resolver:
         if tuned:
             road = Road(road.provider or "openai", road.bare, True, road.percent)
             listed = self._of("openai", f"ft:{_undated(tuned['base'])}:") or self._of("openai", road.bare)
-        if listed is None and own is None:
+        if listed is None and self.own_key(name, listed=False) is None:
             return None
         if tuned:
             return Resolved(self._identity(tuned["base"]), road, listed)

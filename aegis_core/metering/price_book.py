@@ -7,18 +7,19 @@ it is an error, never zero.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import lru_cache
+from decimal import Decimal
+from functools import lru_cache, reduce
 from importlib.metadata import version
 
-from aegis_core.errors import AegisError, InvalidRequestError
+from aegis_core.errors import AegisError, ConfigurationError, InvalidRequestError, UnknownModelError
 from aegis_core.metering.bound import Bound
 from aegis_core.metering.maxima import Maxima, maxima_of
 from aegis_core.metering.names import Listed, Resolved, Resolver
-from aegis_core.metering.price_file import StatedPrices
-from aegis_core.metering.rates import RateCard
+from aegis_core.metering.price_file import StatedPrices, dearer
+from aegis_core.metering.rates import RateCard, dearest
 from aegis_core.metering.reading import NO_USAGE, Reading
 from aegis_core.metering.tariffs import Moment, Pricing, Terms, cards_of, moment_of, share_of, unpriced
 from aegis_core.metering.usage import TOOL_FIELDS, CallTokens, Usage
@@ -79,6 +80,22 @@ class PriceBook:
         """What the prices are from, for verdicts and reports."""
         listed = f"genai-prices {version('genai-prices')}"
         return f"{listed}, file {self._stated.version}" if self._stated else listed
+
+    def warm(self) -> None:
+        """Load the list and price the whole catalog now, so that no request waits a quarter of a second for it.
+
+        Raises:
+            ConfigurationError: a model of the catalog whose entry has no known price.
+        """
+        for name, ref in self._catalog.items():
+            try:
+                self._pricing(name, Terms(), None)
+            except (UnknownModelError, InvalidRequestError):
+                raise ConfigurationError(
+                    f"model catalog: {name} has the price_ref {ref!r}, which has no known price",
+                    name=name,
+                    price_ref=ref,
+                ) from None
 
     def resolve(self, name: str) -> Resolved:
         """What a name means.
@@ -143,10 +160,6 @@ class PriceBook:
             UnknownModelError: the model has no known price.
             InvalidRequestError: something has no price (``unpriced``), or nothing caps the answer (``unbounded``).
         """
-        pricing = self._pricing(bound.model, Terms(bound.service_tier, bound.speed, bound.inference_geo), None)
-        for name, calls in bound.hosted.items():
-            if calls:
-                _check_fee(pricing, name, bound.model)
         output = self.output_maximum(bound.model) if bound.output_tokens is None else bound.output_tokens
         if output is None:
             raise InvalidRequestError(
@@ -155,7 +168,31 @@ class PriceBook:
                 field="max_output_tokens",
                 problem="has no known maximum",
             )
-        return pricing.most(lambda card: card.bound(bound, output))
+        return self.bounds(bound, [output])[0]
+
+    def bounds(self, bound: Bound, outputs: Sequence[int]) -> list[int]:
+        """The bound for each of several caps on all output, in nano-dollars.
+
+        Raises:
+            UnknownModelError, InvalidRequestError: as of `bound`.
+        """
+        pricing = self._pricing(bound.model, Terms(bound.service_tier, bound.speed, bound.inference_geo), None)
+        for name, calls in bound.hosted.items():
+            if calls:
+                _check_fee(pricing, name, bound.model)
+        return [pricing.most(lambda card, cap=output: card.bound(bound, cap)) for output in outputs]
+
+    def rates(self, name: str, at: datetime | None = None) -> dict[str, tuple[tuple[int, Decimal], ...]]:
+        """What a model costs at a moment, to be shown: dollars a million tokens by kind, and for calls of what size.
+
+        Of the list and the operator's file the higher; each pair is a size and the rate for calls with more input.
+
+        Raises:
+            UnknownModelError: it has no known price.
+        """
+        pricing = self._at(name, Terms(), at or self._clock())
+        cards = [*pricing.cards, *([pricing.own] if pricing.own else [])]
+        return {kind: dearest([card.rates[kind] for card in cards], pricing.percent) for kind in cards[0].rates}
 
     def charge(
         self, reading: Reading, reserved: int, *, bound: Bound | None = None, at: datetime | None = None
@@ -171,12 +208,20 @@ class PriceBook:
         reasons = reading.doubts
         if reading.exact and reading.usage is not None:
             try:
-                return Charge(self.price(reading.usage, at))
+                if not self._given_away(reading.usage, at):
+                    return Charge(self.price(reading.usage, at))
+                reasons = (f"a cost of nothing is stated for a call of {reading.usage.model}, which has a price",)
             except AegisError as error:
                 reasons = (error.message,)
         if bound is not None and reading.complete and reading.doubts == (NO_USAGE,):
             return self._by_hearing(reading, reserved, bound)
         return Charge(reserved, True, reasons or (NO_USAGE,))
+
+    def _given_away(self, usage: Usage, at: datetime | None) -> bool:
+        """Whether a cost of nothing is stated although the list has a price: an account may be billed elsewhere."""
+        if usage.stated_cost_usd is None or usage.stated_cost_usd > 0:
+            return False
+        return self.price(usage.model_copy(update={"stated_cost_usd": None}), at) > 0
 
     def _by_hearing(self, reading: Reading, reserved: int, bound: Bound) -> Charge:
         """Input at its bound and output as heard; only of models without thoughts, which nobody hears."""
@@ -235,17 +280,25 @@ class PriceBook:
         return Pricing(cards, own, percent)
 
     def _own(self, name: str, resolved: Resolved) -> RateCard | None:
+        """The operator's prices for a model: every spelling of an entry of the list is that entry, and of two
+        statements the higher counts. What the list knows by a rule only has the statement on that very name."""
         if self._stated is None:
             return None
-        key = self._names.own_key(name) or (self._names.own_key(resolved.listed.ref) if resolved.listed else None)
-        if key is None and resolved.listed:
-            key = next((each for each in self._stated.cards if self._same(each, resolved.listed)), None)
-        return self._stated.cards[key] if key else None
+        exact = self._names.own_key(name, listed=resolved.listed is not None)
+        keys = {exact} if exact else set[str]()
+        if resolved.listed is not None and not resolved.road.inferred:
+            keys |= {key for key in self._stated.cards if self._same(key, resolved.listed)}
+        return reduce(dearer, (self._stated.cards[key] for key in sorted(keys))) if keys else None
 
     def _same(self, key: str, listed: Listed) -> bool:
         """Whether a name of the file is another spelling of an entry of the list."""
         found = self._names.find(key)
-        return found is not None and found.listed is not None and found.listed.ref == listed.ref
+        return (
+            found is not None
+            and not found.road.inferred
+            and found.listed is not None
+            and found.listed.ref == listed.ref
+        )
 
 
 def _check_fee(pricing: Pricing, field: str, model: str) -> None:

@@ -6,6 +6,7 @@ once, in nano-dollars.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, Decimal
 from typing import TYPE_CHECKING
@@ -58,6 +59,13 @@ class RateCard:
     rates: dict[str, Steps]
     fees: dict[str, int]
     request: int = 0
+
+    @classmethod
+    def of_nothing(cls) -> RateCard:
+        """Of a model that costs nothing."""
+        rates = {"input": flat(Decimal(0))}
+        fill(rates, 0)
+        return cls(rates, {})
 
     def cost(self, usage: Usage) -> int:
         """Units of a call without its further passes: tokens, hosted tools, and what is known in total only."""
@@ -209,3 +217,10 @@ def _fee(price: Price) -> int:
 
 def _scaled(dollars: Decimal) -> int:
     return int(dollars.scaleb(_DIGITS).to_integral_value(rounding=ROUND_CEILING))
+
+
+def dearest(several: Sequence[Steps], percent: int = 100) -> tuple[tuple[int, Decimal], ...]:
+    """The highest of several rates at each size, in dollars a million tokens, times a share of the price."""
+    sizes = sorted({above for steps in several for above, _ in steps})
+    rates = [(size, max(_rate(steps, size) for steps in several)) for size in sizes]
+    return tuple((size, Decimal(rate * percent // 100).scaleb(-_DIGITS).normalize()) for size, rate in rates)

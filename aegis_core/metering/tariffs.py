@@ -141,6 +141,8 @@ def _card(listed: Listed, prices: ModelPrice) -> RateCard | None:
     known = {field: fee for (whose, field), fee in fees.TOOL_FEES_PER_1000.items() if whose == provider}
     if provider == "openai" and "search-preview" in listed.model.id:
         known["web_searches"] = fees.SEARCH_PREVIEW_PER_1000
+    if provider == "openrouter" and listed.model.id.endswith(":free") and not _fields(prices):
+        return RateCard.of_nothing()  # the list leaves the prices of these out, and the name says why
     card = compiled(prices, fees.MISSING_RATES.get(listed.model.id), known, fees.HOUR_WRITE_PERCENT)
     # Another provider's fee for its search is no fee of this one.
     return card if card is None or listed.own else replace(card, fees={})

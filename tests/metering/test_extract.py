@@ -113,6 +113,24 @@ def test_openrouter_states_what_it_charged_and_that_counts() -> None:
         assert BOOK.price(reading.usage) == 12_300_000
 
 
+@pytest.mark.parametrize(
+    ("model", "free"), [("openrouter/openai/gpt-4o", False), ("openrouter/deepseek/deepseek-r1:free", True)]
+)
+def test_a_cost_of_nothing_is_believed_of_free_models_alone(model: str, free: bool) -> None:
+    whole, _ = MAKERS["openrouter"](Spent(), model)
+    reading = extract("openrouter", {**whole, "usage": {**whole["usage"], "cost": 0}}, model=model)
+    charged = BOOK.charge(reading, 500)
+    assert (charged.nanos, charged.estimated) == ((0, False) if free else (500, True))
+
+
+def test_a_usage_block_alone_tells_its_api() -> None:
+    counts = {"input_tokens": 90, "output_tokens": 9}
+    for more in ({"output": []}, {"content": [{"type": "text", "text": "x"}]}):
+        found = extract(None, {"model": "gpt-4o", "usage": counts, **more}).usage
+        assert found is not None
+        assert found.input_tokens == 90
+
+
 def test_with_a_key_of_one_s_own_the_provider_s_cost_counts_beside_openrouter_s_fee() -> None:
     whole, _ = MAKERS["openrouter"](Spent(), "openai/gpt-4o")
     usage = {**whole["usage"], "is_byok": True, "cost": 0.0004, "cost_details": {"upstream_inference_cost": 0.008}}

@@ -169,6 +169,37 @@ class TestPriceFile:
         assert book.price(Usage(model="azure/gpt-4o", input_tokens=1_000)) == 2_500_000, "another provider's price"
         assert book.price(Usage(model="gpt-4o", output_tokens=1_000)) == 10_000_000
 
+    @pytest.mark.parametrize("ref", ["openai:gpt-4o", "openai:gpt-4o-2024-08-06", "OpenAI/GPT-4o", "gpt-4o"])
+    def test_a_price_under_any_spelling_of_a_model_is_that_model_s(self, tmp_path: Path, ref: str) -> None:
+        book = PriceBook(stated=stated(tmp_path, {ref: {"input_usd": 30, "output_usd": 0}}))
+        for name in ("gpt-4o", "openai/gpt-4o", "gpt-4o-2024-08-06"):
+            assert book.price(Usage(model=name, input_tokens=1_000)) == 30_000_000
+
+    def test_of_two_spellings_in_one_file_the_higher_counts(self, tmp_path: Path) -> None:
+        low, high = {"input_usd": 30, "output_usd": 50}, {"input_usd": 40, "output_usd": 20}
+        for first, second in ((low, high), (high, low)):
+            book = PriceBook(stated=stated(tmp_path, {"openai:gpt-4o": first, "openai:gpt-4o-2024-08-06": second}))
+            assert book.price(Usage(model="gpt-4o", input_tokens=1_000)) == 40_000_000
+            assert book.price(Usage(model="gpt-4o", output_tokens=1_000)) == 50_000_000
+
+    def test_one_of_a_deployment_is_not_the_model_s_own(self, tmp_path: Path) -> None:
+        contracts = {
+            "azure:gpt-4o": {"input_usd": 9, "output_usd": 9},
+            "litellm_proxy:gpt-4o": {"input_usd": 1, "output_usd": 2},
+        }
+        book = PriceBook(stated=stated(tmp_path, contracts))
+        assert book.price(Usage(model="gpt-4o", input_tokens=1_000)) == 2_500_000
+        assert book.price(Usage(model="azure/gpt-4o", input_tokens=1_000)) == 9_000_000
+        assert book.price(Usage(model="litellm_proxy/gpt-4o", input_tokens=1_000)) == 1_000_000
+
+    def test_it_may_price_what_a_catalog_needs(self, tmp_path: Path) -> None:
+        catalog = {"tiny": "ours:tiny", "gpt-4o": "openai:gpt-4o"}
+        book = PriceBook(catalog=catalog, stated=stated(tmp_path, {"ours:tiny": {"input_usd": 1, "output_usd": 1}}))
+        book.warm()
+        assert book.price(Usage(model="tiny", input_tokens=1_000)) == 1_000_000
+        with pytest.raises(ConfigurationError, match="tiny has the price_ref 'ours:tiny', which has no known price"):
+            PriceBook(catalog=catalog).warm()
+
     @pytest.mark.parametrize(
         ("key", "asked"),
         [
@@ -220,6 +251,18 @@ class TestPriceFile:
     def test_its_version_is_named(self, tmp_path: Path) -> None:
         prices = stated(tmp_path, {"acme:big": {"input_usd": 1, "output_usd": 2}})
         assert PriceBook(stated=prices).version == f"{BOOK.version}, file {prices.version}"
+
+
+def test_rates_can_be_shown() -> None:
+    rates = BOOK.rates("gpt-5.5")
+    assert rates["input"] == ((-1, Decimal(5)), (272_000, Decimal(10)))
+    assert rates["cached"] == ((-1, Decimal("0.5")), (272_000, Decimal(1)))
+    assert BOOK.rates("azure/eu/gpt-4o")["input"] == ((-1, Decimal("2.75")),)
+
+
+def test_several_caps_are_bounded_at_once() -> None:
+    most = Bound(model="gpt-4o", input_tokens=1_000, output_tokens=None)
+    assert BOOK.bounds(most, [0, 10]) == [2_500_000, 2_600_000]
 
 
 def test_longest_answers_are_known_beyond_the_catalog() -> None:

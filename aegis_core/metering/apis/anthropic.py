@@ -173,7 +173,9 @@ def _size(counts: dict[str, int]) -> int:
 
 def _recognises(part: object) -> bool:
     kind = text_of(get(part, "type"))
-    return kind in {"message", "message_start", "content_block_start", "content_block_delta", "message_delta", "ping"}
+    if kind in {"message", "message_start", "content_block_start", "content_block_delta", "message_delta", "ping"}:
+        return True
+    return isinstance(get(part, "content"), list) and get(get(part, "usage"), "input_tokens") is not None
 
 
 API = Api(frozenset({"anthropic", "claude"}), MessagesMeter, _recognises)

@@ -114,7 +114,9 @@ def _text_of_output(response: object) -> Heard:
 
 
 def _recognises(part: object) -> bool:
-    return get(part, "object") == "response" or text_of(get(part, "type")).startswith("response.")
+    if get(part, "object") == "response" or text_of(get(part, "type")).startswith("response."):
+        return True
+    return isinstance(get(part, "output"), list) and get(get(part, "usage"), "input_tokens") is not None
 
 
 API = Api(frozenset({"openai", "openai_responses", "azure", "azure_openai"}), ResponsesMeter, _recognises)
