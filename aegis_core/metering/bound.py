@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any, Literal, cast
 
 from aegis_core.metering.hosted import Hosting, refusal
+from aegis_core.metering.plain import plain
 from aegis_core.metering.prompt import Prompt, check_lengths
 from aegis_core.metering.reading import Reading
 from aegis_core.metering.tokens import json_bound
@@ -77,7 +78,7 @@ def bound(
     """Bound a request as it is sent to a provider.
 
     Args:
-        request: the body, as JSON-compatible values, in the shape of any of the APIs.
+        request: the body, as it is sent or as an SDK takes it, in the shape of any of the APIs.
         api: the provider or API, as for `extract`; with ``_embeddings`` behind it there is no output.
         model: the model, where the body does not name it.
         limits: what else is known.
@@ -147,14 +148,18 @@ def _flat(request: Mapping[str, Any]) -> dict[str, Any]:
     """The body with what SDKs take in an argument of its own."""
     if not isinstance(request, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise refusal("request", "is no mapping; give the body as the provider is sent it")
-    body = dict(request)
-    extra = body.pop("extra_body", None)
-    return {**body, **cast("Mapping[str, Any]", extra)} if isinstance(extra, Mapping) else body
+    body = {name: plain(value) for name, value in request.items()}
+    for name in ("extra_body", "config"):
+        held = body.get(name)
+        if isinstance(held, Mapping):
+            body = {**cast("Mapping[str, Any]", held), **body}
+            del body[name]
+    return body
 
 
 def _nested(body: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """The body and its configurations."""
-    names = ("generationConfig", "generation_config", "config", "inferenceConfig")
+    names = ("generationConfig", "generation_config", "inferenceConfig")
     held = [body.get(name) for name in names]
     return [body, *(cast("Mapping[str, Any]", each) for each in held if isinstance(each, Mapping))]
 

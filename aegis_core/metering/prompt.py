@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from aegis_core.metering.hosted import is_hosted, refusal
 from aegis_core.metering.media import Media, media_bound, media_of
+from aegis_core.metering.plain import plain
 from aegis_core.metering.tokens import json_bound, least_tokens, text_bound, word_bytes
 
 MESSAGE_TOKENS = 8
@@ -39,7 +40,8 @@ _NOT_SENT = frozenset(
         "inference_geo", "previous_response_id", "conversation", "background", "betas", "safetySettings",
         "safety_settings", "inferenceConfig", "guardrailConfig", "performanceConfig", "serviceTier", "modelId",
         "requestMetadata", "context_management", "container", "cachedContent", "cached_content", "anthropic_version",
-        "provider", "plugins", "extra_headers", "extra_query", "timeout", "drop_params", "num_retries",
+        "provider", "plugins", "candidate_count", "response_modalities", "response_mime_type", "http_options",
+        "extra_headers", "extra_query", "timeout", "drop_params", "num_retries",
     }
 )  # fmt: skip
 """Settings that no tokenizer sees. A field that is not known counts as text."""
@@ -79,14 +81,15 @@ class Prompt:
 
     def body(self, body: Mapping[str, Any]) -> None:
         """Walk a whole request."""
-        for name, value in body.items():
+        for name, given in body.items():
+            value = plain(given)
             if name in _MESSAGES:
                 self._messages(name, value)
             elif name == "tools":
                 self._tools(value)
             elif name in {"system", "instructions", "systemInstruction", "system_instruction"}:
                 self._messages(name, value)
-            elif name in {"generationConfig", "generation_config", "config"}:
+            elif name in {"generationConfig", "generation_config"}:
                 self.tokens += _schemas(value)
             elif name == "cache_control":
                 self._cached(value)
@@ -104,7 +107,8 @@ class Prompt:
             self.tokens += MESSAGE_TOKENS
             self._value(f"{name}.{position}", message, 0)
 
-    def _value(self, where: str, value: Any, depth: int) -> None:
+    def _value(self, where: str, given: Any, depth: int) -> None:
+        value = plain(given)
         if isinstance(value, str):
             self._text(value)
         elif depth > _DEEPEST:
@@ -157,7 +161,7 @@ class Prompt:
             self.image += tokens
 
     def _tools(self, value: Any) -> None:
-        tools = _list(value)
+        tools = [plain(each) for each in _list(value)]
         if tools and self.family in {"anthropic", "bedrock"}:
             self.tokens += ANTHROPIC_TOOLS_TOKENS
         for tool in tools:
@@ -203,7 +207,9 @@ def _schemas(value: Any) -> int:
     if not isinstance(value, Mapping):
         return 0
     fields = cast("Mapping[str, Any]", value)
-    return sum(json_bound(each) for name, each in fields.items() if "schema" in name.lower() and each is not None)
+    return sum(
+        json_bound(plain(each)) for name, each in fields.items() if "schema" in name.lower() and each is not None
+    )
 
 
 def _as_text(data: str | bytes | None) -> str:

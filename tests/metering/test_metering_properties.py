@@ -40,7 +40,7 @@ BODIES = st.dictionaries(st.sampled_from(WORDS), JSON, max_size=8)
 APIS = st.sampled_from([None, *MAKERS])
 
 
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(APIS, JSON | BODIES)
 def test_no_answer_makes_the_reader_raise(api: str | None, payload: Any) -> None:
     reading = extract(api, payload, model="gpt-4o")
@@ -50,7 +50,7 @@ def test_no_answer_makes_the_reader_raise(api: str | None, payload: Any) -> None
     assert charge.estimated or reading.exact
 
 
-@settings(max_examples=150)
+@settings(max_examples=50)
 @given(st.sampled_from(sorted(MAKERS)), st.lists(BODIES, max_size=4), st.integers(0, 12))
 def test_rubbish_within_a_stream_does_not_make_it_raise(api: str, rubbish: list[Any], place: int) -> None:
     chunks: list[Any] = MAKERS[api](Spent(), MODELS[api])[1]
@@ -60,7 +60,7 @@ def test_rubbish_within_a_stream_does_not_make_it_raise(api: str, rubbish: list[
     meter.reading()
 
 
-@settings(max_examples=200)
+@settings(max_examples=80)
 @given(st.sampled_from(["openai", "anthropic", "gemini", "bedrock", "openai_embeddings"]), BODIES)
 def test_a_request_is_bounded_or_refused(api: str, body: dict[str, Any]) -> None:
     most: Bound | None
@@ -124,7 +124,7 @@ def bounds(draw: st.DrawFn) -> Bound:
     )  # fmt: skip
 
 
-@settings(max_examples=500)
+@settings(max_examples=200)
 @given(st.data())
 def test_no_usage_within_a_bound_costs_more_than_it(data: st.DataObject) -> None:
     most = data.draw(bounds())
@@ -132,7 +132,7 @@ def test_no_usage_within_a_bound_costs_more_than_it(data: st.DataObject) -> None
     assert BOOK.price(usage) <= BOOK.bound(most)
 
 
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(st.data())
 def test_more_never_costs_less(data: st.DataObject) -> None:
     most = data.draw(bounds())

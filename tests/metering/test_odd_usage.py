@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from copy import deepcopy
 from typing import Any
 
 import pytest
@@ -60,6 +61,44 @@ def test_odd_usage_is_a_doubt_and_settles_at_the_reservation(name: str) -> None:
     charged = BOOK.charge(reading, RESERVED)
     assert (charged.nanos, charged.estimated) == (RESERVED, True)
     assert charged.reasons == reading.doubts
+
+
+def leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Where the counts of an answer stand: every whole number within its usage."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        if USAGE.intersection(path):
+            yield path
+    elif isinstance(value, dict | list):
+        for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from leaves(inner, (*path, key))
+
+
+def changed(value: Any, path: tuple[Any, ...], leaf: Any) -> Any:
+    copy = deepcopy(value)
+    holder = copy
+    for key in path[:-1]:
+        holder = holder[key]
+    holder[path[-1]] = leaf
+    return copy
+
+
+USAGE = {"usage", "usageMetadata"}
+FULL = Spent(read=500, thoughts=70, searches=1)
+
+
+@pytest.mark.parametrize("odd", [-1, "7", 2**64, 0.5, float("inf"), [], True], ids=repr)
+@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "stream"])
+@pytest.mark.parametrize("api", sorted(set(MAKERS) - {"openrouter"}))
+def test_each_odd_count_of_each_api_is_a_doubt_or_changes_nothing(api: str, streamed: bool, odd: Any) -> None:
+    payload: Any = MAKERS[api](FULL, MODELS[api])[int(streamed)]
+    right = extract(api, payload, model=MODELS[api])
+    assert right.exact
+    doubted = 0
+    for path in leaves(payload):
+        reading = extract(api, changed(payload, path, odd), model=MODELS[api])
+        assert reading.doubts or reading.usage == right.usage, path
+        doubted += bool(reading.doubts)
+    assert doubted >= 2
 
 
 def test_whole_numbers_as_floats_are_counts() -> None:

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import anthropic.types
 import anthropic.types.beta
+import openai
 import pytest
 from google.genai import types as genai
 from openai import LengthFinishReasonError
 from openai.types.chat import ChatCompletion, ChatCompletionChunk, ParsedChatCompletion
 from openai.types.create_embedding_response import CreateEmbeddingResponse
 from openai.types.responses import Response, ResponseStreamEvent
-from payloads import MAKERS, MODELS, Spent
-from pydantic import TypeAdapter
+from payloads import MAKERS, MODELS, TEXT, Spent
+from pydantic import BaseModel, TypeAdapter
 
+from aegis_core.metering.bound import bound
 from aegis_core.metering.extract import extract
 from aegis_core.metering.failures import judge
 from aegis_core.metering.price_book import PriceBook
+from aegis_core.metering.tokens import text_bound
 
 BOOK = PriceBook()
 NO_CACHE = {"cache_creation_input_tokens": 0, "cache_read_input_tokens": 0}
@@ -88,6 +92,46 @@ def test_embeddings() -> None:
     assert reading.exact
     assert reading.usage is not None
     assert BOOK.price(reading.usage) == 500 * 20
+
+
+class Answer(BaseModel):
+    """The answer to everything, in as many words as it takes."""
+
+    number: int
+    explanation: str
+
+
+def look_up(place: str, count: int = 3) -> str:
+    """Look up a place, and count what is found there."""
+    return place * count
+
+
+def test_requests_are_bounded_as_programs_hand_them_to_an_sdk() -> None:
+    schema = text_bound(json.dumps(Answer.model_json_schema()))
+    hello = [{"role": "user", "content": "hello"}]
+    plain = bound({"model": "gpt-4o", "messages": hello}).input_tokens
+    assert bound({"model": "gpt-4o", "messages": hello, "response_format": Answer}).input_tokens >= plain + schema
+    assert bound({"model": "gpt-4o", "messages": hello, "max_tokens": openai.NOT_GIVEN}).output_tokens is None
+    history = ChatCompletion.model_validate(MAKERS["openai_chat"](Spent(), "gpt-4o")[0]).choices[0].message
+    most = bound({"model": "gpt-4o", "messages": [*hello, history]})
+    assert most.input_tokens >= plain + text_bound(TEXT)
+    blocks = anthropic.types.Message.model_validate(MAKERS["anthropic"](Spent(), "claude-opus-4-6")[0]).content
+    turns = [*hello, {"role": "assistant", "content": blocks}]
+    assert bound({"model": "claude-opus-4-6", "messages": turns}, api="anthropic").least_input_tokens >= 1
+
+
+def test_google_s_configuration_is_part_of_the_request() -> None:
+    config = genai.GenerateContentConfig(
+        system_instruction="word " * 300,
+        max_output_tokens=50,
+        candidate_count=2,
+        tools=[look_up],
+        response_schema=Answer,
+    )
+    contents = genai.Content(role="user", parts=[genai.Part(text="hello")])
+    most = bound({"model": "gemini-3.8-flash", "contents": contents, "config": config}, api="gemini")
+    assert most.output_tokens == 100
+    assert most.input_tokens > 750 + text_bound(json.dumps(Answer.model_json_schema()))
 
 
 def test_an_answer_that_was_cut_is_charged_exactly_by_the_error_that_carries_it() -> None:
