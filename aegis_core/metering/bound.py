@@ -103,19 +103,20 @@ def bound(
     output = None if cap is None else cap * answers + (json_bound(body["prediction"]) if body.get("prediction") else 0)
     if _compacts(body):
         # One more pass over the whole, with a summary that is as long as an answer may be.
-        sent, output = sent + tokens, None if output is None or cap is None else output + cap
-    whole = bool(body.get("context_management")) or body.get("truncation") == "auto"
-    listens, paints = _modalities(body)
+        sent += tokens + hosting.result_tokens + (cap or 0 if hosting.turns else 0)
+        output = None if output is None or cap is None else output + cap
+    may_be_cut = bool(body.get("context_management")) or body.get("truncation") == "auto"
+    speaks, draws = _modalities(body)
     return Bound(
         model=name,
         input_tokens=sent,
         output_tokens=output,
-        least_input_tokens=min(1, prompt.messages) if whole else prompt.least,
+        least_input_tokens=min(1, prompt.messages) if may_be_cut else prompt.least,
         audio_tokens=prompt.audio * (hosting.turns + 1),
         image_tokens=prompt.image * (hosting.turns + 1),
         video_tokens=sent if prompt.unbounded else 0,
-        audio_output=listens,
-        image_output=paints,
+        audio_output=speaks,
+        image_output=draws,
         cache_write=_cache_write(prompt, family),
         hosted=MappingProxyType(dict(hosting.fees)),
         service_tier=_tier(body),

@@ -71,7 +71,7 @@ class StreamMeter:
             self.fail(error)
         if not self._broken:
             return reading
-        return Reading(reading.usage, (self._broken, *reading.doubts), reading.heard_tokens, reading.response_id)
+        return Reading(reading.usage, (self._broken, *reading.doubts), reading.received_tokens, reading.response_id)
 
     def _add(self, part: object) -> None:
         if self._meter is None:

@@ -44,6 +44,7 @@ class HostedTool:
 
 _SEARCH = HostedTool("web_searches", SEARCH_RESULT_TOKENS)
 _CODE = HostedTool("code_sessions", CODE_RESULT_TOKENS, sessions=True)
+_ONE_SESSION = HostedTool("code_sessions", 0, 1, sessions=True)
 _REMOTE = HostedTool(None, REMOTE_RESULT_TOKENS)
 
 _BY_TYPE: tuple[tuple[re.Pattern[str], HostedTool | None], ...] = (
@@ -142,7 +143,9 @@ def _hosted(tool: Mapping[str, Any], position: int) -> list[tuple[str, Mapping[s
             return [(kind, tool, _CODE)] if where.startswith("container") else []
         for pattern, hosted in _BY_TYPE:
             if pattern.fullmatch(kind):
-                return [] if hosted is None else [(kind, tool, hosted)]
+                # Anthropic's later web tools sift what they find with code.
+                sifts = [(kind, tool, _ONE_SESSION)] if re.fullmatch(r"web_(search|fetch)_2026\d{4}", kind) else []
+                return [] if hosted is None else [(kind, tool, hosted), *sifts]
         raise refusal(
             f"tools.{position}.type",
             f"{kind!r} is a hosted tool whose fee is not known; leave it out, or settle such calls in dollars",

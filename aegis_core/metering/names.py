@@ -1,7 +1,7 @@
 """One name for a model, whatever the spelling: those of providers, clouds, gateways and frameworks.
 
 The order: the operator's own names; a known provider before the name; a dated release; a fine-tune. A model keeps one
-identity on every road, because its budget is one; its price is that of the road.
+identity wherever it is called, because its budget is one; its price is that of the place.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _KNOWN_NAMES = 2_048
 
-_ROADS = {
+_PREFIXES = {
     "openai": "openai", "openai-chat": "openai", "openai-responses": "openai", "custom_openai": "openai",
     "text-completion-openai": "openai",
     "azure": "azure", "azure_ai": "azure", "azure_openai": "azure", "azure-openai": "azure",
@@ -70,7 +70,7 @@ REMEDIES = (
 
 
 @dataclass(frozen=True, slots=True)
-class Road:
+class ParsedName:
     """A name taken apart: whose prices it means (None: it does not say), and the name there.
 
     `inferred`: the list knows it only by a rule, so an operator's own price for it holds alone.
@@ -103,12 +103,12 @@ class Resolved:
 
     Attributes:
         canonical: the one name of the model, by which budgets count.
-        road: the name taken apart.
+        parsed: the name taken apart.
         listed: the entry of the price list; None: only the operator's file has a price.
     """
 
     canonical: str
-    road: Road
+    parsed: ParsedName
     listed: Listed | None
 
 
@@ -117,23 +117,23 @@ def folded(name: str) -> str:
     return name.strip().lower().replace(":", "/")
 
 
-def road_of(name: str) -> Road:
+def parse_name(name: str) -> ParsedName:
     """Take a name apart at the provider before it."""
     text, inferred, percent = name.strip(), False, 100
     while True:
         lower = text.lower()
         if arn := _ARN.fullmatch(lower):
-            return Road("aws", arn["name"], True)
+            return ParsedName("aws", arn["name"], True)
         if published := _PUBLISHED.fullmatch(lower):
-            return Road("google", published["name"], inferred)
+            return ParsedName("google", published["name"], inferred)
         head, sign, rest = _split(lower)
         if sign and head in _GATEWAYS:
             text, inferred = rest, inferred or head != "models"
             continue
         break
     provider: str | None = None
-    if sign and head in _ROADS:
-        provider, lower = _ROADS[head], rest
+    if sign and head in _PREFIXES:
+        provider, lower = _PREFIXES[head], rest
     elif _BEDROCK.fullmatch(lower):
         provider = "aws"
     if provider == "azure" and _ZONE.match(lower):
@@ -145,7 +145,7 @@ def road_of(name: str) -> Road:
         lower = lower if _FIREWORKS.match(lower) else f"accounts/fireworks/models/{lower}"
     if provider == "google" and (published := _PUBLISHED.fullmatch(lower)):
         lower = published["name"]
-    return Road(provider, lower, inferred, percent)
+    return ParsedName(provider, lower, inferred, percent)
 
 
 def _split(name: str) -> tuple[str, str, str]:
@@ -201,45 +201,47 @@ class Resolver:
         key = folded(name)
         if key in self._own:
             return key
-        road = road_of(name)
-        provider = road.provider or ("openai" if _FINE_TUNE.match(road.bare) else None)
-        spelt = f"{provider}/{folded(road.bare)}"
+        parsed = parse_name(name)
+        provider = parsed.provider or ("openai" if _FINE_TUNE.match(parsed.bare) else None)
+        spelt = f"{provider}/{folded(parsed.bare)}"
         return spelt if spelt in self._own else None if listed else self._tails.get(key)
 
-    def look_up(self, road: Road) -> Listed | None:
-        """The entry of the list that a road leads to; another provider's price is not looked at, it may be lower."""
-        if road.provider is not None:
-            return self._of(road.provider, road.bare)
+    def look_up(self, parsed: ParsedName) -> Listed | None:
+        """The entry of the list for a name; another provider's price is not looked at, it may be lower."""
+        if parsed.provider is not None:
+            return self._of(parsed.provider, parsed.bare)
         for provider in self._providers.values():
-            if provider.model_match is not None and provider.model_match.is_match(road.bare):
-                if found := self._of(provider.id, road.bare):
+            if provider.model_match is not None and provider.model_match.is_match(parsed.bare):
+                if found := self._of(provider.id, parsed.bare):
                     return found
                 break
-        return next((found for maker in _MAKERS if (found := self._of(maker, road.bare))), None)
+        return next((found for maker in _MAKERS if (found := self._of(maker, parsed.bare))), None)
 
     def _find(self, name: str) -> Resolved | None:
         alias = self._aliases.get(folded(name))
-        if alias is not None and folded(alias) != folded(name) and self.own_key(name, listed=True) is None:
-            return self._known(alias)
-        return self._known(name)
+        meant = self._known(alias) if alias is not None and folded(alias) != folded(name) else None
+        if meant is not None and self.own_key(name, listed=True):
+            # A deployment with a price of its own counts in the budget of the model that it is.
+            return replace(meant, parsed=replace(parse_name(name), inferred=True))
+        return meant or (self._known(name) if alias is None or folded(alias) == folded(name) else None)
 
     def _known(self, name: str) -> Resolved | None:
-        road = road_of(name)
-        listed = self.look_up(road)
-        tuned = _FINE_TUNE.match(road.bare)
+        parsed = parse_name(name)
+        listed = self.look_up(parsed)
+        tuned = _FINE_TUNE.match(parsed.bare)
         if listed is None and tuned is None:
-            undated = _undated(road.bare)
-            if undated != road.bare:
-                listed = self.look_up(Road(road.provider, undated))
-                road = Road(road.provider, road.bare, True, road.percent)
+            undated = _undated(parsed.bare)
+            if undated != parsed.bare:
+                listed = self.look_up(ParsedName(parsed.provider, undated))
+                parsed = ParsedName(parsed.provider, parsed.bare, True, parsed.percent)
         if tuned:
-            road = Road(road.provider or "openai", road.bare, True, road.percent)
-            listed = self._of("openai", f"ft:{_undated(tuned['base'])}:") or self._of("openai", road.bare)
+            parsed = ParsedName(parsed.provider or "openai", parsed.bare, True, parsed.percent)
+            listed = self._of("openai", f"ft:{_undated(tuned['base'])}:") or self._of("openai", parsed.bare)
         if listed is None and self.own_key(name, listed=False) is None:
             return None
         if tuned:
-            return Resolved(self._identity(tuned["base"]), road, listed)
-        return Resolved(self._identity(listed.model.id if listed else road.bare), road, listed)
+            return Resolved(self._identity(tuned["base"]), parsed, listed)
+        return Resolved(self._identity(listed.model.id if listed else parsed.bare), parsed, listed)
 
     def _of(self, provider_id: str, bare: str) -> Listed | None:
         provider = self._providers.get(provider_id)
@@ -262,7 +264,7 @@ class Resolver:
 
     def _nearest(self, name: str) -> tuple[str, ...]:
         """Up to three similar names, of those that begin alike; never the name itself in another spelling."""
-        bare = road_of(name).bare.rpartition("/")[2]
+        bare = parse_name(name).bare.rpartition("/")[2]
         mine = {folded(name), bare, folded(bare), _undated(bare)}
         known = {model.id for provider in self._providers.values() for model in provider.models}
         others = {each for each in known if each.startswith(bare[:3]) and not mine & _spellings(each)}

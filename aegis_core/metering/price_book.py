@@ -202,7 +202,7 @@ class PriceBook:
         Args:
             reading: what was read of the answer, after `bound.check`.
             reserved: nano-dollars that were reserved, which is charged where the truth is not known.
-            bound: what the request allowed; with it, a whole stream without a count is charged by what was heard of it.
+            bound: what the request allowed; with it, a whole stream without a count is charged by its text.
             at: when the call was made.
         """
         reasons = reading.doubts
@@ -214,7 +214,7 @@ class PriceBook:
             except AegisError as error:
                 reasons = (error.message,)
         if bound is not None and reading.complete and reading.doubts == (NO_USAGE,):
-            return self._by_hearing(reading, reserved, bound)
+            return self._by_received_text(reading, reserved, bound)
         return Charge(reserved, True, reasons or (NO_USAGE,))
 
     def _given_away(self, usage: Usage, at: datetime | None) -> bool:
@@ -223,14 +223,14 @@ class PriceBook:
             return False
         return self.price(usage.model_copy(update={"stated_cost_usd": None}), at) > 0
 
-    def _by_hearing(self, reading: Reading, reserved: int, bound: Bound) -> Charge:
-        """Input at its bound and output as heard; only of models without thoughts, which nobody hears."""
+    def _by_received_text(self, reading: Reading, reserved: int, bound: Bound) -> Charge:
+        """Input at its bound and output by its text; only of models without thoughts, of which no text arrives."""
         why = f"{NO_USAGE}, so input counts at its bound and output by the text that was received"
         try:
             known = self.maxima(bound.model)
             if known is not None and not known.reasons:
-                heard = self.bound(replace(bound, output_tokens=reading.heard_tokens))
-                return Charge(min(heard, reserved), True, (why,))
+                counted = self.bound(replace(bound, output_tokens=reading.received_tokens))
+                return Charge(min(counted, reserved), True, (why,))
         except AegisError as error:
             return Charge(reserved, True, (error.message,))
         return Charge(reserved, True, (NO_USAGE,))
@@ -269,11 +269,11 @@ class PriceBook:
         resolved = self._names.resolve(target)
         own = self._own(target, resolved)
         listed = resolved.listed
-        if listed is None or (own is not None and resolved.road.inferred):
+        if listed is None or (own is not None and resolved.parsed.inferred):
             if terms != Terms() or own is None:
                 raise unpriced("service_tier", f"the price file has only the standard price of {name}")
             return Pricing((), own, 100)
-        percent = resolved.road.percent * share_of(listed, terms) // 100
+        percent = resolved.parsed.percent * share_of(listed, terms) // 100
         cards = cards_of(listed, terms, moment, self._clock())
         if not cards and own is None:
             raise unpriced("model", f"{name} has no price for tokens")
@@ -286,7 +286,7 @@ class PriceBook:
             return None
         exact = self._names.own_key(name, listed=resolved.listed is not None)
         keys = {exact} if exact else set[str]()
-        if resolved.listed is not None and not resolved.road.inferred:
+        if resolved.listed is not None and not resolved.parsed.inferred:
             keys |= {key for key in self._stated.cards if self._same(key, resolved.listed)}
         return reduce(dearer, (self._stated.cards[key] for key in sorted(keys))) if keys else None
 
@@ -295,7 +295,7 @@ class PriceBook:
         found = self._names.find(key)
         return (
             found is not None
-            and not found.road.inferred
+            and not found.parsed.inferred
             and found.listed is not None
             and found.listed.ref == listed.ref
         )

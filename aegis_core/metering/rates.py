@@ -223,4 +223,10 @@ def dearest(several: Sequence[Steps], percent: int = 100) -> tuple[tuple[int, De
     """The highest of several rates at each size, in dollars a million tokens, times a share of the price."""
     sizes = sorted({above for steps in several for above, _ in steps})
     rates = [(size, max(_rate(steps, size) for steps in several)) for size in sizes]
-    return tuple((size, Decimal(rate * percent // 100).scaleb(-_DIGITS).normalize()) for size, rate in rates)
+    return tuple((size, _dollars(rate * percent // 100)) for size, rate in rates)
+
+
+def _dollars(rate: int) -> Decimal:
+    exact = Decimal(rate).scaleb(-_DIGITS)
+    whole = exact.to_integral_value()
+    return whole if whole == exact else exact.normalize()

@@ -29,14 +29,14 @@ class Reading:
         usage: the counts, None where there were none or they contradict each other.
         doubts: why the counts cannot be all of the truth, as sentences; with any of them the caller charges the
             reservation and marks it as estimated.
-        heard_tokens: at most so many tokens of text were received, for streams that end without a count.
+        received_tokens: at most so many tokens of text were received, for streams that end without a count.
         response_id: the provider's name for the answer, by which a later call may refer to it.
         complete: the answer came to its end, although it carries no usage.
     """
 
     usage: Usage | None
     doubts: tuple[str, ...] = ()
-    heard_tokens: int = 0
+    received_tokens: int = 0
     response_id: str | None = None
     complete: bool = False
 
@@ -116,7 +116,7 @@ class Tally:
 
 
 @dataclass(slots=True)
-class Heard:
+class ReceivedText:
     """The text that a call answered with: how many tokens it is at most, and how many bytes of words it has."""
 
     most: int = 0
@@ -151,7 +151,7 @@ def dollars(tally: Tally, holder: object, name: str) -> Decimal | None:
     return Decimal(str(value)).quantize(_NANO, rounding=ROUND_CEILING)
 
 
-def build(tally: Tally, heard: Heard, model: object, response_id: object = None, **counts: Any) -> Reading:
+def build(tally: Tally, received: ReceivedText, model: object, response_id: object = None, **counts: Any) -> Reading:
     """A reading of counts that were read one by one; what contradicts itself becomes a doubt."""
     name = _model(tally, model)
     usage: Usage | None = None
@@ -161,8 +161,8 @@ def build(tally: Tally, heard: Heard, model: object, response_id: object = None,
         except ValidationError as error:
             tally.doubt(_contradiction(error))
     if usage is not None:
-        heard.check(tally, usage.output_tokens + usage.unattributed_tokens)
-    return Reading(usage, tuple(tally.doubts), heard.most, text_of(response_id) or None)
+        received.check(tally, usage.output_tokens + usage.unattributed_tokens)
+    return Reading(usage, tuple(tally.doubts), received.most, text_of(response_id) or None)
 
 
 def tokens(tally: Tally, model: object, **counts: int) -> CallTokens | None:

@@ -288,6 +288,10 @@ class TestHostedTools:
     def test_they_need_a_cap_because_answers_are_sent_again(self) -> None:
         refused(lambda: messages(max_tokens=None, tools=[{**SEARCH, "max_uses": 1}]), "max_tokens", "a cap")
 
+    def test_later_web_tools_of_anthropic_may_run_code(self) -> None:
+        tool = {"type": "web_search_20260209", "name": "web_search", "max_uses": 2}
+        assert messages(tools=[tool]).hosted == {"web_searches": 2, "code_sessions": 1}
+
     def test_switched_off_they_cost_nothing(self) -> None:
         assert responses(tools=[{"type": "web_search"}], tool_choice="none").hosted == {}
 

@@ -67,7 +67,7 @@ def test_what_an_api_reports_is_read_and_priced_exactly(api: str, kind: str, str
     assert reading.doubts == ()
     assert reading.usage == spent.usage(model)
     assert BOOK.price(reading.usage, AT) == listed_price(spent, model)
-    assert reading.heard_tokens >= text_bound(TEXT) or not streamed
+    assert reading.received_tokens >= text_bound(TEXT) or not streamed
 
 
 @pytest.mark.parametrize("api", MAKERS)
@@ -291,6 +291,18 @@ def test_what_multiplies_anthropic_s_price(more: dict[str, str], percent: int) -
     usage = extract("anthropic", whole, model="claude-opus-4-6").usage
     assert usage is not None
     assert BOOK.price(usage) == (1_200 * 5_000 + 40 * 25_000) * percent // 100
+
+
+@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "stream"])
+def test_code_that_anthropic_ran_has_a_fee(streamed: bool) -> None:
+    # At most an hour of a container at $0.05 (platform.claude.com, pricing).
+    whole, events = MAKERS["anthropic"](Spent(), "claude-opus-4-6")
+    block = {"type": "bash_code_execution_tool_result", "tool_use_id": "t", "content": {}}
+    whole["content"].append(block)
+    events.insert(3, {"type": "content_block_start", "index": 1, "content_block": block})
+    usage = extract("anthropic", events if streamed else whole, model="claude-opus-4-6").usage
+    assert usage is not None
+    assert BOOK.price(usage) == 1_200 * 5_000 + 40 * 25_000 + 50_000_000
 
 
 def test_opening_a_page_and_looking_within_it_are_no_searches() -> None:

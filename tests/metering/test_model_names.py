@@ -1,4 +1,4 @@
-"""Names: one identity whatever the spelling, the price of the road, and a refusal that says what to do."""
+"""Names: one identity whatever the spelling, the price of the place, and a refusal that says what to do."""
 
 from __future__ import annotations
 
@@ -103,8 +103,8 @@ def test_names_of_the_list_itself_are_found_and_keep_their_price() -> None:
         for model in provider.models:
             if model.id.startswith("ft:") or provider.find_model(model.id) is not model:
                 continue
-            road = "bedrock" if provider.id == "aws" else provider.id
-            found = resolver.find(f"{road}:{model.id}")
+            place = "bedrock" if provider.id == "aws" else provider.id
+            found = resolver.find(f"{place}:{model.id}")
             assert found is not None, model.id
             assert found.listed is not None
             assert found.listed.model is model

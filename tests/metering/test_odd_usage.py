@@ -115,7 +115,7 @@ def test_each_api_without_usage_says_so(api: str) -> None:
     broken = extract(api, chunks[:3], model="gpt-4o")
     if api != "gemini":  # whose every chunk says how far it has come
         assert not broken.exact
-    assert broken.heard_tokens > 0
+    assert broken.received_tokens > 0
 
 
 @pytest.mark.parametrize("api", MAKERS)
@@ -206,12 +206,12 @@ def silent(model: str, text: str = WORDS) -> list[dict[str, Any]]:
     return [*words, {"model": model, "choices": [{"delta": {}, "finish_reason": "stop"}]}]
 
 
-def test_a_whole_stream_without_a_count_is_charged_by_what_was_heard_of_a_model_that_cannot_reason() -> None:
+def test_a_whole_stream_without_a_count_is_charged_by_its_text_for_a_model_that_cannot_reason() -> None:
     most = asked(max_completion_tokens=2_000)
     reading = check(extract("openai_compatible", silent("gpt-4o-mini")), most)
     charged = BOOK.charge(reading, RESERVED, bound=most)
     assert charged.estimated
-    assert charged.nanos == most.input_tokens * 150 + reading.heard_tokens * 600
+    assert charged.nanos == most.input_tokens * 150 + reading.received_tokens * 600
     assert BOOK.charge(reading, 10, bound=most).nanos == 10, "never more than was reserved"
 
 
@@ -255,4 +255,4 @@ def test_a_stream_that_raises_is_a_doubt() -> None:
 
     reading = extract("openai", chunks())
     assert reading.doubts[0] == "the answer could not be read (ConnectionResetError)"
-    assert reading.heard_tokens > 0
+    assert reading.received_tokens > 0

@@ -192,6 +192,12 @@ class TestPriceFile:
         assert book.price(Usage(model="azure/gpt-4o", input_tokens=1_000)) == 9_000_000
         assert book.price(Usage(model="litellm_proxy/gpt-4o", input_tokens=1_000)) == 1_000_000
 
+    def test_a_deployment_with_a_price_of_its_own_counts_in_its_model_s_budget(self, tmp_path: Path) -> None:
+        contract = stated(tmp_path, {"azure:prod": {"input_usd": 1, "output_usd": 2}})
+        book = PriceBook(stated=contract, aliases={"azure/prod": "gpt-4o"})
+        assert book.canonical("azure/prod") == "gpt-4o"
+        assert book.price(Usage(model="azure/prod", input_tokens=1_000)) == 1_000_000
+
     def test_it_may_price_what_a_catalog_needs(self, tmp_path: Path) -> None:
         catalog = {"tiny": "ours:tiny", "gpt-4o": "openai:gpt-4o"}
         book = PriceBook(catalog=catalog, stated=stated(tmp_path, {"ours:tiny": {"input_usd": 1, "output_usd": 1}}))
@@ -258,6 +264,7 @@ def test_rates_can_be_shown() -> None:
     assert rates["input"] == ((-1, Decimal(5)), (272_000, Decimal(10)))
     assert rates["cached"] == ((-1, Decimal("0.5")), (272_000, Decimal(1)))
     assert BOOK.rates("azure/eu/gpt-4o")["input"] == ((-1, Decimal("2.75")),)
+    assert str(BOOK.rates("gpt-4o")["output"][0][1]) == "10"
 
 
 def test_several_caps_are_bounded_at_once() -> None:

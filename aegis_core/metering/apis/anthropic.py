@@ -17,7 +17,7 @@ from aegis_core.metering.apis.api import Api
 from aegis_core.metering.apis.openai_chat import STANDARD_TIERS
 from aegis_core.metering.reading import (
     NO_USAGE,
-    Heard,
+    ReceivedText,
     Reading,
     Tally,
     build,
@@ -52,7 +52,7 @@ _FREE_TOOLS = frozenset({"web_search_requests", "web_fetch_requests", "code_exec
 class MessagesMeter:
     """Reads the message, or the events, of one call."""
 
-    heard: Heard = field(default_factory=Heard)
+    received: ReceivedText = field(default_factory=ReceivedText)
     tally: Tally = field(default_factory=Tally)
     counts: dict[str, int] = field(default_factory=dict[str, int])
     passes: list[Any] = field(default_factory=list[Any])
@@ -61,6 +61,7 @@ class MessagesMeter:
     response_id: str = ""
     streamed: bool = False
     ended: bool = False
+    ran_code: bool = False
 
     def add(self, part: object) -> None:
         """Take in a message or an event."""
@@ -74,12 +75,12 @@ class MessagesMeter:
             self.streamed = self.ended = True
             self._usage(get(part, "usage"))
         elif kind in {"content_block_start", "content_block_delta"}:
-            self._hear(get(part, "content_block", "delta"))
+            self._receive(get(part, "content_block", "delta"))
         elif kind in {"message", ""} or get(part, "usage") is not None:
             self.ended = True
             self._message(part)
             for block in items(get(part, "content")):
-                self._hear(block)
+                self._receive(block)
 
     def reading(self, model: str | None) -> Reading:
         """The largest of each count, and the passes beside them."""
@@ -87,18 +88,18 @@ class MessagesMeter:
         tally = Tally([*self.tally.doubts])
         if not self.counts:
             tally.doubt(NO_USAGE)
-            return Reading(None, tuple(tally.doubts), self.heard.most, self.response_id or None)
+            return Reading(None, tuple(tally.doubts), self.received.most, self.response_id or None)
         if not self.ended:
             tally.doubt("the stream ended before its usage")
         own, further, beside = self._passes(tally, name)
         counts = _fields(own)
         if not counts["input_tokens"]:
             tally.doubt("no input tokens were counted, and none is not what was sent")
-        heard = Heard(self.heard.most) if beside else self.heard
+        received = ReceivedText(self.received.most) if beside else self.received
         return build(
-            tally, heard, name, self.response_id, **counts, **self.words,
+            tally, received, name, self.response_id, **counts, **self.words,
             iterations=(*further, *beside),
-            web_searches=self.counts["searches"], code_sessions=self.counts["sessions"],
+            web_searches=self.counts["searches"], code_sessions=max(self.counts["sessions"], self.ran_code),
         )  # fmt: skip
 
     def _passes(self, tally: Tally, name: str) -> tuple[dict[str, int], list[CallTokens], list[CallTokens]]:
@@ -142,10 +143,12 @@ class MessagesMeter:
             if name not in _FREE_TOOLS and self.tally.calls(hosted, name):
                 self.tally.doubt(f"{name} counts a hosted tool whose fee is not known")
 
-    def _hear(self, block: object) -> None:
-        named = text_of(get(block, "type")) in {"tool_use", "server_tool_use"}
-        self.heard.text(get(block, "text"), get(block, "thinking"), get(block, "partial_json"))
-        self.heard.text(get(block, "name") if named else None)
+    def _receive(self, block: object) -> None:
+        kind = text_of(get(block, "type"))
+        self.ran_code = self.ran_code or kind.endswith("code_execution_tool_result")
+        named = kind in {"tool_use", "server_tool_use"}
+        self.received.text(get(block, "text"), get(block, "thinking"), get(block, "partial_json"))
+        self.received.text(get(block, "name") if named else None)
 
 
 def _read(tally: Tally, usage: object) -> dict[str, int]:

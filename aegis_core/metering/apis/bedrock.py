@@ -11,7 +11,7 @@ from typing import Any
 
 from aegis_core.metering.apis.api import Api
 from aegis_core.metering.apis.openai_chat import STANDARD_TIERS, attribute_rest
-from aegis_core.metering.reading import NO_USAGE, Heard, Reading, Tally, build, get, items, text_of, word_of
+from aegis_core.metering.reading import NO_USAGE, ReceivedText, Reading, Tally, build, get, items, text_of, word_of
 
 _BREAKS = (
     "internalServerException", "modelStreamErrorException", "throttlingException", "validationException",
@@ -23,7 +23,7 @@ _BREAKS = (
 class ConverseMeter:
     """Reads the answer, or the events, of one call."""
 
-    heard: Heard = field(default_factory=Heard)
+    received: ReceivedText = field(default_factory=ReceivedText)
     tally: Tally = field(default_factory=Tally)
     usage: object = None
     tier: str | None = None
@@ -37,9 +37,9 @@ class ConverseMeter:
         self.tier = word_of(get(get(told, "serviceTier"), "type")) or self.tier
         if word_of(get(get(told, "performanceConfig"), "latency")) == "optimized":
             self.tally.doubt("the price of latency-optimized inference is not known")
-        self._hear(get(get(part, "contentBlockDelta"), "delta"))
+        self._receive(get(get(part, "contentBlockDelta"), "delta"))
         for block in items(get(get(get(part, "output"), "message"), "content")):
-            self._hear(block)
+            self._receive(block)
 
     def reading(self, model: str | None) -> Reading:
         """What the usage says."""
@@ -47,7 +47,7 @@ class ConverseMeter:
         usage = self.usage
         if usage is None:
             tally.doubt(NO_USAGE)
-            return Reading(None, tuple(tally.doubts), self.heard.most)
+            return Reading(None, tuple(tally.doubts), self.received.most)
         read = tally.count(usage, "cacheReadInputTokens", "cacheReadInputTokenCount")
         written = tally.count(usage, "cacheWriteInputTokens", "cacheWriteInputTokenCount")
         hour = 0
@@ -66,11 +66,11 @@ class ConverseMeter:
         # Some models leave cache tokens out of the total; only a total above all parts says something new.
         attribute_rest(tally, counts, total if total > counts["input_tokens"] + counts["output_tokens"] else 0)
         tier = None if self.tier in STANDARD_TIERS else self.tier
-        return build(tally, self.heard, model or "", service_tier=tier, **counts)
+        return build(tally, self.received, model or "", service_tier=tier, **counts)
 
-    def _hear(self, block: object) -> None:
+    def _receive(self, block: object) -> None:
         tool = get(block, "toolUse")
-        self.heard.text(get(block, "text"), get(get(block, "reasoningContent"), "text"), text_of(get(tool, "input")))
+        self.received.text(get(block, "text"), get(get(block, "reasoningContent"), "text"), text_of(get(tool, "input")))
 
 
 def _recognises(part: object) -> bool:

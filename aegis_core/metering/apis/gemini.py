@@ -13,7 +13,7 @@ from typing import Any
 
 from aegis_core.metering.apis.api import Api
 from aegis_core.metering.apis.openai_chat import attribute_rest
-from aegis_core.metering.reading import NO_USAGE, Heard, Reading, Tally, build, get, items, text_of, word_of
+from aegis_core.metering.reading import NO_USAGE, ReceivedText, Reading, Tally, build, get, items, text_of, word_of
 
 _OLD = re.compile(r"gemini-(?:1|2)[.\d-]*(?!\d)")
 _TIERS = {"on_demand": None, "on_demand_flex": "flex", "on_demand_priority": "priority", "standard": None}
@@ -25,7 +25,7 @@ _MEDIA = {"AUDIO": "audio", "IMAGE": "image", "VIDEO": "video"}
 class GeminiMeter:
     """Reads the answer, or the chunks, of one call."""
 
-    heard: Heard = field(default_factory=Heard)
+    received: ReceivedText = field(default_factory=ReceivedText)
     tally: Tally = field(default_factory=Tally)
     usage: object = None
     queries: set[str] = field(default_factory=set[str])
@@ -42,7 +42,7 @@ class GeminiMeter:
         self.usage = get(part, "usageMetadata", "usage_metadata") or self.usage
         for candidate in items(get(part, "candidates")):
             for piece in items(get(get(candidate, "content"), "parts")):
-                self.heard.text(get(piece, "text"))
+                self.received.text(get(piece, "text"))
             grounding = get(candidate, "groundingMetadata", "grounding_metadata")
             asked = items(get(grounding, "webSearchQueries", "web_search_queries"))
             self.queries.update(filter(None, map(text_of, asked)))
@@ -55,14 +55,14 @@ class GeminiMeter:
         tally = Tally([*self.tally.doubts])
         if self.usage is None:
             tally.doubt(NO_USAGE)
-            return Reading(None, tuple(tally.doubts), self.heard.most, self.response_id or None)
+            return Reading(None, tuple(tally.doubts), self.received.most, self.response_id or None)
         counts = self._counts(tally)
         if not counts["input_tokens"]:
             tally.doubt("no input tokens were counted, and none is not what was sent")
         searches = len(self.queries)
         counts["web_searches"] = min(1, searches) if _OLD.search(name.lower()) else searches
         counts["map_searches"] = int(self.mapped)
-        return build(tally, self.heard, name, self.response_id, service_tier=self._tier(), **counts)
+        return build(tally, self.received, name, self.response_id, service_tier=self._tier(), **counts)
 
     def _counts(self, tally: Tally) -> dict[str, Any]:
         usage = self.usage

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aegis_core.metering.apis.api import Api
-from aegis_core.metering.reading import NO_USAGE, Heard, Reading, Tally, build, get, items, text_of, word_of
+from aegis_core.metering.reading import NO_USAGE, ReceivedText, Reading, Tally, build, get, items, text_of, word_of
 
 STANDARD_TIERS = frozenset({"default", "standard", "auto", "on_demand"})
 """Names of what is charged at the list's first price."""
@@ -24,7 +24,7 @@ class ChatTotals:
 
     counts: dict[str, Any]
     tally: Tally
-    heard: int
+    pieces: int
     """Pieces of text that had come before it."""
 
 
@@ -32,7 +32,7 @@ class ChatTotals:
 class ChatMeter:
     """Reads the answer, or the chunks, of one call."""
 
-    heard: Heard = field(default_factory=Heard)
+    received: ReceivedText = field(default_factory=ReceivedText)
     tally: Tally = field(default_factory=Tally)
     blocks: list[ChatTotals] = field(default_factory=list[ChatTotals])
     model: str = ""
@@ -49,12 +49,12 @@ class ChatMeter:
         self.tier = word_of(get(part, "service_tier")) or self.tier
         self.response_id = text_of(get(part, "id")) or self.response_id
         for choice in items(get(part, "choices")):
-            self._hear(choice)
+            self._receive(choice)
         usage = self.usage_of(part)
         if usage is not None:
             block = Tally()
             counts = self.counts_of(block, usage)
-            self.blocks = [*self.blocks[-1:], ChatTotals(counts, block, self.heard.pieces)]
+            self.blocks = [*self.blocks[-1:], ChatTotals(counts, block, self.received.pieces)]
             self._compare()
 
     def reading(self, model: str | None) -> Reading:
@@ -63,13 +63,13 @@ class ChatMeter:
         if not self.blocks:
             self.tally.doubt(NO_USAGE)
             return Reading(
-                None, tuple(self.tally.doubts), self.heard.most, self.response_id or None, complete=self.finished
+                None, tuple(self.tally.doubts), self.received.most, self.response_id or None, complete=self.finished
             )
         last = self.blocks[-1]
         tally = Tally([*self.tally.doubts, *last.tally.doubts])
         tier = None if self.tier in STANDARD_TIERS else self.tier
         more = {**self.extras(), **last.counts}
-        return build(tally, self.heard, name, self.response_id, service_tier=tier, **more)
+        return build(tally, self.received, name, self.response_id, service_tier=tier, **more)
 
     def usage_of(self, part: object) -> object:
         """The usage block of a part, where it has one."""
@@ -98,15 +98,15 @@ class ChatMeter:
         attribute_rest(tally, counts, tally.count(usage, "total_tokens"))
         return counts
 
-    def _hear(self, choice: object) -> None:
+    def _receive(self, choice: object) -> None:
         for said in (get(choice, "message"), get(choice, "delta")):
-            self.heard.text(*(get(said, name) for name in ("content", "refusal", "reasoning_content", "reasoning")))
+            self.received.text(*(get(said, name) for name in ("content", "refusal", "reasoning_content", "reasoning")))
             for call in items(get(said, "tool_calls")):
                 function = get(call, "function")
-                self.heard.text(get(function, "name"), get(function, "arguments"))
+                self.received.text(get(function, "name"), get(function, "arguments"))
             if any(get(note, "url_citation") for note in items(get(said, "annotations"))):
                 self.searched = True
-        self.heard.text(get(choice, "text"))
+        self.received.text(get(choice, "text"))
         self.finished = self.finished or bool(get(choice, "finish_reason"))
 
     def _compare(self) -> None:
@@ -121,7 +121,7 @@ class ChatMeter:
                 if "input" in name or "cache" in name:
                     after.counts[name] = value
         said, says = before.counts["output_tokens"], after.counts["output_tokens"]
-        grew = after.heard > before.heard
+        grew = after.pieces > before.pieces
         if says < said or after.counts["input_tokens"] < before.counts["input_tokens"]:
             self.tally.doubt("the counts fall from chunk to chunk, so they are no running totals")
         elif grew and says == said and said:

@@ -11,7 +11,7 @@ from typing import Any
 
 from aegis_core.metering.apis.api import Api
 from aegis_core.metering.apis.openai_chat import STANDARD_TIERS, attribute_rest
-from aegis_core.metering.reading import NO_USAGE, Heard, Reading, Tally, build, get, items, text_of, word_of
+from aegis_core.metering.reading import NO_USAGE, ReceivedText, Reading, Tally, build, get, items, text_of, word_of
 
 _ENDS = frozenset({"response.completed", "response.incomplete", "response.failed", "response.cancelled"})
 _DELTAS = frozenset(
@@ -34,7 +34,7 @@ _FREE = frozenset(
 class ResponsesMeter:
     """Reads the response, or the events, of one call."""
 
-    heard: Heard = field(default_factory=Heard)
+    received: ReceivedText = field(default_factory=ReceivedText)
     tally: Tally = field(default_factory=Tally)
     response: object = None
     ended: bool = False
@@ -45,7 +45,7 @@ class ResponsesMeter:
         """Take in a response or an event."""
         kind = text_of(get(part, "type"))
         if kind in _DELTAS:
-            self.heard.text(get(part, "delta"))
+            self.received.text(get(part, "delta"))
             return
         if kind == "error" or (not kind and get(part, "error")):
             self.tally.doubt("the provider broke the answer off with an error")
@@ -63,7 +63,7 @@ class ResponsesMeter:
         tally = Tally([*self.tally.doubts])
         if usage is None:
             tally.doubt(NO_USAGE if self.ended else "the stream ended before its usage")
-            return Reading(None, tuple(tally.doubts), self.heard.most, self.response_id or None)
+            return Reading(None, tuple(tally.doubts), self.received.most, self.response_id or None)
         inputs, outputs = get(usage, "input_tokens_details"), get(usage, "output_tokens_details")
         counts: dict[str, Any] = {
             "input_tokens": tally.count(usage, "input_tokens"),
@@ -81,9 +81,9 @@ class ResponsesMeter:
         attribute_rest(tally, counts, tally.count(usage, "total_tokens"))
         counts.update(_hosted(tally, self.response))
         tier = word_of(get(self.response, "service_tier"))
-        heard = self.heard if self.heard.pieces else _text_of_output(self.response)
+        received = self.received if self.received.pieces else _text_of_output(self.response)
         tier = None if tier in STANDARD_TIERS else tier
-        return build(tally, heard, name, self.response_id, service_tier=tier, **counts)
+        return build(tally, received, name, self.response_id, service_tier=tier, **counts)
 
 
 def _hosted(tally: Tally, response: object) -> dict[str, int]:
@@ -104,13 +104,13 @@ def _hosted(tally: Tally, response: object) -> dict[str, int]:
     return {"web_searches": searches, "file_searches": files, "code_sessions": len(containers)}
 
 
-def _text_of_output(response: object) -> Heard:
-    heard = Heard()
+def _text_of_output(response: object) -> ReceivedText:
+    received = ReceivedText()
     for item in items(get(response, "output")):
-        heard.text(get(item, "arguments"))
+        received.text(get(item, "arguments"))
         for piece in items(get(item, "content")):
-            heard.text(get(piece, "text"), get(piece, "refusal"))
-    return heard
+            received.text(get(piece, "text"), get(piece, "refusal"))
+    return received
 
 
 def _recognises(part: object) -> bool:
