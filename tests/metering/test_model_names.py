@@ -60,7 +60,7 @@ SPELLINGS: dict[str, tuple[str, float, float]] = {
 
 
 @pytest.mark.parametrize("name", SPELLINGS)
-def test_a_spelling_has_one_identity_and_the_price_of_its_road(name: str) -> None:
+def test_a_spelling_has_one_identity_and_the_price_of_its_place(name: str) -> None:
     canonical, fresh, answer = SPELLINGS[name]
     assert BOOK.canonical(name) == canonical
     million = 10**6

@@ -17,8 +17,8 @@ from aegis_core.metering.apis.api import Api
 from aegis_core.metering.apis.openai_chat import STANDARD_TIERS
 from aegis_core.metering.reading import (
     NO_USAGE,
-    ReceivedText,
     Reading,
+    ReceivedText,
     Tally,
     build,
     get,

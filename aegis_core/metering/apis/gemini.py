@@ -13,7 +13,7 @@ from typing import Any
 
 from aegis_core.metering.apis.api import Api
 from aegis_core.metering.apis.openai_chat import attribute_rest
-from aegis_core.metering.reading import NO_USAGE, ReceivedText, Reading, Tally, build, get, items, text_of, word_of
+from aegis_core.metering.reading import NO_USAGE, Reading, ReceivedText, Tally, build, get, items, text_of, word_of
 
 _OLD = re.compile(r"gemini-(?:1|2)[.\d-]*(?!\d)")
 _TIERS = {"on_demand": None, "on_demand_flex": "flex", "on_demand_priority": "priority", "standard": None}

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aegis_core.metering.apis.api import Api
-from aegis_core.metering.reading import NO_USAGE, ReceivedText, Reading, Tally, build, get, items, text_of, word_of
+from aegis_core.metering.reading import NO_USAGE, Reading, ReceivedText, Tally, build, get, items, text_of, word_of
 
 STANDARD_TIERS = frozenset({"default", "standard", "auto", "on_demand"})
 """Names of what is charged at the list's first price."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from aegis_core.metering.apis.api import Api
 from aegis_core.metering.apis.openai_chat import STANDARD_TIERS, attribute_rest
-from aegis_core.metering.reading import NO_USAGE, ReceivedText, Reading, Tally, build, get, items, text_of, word_of
+from aegis_core.metering.reading import NO_USAGE, Reading, ReceivedText, Tally, build, get, items, text_of, word_of
 
 _ENDS = frozenset({"response.completed", "response.incomplete", "response.failed", "response.cancelled"})
 _DELTAS = frozenset(
