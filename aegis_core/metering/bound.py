@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -10,7 +11,7 @@ from typing import Any, Literal, cast
 from aegis_core.metering.hosted import Hosting, refusal
 from aegis_core.metering.plain import plain
 from aegis_core.metering.prompt import Prompt, check_lengths
-from aegis_core.metering.reading import Reading
+from aegis_core.metering.reading import Reading, text_of
 from aegis_core.metering.tokens import json_bound
 from aegis_core.metering.usage import TOOL_FIELDS
 
@@ -19,6 +20,7 @@ _FAMILIES = {
     "anthropic": "anthropic", "claude": "anthropic", "gemini": "gemini", "google": "gemini", "vertex": "gemini",
     "vertex_ai": "gemini", "bedrock": "bedrock", "bedrock_converse": "bedrock", "aws": "bedrock",
 }  # fmt: skip
+_OPENAI = re.compile(r"(?:chat)?gpt|o\d|codex")
 _CAPS = ("max_completion_tokens", "max_output_tokens", "max_tokens", "maxOutputTokens", "maxTokens")
 _REFERENCES = ("previous_response_id", "conversation", "prompt", "cachedContent", "cached_content", "assistant_id")
 
@@ -117,7 +119,7 @@ def bound(
         video_tokens=sent if prompt.unbounded else 0,
         audio_output=speaks,
         image_output=draws,
-        cache_write=_cache_write(prompt, family),
+        cache_write=_cache_write(prompt, api.lower()),
         hosted=MappingProxyType(dict(hosting.fees)),
         service_tier=_tier(body),
         speed=None if body.get("speed") in {None, "standard"} else str(body["speed"]),
@@ -218,22 +220,24 @@ def _modalities(body: Mapping[str, Any]) -> tuple[bool, bool]:
         for name in ("modalities", "responseModalities", "response_modalities"):
             listed = each.get(name)
             said.update(
-                str(one).lower() for one in cast("list[Any]", listed if isinstance(listed, list | tuple) else [])
+                text_of(one).lower() for one in cast("list[Any]", listed if isinstance(listed, list | tuple) else [])
             )
     return "audio" in said, "image" in said
 
 
-def _cache_write(prompt: Prompt, family: str) -> Literal["5m", "1h"] | None:
+def _cache_write(prompt: Prompt, api: str) -> Literal["5m", "1h"] | None:
     """OpenAI writes to its cache unasked, and some of its models charge for it; others write where a part says so."""
     if prompt.cache_write is not None:
         return "1h" if prompt.cache_write == "1h" else "5m"
-    return "5m" if family == "openai" else None
+    unasked = api.startswith(("openai", "azure")) and api != "openai_compatible" and "claude" not in prompt.model
+    return "5m" if unasked or (prompt.family == "openai" and _OPENAI.match(prompt.model)) else None
 
 
 def _tier(body: Mapping[str, Any]) -> str | None:
     held = body.get("service_tier") or body.get("serviceTier")
     said = cast("Mapping[str, Any]", held).get("type") if isinstance(held, Mapping) else held
-    return None if said is None or str(said).lower() in _STANDARD else str(said).lower()
+    tier = text_of(said).lower()
+    return None if not tier or tier in _STANDARD else tier
 
 
 def _compacts(body: Mapping[str, Any]) -> bool:

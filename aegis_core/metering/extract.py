@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from aegis_core.metering.apis import APIS
 from aegis_core.metering.apis.api import Api, Meter
-from aegis_core.metering.reading import NO_USAGE, Reading
+from aegis_core.metering.reading import NO_USAGE, Reading, get
 
 _SSE = "data:"
 
@@ -76,6 +76,8 @@ class StreamMeter:
     def _add(self, part: object) -> None:
         if self._meter is None:
             api = next((api for api in self._apis if api.recognises(part)), None)
+            if api is None and self._apis and get(part, "choices") is not None:
+                api = self._apis[-1]  # chat completions by a server that leaves their mark out
             if api is None:
                 self._waiting = [*self._waiting[-7:], part]
                 return

@@ -89,6 +89,10 @@ class Prompt:
                 self._tools(value)
             elif name in {"system", "instructions", "systemInstruction", "system_instruction"}:
                 self._messages(name, value)
+            elif name in {"toolConfig", "tool_config"} and isinstance(value, Mapping):
+                held = cast("Mapping[str, Any]", value)
+                self._tools(held.get("tools"))
+                self.tokens += json_bound({key: each for key, each in held.items() if key != "tools"})
             elif name in {"generationConfig", "generation_config"}:
                 self.tokens += _schemas(value)
             elif name == "cache_control":
@@ -170,6 +174,7 @@ class Prompt:
                 continue
             fields = cast("Mapping[str, Any]", tool)
             self._cached(fields.get("cache_control"))
+            self._cached(fields.get("cachePoint"))
             if isinstance(function := fields.get("function"), Mapping):
                 self._cached(cast("Mapping[str, Any]", function).get("cache_control"))
             if is_hosted(fields):

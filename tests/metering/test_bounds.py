@@ -171,7 +171,14 @@ class TestCacheWrites:
         parts = [{"type": "text", "text": "a", "cache_control": mark} for mark in (HOUR, MARK)]
         assert messages(system=parts).cache_write == "1h"
 
+    def test_through_a_gateway_only_openai_s_models_write_unasked(self) -> None:
+        assert chat(api="openrouter", model="openai/gpt-6-sol").cache_write == "5m"
+        assert chat(api="openrouter", model="anthropic/claude-sonnet-4.5").cache_write is None
+        assert chat(api="azure", model="my-deployment").cache_write == "5m"
+
     def test_bedrock_has_points_of_its_own(self) -> None:
+        tools = [{"toolSpec": {"name": "look"}}, {"cachePoint": {"type": "default", "ttl": "1h"}}]
+        assert bound({"messages": HELLO, "toolConfig": {"tools": tools}}, api="bedrock").cache_write == "1h"
         content = [{"text": "hello"}, {"cachePoint": {"type": "default"}}]
         assert bound({"messages": [{"role": "user", "content": content}]}, api="bedrock").cache_write == "5m"
 
@@ -211,6 +218,25 @@ class TestMedia:
             responses(input=[{"role": "user", "content": [{"type": "input_image", "image_url": url}]}]).image_tokens
             == 6_000
         )
+
+    def test_raw_bytes_and_gifs_are_read_too(self) -> None:
+        gif = b"GIF89a" + struct.pack("<HH", 150, 100) + b"x" * 50
+        content = [{"image": {"format": "gif", "source": {"bytes": gif}}}]
+        assert bound({"messages": [{"role": "user", "content": content}]}, api="bedrock").image_tokens == 21
+        text = [{"document": {"format": "txt", "name": "a", "source": {"bytes": b"word " * 100}}}]
+        assert bound({"messages": [{"role": "user", "content": text}]}, api="bedrock").least_input_tokens > 10
+
+    def test_small_pictures_are_one_tile_of_gemini(self) -> None:
+        png = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + struct.pack(">II", 300, 200) + b"\0" * 20
+        part = {"inlineData": {"mimeType": "image/png", "data": base64.b64encode(png).decode()}}
+        assert gemini(contents=[{"parts": [part]}]).image_tokens == 258
+        fine = {**part, "mediaResolution": {"level": "MEDIA_RESOLUTION_HIGH"}}
+        assert gemini(contents=[{"parts": [fine]}]).image_tokens == 2_240
+
+    def test_sound_of_an_unknown_kind_is_as_thin_as_sound_can_be(self) -> None:
+        data = base64.b64encode(b"ID3" + b"x" * 30_000).decode()
+        part = {"type": "input_audio", "input_audio": {"data": data, "format": "mp3"}}
+        assert 300 <= chat(part).audio_tokens <= 320
 
     def test_its_detail_and_model_count(self) -> None:
         part = {"type": "image_url", "image_url": {"url": "https://x/y.png", "detail": "low"}}
@@ -287,6 +313,15 @@ class TestHostedTools:
 
     def test_they_need_a_cap_because_answers_are_sent_again(self) -> None:
         refused(lambda: messages(max_tokens=None, tools=[{**SEARCH, "max_uses": 1}]), "max_tokens", "a cap")
+
+    def test_a_model_that_always_searches_pays_for_it(self) -> None:
+        assert chat(web_search_options={}).hosted == {"web_searches": 1}
+        assert chat(model="gpt-4o-search-preview").hosted == {"web_searches": 1}
+
+    def test_a_shell_in_a_container_is_one(self) -> None:
+        shell = {"type": "shell", "environment": {"type": "container_auto"}}
+        assert responses(tools=[shell], max_tool_calls=2).hosted == {"code_sessions": 1}
+        assert responses(tools=[{"type": "shell"}]).hosted == {}
 
     def test_later_web_tools_of_anthropic_may_run_code(self) -> None:
         tool = {"type": "web_search_20260209", "name": "web_search", "max_uses": 2}

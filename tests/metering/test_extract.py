@@ -123,6 +123,19 @@ def test_a_cost_of_nothing_is_believed_of_free_models_alone(model: str, free: bo
     assert (charged.nanos, charged.estimated) == ((0, False) if free else (500, True))
 
 
+@pytest.mark.parametrize("cloud", ["bedrock", "vertex", "azure"])
+def test_clouds_hand_anthropic_s_own_answers_on(cloud: str) -> None:
+    for payload in MAKERS["anthropic"](Spent(short=70), "claude-opus-4-6"):
+        assert extract(cloud, payload, model="claude-opus-4-6").usage == Spent(short=70).usage("claude-opus-4-6")
+    name = {"bedrock": "bedrock", "vertex": "gemini", "azure": "openai_chat"}[cloud]
+    assert extract(cloud, MAKERS[name](Spent(), "m")[0], model="m").exact
+
+
+def test_chunks_without_a_mark_are_chat_completions() -> None:
+    words = [{"choices": [{"delta": {"content": "word "}}]} for _ in range(40)]
+    assert extract("openai", words, model="gpt-4o").received_tokens >= 40
+
+
 def test_a_usage_block_alone_tells_its_api() -> None:
     counts = {"input_tokens": 90, "output_tokens": 9}
     for more in ({"output": []}, {"content": [{"type": "text", "text": "x"}]}):
@@ -303,6 +316,31 @@ def test_code_that_anthropic_ran_has_a_fee(streamed: bool) -> None:
     usage = extract("anthropic", events if streamed else whole, model="claude-opus-4-6").usage
     assert usage is not None
     assert BOOK.price(usage) == 1_200 * 5_000 + 40 * 25_000 + 50_000_000
+
+
+def test_a_search_of_a_model_that_always_searches_has_its_fee() -> None:
+    # $25 for a thousand searches of the preview models (platform.openai.com, pricing).
+    whole, chunks = MAKERS["openai_chat"](Spent(), "gpt-4o-search-preview")
+    cited = [{"type": "url_citation", "url_citation": {"url": "https://x"}}]
+    whole["choices"][0]["message"]["annotations"] = cited
+    chunks[1]["choices"][0]["delta"]["annotations"] = cited
+    for payload in (whole, chunks):
+        usage = extract("openai", payload, model="gpt-4o-search-preview").usage
+        assert usage is not None
+        assert BOOK.price(usage) == 1_200 * 2_500 + 40 * 10_000 + 25_000_000
+
+
+def test_the_calls_of_tools_that_a_model_asks_for_are_text() -> None:
+    call = {"index": 0, "function": {"name": "look_up", "arguments": '{"place": "here"}'}}
+    chunks = [{"choices": [{"delta": {"tool_calls": [call]}, "finish_reason": "tool_calls"}]}]
+    assert extract("openai", chunks, model="gpt-4o").received_tokens >= text_bound('{"place": "here"}')
+
+
+def test_perplexity_states_what_a_call_cost() -> None:
+    usage = {"prompt_tokens": 9, "completion_tokens": 9, "cost": {"total_cost": 0.0061}}
+    found = extract("perplexity", {"model": "sonar", "choices": [], "usage": usage}).usage
+    assert found is not None
+    assert found.stated_cost_usd == Decimal("0.0061")
 
 
 def test_opening_a_page_and_looking_within_it_are_no_searches() -> None:

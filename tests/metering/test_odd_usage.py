@@ -157,6 +157,33 @@ def test_hosted_tools_without_a_known_fee_are_a_doubt() -> None:
     assert extract("anthropic", message).doubts == ("oracle_requests counts a hosted tool whose fee is not known",)
 
 
+@pytest.mark.parametrize(
+    ("api", "more", "reason"),
+    [
+        ("bedrock", {"performanceConfig": {"latency": "optimized"}}, "latency-optimized inference is not known"),
+        ("openrouter", {"usage": {"prompt_tokens": 9, "completion_tokens": 9, "cost": -1}}, "that cannot be"),
+        ("openrouter", {"usage": {"prompt_tokens": 9, "completion_tokens": 9, "cost": "1"}}, "no amount of dollars"),
+        ("openrouter", {"usage": {"prompt_tokens": 9, "completion_tokens": 9, "cost": float("nan")}}, "no amount"),
+    ],
+)
+def test_a_price_that_cannot_be_known_is_a_doubt(api: str, more: dict[str, Any], reason: str) -> None:
+    whole = MAKERS[api](Spent(), MODELS[api])[0]
+    assert reason in " ".join(extract(api, {**whole, **more}, model=MODELS[api]).doubts)
+
+
+def test_an_answer_of_a_fallback_is_a_doubt() -> None:
+    passes = [{"type": kind, "input_tokens": 600, "output_tokens": 20} for kind in ("message", "fallback_message")]
+    whole = MAKERS["anthropic"](Spent(extra={"iterations": passes}), "claude-opus-4-6")[0]
+    assert "another model answered in the end" in extract("anthropic", whole).doubts[0]
+
+
+@pytest.mark.parametrize("name", ["", "two words", "x" * 200])
+def test_an_answer_without_the_name_of_a_model_is_a_doubt(name: str) -> None:
+    reading = extract("openai", chat({"prompt_tokens": 9, "completion_tokens": 1}, model=name))
+    assert reading.usage is None
+    assert "model" in reading.doubts[0]
+
+
 @pytest.mark.parametrize("tier", ["ultrafast", "scale", "reserved"])
 def test_a_tier_without_a_known_price_charges_the_reservation(tier: str) -> None:
     reading = extract("openai", MAKERS["openai_chat"](Spent(tier=tier), "gpt-5.5")[0], model="gpt-5.5")

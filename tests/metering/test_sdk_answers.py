@@ -127,10 +127,12 @@ def test_google_s_configuration_is_part_of_the_request() -> None:
         candidate_count=2,
         tools=[look_up],
         response_schema=Answer,
+        response_modalities=[genai.Modality.AUDIO],
     )
     contents = genai.Content(role="user", parts=[genai.Part(text="hello")])
     most = bound({"model": "gemini-3.8-flash", "contents": contents, "config": config}, api="gemini")
     assert most.output_tokens == 100
+    assert most.audio_output
     assert most.input_tokens > 750 + text_bound(json.dumps(Answer.model_json_schema()))
 
 

@@ -181,4 +181,7 @@ def _recognises(part: object) -> bool:
     return isinstance(get(part, "content"), list) and get(get(part, "usage"), "input_tokens") is not None
 
 
-API = Api(frozenset({"anthropic", "claude"}), MessagesMeter, _recognises)
+# Clouds hand Anthropic's own answers on beside those of their own APIs.
+_CLOUDS = frozenset({"bedrock", "aws", "vertex", "vertex_ai", "google", "azure"})
+
+API = Api(frozenset({"anthropic", "claude"}) | _CLOUDS, MessagesMeter, _recognises)
