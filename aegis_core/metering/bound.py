@@ -13,7 +13,7 @@ from aegis_core.metering.plain import plain
 from aegis_core.metering.prompt import Prompt, check_lengths
 from aegis_core.metering.reading import Reading, text_of
 from aegis_core.metering.tokens import json_bound
-from aegis_core.metering.usage import TOOL_FIELDS
+from aegis_core.protocol.usage import TOOL_FIELDS
 
 _STANDARD = frozenset({"default", "standard", "standard_only", "auto", "on_demand"})
 _FAMILIES = {

@@ -36,6 +36,11 @@ _LEAST_BYTES_PER_SECOND = 1_000
 """Of the thinnest MP3: 8 kbit/s."""
 _TINY_IMAGE_TOKENS = 258
 
+_BLOCKS: dict[str, Kind] = {
+    "image": "image", "audio": "audio", "video": "video", "file": "document", "text-plain": "text", "media": "document",
+}  # fmt: skip
+_SOURCES = frozenset({"url", "base64", "data", "file_id", "id", "source_type"})
+
 _DATA_URL = re.compile(r"data:(?P<type>[\w.+/-]*)[^,]*,")
 _KINDS: tuple[tuple[str, Kind], ...] = (
     ("image", "image"), ("audio", "audio"), ("video", "video"), ("application/pdf", "document"), ("text", "text"),
@@ -59,11 +64,13 @@ def media_of(part: Mapping[str, Any]) -> Media | None:
         return _openai_image(part)
     if kind == "input_audio":
         return Media("audio", _data(_mapping(part.get("input_audio") or part).get("data")))
-    if kind in {"file", "input_file"}:
+    if kind == "input_file" or (kind == "file" and ("file" in part or "file_data" in part)):
         held = _mapping(part.get("file") or part)
         return _of_type(held.get("file_data"), "application/pdf")
     if kind in {"image", "document"} and "source" in part:
         return _sourced(part, "image" if kind == "image" else "document")
+    if kind in _BLOCKS and not _SOURCES.isdisjoint(part):
+        return _block(part, _BLOCKS[kind])
     for names in (("inlineData", "inline_data"), ("fileData", "file_data")):
         held = _mapping(next((part[name] for name in names if name in part), None))
         if held:
@@ -106,6 +113,17 @@ def _sourced(part: Mapping[str, Any], kind: Kind) -> Media | None:
     if source.get("type") == "text" or str(part.get("format", "")) in {"txt", "md", "csv", "html"}:
         return Media("text", _data(source.get("data") or source.get("bytes")))
     return Media(kind, _data(source.get("data") or source.get("bytes")))
+
+
+def _block(part: Mapping[str, Any], kind: Kind) -> Media:
+    """A block of LangChain, which has one shape for the media of every provider."""
+    if part.get("source_type") == "text" or kind == "text":
+        return Media("text", _data(part.get("text") or part.get("data") or part.get("base64")))
+    said = part.get("mime_type")
+    url = part.get("url")
+    inline = url if isinstance(url, str) and url.startswith("data:") else None
+    data = _data(part.get("base64") or part.get("data") or inline)
+    return Media(_kind_of(said) if kind == "document" and isinstance(said, str) else kind, data)
 
 
 def _of_type(value: object, otherwise: str) -> Media:

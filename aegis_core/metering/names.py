@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -65,7 +65,8 @@ _VENDOR = re.compile(r"^(?:(?:us|eu|apac|jp|au|ca|us-gov|global|regional)\.)?(?:
 _FINE_TUNE = re.compile(r"ft:(?P<base>[^:]+)")
 
 REMEDIES = (
-    'state its price in the price file (AEGIS_PRICES_FILE), or say which model it is: models={{"{name}": "gpt-4o"}}'
+    "state its price in the price file (AEGIS_PRICES_FILE), or say which model it is "
+    '(AEGIS_MODELS={{"{name}": "gpt-4o"}})'
 )
 
 
@@ -117,9 +118,9 @@ def folded(name: str) -> str:
     return name.strip().lower().replace(":", "/")
 
 
-def parse_name(name: str) -> ParsedName:
-    """Take a name apart at the provider before it."""
-    text, inferred, percent = name.strip(), False, 100
+def parse_name(name: str, providers: Container[str] = ()) -> ParsedName:
+    """Take a name apart at the provider before it: one that is known here, or one of the list's own names."""
+    text, inferred = name.strip(), False
     while True:
         lower = text.lower()
         if arn := _ARN.fullmatch(lower):
@@ -132,12 +133,12 @@ def parse_name(name: str) -> ParsedName:
             continue
         break
     provider: str | None = None
-    if sign and head in _PREFIXES:
-        provider, lower = _PREFIXES[head], rest
+    if sign and (head in _PREFIXES or head in providers):
+        provider, lower = _PREFIXES.get(head, head), rest
     elif _BEDROCK.fullmatch(lower):
         provider = "aws"
-    if provider == "azure" and _ZONE.match(lower):
-        percent = 110  # data zones: https://azure.microsoft.com/pricing/details/cognitive-services/openai-service/
+    # Data zones: https://azure.microsoft.com/pricing/details/cognitive-services/openai-service/
+    percent = 110 if provider == "azure" and _ZONE.match(lower) else 100
     if provider in {"azure", "aws"}:
         while match := _REGION.match(lower):
             lower = lower[match.end() :]
@@ -183,10 +184,14 @@ class Resolver:
         """
         if found := self.find(name):
             return found
+        raise self.unknown(name)
+
+    def unknown(self, name: str) -> UnknownModelError:
+        """The refusal of a name without a known price."""
         nearest = self.nearest(name)
         near = f"; the nearest known are {', '.join(nearest)}" if nearest else ""
         remedies = REMEDIES.format(name=name)
-        raise UnknownModelError(
+        return UnknownModelError(
             f"no price is known for the model {name!r}, so it cannot be allowed: {remedies}{near}",
             kind="model",
             name=name,
@@ -201,7 +206,7 @@ class Resolver:
         key = folded(name)
         if key in self._own:
             return key
-        parsed = parse_name(name)
+        parsed = self._parse(name)
         provider = parsed.provider or ("openai" if _FINE_TUNE.match(parsed.bare) else None)
         spelt = f"{provider}/{folded(parsed.bare)}"
         return spelt if spelt in self._own else None if listed else self._tails.get(key)
@@ -222,11 +227,14 @@ class Resolver:
         meant = self._known(alias) if alias is not None and folded(alias) != folded(name) else None
         if meant is not None and self.own_key(name, listed=True):
             # A deployment with a price of its own counts in the budget of the model that it is.
-            return replace(meant, parsed=replace(parse_name(name), inferred=True))
+            return replace(meant, parsed=replace(self._parse(name), inferred=True))
         return meant or (self._known(name) if alias is None or folded(alias) == folded(name) else None)
 
+    def _parse(self, name: str) -> ParsedName:
+        return parse_name(name, self._providers)
+
     def _known(self, name: str) -> Resolved | None:
-        parsed = parse_name(name)
+        parsed = self._parse(name)
         listed = self.look_up(parsed)
         tuned = _FINE_TUNE.match(parsed.bare)
         if listed is None and tuned is None:
@@ -264,7 +272,7 @@ class Resolver:
 
     def _nearest(self, name: str) -> tuple[str, ...]:
         """Up to three similar names, of those that begin alike; never the name itself in another spelling."""
-        bare = parse_name(name).bare.rpartition("/")[2]
+        bare = self._parse(name).bare.rpartition("/")[2]
         mine = {folded(name), bare, folded(bare), _undated(bare)}
         known = {model.id for provider in self._providers.values() for model in provider.models}
         others = {each for each in known if each.startswith(bare[:3]) and not mine & _spellings(each)}

@@ -8,43 +8,41 @@ it is an error, never zero.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import lru_cache, reduce
 from importlib.metadata import version
+from typing import NamedTuple
 
 from aegis_core.metering.bound import Bound
+from aegis_core.metering.charges import Charge, charged
 from aegis_core.metering.maxima import Maxima, maxima_of
-from aegis_core.metering.names import Listed, Resolved, Resolver
+from aegis_core.metering.names import Listed, Resolved, Resolver, folded
 from aegis_core.metering.price_file import StatedPrices, dearer
 from aegis_core.metering.rates import RateCard, dearest
-from aegis_core.metering.reading import NO_USAGE, Reading
+from aegis_core.metering.reading import Reading
 from aegis_core.metering.tariffs import Moment, Pricing, Terms, cards_of, moment_of, share_of, unpriced
-from aegis_core.metering.usage import TOOL_FIELDS, CallTokens, Usage
-from aegis_core.protocol.errors import AegisError, ConfigurationError, InvalidRequestError, UnknownModelError
+from aegis_core.metering.text_rates import TextRates
+from aegis_core.protocol.errors import ConfigurationError, InvalidRequestError, UnknownModelError
 from aegis_core.protocol.money import to_nanos
+from aegis_core.protocol.usage import TOOL_FIELDS, CallTokens, Usage
 
 _KNOWN = 2_048
 
 
-@dataclass(frozen=True, slots=True)
-class Charge:
-    """What to settle a call at.
-
-    Attributes:
-        nanos: nano-dollars.
-        estimated: the amount is not what the provider's own count comes to.
-        reasons: why it is estimated, as sentences.
-    """
-
-    nanos: int
-    estimated: bool = False
-    reasons: tuple[str, ...] = ()
+class _Known(NamedTuple):
+    canonical: str
+    rates: TextRates
 
 
 def _now() -> datetime:
     return datetime.now(UTC)
+
+
+@lru_cache(maxsize=1)
+def _list_version() -> str:
+    return f"genai-prices {version('genai-prices')}"
 
 
 class PriceBook:
@@ -73,13 +71,33 @@ class PriceBook:
         self._output_default = output_default
         self._resolver: Resolver | None = None
         self._catalog_names: dict[str, str] | None = None
+        # Names come from agents, so what is known of others than the catalog's is bounded.
+        self._of_catalog: dict[str, _Known] = {}
+        self._of_others = lru_cache(maxsize=_KNOWN)(self._look_up)
         self._pricing = lru_cache(maxsize=_KNOWN)(self._priced)
 
     @property
     def version(self) -> str:
         """What the prices are from, for verdicts and reports."""
-        listed = f"genai-prices {version('genai-prices')}"
-        return f"{listed}, file {self._stated.version}" if self._stated else listed
+        return f"{_list_version()}, file {self._stated.version}" if self._stated else _list_version()
+
+    def restated(self, stated: StatedPrices) -> PriceBook | None:
+        """A book with another content of the operator's file, ready for use; None: it is the same content.
+
+        Raises:
+            ConfigurationError: it lacks a price that the catalog needs.
+        """
+        if self._stated and self._stated.version == stated.version:
+            return None
+        book = PriceBook(
+            stated=stated,
+            aliases=self._aliases,
+            catalog=self._catalog,
+            output_default=self._output_default,
+            clock=self._clock,
+        )
+        book.warm()
+        return book
 
     def warm(self) -> None:
         """Load the list and price the whole catalog now, so that no request waits a quarter of a second for it.
@@ -89,8 +107,8 @@ class PriceBook:
         """
         for name, ref in self._catalog.items():
             try:
-                self._pricing(name, Terms(), None)
-            except (UnknownModelError, InvalidRequestError):
+                self.text_rates(name)
+            except UnknownModelError:
                 raise ConfigurationError(
                     f"model catalog: {name} has the price_ref {ref!r}, which has no known price",
                     name=name,
@@ -112,7 +130,15 @@ class PriceBook:
         Raises:
             UnknownModelError: it has no known price.
         """
-        return self.resolve(name).canonical
+        return self._known(name).canonical
+
+    def text_rates(self, name: str) -> TextRates:
+        """The prices of a model for calls of which only the size is known. The same object for the same name.
+
+        Raises:
+            UnknownModelError: it has no known price.
+        """
+        return self._known(name).rates
 
     def maxima(self, name: str) -> Maxima | None:
         """Context and longest answer of a model, where a table knows them.
@@ -205,35 +231,7 @@ class PriceBook:
             bound: what the request allowed; with it, a whole stream without a count is charged by its text.
             at: when the call was made.
         """
-        reasons = reading.doubts
-        if reading.exact and reading.usage is not None:
-            try:
-                if not self._given_away(reading.usage, at):
-                    return Charge(self.price(reading.usage, at))
-                reasons = (f"a cost of nothing is stated for a call of {reading.usage.model}, which has a price",)
-            except AegisError as error:
-                reasons = (error.message,)
-        if bound is not None and reading.complete and reading.doubts == (NO_USAGE,):
-            return self._by_received_text(reading, reserved, bound)
-        return Charge(reserved, True, reasons or (NO_USAGE,))
-
-    def _given_away(self, usage: Usage, at: datetime | None) -> bool:
-        """Whether a cost of nothing is stated although the list has a price: an account may be billed elsewhere."""
-        if usage.stated_cost_usd is None or usage.stated_cost_usd > 0:
-            return False
-        return self.price(usage.model_copy(update={"stated_cost_usd": None}), at) > 0
-
-    def _by_received_text(self, reading: Reading, reserved: int, bound: Bound) -> Charge:
-        """Input at its bound and output by its text; only of models without thoughts, of which no text arrives."""
-        why = f"{NO_USAGE}, so input counts at its bound and output by the text that was received"
-        try:
-            known = self.maxima(bound.model)
-            if known is not None and not known.reasons:
-                counted = self.bound(replace(bound, output_tokens=reading.received_tokens))
-                return Charge(min(counted, reserved), True, (why,))
-        except AegisError as error:
-            return Charge(reserved, True, (error.message,))
-        return Charge(reserved, True, (NO_USAGE,))
+        return charged(self, reading, reserved, bound, at)
 
     @property
     def _names(self) -> Resolver:
@@ -247,8 +245,22 @@ class PriceBook:
     def _listed_name(self, found: Resolved) -> str:
         """The catalog's name for a model that the list calls otherwise."""
         if self._catalog_names is None:
-            self._catalog_names = {self._names.resolve(ref).canonical: name for name, ref in self._catalog.items()}
+            refs = [(self._names.find(ref), name) for name, ref in self._catalog.items()]
+            self._catalog_names = {known.canonical: name for known, name in refs if known}
         return self._catalog_names.get(found.canonical, found.canonical)
+
+    def _known(self, name: str) -> _Known:
+        if found := self._of_catalog.get(name):
+            return found
+        if name not in self._catalog:
+            return self._of_others(name)
+        self._of_catalog[name] = found = self._look_up(name)
+        return found
+
+    def _look_up(self, name: str) -> _Known:
+        resolved = self.resolve(name)
+        ref = resolved.listed.ref if resolved.listed else folded(resolved.parsed.bare)
+        return _Known(resolved.canonical, TextRates.of(ref, self._pricing(name, Terms(), None)))
 
     def _pass(self, each: CallTokens, terms: Terms, when: datetime) -> int:
         return self._at(each.model, terms, when).most(lambda card: card.tokens(each))
@@ -276,7 +288,7 @@ class PriceBook:
         percent = resolved.parsed.percent * share_of(listed, terms) // 100
         cards = cards_of(listed, terms, moment, self._clock())
         if not cards and own is None:
-            raise unpriced("model", f"{name} has no price for tokens")
+            raise self._names.unknown(name)
         return Pricing(cards, own, percent)
 
     def _own(self, name: str, resolved: Resolved) -> RateCard | None:

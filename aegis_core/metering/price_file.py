@@ -7,6 +7,7 @@ A name is ``provider:model`` or the name as agents say it; either sign may stand
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 from hashlib import sha256
@@ -86,11 +87,30 @@ def read_price_file(path: Path) -> StatedPrices:
         raise _refusal(path, f"{problem.field} {problem.facts['problem']}") from None
     except (ValueError, RecursionError) as error:
         raise _refusal(path, f"is not valid JSON: {error}") from None
-    cards: dict[str, RateCard] = {}
-    for name, prices in stated.items():
-        key, card = folded(name), _card(prices)
-        cards[key] = dearer(cards[key], card) if key in cards else card
-    return StatedPrices(cards, sha256(data).hexdigest()[:12])
+    return stated_prices([(name, _card(prices)) for name, prices in stated.items()], data)
+
+
+def stated_prices(cards: Iterable[tuple[str, RateCard]], content: bytes) -> StatedPrices:
+    """The prices of a file with that content; where it speaks of a model twice, the higher count."""
+    return StatedPrices(merged(cards), sha256(content).hexdigest()[:12])
+
+
+def stated_card(input_usd: Decimal, output_usd: Decimal, cached_input_usd: Decimal | None = None) -> RateCard:
+    """Prices from dollars a million tokens, nine decimals at most; cached input costs as much unless it is said.
+
+    Raises:
+        ValueError: an amount that is no price.
+    """
+    return _card(_Stated(input_usd=input_usd, output_usd=output_usd, cached_input_usd=cached_input_usd))
+
+
+def merged(cards: Iterable[tuple[str, RateCard]]) -> dict[str, RateCard]:
+    """The cards by their folded names; of two for the same name each price is the higher one."""
+    found: dict[str, RateCard] = {}
+    for name, card in cards:
+        key = folded(name)
+        found[key] = dearer(found[key], card) if key in found else card
+    return found
 
 
 def dearer(one: RateCard, other: RateCard) -> RateCard:
@@ -114,3 +134,6 @@ def _card(prices: _Stated) -> RateCard:
 
 def _refusal(path: Path, problem: str) -> ConfigurationError:
     return ConfigurationError(f"price file, {path}: {problem}", file=str(path), problem=problem)
+
+
+READ = read_price_file

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -25,6 +25,9 @@ ANTHROPIC_TOOLS_TOKENS = 600
 
 ANTHROPIC_CLIENT_TOOL_TOKENS = 1_500
 """Definitions that Anthropic writes for the tools that it names: computer, bash, text_editor, memory."""
+
+WIDEST_WINDOW = 2_097_152
+"""Of the models that take sounds and films: gemini-1.5-pro. https://ai.google.dev/gemini-api/docs/long-context"""
 
 _MESSAGES = ("messages", "input", "contents", "prompt", "content", "requests")
 _FRAME = frozenset({"role", "type", "id", "tool_call_id", "tool_use_id", "call_id", "name", "status", "cache_control"})
@@ -186,7 +189,22 @@ class Prompt:
         if value is None:
             return
         said = cast("Mapping[str, Any]", value).get("ttl") if isinstance(value, Mapping) else None
-        self.cache_write = "1h" if self.cache_write == "1h" or said not in {None, "5m"} else "5m"
+        self.cache_write = "1h" if self.cache_write == "1h" or (said is not None and said != "5m") else "5m"
+
+
+def messages_bound(messages: Iterable[Mapping[str, object]], tools: Sequence[object] = ()) -> int:
+    """Most input tokens of a chat call, for whichever provider answers it.
+
+    Args:
+        messages: in the shape of OpenAI: ``role``, ``content`` as text or a list of parts, ``tool_calls``.
+        tools: tool definitions, as JSON-compatible values.
+
+    Returns:
+        Tokens, those of a sound or film of unknown length being all that a model reads at once.
+    """
+    prompt = Prompt("openai", "")
+    prompt.body({"messages": list(messages), "tools": tools})
+    return max(prompt.tokens, WIDEST_WINDOW) if prompt.unbounded else prompt.tokens
 
 
 def check_lengths(prompt: Prompt, context_tokens: int | None) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from decimal import ROUND_CEILING, Decimal
 from typing import TYPE_CHECKING
 
-from aegis_core.metering.usage import TOOL_FIELDS, CallTokens, Usage
+from aegis_core.protocol.usage import TOOL_FIELDS, CallTokens, Usage
 
 if TYPE_CHECKING:
     from genai_prices.types import ModelPrice, TieredPrices
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     Price = Decimal | TieredPrices
 
 _DIGITS = 15
-_UNITS_PER_NANO = 10**12
+UNITS_PER_NANO = 10**12
 """Units of a sum (1e-21 dollars) in a nano-dollar."""
 
 Steps = tuple[tuple[int, int], ...]
@@ -70,7 +70,7 @@ class RateCard:
     def cost(self, usage: Usage) -> int:
         """Units of a call without its further passes: tokens, hosted tools, and what is known in total only."""
         size = usage.input_tokens
-        rest = usage.unattributed_tokens * max(self._at("input", size), self._at("output", size))
+        rest = usage.unattributed_tokens * max(self.at("input", size), self.at("output", size))
         tools = sum(getattr(usage, name) * self.fees.get(name, 0) for name in TOOL_FIELDS)
         return self.tokens(usage) + rest + tools + self.request
 
@@ -101,14 +101,14 @@ class RateCard:
             ("reasoning", min(thoughts, usage.output_tokens - spoken)),
             ("output", max(0, usage.output_tokens - spoken - thoughts)),
         )
-        return sum(count * self._at(name, size) for name, count in counts if count)
+        return sum(count * self.at(name, size) for name, count in counts if count)
 
     def bound(self, bound: Bound, output_tokens: int) -> int:
         """Units that no usage within a bound exceeds."""
         size = bound.input_tokens
         text = ["input", "cached", *(["write_5m"] if bound.cache_write else [])]
         text += ["write_1h"] if bound.cache_write == "1h" else []
-        plain = max(self._worst(name, size) for name in text)
+        plain = max(self.worst(name, size) for name in text)
         media = (
             (bound.audio_tokens, ("audio", "cached_audio")),
             (bound.image_tokens, ("image", "cached_image")),
@@ -116,15 +116,15 @@ class RateCard:
         )
         total = size * plain
         for count, names in media:
-            dearer = max(self._worst(name, size) for name in names) - plain
+            dearer = max(self.worst(name, size) for name in names) - plain
             total += min(count, size) * max(0, dearer)
         answers = ["output", "reasoning", "input"]
         answers += ["audio_out"] if bound.audio_output else []
         answers += ["image_out"] if bound.image_output else []
-        total += output_tokens * max(self._worst(name, size) for name in answers)
+        total += output_tokens * max(self.worst(name, size) for name in answers)
         return total + sum(calls * self.fees.get(name, 0) for name, calls in bound.hosted.items()) + self.request
 
-    def _at(self, name: str, size: int) -> int:
+    def at(self, name: str, size: int) -> int:
         """The rate for a call with so many input tokens."""
         found = 0
         for above, rate in self.rates[name]:
@@ -132,14 +132,14 @@ class RateCard:
                 found = rate
         return found
 
-    def _worst(self, name: str, size: int) -> int:
+    def worst(self, name: str, size: int) -> int:
         """The highest rate for a call with at most so many."""
         return max(rate for above, rate in self.rates[name] if size > above)
 
 
 def nanos(units: int, percent: int = 100) -> int:
     """Units as nano-dollars, times a share of the price, rounded up once."""
-    return -(-units * percent // (100 * _UNITS_PER_NANO))
+    return -(-units * percent // (100 * UNITS_PER_NANO))
 
 
 def compiled(

@@ -11,9 +11,9 @@ from typing import Any, cast
 from pydantic import ValidationError
 
 from aegis_core.metering.tokens import least_tokens, text_bound, word_bytes
-from aegis_core.metering.usage import MOST_CALLS, MOST_TOKENS, CallTokens, Usage
 from aegis_core.protocol.fields import identifier
 from aegis_core.protocol.money import MAX_USD
+from aegis_core.protocol.usage import MOST_CALLS, MOST_TOKENS, CallTokens, Usage
 
 NO_USAGE = "the answer carries no usage"
 

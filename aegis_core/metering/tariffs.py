@@ -51,6 +51,8 @@ class Pricing:
 
     def most(self, units: Callable[[RateCard], int]) -> int:
         """The highest amount of the list's and the operator's cards, in nano-dollars."""
+        if self.own is None and len(self.cards) == 1:
+            return nanos(units(self.cards[0]), self.percent)
         amounts = [nanos(units(card), self.percent) for card in self.cards]
         return max([*amounts, *([nanos(units(self.own))] if self.own else [])])
 

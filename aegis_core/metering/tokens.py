@@ -1,4 +1,9 @@
-"""From text to tokens without a tokenizer: the most that a text may be, and the least that it must be."""
+"""From text to tokens without a tokenizer: the most that a text may be, and the least that it must be.
+
+The bounds are those of text as agents send it, not of every conceivable byte string. Prose, code, JSON and Chinese
+stay at or under one token for two bytes, base64 under one for 1.4. A tokenizer may still spend a token on each byte of
+a rare script, or on each digit of a long table of numbers: for such text, send a claim or a count of your own.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +11,7 @@ import json
 from typing import Any
 
 from aegis_core.protocol.canonical import canonical_json
-
-BYTES_PER_TOKEN = 2
-"""Prose, code, JSON and Chinese stay at or under one token for two bytes of UTF-8."""
+from aegis_core.protocol.messages import BYTES_PER_TOKEN
 
 _DENSE = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=_.%-"
 _SHAPE = bytes(65 if byte in _DENSE else 32 for byte in range(256))
@@ -22,13 +25,18 @@ _LONGEST_WORD = 32
 _spelt = json.JSONEncoder(ensure_ascii=False).encode
 
 
+def input_bound(prompt_bytes: int) -> int:
+    """Most tokens that a prompt of so many UTF-8 bytes holds: half of them, rounded up."""
+    return -(-prompt_bytes // BYTES_PER_TOKEN)
+
+
 def text_bound(text: str | bytes) -> int:
     """Most tokens of a text, for any of the providers' tokenizers on what agents send."""
     data = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
     if len(data) < len(_RUN):
-        return -(-len(data) // BYTES_PER_TOKEN)
+        return input_bound(len(data))
     dense = _dense_bytes(data)
-    return -(-dense * 5 // 7) + -(-(len(data) - dense) // BYTES_PER_TOKEN)
+    return -(-dense * 5 // 7) + input_bound(len(data) - dense)
 
 
 def least_tokens(word_bytes: int) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from aegis_core.metering.usage import Usage
+from aegis_core.protocol.usage import Usage
 
 TEXT = "Four score and seven"
 

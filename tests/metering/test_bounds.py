@@ -13,9 +13,10 @@ from genai_prices.types import ModelInfo
 
 from aegis_core.metering.bound import Bound, Limits, bound
 from aegis_core.metering.price_book import PriceBook
+from aegis_core.metering.prompt import MESSAGE_TOKENS, WIDEST_WINDOW, messages_bound
 from aegis_core.metering.tokens import text_bound
-from aegis_core.metering.usage import Usage
 from aegis_core.protocol.errors import InvalidRequestError
+from aegis_core.protocol.usage import Usage
 
 BOOK = PriceBook()
 HELLO = [{"role": "user", "content": "hello there"}]
@@ -403,3 +404,17 @@ def test_thoughts_of_earlier_turns_were_not_certainly_sent() -> None:
 @pytest.mark.parametrize("request_", [None, [], "x"])
 def test_what_is_no_request_is_refused(request_: Any) -> None:
     refused(lambda: bound(request_), "request", "as the provider is sent it")
+
+
+def test_media_in_the_blocks_of_langchain_are_bounded_by_what_they_are() -> None:
+    """Its base64 would otherwise count as text: half a million tokens for a picture of one megabyte."""
+    data = "iVBORw0K" * 20_000
+    for block, most in (
+        ({"type": "image", "base64": data, "mime_type": "image/png"}, 6_000),
+        ({"type": "image", "source_type": "url", "url": "https://example.org/a.png"}, 6_000),
+        ({"type": "audio", "base64": "A" * 40_000, "mime_type": "audio/mp3"}, 310),
+        ({"type": "file", "source_type": "base64", "data": data, "mime_type": "application/pdf"}, 444_500),
+    ):
+        assert messages_bound([{"role": "user", "content": [block]}]) == MESSAGE_TOKENS + most
+    film = [{"role": "user", "content": [{"type": "video", "url": "https://example.org/a.mp4"}]}]
+    assert messages_bound(film) == WIDEST_WINDOW

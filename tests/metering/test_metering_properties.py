@@ -11,8 +11,8 @@ from payloads import MAKERS, MODELS, Spent
 from aegis_core.metering.bound import Bound, Limits, bound, check
 from aegis_core.metering.extract import StreamMeter, extract
 from aegis_core.metering.price_book import Charge, PriceBook
-from aegis_core.metering.usage import Usage
 from aegis_core.protocol.errors import InvalidRequestError
+from aegis_core.protocol.usage import Usage
 
 BOOK = PriceBook()
 SCALARS = (

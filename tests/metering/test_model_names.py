@@ -7,8 +7,8 @@ from genai_prices.data_snapshot import get_snapshot
 
 from aegis_core.metering.names import Resolver
 from aegis_core.metering.price_book import PriceBook
-from aegis_core.metering.usage import Usage
 from aegis_core.protocol.errors import UnknownModelError
+from aegis_core.protocol.usage import Usage
 
 ALIASES = {"prod-chat": "gpt-4o", "azure/my-deployment": "gpt-4o", "Team/Helper": "claude-sonnet-4-5"}
 BOOK = PriceBook(aliases=ALIASES)
@@ -89,7 +89,7 @@ def test_a_refusal_names_both_remedies_and_not_the_name_itself_as_the_nearest(na
     with pytest.raises(UnknownModelError) as caught:
         BOOK.resolve(name)
     assert "AEGIS_PRICES_FILE" in caught.value.message
-    assert f'models={{"{name}": "gpt-4o"}}' in caught.value.message
+    assert f'AEGIS_MODELS={{"{name}": "gpt-4o"}}' in caught.value.message
     bare = name.rpartition("/")[2].lower()
     for near in caught.value.facts["nearest"]:
         assert bare not in {near.lower(), near.lower().partition(":")[0], near.lower().rpartition("/")[2]}
@@ -116,3 +116,11 @@ def test_an_alias_leads_nowhere_but_to_a_known_model() -> None:
         with pytest.raises(UnknownModelError):
             book.resolve(name)
     assert book.canonical("b") == "gpt-4o"
+
+
+def test_a_provider_s_own_name_in_the_list_says_whose_prices_are_meant() -> None:
+    """Every provider of the list can be named, also those that no framework has a word for."""
+    for name in ("huggingface_together/deepseek-ai/DeepSeek-V4-Flash-0731", "ovhcloud:Llama-3.1-8B-Instruct"):
+        listed = BOOK.resolve(name).listed
+        assert listed is not None
+        assert listed.provider.id == name.replace(":", "/").partition("/")[0]

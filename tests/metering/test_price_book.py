@@ -16,8 +16,8 @@ from genai_prices.data_snapshot import get_snapshot
 from aegis_core.metering.bound import Bound
 from aegis_core.metering.price_book import PriceBook
 from aegis_core.metering.price_file import StatedPrices, read_price_file
-from aegis_core.metering.usage import CallTokens, Usage
 from aegis_core.protocol.errors import AegisError, ConfigurationError, InvalidRequestError, UnknownModelError
+from aegis_core.protocol.usage import CallTokens, Usage
 
 AT = datetime(2026, 11, 20, 12, tzinfo=UTC)
 PROFILE = "arn:aws:bedrock:eu-west-1:1:application-inference-profile/a"

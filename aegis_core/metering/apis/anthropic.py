@@ -28,7 +28,7 @@ from aegis_core.metering.reading import (
     tokens,
     word_of,
 )
-from aegis_core.metering.usage import CallTokens
+from aegis_core.protocol.usage import CallTokens
 
 _COUNTS: dict[str, Callable[[Tally, object], int]] = {
     "fresh": lambda tally, usage: tally.count(usage, "input_tokens"),

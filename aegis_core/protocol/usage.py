@@ -28,6 +28,19 @@ INPUT_MEDIA = ("audio_input_tokens", "image_input_tokens", "video_input_tokens")
 OUTPUT_MEDIA = ("audio_output_tokens", "image_output_tokens")
 
 
+_WITHIN: tuple[tuple[tuple[str, ...], str], ...] = (
+    (("cached_input_tokens",), "input_tokens"),
+    (CACHE_PARTS, "input_tokens"),
+    (INPUT_MEDIA, "input_tokens"),
+    (("cached_audio_tokens", "cached_image_tokens"), "cached_input_tokens"),
+    (("cached_audio_tokens",), "audio_input_tokens"),
+    (("cached_image_tokens",), "image_input_tokens"),
+    (("reasoning_tokens",), "output_tokens"),
+    (OUTPUT_MEDIA, "output_tokens"),
+)
+"""Parts, and the whole that they are together part of."""
+
+
 class CallTokens(Message):
     """Tokens of one pass of a model.
 
@@ -66,20 +79,16 @@ class CallTokens(Message):
 
     @model_validator(mode="after")
     def _parts_within_wholes(self) -> CallTokens:
-        self._within(("cached_input_tokens",), "input_tokens")
-        self._within(CACHE_PARTS, "input_tokens")
-        self._within(INPUT_MEDIA, "input_tokens")
-        self._within(("cached_audio_tokens", "cached_image_tokens"), "cached_input_tokens")
-        self._within(("cached_audio_tokens",), "audio_input_tokens")
-        self._within(("cached_image_tokens",), "image_input_tokens")
-        self._within(("reasoning_tokens",), "output_tokens")
-        self._within(OUTPUT_MEDIA, "output_tokens")
+        said = self.model_fields_set
+        for parts, whole in _WITHIN:
+            if not said.isdisjoint(parts):
+                self._check(parts, whole)
         return self
 
     def _sum(self, names: tuple[str, ...]) -> int:
         return sum(getattr(self, name) for name in names)
 
-    def _within(self, parts: tuple[str, ...], whole: str) -> None:
+    def _check(self, parts: tuple[str, ...], whole: str) -> None:
         if self._sum(parts) > getattr(self, whole):
             verb = "is" if len(parts) == 1 else "are together"
             raise ValueError(f"{' + '.join(parts)}: {verb} larger than {whole}, which it is part of")
