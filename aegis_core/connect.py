@@ -126,9 +126,8 @@ async def open_governor(store: Store, settings: Settings, *, tenant: str | None 
         PolicyError: ``AEGIS_POLICY_FILE`` cannot be loaded; the policy in force stays.
     """
     from aegis_core.arbiter.arbiter import Arbiter
+    from aegis_core.arbiter.book import price_book
     from aegis_core.arbiter.catalog import load_catalog
-    from aegis_core.arbiter.price_sources import read_prices
-    from aegis_core.arbiter.prices import Prices
     from aegis_core.governor.governor import ResourceGovernor
     from aegis_core.policy.loading import default_policy, load_policy
     from aegis_core.store.layout import TENANTS_KEY
@@ -144,10 +143,10 @@ async def open_governor(store: Store, settings: Settings, *, tenant: str | None 
     await store.command("SADD", TENANTS_KEY, ledger.tenant)
     version, document = await ledger.read_policy()
     policy = first if document == first.document else load_policy(document, f"policy version {version}")
-    prices = Prices(catalog, stated=read_prices(settings))
+    prices = price_book(catalog, settings)
     forecast = settings.reservation == "forecast"
     arbiter = Arbiter(catalog, prices, read_routing_file(settings.routing_file, catalog))
-    governor = ResourceGovernor(ledger, arbiter, prices, (version, policy), now, forecast=forecast)
+    governor = ResourceGovernor(ledger, arbiter, (version, policy), now, forecast=forecast)
     await governor.operator.note_prices(prices.version)
     if published is not None:
         await governor.publish_policy(published, author=f"file {settings.policy_file}")

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, AliasChoices, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from aegis_core.protocol.errors import ConfigurationError
 from aegis_core.protocol.fields import Identifier, Usd
@@ -54,7 +54,7 @@ def read_operators(text: str) -> dict[int, str]:
 
 @dataclass(frozen=True, slots=True)
 class ReadBy:
-    """Marks a setting that names a file of prices: the `module` of the arbiter that reads it, with its `READ`."""
+    """Marks a setting that names a file of prices: the `module` of `metering` that reads it, with its `READ`."""
 
     module: str
 
@@ -81,6 +81,13 @@ class Settings(BaseSettings):
     catalog_file: Path | None = Field(default=None, description="Models and tiers instead of the shipped ones.")
     prices_file: Annotated[Path | None, ReadBy("price_file")] = Field(
         default=None, description="Prices beside the installed list; the higher counts."
+    )
+    models: dict[Identifier, Identifier] = Field(
+        default_factory=dict[str, str],
+        description='Names of deployments and the models that they are, as JSON: {"my-deployment": "gpt-4o"}.',
+    )
+    output_tokens: Annotated[int, Field(ge=1, le=100_000_000)] | None = Field(
+        default=None, description="The longest answer of a model of which no table knows it."
     )
     routing_file: Path | None = Field(default=None, description="A text model that aegis route fit wrote.")
     require_keys: bool = Field(default=False, description="Ask for API keys although none was made yet.")
@@ -137,6 +144,9 @@ def load_settings(**overrides: Any) -> Settings:
     try:
         return Settings(**overrides)
     except ValidationError as error:
-        problem = invalid(error)
-        name = problem.field if problem.field == "USE_FAKE_REDIS" else f"AEGIS_{problem.field.upper()}"
-        raise ConfigurationError(f"{name} {problem.facts['problem']}", field=name) from None
+        found = invalid(error)
+        name = found.field if found.field == "USE_FAKE_REDIS" else f"AEGIS_{found.field.upper()}"
+        raise ConfigurationError(f"{name} {found.facts['problem']}", field=name) from None
+    except SettingsError:  # the only variable that is JSON
+        problem = 'is not valid JSON; give {"my-deployment": "gpt-4o"}'
+        raise ConfigurationError(f"AEGIS_MODELS {problem}", field="AEGIS_MODELS") from None

@@ -26,8 +26,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from aegis_core.arbiter import evidence
+from aegis_core.arbiter.book import price_book
 from aegis_core.arbiter.catalog import load_catalog
-from aegis_core.arbiter.prices import Prices
 from aegis_core.arbiter.routing.curve import summary
 from aegis_core.arbiter.routing.evaluation import cross_validate, evaluate
 from aegis_core.arbiter.routing.fitting import fit, fit_gain, fold_of, read
@@ -48,7 +48,7 @@ _STARTED = time.monotonic()
 def load(path: Path) -> tuple[list[Outcome], Pair]:
     """The outcomes of a file, and the pair that is routed between."""
     rows = read_rows(path, clip=True)  # one score of C lies below 0
-    pair = pair_of(rows, Prices(load_catalog()))
+    pair = pair_of(rows, price_book(load_catalog()))
     return paired(path, rows, pair), pair
 
 

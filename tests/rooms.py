@@ -22,6 +22,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "cli": ("cli/*", "channels/test_channels_cli*"),
     "client": ("core/test_lock_*", "core/test_remote_contract*", "core/test_light_imports*", "typing/*"),
     "governor": ("fundamentals/*", "core/test_locks_contract*"),
+    "metering": ("metering/*",),
     "policy": ("core/test_policy*", "fundamentals/test_rules*", "attacks/test_attack_policy*", "cli/test_policy*"),
     "project": ("project/*", "test_rooms*", "core/test_leftovers*", "core/test_quiet_zone*"),
     "protocol": (

@@ -18,7 +18,7 @@ from aegis_core.adapting.locking import Locks, ToolLock, current_fence
 from aegis_core.adapting.reservation import Reservation
 from aegis_core.adapting.tool_review import ToolBatch, ToolReview
 from aegis_core.adapting.tool_run import ToolRun
-from aegis_core.arbiter.estimator import messages_bound
+from aegis_core.metering.prompt import messages_bound
 from aegis_core.protocol.arguments import hash_arguments, single_keys
 from aegis_core.protocol.canonical import canonical_json
 

@@ -1,6 +1,6 @@
 """How many input tokens a chat call has at most, from its messages, and from what the provider counted before.
 
-Bounds are the arbiter's (`messages_bound`). Where the messages of an earlier, settled call are an exact prefix of a new
+Bounds are those of `messages_bound`. Where the messages of an earlier, settled call are an exact prefix of a new
 call's, the provider's own count replaces the bound for that prefix. A prefix is known by a chain of hashes over the
 tools and every message, never by the name of a thread: a thread whose history was edited has another chain. Each
 model's counts are its own, because models count differently; a call that several may answer is bounded for the one
@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 
-from aegis_core.arbiter.estimator import messages_bound
+from aegis_core.metering.prompt import messages_bound
 from aegis_core.protocol.canonical import canonical_json, digest
 
 KNOWN_PREFIXES = 4_096

@@ -11,10 +11,8 @@ from functools import lru_cache, partial
 from typing import TYPE_CHECKING
 
 from aegis_core.arbiter.catalog import GREATEST_DENSITY, LEAST_DENSITY, Catalog
-from aegis_core.arbiter.estimator import FORECAST_INPUT, FORECAST_OUTPUT, input_bound
 from aegis_core.arbiter.evidence import NO_EVIDENCE, Choice, Evidence, lowered_by_text
-from aegis_core.arbiter.price_file import StatedPrices
-from aegis_core.arbiter.prices import Prices
+from aegis_core.arbiter.forecast import FORECAST_INPUT, FORECAST_OUTPUT
 from aegis_core.arbiter.shortlist import Needs, PricedModel, Shortlist, select
 from aegis_core.arbiter.terms import (
     MAX_CANDIDATES,
@@ -29,6 +27,8 @@ from aegis_core.arbiter.terms import (
     why_none,
 )
 from aegis_core.arbiter.why import Considered, Why, cost_of_both, packed
+from aegis_core.metering.price_book import PriceBook
+from aegis_core.metering.tokens import input_bound
 from aegis_core.protocol.errors import InvalidRequestError
 from aegis_core.protocol.messages import PermissionRequest
 from aegis_core.protocol.money import format_usd
@@ -42,7 +42,7 @@ _CACHED_SHORTLISTS = 1_024
 class Arbiter:
     """Appraises requests against a catalog and its prices."""
 
-    def __init__(self, catalog: Catalog, prices: Prices, text_model: GainModel | None = None) -> None:
+    def __init__(self, catalog: Catalog, prices: PriceBook, text_model: GainModel | None = None) -> None:
         """Nothing is loaded before the first request or `warm`.
 
         Args:
@@ -51,9 +51,8 @@ class Arbiter:
             text_model: a fitted estimator for two models of the catalog, of which the strong one has the higher tier.
         """
         self._catalog = catalog
-        self._prices = prices
-        self._shortlist = lru_cache(maxsize=_CACHED_SHORTLISTS)(partial(select, catalog, prices))
         self._explained = lru_cache(maxsize=_CACHED_SHORTLISTS)(self._explain)
+        self.use(prices)
         self._usable = frozenset(model.tier for model in catalog.models if model.healthy)
         self._text_model = text_model
         weak, strong = (catalog.find(text_model.weak), catalog.find(text_model.strong)) if text_model else (None, None)
@@ -65,9 +64,9 @@ class Arbiter:
         return self._catalog
 
     @property
-    def price_version(self) -> str:
-        """What its prices are from."""
-        return self._prices.version
+    def prices(self) -> PriceBook:
+        """What models cost, at present."""
+        return self._prices
 
     def tier_of(self, name: str) -> int | None:
         """The tier of a model of the catalog; None too where no model of that tier may be recommended at present."""
@@ -80,17 +79,11 @@ class Arbiter:
         for density in range(LEAST_DENSITY, GREATEST_DENSITY + 1):
             self._shortlist(density, None, 0)
 
-    def reprice(self, stated: StatedPrices) -> bool:
-        """Count by another content of the operator's file of prices, from the next request on; False: it is the same.
-
-        Raises:
-            ConfigurationError: it lacks a price that the catalog needs; the prices stay.
-        """
-        changed = self._prices.restate(stated)
-        if changed:
-            self._shortlist.cache_clear()
-            self._explained.cache_clear()
-        return changed
+    def use(self, prices: PriceBook) -> None:
+        """Count by another book, from the next request on."""
+        self._prices = prices
+        self._shortlist = lru_cache(maxsize=_CACHED_SHORTLISTS)(partial(select, self._catalog, prices))
+        self._explained.cache_clear()
 
     def appraise(
         self, request: PermissionRequest, permitted: tuple[str, ...] = (), evidence: Evidence = NO_EVIDENCE
@@ -225,12 +218,15 @@ class Arbiter:
 
     def _named(self, name: str, shortlist: Shortlist, terms: Terms) -> tuple[Appraisal, tuple[Considered, ...]]:
         """Price the model that the agent will call, and recommend what the arbiter would have chosen."""
-        rates = self._prices.rates(name)
-        model = self._catalog.find(name)
-        if model is None and terms.claim is None and terms.cap is None:
-            problem = f"is required, because {name} is not in the catalog, which would give its output cap"
+        rates, canonical = self._prices.text_rates(name), self._prices.canonical(name)
+        cap = terms.cap
+        if cap is None:
+            model = self._catalog.find(name) or self._catalog.by_name.get(canonical)
+            cap = model.max_output_tokens if model else self._prices.output_maximum(name)
+        if cap is None and terms.claim is None:
+            problem = f"is required, because nothing says how long an answer of {name} may be; give it a cap"
             raise _missing("max_output_tokens", problem)
-        cap = terms.cap_of(model) if model else terms.cap or 0
+        cap = cap or 0
         nanos = terms.amount(rates, cap)
         best = next(iter(choose(shortlist, terms, 1)), None)
         recommended, considered = (best.entry.model.name, (best.considered,)) if best else (None, ())
@@ -239,12 +235,11 @@ class Arbiter:
             note = f"{name} costs up to {format_usd(nanos)}, more than requirements.ceiling_usd, {ceiling}."
             return Appraisal((), recommended, terms.priced_by, note), considered
         note = shortlist.note if best else why_none(shortlist, terms)
-        canonical = self._prices.canonical(name)
         short, caps = shorter(canonical, rates, terms, cap)
         candidates = (Candidate(canonical, nanos), *short)
         listed = self._catalog.by_name.get(canonical)
         if best and listed and canonical != recommended:
-            expected = self._prices.rates(canonical).expected(*terms.expected)
+            expected = self._prices.text_rates(canonical).expected(*terms.expected)
             considered = (*considered, Considered(canonical, listed.tier, expected))
         return Appraisal(candidates, recommended, terms.priced_by, note, caps=caps), considered
 

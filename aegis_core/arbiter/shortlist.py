@@ -8,9 +8,9 @@ from itertools import groupby
 from typing import NamedTuple
 
 from aegis_core.arbiter.catalog import Catalog, Model
-from aegis_core.arbiter.estimator import FORECAST_INPUT, FORECAST_OUTPUT
-from aegis_core.arbiter.prices import Prices
-from aegis_core.arbiter.rates import Floor, Rates
+from aegis_core.arbiter.forecast import FORECAST_INPUT, FORECAST_OUTPUT
+from aegis_core.metering.price_book import PriceBook
+from aegis_core.metering.text_rates import Floor, TextRates
 from aegis_core.protocol.errors import UnknownModelError
 
 
@@ -30,7 +30,7 @@ class PricedModel(NamedTuple):
     """A model with its prices, and its position in the catalog, which decides between equal costs."""
 
     model: Model
-    rates: Rates
+    rates: TextRates
     position: int
 
 
@@ -65,7 +65,7 @@ class Shortlist:
         object.__setattr__(self, "floors", tuple(Floor.of(entry.rates for entry in tier) for tier in self.tiers))
 
 
-def select(catalog: Catalog, prices: Prices, logic_density: int, needs: Needs | None, tier: int = 0) -> Shortlist:
+def select(catalog: Catalog, prices: PriceBook, logic_density: int, needs: Needs | None, tier: int = 0) -> Shortlist:
     """Shortlist the models of the lowest tier that satisfies a density, and of the tiers above it.
 
     `tier`, where it is not 0, is the one that outcomes call for instead.
@@ -102,10 +102,10 @@ def select(catalog: Catalog, prices: Prices, logic_density: int, needs: Needs | 
     return Shortlist(tiers, names, note)
 
 
-def _of_tier(catalog: Catalog, prices: Prices, tier: int) -> list[PricedModel]:
+def _of_tier(catalog: Catalog, prices: PriceBook, tier: int) -> list[PricedModel]:
     """The models of a tier or above, by tier and expected cost."""
     found = (
-        PricedModel(model, prices.rates(model.name), position)
+        PricedModel(model, prices.text_rates(model.name), position)
         for position, model in enumerate(catalog.models)
         if model.tier >= tier and model.healthy
     )
@@ -115,10 +115,10 @@ def _of_tier(catalog: Catalog, prices: Prices, tier: int) -> list[PricedModel]:
     )
 
 
-def _permitted(catalog: Catalog, prices: Prices, names: tuple[str, ...]) -> list[PricedModel]:
+def _permitted(catalog: Catalog, prices: PriceBook, names: tuple[str, ...]) -> list[PricedModel]:
     """The models of the catalog among these names, in their order."""
     found = dict.fromkeys(model for name in names if (model := catalog.find(name)) and model.healthy)
-    return [PricedModel(model, prices.rates(model.name), position) for position, model in enumerate(found)]
+    return [PricedModel(model, prices.text_rates(model.name), position) for position, model in enumerate(found)]
 
 
 def _tests(catalog: Catalog, needs: Needs) -> Iterable[tuple[str, Callable[[Model], bool]]]:

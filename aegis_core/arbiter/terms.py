@@ -7,10 +7,10 @@ from functools import lru_cache
 from typing import Literal, NamedTuple
 
 from aegis_core.arbiter.catalog import Model
-from aegis_core.arbiter.estimator import forecast
-from aegis_core.arbiter.rates import Rates
+from aegis_core.arbiter.forecast import forecast
 from aegis_core.arbiter.shortlist import PricedModel, Shortlist
 from aegis_core.arbiter.why import Considered
+from aegis_core.metering.text_rates import TextRates
 from aegis_core.protocol.money import format_usd
 
 MAX_CANDIDATES = 6
@@ -98,7 +98,7 @@ class Terms:
     def priced_by(self) -> PricedBy:
         return "sizes" if self.claim is None else "both" if self.sized else "claim"
 
-    def amount(self, rates: Rates, cap: int) -> int:
+    def amount(self, rates: TextRates, cap: int) -> int:
         """Nano-dollars to reserve: the claim or the bound with `cap` output tokens, whichever is higher."""
         claim = self.claim or 0
         return max(claim, rates.bound(self.input_tokens, cap)) if self.sized else claim
@@ -164,7 +164,7 @@ def _expected(priced: tuple[int, PricedModel]) -> int:
     return priced[0]
 
 
-def shorter(name: str, rates: Rates, terms: Terms, cap: int) -> tuple[list[Candidate], tuple[int, ...]]:
+def shorter(name: str, rates: TextRates, terms: Terms, cap: int) -> tuple[list[Candidate], tuple[int, ...]]:
     """A model with shorter answers than `cap`, down to the least that is wanted, and the caps of these."""
     if terms.least is None or terms.claim is not None:
         return [], ()

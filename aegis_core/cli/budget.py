@@ -71,10 +71,9 @@ def set_(
                 field="name",
             )
         if scope == "model" and isinstance(governor.port, ResourceGovernor):
-            Prices(governor.port.arbiter.catalog).rates(name)  # a budget of a model that nobody can call caps nothing
+            governor.port.arbiter.prices.resolve(name)  # a budget of a model that nobody can call caps nothing
         return await governor.set_budget(scope, name, window, limit, author="cli")
 
-    from aegis_core.arbiter.prices import Prices
     from aegis_core.governor.governor import ResourceGovernor
 
     state = with_governor(tenant, change)

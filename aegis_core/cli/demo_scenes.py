@@ -13,8 +13,8 @@ from typing import TypeVar, Unpack
 import httpx
 from pydantic import TypeAdapter
 
+from aegis_core.arbiter.book import price_book
 from aegis_core.arbiter.catalog import load_catalog
-from aegis_core.arbiter.prices import Prices
 from aegis_core.cli.demo_page import Page, money
 from aegis_core.client.agent import GovernedAgent, Governor
 from aegis_core.connect import connect
@@ -34,7 +34,7 @@ class Show:
 
     def __init__(self, governor: Governor, page: Page, settings: Settings) -> None:
         self.governor, self.page, self.settings = governor, page, settings
-        self.prices = Prices(load_catalog())
+        self.prices = price_book(load_catalog())
         self.agents: dict[str, GovernedAgent] = {}
         self.routed: list[tuple[Receipt, Usage]] = []
         self.times: list[float] = []
@@ -255,5 +255,5 @@ async def _summary(show: Show) -> bool:
 
 def _at(show: Show, model: str) -> Decimal:
     """What the same tokens would have cost on one model."""
-    nanos = (show.prices.cost(usage.model_copy(update={"model": model})) for _, usage in show.routed)
+    nanos = (show.prices.price(usage.model_copy(update={"model": model})) for _, usage in show.routed)
     return to_usd(sum(nanos))

@@ -233,8 +233,8 @@ def _outcomes(
     fitted: GainModel | None = None,
 ) -> tuple[list[Outcome], Pair]:  # fmt: skip
     """The outcomes of a file for a pair, which is that of a fitted model where there is one."""
+    from aegis_core.arbiter.book import price_book
     from aegis_core.arbiter.catalog import load_catalog
-    from aegis_core.arbiter.prices import Prices
     from aegis_core.arbiter.routing.outcomes import paired, read_rows
     from aegis_core.arbiter.routing.pairs import pair_of, refuse_unpaired
 
@@ -244,7 +244,7 @@ def _outcomes(
     if fitted:
         weak, strong, ratio = fitted.weak, fitted.strong, fitted.ratio if ratio is None else ratio
         refuse_unpaired(file, fitted, {model for row in rows for model in row.scores})
-    pair = pair_of(rows, Prices(load_catalog()), weak=weak, strong=strong, ratio=ratio)
+    pair = pair_of(rows, price_book(load_catalog()), weak=weak, strong=strong, ratio=ratio)
     return paired(file, rows, pair), pair
 
 

@@ -8,7 +8,6 @@ from datetime import date, datetime
 from decimal import Decimal
 
 from aegis_core.arbiter.arbiter import Appraisal, Arbiter
-from aegis_core.arbiter.prices import Prices
 from aegis_core.governor import budgets
 from aegis_core.governor.approvals import HITLManager
 from aegis_core.governor.credentials import (
@@ -68,7 +67,6 @@ class ResourceGovernor:
         self,
         ledger: Ledger,
         arbiter: Arbiter,
-        prices: Prices,
         policy: tuple[int, Policy],
         server_ms: int,
         *,
@@ -76,7 +74,7 @@ class ResourceGovernor:
     ) -> None:
         self.tenant = ledger.tenant
         self.tenant_store = TenantStore(ledger)
-        self._ledger, self._arbiter, self._prices = ledger, arbiter, prices
+        self._ledger, self._arbiter = ledger, arbiter
         self._registry = OperatorStore(ledger)
         self._rules = Rulebook(ledger, self._registry, policy)
         self.operator = Operator(self._registry)
@@ -91,7 +89,7 @@ class ResourceGovernor:
 
     def beside(self, ledger: Ledger, policy: tuple[int, Policy], server_ms: int) -> ResourceGovernor:
         """A governor of another tenant, with the same models and prices."""
-        other = ResourceGovernor(ledger, self._arbiter, self._prices, policy, server_ms, forecast=self._forecast)
+        other = ResourceGovernor(ledger, self._arbiter, policy, server_ms, forecast=self._forecast)
         other._warm = self._warm
         return other
 
@@ -220,7 +218,7 @@ class ResourceGovernor:
             NotFoundError: no such grant.
             ConflictError: it is closed otherwise. AuthError: it is somebody else's.
         """
-        said = settlement_of(message, self._prices)
+        said = settlement_of(message, self._arbiter.prices)
         order = self._closing("settle", grant_id, message.agent_id, token)
         return await self._close(
             order._replace(cost=said.cost, digest=said.digest, outcome=said.outcome, answered=said.answered)
@@ -268,7 +266,7 @@ class ResourceGovernor:
             NotFoundError: the agent or session is unknown.
         """
         if scope == "model":
-            name = self._prices.canonical(budgets.checked(name, "name"))
+            name = self._arbiter.prices.canonical(budgets.checked(name, "name"))
         elif scope == "tenant" and name not in {"", "-", "tenant", self.tenant}:
             raise InvalidRequestError(
                 f"name: this is the tenant {self.tenant}; give its name or -", field="name", problem="is another tenant"

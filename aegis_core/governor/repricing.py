@@ -9,8 +9,9 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from aegis_core.arbiter.arbiter import Arbiter
-from aegis_core.arbiter.price_sources import price_files, read_prices
 from aegis_core.governor.operators import Operator
+from aegis_core.metering.price_book import PriceBook
+from aegis_core.metering.price_sources import price_files, read_prices
 from aegis_core.protocol.errors import AegisError, ConfigurationError
 from aegis_core.settings import Settings
 
@@ -32,7 +33,7 @@ class PriceWatch:
     def __init__(self, settings: Settings, arbiter: Arbiter, operator: Operator) -> None:
         self._settings, self._arbiter, self._operator = settings, arbiter, operator
         self._seen: list[_Stamp | None] = []
-        self._noted = arbiter.price_version
+        self._noted = arbiter.prices.version
 
     async def look(self) -> bool:
         """Read the files if one is another than at the last look; answers whether prices changed."""
@@ -40,15 +41,22 @@ class PriceWatch:
         stamps = await asyncio.to_thread(self._stamps)
         if stamps != self._seen:
             try:
-                stated = await asyncio.to_thread(read_prices, self._settings)
-                changed = stated is not None and self._arbiter.reprice(stated)
+                book = await asyncio.to_thread(self._changed_book)
             except ConfigurationError as error:
                 _log.warning("%s; the prices before it stay", error.message)
+            else:
+                if changed := book is not None:
+                    self._arbiter.use(book)
             self._seen = stamps  # of before they were read, so that a change meanwhile is seen next time
-        if (version := self._arbiter.price_version) != self._noted:
+        if (version := self._arbiter.prices.version) != self._noted:
             await self._operator.note_prices(version)
             self._noted = version
         return changed
+
+    def _changed_book(self) -> PriceBook | None:
+        """The prices of what the files say now, which takes half a second to make; None: they say the same."""
+        stated = read_prices(self._settings)
+        return None if stated is None else self._arbiter.prices.restated(stated)
 
     def _stamps(self) -> list[_Stamp | None]:
         return [_stamp(path) for path in price_files(self._settings)]

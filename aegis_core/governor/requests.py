@@ -7,13 +7,13 @@ from hashlib import blake2b
 from typing import NamedTuple
 
 from aegis_core.arbiter.arbiter import Appraisal, Candidate
-from aegis_core.arbiter.prices import Prices
+from aegis_core.metering.price_book import PriceBook
 from aegis_core.policy.asking import Asker
 from aegis_core.policy.ruling import Ruling
 from aegis_core.policy.text import spaced, words_of
 from aegis_core.protocol.canonical import record_id
 from aegis_core.protocol.masking import mask_metadata, mask_text
-from aegis_core.protocol.messages import LOCK_TYPES, PermissionRequest, SettleRequest
+from aegis_core.protocol.messages import LOCK_TYPES, PermissionRequest, SettleRequest, Usage
 from aegis_core.protocol.money import to_nanos
 from aegis_core.store import arguments
 from aegis_core.store.arguments import CandidateRow as Choice
@@ -210,14 +210,14 @@ class Settlement(NamedTuple):
     answered: str | None
 
 
-def settlement_of(message: SettleRequest, prices: Prices) -> Settlement:
+def settlement_of(message: SettleRequest, prices: PriceBook) -> Settlement:
     """Read a settlement.
 
     Raises:
         UnknownModelError: it reports tokens of a model without a known price.
     """
     if message.usage is not None:
-        cost = sum(prices.cost(usage) for usage in (message.usage, message.escalation_usage) if usage)
+        cost = sum(prices.price(usage) for usage in (message.usage, message.escalation_usage) if usage)
     else:
         assert message.cost_usd is not None
         cost = to_nanos(message.cost_usd, "cost_usd")
@@ -225,7 +225,16 @@ def settlement_of(message: SettleRequest, prices: Prices) -> Settlement:
     if outcome is None and message.escalation_usage is not None:
         outcome = 0.0  # the first answer did not pass
     # Without later fields that are not given, a repeat of an older version's settlement is one.
-    absent = {name for name in ("escalation_usage", "outcome") if getattr(message, name) is None}
-    content = message.model_dump_json(exclude={"agent_id"} | absent)
+    absent = {name: True for name in ("escalation_usage", "outcome") if getattr(message, name) is None}
+    unsaid = {name: _unsaid(usage) for name in ("usage", "escalation_usage") if (usage := getattr(message, name))}
+    content = message.model_dump_json(exclude={"agent_id": True, **unsaid, **absent})
     answered = prices.canonical(message.usage.model) if message.usage else None
     return Settlement(cost, blake2b(content.encode(), digest_size=16).hexdigest(), outcome, answered)
+
+
+_FIRST_COUNTS = frozenset({"model", "input_tokens", "output_tokens", "cached_input_tokens"})
+
+
+def _unsaid(usage: Usage) -> set[str]:
+    """Later fields of a usage that it does not give."""
+    return set(Usage.model_fields) - _FIRST_COUNTS - usage.model_fields_set

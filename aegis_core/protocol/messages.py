@@ -16,6 +16,7 @@ from pydantic import Field, model_validator
 
 from aegis_core.protocol.fields import Identifier, Intent, LockToken, LockTtl, Metadata, Usd, Window
 from aegis_core.protocol.parsing import Message
+from aegis_core.protocol.usage import Usage
 
 Status = Literal["GRANTED", "PENDING", "REJECTED"]
 Framework = Literal["langchain", "langgraph", "crewai", "autogen", "custom"]
@@ -56,7 +57,7 @@ class HeldLock(Message):
 
 
 BYTES_PER_TOKEN = 2
-"""Bytes of UTF-8 for which a token is reserved; see `arbiter.estimator` for what that covers."""
+"""Bytes of UTF-8 for which a token is reserved; see `metering.tokens` for what that covers."""
 
 
 PromptEnd = Annotated[Intent, Field(max_length=500)]
@@ -107,21 +108,6 @@ class PermissionRequest(Message):
     def _one_size_of_the_prompt(self) -> PermissionRequest:
         if self.prompt_tokens is not None and self.prompt_bytes is not None:
             raise ValueError("prompt_tokens: give prompt_bytes or prompt_tokens, not both")
-        return self
-
-
-class Usage(Message):
-    """Tokens that a provider reported for one call. `cached_input_tokens` are part of `input_tokens`."""
-
-    model: Identifier
-    input_tokens: Annotated[int, Field(ge=0, le=1_000_000_000)] = 0
-    output_tokens: Annotated[int, Field(ge=0, le=1_000_000_000)] = 0
-    cached_input_tokens: Annotated[int, Field(ge=0, le=1_000_000_000)] = 0
-
-    @model_validator(mode="after")
-    def _cached_within_input(self) -> Usage:
-        if self.cached_input_tokens > self.input_tokens:
-            raise ValueError("cached_input_tokens: is larger than input_tokens, which it is part of")
         return self
 
 

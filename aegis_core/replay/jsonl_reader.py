@@ -12,7 +12,7 @@ from functools import partial
 from hashlib import blake2b
 from typing import TypeVar, cast
 
-from aegis_core.arbiter.estimator import input_bound
+from aegis_core.metering.tokens import input_bound
 from aegis_core.protocol.fields import MAX_INTENT, identifier
 from aegis_core.replay import values
 from aegis_core.replay.trace import DEFAULT_AGENT, Call, Reading, lines_of, shown

@@ -12,10 +12,11 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from aegis_core.arbiter.book import price_book
 from aegis_core.arbiter.catalog import load_catalog
-from aegis_core.arbiter.prices import Prices
 from aegis_core.connect import open_governor, open_store
 from aegis_core.governor.governor import SESSIONS_KEPT, ResourceGovernor
+from aegis_core.metering.price_book import PriceBook
 from aegis_core.protocol.errors import UnknownModelError
 from aegis_core.protocol.messages import (
     Handshake,
@@ -89,7 +90,7 @@ async def replay(trace: Trace, plan: Plan, settings: Settings, tally: Tally, adv
         InvalidRequestError: a model of the trace has no known price. UnknownModelError: `plan.model` has none.
         PolicyError: the rules file cannot be loaded.
     """
-    prices = Prices(load_catalog(settings.catalog_file))
+    prices = price_book(load_catalog(settings.catalog_file))
     _check_models(trace, plan, prices)
     store = await open_store(settings, throwaway=True, virtual_time=True)
     try:
@@ -105,13 +106,13 @@ async def replay(trace: Trace, plan: Plan, settings: Settings, tally: Tally, adv
         await store.aclose()
 
 
-def _check_models(trace: Trace, plan: Plan, prices: Prices) -> None:
-    prices.rates(plan.model)
+def _check_models(trace: Trace, plan: Plan, prices: PriceBook) -> None:
+    prices.text_rates(plan.model)
     known: set[str] = set()
     for call in trace.calls:
         if call.model and call.model not in known:
             try:
-                prices.rates(call.model)
+                prices.text_rates(call.model)
             except UnknownModelError as error:
                 raise refusal(
                     f"{printable(str(trace.path))}:{call.line}", "model", error.message, line=call.line
@@ -131,7 +132,7 @@ class _Session:
 class _Run:
     """One replay under way."""
 
-    def __init__(self, store: Store, governor: ResourceGovernor, prices: Prices, plan: Plan, tally: Tally) -> None:
+    def __init__(self, store: Store, governor: ResourceGovernor, prices: PriceBook, plan: Plan, tally: Tally) -> None:
         self._store, self._governor, self._prices, self._plan, self._tally = store, governor, prices, plan, tally
         self._priced_at = datetime.now(UTC)  # one price list for the whole report, not one by the hour
         self._sessions: dict[tuple[str, str], _Session] = {}
@@ -203,7 +204,7 @@ class _Run:
             return ReleaseRequest()
         if call.tool is not None or call.cost is not None:
             return SettleRequest(cost_usd=to_usd(call.cost or 0))
-        return SettleRequest(usage=Usage(model=model, input_tokens=call.input_tokens, output_tokens=call.output_tokens))
+        return SettleRequest(usage=_usage(call, model))
 
     async def _close(self) -> None:
         if self._closing is None:
@@ -229,7 +230,7 @@ class _Run:
         return known.id
 
     def _cost(self, call: Call, model: str) -> int:
-        return self._prices.rates(model).cost(call.input_tokens, 0, call.output_tokens, self._priced_at)
+        return self._prices.price(_usage(call, model), self._priced_at)
 
     def _blame_budget(self, call: Call, cost: int, request: PermissionRequest, verdict: Verdict) -> None:
         """The first budget, in the order in which they are judged, that has less left than was asked."""
@@ -243,3 +244,7 @@ async def _until(when: float) -> None:
     delay = when - time.monotonic()
     if delay > 0:
         await asyncio.sleep(delay)
+
+
+def _usage(call: Call, model: str) -> Usage:
+    return Usage(model=model, input_tokens=call.input_tokens, output_tokens=call.output_tokens)

@@ -17,25 +17,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aegis_core.arbiter.arbiter import MAX_CANDIDATES, Appraisal, Arbiter, Candidate
+from aegis_core.arbiter.book import price_book
 from aegis_core.arbiter.catalog import Catalog, load_catalog
-from aegis_core.arbiter.estimator import (
-    IMAGE_TOKENS,
-    MESSAGE_TOKENS,
-    TOOL_TOKENS,
-    forecast,
-    input_bound,
-    messages_bound,
-    text_bound,
-)
 from aegis_core.arbiter.evidence import DecayedSums, Evidence
-from aegis_core.arbiter.prices import Prices
+from aegis_core.arbiter.forecast import forecast
 from aegis_core.arbiter.why import routing_of
+from aegis_core.metering.prompt import MESSAGE_TOKENS, TOOL_TOKENS, messages_bound
+from aegis_core.metering.tokens import input_bound, text_bound
 from aegis_core.protocol.errors import ConfigurationError, InvalidRequestError, UnknownModelError
 from aegis_core.protocol.messages import PermissionRequest, Routing
 from aegis_core.protocol.parsing import parse
 
 CATALOG = load_catalog()
-PRICES = Prices(CATALOG)
+IMAGE_TOKENS = 6_000
+PRICES = price_book(CATALOG)
 ARBITER = Arbiter(CATALOG, PRICES)
 
 
@@ -88,7 +83,7 @@ def test_what_is_not_a_model_costs_its_claim(resource: str) -> None:
         ({}, "estimated_cost_usd"),
         ({"model": "gpt-4o"}, "estimated_cost_usd"),
         ({"max_output_tokens": 10}, "prompt_bytes"),
-        ({"model": "gpt-4", "prompt_bytes": 10}, "max_output_tokens"),
+        ({"model": "anthropic/claude-2.0", "prompt_bytes": 10}, "max_output_tokens"),
     ],
 )
 def test_a_request_that_cannot_be_priced_says_what_to_give(fields: dict[str, Any], field: str) -> None:
@@ -186,7 +181,7 @@ def test_the_cheapest_of_a_tier_comes_first() -> None:
     """For the mix of 1,000 tokens in and 250 out, when nothing is said about sizes."""
     first = [name for name in names(appraise(estimated_cost_usd=1, logic_density=4)) if name][:3]
     assert first == ["gpt-5-mini", "gpt-4.1-mini", "gemini-2.5-flash"]
-    costs = [PRICES.rates(name).expected(1_000, 250) for name in first]
+    costs = [PRICES.text_rates(name).expected(1_000, 250) for name in first]
     assert costs == [750_000, 800_000, 925_000]
 
 
@@ -205,11 +200,13 @@ def test_a_named_model_of_the_catalog_has_its_own_cap(name: str) -> None:
     assert answer.candidates == (Candidate("gpt-4o", 2_500_000 + 16_384 * 10_000),)  # one name, one budget
 
 
-def test_a_named_model_outside_the_catalog_needs_a_cap_or_a_claim() -> None:
+def test_a_named_model_outside_the_catalog_is_bounded_by_its_longest_answer() -> None:
     bound = 1_000 * 30_000 + 10 * 60_000  # gpt-4: $30 and $60 a million
+    longest = 1_000 * 30_000 + 8_192 * 60_000
     assert appraise(model="gpt-4", prompt_bytes=2_000, max_output_tokens=10).candidates == (Candidate("gpt-4", bound),)
     assert appraise(model="gpt-4", estimated_cost_usd=1).candidates == (Candidate("gpt-4", 10**9),)
-    assert appraise(model="gpt-4", estimated_cost_usd="0.001", prompt_bytes=2_000).candidates[0].nanos == 30_000_000
+    assert appraise(model="gpt-4", prompt_bytes=2_000).candidates == (Candidate("gpt-4", longest),)
+    assert appraise(model="gpt-4", estimated_cost_usd="0.001", prompt_bytes=2_000).candidates[0].nanos == longest
 
 
 def test_a_named_model_without_a_price_is_an_error_even_with_a_claim() -> None:
@@ -283,7 +280,7 @@ def test_the_note_names_a_missing_capability(capability: str, tmp_path: Path) ->
     content = shipped()
     content["models"] = [{**model, capability: False} for model in content["models"]]
     catalog = load_catalog(write(tmp_path, content))
-    answer = Arbiter(catalog, Prices(catalog)).appraise(ask(prompt_bytes=5, requirements={capability: True}))
+    answer = Arbiter(catalog, price_book(catalog)).appraise(ask(prompt_bytes=5, requirements={capability: True}))
     assert answer.note.startswith(f"requirements.{capability} leaves no model of tier 2 or above")
 
 
@@ -351,7 +348,7 @@ def test_a_reservation_covers_whatever_the_call_uses(fields: dict[str, Any], usa
         assert name
         most = fields.get("max_output_tokens", CATALOG.by_name[name].max_output_tokens)
         spent = (int(input_bound(fields["prompt_bytes"]) * usage[0]), int(most * usage[1]))
-        assert PRICES.rates(name).expected(*spent) <= nanos
+        assert PRICES.text_rates(name).expected(*spent) <= nanos
 
 
 def why_of(answer: Appraisal, place: int = 0) -> Routing:
@@ -419,7 +416,7 @@ def test_outcomes_do_not_raise_a_task_to_a_tier_whose_models_are_all_unwell(tmp_
     content = shipped() | {"density": {"1-10": 4}}
     content["models"] = [{**model, "healthy": model["tier"] < 5} for model in content["models"]]
     catalog = load_catalog(write(tmp_path, content))
-    unwell = Arbiter(catalog, Prices(catalog))
+    unwell = Arbiter(catalog, price_book(catalog))
     rows = {
         f"{kind}\t{model}": DecayedSums(good, 100)
         for kind in ("*", "t\tprove")
@@ -443,7 +440,7 @@ def test_outcomes_do_not_raise_a_task_to_a_tier_whose_models_are_all_unwell(tmp_
 @given(fields=sized)
 def test_the_same_request_has_the_same_answer(fields: dict[str, Any]) -> None:
     """Also from another arbiter, whose caches are empty."""
-    assert appraise(**fields) == appraise(**fields) == Arbiter(CATALOG, Prices(CATALOG)).appraise(ask(**fields))
+    assert appraise(**fields) == appraise(**fields) == Arbiter(CATALOG, price_book(CATALOG)).appraise(ask(**fields))
 
 
 def test_requirements_from_agents_do_not_fill_memory() -> None:
@@ -454,7 +451,7 @@ def test_requirements_from_agents_do_not_fill_memory() -> None:
 
 
 def test_warming_leaves_nothing_for_the_first_request() -> None:
-    arbiter = Arbiter(CATALOG, Prices(CATALOG))
+    arbiter = Arbiter(CATALOG, price_book(CATALOG))
     arbiter.warm()
     misses = arbiter._shortlist.cache_info().misses
     arbiter.appraise(ask(estimated_cost_usd=1))
@@ -509,7 +506,7 @@ def test_messages_are_bounded_with_their_frames() -> None:
         assert messages_bound([said | {"tool_calls": [spelt]}]) == MESSAGE_TOKENS + 2 + 4
     assert messages_bound([{"role": "assistant", "function_call": call["function"]}]) == MESSAGE_TOKENS + 2 + 4
     other = {"type": "custom", "custom": {"name": "pay", "input": "a=1"}}
-    assert messages_bound([said | {"tool_calls": [other]}]) == MESSAGE_TOKENS + (len(json.dumps(other)) + 1) // 2
+    assert messages_bound([said | {"tool_calls": [other]}]) == MESSAGE_TOKENS + 2 + 2
     assert messages_bound([{"role": "assistant", "refusal": "No.", "name": "lea"}]) == MESSAGE_TOKENS + 2 + 2
     assert messages_bound(text, [{"name": "f"}]) == messages_bound(text) + TOOL_TOKENS + 7
 
@@ -541,7 +538,7 @@ def test_a_bound_covers_all_that_a_provider_reads_of_a_message(message: dict[str
     images = [part for part in parts if part.get("type") == "image_url"]
     texts = [
         message.get("name", ""),
-        *(part.get("text") or part.get("input_audio", {}).get("data", "") for part in parts),
+        *(part.get("text") or "" for part in parts),
         *(text for call in calls for text in call.values()),
     ]  # fmt: skip
     least = MESSAGE_TOKENS + sum(map(text_bound, texts)) + IMAGE_TOKENS * len(images)

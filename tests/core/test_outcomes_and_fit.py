@@ -17,8 +17,8 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
+from aegis_core.arbiter.book import price_book
 from aegis_core.arbiter.catalog import load_catalog
-from aegis_core.arbiter.prices import Prices
 from aegis_core.arbiter.routing import picture
 from aegis_core.arbiter.routing.curve import Curve, baselines, cost_of, kept, summary
 from aegis_core.arbiter.routing.evaluation import evaluate
@@ -150,7 +150,7 @@ def test_scores_of_another_scale_are_divided(tmp_path: Path) -> None:
 def test_the_pair_is_the_best_and_the_cheapest_of_known_price(tmp_path: Path) -> None:
     scores = {"gpt-4o": 1.0, "gpt-4o-mini": 0.5, "claude-sonnet-4-5": 0.9, "nobody-knows": 0.8}
     rows = read_rows(write(tmp_path / "o.jsonl", [{**GOOD, "scores": scores}]))
-    prices = Prices(load_catalog())
+    prices = price_book(load_catalog())
     assert pair_of(rows, prices) == Pair("gpt-4o-mini", "gpt-4o", 0.06)
     assert pair_of(rows, prices, weak="nobody-knows") == Pair("nobody-knows", "gpt-4o", None)
     assert pair_of(rows, prices, weak="nobody-knows", strong="gpt-4o-mini", ratio=0.5).ratio == 0.5
@@ -490,7 +490,7 @@ def test_commands_refuse_in_one_line(
 def test_a_fifth_of_recorded_outcomes_is_routed_well_by_others(shared_data: Path, fifths: int, cost: float) -> None:
     path = shared_data / "llmrouter_multi.dev.jsonl.gz"
     rows = read_rows(path)
-    pair = pair_of(rows, Prices(load_catalog()))
+    pair = pair_of(rows, price_book(load_catalog()))
     assert (pair.weak, pair.strong) == ("gemma-2-9b-it", "llama-3.1-nemotron-51b-instruct")
     made = paired(path, rows, pair)
     held = [o for o in made if fold_of(o.prompt, 5) == 0]

@@ -14,12 +14,12 @@ import pytest
 import aegis_core
 from aegis_core import Governor, Settings
 from aegis_core.arbiter.catalog import load_catalog
-from aegis_core.arbiter.price_file import read_price_file
-from aegis_core.arbiter.prices import Prices
 from aegis_core.cli.events import _details
 from aegis_core.governor import repricing
 from aegis_core.governor.governor import ResourceGovernor
-from aegis_core.protocol.errors import ConfigurationError
+from aegis_core.metering.price_book import PriceBook
+from aegis_core.metering.price_file import read_price_file
+from aegis_core.protocol.errors import ConfigurationError, UnknownModelError
 from aegis_core.protocol.messages import Usage
 
 pytestmark = pytest.mark.concurrent
@@ -31,13 +31,13 @@ def test_of_two_sources_that_disagree_the_higher_counts(tmp_path: Path) -> None:
         '{"openai:gpt-4o": {"input_usd": 3, "output_usd": "5", "cached_input_usd": "1"},'
         ' "ours:tiny": {"input_usd": "0.000000001", "output_usd": 0}}'
     )
-    prices = Prices(load_catalog(), stated=read_price_file(path))
+    prices = PriceBook(stated=read_price_file(path))
     usage = Usage(model="gpt-4o", input_tokens=1_000_000)
-    assert prices.cost(usage) == 3_000_000_000
-    assert prices.cost(Usage(model="gpt-4o", output_tokens=1_000_000)) == 10_000_000_000
-    assert prices.cost(Usage(model="gpt-4o", input_tokens=1_000_000, cached_input_tokens=1_000_000)) == 1_250_000_000
-    assert prices.bound("gpt-4o", 1_000_000, 0) == 3_000_000_000
-    assert prices.cost(Usage(model="ours:tiny", input_tokens=1)) == 1
+    assert prices.price(usage) == 3_000_000_000
+    assert prices.price(Usage(model="gpt-4o", output_tokens=1_000_000)) == 10_000_000_000
+    assert prices.price(Usage(model="gpt-4o", input_tokens=1_000_000, cached_input_tokens=1_000_000)) == 1_250_000_000
+    assert prices.text_rates("gpt-4o").bound(1_000_000, 0) == 3_000_000_000
+    assert prices.price(Usage(model="ours:tiny", input_tokens=1)) == 1
     assert "file " in prices.version
 
 
@@ -63,10 +63,10 @@ def test_a_price_stated_under_any_spelling_of_a_model_is_that_model_s(tmp_path: 
     """A line that silently counted for nothing would charge less than the operator says."""
     path = tmp_path / "prices.json"
     path.write_text(json.dumps({ref: {"input_usd": 30, "output_usd": 0}}))
-    prices = Prices(load_catalog(), stated=read_price_file(path))
+    prices = PriceBook(stated=read_price_file(path))
     for name in ("gpt-4o", "openai/gpt-4o", "gpt-4o-2024-08-06"):
-        assert prices.cost(Usage(model=name, input_tokens=1_000_000)) == 30_000_000_000
-        assert prices.bound(name, 1_000_000, 0) == 30_000_000_000
+        assert prices.price(Usage(model=name, input_tokens=1_000_000)) == 30_000_000_000
+        assert prices.text_rates(name).bound(1_000_000, 0) == 30_000_000_000
 
 
 def test_of_two_spellings_in_one_file_the_higher_counts(tmp_path: Path) -> None:
@@ -74,9 +74,27 @@ def test_of_two_spellings_in_one_file_the_higher_counts(tmp_path: Path) -> None:
     low, high = {"input_usd": 30, "output_usd": 50}, {"input_usd": 40, "output_usd": 20, "cached_input_usd": 8}
     for first, second in ((low, high), (high, low)):
         path.write_text(json.dumps({"openai:gpt-4o": first, "openai:gpt-4o-2024-08-06": second}))
-        prices = Prices(load_catalog(), stated=read_price_file(path))
-        assert prices.cost(Usage(model="gpt-4o", input_tokens=1_000_000)) == 40_000_000_000
-        assert prices.cost(Usage(model="gpt-4o", output_tokens=1_000_000)) == 50_000_000_000
+        prices = PriceBook(stated=read_price_file(path))
+        assert prices.price(Usage(model="gpt-4o", input_tokens=1_000_000)) == 40_000_000_000
+        assert prices.price(Usage(model="gpt-4o", output_tokens=1_000_000)) == 50_000_000_000
+
+
+@pytest.mark.leaves("grants")
+async def test_a_deployment_can_be_told_which_model_it_is(settings: Settings) -> None:
+    """The second remedy that a refusal names; the first one is the price file."""
+    ask = {"model": "azure/prod-3", "prompt_bytes": 4_000, "max_output_tokens": 50}
+    async with aegis_core.connect(settings=settings) as governor:
+        agent = await governor.handshake("a")
+        with pytest.raises(
+            UnknownModelError, match=r"AEGIS_PRICES_FILE.*AEGIS_MODELS=\{\"azure/prod-3\": \"gpt-4o\"\}"
+        ):
+            await agent.request("Work", **ask)
+    told = settings.model_copy(update={"models": {"azure/prod-3": "gpt-4o"}})
+    async with aegis_core.connect(settings=told) as governor:
+        agent = await governor.handshake("a")
+        verdict = await agent.request("Work", **ask)
+        assert verdict.reserved_usd == Decimal("0.0055")
+        assert port_of(governor).arbiter.prices.canonical("azure/prod-3") == "gpt-4o"
 
 
 async def test_a_change_of_prices_is_an_event(settings: Settings, tmp_path: Path) -> None:
@@ -150,18 +168,18 @@ async def test_a_file_that_turns_bad_leaves_the_prices_as_they_were(
     async with aegis_core.connect(settings=given) as governor:
         port = port_of(governor)
         watch = repricing.PriceWatch(given, port.arbiter, port.operator)
-        version = port.arbiter.price_version
+        version = port.arbiter.prices.version
         path.unlink() if damage is None else path.write_text(damage)
         assert await watch.look() is False
         assert words in heard.text
         heard.clear()
         assert await watch.look() is False
         assert heard.text == "", "it warns once for each content"
-        assert port.arbiter.price_version == version
-        assert port._prices.cost(usage) == 10_000_000_000
+        assert port.arbiter.prices.version == version
+        assert port.arbiter.prices.price(usage) == 10_000_000_000
         path.write_text(GPT_4O.format(11))
         assert await watch.look() is True
-        assert port._prices.cost(usage) == 11_000_000_000
+        assert port.arbiter.prices.price(usage) == 11_000_000_000
         assert await watch.look() is False
 
 

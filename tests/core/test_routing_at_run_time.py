@@ -76,13 +76,13 @@ from pathlib import Path
 import aegis_core.api.app, aegis_core.governor.governor, aegis_core.remote, aegis_core.client.sync
 from aegis_core.arbiter.arbiter import Arbiter
 from aegis_core.arbiter.catalog import load_catalog
-from aegis_core.arbiter.prices import Prices
+from aegis_core.arbiter.book import price_book
 from aegis_core.connect import read_routing_file
 from aegis_core.protocol import PermissionRequest
 
 catalog = load_catalog()
 model = read_routing_file(Path(sys.argv[1]), catalog)
-arbiter = Arbiter(catalog, Prices(catalog), model)
+arbiter = Arbiter(catalog, price_book(catalog), model)
 found = {"gains": [model.gain(text * times, kind) for text, times, kind in json.load(sys.stdin)]}
 asked = {"agent_id": "a", "resource_type": "llm_tokens", "logic_density": 8, "prompt_bytes": 900}
 for task_type in ("letter", "proof"):

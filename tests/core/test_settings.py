@@ -57,6 +57,8 @@ def test_without_anything_the_defaults_hold() -> None:
         ("max_agents", "5", 5),
         ("events_kept", "100", 100),
         ("store_timeout_seconds", "1", 1.0),
+        ("models", '{"prod": "gpt-4o"}', {"prod": "gpt-4o"}),
+        ("output_tokens", "8192", 8_192),
         ("telegram_chat_id", "-1001234567890", -1001234567890),
         ("telegram_operators", "11=ana, 22", "11=ana, 22"),
         ("telegram_api_url", "http://127.0.0.1:8081/", "http://127.0.0.1:8081"),
@@ -127,6 +129,8 @@ def test_use_fake_redis_means_embedded_whatever_the_url_says(monkeypatch: pytest
         ("AEGIS_MAX_AGENTS", "1.5", "integer"),
         ("AEGIS_EVENTS_KEPT", "10", "greater than or equal to 100"),
         ("AEGIS_STORE_TIMEOUT_SECONDS", "inf", "less than or equal to 300"),
+        ("AEGIS_MODELS", "prod=gpt-4o", "is not valid JSON"),
+        ("AEGIS_OUTPUT_TOKENS", "0", "greater than or equal to 1"),
     ],
 )
 def test_a_value_that_cannot_be_accepted_is_named(

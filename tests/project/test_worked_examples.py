@@ -223,13 +223,13 @@ async def main():
         verdict = await agent.request("Work", model="gpt-4o", prompt_bytes=2_000, max_output_tokens=10)
         usage = Usage(model="gpt-4o", input_tokens=1_000, output_tokens=1_000)
         receipt = await agent.settle(verdict.grant_id, usage=usage)
-    print(json.dumps([float(receipt.charged_usd), port.arbiter.price_version, unexplained()]))
+    print(json.dumps([float(receipt.charged_usd), port.arbiter.prices.version, unexplained()]))
 asyncio.run(main())
 """
 
 
 def test_a_new_source_of_prices_counts_where_it_is_dearer(tmp_path: Path) -> None:
-    carry_out("aegis_core/arbiter/price_table.py", tmp_path)
+    carry_out("aegis_core/metering/price_table.py", tmp_path)
     charged, version, unexplained = used(tmp_path, OPENING + PRICES)
     assert charged == 0.12, "30 dollars of the table for input, and 90 of the file for output, a million tokens"
     assert re.fullmatch(r"genai-prices \S+, file \w{12}, \w{12}", str(version))

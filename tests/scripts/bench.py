@@ -11,8 +11,8 @@ from uuid import uuid4
 import redis
 
 from aegis_core.arbiter.arbiter import Arbiter
+from aegis_core.arbiter.book import price_book
 from aegis_core.arbiter.catalog import load_catalog
-from aegis_core.arbiter.prices import Prices
 from aegis_core.connect import open_governor
 from aegis_core.governor import governor
 from aegis_core.governor.governor import ResourceGovernor
@@ -41,7 +41,7 @@ class Bench:
         self.store: Store = self.runner.run(open_store(self.settings, virtual_time=True))
         self.plain = redis.Redis(unix_socket_path=unquote(url.removeprefix("unix://")), protocol=2)
         catalog = load_catalog(None)
-        self.arbiter = Arbiter(catalog, Prices(catalog))
+        self.arbiter = Arbiter(catalog, price_book(catalog))
 
         self.sessions = 0
         self._new_session, governor.new_session = governor.new_session, self._numbered_session

@@ -7,9 +7,9 @@ from decimal import Decimal
 from pathlib import Path
 
 from aegis_core.arbiter.catalog import Catalog
-from aegis_core.arbiter.prices import Prices
 from aegis_core.arbiter.routing.gain import GainModel
 from aegis_core.arbiter.routing.outcomes import Pair, Row
+from aegis_core.metering.price_book import PriceBook
 from aegis_core.protocol.errors import ConfigurationError, InvalidRequestError, UnknownModelError
 
 LIST_PRICES = {
@@ -25,7 +25,7 @@ _MIX = (1_000, 250)
 
 def pair_of(
     rows: Sequence[Row],
-    prices: Prices,
+    prices: PriceBook,
     *,
     weak: str | None = None,
     strong: str | None = None,
@@ -67,7 +67,7 @@ def pair_of(
     return Pair(weak, strong, ratio)
 
 
-def price_of(name: str, prices: Prices) -> Decimal | None:
+def price_of(name: str, prices: PriceBook) -> Decimal | None:
     """What a model costs for comparison, in the unit of `LIST_PRICES`, or None.
 
     The prices of comparisons come first, because they are those of the time; the two kinds are never mixed in a pair
@@ -76,7 +76,7 @@ def price_of(name: str, prices: Prices) -> Decimal | None:
     if name in LIST_PRICES:
         return LIST_PRICES[name]
     try:
-        rates = prices.rates(name)
+        rates = prices.text_rates(name)
     except UnknownModelError:
         return None
     return Decimal(rates.expected(*_MIX)) / Decimal(sum(_MIX)) / 1_000

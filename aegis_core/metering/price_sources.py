@@ -9,11 +9,11 @@ from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 
-from aegis_core.arbiter.price_file import StatedPrices, dearer
+from aegis_core.metering.price_file import StatedPrices, merged
 from aegis_core.settings import ReadBy, Settings
 
 _READERS: dict[str, Callable[[Path], StatedPrices]] = {
-    setting: import_module(f"aegis_core.arbiter.{mark.module}").READ
+    setting: import_module(f"aegis_core.metering.{mark.module}").READ
     for setting, field in Settings.model_fields.items()
     for mark in field.metadata
     if isinstance(mark, ReadBy)
@@ -34,8 +34,5 @@ def read_prices(settings: Settings) -> StatedPrices | None:
     found = [read(path) for name, read in _READERS.items() if (path := getattr(settings, name)) is not None]
     if len(found) < 2:
         return found[0] if found else None
-    tariffs = dict(found[0].tariffs)
-    for source in found[1:]:
-        for ref, tariff in source.tariffs.items():
-            tariffs[ref] = dearer(tariffs[ref], tariff) if ref in tariffs else tariff
-    return StatedPrices(tariffs, ", ".join(source.version for source in found))
+    cards = merged(pair for source in found for pair in source.cards.items())
+    return StatedPrices(cards, ", ".join(source.version for source in found))
