@@ -76,9 +76,11 @@ _BY_STATUS: dict[int, type[AegisError]] = {
     404: NotFoundError,
     409: ConflictError,
     413: InvalidRequestError,
+    414: InvalidRequestError,
     415: InvalidRequestError,
     422: InvalidRequestError,
     429: ConflictError,
+    431: InvalidRequestError,
     503: StoreError,
 }
 _STANDARD = frozenset({"type", "title", "status", "detail", "code"})

@@ -180,10 +180,11 @@ async def test_one_name_however_it_is_written(governor: Governor, ann: GovernedA
             assert lease.resource == "Wallet"
             assert [lock.resource for lock in await governor.locks("\uff37allet")] == ["Wallet"]
             assert len(await governor.port.locks.force_release("\uff37allet")) == 1
-    for name in ("wallet}", "x" * 10_000):
-        with pytest.raises(InvalidRequestError, match=r"^resource: must be 1 to 128"):
+    long = "is longer than 512 bytes; it must be 1 to 128"
+    for name, problem in (("wallet}", "must be 1 to 128"), ("x" * 1_000, long)):
+        with pytest.raises(InvalidRequestError, match=f"^resource: {problem}"):
             await governor.locks(name)
-        with pytest.raises(InvalidRequestError, match=r"^resource: must be 1 to 128"):
+        with pytest.raises(InvalidRequestError, match=f"^resource: {problem}"):
             await governor.port.locks.force_release(name)
 
 
@@ -193,3 +194,8 @@ async def test_more_than_there_is_of_a_free_lock_is_explained(ann: GovernedAgent
             pytest.fail("two of one")
     async with ann.lock("pool", weight=2, permits=2):
         pass
+
+
+async def test_a_name_that_is_too_long_even_for_a_path_is_a_wrong_name(governor: Governor) -> None:
+    with pytest.raises(InvalidRequestError):
+        await governor.locks("x" * 10_000)
