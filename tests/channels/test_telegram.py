@@ -10,6 +10,7 @@ from asking import Asking, asking, on_telegram
 from botapi import ANA, BOB, CHAT, STRANGER, BotApi
 
 from aegis_core import Settings
+from aegis_core.store.channels import ChannelStore
 
 pytestmark = [pytest.mark.concurrent, pytest.mark.leaves("questions")]
 
@@ -283,3 +284,21 @@ def test_the_chat_is_the_only_one(place: Asking, telegram: BotApi) -> None:
     telegram.announced()
     number = telegram.write("/pending", ANA, chat=CHAT - 1)
     assert "hears its listed operators only" in telegram.reply(number)
+
+
+def test_a_reply_counts_though_the_message_is_noted_down_only_a_moment_later(
+    place: Asking, telegram: BotApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """People are that quick where a bot answers for them, and a busy store is that slow."""
+    looked = ChannelStore.approval_of
+    looks: list[str] = []
+
+    async def late(store: ChannelStore, ref: str) -> str | None:
+        looks.append(ref)
+        return None if len(looks) < 3 else await looked(store, ref)
+
+    monkeypatch.setattr(ChannelStore, "approval_of", late)
+    place.agent()
+    said = telegram.write("too dear", reply_to=telegram.announced())
+    assert "Rejected by ana" in telegram.reply(said)
+    assert len(looks) == 3

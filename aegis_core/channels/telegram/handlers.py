@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from datetime import timedelta
 from html import escape
 
 from aiogram import Router
@@ -23,6 +25,8 @@ _MOST_REASON = 500
 _MOST_ALERT = 200
 """Characters that Telegram shows of an answer to a press."""
 _LISTED = 10
+_FRESH, _LOOKS, _PAUSE = timedelta(seconds=10), 10, 0.1
+"""An answer to a message that is so young is looked up so often, with so many seconds between."""
 _SEEN_HERE = frozenset({"forged_button", "old_button", "not_found"})
 """What is refused before anything is decided."""
 
@@ -130,8 +134,13 @@ class Handlers:
         answered = message.reply_to_message
         if answered is None or message.chat.id != self._chat or (message.text or "").startswith("/"):
             return False
-        approval_id = await self._store.approval_of(str(answered.message_id))
-        return {"approval_id": approval_id} if approval_id else False
+        looks = _LOOKS if _answers_bot(message) and message.date - answered.date < _FRESH else 1
+        for left in reversed(range(looks)):  # what was sent a moment ago is perhaps noted down just now
+            if approval_id := await self._store.approval_of(str(answered.message_id)):
+                return {"approval_id": approval_id}
+            if left:
+                await asyncio.sleep(_PAUSE)
+        return False
 
     async def _is_reply_to_bot(self, message: Message) -> bool:
         return _answers_bot(message) and not (message.text or "").startswith("/")
