@@ -317,14 +317,27 @@ def test_the_bill_by_everything(here: Settings, aegis: Aegis) -> None:
     assert [line.split() for line in table] == [
         ["agent", "calls", "charged"], ["one", "3", "$0.60"], ["two", "1", "$0.05"], ["total", "4", "$0.65"],
     ]  # fmt: skip
-    assert aegis("usage", "--csv").out == "agent,calls,cost_usd\none,3,0.600000000\ntwo,1,0.050000000\n"
+    assert aegis("usage", "--csv").out.splitlines() == [
+        "agent,calls,cost_usd,estimated_usd", "one,3,0.600000000,0.000000000", "two,1,0.050000000,0.000000000",
+    ]  # fmt: skip
+
+
+def test_the_bill_shows_what_of_it_is_estimated(here: Settings, aegis: Aegis) -> None:
+    spend(here, "one", "0.10")
+    with connect_sync(settings=here) as governor:
+        agent = governor.handshake("one")
+        agent.settle(agent.request("Work", estimated_cost_usd="0.40").grant_id or "", estimated=True)
+    assert [line.split() for line in aegis("usage").out.splitlines()] == [
+        ["agent", "calls", "charged", "estimated"], ["one", "2", "$0.50", "$0.40"], ["total", "2", "$0.50", "$0.40"],
+    ]  # fmt: skip
+    assert json.loads(aegis("usage", "--json").out)[0]["estimated_usd"] == 0.4
 
 
 def test_a_label_that_nobody_has_is_said(here: Settings, aegis: Aegis) -> None:
     assert aegis("usage").out == "Nothing was charged in these days.\n"
     spend(here, "one", "0.10")
     done = aegis("usage", "--by", "taem", "--csv")
-    assert (done.code, done.out) == (0, "taem,calls,cost_usd\n(none),1,0.100000000\n")
+    assert (done.code, done.out) == (0, "taem,calls,cost_usd,estimated_usd\n(none),1,0.100000000,0.000000000\n")
     assert done.err == "aegis: nothing charged in these days carries a label 'taem'\n"
 
 
@@ -333,7 +346,7 @@ def test_a_cell_is_never_a_formula(capsys: pytest.CaptureFixture[str]) -> None:
     write_csv("agent", [UsageTotal(name, 1, Decimal("0.10")) for name in names])
     rows = list(csv.reader(io.StringIO(capsys.readouterr().out, newline="")))
     assert [row[0] for row in rows[1:]] == [*(f"'{name}" for name in names[:5]), "plain", "a,b"]
-    assert all(row[1:] == ["1", "0.10"] for row in rows[1:])
+    assert all(row[1:] == ["1", "0.10", "0"] for row in rows[1:])
 
 
 @pytest.mark.parametrize(
