@@ -15,6 +15,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 from terminal import run_aegis
@@ -441,12 +442,49 @@ def test_over_http(here: Settings, aegis: Aegis) -> None:
     assert aegis("budget", "show", "a", AEGIS_URL="http://127.0.0.1:1").failed("cannot be reached")
 
 
+# Prices
+
+
+def test_prices_of_a_model_are_shown(aegis: Aegis) -> None:
+    """gpt-5.5: $5 and $30 a million, twice and 1.5 times that in calls with more than 272,000 tokens of input."""
+    shown = json.loads(aegis("prices", "show", "openai/gpt-5.5", "--json").out)
+    rates = {(line["kind"], line["above_input_tokens"]): line["usd"] for line in shown["rates"]}
+    assert rates["input", 0] * 2 == rates["input", 272_000] == 10
+    assert (rates["output", 0], rates["output", 272_000]) == (30, 45)
+    assert (shown["model"], shown["max_output_tokens"]) == ("gpt-5.5", 128_000)
+    table = aegis("prices", "show", "claude-opus-4-6").out
+    assert ["input", "written", "for", "an", "hour", "10", "any", "size"] in [
+        line.split() for line in table.splitlines()
+    ]
+    assert aegis("prices", "show", "gpt-9").failed("AEGIS_PRICES_FILE")
+
+
+def test_prices_are_checked(aegis: Aegis, tmp_path: Path) -> None:
+    path = tmp_path / "prices.json"
+    path.write_text(
+        '{"openai:gpt-4o": {"input_usd": 3, "output_usd": 9}, "ours:tiny": {"input_usd": 1, "output_usd": 2}}'
+    )
+    whole = {"AEGIS_PRICES_FILE": str(path), "AEGIS_MODELS": '{"prod": "gpt-4o-mini", "mine": "ours/tiny"}'}
+    done = aegis("prices", "check", "--json", **whole)
+    report = json.loads(done.out)
+    assert (done.code, report["problems"]) == (0, [])
+    notes = {entry["name"]: (entry["model"], entry["note"]) for entry in report["entries"]}
+    assert notes["openai/gpt-4o"] == ("gpt-4o", "the price file counts for input")
+    assert notes["ours/tiny"] == ("tiny", "the price file alone has its price")
+    assert (notes["prod"][0], notes["mine"][0]) == ("gpt-4o-mini", "tiny")
+    assert aegis("prices", "check", **whole).out.startswith("genai-prices ")
+    wrong = aegis("prices", "check", AEGIS_MODELS='{"prod": "gpt-9"}')
+    assert (wrong.code, "AEGIS_MODELS: prod is said to be gpt-9, which has no known price." in wrong.err) == (1, True)
+    path.write_text("{")
+    assert aegis("prices", "check", AEGIS_PRICES_FILE=str(path)).failed("is not valid JSON")
+
+
 # Help
 
 
 def helps() -> Iterator[str]:
     yield from ("serve", "doctor", "demo", "replay", "events", "usage", "budget", "budget show", "budget set")
-    yield from ("agents", "agents list", "agents label")
+    yield from ("agents", "agents list", "agents label", "prices", "prices show", "prices check")
 
 
 @pytest.mark.parametrize("command", list(helps()))
