@@ -30,7 +30,7 @@ from aegis_core.errors import (
     StoreError,
     UnknownModelError,
 )
-from aegis_core.protocol.keywords import LockFields, RequestFields
+from aegis_core.protocol.keywords import LockFields, RequestFields, SettleFields
 from aegis_core.protocol.messages import PermissionRequest, Receipt, Usage, Verdict
 from aegis_core.settings import Settings
 
@@ -56,6 +56,7 @@ __all__ = [
     "Receipt",
     "RequestFields",
     "Settings",
+    "SettleFields",
     "StaleError",
     "StoreError",
     "UnknownModelError",

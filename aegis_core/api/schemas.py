@@ -253,9 +253,11 @@ def completed(document: Document) -> Document:
 
 
 def _require_one(settlement: Document) -> None:
-    """Say in JSON Schema what the message checks by itself: exactly one of dollars and usage."""
+    """Say in JSON Schema what the message checks by itself: exactly one of dollars and usage, or neither is known."""
     null = {"type": "null"}
+    neither = {"cost_usd": null, "usage": null, "escalation_usage": null, "estimated": {"const": True}}
     settlement["oneOf"] = [
-        {"required": [one], "properties": {one: {"not": null}, other: null}}
-        for one, other in (("cost_usd", "usage"), ("usage", "cost_usd"))
+        {"required": ["cost_usd"], "properties": {"cost_usd": {"not": null}, "usage": null, "escalation_usage": null}},
+        {"required": ["usage"], "properties": {"usage": {"not": null}, "cost_usd": null}},
+        {"required": ["estimated"], "properties": neither},
     ]

@@ -18,6 +18,7 @@ from aegis_core.cli import (
     keys,
     locks,
     policy,
+    prices,
     profiles,
     replay,
     route,
@@ -52,6 +53,7 @@ app.add_typer(agents.app, name="agents")
 app.add_typer(policy.app, name="policy")
 app.add_typer(channels.app, name="channels")
 app.add_typer(route.app, name="route")
+app.add_typer(prices.app, name="prices")
 
 
 def main() -> None:

@@ -57,10 +57,10 @@ def usage(
 def write_csv(by: str, totals: list[UsageTotal]) -> None:
     """CSV on stdout; a name that a spreadsheet would take for a formula is quoted with an apostrophe."""
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow((by, "calls", "cost_usd"))
+    writer.writerow((by, "calls", "cost_usd", "estimated_usd"))
     for total in totals:
         name = f"'{total.name}" if total.name[:1] in {"=", "+", "-", "@", "\t", "\r"} else total.name
-        writer.writerow((name, total.calls, f"{total.cost_usd:f}"))
+        writer.writerow((name, total.calls, f"{total.cost_usd:f}", f"{total.estimated_usd:f}"))
 
 
 def _table(by: str, totals: list[UsageTotal]) -> None:
@@ -75,8 +75,12 @@ def _table(by: str, totals: list[UsageTotal]) -> None:
     table.add_column(shown(by), overflow="fold", footer="total")
     table.add_column("calls", justify="right", no_wrap=True, footer=f"{calls:,}")
     table.add_column("charged", justify="right", no_wrap=True, footer=dollars(cost))
+    estimated = sum((total.estimated_usd for total in totals), start=Decimal(0))
+    if estimated:  # of calls whose answer was lost or carried no usage
+        table.add_column("estimated", justify="right", no_wrap=True, footer=dollars(estimated))
     for total in totals:
-        table.add_row(shown(total.name), f"{total.calls:,}", dollars(total.cost_usd))
+        row = [shown(total.name), f"{total.calls:,}", dollars(total.cost_usd)]
+        table.add_row(*row, *([dollars(total.estimated_usd)] if estimated else []))
     console.print(table)
 
 

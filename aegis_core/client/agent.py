@@ -8,7 +8,8 @@ from contextlib import asynccontextmanager, suppress
 from secrets import token_hex
 from typing import Unpack
 
-from aegis_core.client.grants import Grant
+from aegis_core.client.answers import Settlement, settled, settlement_of
+from aegis_core.client.grants import Grant, OnError, check_on_error
 from aegis_core.client.leases import seconds
 from aegis_core.client.lock_block import LockBlock, held_of, in_background
 from aegis_core.client.ports import ApprovalsPort, GovernorPort
@@ -17,7 +18,7 @@ from aegis_core.protocol.canonical import record_id
 from aegis_core.protocol.denial import AegisDenied
 from aegis_core.protocol.errors import AegisError, InvalidRequestError, StoreError
 from aegis_core.protocol.journal import JournalAct, JournalEntry, JournalRequest
-from aegis_core.protocol.keywords import LockFields, RequestFields
+from aegis_core.protocol.keywords import LockFields, RequestFields, SettleFields
 from aegis_core.protocol.locks import AcquireLock, LockSummary, lock_name, new_lock_token
 from aegis_core.protocol.messages import (
     LOCK_TYPES,
@@ -32,8 +33,6 @@ from aegis_core.protocol.messages import (
     Receipt,
     ReleaseRequest,
     SessionOpened,
-    SettleRequest,
-    Usage,
     Verdict,
 )
 from aegis_core.protocol.money import UsdLike
@@ -173,18 +172,33 @@ class GovernedAgent:
 
     @asynccontextmanager
     async def permit(
-        self, intent: str, *, wait: float = _APPROVAL_WAIT, **fields: Unpack[RequestFields]
+        self,
+        intent: str,
+        *,
+        wait: float = _APPROVAL_WAIT,
+        on_error: OnError = "charge",
+        **fields: Unpack[RequestFields],
     ) -> AsyncGenerator[Grant]:
         """Ask, wait for an approval where one is needed, and hold the grant for the block.
 
-        Leaving the block settles as `Grant.settle` said, or at the whole estimate when nothing was said; an exception
-        inside releases, unless `Grant.settle` was called before it. A lock (``resource_type="wallet_lock"``) is kept
-        while the block runs; `Grant.fence` is its fence.
+        Leaving the block settles as `Grant.settle` said, or at the whole estimate when nothing was said. So does an
+        exception, marked as estimated, because what failed may have been billed: a time-out, a cancellation, an answer
+        that nobody could read. It gives the money back where certainly nothing was computed (a refused connection, a
+        refused request, `AegisDenied`), and charges exactly where the error carries the usage. A lock
+        (``resource_type="wallet_lock"``) is kept while the block runs; `Grant.fence` is its fence.
+
+        Args:
+            intent: what the agent wants to do, in its own words.
+            wait: seconds to wait for an approval, or for the lock.
+            on_error: ``release`` says of this block that an exception means that nothing was spent.
+            **fields: as for `request`.
 
         Raises:
+            InvalidRequestError: a field that cannot be accepted. Nothing was decided.
             AegisDenied: refused, or not approved (or the lock not had) within `wait` seconds.
             LockLostError: the lock was lost before the block ended, so others may have been in it, too.
         """
+        check_on_error(on_error)
         abandoned = None
         if fields.get("resource_type") in LOCK_TYPES and fields.get("request_id") is None:
             fields["request_id"] = name = token_hex(16)
@@ -197,12 +211,8 @@ class GovernedAgent:
                     await asyncio.shield(in_background(self._withdraw(abandoned)))
             raise
         if not verdict.granted:
-            if verdict.status != "GRANTED" and verdict.grant_id and verdict.state in {"live", "pending"}:
-                await self.release(verdict.grant_id)
-            if verdict.status == "GRANTED":
-                raise AegisDenied(f"Aegis refused: this grant is already {verdict.state}.", verdict=verdict)
-            raise AegisDenied(f"Aegis refused: {verdict.reason}", verdict=verdict)
-        grant = Grant(self, verdict)
+            raise await self._denial(verdict)
+        grant = Grant(self, verdict, fields.get("model"))
         try:
             if verdict.lock_token is None:
                 yield grant
@@ -212,28 +222,43 @@ class GovernedAgent:
                 block.tells_of_loss = False  # not before the money is accounted
                 async with block as grant.lease:
                     yield grant
-        except BaseException:
-            await grant.finish(failed=True)
+        except BaseException as error:
+            await asyncio.shield(in_background(grant.fail(error, on_error)))  # a second cancellation must not stop it
             raise
-        await grant.finish(failed=False)
+        await grant.finish()
         lease, receipt = grant.lease, grant.receipt
         if lease is not None and (lease.lost_in_use or (receipt is not None and receipt.lock_lost)):
             raise lease.lost_error()
+
+    async def _denial(self, verdict: Verdict) -> AegisDenied:
+        """The error of a permit that cannot begin, whose question, if it still waits, is withdrawn."""
+        if verdict.status == "GRANTED":
+            return AegisDenied(f"Aegis refused: this grant is already {verdict.state}.", verdict=verdict)
+        if verdict.grant_id and verdict.state in {"live", "pending"}:
+            await self.release(verdict.grant_id)
+        return AegisDenied(f"Aegis refused: {verdict.reason}", verdict=verdict)
 
     async def _withdraw(self, grant_id: str) -> None:
         with suppress(AegisError):
             await self.release(grant_id)
 
-    async def settle(
-        self, grant_id: str, *, cost_usd: UsdLike | None = None, usage: Usage | None = None,
-        escalation_usage: Usage | None = None, outcome: float | None = None,
-    ) -> Receipt:  # fmt: skip
-        """Report the real cost of a grant, as dollars or as token usage, and how well the task was done, 0 to 1."""
-        message = parse(
-            SettleRequest, agent_id=self.agent_id, cost_usd=cost_usd, usage=usage, escalation_usage=escalation_usage,
-            outcome=outcome,
-        )  # fmt: skip
-        return await self._port.settle(grant_id, message, token=self.session.session_token)
+    async def settle(self, grant_id: str, **said: Unpack[SettleFields]) -> Receipt:
+        """Report the real cost of a grant.
+
+        Args:
+            grant_id: the grant.
+            **said: dollars, token usage, or a provider's answer; see `SettleFields`.
+
+        Raises:
+            InvalidRequestError: an amount that cannot be accepted. UnknownModelError: a usage without a known price.
+        """
+        return await self.settle_as(grant_id, settlement_of(said))
+
+    async def settle_as(self, grant_id: str, settlement: Settlement) -> Receipt:
+        """Send what was made of the arguments of `settle`."""
+        whose = Settlement(settlement.message.model_copy(update={"agent_id": self.agent_id}), settlement.read)
+        token = self.session.session_token
+        return await settled(lambda message: self._port.settle(grant_id, message, token=token), whose)
 
     async def release(self, grant_id: str) -> Receipt:
         """Give a grant back unused, or withdraw a PENDING request."""

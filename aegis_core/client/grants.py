@@ -2,26 +2,40 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+import logging
+from typing import TYPE_CHECKING, Literal, Protocol, Unpack, get_args
 
+from aegis_core.client.answers import Settlement, settlement_of
 from aegis_core.protocol.approvals import check_call
 from aegis_core.protocol.arguments import hash_arguments
-from aegis_core.protocol.errors import ConflictError, LockLostError
-from aegis_core.protocol.messages import Receipt, SettleRequest, Usage, Verdict
-from aegis_core.protocol.money import UsdLike
-from aegis_core.protocol.parsing import parse
+from aegis_core.protocol.errors import AegisError, InvalidRequestError, LockLostError
+from aegis_core.protocol.keywords import SettleFields
+from aegis_core.protocol.messages import Receipt, SettleRequest, Verdict
 
 if TYPE_CHECKING:
     from aegis_core.client.leases import Lease
+
+OnError = Literal["charge", "release"]
+"""What an exception in a `permit` block means: that something may have been spent, or that certainly nothing was."""
+
+_log = logging.getLogger("aegis.metering")
+
+
+def check_on_error(value: object) -> None:
+    """Refuse, before anything is asked, what `permit` does not know.
+
+    Raises:
+        InvalidRequestError: neither of the two words.
+    """
+    if value not in get_args(OnError):
+        problem = f"must be one of {', '.join(map(repr, get_args(OnError)))}"
+        raise InvalidRequestError(f"on_error: {problem}", field="on_error", problem=problem)
 
 
 class GrantCloser(Protocol):
     """The agent that a grant was given to, as far as its end needs it."""
 
-    async def settle(
-        self, grant_id: str, *, cost_usd: UsdLike | None = None, usage: Usage | None = None,
-        escalation_usage: Usage | None = None, outcome: float | None = None,
-    ) -> Receipt: ...  # fmt: skip
+    async def settle_as(self, grant_id: str, settlement: Settlement) -> Receipt: ...
 
     async def release(self, grant_id: str) -> Receipt: ...
 
@@ -31,10 +45,11 @@ class GrantCloser(Protocol):
 class Grant:
     """A live grant inside a `permit` block. What is said here is carried out when the block ends."""
 
-    def __init__(self, agent: GrantCloser, verdict: Verdict) -> None:
-        self._agent, self.verdict = agent, verdict
-        self._settlement: dict[str, Any] | None = None
-        self._released = False
+    def __init__(self, agent: GrantCloser, verdict: Verdict, asked: str | None = None) -> None:
+        """`asked`: the model that the request named."""
+        self._agent, self.verdict, self._asked = agent, verdict, asked
+        self._settlement: Settlement | None = None
+        self._released = self._misreported = False
         self.receipt: Receipt | None = None
         self.lease: Lease | None = None
         """The lock that came with the money, where it was asked for."""
@@ -69,44 +84,60 @@ class Grant:
         """
         check_call(self.verdict, tool, hash_arguments(arguments))
 
-    def settle(
-        self, *, cost_usd: UsdLike | None = None, usage: Usage | None = None, escalation_usage: Usage | None = None,
-        outcome: float | None = None,
-    ) -> None:  # fmt: skip
-        """Say what it really cost: exactly one of dollars and usage. The last word counts.
+    def settle(self, **said: Unpack[SettleFields]) -> None:
+        """Say what it really cost: dollars, token usage, or simply what the provider answered. The last word counts.
 
         Args:
-            cost_usd: dollars for all calls.
-            usage: tokens of the call.
-            escalation_usage: tokens of the second call, where the answer of the first did not pass.
-            outcome: how well the task was done, 0 to 1; the choice of models learns from it.
+            **said: one of ``cost_usd``, ``usage`` and ``response``, and what belongs to it; see `SettleFields`.
 
         Raises:
             InvalidRequestError: an amount that cannot be accepted; the grant stays as it was.
         """
-        said: dict[str, object] = {
-            "cost_usd": cost_usd, "usage": usage, "escalation_usage": escalation_usage, "outcome": outcome,
-        }  # fmt: skip
-        parse(SettleRequest, **said)
-        self._settlement, self._released = said, False
+        self._misreported = True  # something was spent; if nothing can be made of it, it was not nothing
+        self._settlement, self._released = settlement_of(said, model=self._asked, otherwise=self.model), False
+        self._misreported = False
 
     def release(self) -> None:
         """Say that nothing was consumed."""
-        self._settlement, self._released = None, True
+        self._settlement, self._released, self._misreported = None, True, False
 
     async def extend(self, seconds: float = 600) -> Receipt:
         """Keep the grant alive for so many seconds from now."""
         return await self._agent.extend(self.grant_id, seconds)
 
-    async def finish(self, *, failed: bool) -> None:
+    async def finish(self) -> None:
         """Carry out what was said. Called by `permit`."""
-        if self._settlement is not None:
-            self.receipt = await self._agent.settle(self.grant_id, **self._settlement)
-        elif self._released or failed:
-            try:
+        if self._released:
+            self.receipt = await self._agent.release(self.grant_id)
+            return
+        said = self._settlement or settlement_of({"cost_usd": self.verdict.reserved_usd})
+        self.receipt = await self._agent.settle_as(self.grant_id, said)
+
+    async def fail(self, error: BaseException, on_error: OnError) -> None:
+        """End it for a block that an error left. Called by `permit`, which raises that error whatever happens here."""
+        try:
+            if self._released or (self._settlement is None and on_error == "release"):
                 self.receipt = await self._agent.release(self.grant_id)
-            except ConflictError:
-                if not failed:  # past its deadline and charged: the caller's own error matters more
-                    raise
-        else:
-            self.receipt = await self._agent.settle(self.grant_id, cost_usd=self.verdict.reserved_usd)
+                return
+            said = self._settlement or self._spent_by(error)
+            if said is None:
+                self.receipt = await self._agent.release(self.grant_id)
+            else:
+                self.receipt = await self._agent.settle_as(self.grant_id, said)
+        except AegisError as problem:  # its deadline ends it, and the block's own error matters more
+            _log.warning("Grant %s could not be ended, so its estimate counts: %s", self.grant_id, problem)
+
+    def _spent_by(self, error: BaseException) -> Settlement | None:
+        """What a block cost that nothing was said of: None where certainly nothing was computed."""
+        if self._misreported:
+            return settlement_of({"estimated": True})
+        from aegis_core.metering.failures import judge  # with what reads answers, which only failures need here
+
+        outcome = judge(error, model=self._asked)
+        if outcome.kind == "released":
+            return None
+        usage = outcome.reading.usage if outcome.reading and outcome.reading.exact else None
+        if usage is None:
+            _log.warning("What was reserved is charged: %s.", outcome.reason)
+            return settlement_of({"estimated": True})
+        return Settlement(SettleRequest(usage=usage), read=True)

@@ -68,6 +68,7 @@ def _record_facts(record: Record) -> dict[str, object]:
         "policy_version": record.policy,
         "amount_usd": _usd(record.amount),
         "charged_usd": _usd(record.charged),
+        "estimated": record.estimated or None,
         "model": record.model or None,
         "recommended_model": record.recommended or None,
         "rule": record.rule or None,

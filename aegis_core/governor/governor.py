@@ -220,9 +220,7 @@ class ResourceGovernor:
         """
         said = settlement_of(message, self._arbiter.prices)
         order = self._closing("settle", grant_id, message.agent_id, token)
-        return await self._close(
-            order._replace(cost=said.cost, digest=said.digest, outcome=said.outcome, answered=said.answered)
-        )
+        return await self._close(order._replace(**said._asdict()))
 
     async def release(self, grant_id: str, message: ReleaseRequest, *, token: str | None = None) -> Receipt:
         """Give a grant back unused, or withdraw a PENDING request. Raises as `settle` does."""

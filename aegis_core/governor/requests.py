@@ -7,11 +7,13 @@ from hashlib import blake2b
 from typing import NamedTuple
 
 from aegis_core.arbiter.arbiter import Appraisal, Candidate
+from aegis_core.metering.charges import given_away
 from aegis_core.metering.price_book import PriceBook
 from aegis_core.policy.asking import Asker
 from aegis_core.policy.ruling import Ruling
 from aegis_core.policy.text import spaced, words_of
 from aegis_core.protocol.canonical import record_id
+from aegis_core.protocol.errors import InvalidRequestError, UnknownModelError
 from aegis_core.protocol.masking import mask_metadata, mask_text
 from aegis_core.protocol.messages import LOCK_TYPES, PermissionRequest, SettleRequest, Usage
 from aegis_core.protocol.money import to_nanos
@@ -199,37 +201,54 @@ def _digest(trace: bytes, request: PermissionRequest) -> str:
 
 
 class Settlement(NamedTuple):
-    """What a settlement charges in nano-dollars, a fingerprint of its content, and the outcome that it counts.
+    """What a settlement charges in nano-dollars (None: what was reserved), a fingerprint of its content, and the
+    outcome that it counts.
 
-    `answered` is the model whose tokens it reports, by the one name that this has here.
+    `answered` is the model whose tokens it reports, by the one name that this has here. `estimated`: nobody knows.
     """
 
-    cost: int
+    cost: int | None
     digest: str
     outcome: float | None
     answered: str | None
+    estimated: bool
 
 
 def settlement_of(message: SettleRequest, prices: PriceBook) -> Settlement:
     """Read a settlement.
 
     Raises:
-        UnknownModelError: it reports tokens of a model without a known price.
+        UnknownModelError, InvalidRequestError: it reports tokens without a known price, and is not `estimated`.
     """
-    if message.usage is not None:
-        cost = sum(prices.price(usage) for usage in (message.usage, message.escalation_usage) if usage)
-    else:
-        assert message.cost_usd is not None
-        cost = to_nanos(message.cost_usd, "cost_usd")
+    cost, answered = _cost_of(message, prices)
     outcome = message.outcome
     if outcome is None and message.escalation_usage is not None:
         outcome = 0.0  # the first answer did not pass
     # Without later fields that are not given, a repeat of an older version's settlement is one.
     absent = {name: True for name in ("escalation_usage", "outcome") if getattr(message, name) is None}
+    absent |= {} if message.estimated else {"estimated": True}
     unsaid = {name: _unsaid(usage) for name in ("usage", "escalation_usage") if (usage := getattr(message, name))}
     content = message.model_dump_json(exclude={"agent_id": True, **unsaid, **absent})
-    answered = prices.canonical(message.usage.model) if message.usage else None
-    return Settlement(cost, blake2b(content.encode(), digest_size=16).hexdigest(), outcome, answered)
+    digest = blake2b(content.encode(), digest_size=16).hexdigest()
+    return Settlement(cost, digest, outcome, answered, message.estimated or cost is None)
+
+
+def _cost_of(message: SettleRequest, prices: PriceBook) -> tuple[int | None, str | None]:
+    """What a settlement says that it cost, None where nobody knows, and the model that answered."""
+    if message.usage is None:
+        return None if message.cost_usd is None else to_nanos(message.cost_usd, "cost_usd"), None
+    used = [usage for usage in (message.usage, message.escalation_usage) if usage]
+    answered: str | None = None
+    try:
+        if prices.knows(message.usage.model):  # else the provider may have stated the cost
+            answered = prices.canonical(message.usage.model)
+        if any(given_away(prices, usage) for usage in used):
+            return None, answered
+        return sum(map(prices.price, used)), answered
+    except (UnknownModelError, InvalidRequestError):
+        if not message.estimated:
+            raise
+        return None, answered
 
 
 _FIRST_COUNTS = frozenset({"model", "input_tokens", "output_tokens", "cached_input_tokens"})

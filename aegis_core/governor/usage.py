@@ -13,7 +13,7 @@ from aegis_core.protocol.money import to_usd
 
 @dataclass(frozen=True, slots=True)
 class UsageRow:
-    """One line of the bill of one day."""
+    """One line of the bill of one day. Of its cost, `estimated_usd` is what nobody measured."""
 
     day: date
     agent_id: str
@@ -22,6 +22,7 @@ class UsageRow:
     labels: dict[str, str]
     calls: int
     cost_usd: Decimal
+    estimated_usd: Decimal = Decimal(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,24 +32,25 @@ class UsageTotal:
     name: str
     calls: int
     cost_usd: Decimal
+    estimated_usd: Decimal = Decimal(0)
 
 
 def decode_usage(day: date, raw: dict[str, int]) -> list[UsageRow]:
-    """Pair the cost and call counters of one day."""
+    """Bring the counters of one day together: calls, cost, and what of it is estimated."""
     names = {field.rpartition("\t")[0] for field in raw}
     rows: list[UsageRow] = []
     for name in sorted(names):
         agent, resource, model, labels, *_ = name.split("\t")
         pairs = dict(pair.split("=", 1) for pair in labels.split(",") if pair)
-        rows.append(
-            UsageRow(day, agent, resource, model, pairs, raw.get(f"{name}\tn", 0), to_usd(raw.get(f"{name}\t$", 0)))
-        )
+        calls, cost, estimated = (raw.get(f"{name}\t{kind}", 0) for kind in "n$~")
+        rows.append(UsageRow(day, agent, resource, model, pairs, calls, to_usd(cost), to_usd(estimated)))
     return rows
 
 
 def total_by(rows: Iterable[UsageRow], by: str) -> list[UsageTotal]:
     """Sum by ``agent``, ``model``, ``resource``, ``day`` or the name of a label, dearest first."""
     cost: dict[str, Decimal] = defaultdict(Decimal)
+    estimated: dict[str, Decimal] = defaultdict(Decimal)
     calls: dict[str, int] = defaultdict(int)
     for row in rows:
         name = {
@@ -58,5 +60,7 @@ def total_by(rows: Iterable[UsageRow], by: str) -> list[UsageTotal]:
             "day": row.day.isoformat(),
         }.get(by, row.labels.get(by, ""))
         cost[name or "(none)"] += row.cost_usd
+        estimated[name or "(none)"] += row.estimated_usd
         calls[name or "(none)"] += row.calls
-    return [UsageTotal(name, calls[name], cost[name]) for name in sorted(cost, key=lambda name: (-cost[name], name))]
+    dearest_first = sorted(cost, key=lambda name: (-cost[name], name))
+    return [UsageTotal(name, calls[name], cost[name], estimated[name]) for name in dearest_first]

@@ -126,6 +126,7 @@ def receipt_of(record: Record, grant: str, *, repeated: bool, late: bool) -> Rec
         repeated=repeated,
         late=late,
         lock_lost=record.lease is not None and record.lease.lost,
+        estimated=record.estimated,
     )
 
 

@@ -35,7 +35,7 @@ def charged(book: PriceBook, reading: Reading, reserved: int, bound: Bound | Non
     reasons = reading.doubts
     if reading.exact and reading.usage is not None:
         try:
-            if not _given_away(book, reading.usage, at):
+            if not given_away(book, reading.usage, at):
                 return Charge(book.price(reading.usage, at))
             reasons = (f"a cost of nothing is stated for a call of {reading.usage.model}, which has a price",)
         except AegisError as error:
@@ -45,7 +45,7 @@ def charged(book: PriceBook, reading: Reading, reserved: int, bound: Bound | Non
     return Charge(reserved, True, reasons or (NO_USAGE,))
 
 
-def _given_away(book: PriceBook, usage: Usage, at: datetime | None) -> bool:
+def given_away(book: PriceBook, usage: Usage, at: datetime | None = None) -> bool:
     """Whether a cost of nothing is stated although the list has a price: an account may be billed elsewhere."""
     if usage.stated_cost_usd is None or usage.stated_cost_usd > 0:
         return False

@@ -206,6 +206,11 @@ class Resolver:
         key = folded(name)
         if key in self._own:
             return key
+        if not listed and key in self._aliases:  # a deployment of a model of the operator's own
+            name = self._aliases[key]
+            key = folded(name)
+            if key in self._own:
+                return key
         parsed = self._parse(name)
         provider = parsed.provider or ("openai" if _FINE_TUNE.match(parsed.bare) else None)
         spelt = f"{provider}/{folded(parsed.bare)}"

@@ -20,12 +20,12 @@ from aegis_core.metering.charges import Charge, charged
 from aegis_core.metering.maxima import Maxima, maxima_of
 from aegis_core.metering.names import Listed, Resolved, Resolver, folded
 from aegis_core.metering.price_file import StatedPrices, dearer
-from aegis_core.metering.rates import RateCard, dearest
+from aegis_core.metering.rates import RateCard, dearest, nanos
 from aegis_core.metering.reading import Reading
 from aegis_core.metering.tariffs import Moment, Pricing, Terms, cards_of, moment_of, share_of, unpriced
 from aegis_core.metering.text_rates import TextRates
 from aegis_core.protocol.errors import ConfigurationError, InvalidRequestError, UnknownModelError
-from aegis_core.protocol.money import to_nanos
+from aegis_core.protocol.money import to_nanos, to_usd
 from aegis_core.protocol.usage import TOOL_FIELDS, CallTokens, Usage
 
 _KNOWN = 2_048
@@ -124,6 +124,10 @@ class PriceBook:
         found = self._names.resolve(self._catalog.get(name, name))
         return replace(found, canonical=self._listed_name(found))
 
+    def knows(self, name: str) -> bool:
+        """Whether a name has a known price."""
+        return name in self._catalog or self._names.find(name) is not None
+
     def canonical(self, name: str) -> str:
         """The one name for every spelling of a model, by which budgets count; a fine-tune counts in its base's.
 
@@ -219,6 +223,22 @@ class PriceBook:
         pricing = self._at(name, Terms(), at or self._clock())
         cards = [*pricing.cards, *([pricing.own] if pricing.own else [])]
         return {kind: dearest([card.rates[kind] for card in cards], pricing.percent) for kind in cards[0].rates}
+
+    def fees(self, name: str) -> dict[str, Decimal]:
+        """Dollars for one call of each hosted tool that has a price with a model, by the field of `Usage`.
+
+        Raises:
+            UnknownModelError: it has no known price.
+        """
+        pricing = self._at(name, Terms(), self._clock())
+        cards = [(card, pricing.percent) for card in pricing.cards] + ([(pricing.own, 100)] if pricing.own else [])
+        kinds = sorted({kind for card, _ in cards for kind in card.fees})
+        return {kind: to_usd(max(nanos(card.fees.get(kind, 0), share) for card, share in cards)) for kind in kinds}
+
+    @property
+    def stated_names(self) -> tuple[str, ...]:
+        """The names in the operator's file, folded."""
+        return tuple(self._stated.cards) if self._stated else ()
 
     def charge(
         self, reading: Reading, reserved: int, *, bound: Bound | None = None, at: datetime | None = None

@@ -93,6 +93,13 @@ def _carried(text: str) -> None:
         raise ValueError(f"holds half a surrogate pair at character {error.start + 1:,}, which is no text") from None
 
 
+def _kept(value: Scalar) -> Scalar:
+    """Refuse an integer that no store or log keeps as it is."""
+    if isinstance(value, int) and not -(2**63) <= value < 2**64:
+        raise ValueError("is an integer beyond 64 bits; give it as text")
+    return value
+
+
 def _brief(value: dict[str, Scalar]) -> dict[str, Scalar]:
     for name, item in value.items():
         _carried(f"{name}{item}")
@@ -144,7 +151,9 @@ Usd = Annotated[
     WithJsonSchema({"type": "number"}, mode="serialization"),
 ]
 Metadata = Annotated[
-    dict[Annotated[str, Field(min_length=1, max_length=64)], Scalar], Field(max_length=32), AfterValidator(_brief)
+    dict[Annotated[str, Field(min_length=1, max_length=64)], Annotated[Scalar, AfterValidator(_kept)]],
+    Field(max_length=32),
+    AfterValidator(_brief),
 ]
 
 LockToken = Annotated[str, Field(pattern=r"^lk_[0-9a-f]{32}$")]

@@ -6,12 +6,12 @@ number or text). A test compares the two. Unpacked in a signature, they cost not
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal, TypedDict
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, TypedDict
 
 from aegis_core.protocol.fields import Scalar
 from aegis_core.protocol.locks import LockMode, Preemption
-from aegis_core.protocol.messages import HeldLock, Requirements, ResourceType
+from aegis_core.protocol.messages import HeldLock, Requirements, ResourceType, Usage
 from aegis_core.protocol.money import UsdLike
 
 
@@ -89,3 +89,28 @@ class LockFields(TypedDict, total=False):
     """How long a holder that is told to give it up may still keep it."""
     within: Sequence[HeldLock]
     """The leases held meanwhile; default: those of the blocks around the running code."""
+
+
+class SettleFields(TypedDict, total=False):
+    """What `settle` takes: one of dollars, usage and a provider's answer, or `estimated` where nobody knows.
+
+    The first five are the fields of `SettleRequest`; the others are read where the program runs.
+    """
+
+    cost_usd: UsdLike | None
+    """Dollars for all calls."""
+    usage: Usage | None
+    """Tokens of the call, to be priced."""
+    escalation_usage: Usage | None
+    """Tokens of the second call, where the answer of the first did not pass."""
+    outcome: float | None
+    """How well the task was done, 0 to 1; the choice of models learns from it."""
+    estimated: bool
+    """Nobody knows what it cost: alone it charges what was reserved; beside an amount it marks that as reckoned."""
+    response: object
+    """What the provider answered: an object of its SDK, a dictionary, JSON, or all chunks of a stream. It is charged
+    exactly where it says what was consumed, else what was reserved is, marked as estimated."""
+    provider: str | None
+    """Whose answer that is, where its shape does not tell: ``openai``, ``anthropic``, ``gemini``, ``bedrock``, …"""
+    request: Mapping[str, Any] | None
+    """The body as it was sent: counts in the answer that it does not allow are not believed."""

@@ -112,8 +112,10 @@ class PermissionRequest(Message):
 
 
 class SettleRequest(Message):
-    """What a grant really cost: exactly one of `cost_usd` and `usage`.
+    """What a grant really cost: exactly one of `cost_usd` and `usage`, or `estimated` where nobody knows.
 
+    `estimated` alone charges what was reserved. An amount beside it is charged, and marked as reckoned; a usage without
+    a known price is then charged as reserved, too.
     `escalation_usage` is of the second call of a verified one. `outcome` says how well the task was done, 0 to 1: of
     trusted agents it feeds the choice of models; an escalation without it counts as 0 for the first model.
     """
@@ -123,11 +125,14 @@ class SettleRequest(Message):
     usage: Usage | None = None
     escalation_usage: Usage | None = None
     outcome: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = None
+    estimated: bool = False
 
     @model_validator(mode="after")
     def _one_of_two(self) -> SettleRequest:
-        if (self.cost_usd is None) == (self.usage is None):
-            raise ValueError("cost_usd: give exactly one of cost_usd and usage")
+        if (self.cost_usd is None) == (self.usage is None) and not (self.estimated and self.usage is None):
+            raise ValueError(
+                "cost_usd: give exactly one of cost_usd and usage, or estimated=true where neither is known"
+            )
         if self.escalation_usage is not None and self.usage is None:
             raise ValueError("escalation_usage: comes beside usage only")
         return self
@@ -262,6 +267,7 @@ class Receipt:
     `repeated`: the same act had been done before, and this call changed nothing.
     `late`: the deadline had passed and the grant had been charged at its estimate, which this settlement replaced.
     `lock_lost`: the lock that came with the money was gone before this, so others may have been in it, too.
+    `estimated`: what it cost is not known, so `charged_usd` is what was reserved or reckoned.
     """
 
     grant_id: str
@@ -275,6 +281,7 @@ class Receipt:
     repeated: bool = False
     late: bool = False
     lock_lost: bool = False
+    estimated: bool = False
 
 
 @dataclass(slots=True)

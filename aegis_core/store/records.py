@@ -89,7 +89,10 @@ class RecordLock(NamedTuple):
 
 
 class Record(NamedTuple):
-    """Request, grant and idempotency in one. `lines` are `LineRow` rows, `short` the first that lacks room, from 0."""
+    """Request, grant and idempotency in one. `lines` are `LineRow` rows, `short` the first that lacks room, from 0.
+
+    `estimated`: what it cost is not known, so `charged` is what was reserved or reckoned.
+    """
 
     state: str
     agent: str
@@ -120,6 +123,7 @@ class Record(NamedTuple):
     envelope: Text
     why: Text
     lock: list[Any] | Literal[False]
+    estimated: bool = False
 
     @property
     def lease(self) -> RecordLock | None:

@@ -56,18 +56,19 @@ class Authorize(NamedTuple):
 
 
 class Settle(NamedTuple):
-    """Settle, release or extend one grant."""
+    """Settle, release or extend one grant. Without a `cost` it is settled at its reservation."""
 
     id: str
     agent: Given
     sid: Given
     token: Given
     act: Act
-    cost: int
+    cost: int | None
     digest: Given
     more: int
     outcome: float | None
     answered: Given
+    estimated: bool = False
 
 
 class Look(NamedTuple):

@@ -338,6 +338,13 @@ class TestBadBodies:
         refused(answer, 405, "wrong_method", "DELETE is not what /api/v1/handshake is for")
         assert answer.headers["allow"] == "POST"
 
+    def test_an_integer_beyond_64_bits_is_refused_by_its_name(self, agent: Agent) -> None:
+        for number in (2**64, -(2**63) - 1, 7 * 10**40):
+            problem = refused(agent.ask(metadata={"block": number}), 422, "invalid_request", "integer beyond 64 bits")
+            assert problem["field"] == "metadata.block"
+        for number in (2**64 - 1, -(2**63), 0):
+            assert agent.ask(metadata={"block": number}).status_code == 200
+
 
 class TestWhoIsWho:
     def test_an_agent_that_never_shook_hands_is_unknown(self, http: httpx.Client) -> None:

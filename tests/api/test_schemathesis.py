@@ -74,6 +74,9 @@ def made_real(case: Any, agent: httpx.Client) -> None:
         body["agent_id"] = KNOWN
     if isinstance(body, dict) and body.get("cost_usd") and float(body["cost_usd"]) > 1:
         body["cost_usd"] = 1  # an overrun of millions would end the day for the cases after it
+    for usage in (body.get("usage"), body.get("escalation_usage")) if isinstance(body, dict) else ():
+        if isinstance(usage, dict) and float(usage.get("stated_cost_usd") or 0) > 1:
+            usage["stated_cost_usd"] = 1
     if "grant_id" in path:
         wish = {"agent_id": KNOWN, "task_intent": "Summarise", "resource_type": "compute", "estimated_cost_usd": 0.1}
         path["grant_id"] = agent.post("/request-permission", json=wish).json()["grant_id"]

@@ -65,7 +65,10 @@ def test_an_equals_sign_in_a_cell_of_csv(serve: Serve, capsys: pytest.CaptureFix
     session = server.enter("@SUM")
     grant = server.grant(session)
     server.http.post(f"{API}/grants/{grant}/settle", json={"cost_usd": 0.25}, headers=bearer(session["session_token"]))
-    assert _aegis(server, "usage", "--by", "agent", "--csv") == "agent,calls,cost_usd\n'@SUM,1,0.250000000\n"
+    assert (
+        _aegis(server, "usage", "--by", "agent", "--csv")
+        == "agent,calls,cost_usd,estimated_usd\n'@SUM,1,0.250000000,0.000000000\n"
+    )
     write_csv("agent", [UsageTotal(name, 1, Decimal(1)) for name in ('=cmd|"/c calc"!A1', "+1", "-1", "@x", "\t=1")])
     cells = capsys.readouterr().out.splitlines()[1:]
     assert not [cell for cell in cells if cell.lstrip('"')[:1] in {"=", "+", "-", "@", "\t"}]

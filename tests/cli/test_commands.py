@@ -15,6 +15,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 from terminal import run_aegis
@@ -317,14 +318,27 @@ def test_the_bill_by_everything(here: Settings, aegis: Aegis) -> None:
     assert [line.split() for line in table] == [
         ["agent", "calls", "charged"], ["one", "3", "$0.60"], ["two", "1", "$0.05"], ["total", "4", "$0.65"],
     ]  # fmt: skip
-    assert aegis("usage", "--csv").out == "agent,calls,cost_usd\none,3,0.600000000\ntwo,1,0.050000000\n"
+    assert aegis("usage", "--csv").out.splitlines() == [
+        "agent,calls,cost_usd,estimated_usd", "one,3,0.600000000,0.000000000", "two,1,0.050000000,0.000000000",
+    ]  # fmt: skip
+
+
+def test_the_bill_shows_what_of_it_is_estimated(here: Settings, aegis: Aegis) -> None:
+    spend(here, "one", "0.10")
+    with connect_sync(settings=here) as governor:
+        agent = governor.handshake("one")
+        agent.settle(agent.request("Work", estimated_cost_usd="0.40").grant_id or "", estimated=True)
+    assert [line.split() for line in aegis("usage").out.splitlines()] == [
+        ["agent", "calls", "charged", "estimated"], ["one", "2", "$0.50", "$0.40"], ["total", "2", "$0.50", "$0.40"],
+    ]  # fmt: skip
+    assert json.loads(aegis("usage", "--json").out)[0]["estimated_usd"] == 0.4
 
 
 def test_a_label_that_nobody_has_is_said(here: Settings, aegis: Aegis) -> None:
     assert aegis("usage").out == "Nothing was charged in these days.\n"
     spend(here, "one", "0.10")
     done = aegis("usage", "--by", "taem", "--csv")
-    assert (done.code, done.out) == (0, "taem,calls,cost_usd\n(none),1,0.100000000\n")
+    assert (done.code, done.out) == (0, "taem,calls,cost_usd,estimated_usd\n(none),1,0.100000000,0.000000000\n")
     assert done.err == "aegis: nothing charged in these days carries a label 'taem'\n"
 
 
@@ -333,7 +347,7 @@ def test_a_cell_is_never_a_formula(capsys: pytest.CaptureFixture[str]) -> None:
     write_csv("agent", [UsageTotal(name, 1, Decimal("0.10")) for name in names])
     rows = list(csv.reader(io.StringIO(capsys.readouterr().out, newline="")))
     assert [row[0] for row in rows[1:]] == [*(f"'{name}" for name in names[:5]), "plain", "a,b"]
-    assert all(row[1:] == ["1", "0.10"] for row in rows[1:])
+    assert all(row[1:] == ["1", "0.10", "0"] for row in rows[1:])
 
 
 @pytest.mark.parametrize(
@@ -428,12 +442,49 @@ def test_over_http(here: Settings, aegis: Aegis) -> None:
     assert aegis("budget", "show", "a", AEGIS_URL="http://127.0.0.1:1").failed("cannot be reached")
 
 
+# Prices
+
+
+def test_prices_of_a_model_are_shown(aegis: Aegis) -> None:
+    """gpt-5.5: $5 and $30 a million, twice and 1.5 times that in calls with more than 272,000 tokens of input."""
+    shown = json.loads(aegis("prices", "show", "openai/gpt-5.5", "--json").out)
+    rates = {(line["kind"], line["above_input_tokens"]): line["usd"] for line in shown["rates"]}
+    assert rates["input", 0] * 2 == rates["input", 272_000] == 10
+    assert (rates["output", 0], rates["output", 272_000]) == (30, 45)
+    assert (shown["model"], shown["max_output_tokens"]) == ("gpt-5.5", 128_000)
+    table = aegis("prices", "show", "claude-opus-4-6").out
+    assert ["input", "written", "for", "an", "hour", "10", "any", "size"] in [
+        line.split() for line in table.splitlines()
+    ]
+    assert aegis("prices", "show", "gpt-9").failed("AEGIS_PRICES_FILE")
+
+
+def test_prices_are_checked(aegis: Aegis, tmp_path: Path) -> None:
+    path = tmp_path / "prices.json"
+    path.write_text(
+        '{"openai:gpt-4o": {"input_usd": 3, "output_usd": 9}, "ours:tiny": {"input_usd": 1, "output_usd": 2}}'
+    )
+    whole = {"AEGIS_PRICES_FILE": str(path), "AEGIS_MODELS": '{"prod": "gpt-4o-mini", "mine": "ours/tiny"}'}
+    done = aegis("prices", "check", "--json", **whole)
+    report = json.loads(done.out)
+    assert (done.code, report["problems"]) == (0, [])
+    notes = {entry["name"]: (entry["model"], entry["note"]) for entry in report["entries"]}
+    assert notes["openai/gpt-4o"] == ("gpt-4o", "the price file counts for input")
+    assert notes["ours/tiny"] == ("tiny", "the price file alone has its price")
+    assert (notes["prod"][0], notes["mine"][0]) == ("gpt-4o-mini", "tiny")
+    assert aegis("prices", "check", **whole).out.startswith("genai-prices ")
+    wrong = aegis("prices", "check", AEGIS_MODELS='{"prod": "gpt-9"}')
+    assert (wrong.code, "AEGIS_MODELS: prod is said to be gpt-9, which has no known price." in wrong.err) == (1, True)
+    path.write_text("{")
+    assert aegis("prices", "check", AEGIS_PRICES_FILE=str(path)).failed("is not valid JSON")
+
+
 # Help
 
 
 def helps() -> Iterator[str]:
     yield from ("serve", "doctor", "demo", "replay", "events", "usage", "budget", "budget show", "budget set")
-    yield from ("agents", "agents list", "agents label")
+    yield from ("agents", "agents list", "agents label", "prices", "prices show", "prices check")
 
 
 @pytest.mark.parametrize("command", list(helps()))

@@ -11,7 +11,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from aegis_core import InvalidRequestError
+from aegis_core.protocol.messages import PermissionRequest
 from aegis_core.protocol.money import MAX_NANOS, MAX_USD, format_usd, to_nanos, to_usd
+from aegis_core.protocol.parsing import parse
 
 nanos = st.integers(0, MAX_NANOS) | st.integers(0, 10**10) | st.integers(MAX_NANOS - 10**10, MAX_NANOS)
 
@@ -132,3 +134,15 @@ def test_anything_is_either_an_amount_or_refused(value: object) -> None:
 )  # fmt: skip
 def test_shown_to_a_person(n: int, shown: str) -> None:
     assert format_usd(n) == shown
+
+
+@pytest.mark.parametrize(
+    "number",
+    [2**64, 2**64 + 11, -(2**63) - 1, 3**99, 10**4_400],
+    ids=lambda number: f"{number:.1e}" if number < 10**300 else "huge",
+)
+def test_an_integer_that_no_store_keeps_is_refused_by_its_name(number: int) -> None:
+    for name in ("nonce", "block number"):
+        with pytest.raises(InvalidRequestError, match="is an integer beyond 64 bits; give it as text") as caught:
+            parse(PermissionRequest, agent_id="a", task_intent="x", resource_type="api_call", metadata={name: number})
+        assert caught.value.field == f"metadata.{name}"

@@ -158,12 +158,28 @@ class TestContract:
             grant.settle(usage=Usage(model="gpt-4o", input_tokens=400, output_tokens=50))
         assert grant.receipt.charged_usd == Decimal("0.0015")
 
-    async def test_an_exception_releases(self, governor: Governor) -> None:
+    async def test_an_exception_charges_unless_it_is_known_to_be_free(self, governor: Governor) -> None:
         agent = await governor.handshake("a")
-        with pytest.raises(RuntimeError, match="provider is down"):
-            async with agent.permit("Summarise", **COST):
-                raise RuntimeError("provider is down")
+        with pytest.raises(RuntimeError, match="no answer"):
+            async with agent.permit("Summarise", on_error="release", **COST):
+                raise RuntimeError("no answer")
         assert (await agent.budget()).remaining_budget_usd == Decimal(10)
+        with pytest.raises(RuntimeError, match="no answer"):
+            async with agent.permit("Summarise", **COST) as grant:
+                raise RuntimeError("no answer")
+        assert grant.receipt is not None
+        assert grant.receipt.estimated
+        assert grant.receipt.charged_usd == grant.receipt.reserved_usd == Decimal("0.25")
+
+    async def test_an_answer_is_charged_by_its_usage(self, governor: Governor) -> None:
+        agent = await governor.handshake("a")
+        usage = {"prompt_tokens": 400, "completion_tokens": 100, "total_tokens": 500}
+        answer = {"object": "chat.completion", "model": "gpt-4o", "choices": [], "usage": usage}
+        for tier, usd in (("default", "0.002"), ("ultrafast", "0.25")):
+            async with agent.permit("Summarise", **COST) as grant:
+                grant.settle(response=answer | {"service_tier": tier})
+            assert grant.receipt is not None
+            assert (grant.receipt.charged_usd, grant.receipt.estimated) == (Decimal(usd), tier == "ultrafast")
 
     async def test_a_refused_permit_raises(self, governor: Governor) -> None:
         agent = await governor.handshake("a", session_budget_usd="0.10")

@@ -46,10 +46,10 @@ async def test_token_usage_settles_at_the_models_price(governor: Governor) -> No
     assert (await agent.budget()).budgets[0].spent_usd == Decimal("0.0015")
 
 
-async def test_an_exception_inside_the_block_gives_the_money_back(governor: Governor) -> None:
+async def test_an_exception_gives_the_money_back_where_the_block_says_so(governor: Governor) -> None:
     agent = await governor.handshake("a")
     with pytest.raises(RuntimeError, match="provider is down"):
-        async with agent.permit("Summarise", estimated_cost_usd="0.5"):
+        async with agent.permit("Summarise", on_error="release", estimated_cost_usd="0.5"):
             raise RuntimeError("provider is down")
     assert (await agent.budget()).remaining_budget_usd == Decimal(10)
 

@@ -198,6 +198,12 @@ class TestPriceFile:
         assert book.canonical("azure/prod") == "gpt-4o"
         assert book.price(Usage(model="azure/prod", input_tokens=1_000)) == 1_000_000
 
+    def test_a_deployment_of_a_model_of_one_s_own_has_its_price(self, tmp_path: Path) -> None:
+        own = stated(tmp_path, {"ours:tiny": {"input_usd": 4, "output_usd": 6}})
+        book = PriceBook(stated=own, aliases={"edge-3": "ours/tiny"})
+        assert book.canonical("edge-3") == book.canonical("ours/tiny")
+        assert book.price(Usage(model="edge-3", input_tokens=500, output_tokens=100)) == 2_600_000
+
     def test_it_may_price_what_a_catalog_needs(self, tmp_path: Path) -> None:
         catalog = {"tiny": "ours:tiny", "gpt-4o": "openai:gpt-4o"}
         book = PriceBook(catalog=catalog, stated=stated(tmp_path, {"ours:tiny": {"input_usd": 1, "output_usd": 1}}))

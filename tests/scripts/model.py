@@ -154,6 +154,7 @@ class Record:
     held: list[tuple[Budget, int]] = field(default_factory=list)
     escalated: bool = False
     charged: int = 0
+    estimated: bool = False
     settled: object = None
     key: str = ""
     answered: int = 0
@@ -194,7 +195,7 @@ class World:
         self.tenant = [Budget("t", None, None, "d", timings.tenant_day)]
         self.shared: dict[str, list[Budget]] = {}
         self.events: list[tuple[object, ...]] = []
-        self.bill: dict[tuple[int, str, str, str, str], list[int]] = defaultdict(lambda: [0, 0])
+        self.bill: dict[tuple[int, str, str, str, str], dict[str, int]] = defaultdict(lambda: {"$": 0, "n": 0})
         self.policy, self.profiles = 1, 0
         self.escalate_above, self.deny_above = 5_000_000_000, 1 << 60
 
@@ -358,7 +359,8 @@ class World:
         if record.state != "expired":
             raise Refused("grant_closed")
         self._spend(record, cost, already=record.amount)
-        self._book(record, cost - record.amount, 0)
+        self._book(record, cost - record.amount, 0, -record.amount)
+        record.estimated = False
         record.state, record.charged, record.settled = "settled", cost, cost
         self._tell("overrun" if cost > record.amount else "settled", record)
         return False, True
@@ -408,7 +410,7 @@ class World:
 
     def _end_if_overdue(self, record: Record) -> None:
         if record.open and record.deadline <= self.now:
-            live = record.state == "live"
+            live = record.estimated = record.state == "live"
             self._close(record, "expired" if live else "timed_out", record.amount if live else 0)
 
     def _close(self, record: Record, state: str, charged: int) -> None:
@@ -416,7 +418,8 @@ class World:
             budget.roll(self.now, self.zone)  # before money moves: on its way to what is spent it never was free
             budget.reserved[window] -= record.amount
         self._spend(record, charged, already=0)
-        self._book(record, charged, 0 if state in {"released", "timed_out"} else 1)
+        calls = 0 if state in {"released", "timed_out"} else 1
+        self._book(record, charged, calls, charged if record.estimated else 0)
         record.answered = record.deadline if state == "timed_out" else self.now
         record.state, record.charged = state, charged
         self._tell("overrun" if charged > record.amount else state, record)
@@ -487,10 +490,12 @@ class World:
     def _tell(self, kind: str, record: Record) -> None:
         self.events.append((kind, record.ask.agent, record.ask.request, record.code, record.amount, record.charged))
 
-    def _book(self, record: Record, cost: int, calls: int) -> None:
-        if cost or calls:
+    def _book(self, record: Record, cost: int, calls: int, estimated: int) -> None:
+        if cost or calls or estimated:
             day = datetime.fromtimestamp(self.now // 1000, self.zone).date() - date(1970, 1, 1)
             labels = ",".join(self.agents[record.ask.agent].labels)
             row = self.bill[day.days, record.ask.agent, record.ask.resource, record.model or "", labels]
-            row[0] += cost
-            row[1] += calls
+            row["$"] += cost
+            row["n"] += calls
+            if estimated:
+                row["~"] = row.get("~", 0) + estimated

@@ -92,7 +92,7 @@ def check_keys(one: Side, image: dict[bytes, Any], ttl: dict[bytes, int]) -> Non
     assert bill == {
         (day, "\t".join((*row, sort))): number
         for (day, *row), numbers in world.bill.items()
-        for sort, number in zip("$n", numbers, strict=True)
+        for sort, number in numbers.items()
     }
     _check_money(one, purses, list(open_records.values()))
 

@@ -58,6 +58,7 @@ async def asynchronous() -> None:
             assert_type(await grant.extend(60), Receipt)
             assert_type(grant.settle(cost_usd="0.031"), None)
             assert_type(grant.settle(usage=Usage(model="gpt-4o", input_tokens=1, output_tokens=1)), None)
+            assert_type(grant.settle(response={"usage": None}, provider="openai", outcome=0.5), None)
             assert_type(grant.release(), None)
         assert_type(grant.receipt, Receipt | None)
         async with agent.lock("wallet", wait="5s", priority=9, mode="shared") as lease:
@@ -66,6 +67,9 @@ async def asynchronous() -> None:
             assert_type(lease.fences, dict[str, int])
 
         assert_type(await agent.settle("gr_1", cost_usd=1), Receipt)
+        assert_type(await agent.settle("gr_1", estimated=True), Receipt)
+        async with agent.permit("Work", on_error="release", estimated_cost_usd=1) as other:
+            assert_type(other, Grant)
         assert_type(await agent.release("gr_1"), Receipt)
         assert_type(await agent.extend("gr_1", seconds=5), Receipt)
         report = await agent.budget()

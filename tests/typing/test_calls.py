@@ -9,12 +9,12 @@ import pickle
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
 from types import UnionType
-from typing import Union, get_args, get_origin, get_type_hints
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import pytest
 
@@ -28,9 +28,9 @@ from aegis_core.client.ports import ApprovalsPort
 from aegis_core.client.sync import SyncGovernedAgent, SyncGovernor, SyncGrant, SyncLease
 from aegis_core.client.sync_approvals import SyncApprovals
 from aegis_core.protocol import keywords
-from aegis_core.protocol.keywords import LockFields, RequestFields
+from aegis_core.protocol.keywords import LockFields, RequestFields, SettleFields
 from aegis_core.protocol.locks import AcquireLock
-from aegis_core.protocol.messages import PermissionRequest
+from aegis_core.protocol.messages import PermissionRequest, SettleRequest
 from aegis_core.protocol.money import UsdLike
 
 HERE, ROOT = Path(__file__).parent, Path(__file__).parents[2]
@@ -73,12 +73,17 @@ def test_the_keywords_of_a_request_are_the_fields_of_its_message() -> None:
     assert hints(RequestFields) == {**expected, "arguments": object}
 
 
+def test_the_keywords_of_a_settlement_are_the_fields_of_its_message() -> None:
+    own = {"response": object, "provider": str | None, "request": Mapping[str, Any] | None}
+    assert hints(SettleFields) == mirrored(SettleRequest, {"agent_id", "model_config"}) | own
+
+
 def test_the_keywords_of_a_lock_are_the_fields_of_its_message() -> None:
     assert hints(LockFields) == mirrored(AcquireLock, SAID_BY_LOCK | {"model_config"})
     assert agents._SAID_ELSEWHERE.keys() == SAID_BY_LOCK  # pyright: ignore[reportPrivateUsage]
 
 
-@pytest.mark.parametrize("fields", [RequestFields, LockFields])
+@pytest.mark.parametrize("fields", [RequestFields, LockFields, SettleFields])
 def test_every_keyword_has_its_documentation(fields: type) -> None:
     tree = ast.parse(inspect.getsource(keywords))
     body = next(each.body for each in tree.body if isinstance(each, ast.ClassDef) and each.name == fields.__name__)

@@ -25,6 +25,9 @@ async def asynchronous(governor: Governor, agent: GovernedAgent) -> None:
         pass
     async with agent.permit("Summarise", wait="long"):  # pyright: ignore[reportArgumentType]
         pass
+    async with agent.permit("Summarise", on_error="ignore"):  # pyright: ignore[reportArgumentType]
+        pass
+    await agent.request("Summarise", on_error="release")  # pyright: ignore[reportCallIssue]
     async with agent.permit("Summarise") as grant:
         grant.settle(cost=1)  # pyright: ignore[reportCallIssue]
         plain: SyncGrant = grant  # pyright: ignore[reportAssignmentType]
@@ -47,6 +50,8 @@ def plain(governor: SyncGovernor, agent: SyncGovernedAgent) -> None:
     agent.request("Summarise", agent_id="another")  # pyright: ignore[reportCallIssue]
     agent.request("Summarise", resource_type="kerosene")  # pyright: ignore[reportArgumentType]
     with agent.permit("Summarise", estimated_cost=1):  # pyright: ignore[reportCallIssue]
+        pass
+    with agent.permit("Summarise", on_error="ignore"):  # pyright: ignore[reportArgumentType]
         pass
     with agent.permit("Summarise") as grant:
         grant.settle(cost=1)  # pyright: ignore[reportCallIssue]

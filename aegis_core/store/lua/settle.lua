@@ -18,16 +18,16 @@ if overdue(R) then expire(id, R) end
 local least = (R[R_TRUSTED] or act == 'release' and unheard(R)) and 0 or R[R_AMOUNT]
 if act == 'extend' then claim(id, R) end
 if R[R_LOCK] then R[R_LOCK][K_STANDS] = false end
-if act == 'settle' then cost = math.max(cost, least) end
+if act == 'settle' then cost = math.max(cost or R[R_AMOUNT], least) end
 outcome = R[R_TRUSTED] and R[R_WHY] and outcome -- and of the choice of models for others, it says nothing
 if outcome then call('HLEN', PREFIX .. 'o') end -- fails here, before anything is written, where the key is damaged
 
 local state, repeated, late, body = R[R_STATE], false, false, nil
 if act == 'settle' then
   if state == STATE_LIVE and not (R[R_LOCK] and not R[R_LOCK][K_CLAIMED]) then
-    R[R_SETTLED] = digest
+    R[R_SETTLED], R[R_ESTIMATED] = digest, estimated
     body = close(id, R, STATE_SETTLED, cost)
-    learn(R, cost)
+    if not estimated then learn(R, cost) end
     if outcome then note_outcome(R, outcome, answered) end
   elseif state == STATE_SETTLED and R[R_SETTLED] == digest then
     repeated = true
@@ -35,9 +35,9 @@ if act == 'settle' then
     local estimate = R[R_CHARGED]
     check_keys(id, R)
     move(R, 0, estimate, cost)
-    book(R, cost - estimate, 0)
+    book(R, cost - estimate, 0, (estimated and cost or 0) - (R[R_ESTIMATED] and estimate or 0))
     correct_envelope(R, cost - estimate)
-    R[R_STATE], R[R_CHARGED], R[R_CHANGED], R[R_SETTLED] = STATE_SETTLED, cost, NOW, digest
+    R[R_STATE], R[R_CHARGED], R[R_CHANGED], R[R_SETTLED], R[R_ESTIMATED] = STATE_SETTLED, cost, NOW, digest, estimated
     body = store_ended(id, R)
     event(cost > R[R_AMOUNT] and 'overrun' or 'settled', body)
     if outcome then note_outcome(R, outcome, answered) end

@@ -24,14 +24,15 @@ local function check_keys(id, R)
   end
 end
 
--- What a day cost, by agent, model and labels, for the operator's bill.
-local function book(R, cost, calls)
-  if cost == 0 and calls == 0 then return end
+-- What a day cost, by agent, model and labels, for the operator's bill; and how much of it is `estimated`.
+local function book(R, cost, calls, estimated)
+  if cost == 0 and calls == 0 and estimated == 0 then return end
   local G = fetch('a:' .. R[R_AGENT])
   local labels = G and table.concat(G[G_LABELS], ',') or ''
   local key = bill()
   local field = R[R_AGENT] .. '\t' .. R[R_RESOURCE] .. '\t' .. (R[R_MODEL] or '') .. '\t' .. labels .. '\t'
   call('HINCRBY', key, field .. '$', string.format('%.0f', cost))
+  if estimated ~= 0 then call('HINCRBY', key, field .. '~', string.format('%.0f', estimated)) end
   local sum = call('HINCRBY', key, field .. 'n', calls)
   if sum == calls then call('EXPIRE', key, 400 * 86400) end -- the first of its row, and so perhaps of the day
 end
@@ -101,7 +102,8 @@ local function close(id, R, state, charged, by, why)
     G[G_OPEN] = G[G_OPEN] - 1
     change('a:' .. R[R_AGENT])
   end
-  book(R, charged, (state == STATE_RELEASED or state == STATE_TIMED_OUT) and 0 or 1)
+  local calls = (state == STATE_RELEASED or state == STATE_TIMED_OUT) and 0 or 1
+  book(R, charged, calls, R[R_ESTIMATED] and charged or 0)
   local body = store_ended(id, R)
   call('ZREM', PREFIX .. 'd', 'r:' .. id)
   event(charged > R[R_AMOUNT] and 'overrun' or ENDED[state], body)
@@ -210,7 +212,10 @@ local function expire(id, R)
   elseif unheard(R) then
     if R[R_LOCK] and R[R_LOCK][K_QUEUED] then R[R_CODE] = 'lock_timed_out' end
     close(id, R, STATE_RELEASED, 0)
-  else close(id, R, STATE_EXPIRED, R[R_AMOUNT]) end
+  else
+    R[R_ESTIMATED] = true
+    close(id, R, STATE_EXPIRED, R[R_AMOUNT])
+  end
 end
 
 local function expire_session(sid)

@@ -1,0 +1,99 @@
+"""What a provider answered, as a settlement: its exact usage, or that nobody knows what it cost."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from typing import Any, NamedTuple, cast
+
+from aegis_core.protocol.errors import InvalidRequestError, UnknownModelError
+from aegis_core.protocol.keywords import SettleFields
+from aegis_core.protocol.messages import Receipt, SettleRequest, Usage
+from aegis_core.protocol.parsing import parse
+
+_log = logging.getLogger("aegis.metering")
+
+
+class Settlement(NamedTuple):
+    """What is settled, and whether its usage was `read` from an answer: then it is the governor's to doubt."""
+
+    message: SettleRequest
+    read: bool = False
+
+
+def settlement_of(said: SettleFields, *, model: str | None = None, otherwise: str | None = None) -> Settlement:
+    """What `settle` was told, as a message.
+
+    Args:
+        said: its arguments.
+        model: the model that was asked for, whatever an answer calls it.
+        otherwise: the model where an answer names none.
+
+    Raises:
+        InvalidRequestError: an amount that cannot be accepted. An answer always can: its call was paid.
+    """
+    fields: dict[str, object] = dict(said)
+    response, provider, request = (fields.pop(name, None) for name in ("response", "provider", "request"))
+    if "response" not in said:
+        return Settlement(parse(SettleRequest, **fields))
+    for name in ("cost_usd", "usage", "estimated"):
+        if fields.get(name):
+            problem = f"stands for {name}, too; give one of them"
+            raise InvalidRequestError(f"response: {problem}", field="response", problem=problem)
+    body = cast("Mapping[str, Any] | None", request)
+    usage = _usage_in(response, cast("str | None", provider), body, model, otherwise)
+    counts = {"usage": usage} if usage else {"estimated": True, "escalation_usage": None}
+    return Settlement(parse(SettleRequest, **fields | counts), read=usage is not None)
+
+
+async def settled(send: Callable[[SettleRequest], Awaitable[Receipt]], settlement: Settlement) -> Receipt:
+    """Settle; what was read of an answer and has no price is charged as reserved."""
+    message = settlement.message
+    try:
+        return await send(message)
+    except (UnknownModelError, InvalidRequestError) as error:
+        if not settlement.read:
+            raise
+        _log.warning("What was reserved is charged: %s", error.message)
+        unknown = {"usage": None, "escalation_usage": None, "estimated": True}
+        return await send(message.model_copy(update=unknown))
+
+
+def _usage_in(
+    response: object, provider: str | None, request: Mapping[str, Any] | None, model: str | None, otherwise: str | None
+) -> Usage | None:
+    """The exact usage of an answer; None where it is not known, which the log explains."""
+    # What reads answers loads with the first one.
+    from aegis_core.metering.bound import check
+    from aegis_core.metering.extract import extract
+
+    payload = list(cast("Iterator[object]", response)) if isinstance(response, Iterator) else response
+    reading = extract(provider, payload, model=model)
+    if reading.usage is None and model is None and otherwise is not None:
+        reading = extract(provider, payload, model=otherwise)
+    if request is not None and reading.usage is not None:
+        most = _bound_of(request, provider, reading.usage.model)
+        reading = check(reading, most) if most is not None else reading
+    if not reading.exact:
+        _log.warning("What was reserved is charged: %s.", "; ".join(reading.doubts) or "nothing says what it cost")
+        return None
+    return reading.usage
+
+
+def _bound_of(request: Mapping[str, Any], provider: str | None, model: str) -> Any:
+    """The most that a request allows; None where nobody can bound it."""
+    from aegis_core.metering.bound import bound
+
+    try:
+        return bound(request, api=provider or _api_of(request, model), model=model)
+    except InvalidRequestError:
+        return None
+
+
+def _api_of(request: Mapping[str, Any], model: str) -> str:
+    """The API by the shape of a request's body."""
+    if "contents" in request:
+        return "gemini"
+    if "inferenceConfig" in request or "modelId" in request:
+        return "bedrock"
+    return "anthropic" if "claude" in model and "max_tokens" in request else "openai"
