@@ -23,7 +23,13 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "client": ("core/test_lock_*", "core/test_remote_contract*", "core/test_light_imports*", "typing/*"),
     "governor": ("fundamentals/*", "core/test_locks_contract*"),
     "metering": ("metering/*",),
-    "policy": ("core/test_policy*", "fundamentals/test_rules*", "attacks/test_attack_policy*", "cli/test_policy*"),
+    "policy": (
+        "core/test_policy*",
+        "core/test_false_alarms*",
+        "fundamentals/test_rules*",
+        "attacks/test_attack_policy*",
+        "cli/test_policy*",
+    ),
     "project": ("project/*", "test_rooms*", "core/test_leftovers*", "core/test_quiet_zone*"),
     "protocol": (
         "core/test_money*",
