@@ -8,9 +8,12 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from pydantic import ValidationError
+
 from aegis_core.adapting.calls import ModelCall, ToolCall
+from aegis_core.client.answers import Settlement
 from aegis_core.protocol.errors import AegisError
-from aegis_core.protocol.messages import Receipt, Usage, Verdict
+from aegis_core.protocol.messages import Receipt, SettleRequest, Usage, Verdict
 from aegis_core.protocol.money import UsdLike
 
 if TYPE_CHECKING:
@@ -148,13 +151,20 @@ class Reservation:
         if input_tokens is None and output_tokens is None:
             return None
         assert self.model is not None
-        counted = input_tokens or 0
-        return Usage(
-            model=self.model,
-            input_tokens=counted,
-            output_tokens=output_tokens or 0,
-            cached_input_tokens=min(cached, counted),
-        )
+        try:
+            counted = input_tokens or 0
+            return Usage(
+                model=self.model,
+                input_tokens=counted,
+                output_tokens=output_tokens or 0,
+                cached_input_tokens=min(cached, counted),
+            )
+        except (ValidationError, TypeError):  # the call was paid, and its answer must not be lost to its bookkeeping
+            _log.warning(
+                "Grant %s: the provider counted %r and %r tokens, which cannot be, so what was reserved is charged.",
+                self.grant_id, input_tokens, output_tokens,
+            )  # fmt: skip
+            return None
 
     async def unlock(self) -> None:
         """Give the lock of a tool call back, in the loop of the bridge."""
@@ -171,8 +181,11 @@ class Reservation:
             self._learn(usage.input_tokens, usage.model)
         try:
             agent = self._bridge.agent
-            cost = None if usage is not None else cost_usd
-            self.receipt = await agent.settle(self.grant_id, cost_usd=cost, usage=usage)
+            if usage is not None:  # the provider's own count: what has no price is charged as reserved
+                said = Settlement(SettleRequest(usage=usage), read=True)
+                self.receipt = await agent.settle_as(self.grant_id, said)
+            else:
+                self.receipt = await agent.settle(self.grant_id, cost_usd=cost_usd, estimated=self.estimated)
         except AegisError as error:
             _log.warning("Grant %s could not be settled, so its estimate counts: %s", self.grant_id, error)
         return self.receipt

@@ -113,6 +113,23 @@ def test_a_call_of_a_model_is_asked_for_by_the_tokens_of_its_prompt(
     assert (asked[0].prompt_tokens, asked[0].prompt_bytes) == (messages_bound(said), None)
 
 
+@pytest.mark.parametrize(
+    "counts",
+    [
+        {"input_tokens": -40, "output_tokens": 3},
+        {"input_tokens": 40, "output_tokens": "three"},
+        {"input_tokens": "forty", "output_tokens": 3},
+        {"input_tokens": None, "output_tokens": None},
+    ],
+)
+def test_counts_that_cannot_be_cost_the_reservation_and_fail_no_call(agent: SyncGovernedAgent, counts: Any) -> None:
+    """The answer is there and paid: a bad count in it must neither lose it nor hold the money until its deadline."""
+    held = CallGovernor(agent, framework="custom").begin(ModelCall([user("Hi.")], model=MODEL, max_output_tokens=50))
+    receipt = held.settle(**counts)
+    assert receipt is not None
+    assert (receipt.state, receipt.estimated, receipt.charged_usd) == ("settled", True, receipt.reserved_usd)
+
+
 def test_known_prefixes_are_bounded() -> None:
     bounds = InputBounds(known=2)
     for text in "abc":
