@@ -212,8 +212,11 @@ class TestConditions:
         assert holds(expr, metadata=metadata) is matched
         assert MISMATCHES.count == before
 
-    def test_values_that_cel_cannot_hold_count_as_matched(self) -> None:
-        assert holds("request.metadata.n == 1", metadata={"n": 2**80})
+    def test_values_that_cel_cannot_hold_never_reach_it(self) -> None:
+        with pytest.raises(ValueError, match=r"metadata\.n\n.*beyond 64 bits"):
+            ask(metadata={"n": 2**80})
+        assert holds("request.metadata.n > 1", metadata={"n": 2**64 - 1})
+        assert not holds("request.metadata.n == 1", metadata={"n": 2**64 - 1})
 
     def test_an_error_that_does_not_matter_does_not(self) -> None:
         assert not holds("request.confidence < 0.5 && false")
