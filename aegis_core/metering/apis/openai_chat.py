@@ -81,22 +81,7 @@ class ChatMeter:
 
     def counts_of(self, tally: Tally, usage: object) -> dict[str, Any]:
         """The counts of a usage block by the fields of `Usage`."""
-        inputs, outputs = get(usage, "prompt_tokens_details"), get(usage, "completion_tokens_details")
-        counts: dict[str, Any] = {
-            "input_tokens": tally.count(usage, "prompt_tokens"),
-            "output_tokens": tally.count(usage, "completion_tokens"),
-            "cached_input_tokens": tally.count(inputs, "cached_tokens"),
-            "cache_write_5m_tokens": tally.count(inputs, "cache_write_tokens"),
-            "audio_input_tokens": tally.count(inputs, "audio_tokens"),
-            "image_input_tokens": tally.count(inputs, "image_tokens"),
-            "reasoning_tokens": tally.count(outputs, "reasoning_tokens"),
-            "audio_output_tokens": tally.count(outputs, "audio_tokens"),
-            "image_output_tokens": tally.count(outputs, "image_tokens"),
-        }
-        if not counts["input_tokens"]:
-            tally.doubt("no input tokens were counted, and none is not what was sent")
-        attribute_rest(tally, counts, tally.count(usage, "total_tokens"))
-        return counts
+        return counted(tally, usage, "prompt", "completion")
 
     def _receive(self, choice: object) -> None:
         for said in (get(choice, "message"), get(choice, "delta")):
@@ -142,3 +127,23 @@ def _recognises(part: object) -> bool:
 
 
 API = Api(frozenset({"openai", "openai_chat", "azure", "azure_openai"}), ChatMeter, _recognises)
+
+
+def counted(tally: Tally, usage: object, sent: str, made: str) -> dict[str, Any]:
+    """The counts of a usage block of OpenAI's by the fields of `Usage`; its APIs name the two sides differently."""
+    inputs, outputs = get(usage, f"{sent}_tokens_details"), get(usage, f"{made}_tokens_details")
+    counts: dict[str, Any] = {
+        "input_tokens": tally.count(usage, f"{sent}_tokens"),
+        "output_tokens": tally.count(usage, f"{made}_tokens"),
+        "cached_input_tokens": tally.count(inputs, "cached_tokens"),
+        "cache_write_5m_tokens": tally.count(inputs, "cache_write_tokens"),
+        "audio_input_tokens": tally.count(inputs, "audio_tokens"),
+        "image_input_tokens": tally.count(inputs, "image_tokens"),
+        "reasoning_tokens": tally.count(outputs, "reasoning_tokens"),
+        "audio_output_tokens": tally.count(outputs, "audio_tokens"),
+        "image_output_tokens": tally.count(outputs, "image_tokens"),
+    }
+    if not counts["input_tokens"]:
+        tally.doubt("no input tokens were counted, and none is not what was sent")
+    attribute_rest(tally, counts, tally.count(usage, "total_tokens"))
+    return counts

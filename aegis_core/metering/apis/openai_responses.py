@@ -7,10 +7,9 @@ Sources: https://platform.openai.com/docs/api-reference/responses, https://platf
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from aegis_core.metering.apis.api import Api
-from aegis_core.metering.apis.openai_chat import STANDARD_TIERS, attribute_rest
+from aegis_core.metering.apis.openai_chat import STANDARD_TIERS, counted
 from aegis_core.metering.reading import NO_USAGE, Reading, ReceivedText, Tally, build, get, items, text_of, word_of
 
 _ENDS = frozenset({"response.completed", "response.incomplete", "response.failed", "response.cancelled"})
@@ -64,21 +63,7 @@ class ResponsesMeter:
         if usage is None:
             tally.doubt(NO_USAGE if self.ended else "the stream ended before its usage")
             return Reading(None, tuple(tally.doubts), self.received.most, self.response_id or None)
-        inputs, outputs = get(usage, "input_tokens_details"), get(usage, "output_tokens_details")
-        counts: dict[str, Any] = {
-            "input_tokens": tally.count(usage, "input_tokens"),
-            "output_tokens": tally.count(usage, "output_tokens"),
-            "cached_input_tokens": tally.count(inputs, "cached_tokens"),
-            "cache_write_5m_tokens": tally.count(inputs, "cache_write_tokens"),
-            "audio_input_tokens": tally.count(inputs, "audio_tokens"),
-            "image_input_tokens": tally.count(inputs, "image_tokens"),
-            "reasoning_tokens": tally.count(outputs, "reasoning_tokens"),
-            "audio_output_tokens": tally.count(outputs, "audio_tokens"),
-            "image_output_tokens": tally.count(outputs, "image_tokens"),
-        }
-        if not counts["input_tokens"]:
-            tally.doubt("no input tokens were counted, and none is not what was sent")
-        attribute_rest(tally, counts, tally.count(usage, "total_tokens"))
+        counts = counted(tally, usage, "input", "output")
         counts.update(_hosted(tally, self.response))
         tier = word_of(get(self.response, "service_tier"))
         received = self.received if self.received.pieces else _text_of_output(self.response)
