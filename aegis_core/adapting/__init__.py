@@ -18,7 +18,10 @@ from aegis_core.adapting.locking import Locks, ToolLock, current_fence
 from aegis_core.adapting.reservation import Reservation
 from aegis_core.adapting.tool_review import ToolBatch, ToolReview
 from aegis_core.adapting.tool_run import ToolRun
+from aegis_core.metering.counts import read_counts
+from aegis_core.metering.extract import extract
 from aegis_core.metering.prompt import messages_bound
+from aegis_core.metering.reading import Reading, ReceivedText
 from aegis_core.protocol.arguments import hash_arguments, single_keys
 from aegis_core.protocol.canonical import canonical_json
 
@@ -29,6 +32,8 @@ __all__ = [
     "InputBounds",
     "Locks",
     "ModelCall",
+    "Reading",
+    "ReceivedText",
     "Reservation",
     "ToolBatch",
     "ToolCall",
@@ -39,9 +44,11 @@ __all__ = [
     "canonical_json",
     "conversation_digest",
     "current_fence",
+    "extract",
     "hash_arguments",
     "messages_bound",
     "missing_extra",
+    "read_counts",
     "single_keys",
     "warn_outside",
 ]

@@ -16,6 +16,7 @@ from aegis_core.adapting.estimate import Estimate, InputBounds
 from aegis_core.adapting.locking import Locks, ToolLease, ToolLocks
 from aegis_core.adapting.reservation import Reservation
 from aegis_core.client.leases import seconds
+from aegis_core.metering.allowed import allowance_of
 from aegis_core.protocol.canonical import digest, storable
 from aegis_core.protocol.denial import AegisDenied
 from aegis_core.protocol.errors import ConfigurationError, LockPreemptedError, LockTimeoutError
@@ -24,6 +25,7 @@ from aegis_core.protocol.journal import MAX_RESULT, JournalAct, JournalEntry
 from aegis_core.protocol.keywords import RequestFields
 from aegis_core.protocol.messages import Framework, Requirements, Verdict
 from aegis_core.protocol.money import UsdLike
+from aegis_core.protocol.usage import ORDINARY
 
 LEAST_OUTPUT = 16
 """Tokens of an answer below which a call is refused rather than cut."""
@@ -246,18 +248,25 @@ class CallGovernor:
         raise await self._refuse(call, verdict)
 
     def _reservation(self, call: Call, verdict: Verdict, estimate: Estimate | None) -> Reservation:
-        learn = None if estimate is None else partial(self.bounds.learn, estimate)
-        cap = self.cap_of(call) if isinstance(call, ModelCall) else None
-        return Reservation(self.bridge, call, verdict, cap=cap, learn=learn)
+        if estimate is None or not isinstance(call, ModelCall):
+            return Reservation(self.bridge, call, verdict)
+        learn = partial(self.bounds.learn, estimate)
+        return Reservation(self.bridge, call, verdict, cap=self.cap_of(call), bound=estimate.bound, learn=learn)
 
     async def _estimated(self, call: Call, wait: float) -> tuple[Verdict, Estimate | None]:
         estimate = None
         if isinstance(call, ModelCall):
-            estimate = self.bounds.estimate(call.messages, call.tools, call.model, call.models)
+            estimate = self._estimate_of(call)
             fields = self._model_fields(call, estimate)
         else:
             fields = self._tool_fields(call)
         return await self.bridge.agent.request(call.intent or self._intent, wait=wait, **fields), estimate
+
+    def _estimate_of(self, call: ModelCall) -> Estimate:
+        return self.bounds.estimate(
+            call.messages, call.tools, call.model, call.models, call.settings,
+            cap=self.cap_of(call), answers=call.answers,
+        )  # fmt: skip
 
     def _model_fields(self, call: ModelCall, estimate: Estimate) -> RequestFields:
         cap = self.cap_of(call)
@@ -269,6 +278,8 @@ class CallGovernor:
             "metadata": self._metadata(call.thread),
             "prompt_end": call.prompt_end,
         }
+        if (allows := allowance_of(estimate.bound)) != ORDINARY:
+            fields["allows"] = allows
         if call.models:
             fields["requirements"] = Requirements(tools=bool(call.tools), models=call.models)
         else:
@@ -308,7 +319,7 @@ class CallGovernor:
         if isinstance(call, ToolCall):
             key = digest("tool", call.tool, call.arguments_hash)
         else:
-            key = digest("model", self.bounds.estimate(call.messages, call.tools, call.model).digest)
+            key = digest("model", self._estimate_of(call).digest)
         return (await self.bridge.agent.journal("refuse", "refused_" + key)).times
 
     async def journal(

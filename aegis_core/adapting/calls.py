@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 from aegis_core.protocol.arguments import hash_arguments
@@ -36,6 +36,8 @@ class ModelCall:
         answers: how many answers are asked for at once (``n``); each may be as long as the cap.
         lowers_cap: whether the adapter sends the cap that the reservation says; else the declared one is reserved.
         thread: the conversation, where the framework names it.
+        settings: what else the request says to the provider, by the provider's names: a schema for the answer, a tier,
+            modalities, the response that it continues. Each counts in what is reserved.
     """
 
     messages: Sequence[Mapping[str, object]]
@@ -47,6 +49,7 @@ class ModelCall:
     thread: str | None = None
     answers: int = 1
     intent: str | None = None
+    settings: Mapping[str, object] = field(default_factory=dict[str, object])
 
     @property
     def name(self) -> str:

@@ -1,10 +1,10 @@
-"""How many input tokens a chat call has at most, from its messages, and from what the provider counted before.
+"""What a chat call consumes at most, from the call, and from what the provider counted before.
 
-Bounds are those of `messages_bound`. Where the messages of an earlier, settled call are an exact prefix of a new
-call's, the provider's own count replaces the bound for that prefix. A prefix is known by a chain of hashes over the
-tools and every message, never by the name of a thread: a thread whose history was edited has another chain. Each
-model's counts are its own, because models count differently; a call that several may answer is bounded for the one
-that counts most.
+Bounds are those of `aegis_core.metering.bound`. Where the messages of an earlier, settled call are an exact prefix of a
+new call's, the provider's own count replaces the bound for that prefix. A prefix is known by a chain of hashes over the
+tools, the settings and every message, never by the name of a thread: a thread whose history was edited has another
+chain. Each model's counts are its own, because models count differently; a call that several may answer is bounded for
+the one that counts most.
 """
 
 from __future__ import annotations
@@ -12,33 +12,51 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
+from typing import Any, NamedTuple
 
-from aegis_core.metering.prompt import messages_bound
+from aegis_core.metering.bound import Bound, Limits, bound
+from aegis_core.metering.hosted import is_hosted
+from aegis_core.metering.maxima import maxima_by_name
+from aegis_core.metering.plain import plain
+from aegis_core.metering.prompt import WIDEST_WINDOW
 from aegis_core.protocol.canonical import canonical_json, digest
 
 KNOWN_PREFIXES = 4_096
-"""Settled calls whose input counts are remembered, the least recently used leaving first; some 100 bytes each."""
+"""Settled calls whose input counts are remembered, the least recently used leaving first; some 400 bytes each."""
 
 Messages = Sequence[Mapping[str, object]]
+_NONE: Mapping[str, object] = {}
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """At most so many input tokens.
+    """What a call consumes at most.
 
     Attributes:
-        tokens: the bound.
+        bound: in kinds of tokens and calls of hosted tools.
         digest: the hash of all that it was counted from, with the model where it is named.
         content: the same without the model.
         model: the model, where it is named.
     """
 
-    tokens: int
+    bound: Bound
     digest: str
-    content: str = ""
+    content: str
     model: str | None = None
+
+    @property
+    def tokens(self) -> int:
+        """All input tokens."""
+        return self.bound.input_tokens
+
+
+class _Prefix(NamedTuple):
+    """A settled call: what its provider counted, and what it allowed."""
+
+    tokens: int
+    bound: Bound
 
 
 class InputBounds:
@@ -46,11 +64,20 @@ class InputBounds:
 
     def __init__(self, known: int = KNOWN_PREFIXES) -> None:
         self._most = known
-        self._counts: OrderedDict[tuple[str, str | None], int] = OrderedDict()
+        self._prefixes: OrderedDict[tuple[str, str | None], _Prefix] = OrderedDict()
+        self._responses: OrderedDict[str, int] = OrderedDict()
         self._lock = threading.Lock()
 
     def estimate(
-        self, messages: Messages, tools: Sequence[object] = (), model: str | None = None, models: Sequence[str] = ()
+        self,
+        messages: Messages,
+        tools: Sequence[object] = (),
+        model: str | None = None,
+        models: Sequence[str] = (),
+        settings: Mapping[str, object] = _NONE,
+        *,
+        cap: int | None = None,
+        answers: int = 1,
     ) -> Estimate:
         """Bound a call: the longest known prefix at the provider's count, the rest at the bound of its text.
 
@@ -59,39 +86,110 @@ class InputBounds:
             tools: definitions of tools.
             model: who will answer, where that is known.
             models: or those that may answer.
-        """
-        chain = _chain(messages, tools)
-        found = [self._longest(chain, each) for each in models or (model,)]
-        if None in found:
-            tokens = messages_bound(messages, tools)
-        else:
-            tokens = max(counted + messages_bound(messages[length:]) for length, counted in filter(None, found))
-        return Estimate(tokens, digest(model or "", chain[-1]), chain[-1], model)
+            settings: what else the request says, by the provider's names.
+            cap: tokens of one answer at most; None: it is not known.
+            answers: how many answers are asked for.
 
-    def learn(self, estimate: Estimate, input_tokens: int, model: str | None = None) -> None:
-        """Remember what the provider of a model counted for a call that was estimated here; default: the named one."""
+        Raises:
+            InvalidRequestError: something that nobody can bound; says what to do.
+        """
+        said = {name: plain(value) for name, value in settings.items()} if settings else settings
+        chain = _chain(messages, tools, said)
+        output: dict[str, Any] = {"n": answers} if cap is None else {"n": answers, "max_tokens": cap}
+        bounds = [self._bounded(chain, messages, tools, each, said, output) for each in models or (model,)]
+        most = bounds[0] if len(bounds) == 1 else max(bounds, key=lambda each: each.input_tokens)
+        return Estimate(most, digest(model or "", chain[-1]), chain[-1], model)
+
+    def learn(
+        self, estimate: Estimate, input_tokens: int, model: str | None = None, *, response_id: str | None = None,
+        output_tokens: int = 0,
+    ) -> None:  # fmt: skip
+        """Remember what the provider of a model counted for a call that was estimated here; default: the named one.
+
+        With `response_id` a later call that continues this very response is bounded by its tokens.
+        """
         key = estimate.content, model or estimate.model
         with self._lock:
-            self._counts[key] = input_tokens
-            self._counts.move_to_end(key)
-            if len(self._counts) > self._most:
-                self._counts.popitem(last=False)
+            _keep(self._prefixes, key, _Prefix(input_tokens, estimate.bound), self._most)
+            if response_id:
+                _keep(self._responses, response_id, input_tokens + output_tokens, self._most)
 
-    def _longest(self, chain: list[str], model: str | None) -> tuple[int, int] | None:
-        """How many messages from the first are known of a model, and as how many tokens."""
+    def _bounded(
+        self,
+        chain: list[str],
+        messages: Messages,
+        tools: Sequence[object],
+        model: str | None,
+        settings: Mapping[str, object],
+        output: Mapping[str, object],
+    ) -> Bound:
+        length, known = self._longest(chain, model) if _adds_up(tools, settings) else (0, None)
+        body: dict[str, Any] = {**output, "messages": messages[length:]}
+        if known is None:
+            body |= {**settings, "tools": tools}
+        found = bound(body, api=api_of(model), model=model or "", limits=self._limits(model))
+        return found if known is None else _joined(known, found)
+
+    def _limits(self, model: str | None) -> Limits:
+        known = maxima_by_name(model) if model else None
+        window = known.context_tokens if known else 0
+        return Limits(context_tokens=window or WIDEST_WINDOW, known_tokens=self._responses.get)
+
+    def _longest(self, chain: list[str], model: str | None) -> tuple[int, _Prefix | None]:
+        """How many messages from the first are known of a model, and what is known of them."""
         with self._lock:
             for length in range(len(chain) - 1, 0, -1):
-                counted = self._counts.get((chain[length], model))
-                if counted is not None:
-                    self._counts.move_to_end((chain[length], model))
-                    return length, counted
-        return None
+                known = self._prefixes.get((chain[length], model))
+                if known is not None:
+                    self._prefixes.move_to_end((chain[length], model))
+                    return length, known
+        return 0, None
 
 
-def _chain(messages: Messages, tools: Sequence[object]) -> list[str]:
-    """A hash for each prefix: that of the tools first, that of the whole call last."""
+def api_of(model: str | None) -> str:
+    """Whose rules bound a model's media and tools, by its name."""
+    name = (model or "").lower()
+    if "claude" in name:
+        return "anthropic"
+    return "gemini" if "gemini" in name else "openai"
+
+
+def _adds_up(tools: Sequence[object], settings: Mapping[str, object]) -> bool:
+    """Whether the input of a longer call is that of its prefix and of the rest, and each is sent once."""
+    if "context_management" in settings or settings.get("truncation") == "auto":
+        return False
+    return not any(isinstance(tool, Mapping) and is_hosted(tool) for tool in tools)
+
+
+def _joined(known: _Prefix, rest: Bound) -> Bound:
+    """A known prefix and what follows it."""
+    before = known.bound
+    write = "1h" if "1h" in {before.cache_write, rest.cache_write} else before.cache_write or rest.cache_write
+    return replace(
+        before,
+        input_tokens=known.tokens + rest.input_tokens,
+        output_tokens=rest.output_tokens,
+        least_input_tokens=before.least_input_tokens + rest.least_input_tokens,
+        audio_tokens=before.audio_tokens + rest.audio_tokens,
+        image_tokens=before.image_tokens + rest.image_tokens,
+        video_tokens=before.video_tokens + rest.video_tokens,
+        cache_write=write,
+    )
+
+
+def _keep(store: OrderedDict[Any, Any], key: object, value: object, most: int) -> None:
+    store[key] = value
+    store.move_to_end(key)
+    if len(store) > most:
+        store.popitem(last=False)
+
+
+def _chain(messages: Messages, tools: Sequence[object], settings: Mapping[str, object]) -> list[str]:
+    """A hash for each prefix: that of tools and settings first, that of the whole call last."""
     state = blake2b(digest_size=16)
     state.update(canonical_json(list(tools)).encode("utf-8", "surrogatepass"))
+    if settings:
+        state.update(canonical_json(settings).encode("utf-8", "surrogatepass"))
     chain = [state.hexdigest()]
     for message in messages:
         state.update(_spelt(message))

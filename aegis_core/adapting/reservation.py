@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from pydantic import ValidationError
 
 from aegis_core.adapting.calls import ModelCall, ToolCall
 from aegis_core.client.answers import Settlement
+from aegis_core.metering.bound import Bound, check
+from aegis_core.metering.charges import usage_of_text
+from aegis_core.metering.failures import judge
+from aegis_core.metering.reading import NO_USAGE, Reading
 from aegis_core.protocol.errors import AegisError
 from aegis_core.protocol.messages import Receipt, SettleRequest, Usage, Verdict
 from aegis_core.protocol.money import UsdLike
@@ -21,6 +26,26 @@ if TYPE_CHECKING:
     from aegis_core.adapting.locking import ToolLease
 
 _log = logging.getLogger("aegis.adapting")
+
+
+class Learn(Protocol):
+    """Takes in what the provider counted, for the bounds of later calls."""
+
+    def __call__(
+        self, input_tokens: int, model: str | None, /, *, response_id: str | None = None, output_tokens: int = 0
+    ) -> None: ...
+
+
+class _Spent(NamedTuple):
+    """What to settle at: a usage, else dollars, else what was reserved."""
+
+    usage: Usage | None = None
+    cost_usd: UsdLike | None = None
+    estimated: bool = False
+    response_id: str | None = None
+
+
+_UNKNOWN = _Spent()
 
 
 class Reservation:
@@ -38,6 +63,8 @@ class Reservation:
         estimated: true once it was settled without the provider's own usage.
         receipt: what became of the money, once ended and delivered.
         lease: of the lock that a tool call needs, until it is settled or released.
+        bound: what a model call was reserved for, in kinds of tokens and calls.
+        attempts_held: whether each attempt that an SDK makes by itself is held and ended by itself.
     """
 
     def __init__(
@@ -47,7 +74,8 @@ class Reservation:
         verdict: Verdict,
         *,
         cap: int | None = None,
-        learn: Callable[[int, str], None] | None = None,
+        bound: Bound | None = None,
+        learn: Learn | None = None,
     ) -> None:
         self.call, self.verdict = call, verdict
         self.model: str | None = None
@@ -56,10 +84,12 @@ class Reservation:
             self.model = (verdict.recommended_model if call.models else call.model) or call.model
             cut = verdict.max_output_tokens
             self.max_output_tokens = cut // call.answers if cut else cap
-        self.estimated = False
+            if bound is not None and cut:
+                bound = replace(bound, output_tokens=cut)
+        self.estimated = self.attempts_held = False
         self.receipt: Receipt | None = None
         self.lease: ToolLease | None = None
-        self._bridge, self._learn = bridge, learn
+        self._bridge, self._learn, self.bound = bridge, learn, bound
         self._open = True
         self._entered: ToolLease | None = None
         self._lock = threading.Lock()
@@ -96,27 +126,32 @@ class Reservation:
 
     def settle(
         self,
+        reading: Reading | None = None,
         *,
         input_tokens: int | None = None,
         output_tokens: int | None = None,
         cached_input_tokens: int = 0,
         cost_usd: UsdLike | None = None,
     ) -> Receipt | None:
-        """Say what the call really consumed: the provider's tokens, or dollars; neither settles at the reservation.
+        """Say what the call really consumed: what was read of its answer, tokens, or dollars.
+
+        Without any of them, or where what was read cannot be true, what was reserved is charged, marked as estimated.
 
         Args:
+            reading: of the provider's answer, by `aegis_core.metering.extract`; it is as wide as the bill.
             input_tokens: all input tokens that the provider counted, cached ones included.
             output_tokens: all output tokens, reasoning included.
             cached_input_tokens: how many of the input tokens were read from the provider's cache.
             cost_usd: dollars instead; 0 for an answer that came from the framework's own cache.
         """
-        usage = self._usage(input_tokens, output_tokens, cached_input_tokens)
         if not self._claim():
             return self.receipt
-        return self._bridge.run(lambda: self._end(usage, cost_usd))
+        spent = self._spent(reading, input_tokens, output_tokens, cached_input_tokens, cost_usd)
+        return self._bridge.run(lambda: self._end(spent))
 
     async def asettle(
         self,
+        reading: Reading | None = None,
         *,
         input_tokens: int | None = None,
         output_tokens: int | None = None,
@@ -124,10 +159,38 @@ class Reservation:
         cost_usd: UsdLike | None = None,
     ) -> Receipt | None:
         """As `settle`."""
-        usage = self._usage(input_tokens, output_tokens, cached_input_tokens)
         if not self._claim():
             return self.receipt
-        return await self._bridge.await_(lambda: self._end(usage, cost_usd))
+        spent = self._spent(reading, input_tokens, output_tokens, cached_input_tokens, cost_usd)
+        return await self._bridge.await_(lambda: self._end(spent))
+
+    def fail(self, error: BaseException, *, begun: bool = False) -> Receipt | None:
+        """End a call of a model that failed: free where it certainly computed nothing, else charged.
+
+        It is charged exactly where the error carries the answer's usage, else as reserved, marked as estimated; see
+        `aegis_core.metering.failures`.
+
+        Args:
+            error: what was raised.
+            begun: whether a part of the answer had arrived.
+        """
+        if not isinstance(error, Exception | GeneratorExit):  # interrupted: nobody may wait here
+            self.abandon(consumed=True)
+            return self.receipt
+        if not self._claim():
+            return self.receipt
+        spent = self._failure(error, begun)
+        return self._bridge.run(self._give_back if spent is None else lambda: self._end(spent))
+
+    async def afail(self, error: BaseException, *, begun: bool = False) -> Receipt | None:
+        """As `fail`. Of a cancelled call, or a stream that was left, nothing is awaited any more."""
+        if not isinstance(error, Exception):
+            self.abandon(consumed=True)
+            return self.receipt
+        if not self._claim():
+            return self.receipt
+        spent = self._failure(error, begun)
+        return await self._bridge.await_(self._give_back if spent is None else lambda: self._end(spent))
 
     def release(self) -> Receipt | None:
         """Give the money back: the provider refused, or the call was never made."""
@@ -140,31 +203,65 @@ class Reservation:
     def abandon(self, *, consumed: bool) -> None:
         """End it without waiting, for a cancelled caller: charged as reserved if the call was `consumed`, else free."""
         if self._claim():
-            self._bridge.post((lambda: self._end(None, None)) if consumed else self._give_back)
+            self._bridge.post((lambda: self._end(_UNKNOWN)) if consumed else self._give_back)
 
     def _claim(self) -> bool:
         with self._lock:
             claimed, self._open = self._open, False
         return claimed
 
-    def _usage(self, input_tokens: int | None, output_tokens: int | None, cached: int) -> Usage | None:
+    def _spent(
+        self,
+        reading: Reading | None,
+        input_tokens: int | None,
+        output_tokens: int | None,
+        cached: int,
+        cost_usd: UsdLike | None,
+    ) -> _Spent:
+        """What a call consumed, as far as it is known."""
+        if reading is not None:
+            return self._checked(reading)
         if input_tokens is None and output_tokens is None:
-            return None
+            return _Spent(cost_usd=cost_usd)
         assert self.model is not None
         try:
             counted = input_tokens or 0
-            return Usage(
+            usage = Usage(
                 model=self.model,
                 input_tokens=counted,
                 output_tokens=output_tokens or 0,
                 cached_input_tokens=min(cached, counted),
             )
         except (ValidationError, TypeError):  # the call was paid, and its answer must not be lost to its bookkeeping
-            _log.warning(
-                "Grant %s: the provider counted %r and %r tokens, which cannot be, so what was reserved is charged.",
-                self.grant_id, input_tokens, output_tokens,
-            )  # fmt: skip
+            self._doubt(f"the provider counted {input_tokens!r} and {output_tokens!r} tokens, which cannot be")
+            return _UNKNOWN
+        return _Spent(usage)
+
+    def _checked(self, reading: Reading) -> _Spent:
+        """What was read, unless it cannot be true of this call; of an answer without a count its text."""
+        reading = reading if self.bound is None else check(reading, self.bound)
+        if reading.exact:
+            return _Spent(reading.usage, response_id=reading.response_id)
+        self._doubt("; ".join(reading.doubts) or NO_USAGE)
+        if self.bound is None or self.model is None:
+            return _UNKNOWN
+        return _Spent(usage_of_text(reading, self.bound, self.model), estimated=True)
+
+    def _failure(self, error: BaseException, begun: bool) -> _Spent | None:
+        """What a failed call consumed; None: certainly nothing."""
+        outcome = judge(error, received=begun, model=self.model)
+        if outcome.kind == "released":
             return None
+        if outcome.reading is not None:
+            return self._checked(outcome.reading)
+        self._doubt(outcome.reason)
+        if outcome.attempts > 1 and not self.attempts_held and self.verdict.reserved_usd is not None:
+            # The SDK sent it again by itself, each time with the same answer to fear.
+            return _Spent(cost_usd=self.verdict.reserved_usd * outcome.attempts, estimated=True)
+        return _UNKNOWN
+
+    def _doubt(self, reason: str) -> None:
+        _log.warning("Grant %s is not charged by a count of the provider: %s.", self.grant_id, reason)
 
     async def unlock(self) -> None:
         """Give the lock of a tool call back, in the loop of the bridge."""
@@ -172,17 +269,19 @@ class Reservation:
         if lease is not None:
             await lease.give_back()
 
-    async def _end(self, usage: Usage | None, cost_usd: UsdLike | None) -> Receipt | None:
+    async def _end(self, spent: _Spent) -> Receipt | None:
         await self.unlock()
+        usage, cost_usd, self.estimated, response_id = spent
         if usage is None and cost_usd is None:
             self.estimated = isinstance(self.call, ModelCall)
             cost_usd = self.verdict.reserved_usd
-        if usage is not None and usage.input_tokens and self._learn is not None:
-            self._learn(usage.input_tokens, usage.model)
+        if usage is not None and usage.input_tokens and self._learn is not None and not self.estimated:
+            output = usage.output_tokens
+            self._learn(usage.input_tokens, usage.model, response_id=response_id, output_tokens=output)
         try:
             agent = self._bridge.agent
             if usage is not None:  # the provider's own count: what has no price is charged as reserved
-                said = Settlement(SettleRequest(usage=usage), read=True)
+                said = Settlement(SettleRequest(usage=usage, estimated=self.estimated), read=True)
                 self.receipt = await agent.settle_as(self.grant_id, said)
             else:
                 self.receipt = await agent.settle(self.grant_id, cost_usd=cost_usd, estimated=self.estimated)

@@ -27,11 +27,13 @@ from aegis_core.arbiter.terms import (
     why_none,
 )
 from aegis_core.arbiter.why import Considered, Why, cost_of_both, packed
+from aegis_core.metering.allowed import AllowedRates
 from aegis_core.metering.price_book import PriceBook
 from aegis_core.metering.tokens import input_bound
 from aegis_core.protocol.errors import InvalidRequestError
 from aegis_core.protocol.messages import PermissionRequest
 from aegis_core.protocol.money import format_usd
+from aegis_core.protocol.usage import Allowance
 
 if TYPE_CHECKING:
     from aegis_core.arbiter.routing.gain import GainModel
@@ -117,7 +119,9 @@ class Arbiter:
             return Appraisal(candidates, shortlist.names[0], "claim", shortlist.note, why=why)
         if claim is None and prompt is None:
             raise _unpriced(cap)
-        terms = Terms(claim, prompt, cap, ceiling, request.min_output_tokens)
+        allows = request.allows
+        allowed = None if allows is None else partial(self._allowed, allows)
+        terms = Terms(claim, prompt, cap, ceiling, request.min_output_tokens, allowed)
         if name is None:
             cheap_first = request.verify is not None and not permitted
             appraisal, considered = self._chosen(shortlist, terms, needs, choice if cheap_first else None)
@@ -182,7 +186,7 @@ class Arbiter:
             return Appraisal((), None, terms.priced_by, why_none(shortlist, terms)), ()
         best = chosen[0]
         model = best.entry.model
-        short, caps = shorter(model.name, best.entry.rates, terms, terms.cap_of(model))
+        short, caps = shorter(model.name, terms.rates_of(model.name, best.entry.rates), terms, terms.cap_of(model))
         candidates = (*(each.candidate for each in chosen), *short)
         appraisal = Appraisal(candidates, model.name, terms.priced_by, shortlist.note, caps=caps)
         considered = tuple([each.considered for each in chosen])
@@ -209,8 +213,13 @@ class Arbiter:
         expected, cheap = min(found, key=lambda pair: pair[0], default=(best.expected, None))
         if cheap is None or expected >= best.expected:
             return None
-        both = best.nanos + terms.amount(cheap.rates, terms.cap_of(cheap.model))
-        return Priced(cheap, both, expected) if terms.ceiling is None or both <= terms.ceiling else None
+        alone = terms.amount_or_none(cheap)
+        if alone is None or (terms.ceiling is not None and best.nanos + alone > terms.ceiling):
+            return None
+        return Priced(cheap, best.nanos + alone, expected)
+
+    def _allowed(self, allows: Allowance, name: str) -> AllowedRates:
+        return AllowedRates(self._prices, name, allows)
 
     def _among(self, name: str, permitted: tuple[str, ...]) -> bool:
         canonical = self._prices.canonical
@@ -227,7 +236,7 @@ class Arbiter:
             problem = f"is required, because nothing says how long an answer of {name} may be; give it a cap"
             raise _missing("max_output_tokens", problem)
         cap = cap or 0
-        nanos = terms.amount(rates, cap)
+        nanos = terms.amount(name, rates, cap)
         best = next(iter(choose(shortlist, terms, 1)), None)
         recommended, considered = (best.entry.model.name, (best.considered,)) if best else (None, ())
         if terms.ceiling is not None and nanos > terms.ceiling:
@@ -235,7 +244,7 @@ class Arbiter:
             note = f"{name} costs up to {format_usd(nanos)}, more than requirements.ceiling_usd, {ceiling}."
             return Appraisal((), recommended, terms.priced_by, note), considered
         note = shortlist.note if best else why_none(shortlist, terms)
-        short, caps = shorter(canonical, rates, terms, cap)
+        short, caps = shorter(canonical, terms.rates_of(name, rates), terms, cap)
         candidates = (Candidate(canonical, nanos), *short)
         listed = self._catalog.by_name.get(canonical)
         if best and listed and canonical != recommended:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Literal, NamedTuple
@@ -10,7 +11,9 @@ from aegis_core.arbiter.catalog import Model
 from aegis_core.arbiter.forecast import forecast
 from aegis_core.arbiter.shortlist import PricedModel, Shortlist
 from aegis_core.arbiter.why import Considered
+from aegis_core.metering.allowed import AllowedRates
 from aegis_core.metering.text_rates import TextRates
+from aegis_core.protocol.errors import InvalidRequestError
 from aegis_core.protocol.money import format_usd
 
 MAX_CANDIDATES = 6
@@ -78,6 +81,7 @@ class Terms:
     """What one request says about its cost, in nano-dollars and tokens. None: it says nothing.
 
     `sized`: it says how long prompt or answer may be. `expected`: tokens of prompt and answer, to compare prices by.
+    `allowed`: the prices of a model for what the request allows beside plain text.
     """
 
     claim: int | None
@@ -85,6 +89,7 @@ class Terms:
     cap: int | None
     ceiling: int | None
     least: int | None = None
+    allowed: Callable[[str], AllowedRates] | None = None
     sized: bool = field(init=False)
     input_tokens: int = field(init=False)
     expected: tuple[int, int] = field(init=False)
@@ -98,10 +103,27 @@ class Terms:
     def priced_by(self) -> PricedBy:
         return "sizes" if self.claim is None else "both" if self.sized else "claim"
 
-    def amount(self, rates: TextRates, cap: int) -> int:
-        """Nano-dollars to reserve: the claim or the bound with `cap` output tokens, whichever is higher."""
+    def amount(self, name: str, rates: TextRates, cap: int) -> int:
+        """Nano-dollars to reserve: the claim or the bound with `cap` output tokens, whichever is higher.
+
+        Raises:
+            InvalidRequestError: something that the request allows has no price with this model.
+        """
         claim = self.claim or 0
-        return max(claim, rates.bound(self.input_tokens, cap)) if self.sized else claim
+        if not self.sized:
+            return claim
+        return max(claim, self.rates_of(name, rates).bound(self.input_tokens, cap))
+
+    def rates_of(self, name: str, rates: TextRates) -> TextRates | AllowedRates:
+        """The prices of a model for what the request allows; `rates` are those for plain text."""
+        return rates if self.allowed is None else self.allowed(name)
+
+    def amount_or_none(self, entry: PricedModel) -> int | None:
+        """The same for a model of the catalog; None: something that the request allows has no price with it."""
+        try:
+            return self.amount(entry.model.name, entry.rates, self.cap_of(entry.model))
+        except InvalidRequestError:
+            return None
 
     def cap_of(self, model: Model) -> int:
         """Tokens that the answer of a model of the catalog may have."""
@@ -134,8 +156,8 @@ def choose(shortlist: Shortlist, terms: Terms, most: int) -> list[Priced]:
             model = entry.model
             if not terms.fits(model):
                 continue
-            nanos = terms.amount(entry.rates, terms.cap_of(model))
-            if ceiling is None or nanos <= ceiling:
+            nanos = terms.amount_or_none(entry)
+            if nanos is not None and (ceiling is None or nanos <= ceiling):
                 chosen.append(Priced(entry, nanos, expected))
                 if cheaper:
                     best, least = chosen[-1], expected
@@ -164,7 +186,9 @@ def _expected(priced: tuple[int, PricedModel]) -> int:
     return priced[0]
 
 
-def shorter(name: str, rates: TextRates, terms: Terms, cap: int) -> tuple[list[Candidate], tuple[int, ...]]:
+def shorter(
+    name: str, rates: TextRates | AllowedRates, terms: Terms, cap: int
+) -> tuple[list[Candidate], tuple[int, ...]]:
     """A model with shorter answers than `cap`, down to the least that is wanted, and the caps of these."""
     if terms.least is None or terms.claim is not None:
         return [], ()
@@ -195,7 +219,10 @@ def why_none(shortlist: Shortlist, terms: Terms) -> str:
             f"The prompt and max_output_tokens come to as many as {tokens:,} tokens, and the longest context that is "
             f"left is {widest.context_tokens:,} ({widest.name}); send less, or lower max_output_tokens."
         )
-    nanos, name = min((terms.amount(entry.rates, terms.cap_of(entry.model)), entry.model.name) for entry in fitting)
+    priced = [(nanos, entry.model.name) for entry in fitting if (nanos := terms.amount_or_none(entry)) is not None]
+    if not priced:
+        return "None of the models that are left has a price for what the request allows (a tier, hosted tools)."
+    nanos, name = min(priced)
     return (
         f"requirements.ceiling_usd, {format_usd(terms.ceiling or 0)}, is below the cheapest possibility: "
         f"{name} at up to {format_usd(nanos)}."

@@ -195,6 +195,8 @@ def _digest(trace: bytes, request: PermissionRequest) -> str:
         rest.append(request.min_output_tokens)
     if request.verify is not None:
         rest.append(request.verify)
+    if request.allows is not None:
+        rest.append(request.allows.model_dump_json())
     if request.prompt_tokens is not None:  # as text, which no other field's number is taken for
         rest.append(f"prompt_tokens={request.prompt_tokens}")
     return blake2b(trace + pack(rest), digest_size=16).hexdigest()

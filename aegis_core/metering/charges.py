@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from aegis_core.metering.bound import Bound
+from aegis_core.metering.maxima import maxima_by_name
 from aegis_core.metering.reading import NO_USAGE, Reading
 from aegis_core.protocol.errors import AegisError
 from aegis_core.protocol.usage import Usage
@@ -50,6 +51,21 @@ def given_away(book: PriceBook, usage: Usage, at: datetime | None = None) -> boo
     if usage.stated_cost_usd is None or usage.stated_cost_usd > 0:
         return False
     return book.price(usage.model_copy(update={"stated_cost_usd": None}), at) > 0
+
+
+def usage_of_text(reading: Reading, bound: Bound, model: str) -> Usage | None:
+    """A whole answer without a count: input at its bound, output by the text that was received.
+
+    Only of models that are known to have no thoughts, of which no text arrives; None: what was reserved is charged.
+    """
+    if not reading.complete or reading.doubts != (NO_USAGE,):
+        return None
+    known = maxima_by_name(model)
+    if known is None or known.reasons:
+        return None
+    output = reading.received_tokens
+    most = output if bound.output_tokens is None else min(output, bound.output_tokens)
+    return Usage(model=model, input_tokens=bound.input_tokens, output_tokens=most)
 
 
 def _by_received_text(book: PriceBook, reading: Reading, reserved: int, bound: Bound) -> Charge:

@@ -162,7 +162,7 @@ def _judged(failure: BaseException, provider: str | None, received: bool, model:
         if reading is not None:
             return Outcome("exact", f"{_name(each)} carries the usage of the answer that was billed", reading, attempts)
     for each in chain:
-        status = _status(each)
+        status = status_of(each)
         if status is not None and not _LOST.intersection(cls.__name__ for cls in type(each).__mro__):
             return _by_status(status, whose, received, attempts)
     for each in chain:
@@ -240,8 +240,8 @@ def _carried(error: BaseException, provider: str, model: str | None) -> Reading 
     return None
 
 
-def _status(error: BaseException) -> int | None:
-    """The HTTP status that an error stands for."""
+def status_of(error: BaseException) -> int | None:
+    """The HTTP status that an error stands for; None: it has none."""
     response = get(error, "response")
     metadata = get(response, "ResponseMetadata")
     candidates = (

@@ -11,6 +11,8 @@ from functools import cache
 from importlib.resources import files
 from typing import NamedTuple
 
+from aegis_core.metering.names import parse_name, undated
+
 
 class Maxima(NamedTuple):
     """Tokens of context and of one answer at most (context 0: not known), and whether the model has thoughts."""
@@ -23,6 +25,12 @@ class Maxima(NamedTuple):
 def maxima_of(canonical: str) -> Maxima | None:
     """What is known of a model by its canonical name."""
     return _table().get(canonical.lower())
+
+
+def maxima_by_name(name: str) -> Maxima | None:
+    """What is known of a model by a spelling of its name, as far as the price list is not needed to tell."""
+    bare = parse_name(name).bare.rpartition("/")[2]
+    return maxima_of(bare) or maxima_of(undated(bare))
 
 
 @cache

@@ -243,13 +243,13 @@ class Resolver:
         listed = self.look_up(parsed)
         tuned = _FINE_TUNE.match(parsed.bare)
         if listed is None and tuned is None:
-            undated = _undated(parsed.bare)
-            if undated != parsed.bare:
-                listed = self.look_up(ParsedName(parsed.provider, undated))
+            bare = undated(parsed.bare)
+            if bare != parsed.bare:
+                listed = self.look_up(ParsedName(parsed.provider, bare))
                 parsed = ParsedName(parsed.provider, parsed.bare, True, parsed.percent)
         if tuned:
             parsed = ParsedName(parsed.provider or "openai", parsed.bare, True, parsed.percent)
-            listed = self._of("openai", f"ft:{_undated(tuned['base'])}:") or self._of("openai", parsed.bare)
+            listed = self._of("openai", f"ft:{undated(tuned['base'])}:") or self._of("openai", parsed.bare)
         if listed is None and self.own_key(name, listed=False) is None:
             return None
         if tuned:
@@ -268,7 +268,7 @@ class Resolver:
         bare = ref.lower().rpartition("/")[2]
         bare = _VENDOR.sub("", bare) if _BEDROCK.fullmatch(bare.removeprefix("regional.")) else bare
         bare = _VERSION.sub("", bare.removesuffix(":free").partition(":")[0] if not bare.startswith("ft:") else bare)
-        for spelling in (_undated(bare), bare):
+        for spelling in (undated(bare), bare):
             for maker in _MAKERS:
                 provider = self._providers.get(maker)
                 if provider and (model := provider.find_model(spelling)) is not None:
@@ -278,7 +278,7 @@ class Resolver:
     def _nearest(self, name: str) -> tuple[str, ...]:
         """Up to three similar names, of those that begin alike; never the name itself in another spelling."""
         bare = self._parse(name).bare.rpartition("/")[2]
-        mine = {folded(name), bare, folded(bare), _undated(bare)}
+        mine = {folded(name), bare, folded(bare), undated(bare)}
         known = {model.id for provider in self._providers.values() for model in provider.models}
         others = {each for each in known if each.startswith(bare[:3]) and not mine & _spellings(each)}
         return tuple(difflib.get_close_matches(bare, sorted(others), 3, 0.5))
@@ -289,6 +289,6 @@ def _spellings(ref: str) -> set[str]:
     return {lower, folded(lower), lower.partition(":")[0], lower.rpartition("/")[2].partition(":")[0]}
 
 
-def _undated(name: str) -> str:
+def undated(name: str) -> str:
     """A name without the date of its release."""
     return _DATE.sub("", _VERSION.sub("", name))

@@ -13,6 +13,7 @@ from aegis_core.protocol.fields import Scalar
 from aegis_core.protocol.locks import LockMode, Preemption
 from aegis_core.protocol.messages import HeldLock, Requirements, ResourceType, Usage
 from aegis_core.protocol.money import UsdLike
+from aegis_core.protocol.usage import Allowance
 
 
 class RequestFields(TypedDict, total=False):
@@ -66,6 +67,8 @@ class RequestFields(TypedDict, total=False):
     """The agent checks the answer of a cheap model first; the cost of both calls is reserved."""
     requirements: Requirements | None
     """What a model must be able to do to be recommended."""
+    allows: Allowance | None
+    """What the call may consume beside plain text: media, hosted tools, a tier, a cache."""
     prompt_end: str | None
     """How the prompt of a model call ends, at most 500 characters: for people who are asked, never for rules."""
     metadata: dict[str, Scalar]

@@ -16,7 +16,7 @@ from pydantic import Field, model_validator
 
 from aegis_core.protocol.fields import Identifier, Intent, LockToken, LockTtl, Metadata, Usd, Window
 from aegis_core.protocol.parsing import Message
-from aegis_core.protocol.usage import Usage
+from aegis_core.protocol.usage import Allowance, Usage
 
 Status = Literal["GRANTED", "PENDING", "REJECTED"]
 Framework = Literal["langchain", "langgraph", "crewai", "autogen", "custom"]
@@ -74,6 +74,7 @@ class PermissionRequest(Message):
     With `fence` the agent must hold the lock called `target_resource` with that fence, else it is refused.
     `verify`: the agent checks the answer of a cheap model, and calls `routing.escalation_model` when it fails; the cost
     of both is reserved.
+    `allows` says what the call may consume beside plain text: media, hosted tools, a tier, a cache.
     `prompt_end` is how the prompt of a model call ends. No rule reads it; a person who is asked is shown it.
     """
 
@@ -101,6 +102,7 @@ class PermissionRequest(Message):
     task_type: Identifier | None = None
     verify: Literal["cheap_first"] | None = None
     requirements: Requirements | None = None
+    allows: Allowance | None = None
     prompt_end: PromptEnd | None = None
     metadata: Metadata = Field(default_factory=dict[str, Any], json_schema_extra={"default": {}})
 

@@ -7,7 +7,7 @@ reasoning, audio and image tokens are parts of `output_tokens`. What a provider 
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -133,6 +133,39 @@ class Usage(CallTokens):
         passes = sum(each.output_tokens for each in self.iterations)
         return self.output_tokens + self.unattributed_tokens + passes
 
+
+class Allowance(Message):
+    """What a request to a provider allows beside plain text, so that it is reserved at the dearest way that it allows.
+
+    Whoever knows the request says so; it narrows and widens what is reserved, and nothing of what is charged.
+
+    Attributes:
+        cache_write: for how long input may be written to the provider's cache (``5m`` stands for its ordinary time).
+        audio_input_tokens: of the input, sound at most; likewise images and video.
+        audio_output: whether the answer may be sound; likewise pictures.
+        web_searches: calls of that hosted tool at most; likewise the others.
+        service_tier: the tier that is asked for, in the provider's word; None: the standard one.
+        speed: Anthropic's ``fast``; None: the standard one.
+        inference_geo: where Anthropic is told to compute; None: anywhere.
+    """
+
+    cache_write: Literal["none", "5m", "1h"] = "5m"
+    audio_input_tokens: Tokens = 0
+    image_input_tokens: Tokens = 0
+    video_input_tokens: Tokens = 0
+    audio_output: bool = False
+    image_output: bool = False
+    web_searches: Calls = 0
+    file_searches: Calls = 0
+    code_sessions: Calls = 0
+    map_searches: Calls = 0
+    service_tier: Identifier | None = None
+    speed: Identifier | None = None
+    inference_geo: Identifier | None = None
+
+
+ORDINARY = Allowance()
+"""What a request allows of which nothing is said."""
 
 TOOL_FIELDS = ("web_searches", "file_searches", "code_sessions", "map_searches")
 """The fields of `Usage` that count calls of hosted tools. A kind that is not among them is a doubt, never free."""

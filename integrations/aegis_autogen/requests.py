@@ -7,11 +7,15 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from aegis_autogen.registration import Registration
-from aegis_core.adapting import ModelCall, answers_in
+from aegis_core.adapting import ModelCall, Reading, ReceivedText, answers_in, extract, read_counts
 
 _CAPS = ("max_tokens", "max_completion_tokens", "max_output_tokens", "num_predict")
 """Names of the output cap among the parameters of a request."""
 _CAP_OF_CLIENT = {"OllamaClient": "num_predict", "OpenAIResponsesClient": "max_output_tokens"}
+_NO_SETTINGS = frozenset(
+    {"messages", "tools", "functions", "model", "n", "best_of", "stream", "stream_options", "prompt", *_CAPS}
+)
+"""Parameters that are said elsewhere; of the others each counts as what a provider takes it for."""
 _REASONING = re.compile(r"(o\d|gpt-[5-9])")
 """OpenAI's models that refuse `max_tokens`."""
 
@@ -32,6 +36,7 @@ def make(registration: Registration, params: dict[str, Any], client_of: Callable
         max_output_tokens=params[cap_name] if cap_name else None,
         lowers_cap=True,
         answers=answers_in(params.get("n"), params.get("best_of")),
+        settings={name: value for name, value in params.items() if name not in _NO_SETTINGS},
     )
     held = registration.calls.begin(call)
     model = held.model or ""
@@ -39,17 +44,10 @@ def make(registration: Registration, params: dict[str, Any], client_of: Callable
     request = {**params, "model": model, cap_name or _cap_of(client, model): held.max_output_tokens}
     try:
         response = client.create(request)
-    except Exception:
-        held.release()
+    except BaseException as error:
+        held.fail(error)
         raise
-    except BaseException:  # interrupted while the provider was at work
-        held.settle()
-        raise
-    counts = None if _counts_are_guessed(client, params) else _usage_of(client, response)
-    if counts is None:
-        held.settle()
-    else:
-        held.settle(input_tokens=counts[0], output_tokens=counts[1], cached_input_tokens=counts[2])
+    held.settle(_reading(client, params, response, model))
     return response
 
 
@@ -76,13 +74,25 @@ def _counts_are_guessed(client: object, params: Mapping[str, object]) -> bool:
     )
 
 
-def _usage_of(client: Any, response: object) -> tuple[int, int, int] | None:
-    """Input, output and cached tokens. No provider reads a prompt of no token, so that is no report."""
-    usage: Any = getattr(response, "usage", None)
-    if isinstance(getattr(usage, "prompt_tokens", None), int):
-        details = getattr(usage, "prompt_tokens_details", None)
-        counts = usage.prompt_tokens, usage.completion_tokens or 0, getattr(details, "cached_tokens", 0) or 0
-    else:
+def _reading(client: Any, params: Mapping[str, object], response: object, model: str) -> Reading:
+    """What the provider counted, or what its client says of it; where both say nothing, the text of the answer."""
+    if not _counts_are_guessed(client, params):
+        reading = extract(None, response, model=model)
+        if reading.usage is not None or getattr(response, "usage", None) is not None:
+            return reading
         reported: Mapping[str, Any] = client.get_usage(response) or {}
-        counts = int(reported.get("prompt_tokens") or 0), int(reported.get("completion_tokens") or 0), 0
-    return counts if counts[0] else None
+        if reported.get("prompt_tokens"):
+            counts = {"input_tokens": reported["prompt_tokens"], "output_tokens": reported.get("completion_tokens")}
+            return read_counts(model, counts, received=_text(response))
+    return read_counts(model, None, received=_text(response))
+
+
+def _text(response: Any) -> ReceivedText:
+    received = ReceivedText()
+    for choice in getattr(response, "choices", None) or ():
+        message = getattr(choice, "message", None)
+        received.text(getattr(message, "content", None), getattr(choice, "text", None))
+        for call in getattr(message, "tool_calls", None) or ():
+            function = getattr(call, "function", None)
+            received.text(getattr(function, "name", None), getattr(function, "arguments", None))
+    return received

@@ -22,7 +22,7 @@ from aegis_core.adapting import CallGovernor, ModelCall, Reservation, answers_in
 from aegis_core.protocol.errors import AegisError, ConfigurationError
 from aegis_crewai.denials import CallStopped, stopping
 from aegis_crewai.metering import Meter, metered
-from aegis_crewai.models import Models, by_name, output_cap, shaped, takes_tools
+from aegis_crewai.models import Models, by_name, output_cap, settings_of, shaped, takes_tools
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -39,7 +39,7 @@ _alive: WeakValueDictionary[str, GovernedLLM] = WeakValueDictionary()
 
 
 class GovernedLLM(BaseLLM):
-    """Delegates to one of `models`, each call of which is asked for, charged for what it used, and free when it fails.
+    """Delegates to one of `models`, each call of which is asked for and charged for what it used.
 
     A refusal raises `CallRefused`, which ends the run. Where a call waits for a human, it blocks for up to
     `approval_seconds`.
@@ -107,7 +107,7 @@ class GovernedLLM(BaseLLM):
             except BaseException as error:
                 _failed(held, meter, error)
                 raise
-            held.settle(**meter.usage)
+            held.settle(meter.reading(held, answer))
             return answer
 
     async def acall(self, messages: Said, tools: Offered = None, *args: Any, **kwargs: Any) -> Any:
@@ -123,7 +123,7 @@ class GovernedLLM(BaseLLM):
             except BaseException as error:
                 _failed(held, meter, error)
                 raise
-            await held.asettle(**meter.usage)
+            await held.asettle(meter.reading(held, answer))
             return answer
 
     # CrewAI calls a model again whose error mentions a rate limit, as a refusal's reason may. The models behind do so
@@ -189,8 +189,8 @@ class GovernedLLM(BaseLLM):
     def _described(self, messages: Said, tools: Offered, kwargs: Mapping[str, Any]) -> ModelCall:
         said = [{"role": "user", "content": messages}] if isinstance(messages, str) else messages
         offered: list[object] = list(tools or ())
-        if (schema := kwargs.get("response_model")) is not None:
-            offered.append(schema.model_json_schema())
+        for llm in self.models:
+            offered += [{"type": name} for name in getattr(llm, "builtin_tools", None) or ()]
         names = tuple(self._behind)
         task = kwargs.get("from_task")
         cap = output_cap(self.models)
@@ -202,6 +202,7 @@ class GovernedLLM(BaseLLM):
             None if cap is None else int(cap),
             thread=None if task is None else str(task.id),
             answers=answers_in(*(getattr(llm, "n", None) for llm in self.models)),
+            settings=settings_of(self.models, said, kwargs.get("response_model")),
         )
 
     @contextmanager
@@ -233,10 +234,8 @@ base_agent._LLM_TYPE_REGISTRY["aegis"] = f"{__name__}.revived"  # pyright: ignor
 
 
 def _failed(held: Reservation, meter: Meter, error: BaseException) -> None:
-    """Charge what the provider counted, or as reserved where it had begun to answer; else give the money back."""
-    if not isinstance(error, Exception):  # cancelled or interrupted: nobody may wait here
-        held.abandon(consumed=True)
-    elif meter.counted or meter.begun:
-        held.settle(**meter.usage)
+    """Charge what the provider counted, where it had; else as the error says."""
+    if meter.counted and isinstance(error, Exception):
+        held.settle(meter.reading(held))
     else:
-        held.release()
+        held.fail(error, begun=meter.begun)

@@ -17,7 +17,17 @@ from crewai.events import LLMStreamChunkEvent
 from crewai.events.stream_context import add_stream_sink, reset_stream_sinks
 from crewai.llms.base_llm import BaseLLM
 
+from aegis_core.adapting import Reading, ReceivedText, Reservation, read_counts
+
 _lock = threading.Lock()
+
+_COUNTERS = {
+    "input_tokens": "prompt_tokens",
+    "output_tokens": "completion_tokens",
+    "cached_input_tokens": "cached_prompt_tokens",
+    "reasoning_tokens": "reasoning_tokens",
+}
+"""CrewAI's counters by the fields of `Usage`."""
 
 
 @dataclass(slots=True)
@@ -34,17 +44,19 @@ class Meter:
         """Whether the provider reported usage."""
         return bool(self.added.get("prompt_tokens") or self.added.get("completion_tokens"))
 
-    @property
-    def usage(self) -> dict[str, int]:
-        """The provider's counts, by the names of `Reservation.settle`; empty where it reported none."""
+    def reading(self, held: Reservation, answer: object = None) -> Reading:
+        """The provider's counts; where it reported none, the text of the answer.
+
+        CrewAI tells what was written to the cache, and not for how long: it is taken for the longest that was asked.
+        """
+        received = ReceivedText()
+        received.text(answer)
         if not self.counted:
-            return {}
-        names = {
-            "input_tokens": "prompt_tokens",
-            "output_tokens": "completion_tokens",
-            "cached_input_tokens": "cached_prompt_tokens",
-        }
-        return {name: self.added.get(theirs, 0) for name, theirs in names.items()}
+            return read_counts(held.model, None, received=received, finished=isinstance(answer, str))
+        hour = held.bound is not None and held.bound.cache_write == "1h"
+        names = _COUNTERS | {f"cache_write_{'1h' if hour else '5m'}_tokens": "cache_creation_tokens"}
+        counts = {name: self.added.get(theirs, 0) for name, theirs in names.items()}
+        return read_counts(held.model, counts, total=self.added.get("total_tokens"), received=received)
 
     def hear(self, source: object, event: object) -> None:
         """Notice the model's stream; the sink of CrewAI's events in this context."""

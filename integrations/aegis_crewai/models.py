@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from crewai import LLM
 from crewai.llms.base_llm import BaseLLM
@@ -12,6 +12,10 @@ from aegis_core.protocol.errors import ConfigurationError
 
 Models = str | BaseLLM | Sequence[str | BaseLLM]
 
+_SETTINGS = (
+    "response_format", "previous_response_id", "service_tier", "modalities", "max_tool_calls", "extra_body",
+    "web_search_options", "speed", "inference_geo",
+)  # fmt: skip
 _SENT = ("role", "content", "tool_calls", "tool_call_id", "name")
 
 
@@ -43,6 +47,22 @@ def output_cap(models: Iterable[BaseLLM]) -> int | float | None:
             return None
         largest = max(largest, cap)
     return largest
+
+
+def settings_of(models: Iterable[BaseLLM], messages: object, schema: object = None) -> dict[str, object]:
+    """What the models send beside messages and tools that is input, or that changes what a call may cost."""
+    found: dict[str, object] = {} if schema is None else {"response_format": schema}
+    for llm in models:
+        more: Mapping[str, object] = getattr(llm, "additional_params", None) or {}
+        for name in _SETTINGS:
+            said = more.get(name) or getattr(llm, name, None)
+            if said is not None and name not in found:
+                found[name] = said
+        if getattr(llm, "auto_chain", False) and (last := getattr(llm, "last_response_id", None)):
+            found.setdefault("previous_response_id", last)
+    if isinstance(messages, list) and any("cache_breakpoint" in each for each in cast("list[Any]", messages)):
+        found.setdefault("cache_control", {"type": "ephemeral"})
+    return found
 
 
 def takes_tools(llm: BaseLLM) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -18,7 +18,8 @@ from langchain_core.outputs import LLMResult
 
 from aegis_core.adapting import CallGovernor, Locks, ModelCall, Reservation, ToolCall, answers_in
 from aegis_core.adapting.call_governor import Costs
-from aegis_langchain.shapes import ANSWERS, openai_messages, usage_counts, usage_of
+from aegis_langchain.shapes import ANSWERS, openai_messages, settings_of
+from aegis_langchain.usage import Heard, is_cached, read_result
 
 _MOST_OPEN = 10_000
 _MOST_BATCHES = 256
@@ -55,7 +56,7 @@ class AegisCallbackHandler(BaseCallbackHandler):
             aegis, framework="langchain", costs=costs, locks=locks, approval_seconds=approval_seconds, intent=intent
         )
         self._held: OrderedDict[UUID, Reservation] = OrderedDict()
-        self._begun: set[UUID] = set()
+        self._heard: dict[UUID, Heard] = {}
         self._batches: OrderedDict[int, _Batch] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -63,8 +64,8 @@ class AegisCallbackHandler(BaseCallbackHandler):
         self, serialized: dict[str, object], messages: list[list[BaseMessage]], *, run_id: UUID, **kwargs: object
     ) -> None:
         """Reserve. Raises `AegisDenied`, and the model is not called."""
-        shaped = [each for batch in messages for each in openai_messages(batch)]
-        self._hold(run_id, _model_call(shaped, kwargs), kwargs)
+        said = [message for batch in messages for message in batch]
+        self._hold(run_id, _model_call(openai_messages(said), kwargs, said), kwargs)
 
     def on_llm_start(
         self, serialized: dict[str, object], prompts: list[str], *, run_id: UUID, **kwargs: object
@@ -73,28 +74,27 @@ class AegisCallbackHandler(BaseCallbackHandler):
         self._hold(run_id, _model_call([{"role": "user", "content": prompt} for prompt in prompts], kwargs), kwargs)
 
     def on_llm_new_token(self, token: object, *, run_id: UUID, **kwargs: object) -> None:
-        """Remember that the provider has begun to answer."""
+        """Remember what the provider has answered so far."""
         with self._lock:
-            self._begun.add(run_id)
+            heard = self._heard.setdefault(run_id, Heard())
+        heard.add(kwargs.get("chunk"))
 
     def on_llm_end(self, response: LLMResult, *, run_id: UUID, **kwargs: object) -> None:
         """Settle what the provider counted; an answer from LangChain's cache costs nothing."""
-        held, _ = self._taken(run_id)
+        held, heard = self._taken(run_id)
         if held is None:
             return
-        usage = usage_of(response)
-        if usage is None:
-            held.settle()
-        elif usage.get("total_cost") == 0:
+        if is_cached(response):
             held.settle(cost_usd=0)
         else:
-            held.settle(**usage_counts(usage))
+            reading = heard.reading(held.model) if heard.counted else read_result(response, held.model)
+            held.settle(reading)
 
     def on_llm_error(self, error: BaseException, *, run_id: UUID, **kwargs: object) -> None:
-        """Give the money back, or charge as reserved when the provider had begun to answer."""
-        held, begun = self._taken(run_id)
+        """Give the money back where certainly nothing was computed; else charge, see `Reservation.fail`."""
+        held, heard = self._taken(run_id)
         if held is not None:
-            _ = held.settle() if begun else held.release()
+            held.fail(error, begun=heard.begun)
 
     def on_tool_start(
         self,
@@ -149,7 +149,7 @@ class AegisCallbackHandler(BaseCallbackHandler):
             batch.runs.append(run_id)
             self._held[run_id] = held
             if len(self._held) > _MOST_OPEN:  # of cancelled calls, whose grants ended at their deadlines
-                self._begun.discard(self._held.popitem(last=False)[0])
+                self._heard.pop(self._held.popitem(last=False)[0], None)
         if batch.dropped:
             self._drop(batch)
 
@@ -175,14 +175,13 @@ class AegisCallbackHandler(BaseCallbackHandler):
             if held is not None:
                 held.release()
 
-    def _taken(self, run_id: UUID) -> tuple[Reservation | None, bool]:
+    def _taken(self, run_id: UUID) -> tuple[Reservation | None, Heard]:
         with self._lock:
-            begun = run_id in self._begun
-            self._begun.discard(run_id)
+            heard = self._heard.pop(run_id, None) or Heard()
             held = self._held.pop(run_id, None)
         if held is not None:
             held.leave()
-        return held, begun
+        return held, heard
 
 
 class _Batch:
@@ -194,7 +193,9 @@ class _Batch:
         self.dropped = False
 
 
-def _model_call(messages: list[dict[str, object]], kwargs: Mapping[str, Any]) -> ModelCall:
+def _model_call(
+    messages: list[dict[str, object]], kwargs: Mapping[str, Any], said: Sequence[BaseMessage] = ()
+) -> ModelCall:
     metadata: Mapping[str, object] = kwargs.get("metadata") or {}
     params: Mapping[str, Any] = kwargs.get("invocation_params") or {}
     model = metadata.get("ls_model_name") or params.get("model") or params.get("model_name")
@@ -207,6 +208,7 @@ def _model_call(messages: list[dict[str, object]], kwargs: Mapping[str, Any]) ->
         max_output_tokens=cap,
         thread=_thread(kwargs),
         answers=answers_in(*(params.get(name) for name in ANSWERS)),
+        settings=settings_of(said, params),
     )
 
 

@@ -5,9 +5,8 @@ This is the only complete chokepoint: all who hold the model pass it, by every e
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import aclosing, closing
+from contextlib import aclosing
 from typing import Any, cast
 
 from langchain_core.language_models import BaseChatModel
@@ -17,8 +16,18 @@ from langchain_core.runnables import Runnable, RunnableBinding
 from pydantic import PrivateAttr
 
 from aegis_core.adapting import CallGovernor, ModelCall, Reservation, answers_in
-from aegis_langchain.shapes import ANSWERS, Models, cap_of, named, openai_messages, openai_tools
-from aegis_langchain.streams import Heard, counts_of, streams
+from aegis_langchain.shapes import (
+    ANSWERS,
+    Models,
+    cap_of,
+    named,
+    openai_messages,
+    openai_tools,
+    own_settings,
+    settings_of,
+)
+from aegis_langchain.streaming import achunks, chunks
+from aegis_langchain.usage import Heard, read_result, streams
 
 _OPTIONS = "aegis_tool_options"
 """Under this name a bound model carries what `bind_tools` was given, until it is known whose `bind_tools` it is."""
@@ -123,13 +132,10 @@ class GovernedChatModel(BaseChatModel):
         try:
             model, kwargs = self._ready(held, kwargs)
             result = model._generate(messages, stop, run_manager, **kwargs)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
-        except Exception:
-            held.release()
+        except BaseException as error:
+            held.fail(error)
             raise
-        except BaseException:
-            held.abandon(consumed=True)
-            raise
-        held.settle(**counts_of(result))
+        held.settle(read_result(result, held.model))
         return result
 
     async def _agenerate(
@@ -139,13 +145,10 @@ class GovernedChatModel(BaseChatModel):
         try:
             model, kwargs = await self._aready(held, kwargs)
             result = await model._agenerate(messages, stop, run_manager, **kwargs)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
-        except asyncio.CancelledError:
-            held.abandon(consumed=True)
+        except BaseException as error:
+            await held.afail(error)
             raise
-        except Exception:
-            await held.arelease()
-            raise
-        await held.asettle(**counts_of(result))
+        await held.asettle(read_result(result, held.model))
         return result
 
     def _stream(
@@ -156,20 +159,14 @@ class GovernedChatModel(BaseChatModel):
         try:
             model, kwargs = self._ready(held, kwargs)
             if streams(model):
-                with closing(cast("Any", model._stream(messages, stop, None, **kwargs))) as chunks:  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
-                    for chunk in chunks:
-                        seen.add(chunk)
-                        yield chunk
+                yield from chunks(model, messages, stop, kwargs, seen)
             else:
                 result = model._generate(messages, stop, None, **kwargs)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
-                yield seen.whole(result)
-        except Exception:
-            _ = held.settle() if seen.begun else held.release()
+                yield seen.add_result(result)
+        except BaseException as error:  # also of a stream that its reader leaves
+            held.fail(error, begun=seen.begun)
             raise
-        except BaseException:  # also a stream that its reader leaves
-            held.settle()
-            raise
-        held.settle(**seen.counts)
+        held.settle(seen.reading(held.model))
 
     async def _astream(
         self, messages: list[BaseMessage], stop: Any = None, run_manager: object = None, **kwargs: object
@@ -179,20 +176,16 @@ class GovernedChatModel(BaseChatModel):
         try:
             model, kwargs = await self._aready(held, kwargs)
             if streams(model):
-                async with aclosing(cast("Any", model._astream(messages, stop, None, **kwargs))) as chunks:  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
-                    async for chunk in chunks:
-                        seen.add(chunk)
-                        yield chunk
+                async with aclosing(achunks(model, messages, stop, kwargs, seen)) as parts:
+                    async for part in parts:
+                        yield part
             else:
                 result = await model._agenerate(messages, stop, None, **kwargs)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
-                yield seen.whole(result)
-        except Exception:
-            _ = await held.asettle() if seen.begun else await held.arelease()
+                yield seen.add_result(result)
+        except BaseException as error:
+            await held.afail(error, begun=seen.begun)
             raise
-        except BaseException:  # cancelled, or left by its reader, when nothing can be awaited any more
-            held.abandon(consumed=True)
-            raise
-        await held.asettle(**seen.counts)
+        await held.asettle(seen.reading(held.model))
 
     def _described(self, messages: list[BaseMessage], kwargs: Mapping[str, Any], run_manager: object) -> ModelCall:
         names = tuple(self._models)
@@ -210,6 +203,7 @@ class GovernedChatModel(BaseChatModel):
             answers=answers_in(
                 *(declared.get(name, getattr(model, name, None)) for model in self._models.values() for name in ANSWERS)
             ),
+            settings=settings_of(messages, declared, *map(own_settings, self._models.values())),
         )
 
     def _ready(self, held: Reservation, kwargs: dict[str, object]) -> tuple[BaseChatModel, dict[str, object]]:

@@ -7,7 +7,6 @@ from typing import Any, cast
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage, convert_to_openai_messages
-from langchain_core.outputs import ChatGeneration, LLMResult
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
 from aegis_core.protocol.errors import ConfigurationError
@@ -16,6 +15,14 @@ _ROLES = {"human": "user", "ai": "assistant"}
 
 ANSWERS = ("n", "best_of", "candidate_count")
 """Settings by which models are asked for several answers at once."""
+
+SETTINGS = (
+    "response_format", "text_format", "text", "previous_response_id", "conversation", "prompt", "service_tier",
+    "modalities", "audio", "prediction", "web_search_options", "max_tool_calls", "context_management", "truncation",
+    "cache_control", "inference_geo", "speed", "functions", "extra_body", "response_schema", "cached_content",
+    "response_modalities",
+)  # fmt: skip
+"""What a request says beside messages and tools that is input, or that changes what it may cost."""
 
 Models = Mapping[str, BaseChatModel] | Sequence[BaseChatModel] | BaseChatModel
 
@@ -43,6 +50,41 @@ def openai_tools(tools: Iterable[Any]) -> list[dict[str, object]]:
     """Tool definitions as OpenAI spells them; a provider's own, which are mappings, stay as they are."""
     return [dict(cast("Mapping[str, object]", each)) if isinstance(each, Mapping) else convert_to_openai_tool(each)
             for each in tools]  # fmt: skip
+
+
+def settings_of(messages: Sequence[BaseMessage], *said: Mapping[str, Any]) -> dict[str, object]:
+    """What a request says beside messages and tools, the first who says it counting; and its cache points, which the
+    shape of OpenAI has no words for."""
+    found: dict[str, object] = {}
+    for each in said:
+        for name in SETTINGS:
+            if name not in found and each.get(name) is not None:
+                found[name] = each[name]
+    if "cache_control" not in found and (points := _cache_points(messages)):
+        found["cache_control"] = next((each for each in points if each.get("ttl") == "1h"), points[0])
+    return found
+
+
+def own_settings(model: BaseChatModel) -> dict[str, object]:
+    """What a model is set to, which it sends with each request."""
+    fields = type(model).model_fields
+    held = {name: getattr(model, name) for name in SETTINGS if name in fields}
+    more = getattr(model, "model_kwargs", None)
+    return held | dict(cast("Mapping[str, object]", more)) if isinstance(more, Mapping) else held
+
+
+def _cache_points(messages: Sequence[BaseMessage]) -> list[Mapping[str, Any]]:
+    """What parts of messages say of the cache."""
+    points: list[Mapping[str, Any]] = []
+    for message in messages:
+        parts: list[Any] = list(message.content) if isinstance(message.content, list) else []
+        for part in [*parts, message.additional_kwargs]:
+            said = cast("Mapping[str, Any]", part).get("cache_control") if isinstance(part, Mapping) else None
+            if isinstance(said, Mapping):
+                points.append(cast("Mapping[str, Any]", said))
+            elif isinstance(part, Mapping) and "cachePoint" in part:
+                points.append({})
+    return points
 
 
 def name_of(model: BaseChatModel) -> str:
@@ -90,28 +132,3 @@ def named(models: Models) -> dict[str, BaseChatModel]:
         shown = "it is empty" if wrong is None else f"this one holds {type(wrong).__name__}"
         raise ConfigurationError(f"models= takes chat models of LangChain, a list or a mapping by name; {shown}.")
     return found
-
-
-def usage_counts(usage: Mapping[str, Any]) -> dict[str, int]:
-    """LangChain's usage as the keywords of `Reservation.settle`."""
-    details: Mapping[str, int] = usage.get("input_token_details") or {}
-    return {
-        "input_tokens": usage["input_tokens"],
-        "output_tokens": usage["output_tokens"],
-        "cached_input_tokens": details.get("cache_read") or 0,
-    }
-
-
-def usage_of(response: LLMResult) -> dict[str, Any] | None:
-    """The usage that a provider reported: of the message, or in the older place beside it."""
-    for generations in response.generations:
-        for generation in generations:
-            message = generation.message if isinstance(generation, ChatGeneration) else None
-            usage = getattr(message, "usage_metadata", None)
-            if usage:
-                return cast("dict[str, Any]", usage)
-    output: Mapping[str, Any] = response.llm_output or {}
-    reported: Mapping[str, int] = output.get("token_usage") or {}
-    if "prompt_tokens" not in reported:
-        return None
-    return {"input_tokens": reported["prompt_tokens"], "output_tokens": reported.get("completion_tokens", 0)}

@@ -31,7 +31,7 @@ class Refusals(Base):
         denied = denial_of(self.run(aegis, script, Drive(mode)))
         assert script.calls == []
         assert denied.code == "budget_exceeded"
-        assert denied.message.startswith("Aegis refused this call of gpt-4o-mini: it costs up to $0.0000")
+        assert denied.message.startswith("Aegis refused this call of gpt-4o-mini: it costs up to $0.000")
         assert (reserved(aegis), spent(aegis)) == (NOTHING, NOTHING)
 
     @needs("retries")
@@ -49,7 +49,7 @@ class Refusals(Base):
     def test_a_retried_call_is_charged_for_what_succeeded(self, aegis: SyncGovernedAgent) -> None:
         """Each attempt is admitted by itself, and a failed one costs nothing."""
         good = Turn("It is sunny in Bern.")
-        script = ModelScript(Turn(error=ConnectionError("provider is down")), good)
+        script = ModelScript(Turn(error=ConnectionRefusedError("provider is down")), good)
         outcome = self.run(aegis, script, Drive(retries=2))
         assert outcome.text == good.text
         assert len(script.calls) == 2

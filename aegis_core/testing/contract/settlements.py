@@ -8,7 +8,7 @@ from aegis_core.client.sync import SyncGovernedAgent
 from aegis_core.testing.contract.base import NOTHING, PATIENCE, Base, price, reserved, spent
 from aegis_core.testing.contract.demands import in_each, in_first, needs
 from aegis_core.testing.contract.refusals import MODES
-from aegis_core.testing.scripts import Drive, Mode, ModelScript, Turn
+from aegis_core.testing.scripts import QUESTION, Drive, Mode, ModelScript, Turn
 
 
 class Settlements(Base):
@@ -18,16 +18,32 @@ class Settlements(Base):
     def test_usage_settles_to_the_nano_dollar(self, aegis: SyncGovernedAgent, mode: Mode) -> None:
         """1,234 and 17 tokens of gpt-4o-mini are $0.0001953."""
         turn = Turn("It is sunny in Bern.", usage=(1_234, 17))
-        assert self.run(aegis, ModelScript(turn), Drive(mode)).error is None
+        assert self.run(aegis, ModelScript(turn, user=QUESTION * 6), Drive(mode)).error is None
         assert spent(aegis) == price(turn) * (Drive.batch if mode == "batch" else 1)
         assert reserved(aegis) == NOTHING
 
     @in_each(*MODES)
     def test_a_provider_error_costs_nothing(self, aegis: SyncGovernedAgent, mode: Mode) -> None:
-        """The error is the program's, unchanged."""
-        outcome = self.run(aegis, ModelScript(Turn(error=ConnectionError("provider is down"))), Drive(mode))
+        """Where certainly nothing was computed. The error is the program's, unchanged."""
+        outcome = self.run(aegis, ModelScript(Turn(error=ConnectionRefusedError("provider is down"))), Drive(mode))
         assert "provider is down" in str(outcome.error)
         assert (spent(aegis), reserved(aegis)) == (NOTHING, NOTHING)
+
+    @in_each(*MODES)
+    def test_a_call_whose_answer_was_lost_is_charged_as_reserved(self, aegis: SyncGovernedAgent, mode: Mode) -> None:
+        """The provider may have computed it, and bills it then."""
+        outcome = self.run(aegis, ModelScript(Turn(error=TimeoutError("no answer in time"))), Drive(mode))
+        assert "no answer in time" in str(outcome.error)
+        assert spent(aegis) > NOTHING
+        assert reserved(aegis) == NOTHING
+
+    @in_first("sync", "async")
+    def test_a_count_that_cannot_be_is_charged_as_reserved(self, aegis: SyncGovernedAgent, mode: Mode) -> None:
+        """A thousand times the tokens of what was sent."""
+        turn = Turn("It is sunny in Bern.", usage=(700_000, 17))
+        assert self.run(aegis, ModelScript(turn), Drive(mode)).error is None
+        assert NOTHING < spent(aegis) < price(turn) / 100
+        assert reserved(aegis) == NOTHING
 
     @in_first("stream", "astream", "sync")
     def test_a_call_without_usage_is_charged_as_reserved(self, aegis: SyncGovernedAgent, mode: Mode) -> None:

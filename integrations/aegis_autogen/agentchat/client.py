@@ -12,8 +12,9 @@ from pydantic import BaseModel
 
 from aegis_autogen.agentchat.cancellation import linked
 from aegis_autogen.agentchat.final_denials import raise_if_stopped
-from aegis_autogen.agentchat.shapes import config_of, shaped_messages, shaped_tools
-from aegis_core.adapting import CallGovernor, ModelCall, Reservation, answers_in
+from aegis_autogen.agentchat.shapes import config_of, received_text, settings_of, shaped_messages, shaped_tools
+from aegis_autogen.agentchat.streaming import with_usage
+from aegis_core.adapting import CallGovernor, ModelCall, Reservation, answers_in, read_counts
 from aegis_core.protocol.errors import ConfigurationError
 
 
@@ -72,6 +73,7 @@ class GovernedChatCompletionClient(ChatCompletionClient):
                 code="unknown_model",
             )
         self._cap_argument, self._thread = cap_argument, thread
+        self._settings = config
         self._declared = _whole(config.get(cap_argument or "max_tokens"))
 
     async def create(
@@ -85,7 +87,7 @@ class GovernedChatCompletionClient(ChatCompletionClient):
         cancellation_token: CancellationToken | None = None,
     ) -> CreateResult:
         """Ask, call, settle."""
-        held, client, extra = await self._begin(messages, tools, extra_create_args, cancellation_token)
+        held, client, extra = await self._begin(messages, tools, json_output, extra_create_args, cancellation_token)
         try:
             result = await client.create(
                 messages,
@@ -95,11 +97,8 @@ class GovernedChatCompletionClient(ChatCompletionClient):
                 extra_create_args=extra,
                 cancellation_token=cancellation_token,
             )
-        except Exception:
-            await held.arelease()
-            raise
-        except BaseException:  # cancelled while the provider was at work
-            held.abandon(consumed=True)
+        except BaseException as error:
+            await held.afail(error)
             raise
         await _settle(held, result)
         return result
@@ -115,23 +114,23 @@ class GovernedChatCompletionClient(ChatCompletionClient):
         cancellation_token: CancellationToken | None = None,
     ) -> AsyncGenerator[str | CreateResult, None]:
         """The same for a stream. One that breaks or is left after its first words is charged as reserved."""
-        held, client, extra = await self._begin(messages, tools, extra_create_args, cancellation_token)
+        held, client, extra = await self._begin(messages, tools, json_output, extra_create_args, cancellation_token)
         begun = False
+
+        def stream(**more: Any) -> AsyncGenerator[str | CreateResult, None]:
+            return client.create_stream(
+                messages, tools=tools, tool_choice=tool_choice, json_output=json_output, extra_create_args=extra,
+                cancellation_token=cancellation_token, **more,
+            )  # fmt: skip
+
         try:
-            async for part in client.create_stream(
-                messages,
-                tools=tools,
-                tool_choice=tool_choice,
-                json_output=json_output,
-                extra_create_args=extra,
-                cancellation_token=cancellation_token,
-            ):
+            async for part in with_usage(client, extra, stream):
                 begun = True
                 if isinstance(part, CreateResult):
                     await _settle(held, part)
                 yield part
-        except Exception:
-            _ = await held.asettle() if begun else await held.arelease()
+        except Exception as error:
+            await held.afail(error, begun=begun)
             raise
         finally:
             held.abandon(consumed=True)  # left, or cancelled; else it has ended
@@ -140,6 +139,7 @@ class GovernedChatCompletionClient(ChatCompletionClient):
         self,
         messages: Sequence[LLMMessage],
         tools: Sequence[Tool | ToolSchema],
+        json_output: object,
         extra: Mapping[str, object] | None,
         token: CancellationToken | None,
     ) -> tuple[Reservation, ChatCompletionClient, dict[str, object]]:
@@ -154,6 +154,7 @@ class GovernedChatCompletionClient(ChatCompletionClient):
             lowers_cap=self._cap_argument is not None,
             thread=self._thread,
             answers=answers_in(sent.get("n")),
+            settings=settings_of(sent, self._settings, json_output),
         )
         held = await linked(self._calls.abegin(call), token)
         if self._cap_argument is not None:
@@ -196,13 +197,13 @@ class GovernedChatCompletionClient(ChatCompletionClient):
 
 
 async def _settle(held: Reservation, result: CreateResult) -> None:
-    """By the provider's count. No provider reads a prompt of no token, so zero is no report."""
+    """By the provider's count. AutoGen says 0 and 0 where the provider counted nothing."""
     if result.cached:
         await held.asettle(cost_usd=0)
-    elif result.usage.prompt_tokens:
-        await held.asettle(input_tokens=result.usage.prompt_tokens, output_tokens=result.usage.completion_tokens)
-    else:
-        await held.asettle()
+        return
+    sent, made = result.usage.prompt_tokens, result.usage.completion_tokens
+    counts = {"input_tokens": sent, "output_tokens": made} if sent or made else None
+    await held.asettle(read_counts(held.model, counts, received=received_text(result)))
 
 
 def _sum(usages: Sequence[RequestUsage]) -> RequestUsage:
