@@ -38,7 +38,16 @@ class Server:
     def __init__(self, binary: str, directory: Path) -> None:
         self._command = [
             *(binary, "--port", "0", "--unixsocket", str(directory / "s"), "--dir", str(directory), "--save", ""),
-            *("--appendonly", "yes", "--logfile", str(directory / "log"), "--enable-debug-command", "yes"),
+            *(
+                "--appendonly",
+                "yes",
+                "--appendfsync",
+                "always",
+                "--logfile",
+                str(directory / "log"),
+                "--enable-debug-command",
+                "yes",
+            ),
         ]
         self.url = f"unix://{directory}/s"
         self.admin: Any = redis.Redis(unix_socket_path=str(directory / "s"), protocol=2)

@@ -172,7 +172,10 @@ def test_a_model_without_a_known_price_is_not_called(aegis: SyncGovernedAgent) -
     assert script.calls == []
 
 
-def test_a_model_without_a_cap_reserves_the_models_most_and_says_so(aegis: SyncGovernedAgent) -> None:
+def test_a_model_without_a_cap_reserves_the_models_most_and_says_so(
+    aegis: SyncGovernedAgent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("aegis_core.adapting.costs._unbounded", set[str]())  # it is said once in a process
     llm = GovernedLLM(aegis=aegis, models=ScriptedLLM(ModelScript(SUNNY, model="gpt-4.1-nano", cap=None)))
     with pytest.warns(UserWarning, match="no output cap"):
         llm.call(SAID)

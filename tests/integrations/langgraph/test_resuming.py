@@ -275,9 +275,10 @@ def test_questions_that_a_thread_asks_at_once_are_answered_by_their_ids(operator
 
 @contextmanager
 def server_in(directory: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A server of its own, with its data on disk."""
+    """A server of its own, with its data on disk before it answers: by default a write may wait for the one before it,
+    and would be lost with the process."""
     command = [str(find_binary()), "--port", "0", "--unixsocket", f"{directory}/s", "--dir", directory, "--save", ""]
-    command += ["--appendonly", "yes", "--logfile", f"{directory}/log"]
+    command += ["--appendonly", "yes", "--appendfsync", "always", "--logfile", f"{directory}/log"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         until = time.monotonic() + 60
