@@ -8,6 +8,7 @@ settles or releases the `Reservation` that it gets::
     held.settle(input_tokens=812, output_tokens=95)
 """
 
+from aegis_core.adapting.attempts import Attempts
 from aegis_core.adapting.bridge import Bridge
 from aegis_core.adapting.call_governor import CallGovernor
 from aegis_core.adapting.calls import ModelCall, ToolCall, answers_in, conversation_digest
@@ -26,6 +27,7 @@ from aegis_core.protocol.arguments import hash_arguments, single_keys
 from aegis_core.protocol.canonical import canonical_json
 
 __all__ = [
+    "Attempts",
     "Bridge",
     "CallGovernor",
     "Clearance",

@@ -158,7 +158,7 @@ def _adds_up(tools: Sequence[object], settings: Mapping[str, object]) -> bool:
     """Whether the input of a longer call is that of its prefix and of the rest, and each is sent once."""
     if "context_management" in settings or settings.get("truncation") == "auto":
         return False
-    return not any(isinstance(tool, Mapping) and is_hosted(tool) for tool in tools)
+    return not any(is_hosted(tool) for tool in tools)
 
 
 def _joined(known: _Prefix, rest: Bound) -> Bound:

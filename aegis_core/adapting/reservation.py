@@ -255,7 +255,7 @@ class Reservation:
         if outcome.reading is not None:
             return self._checked(outcome.reading)
         self._doubt(outcome.reason)
-        if outcome.attempts > 1 and not self.attempts_held and self.verdict.reserved_usd is not None:
+        if outcome.attempts > 1 and not self.attempts_held:
             # The SDK sent it again by itself, each time with the same answer to fear.
             return _Spent(cost_usd=self.verdict.reserved_usd * outcome.attempts, estimated=True)
         return _UNKNOWN

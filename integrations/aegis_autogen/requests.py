@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from aegis_autogen.registration import Registration
-from aegis_core.adapting import ModelCall, Reading, ReceivedText, answers_in, extract, read_counts
+from aegis_core.adapting import Attempts, ModelCall, Reading, ReceivedText, answers_in, extract, read_counts
 
 _CAPS = ("max_tokens", "max_completion_tokens", "max_output_tokens", "num_predict")
 """Names of the output cap among the parameters of a request."""
@@ -42,12 +42,14 @@ def make(registration: Registration, params: dict[str, Any], client_of: Callable
     model = held.model or ""
     client = client_of(model)
     request = {**params, "model": model, cap_name or _cap_of(client, model): held.max_output_tokens}
+    attempts = Attempts(registration.calls, call, held, client)
     try:
-        response = client.create(request)
+        with attempts.running():
+            response = client.create(request)
     except BaseException as error:
-        held.fail(error)
+        attempts.fail(error)
         raise
-    held.settle(_reading(client, params, response, model))
+    attempts.held.settle(_reading(client, params, response, model))
     return response
 
 
@@ -77,9 +79,9 @@ def _counts_are_guessed(client: object, params: Mapping[str, object]) -> bool:
 def _reading(client: Any, params: Mapping[str, object], response: object, model: str) -> Reading:
     """What the provider counted, or what its client says of it; where both say nothing, the text of the answer."""
     if not _counts_are_guessed(client, params):
-        reading = extract(None, response, model=model)
-        if reading.usage is not None or getattr(response, "usage", None) is not None:
-            return reading
+        usage = getattr(response, "usage", None)
+        if usage is not None and (getattr(usage, "prompt_tokens", 1) or getattr(usage, "completion_tokens", 1)):
+            return extract(None, response, model=model)
         reported: Mapping[str, Any] = client.get_usage(response) or {}
         if reported.get("prompt_tokens"):
             counts = {"input_tokens": reported["prompt_tokens"], "output_tokens": reported.get("completion_tokens")}

@@ -18,7 +18,7 @@ from crewai.llms.base_llm import BaseLLM, call_stop_override, call_stream_overri
 from crewai.types.usage_metrics import UsageMetrics
 from pydantic import PrivateAttr
 
-from aegis_core.adapting import CallGovernor, ModelCall, Reservation, answers_in
+from aegis_core.adapting import Attempts, CallGovernor, ModelCall, Reservation, answers_in
 from aegis_core.protocol.errors import AegisError, ConfigurationError
 from aegis_crewai.denials import CallStopped, stopping
 from aegis_crewai.metering import Meter, metered
@@ -102,12 +102,18 @@ class GovernedLLM(BaseLLM):
         except AegisError as error:
             raise stopping(error) from error
         with self._chosen(held) as meter:
+            attempts = Attempts(self._calls, asked, held, meter.llm)
             try:
-                answer = meter.llm.call(messages, tools, *args, **kwargs)
+                with attempts.running():
+                    answer = meter.llm.call(messages, tools, *args, **kwargs)
             except BaseException as error:
-                _failed(held, meter, error)
+                if meter.counted and isinstance(error, Exception):
+                    attempts.held.settle(meter.reading(attempts.held))
+                attempts.held.fail(error, begun=meter.begun)
+                if attempts.denied is not None:
+                    raise stopping(attempts.denied) from error
                 raise
-            held.settle(meter.reading(held, answer))
+            attempts.held.settle(meter.reading(attempts.held, answer))
             return answer
 
     async def acall(self, messages: Said, tools: Offered = None, *args: Any, **kwargs: Any) -> Any:
@@ -118,12 +124,18 @@ class GovernedLLM(BaseLLM):
         except AegisError as error:
             raise stopping(error) from error
         with self._chosen(held) as meter:
+            attempts = Attempts(self._calls, asked, held, meter.llm)
             try:
-                answer = await meter.llm.acall(messages, tools, *args, **kwargs)
+                with attempts.running():
+                    answer = await meter.llm.acall(messages, tools, *args, **kwargs)
             except BaseException as error:
-                _failed(held, meter, error)
+                if meter.counted and isinstance(error, Exception):
+                    await attempts.held.asettle(meter.reading(attempts.held))
+                await attempts.held.afail(error, begun=meter.begun)
+                if attempts.denied is not None:
+                    raise stopping(attempts.denied) from error
                 raise
-            await held.asettle(meter.reading(held, answer))
+            await attempts.held.asettle(meter.reading(attempts.held, answer))
             return answer
 
     # CrewAI calls a model again whose error mentions a rate limit, as a refusal's reason may. The models behind do so
@@ -231,11 +243,3 @@ def revived(**dumped: Any) -> GovernedLLM:
 
 
 base_agent._LLM_TYPE_REGISTRY["aegis"] = f"{__name__}.revived"  # pyright: ignore[reportPrivateUsage]  # noqa: SLF001
-
-
-def _failed(held: Reservation, meter: Meter, error: BaseException) -> None:
-    """Charge what the provider counted, where it had; else as the error says."""
-    if meter.counted and isinstance(error, Exception):
-        held.settle(meter.reading(held))
-    else:
-        held.fail(error, begun=meter.begun)

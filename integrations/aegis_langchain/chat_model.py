@@ -15,7 +15,7 @@ from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable, RunnableBinding
 from pydantic import PrivateAttr
 
-from aegis_core.adapting import CallGovernor, ModelCall, Reservation, answers_in
+from aegis_core.adapting import Attempts, CallGovernor, ModelCall, Reservation, answers_in
 from aegis_langchain.shapes import (
     ANSWERS,
     Models,
@@ -128,64 +128,76 @@ class GovernedChatModel(BaseChatModel):
     def _generate(
         self, messages: list[BaseMessage], stop: Any = None, run_manager: Any = None, **kwargs: object
     ) -> ChatResult:
-        held = self._calls.begin(self._described(messages, kwargs, run_manager))
+        call = self._described(messages, kwargs, run_manager)
+        held = self._calls.begin(call)
+        model, kwargs = self._ready(held, kwargs)
+        attempts = Attempts(self._calls, call, held, model)
         try:
-            model, kwargs = self._ready(held, kwargs)
-            result = model._generate(messages, stop, run_manager, **kwargs)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+            with attempts.running():
+                result = model._generate(messages, stop, run_manager, **kwargs)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
         except BaseException as error:
-            held.fail(error)
+            attempts.fail(error)
             raise
-        held.settle(read_result(result, held.model))
+        attempts.held.settle(read_result(result, held.model))
         return result
 
     async def _agenerate(
         self, messages: list[BaseMessage], stop: Any = None, run_manager: Any = None, **kwargs: object
     ) -> ChatResult:
-        held = await self._calls.abegin(self._described(messages, kwargs, run_manager))
+        call = self._described(messages, kwargs, run_manager)
+        held = await self._calls.abegin(call)
+        model, kwargs = await self._aready(held, kwargs)
+        attempts = Attempts(self._calls, call, held, model)
         try:
-            model, kwargs = await self._aready(held, kwargs)
-            result = await model._agenerate(messages, stop, run_manager, **kwargs)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+            with attempts.running():
+                result = await model._agenerate(messages, stop, run_manager, **kwargs)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
         except BaseException as error:
-            await held.afail(error)
+            await attempts.afail(error)
             raise
-        await held.asettle(read_result(result, held.model))
+        await attempts.held.asettle(read_result(result, held.model))
         return result
 
     def _stream(
         self, messages: list[BaseMessage], stop: Any = None, run_manager: object = None, **kwargs: object
     ) -> Iterator[ChatGenerationChunk]:
-        held = self._calls.begin(self._described(messages, kwargs, run_manager))
+        call = self._described(messages, kwargs, run_manager)
+        held = self._calls.begin(call)
         seen = Heard()
+        model, kwargs = self._ready(held, kwargs)
+        attempts = Attempts(self._calls, call, held, model)
         try:
-            model, kwargs = self._ready(held, kwargs)
             if streams(model):
-                yield from chunks(model, messages, stop, kwargs, seen)
+                yield from attempts.each(chunks(model, messages, stop, kwargs, seen))
             else:
-                result = model._generate(messages, stop, None, **kwargs)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+                with attempts.running():
+                    result = model._generate(messages, stop, None, **kwargs)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
                 yield seen.add_result(result)
         except BaseException as error:  # also of a stream that its reader leaves
-            held.fail(error, begun=seen.begun)
+            attempts.fail(error, begun=seen.begun)
             raise
-        held.settle(seen.reading(held.model))
+        attempts.held.settle(seen.reading(held.model))
 
     async def _astream(
         self, messages: list[BaseMessage], stop: Any = None, run_manager: object = None, **kwargs: object
     ) -> AsyncIterator[ChatGenerationChunk]:
-        held = await self._calls.abegin(self._described(messages, kwargs, run_manager))
+        call = self._described(messages, kwargs, run_manager)
+        held = await self._calls.abegin(call)
         seen = Heard()
+        model, kwargs = await self._aready(held, kwargs)
+        attempts = Attempts(self._calls, call, held, model)
         try:
-            model, kwargs = await self._aready(held, kwargs)
             if streams(model):
                 async with aclosing(achunks(model, messages, stop, kwargs, seen)) as parts:
-                    async for part in parts:
+                    async for part in attempts.aeach(parts):
                         yield part
             else:
-                result = await model._agenerate(messages, stop, None, **kwargs)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+                with attempts.running():
+                    result = await model._agenerate(messages, stop, None, **kwargs)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
                 yield seen.add_result(result)
         except BaseException as error:
-            await held.afail(error, begun=seen.begun)
+            await attempts.afail(error, begun=seen.begun)
             raise
-        await held.asettle(seen.reading(held.model))
+        await attempts.held.asettle(seen.reading(held.model))
 
     def _described(self, messages: list[BaseMessage], kwargs: Mapping[str, Any], run_manager: object) -> ModelCall:
         names = tuple(self._models)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import aclosing, closing
 from typing import Any, cast
 
@@ -41,7 +41,7 @@ def chunks(
 
 async def achunks(
     model: BaseChatModel, messages: list[BaseMessage], stop: Any, kwargs: dict[str, Any], seen: Heard
-) -> AsyncIterator[ChatGenerationChunk]:
+) -> AsyncGenerator[ChatGenerationChunk]:
     """As `chunks`."""
     asked = _asking(model, kwargs)
     try:

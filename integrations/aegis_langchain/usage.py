@@ -31,6 +31,9 @@ _OUTPUTS = {
 _TIERS = ("priority", "flex")
 """Before such a word langchain-openai writes the kinds of tokens of a call that was served at that tier."""
 
+_ENDS = ("finish_reason", "stop_reason", "status")
+"""What is said of an answer only when it ends."""
+
 _HOSTED = {"web_search_call": "web_searches", "file_search_call": "file_searches"}
 """Items of an answer that OpenAI charges one by one, by the field of `Usage`."""
 
@@ -59,9 +62,10 @@ class Heard:
             return
         self._last = chunk
         _hear(self._received, message)
-        said = cast("Mapping[str, Any]", message.response_metadata)
+        told: Mapping[str, Any] = getattr(chunk, "generation_info", None) or {}
+        said = {**cast("Mapping[str, Any]", message.response_metadata), **told}
         self._tier = said.get("service_tier") or self._tier
-        self.whole = self.whole or bool(said.get("finish_reason") or said.get("stop_reason") or said.get("status"))
+        self.whole = self.whole or any(said.get(name) for name in _ENDS)
         for name, calls in _hosted_in(message).items():
             self._hosted[name] = self._hosted.get(name, 0) + calls
         if usage := getattr(message, "usage_metadata", None):
@@ -96,8 +100,10 @@ def read_result(result: LLMResult | ChatResult, model: str | None) -> Reading:
     output: Mapping[str, Any] = result.llm_output or {}
     for message in messages:
         said = cast("Mapping[str, Any]", message.response_metadata)
-        if isinstance(raw := said.get("usage"), Mapping) and "input_tokens" in raw:
-            return extract("anthropic", {"type": "message", "content": message.content, "usage": raw}, model=model)
+        raw: Any = said.get("usage")
+        if isinstance(raw, dict) and "input_tokens" in raw:
+            block: dict[str, Any] = {"type": "message", "content": cast("Any", message).content, "usage": raw}
+            return extract("anthropic", block, model=model)
         reported = said.get("token_usage") or output.get("token_usage")
         usage = getattr(message, "usage_metadata", None)
         if usage and not (isinstance(reported, Mapping) and "prompt_tokens" in reported):
@@ -118,7 +124,8 @@ def streams(model: BaseChatModel) -> bool:
 def is_cached(result: LLMResult) -> bool:
     """Whether an answer came from LangChain's cache, which repeats the usage of the call that was paid."""
     messages = [each.message for each in _flat(result.generations) if isinstance(each, ChatGeneration)]
-    return any((getattr(each, "usage_metadata", None) or {}).get("total_cost") == 0 for each in messages)
+    usages: list[Any] = [getattr(each, "usage_metadata", None) for each in messages]
+    return any(usage.get("total_cost") == 0 for usage in usages if usage)
 
 
 class _Row:
@@ -176,13 +183,15 @@ def _reported(
 ) -> Reading:
     """What stands in the older place, as the provider said it."""
     messages = [each.message for each in generations if isinstance(each, ChatGeneration)]
-    said = next((each.response_metadata for each in messages if each.response_metadata.get("token_usage")), {})
+    told = [cast("dict[str, Any]", each.response_metadata) for each in messages]
+    nothing: dict[str, Any] = {}
+    said = next((each for each in told if each.get("token_usage")), nothing)
     raw: object = said.get("token_usage") or output.get("token_usage")
     if not isinstance(raw, Mapping):
         return read_counts(model, None, received=received)
     block = cast("Mapping[str, Any]", raw)
     tier = said.get("service_tier") or output.get("service_tier")
-    texts = [{"message": {"content": each.text}} for each in generations]
+    texts = [{"message": {"content": _text_of(each)}} for each in generations]
     answer = {"object": "chat.completion", "choices": texts, "usage": block, "service_tier": tier}
     return extract("openrouter" if "cost" in block else "openai_chat", answer, model=model)
 
@@ -211,6 +220,10 @@ def _hosted_in(message: BaseMessage) -> dict[str, int]:
         elif kind == "code_interpreter_call":
             containers.add(str(cast("Mapping[str, Any]", item).get("container_id")))
     return found | ({"code_sessions": len(containers)} if containers else {})
+
+
+def _text_of(generation: Generation) -> str:
+    return str(generation.message.text) if isinstance(generation, ChatGeneration) else generation.text
 
 
 def _flat(generations: Iterable[Any]) -> Iterable[Generation]:

