@@ -32,11 +32,13 @@ from aegis_core.errors import (
 )
 from aegis_core.protocol.keywords import LockFields, RequestFields, SettleFields
 from aegis_core.protocol.messages import PermissionRequest, Receipt, Usage, Verdict
+from aegis_core.protocol.usage import Allowance
 from aegis_core.settings import Settings
 
 __all__ = [
     "AegisDenied",
     "AegisError",
+    "Allowance",
     "AuthError",
     "ChannelError",
     "ConfigurationError",
