@@ -16,6 +16,8 @@ from aegis_core.client.answers import Settlement
 from aegis_core.metering.bound import Bound, check
 from aegis_core.metering.charges import usage_of_text
 from aegis_core.metering.failures import judge
+from aegis_core.metering.maxima import maxima_by_name
+from aegis_core.metering.prompt import WIDEST_WINDOW
 from aegis_core.metering.reading import NO_USAGE, Reading
 from aegis_core.protocol.errors import AegisError
 from aegis_core.protocol.messages import Receipt, SettleRequest, Usage, Verdict
@@ -239,13 +241,20 @@ class Reservation:
 
     def _checked(self, reading: Reading) -> _Spent:
         """What was read, unless it cannot be true of this call; of an answer without a count its text."""
-        reading = reading if self.bound is None else check(reading, self.bound)
+        reading = reading if self.bound is None else check(reading, self._believed(self.bound))
         if reading.exact:
             return _Spent(reading.usage, response_id=reading.response_id)
         self._doubt("; ".join(reading.doubts) or NO_USAGE)
         if self.bound is None or self.model is None:
             return _UNKNOWN
         return _Spent(usage_of_text(reading, self.bound, self.model), estimated=True)
+
+    def _believed(self, bound: Bound) -> Bound:
+        """Up to what a count is the provider's bill: beyond the bound a framework or gateway may have sent more than
+        was seen here, but no call has more input than its model reads at once."""
+        known = maxima_by_name(self.model or "")
+        window = max(bound.input_tokens, (known.context_tokens if known else 0) or WIDEST_WINDOW)
+        return replace(bound, input_tokens=window, output_tokens=None)
 
     def _failure(self, error: BaseException, begun: bool) -> _Spent | None:
         """What a failed call consumed; None: certainly nothing."""

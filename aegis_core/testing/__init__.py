@@ -5,24 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from aegis_core.testing.clocks import START, FakeClock, private_settings, quiet_zone, virtual_governor
-from aegis_core.testing.scripts import (
-    QUESTION,
-    CallMade,
-    Drive,
-    Harness,
-    Mode,
-    ModelScript,
-    RunEnd,
-    ToolUse,
-    Turn,
-    carry_out,
-)
+from aegis_core.testing.scripts import CallMade, Drive, Harness, Mode, ModelScript, RunEnd, ToolUse, Turn, carry_out
 
 if TYPE_CHECKING:
     from aegis_core.testing.contract import AdapterContract
 
 __all__ = [
-    "QUESTION",
     "START",
     "AdapterContract",
     "CallMade",

@@ -22,9 +22,6 @@ Mode = Literal["sync", "async", "stream", "astream", "batch"]
 MODEL = "gpt-4o-mini"
 """The model of scripts, of the shipped catalog; $0.15 and $0.60 per million tokens."""
 
-QUESTION = "What is the weather in Bern? " + "Say it in a sentence, and name the hour and the place. " * 10
-"""What the user says in scripts: long enough for the 100 input tokens that a turn reports, which else cannot be."""
-
 
 @dataclass(frozen=True)
 class ToolUse:
@@ -42,8 +39,7 @@ class Turn:
     Attributes:
         text: what it says. Streams give it word by word.
         tools: the calls that it asks for instead, all at once.
-        usage: input and output tokens that it reports; None: it reports none. What the messages cannot be is not
-            believed.
+        usage: input and output tokens that it reports; None: it reports none.
         error: raised instead of an answer, before the first token.
         breaks_after: words streamed before `error` is raised; only in streaming modes.
         seconds: how long the call takes.
@@ -84,7 +80,7 @@ class ModelScript:
         self,
         *turns: Turn,
         tools: Mapping[str, Callable[..., str]] | None = None,
-        user: str = QUESTION,
+        user: str = "What is the weather in Bern?",
         model: str = MODEL,
         cap: int | None = 64,
     ) -> None:

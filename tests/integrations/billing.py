@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 USAGE = {"prompt_tokens": 90, "completion_tokens": 9, "total_tokens": 99}
 TEXT = "It is sunny in Bern."
+QUESTION = "What is the weather in Bern? " + "Say it in a sentence, and name the hour and the place. " * 10
 
 
 @dataclass(frozen=True)

@@ -18,10 +18,10 @@ from aegis_core.connect import connect_sync
 from aegis_core.protocol.denial import AegisDenied
 from aegis_core.settings import Settings
 from aegis_core.store.embedded import join_sync
-from aegis_core.testing import QUESTION, private_settings, quiet_zone
+from aegis_core.testing import private_settings, quiet_zone
 from aegis_core.testing.contract.base import reserved, spent
 
-from .billing import USAGE, Answer, Billing, billing
+from .billing import QUESTION, USAGE, Answer, Billing, billing
 
 pytestmark = pytest.mark.concurrent
 

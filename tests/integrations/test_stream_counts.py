@@ -14,10 +14,10 @@ import pytest
 from aegis_core.client.sync import SyncGovernedAgent, SyncGovernor
 from aegis_core.connect import connect_sync
 from aegis_core.store.embedded import join_sync
-from aegis_core.testing import QUESTION, private_settings, quiet_zone
+from aegis_core.testing import private_settings, quiet_zone
 from aegis_core.testing.contract.base import reserved, spent
 
-from .billing import USAGE, Answer, Billing, billing
+from .billing import QUESTION, USAGE, Answer, Billing, billing
 
 PRICE = Decimal("0.15e-6") * USAGE["prompt_tokens"] + Decimal("0.6e-6") * USAGE["completion_tokens"]
 

@@ -30,7 +30,7 @@ class Copies(Base):
     def test_threads_share_one_budget(self, aegis: SyncGovernedAgent, governor: SyncGovernor) -> None:
         """Of eight runs at once the money admits what it admits, and no more."""
         lower_budget(governor, aegis, "0.0002")
-        scripts = [ModelScript(Turn("It is sunny in Bern.", usage=(200, 16))) for _ in range(8)]
+        scripts = [ModelScript(Turn("It is sunny in Bern.", usage=(200, 50))) for _ in range(8)]
         with calm(), ThreadPoolExecutor(8) as pool:
             running = [pool.submit(self.harness.run, aegis, script, Drive()) for script in scripts]
         outcomes = [each.result() for each in running]

@@ -13,9 +13,9 @@ class Parity(Base):
     """Constants, because each framework is tested apart from the others."""
 
     def test_the_same_budget_admits_the_same_calls(self, aegis: SyncGovernedAgent, governor: SyncGovernor) -> None:
-        """Each call costs $0.00012 and at most $0.00019 is asked for one: $0.00055 admits four, not five."""
-        lower_budget(governor, aegis, "0.00055")
-        script = ModelScript(Turn("It is sunny in Bern.", usage=(400, 100)), user="words " * 150, cap=100)
+        """Each call costs $0.00012 and at most $0.00016 is asked for one: $0.0005 admits four, not five."""
+        lower_budget(governor, aegis, "0.0005")
+        script = ModelScript(Turn("It is sunny in Bern.", usage=(400, 100)), user="words " * 100, cap=100)
         errors = [self.run(aegis, script, Drive(thread=f"thread-{number}")).error for number in range(6)]
         assert [error is None for error in errors] == [True, True, True, True, False, False]
         assert len(script.calls) == 4

@@ -31,7 +31,7 @@ class Refusals(Base):
         denied = denial_of(self.run(aegis, script, Drive(mode)))
         assert script.calls == []
         assert denied.code == "budget_exceeded"
-        assert denied.message.startswith("Aegis refused this call of gpt-4o-mini: it costs up to $0.000")
+        assert denied.message.startswith("Aegis refused this call of gpt-4o-mini: it costs up to $0.0000")
         assert (reserved(aegis), spent(aegis)) == (NOTHING, NOTHING)
 
     @needs("retries")

@@ -16,7 +16,7 @@ class RoutingContract(Base):
     @needs("routing")
     def test_the_recommended_model_is_called(self, aegis: SyncGovernedAgent) -> None:
         """Of two that satisfy the work the cheaper; the caller's own is neither."""
-        script = ModelScript(Turn("It is sunny in Bern.", usage=(200, 50)), model="gpt-4o")
+        script = ModelScript(Turn("It is sunny in Bern.", usage=(1_000, 100)), model="gpt-4o")
         assert self.run(aegis, script, Drive(models=("gpt-4o", "gpt-4.1-mini"))).error is None
         assert script.models == ["gpt-4.1-mini"]
-        assert spent(aegis) == Decimal("0.00016")  # 200 at $0.40 and 50 at $1.60 per million
+        assert spent(aegis) == Decimal("0.00056")  # 1,000 at $0.40 and 100 at $1.60 per million

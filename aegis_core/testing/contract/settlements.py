@@ -8,7 +8,7 @@ from aegis_core.client.sync import SyncGovernedAgent
 from aegis_core.testing.contract.base import NOTHING, PATIENCE, Base, price, reserved, spent
 from aegis_core.testing.contract.demands import in_each, in_first, needs
 from aegis_core.testing.contract.refusals import MODES
-from aegis_core.testing.scripts import QUESTION, Drive, Mode, ModelScript, Turn
+from aegis_core.testing.scripts import Drive, Mode, ModelScript, Turn
 
 
 class Settlements(Base):
@@ -18,7 +18,7 @@ class Settlements(Base):
     def test_usage_settles_to_the_nano_dollar(self, aegis: SyncGovernedAgent, mode: Mode) -> None:
         """1,234 and 17 tokens of gpt-4o-mini are $0.0001953."""
         turn = Turn("It is sunny in Bern.", usage=(1_234, 17))
-        assert self.run(aegis, ModelScript(turn, user=QUESTION * 6), Drive(mode)).error is None
+        assert self.run(aegis, ModelScript(turn), Drive(mode)).error is None
         assert spent(aegis) == price(turn) * (Drive.batch if mode == "batch" else 1)
         assert reserved(aegis) == NOTHING
 
@@ -39,7 +39,7 @@ class Settlements(Base):
 
     @in_first("sync", "async")
     def test_a_count_that_cannot_be_is_charged_as_reserved(self, aegis: SyncGovernedAgent, mode: Mode) -> None:
-        """A thousand times the tokens of what was sent."""
+        """More tokens than the model can read at once."""
         turn = Turn("It is sunny in Bern.", usage=(700_000, 17))
         assert self.run(aegis, ModelScript(turn), Drive(mode)).error is None
         assert NOTHING < spent(aegis) < price(turn) / 100

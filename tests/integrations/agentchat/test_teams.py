@@ -27,7 +27,7 @@ from aegis_core.client.sync import SyncGovernedAgent, SyncGovernor
 from aegis_core.connect import connect_sync
 from aegis_core.protocol.denial import AegisDenied
 from aegis_core.protocol.errors import ConfigurationError
-from aegis_core.testing import QUESTION, ModelScript, ToolUse, Turn, private_settings
+from aegis_core.testing import ModelScript, ToolUse, Turn, private_settings
 
 from .harness import ScriptedClient
 
@@ -80,7 +80,7 @@ async def test_a_selector_is_governed_by_its_own_client(governor: SyncGovernor, 
     members: Any = [AssistantAgent(name, governed(aegis, says), description=name) for name in ("alice", "bob")]
     ends = TextMentionTermination("DONE")
     team = SelectorGroupChat(members, model_client=governed(chair, picks), termination_condition=ends)
-    result: Any = await team.run(task=QUESTION)
+    result: Any = await team.run(task="Who are you?")
     assert result.messages[-1].source == "bob"
     assert (day(chair), day(aegis)) == ((PRICE * len(picks.calls), 0), (PRICE, 0))
     governor.set_budget("agent", chair.agent_id, "day", "0.000001")
@@ -349,11 +349,11 @@ async def test_an_agent_as_a_tool_streams_through(governor: SyncGovernor, aegis:
     inner = ModelScript(Turn("The sky is blue."))
     expert = AssistantAgent("expert", governed(aegis, inner), description="Knows.")
     tools: Any = govern_tools([AgentTool(expert)], aegis, costs={"expert": 1})
-    asks = Turn(tools=(ToolUse("expert", {"task": QUESTION}, "call-1"),))
+    asks = Turn(tools=(ToolUse("expert", {"task": "The sky?"}, "call-1"),))
     agent = AssistantAgent(
         "assistant", governed(aegis, ModelScript(asks, Turn("Blue."))), tools=tools, max_tool_iterations=3
     )
-    result: Any = await agent.run(task=QUESTION)
+    result: Any = await agent.run(task="Ask.")
     assert "expert" in [message.source for message in result.messages]
     assert day(aegis) == (1 + 3 * PRICE, 0)
     governor.set_budget("agent", aegis.agent_id, "day", "1.50")

@@ -85,9 +85,6 @@ class _Plain:
 
 _ASK: Any = _Plain()
 
-WHO = "Who are you? " + "Say it in a sentence or two, and say what you can do. " * 4
-"""Long enough for the 100 input tokens that the provider reports of it."""
-
 
 def executor_of(**functions: Any) -> ConversableAgent:
     user = ConversableAgent("user", llm_config=False, is_termination_msg=ends, **QUIET)
@@ -121,9 +118,9 @@ def group_of(shop: Provider, manager_model: str = "gpt-4o-mini") -> tuple[GroupC
 
 def speak(manager: GroupChatManager, first: ConversableAgent, mode: str) -> None:
     if mode == "async":
-        asyncio.run(first.a_initiate_chat(manager, message=WHO, silent=True))
+        asyncio.run(first.a_initiate_chat(manager, message="Who are you?", silent=True))
     else:
-        first.initiate_chat(manager, message=WHO, silent=True)
+        first.initiate_chat(manager, message="Who are you?", silent=True)
 
 
 @pytest.mark.parametrize("mode", ["sync", "async"])

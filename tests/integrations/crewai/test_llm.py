@@ -32,7 +32,7 @@ from .harness import ScriptedLLM, crew_of
 
 pytestmark = pytest.mark.concurrent
 
-SUNNY = Turn("It is sunny in Bern.", usage=(17, 12), seconds=0.05)
+SUNNY = Turn("It is sunny in Bern.", usage=(321, 12), seconds=0.05)
 SAID = [{"role": "user", "content": "What is the weather?"}]
 
 
@@ -52,7 +52,7 @@ def test_calls_at_the_same_time_are_measured_apart(aegis: SyncGovernedAgent, kin
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(llm.call, [SAID] * 24)) == [SUNNY.text] * 24
     assert (spent(aegis), reserved(aegis)) == (24 * price(SUNNY), 0)
-    assert llm.get_token_usage_summary().prompt_tokens == behind.get_token_usage_summary().prompt_tokens == 24 * 17
+    assert llm.get_token_usage_summary().prompt_tokens == behind.get_token_usage_summary().prompt_tokens == 24 * 321
 
 
 def test_several_answers_of_one_call_are_all_reserved(governor: SyncGovernor, aegis: SyncGovernedAgent) -> None:

@@ -142,7 +142,7 @@ class Several(ScriptedChat):
 def test_several_answers_of_one_call_are_all_reserved(governor: SyncGovernor, aegis: SyncGovernedAgent) -> None:
     """Each may be as long as the cap, so a budget for one of them does not do for eight."""
     lower_budget(governor, aegis, "0.0002")
-    script = ModelScript(Turn("It is sunny in Bern.", usage=(8, 5)), cap=100)
+    script = ModelScript(SUNNY, cap=100)
     with pytest.raises(AegisDenied, match=r"it costs up to \$0\.00048"):
         Several(script).invoke("Weather?", {"callbacks": [AegisCallbackHandler(aegis)]})
     GovernedChatModel(aegis=aegis, models=Several(script)).invoke("Weather?")
