@@ -14,7 +14,9 @@ from contextvars import ContextVar
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
+from aegis_core.metering.extract import extract
 from aegis_core.metering.failures import judge
+from aegis_core.metering.reading import Reading
 from aegis_core.protocol.errors import AegisError
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
+_OK = 200
 _COUNT = "x-stainless-retry-count"
 _SDKS = ("root_client", "root_async_client", "_client", "_async_client", "_oai_client")
 """Where models of frameworks keep the clients of SDKs."""
@@ -57,6 +60,7 @@ class Attempts:
         self.denied: AegisError | None = None
         self._calls, self._call = calls, call
         self._last: BaseException | int | None = None
+        self._response: Any = None
         self._watched = watch(client)
         held.attempts_held = self._watched
 
@@ -109,9 +113,9 @@ class Attempts:
                 self.denied = error
         return self.denied is None
 
-    def end(self, last: BaseException | int) -> None:
-        """What became of an attempt: an error, or the status of its answer."""
-        self._last = last
+    def end(self, last: BaseException | int, response: object = None) -> None:
+        """What became of an attempt: an error, or the status of its answer, and that answer."""
+        self._last, self._response = last, response
 
     def fail(self, error: BaseException, *, begun: bool = False) -> None:
         """End the last attempt of a call that failed, see `Reservation.fail`.
@@ -119,22 +123,37 @@ class Attempts:
         Raises:
             AegisError: a further attempt was refused, which the error tells as one of the provider.
         """
+        if (reading := self._answered(error)) is not None:
+            self.held.settle(reading)
         self.held.fail(error, begun=begun)
         if self.denied is not None:
             raise self.denied from error
 
     async def afail(self, error: BaseException, *, begun: bool = False) -> None:
         """As `fail`."""
+        if (reading := self._answered(error)) is not None:
+            await self.held.asettle(reading)
         await self.held.afail(error, begun=begun)
         if self.denied is not None:
             raise self.denied from error
+
+    def _answered(self, error: BaseException) -> Reading | None:
+        """The usage of an answer that had come whole, and that the SDK could not make of what it was told to."""
+        if not isinstance(error, Exception) or self._last != _OK:
+            return None
+        try:
+            content = self._response.content  # raises where it was not read to its end
+        except Exception:  # noqa: BLE001 - by an error of whichever HTTP library it is
+            return None
+        reading = extract(None, content, model=self.held.model)
+        return reading if reading.exact else None
 
     def _was_free(self) -> bool:
         return self._last is not None and judge(self._last, provider=_provider(self._call.model)).kind == "released"
 
     def _hold(self, held: Reservation) -> None:
         held.attempts_held = True
-        self.held, self._last = held, None
+        self.held, self._last, self._response = held, None, None
 
 
 def watch(client: object) -> bool:
@@ -182,7 +201,7 @@ class _Transport:
         except BaseException as error:
             attempts.end(error)
             raise
-        attempts.end(response.status_code)
+        attempts.end(response.status_code, response)
         return response
 
     async def handle_async_request(self, request: Any) -> Any:
@@ -197,7 +216,7 @@ class _Transport:
         except BaseException as error:
             attempts.end(error)
             raise
-        attempts.end(response.status_code)
+        attempts.end(response.status_code, response)
         return response
 
     def __enter__(self) -> _Transport:

@@ -109,9 +109,10 @@ class GovernedLLM(BaseLLM):
             except BaseException as error:
                 if meter.counted and isinstance(error, Exception):
                     attempts.held.settle(meter.reading(attempts.held))
-                attempts.held.fail(error, begun=meter.begun)
-                if attempts.denied is not None:
-                    raise stopping(attempts.denied) from error
+                try:
+                    attempts.fail(error, begun=meter.begun)
+                except AegisError as denied:
+                    raise stopping(denied) from error
                 raise
             attempts.held.settle(meter.reading(attempts.held, answer))
             return answer
@@ -131,9 +132,10 @@ class GovernedLLM(BaseLLM):
             except BaseException as error:
                 if meter.counted and isinstance(error, Exception):
                     await attempts.held.asettle(meter.reading(attempts.held))
-                await attempts.held.afail(error, begun=meter.begun)
-                if attempts.denied is not None:
-                    raise stopping(attempts.denied) from error
+                try:
+                    await attempts.afail(error, begun=meter.begun)
+                except AegisError as denied:
+                    raise stopping(denied) from error
                 raise
             await attempts.held.asettle(meter.reading(attempts.held, answer))
             return answer

@@ -206,6 +206,15 @@ def test_a_further_attempt_is_refused_where_the_money_is_gone(
     assert (spent(aegis), reserved(aegis)) == (2 * once, 0)
 
 
+@pytest.mark.parametrize("adapter", WATCHED)
+def test_an_answer_that_is_not_what_was_asked_for_is_charged_exactly(aegis: SyncGovernedAgent, adapter: str) -> None:
+    """The SDK refuses it; it came whole, with its usage."""
+    with billing(Answer(text='{"sunny": "perhaps"}')) as provider:
+        called(adapter, provider, aegis, schema=Weather)
+        assert len(provider.requests) == 1
+    assert (spent(aegis), reserved(aegis)) == (PRICE, 0)
+
+
 @pytest.mark.parametrize("adapter", ADAPTERS)
 def test_an_answer_that_is_cut_at_the_cap_is_charged_exactly(aegis: SyncGovernedAgent, adapter: str) -> None:
     """The structured answer cannot be read, and was billed: the error carries its usage."""
