@@ -29,6 +29,8 @@ from aegis_langchain.shapes import (
 from aegis_langchain.streaming import achunks, chunks
 from aegis_langchain.usage import Heard, read_result, streams
 
+_Begun = tuple[Attempts, BaseChatModel, dict[str, object]]
+
 _OPTIONS = "aegis_tool_options"
 """Under this name a bound model carries what `bind_tools` was given, until it is known whose `bind_tools` it is."""
 
@@ -128,43 +130,34 @@ class GovernedChatModel(BaseChatModel):
     def _generate(
         self, messages: list[BaseMessage], stop: Any = None, run_manager: Any = None, **kwargs: object
     ) -> ChatResult:
-        call = self._described(messages, kwargs, run_manager)
-        held = self._calls.begin(call)
-        model, kwargs = self._ready(held, kwargs)
-        attempts = Attempts(self._calls, call, held, model)
+        attempts, model, kwargs = self._begin(messages, kwargs, run_manager)
         try:
             with attempts.running():
                 result = model._generate(messages, stop, run_manager, **kwargs)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
         except BaseException as error:
             attempts.fail(error)
             raise
-        attempts.held.settle(read_result(result, held.model))
+        attempts.held.settle(read_result(result, attempts.held.model))
         return result
 
     async def _agenerate(
         self, messages: list[BaseMessage], stop: Any = None, run_manager: Any = None, **kwargs: object
     ) -> ChatResult:
-        call = self._described(messages, kwargs, run_manager)
-        held = await self._calls.abegin(call)
-        model, kwargs = await self._aready(held, kwargs)
-        attempts = Attempts(self._calls, call, held, model)
+        attempts, model, kwargs = await self._abegin(messages, kwargs, run_manager)
         try:
             with attempts.running():
                 result = await model._agenerate(messages, stop, run_manager, **kwargs)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
         except BaseException as error:
             await attempts.afail(error)
             raise
-        await attempts.held.asettle(read_result(result, held.model))
+        await attempts.held.asettle(read_result(result, attempts.held.model))
         return result
 
     def _stream(
         self, messages: list[BaseMessage], stop: Any = None, run_manager: object = None, **kwargs: object
     ) -> Iterator[ChatGenerationChunk]:
-        call = self._described(messages, kwargs, run_manager)
-        held = self._calls.begin(call)
+        attempts, model, kwargs = self._begin(messages, kwargs, run_manager)
         seen = Heard()
-        model, kwargs = self._ready(held, kwargs)
-        attempts = Attempts(self._calls, call, held, model)
         try:
             if streams(model):
                 yield from attempts.each(chunks(model, messages, stop, kwargs, seen))
@@ -175,16 +168,13 @@ class GovernedChatModel(BaseChatModel):
         except BaseException as error:  # also of a stream that its reader leaves
             attempts.fail(error, begun=seen.begun)
             raise
-        attempts.held.settle(seen.reading(held.model))
+        attempts.held.settle(seen.reading(attempts.held.model))
 
     async def _astream(
         self, messages: list[BaseMessage], stop: Any = None, run_manager: object = None, **kwargs: object
     ) -> AsyncIterator[ChatGenerationChunk]:
-        call = self._described(messages, kwargs, run_manager)
-        held = await self._calls.abegin(call)
+        attempts, model, kwargs = await self._abegin(messages, kwargs, run_manager)
         seen = Heard()
-        model, kwargs = await self._aready(held, kwargs)
-        attempts = Attempts(self._calls, call, held, model)
         try:
             if streams(model):
                 async with aclosing(achunks(model, messages, stop, kwargs, seen)) as parts:
@@ -197,7 +187,7 @@ class GovernedChatModel(BaseChatModel):
         except BaseException as error:
             await attempts.afail(error, begun=seen.begun)
             raise
-        await attempts.held.asettle(seen.reading(held.model))
+        await attempts.held.asettle(seen.reading(attempts.held.model))
 
     def _described(self, messages: list[BaseMessage], kwargs: Mapping[str, Any], run_manager: object) -> ModelCall:
         names = tuple(self._models)
@@ -218,19 +208,23 @@ class GovernedChatModel(BaseChatModel):
             settings=settings_of(messages, declared, *map(own_settings, self._models.values())),
         )
 
-    def _ready(self, held: Reservation, kwargs: dict[str, object]) -> tuple[BaseChatModel, dict[str, object]]:
-        """As `_chosen`, once that model's own rate limiter lets it. Interrupted before that, it costs nothing."""
+    def _begin(self, messages: list[BaseMessage], kwargs: dict[str, object], run_manager: object) -> _Begun:
+        """What is held for a call, and the model to call with its keywords, once its own rate limiter lets it."""
+        call = self._described(messages, kwargs, run_manager)
+        held = self._calls.begin(call)
         try:
             model, kwargs = self._chosen(held, kwargs)
             if model.rate_limiter is not None:
                 model.rate_limiter.acquire(blocking=True)
-        except BaseException:
+        except BaseException:  # interrupted before it is made, it costs nothing
             held.abandon(consumed=False)
             raise
-        return model, kwargs
+        return Attempts(self._calls, call, held, model), model, kwargs
 
-    async def _aready(self, held: Reservation, kwargs: dict[str, object]) -> tuple[BaseChatModel, dict[str, object]]:
-        """As `_ready`."""
+    async def _abegin(self, messages: list[BaseMessage], kwargs: dict[str, object], run_manager: object) -> _Begun:
+        """As `_begin`."""
+        call = self._described(messages, kwargs, run_manager)
+        held = await self._calls.abegin(call)
         try:
             model, kwargs = self._chosen(held, kwargs)
             if model.rate_limiter is not None:
@@ -238,7 +232,7 @@ class GovernedChatModel(BaseChatModel):
         except BaseException:
             held.abandon(consumed=False)
             raise
-        return model, kwargs
+        return Attempts(self._calls, call, held, model), model, kwargs
 
     def _chosen(self, held: Reservation, kwargs: dict[str, Any]) -> tuple[BaseChatModel, dict[str, object]]:
         """The model to call, and the keywords as its own `bind_tools` would make them."""
