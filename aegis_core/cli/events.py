@@ -30,11 +30,12 @@ if TYPE_CHECKING:
 
 _COLOURS = {
     "granted": "green", "pending": "yellow", "rejected": "red", "overrun": "red", "expired": "yellow",
-    "timed_out": "red", "budget_crossed": "yellow",
+    "timed_out": "red", "budget_crossed": "red", "budget_reserved": "yellow",
 }  # fmt: skip
 _CHARGED = {"settled", "overrun", "expired"}
 _AMOUNTS = {
-    "amount_usd": "{}", "charged_usd": "charged {}", "limit_usd": "limit {}", "committed_usd": "{} committed",
+    "amount_usd": "{}", "charged_usd": "charged {}", "limit_usd": "limit {}",
+    "committed_usd": "{} committed", "spent_usd": "{} spent",
     "session_budget_usd": "session budget {}", "tenant_day_usd": "{} a day",
 }  # fmt: skip
 _ID = re.compile(r"\d{1,15}(-\d{1,15})?")
@@ -107,7 +108,7 @@ def _details(event: Event) -> Iterator[str]:
         yield visible(f"{budget_name(owner)} {window_name(facts['window'])}")
     yield from _money(event)
     if percent := facts.get("percent"):
-        yield f"{percent} % committed"
+        yield f"{percent} % {'spent' if event.kind == 'budget_crossed' else 'committed'}"
     if event.kind == "extended" and "deadline" in facts:
         yield f"until {facts['deadline'][11:19]}"
     if model := facts.get("recommended_model") or facts.get("model"):

@@ -126,9 +126,10 @@ def _session_closed(body: SessionClosed) -> _Said:
 
 
 def _crossed(body: BudgetCrossed) -> _Said:
+    """What older versions wrote does not say how much was spent."""
     return body.agent or None, {
         "owner": body.owner, "session_id": body.session or None, "window": body.kind, "limit_usd": _usd(body.limit),
-        "committed_usd": _usd(body.used),
+        "committed_usd": _usd(body.used), **({} if body.spent is False else {"spent_usd": _usd(body.spent)}),
         "percent": body.mark,
     }  # fmt: skip
 

@@ -34,7 +34,7 @@ class SessionClosed(NamedTuple):
 
 
 class BudgetCrossed(NamedTuple):
-    """So many percent of a limit are committed."""
+    """So many percent of a limit are spent, or spent and reserved; `used` is both together."""
 
     at: int
     owner: str
@@ -44,6 +44,7 @@ class BudgetCrossed(NamedTuple):
     limit: int
     used: int
     mark: int
+    spent: int | Literal[False] = False
 
 
 class BudgetSet(NamedTuple):
@@ -208,6 +209,7 @@ BODIES: Mapping[str, type[Named]] = {
     "handshake": Handshaken,
     "session_closed": SessionClosed,
     "budget_crossed": BudgetCrossed,
+    "budget_reserved": BudgetCrossed,
     "budget_set": BudgetSet,
     "profiles_published": ProfilesPublished,
     "tenant_mode": ModeSet,

@@ -68,6 +68,9 @@ class Budget:
     limit: int
     window: int = 0
     crossed: int = 0
+    armed_above: int = 0
+    told: int = 0
+    told_at: int = 0
     spent: dict[int, int] = field(default_factory=lambda: defaultdict(int))
     reserved: dict[int, int] = field(default_factory=lambda: defaultdict(int))
 
@@ -81,16 +84,21 @@ class Budget:
     def used(self) -> int:
         return self.total(self.spent) + self.total(self.reserved)
 
-    @property
-    def mark(self) -> int:
-        return 100 if self.used >= self.limit else 80 if self.used * 5 >= self.limit * 4 else 0
+    def mark(self, used: int) -> int:
+        return 100 if used >= self.limit else 80 if used * 5 >= self.limit * 4 else 0
+
+    def fall(self) -> None:
+        """What was said of reservations may be said again once so much fell 5 points below it."""
+        if self.used * 100 < self.limit * 95:
+            self.armed_above = min(self.armed_above, 80 if self.used * 100 >= self.limit * 75 else 0)
 
     def roll(self, now: int, zone: ZoneInfo) -> Budget:
         """Go on to the present window; what the new window has not crossed will be announced again."""
         present = start_of(self.kind, now, zone)
         if present > self.window:
             self.window = present
-            self.crossed = min(self.crossed, self.mark)
+            self.crossed = min(self.crossed, self.mark(self.total(self.spent)))
+            self.fall()
         return self
 
 
@@ -228,7 +236,8 @@ class World:
             budget = Budget(owner, agent if owner in "as" else None, session, kind, limit)
             purse.append(budget)
         budget.roll(self.now, self.zone)
-        budget.limit, budget.crossed = limit, 0
+        if budget.limit != limit:
+            budget.limit, budget.crossed, budget.armed_above, budget.told = limit, 0, 0, 0
         self.events.append(("budget_set", owner, agent, session, kind, before, limit))
         self._announce(budget, budget.agent, budget.session)
         return budget
@@ -432,9 +441,8 @@ class World:
                 continue
             budget.roll(self.now, self.zone)
             budget.spent[window] += charged - over - already
-            if over:
-                budget.spent[budget.window] += over
-                self._announce(budget, record.ask.agent, record.session)
+            budget.spent[budget.window] += over
+            self._announce(budget, record.ask.agent, record.session)
 
     # --- the rest
 
@@ -481,11 +489,16 @@ class World:
             raise Refused("not_yours")
 
     def _announce(self, budget: Budget, agent: str | None, session: str | None) -> None:
-        if budget.mark > budget.crossed:
-            budget.crossed = budget.mark
-            self.events.append(
-                ("budget_crossed", budget.owner, agent, session, budget.kind, budget.limit, budget.used, budget.mark)
-            )
+        budget.fall()
+        used, spent = budget.used, budget.total(budget.spent)
+        facts = (budget.owner, agent, session, budget.kind, budget.limit, used)
+        mark = budget.mark(used)
+        if mark > budget.armed_above and (mark > budget.told or self.now >= budget.told_at + HOUR):
+            budget.armed_above, budget.told, budget.told_at = mark, mark, self.now
+            self.events.append(("budget_reserved", *facts, mark, spent))
+        if budget.mark(spent) > budget.crossed:
+            budget.crossed = budget.mark(spent)
+            self.events.append(("budget_crossed", *facts, budget.crossed, spent))
 
     def _tell(self, kind: str, record: Record) -> None:
         self.events.append((kind, record.ask.agent, record.ask.request, record.code, record.amount, record.charged))

@@ -135,6 +135,17 @@ MUTANTS: dict[str, tuple[str, ...]] = {
     "anybody may settle": ("if agent and R[R_AGENT] ~= agent then", "if false then"),
     "any token will do": ("if S[S_AGENT] ~= agent then return 'NOT_YOURS' end", ""),
     "a crossing is announced again and again": ("if mark > b[B_CROSSED] then", "if mark > 0 then"),
+    "what is reserved counts as spent": ("  mark = mark_of(limit, b[B_SPENT])\n", ""),
+    "a settlement crosses a limit unheard": ("      note_crossing(b, owner, R[R_AGENT], R[R_SESSION])\n    ", "    "),
+    "reservations are announced again and again": ("if mark > alert[ALERT_MARK] and (", "if mark > 0 and ("),
+    "reservations are announced at every rise": (" or NOW >= alert[ALERT_AT] + ALERT_EVERY)", " or true)"),
+    "reservations are announced once for ever": (
+        "if left * 4 > limit then alert[ALERT_MARK] = 0",
+        "if false then alert[ALERT_MARK] = 0",
+    ),
+    "a rise of reservations waits an hour": ("(mark > alert[ALERT_TOLD] or NOW", "(NOW"),
+    "the same limit again is crossed again": ("if b[B_LIMIT] ~= limit then b", "if true then b"),
+    "a new limit is not crossed anew": ("b[B_LIMIT], b[B_CROSSED], b[B_ALERT] = limit, 0, false", "b[B_LIMIT] = limit"),
     "only the first candidate is tried": ("for i = 1, #others do", "for i = 1, 0 do"),
     "an old policy still decides": ("if T[T_POLICY] ~= policy then", "if false then"),
 }
