@@ -13,9 +13,11 @@ from aegis_core.protocol.money import to_usd
 from aegis_core.store.event_bodies import (
     BODIES,
     BudgetCrossed,
+    BudgetForecast,
     BudgetSet,
     CeilingSet,
     EnvelopePut,
+    EstimatesHigh,
     Handshaken,
     LockTold,
     PolicyPublished,
@@ -134,6 +136,20 @@ def _crossed(body: BudgetCrossed) -> _Said:
     }  # fmt: skip
 
 
+def _forecast(body: BudgetForecast) -> _Said:
+    return body.agent or None, {
+        "owner": body.owner, "session_id": body.session or None, "window": body.kind, "limit_usd": _usd(body.limit),
+        "spent_usd": _usd(body.spent), "last_hour_usd": _usd(body.hour), "gone_at": _at(body.gone).isoformat(),
+    }  # fmt: skip
+
+
+def _estimates(body: EstimatesHigh) -> _Said:
+    return body.agent, {
+        "charged_usd": _usd(body.charged), "estimated_usd": _usd(body.estimated),
+        "percent": round(body.estimated * 100 / body.charged),
+    }  # fmt: skip
+
+
 def _budget_set(body: BudgetSet) -> _Said:
     return body.agent or None, {
         "owner": body.owner, "session_id": body.session or None, "window": body.kind,
@@ -182,6 +198,8 @@ _FACTS: dict[type, Callable[[Any], _Said]] = {
     Handshaken: _handshake,
     SessionClosed: _session_closed,
     BudgetCrossed: _crossed,
+    BudgetForecast: _forecast,
+    EstimatesHigh: _estimates,
     BudgetSet: _budget_set,
     EnvelopePut: _envelope,
     CeilingSet: _ceiling,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 import re
 import secrets
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -18,6 +19,7 @@ from aegis_core.protocol.errors import AuthError, NotFoundError
 from aegis_core.protocol.ids import unspelt
 from aegis_core.protocol.money import to_usd
 from aegis_core.protocol.profiles import Profile, ProfileSet, load_profiles
+from aegis_core.store.arguments import EstimatesRow, PaceRow
 from aegis_core.store.layout import TENANTS_KEY
 from aegis_core.store.operator_verbs import PutKey
 from aegis_core.store.operators import OperatorStore
@@ -186,6 +188,14 @@ class Operator:
     async def note_prices(self, version: str) -> None:
         """Make an event of it when the prices are others than those of the process that connected before."""
         await self._registry.note_prices(version)
+
+    async def note_forecasts(self, pace: Iterable[PaceRow]) -> None:
+        """Make an event of each budget for a day that at this pace is used up before its end."""
+        await self._registry.note_forecasts(pace)
+
+    async def note_estimates(self, found: Iterable[EstimatesRow]) -> None:
+        """Make an event of each agent of whose charges so much is estimated."""
+        await self._registry.note_estimates(found)
 
     async def forget(self, agent_id: str, *, author: str) -> int:
         """Remove what an agent wrote from the events; answers how many were removed."""

@@ -47,6 +47,29 @@ class BudgetCrossed(NamedTuple):
     spent: int | Literal[False] = False
 
 
+class BudgetForecast(NamedTuple):
+    """At the rate of the last `hour` (nano-dollars) a limit is used up at `gone` (ms), before its window ends."""
+
+    at: int
+    owner: str
+    agent: Text
+    session: Text
+    kind: str | int
+    limit: int
+    spent: int
+    hour: int
+    gone: int
+
+
+class EstimatesHigh(NamedTuple):
+    """So much of what was charged to an agent in an hour is estimated, in nano-dollars."""
+
+    at: int
+    agent: str
+    charged: int
+    estimated: int
+
+
 class BudgetSet(NamedTuple):
     """A limit was set."""
 
@@ -210,6 +233,8 @@ BODIES: Mapping[str, type[Named]] = {
     "session_closed": SessionClosed,
     "budget_crossed": BudgetCrossed,
     "budget_reserved": BudgetCrossed,
+    "budget_forecast": BudgetForecast,
+    "estimates_high": EstimatesHigh,
     "budget_set": BudgetSet,
     "profiles_published": ProfilesPublished,
     "tenant_mode": ModeSet,

@@ -103,17 +103,19 @@ class Cell(NamedTuple):
     reserved: int
 
 
-class ReservedAlert(NamedTuple):
-    """Which percent of a budget were announced as spent or reserved: `mark` until less is, `told` at `at` (ms)."""
+class BudgetAlert(NamedTuple):
+    """Which percent of a budget were announced as spent or reserved: `mark` until less is, `told` at `at` (ms).
+    `foretold`: the last window of which it was said when it is used up."""
 
     mark: int
     told: int
     at: int
+    foretold: int
 
 
 class Budget(NamedTuple):
     """One budget of an owner. `ring` holds `Cell` rows, for a rolling window. `crossed`: which percent were announced
-    as spent in this window; `alert` is a `ReservedAlert`, once there was one."""
+    as spent in this window; `alert` is a `BudgetAlert`, once there was one."""
 
     kind: str | int
     limit: int
@@ -145,7 +147,8 @@ class Tenant(NamedTuple):
 
 
 class Agent(NamedTuple):
-    """An agent. `counters` are by rule: a `Rate`, or a `Budget` for what is spent."""
+    """An agent. `counters` are by rule: a `Rate`, or a `Budget` for what is spent. `doubted`: the last day on which it
+    was said that much of its charges is estimated."""
 
     status: str
     framework: str
@@ -163,6 +166,7 @@ class Agent(NamedTuple):
     counters: dict[str, list[Any]]
     ring: str
     questions: int
+    doubted: int = 0
 
 
 class Rate(NamedTuple):
@@ -273,7 +277,7 @@ KINDS = (
     Kind("U", Rate),
     Kind("S", Session, many={"purse": "B"}),
     Kind("B", Budget, one={"ring": "E", "alert": "ALERT"}),
-    Kind("ALERT", ReservedAlert),
+    Kind("ALERT", BudgetAlert),
     Kind("E", Cell, rows=True),
     Kind("R", Record, one={"lines": "M", "asked": "Q", "lock": "K"}),
     Kind("M", LineRow, rows=True),

@@ -7,6 +7,7 @@ from decimal import Decimal
 from aegis_core import Governor
 from aegis_core.client.agent import GovernedAgent
 from aegis_core.governor.governor import ResourceGovernor
+from aegis_core.governor.spending_watch import SpendingWatch
 from aegis_core.protocol.profiles import Profile
 from aegis_core.store.store import Store
 from aegis_core.testing import FakeClock
@@ -128,3 +129,92 @@ async def test_an_overrun_and_an_expired_grant_are_spent(virtual: Virtual) -> No
     await clock.advance(minutes=11)
     await agent.budget()
     assert await percents(governor, "budget_crossed") == [80, 100]
+
+
+async def forecasts(governor: Governor) -> list[dict[str, object]]:
+    return [event.facts for event in await governor.latest_events(1_000) if event.kind == "budget_forecast"]
+
+
+async def test_a_day_that_the_last_hour_uses_up_is_foretold_once(virtual: Virtual) -> None:
+    governor, clock, _ = virtual
+    agent = await governor.handshake("a")
+    assert isinstance(governor.port, ResourceGovernor)
+    one, other = SpendingWatch(governor.port, 20), SpendingWatch(governor.port, 20)
+    for _ in range(2):
+        await spend(agent, 1)
+    assert await one.look()
+    assert await forecasts(governor) == [], "two charges are no rate"
+    await spend(agent, 2)
+    assert await one.look()
+    assert not await other.look(), "one process looks"
+    assert await one.look()
+    found = await forecasts(governor)
+    assert found == [
+        {
+            "owner": "a", "session_id": None, "window": "d", "limit_usd": 10.0, "spent_usd": 4.0, "last_hour_usd": 4.0,
+            "gone_at": "2026-03-27T13:30:00+00:00",
+        }
+    ]  # fmt: skip
+    await governor.set_budget("agent", "a", "day", 40)
+    await clock.advance(minutes=30)
+    await one.leave()
+    assert await other.look()
+    assert [facts["gone_at"] for facts in await forecasts(governor)] == [
+        "2026-03-27T13:30:00+00:00",
+        "2026-03-27T21:30:00+00:00",
+    ]
+    await other.leave()
+
+
+async def test_what_lasts_its_day_is_not_foretold(virtual: Virtual) -> None:
+    governor, clock, _ = virtual
+    agent = await governor.handshake("a")
+    assert isinstance(governor.port, ResourceGovernor)
+    forecast = SpendingWatch(governor.port, 20)
+    for _ in range(3):
+        await spend(agent, "0.2")
+    assert await forecast.look()
+    await spend(agent, 5)
+    await clock.advance(hours=1)
+    assert await forecast.look()
+    assert await forecasts(governor) == [], "what is older than an hour does not count"
+    await forecast.leave()
+
+
+async def test_a_late_settlement_takes_the_place_of_what_the_expired_grant_was_charged(virtual: Virtual) -> None:
+    governor, clock, _ = virtual
+    agent = await governor.handshake("a")
+    assert isinstance(governor.port, ResourceGovernor)
+    forecast = SpendingWatch(governor.port, 20)
+    verdicts = [await agent.request("Work", estimated_cost_usd=3) for _ in range(3)]
+    await clock.advance(minutes=11)
+    await agent.budget()
+    for verdict in verdicts:
+        await agent.settle(verdict.grant_id or "", cost_usd="0.1")
+    assert await forecast.look()
+    assert await forecasts(governor) == []
+    await forecast.leave()
+
+
+async def test_charges_that_are_mostly_estimated_are_told_once_a_day(virtual: Virtual) -> None:
+    governor, clock, _ = virtual
+    sure, guessing = await governor.handshake("sure"), await governor.handshake("guessing")
+    assert isinstance(governor.port, ResourceGovernor)
+    watch, silent = SpendingWatch(governor.port, 50), SpendingWatch(governor.port, 0)
+    for agent, estimated in ((sure, "0.32"), (guessing, "0.34")):
+        for amount in ("0.33", "0.33"):
+            await spend(agent, amount)
+        for _ in range(2):
+            verdict = await agent.request("Work", estimated_cost_usd=estimated)
+            await agent.settle(verdict.grant_id or "", estimated=True)
+    assert await silent.look()
+    assert [event for event in await governor.latest_events(100) if event.kind == "estimates_high"] == []
+    await silent.leave()
+    for days in (0, 0, 1):
+        await clock.advance(days=days)
+        assert await watch.look()
+    found = [event for event in await governor.latest_events(100) if event.kind == "estimates_high"]
+    assert [(event.agent_id, event.facts) for event in found] == [
+        ("guessing", {"charged_usd": 1.34, "estimated_usd": 0.68, "percent": 51})
+    ]
+    await watch.leave()

@@ -30,6 +30,12 @@ local function mark_of(limit, used)
   return used >= limit and 100 or (limit - used) * 5 <= limit and 80 or 0
 end
 
+local function no_alert()
+  local alert = NEW_ALERT
+  alert[ALERT_MARK], alert[ALERT_TOLD], alert[ALERT_AT], alert[ALERT_FORETOLD] = 0, 0, 0, 0
+  return alert
+end
+
 -- What was said of reservations is said again only after so much fell 5 points below its step.
 local function rearm(b)
   local alert, limit = b[B_ALERT], b[B_LIMIT]
@@ -101,8 +107,8 @@ local function note_crossing(b, owner, agent, session)
   local mark = mark_of(limit, b[B_SPENT] + b[B_RESERVED])
   if mark == 0 then return end
   if not alert then
-    alert = NEW_ALERT
-    alert[ALERT_MARK], alert[ALERT_TOLD], alert[ALERT_AT], b[B_ALERT] = 0, 0, 0, alert
+    alert = no_alert()
+    b[B_ALERT] = alert
   end
   if mark > alert[ALERT_MARK] and (mark > alert[ALERT_TOLD] or NOW >= alert[ALERT_AT] + ALERT_EVERY) then
     alert[ALERT_MARK], alert[ALERT_TOLD], alert[ALERT_AT] = mark, mark, NOW
