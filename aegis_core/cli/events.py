@@ -33,10 +33,10 @@ _COLOURS = {
     "timed_out": "red", "budget_crossed": "red", "budget_reserved": "yellow",
     "budget_forecast": "yellow", "estimates_high": "yellow",
 }  # fmt: skip
-_CHARGED = {"settled", "overrun", "expired", "estimates_high"}
+_CHARGED = {"settled", "overrun", "expired", "estimates_high", "refunded"}
 _SHARES = {"budget_crossed": "spent", "estimates_high": "estimated"}
 _AMOUNTS = {
-    "amount_usd": "{}", "charged_usd": "charged {}", "limit_usd": "limit {}",
+    "amount_usd": "{}", "charged_usd": "charged {}", "refund_usd": "{} taken back", "limit_usd": "limit {}",
     "committed_usd": "{} committed",
     "spent_usd": "{} spent", "last_hour_usd": "{} in the last hour", "estimated_usd": "{} estimated",
     "session_budget_usd": "session budget {}", "tenant_day_usd": "{} a day",

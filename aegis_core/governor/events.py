@@ -21,6 +21,7 @@ from aegis_core.store.event_bodies import (
     Handshaken,
     LockTold,
     PolicyPublished,
+    Refunded,
     SessionClosed,
     TenantConfigured,
     TenantOpened,
@@ -150,6 +151,14 @@ def _estimates(body: EstimatesHigh) -> _Said:
     }  # fmt: skip
 
 
+def _refunded(body: Refunded) -> _Said:
+    return body.agent, {
+        "grant_id": "gr_" + body.grant, "request_id": body.request, "refund_usd": _usd(body.nanos),
+        "charged_usd": _usd(body.charged), "refunded_usd": _usd(body.refunded), "reason": body.reason or None,
+        "by": body.author,
+    }  # fmt: skip
+
+
 def _budget_set(body: BudgetSet) -> _Said:
     return body.agent or None, {
         "owner": body.owner, "session_id": body.session or None, "window": body.kind,
@@ -199,6 +208,7 @@ _FACTS: dict[type, Callable[[Any], _Said]] = {
     SessionClosed: _session_closed,
     BudgetCrossed: _crossed,
     BudgetForecast: _forecast,
+    Refunded: _refunded,
     EstimatesHigh: _estimates,
     BudgetSet: _budget_set,
     EnvelopePut: _envelope,

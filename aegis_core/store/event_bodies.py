@@ -70,6 +70,20 @@ class EstimatesHigh(NamedTuple):
     estimated: int
 
 
+class Refunded(NamedTuple):
+    """Some of what a grant was charged was taken back; `refunded` is all that was, this included."""
+
+    at: int
+    agent: str
+    grant: str
+    request: str
+    nanos: int
+    charged: int
+    refunded: int
+    reason: str
+    author: str
+
+
 class BudgetSet(NamedTuple):
     """A limit was set."""
 
@@ -234,6 +248,7 @@ BODIES: Mapping[str, type[Named]] = {
     "budget_crossed": BudgetCrossed,
     "budget_reserved": BudgetCrossed,
     "budget_forecast": BudgetForecast,
+    "refunded": Refunded,
     "estimates_high": EstimatesHigh,
     "budget_set": BudgetSet,
     "profiles_published": ProfilesPublished,

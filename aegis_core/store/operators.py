@@ -73,6 +73,11 @@ class OperatorStore:
         """Remember the version of the prices in use; a change is an event."""
         await self._ledger.call(self._scripts.note_prices, acts.NotePrices(version))
 
+    async def refund(self, order: acts.Refund) -> tuple[Record, bool]:
+        """Take back some of what an ended grant was charged. Answers its record, and whether it was a repeat."""
+        answer = await self._ledger.call(self._scripts.refund, order)
+        return decode(Record, unpack(answer[1])), bool(answer[2])
+
     async def note_forecasts(self, pace: Iterable[PaceRow]) -> None:
         """Make an event of each budget for a day that is used up before its end, once a day and limit."""
         flat = [value for row in pace for value in row]

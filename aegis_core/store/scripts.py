@@ -89,6 +89,7 @@ class ScriptSet:
         self.list_open = make(operator_verbs.ListOpen)
         self.note = make(operator_verbs.Note)
         self.note_prices = make(operator_verbs.NotePrices)
+        self.refund = make(operator_verbs.Refund)
         self.note_forecasts = make(operator_verbs.NoteForecasts)
         self.note_estimates = make(operator_verbs.NoteEstimates)
         self.reset_outcomes = make(operator_verbs.ResetOutcomes)

@@ -164,6 +164,8 @@ class Record:
     charged: int = 0
     estimated: bool = False
     settled: object = None
+    refunded: int = 0
+    refund: str | None = None
     key: str = ""
     answered: int = 0
 
@@ -365,7 +367,7 @@ class World:
             return False, False
         if record.state == "settled" and record.settled == cost:
             return True, False
-        if record.state != "expired":
+        if record.state != "expired" or record.refunded:
             raise Refused("grant_closed")
         self._spend(record, cost, already=record.amount)
         self._book(record, cost - record.amount, 0, -record.amount)
@@ -373,6 +375,31 @@ class World:
         record.state, record.charged, record.settled = "settled", cost, cost
         self._tell("overrun" if cost > record.amount else "settled", record)
         return False, True
+
+    def refund(self, record: Record, nanos: int, name: str) -> bool:
+        """Answers whether it was a repeat."""
+        self._end_if_overdue(record)
+        if record.refund == name:
+            return True
+        if nanos > (0 if record.open else record.charged - record.refunded):
+            raise Refused("grant_open" if record.open else "invalid_request")
+        for budget, window in record.held:
+            if budget.session is not None and budget.session not in self.sessions:
+                continue
+            budget.roll(self.now, self.zone)
+            cells = [budget.window]
+            if isinstance(budget.kind, int):
+                cells = sorted(cell for cell in budget.spent if cell >= window and budget.counts(cell))
+            rest = nanos
+            for cell in cells:
+                part = min(rest, budget.spent[cell])
+                budget.spent[cell] -= part
+                rest -= part
+        self._book(record, -nanos, 0, -nanos if record.estimated else 0)
+        record.refunded, record.refund = record.refunded + nanos, name
+        who, money = (record.ask.agent, record.key, record.ask.request), (nanos, record.charged, record.refunded)
+        self.events.append(("refunded", *who, *money, "", "test"))
+        return False
 
     def release(self, record: Record, agent: str | None, bearer: str | None) -> bool:
         self._check_access(record, agent, bearer)

@@ -109,7 +109,7 @@ MUTANTS: dict[str, tuple[str, ...]] = {
         "add(b, lines[at + M_WINDOW], math.min(charged, amount)",
         "add(b, b[B_WINDOW], math.min(charged, amount)",
     ),
-    "a late settlement is refused": ("elseif state == STATE_EXPIRED then", "elseif state == 'x' then"),
+    "a late settlement is refused": ("elseif state == STATE_EXPIRED and", "elseif state == 'x' and"),
     "a late settlement is charged on top": ("    move(R, 0, estimate, cost)", "    move(R, 0, 0, cost)"),
     "a change of the clocks is missed": (
         "if NOW >= ZONE[Z_SINCE] and NOW < ZONE[Z_TILL] then",
@@ -146,6 +146,12 @@ MUTANTS: dict[str, tuple[str, ...]] = {
     "a rise of reservations waits an hour": ("(mark > alert[ALERT_TOLD] or NOW", "(NOW"),
     "the same limit again is crossed again": ("if b[B_LIMIT] ~= limit then b", "if true then b"),
     "a new limit is not crossed anew": ("b[B_LIMIT], b[B_CROSSED], b[B_ALERT] = limit, 0, false", "b[B_LIMIT] = limit"),
+    "a refund is made twice": ("local repeated = R[R_REFUND] == refund_id", "local repeated = false"),
+    "more is refunded than was charged": ("R[R_CHARGED] - R[R_REFUNDED]", "R[R_CHARGED]"),
+    "a refund is not in the bill": ("  book(R, -nanos, 0, R[R_ESTIMATED] and -nanos or 0)\n", ""),
+    "a refund makes more room than the limit": ("b[B_SPENT] - math.min(b[B_SPENT], amount)", "b[B_SPENT] - amount"),
+    "a refund is taken from what was spent before": ("ring[at + E_NUMBER] >= window and", "true and"),
+    "what was refunded is settled late": (" and R[R_REFUNDED] == 0", ""),
     "only the first candidate is tried": ("for i = 1, #others do", "for i = 1, 0 do"),
     "an old policy still decides": ("if T[T_POLICY] ~= policy then", "if false then"),
 }

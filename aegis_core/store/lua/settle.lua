@@ -31,7 +31,7 @@ if act == 'settle' then
     if outcome then note_outcome(R, outcome, answered) end
   elseif state == STATE_SETTLED and R[R_SETTLED] == digest then
     repeated = true
-  elseif state == STATE_EXPIRED then
+  elseif state == STATE_EXPIRED and R[R_REFUNDED] == 0 then
     local estimate = R[R_CHARGED]
     check_keys(id, R)
     move(R, 0, estimate, cost)

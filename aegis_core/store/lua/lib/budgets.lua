@@ -30,6 +30,19 @@ local function mark_of(limit, used)
   return used >= limit and 100 or (limit - used) * 5 <= limit and 80 or 0
 end
 
+-- Takes at most what is spent off a rolled budget; of a rolling window nothing that was spent before `window`.
+local function give_back(b, window, amount)
+  local ring = b[B_RING]
+  if not ring then
+    b[B_SPENT] = b[B_SPENT] - math.min(b[B_SPENT], amount)
+    return
+  end
+  for at = 1, #ring - 1, ring[1] do
+    local part = ring[at + E_NUMBER] >= window and math.min(ring[at + E_SPENT], amount) or 0
+    ring[at + E_SPENT], b[B_SPENT], amount = ring[at + E_SPENT] - part, b[B_SPENT] - part, amount - part
+  end
+end
+
 local function no_alert()
   local alert = NEW_ALERT
   alert[ALERT_MARK], alert[ALERT_TOLD], alert[ALERT_AT], alert[ALERT_FORETOLD] = 0, 0, 0, 0
