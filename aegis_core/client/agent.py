@@ -212,7 +212,7 @@ class GovernedAgent:
             raise
         if not verdict.granted:
             raise await self._denial(verdict)
-        grant = Grant(self, verdict, fields.get("model"))
+        grant = Grant(self, verdict, fields)
         try:
             if verdict.lock_token is None:
                 yield grant
