@@ -34,6 +34,8 @@ _DUTY = "~spending"
 """The lease is kept like a channel's; no channel has such a name."""
 _MINUTE, _HOUR = 60_000, 3_600_000
 _PAGE = 1_000
+_MOST_EXPIRED = 10_000
+"""Of so many expired grants a late settlement is known to be one; the oldest makes room."""
 _ENDED = frozenset({b"settled", b"overrun", b"expired", b"released"})
 
 _log = logging.getLogger("aegis.spending")
@@ -125,6 +127,8 @@ class SpendingWatch:
         before = self._expired.pop((record.agent, record.request), 0)
         if record.state == EXPIRED:
             self._expired[record.agent, record.request] = record.charged
+            if len(self._expired) > _MOST_EXPIRED:
+                del self._expired[next(iter(self._expired))]
         more, estimated = record.charged - before, (record.charged if record.estimated else 0) - before
         if not more and not estimated:
             return

@@ -108,8 +108,9 @@ local function set_limit(b, limit)
 end
 
 local function tell_crossing(kind, b, mark, owner, agent, session)
-  local spent = b[B_SPENT]
-  event(kind, encode({NOW, owner, agent or false, session or false, b[B_KIND], b[B_LIMIT], spent + b[B_RESERVED], mark, spent}))
+  local limit, spent = b[B_LIMIT], b[B_SPENT]
+  local used = spent + b[B_RESERVED]
+  event(kind, encode({NOW, owner, agent or false, session or false, b[B_KIND], limit, used, mark, spent}))
 end
 
 -- One event when 80 % and when 100 % of a limit are spent, once a window. Another one when so much is spent or reserved:
