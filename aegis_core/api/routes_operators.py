@@ -75,8 +75,10 @@ async def refund(request: Request, grant_id: GrantId) -> Response:
     """For grants that ended. It counts now: in the bill of today, and in the present windows of its budgets."""
     caller = await auth_of(request).operator(request)
     wish = await read(request, RefundWish)
-    said = {"reason": wish.reason, "refund_id": wish.refund_id, "author": caller.name}
-    return _refund(RefundMade.of(await caller.context.governor.operator.refund(grant_id, wish.usd, **said)))
+    made = await caller.context.governor.operator.refund(
+        grant_id, wish.usd, author=caller.name, reason=wish.reason, refund_id=wish.refund_id
+    )
+    return _refund(RefundMade.of(made))
 
 
 @router.get(

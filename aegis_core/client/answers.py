@@ -8,12 +8,13 @@ from typing import Any, NamedTuple, cast
 
 from aegis_core.protocol.errors import InvalidRequestError, UnknownModelError
 from aegis_core.protocol.keywords import RequestFields, SettleFields
-from aegis_core.protocol.messages import BYTES_PER_TOKEN, Receipt, SettleRequest, Usage
+from aegis_core.protocol.messages import BYTES_PER_TOKEN, Receipt, SettleRequest, Usage, Verdict
 from aegis_core.protocol.parsing import parse
 
 _log = logging.getLogger("aegis.metering")
 
 
+_MOST_KEPT = 256
 _LONGEST_TOKEN = 256
 """Bytes; no tokenizer of a provider has a longer one, runs of spaces included."""
 
@@ -42,6 +43,24 @@ class Sizes(NamedTuple):
         """Whether a usage counts more than the request said."""
         pairs = ((usage.all_input_tokens, self.most_input), (usage.all_output_tokens, self.most_output))
         return any(most is not None and counted > most for counted, most in pairs)
+
+
+class RecentSizes:
+    """The sizes of an agent's last grants, for answers that are settled by the id of a grant alone."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, Sizes] = {}
+
+    def keep(self, asked: RequestFields, verdict: Verdict) -> None:
+        """Remember what a request said, where it was granted by its sizes; the oldest makes room."""
+        if verdict.grant_id and ("prompt_bytes" in asked or "prompt_tokens" in asked):
+            self._kept[verdict.grant_id] = Sizes.of(asked, verdict.max_output_tokens)
+            if len(self._kept) > _MOST_KEPT:
+                del self._kept[next(iter(self._kept))]
+
+    def of(self, grant_id: str) -> Sizes | None:
+        """Its sizes, where they are remembered."""
+        return self._kept.get(grant_id)
 
 
 class Settlement(NamedTuple):

@@ -49,7 +49,7 @@ class Grant:
         """`asked`: what the request said."""
         asked = asked or {}
         self._agent, self.verdict, self._asked = agent, verdict, asked.get("model")
-        self._sizes = Sizes.of(asked, verdict.max_output_tokens)
+        self._said = asked
         self._settlement: Settlement | None = None
         self._released = self._misreported = False
         self.receipt: Receipt | None = None
@@ -96,7 +96,8 @@ class Grant:
             InvalidRequestError: an amount that cannot be accepted; the grant stays as it was.
         """
         self._misreported = True  # something was spent; if nothing can be made of it, it was not nothing
-        self._settlement = settlement_of(said, model=self._asked, otherwise=self.model, sizes=self._sizes)
+        sizes = Sizes.of(self._said, self.verdict.max_output_tokens) if "response" in said else None
+        self._settlement = settlement_of(said, model=self._asked, otherwise=self.model, sizes=sizes)
         self._released = self._misreported = False
 
     def release(self) -> None:

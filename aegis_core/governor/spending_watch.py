@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from aegis_core.protocol.errors import AegisError
 from aegis_core.store.arguments import EstimatesRow, PaceRow
 from aegis_core.store.packing import decode, rows, unpack
-from aegis_core.store.records import LineRow, Record
+from aegis_core.store.records import LineRow, Record, Text
 from aegis_core.store.states import EXPIRED
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class SpendingWatch:
 
     def _forget(self) -> None:
         self._after = ""
-        self._budgets = _LastHour[tuple[str, str | bool]]()
+        self._budgets = _LastHour[tuple[str, Text]]()
         self._agents = _LastHour[str]()
         self._expired: dict[tuple[str, str], int] = {}
 
@@ -135,7 +135,7 @@ class SpendingWatch:
         self._agents.add(record.agent, record.changed, more, estimated)
         for row in rows(LineRow, record.lines):
             if row.kind == "d":
-                name = {"a": record.agent, "s": record.session}.get(row.owner, False)
+                name: Text = {"a": record.agent, "s": record.session}.get(row.owner) or False
                 self._budgets.add((row.owner, name), record.changed, more, estimated)
 
     async def keep_looking(self) -> None:

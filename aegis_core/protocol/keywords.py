@@ -114,4 +114,4 @@ class SettleFields(TypedDict, total=False):
     """Whose answer that is, where its shape does not tell: ``openai``, ``anthropic``, ``gemini``, ``bedrock``, …"""
     request: Mapping[str, Any] | None
     """The body as it was sent: counts in the answer that it does not allow are not believed. Without it the sizes that
-    a `permit` asked with are looked at: counts above them are not believed beyond the whole reservation."""
+    were asked with are looked at: counts above them are not believed beyond the whole reservation."""

@@ -148,6 +148,19 @@ async def test_counts_beyond_the_sizes_that_were_asked_with_are_not_believed(
     assert "counts more than the request allowed" in heard.text
 
 
+async def test_counts_are_judged_by_the_sizes_of_the_grant_that_is_settled_by_its_id(governor: Governor) -> None:
+    agent = await governor.handshake("a")
+    usage = {"prompt_tokens": 51_000, "completion_tokens": 30, "total_tokens": 51_030}
+    for sizes, usd, estimated in (
+        (ASK, "0.016", True),
+        ({"model": "gpt-4o", "estimated_cost_usd": 1}, "0.1278", False),
+    ):
+        grant = (await agent.request("Answer", **sizes)).grant_id or ""
+        receipt = await agent.settle(grant, response=chat(**usage))
+        assert (receipt.charged_usd, receipt.estimated) == (Decimal(usd), estimated)
+        assert (await agent.settle(grant, response=chat(**usage))).repeated
+
+
 async def test_fewer_counts_than_were_certainly_sent_are_not_believed(
     governor: Governor, heard: pytest.LogCaptureFixture
 ) -> None:
