@@ -56,12 +56,16 @@ async def connect(
             await remote.aclose()
         return
     from aegis_core.governor.repricing import watched_prices
+    from aegis_core.governor.spending_watch import watched_spending
 
     store = await open_store(settings)
     try:
         governor = await open_governor(store, settings)
         try:
-            async with watched_prices(settings, governor.arbiter, governor.operator):
+            async with (
+                watched_prices(settings, governor.arbiter, governor.operator),
+                watched_spending(governor, settings.estimated_alert_percent),
+            ):
                 yield Governor(governor)
         finally:
             await governor.aclose()

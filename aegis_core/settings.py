@@ -108,6 +108,9 @@ class Settings(BaseSettings):
     session_idle_seconds: Annotated[float, Field(ge=1, le=31_536_000)] = 86_400
     max_open_grants: Annotated[int, Field(ge=1, le=100_000)] = 1_000
     max_agents: Annotated[int, Field(ge=1, le=100_000_000)] = 1_000_000
+    estimated_alert_percent: Annotated[float, Field(ge=0, le=100)] = Field(
+        default=20, description="From which share of estimated dollars on an agent's last hour is an event; 0: never."
+    )
     events_kept: Annotated[int, Field(ge=100, le=100_000_000)] = 100_000
     store_timeout_seconds: Annotated[float, Field(ge=0.05, le=300)] = 5
 

@@ -124,7 +124,7 @@ class Walk:
             head, _, tail = name.partition(":")
             owner = (tail, None) if head == "b" else (head, tail or None)
             purse = msgpack.unpackb(blob) if head == "b" else named(_OWNERS[head], blob)["PURSE"]
-            for kind, _, window, _, reserved, _, ring in purse:
+            for kind, _, window, _, reserved, _, ring, *_ in purse:
                 if ring is False:
                     counted, expected = reserved, held[*owner, kind, window]
                 else:

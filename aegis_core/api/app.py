@@ -36,6 +36,7 @@ from aegis_core.channels.runner import running
 from aegis_core.connect import open_governor, open_store
 from aegis_core.governor.governor import ResourceGovernor
 from aegis_core.governor.repricing import watched_prices
+from aegis_core.governor.spending_watch import watched_spending
 from aegis_core.protocol.errors import AegisError
 from aegis_core.settings import Settings, load_settings
 
@@ -93,6 +94,7 @@ def create_app(settings: Settings | None = None, store: Store | None = None, *, 
                 async with (
                     _channels(app, settings, governor),
                     watched_prices(settings, governor.arbiter, governor.operator),
+                    watched_spending(governor, settings.estimated_alert_percent),
                 ):
                     yield
             finally:

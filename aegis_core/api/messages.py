@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from aegis_core.governor.operators import ApiKey, OpenRecord, PolicyVersion, Role
+from aegis_core.governor.operators import ApiKey, OpenRecord, PolicyVersion, Refund, Role
 from aegis_core.protocol.fields import Identifier, Usd
 from aegis_core.protocol.parsing import Message
 
@@ -76,6 +76,24 @@ class Braked:
     """What was open: live grants may still settle, questions were declined."""
 
     open: tuple[OpenGrant, ...]
+
+
+@dataclass(slots=True)
+class RefundMade:
+    """What was taken back, and all that was. `repeated`: it had been before, and this call changed nothing."""
+
+    grant_id: str
+    agent_id: str
+    refund_usd: Usd
+    charged_usd: Usd
+    refunded_usd: Usd
+    repeated: bool
+
+    @classmethod
+    def of(cls, made: Refund) -> RefundMade:
+        """The same for HTTP."""
+        money = (made.refund_usd, made.charged_usd, made.refunded_usd)
+        return cls(made.grant_id, made.agent_id, *money, repeated=made.repeated)
 
 
 @dataclass(slots=True)

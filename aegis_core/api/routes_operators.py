@@ -9,13 +9,24 @@ from fastapi import APIRouter, Path, Query, Request, Response
 
 from aegis_core.api.auth import Caller
 from aegis_core.api.logs import AGENT
-from aegis_core.api.messages import Braked, Done, Forgotten, Keys, KeyWish, ModeChange, ModeNow, OpenGrant
+from aegis_core.api.messages import (
+    Braked,
+    Done,
+    Forgotten,
+    Keys,
+    KeyWish,
+    ModeChange,
+    ModeNow,
+    OpenGrant,
+    RefundMade,
+)
 from aegis_core.api.routing import BRAKING, PREFIX, READING, WRITING, GuardedRoute, Writer, auth_of, read
 from aegis_core.api.schemas import (
     AgentId,
     AgentPage,
     EventId,
     EventPage,
+    GrantId,
     KeyId,
     Latest,
     Limit,
@@ -23,15 +34,15 @@ from aegis_core.api.schemas import (
     body,
     security,
 )
-from aegis_core.governor.operators import ApiKey, OpenRecord
+from aegis_core.governor.operators import ApiKey, OpenRecord, RefundWish
 from aegis_core.protocol.errors import NotFoundError
 from aegis_core.protocol.fields import Identifier
 from aegis_core.protocol.messages import BudgetChange, BudgetState, Event, Scope
 
 router = APIRouter(prefix=PREFIX, route_class=GuardedRoute)
 
-_state, _agents, _events, _keys, _key, _done, _braked, _mode, _forgotten = map(
-    Writer, (BudgetState, AgentPage, EventPage, Keys, ApiKey, Done, Braked, ModeNow, Forgotten)
+_state, _agents, _events, _keys, _key, _done, _braked, _mode, _forgotten, _refund = map(
+    Writer, (BudgetState, AgentPage, EventPage, Keys, ApiKey, Done, Braked, ModeNow, Forgotten, RefundMade)
 )
 
 
@@ -54,6 +65,20 @@ async def set_budget(
         raise NotFoundError(f"You govern the tenant {context.tenant!r} only.", kind="tenant", name=name)
     change = (scope, name, message.window, message.limit_usd)
     return _state(await context.governor.set_budget(*change, author=caller.name))
+
+
+@router.post(
+    "/grants/{grant_id}/refund", tags=["Operators"], summary="Take back some of a charge",
+    response_model=RefundMade, responses=WRITING, openapi_extra=body(RefundWish, operator=True),
+)  # fmt: skip
+async def refund(request: Request, grant_id: GrantId) -> Response:
+    """For grants that ended. It counts now: in the bill of today, and in the present windows of its budgets."""
+    caller = await auth_of(request).operator(request)
+    wish = await read(request, RefundWish)
+    made = await caller.context.governor.operator.refund(
+        grant_id, wish.usd, author=caller.name, reason=wish.reason, refund_id=wish.refund_id
+    )
+    return _refund(RefundMade.of(made))
 
 
 @router.get(

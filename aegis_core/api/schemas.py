@@ -11,6 +11,7 @@ from pydantic.json_schema import models_json_schema
 
 from aegis_core.api.messages import KeyWish, ModeChange, Rollback
 from aegis_core.api.problems import MEDIA_TYPE, Problem
+from aegis_core.governor.operators import RefundWish
 from aegis_core.governor.tenant import ChannelHealth
 from aegis_core.protocol.approvals import DecisionRequest, EnvelopeRequest, OperatorLimit
 from aegis_core.protocol.fields import Identifier
@@ -157,6 +158,7 @@ _EXAMPLES: dict[type[BaseModel], Document] = {
     OperatorLimit: {"approve_up_to_usd": 100},
     KeyWish: {"role": "agent", "name": "research-cluster"},
     ModeChange: {"mode": "observe"},
+    RefundWish: {"usd": 0.5, "reason": "the provider credited it"},
     Rollback: {"version": 1},
     ProfileSet: {
         "profiles": [

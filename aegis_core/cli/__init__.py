@@ -20,6 +20,7 @@ from aegis_core.cli import (
     policy,
     prices,
     profiles,
+    refund,
     replay,
     route,
     serve,
@@ -42,6 +43,7 @@ app.command()(demo.demo)
 app.command()(replay.replay)
 app.command()(events.events)
 app.command()(usage.usage)
+app.command()(refund.refund)
 for brake in (brakes.block, brakes.unblock, brakes.halt, brakes.resume, brakes.mode, brakes.forget):
     app.command()(brake)
 app.add_typer(approvals.app, name="approvals")

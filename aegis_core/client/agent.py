@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, suppress
 from secrets import token_hex
 from typing import Unpack
 
-from aegis_core.client.answers import Settlement, settled, settlement_of
+from aegis_core.client.answers import RecentSizes, Settlement, settled, settlement_of
 from aegis_core.client.grants import Grant, OnError, check_on_error
 from aegis_core.client.leases import seconds
 from aegis_core.client.lock_block import LockBlock, held_of, in_background
@@ -135,7 +135,7 @@ class GovernedAgent:
     """One session of one agent: everything an adapter needs."""
 
     def __init__(self, port: GovernorPort, session: SessionOpened) -> None:
-        self._port, self.session = port, session
+        self._port, self.session, self._sizes = port, session, RecentSizes()
         self.loop = asyncio.get_running_loop()
         """The event loop of its connection: its methods are awaited there."""
 
@@ -168,7 +168,9 @@ class GovernedAgent:
             session_id=self.session.session_id,
             **fields,
         )
-        return await self._port.request_permission(request, token=self.session.session_token, wait=wait)
+        verdict = await self._port.request_permission(request, token=self.session.session_token, wait=wait)
+        self._sizes.keep(fields, verdict)
+        return verdict
 
     @asynccontextmanager
     async def permit(
@@ -212,7 +214,7 @@ class GovernedAgent:
             raise
         if not verdict.granted:
             raise await self._denial(verdict)
-        grant = Grant(self, verdict, fields.get("model"))
+        grant = Grant(self, verdict, fields)
         try:
             if verdict.lock_token is None:
                 yield grant
@@ -252,7 +254,7 @@ class GovernedAgent:
         Raises:
             InvalidRequestError: an amount that cannot be accepted. UnknownModelError: a usage without a known price.
         """
-        return await self.settle_as(grant_id, settlement_of(said))
+        return await self.settle_as(grant_id, settlement_of(said, sizes=self._sizes.of(grant_id)))
 
     async def settle_as(self, grant_id: str, settlement: Settlement) -> Receipt:
         """Send what was made of the arguments of `settle`."""

@@ -7,11 +7,60 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any, NamedTuple, cast
 
 from aegis_core.protocol.errors import InvalidRequestError, UnknownModelError
-from aegis_core.protocol.keywords import SettleFields
-from aegis_core.protocol.messages import Receipt, SettleRequest, Usage
+from aegis_core.protocol.keywords import RequestFields, SettleFields
+from aegis_core.protocol.messages import BYTES_PER_TOKEN, Receipt, SettleRequest, Usage, Verdict
 from aegis_core.protocol.parsing import parse
 
 _log = logging.getLogger("aegis.metering")
+
+
+_MOST_KEPT = 256
+_LONGEST_TOKEN = 256
+"""Bytes; no tokenizer of a provider has a longer one, runs of spaces included."""
+
+
+class Sizes(NamedTuple):
+    """What a request said of its size: tokens that were certainly sent, and the most of input and output.
+
+    Framing and rare scripts can make a few more tokens of a prompt than are reserved for it, so that counts above these
+    are doubted only where they come to more than the whole reservation.
+    """
+
+    least_input: int = 0
+    most_input: int | None = None
+    most_output: int | None = None
+
+    @classmethod
+    def of(cls, asked: RequestFields, cap: int | None) -> Sizes:
+        """The sizes of a request. `cap`: what its verdict cut the answer to."""
+        said, tokens = asked.get("prompt_bytes"), asked.get("prompt_tokens")
+        least, most = (0, None) if tokens is None else (min(1, tokens), tokens)
+        if said is not None:
+            least, most = -(-said // _LONGEST_TOKEN), -(-said // BYTES_PER_TOKEN)
+        return cls(least, most, cap or asked.get("max_output_tokens"))
+
+    def exceeded_by(self, usage: Usage) -> bool:
+        """Whether a usage counts more than the request said."""
+        pairs = ((usage.all_input_tokens, self.most_input), (usage.all_output_tokens, self.most_output))
+        return any(most is not None and counted > most for counted, most in pairs)
+
+
+class RecentSizes:
+    """The sizes of an agent's last grants, for answers that are settled by the id of a grant alone."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, Sizes] = {}
+
+    def keep(self, asked: RequestFields, verdict: Verdict) -> None:
+        """Remember what a request said, where it was granted by its sizes; the oldest makes room."""
+        if verdict.grant_id and ("prompt_bytes" in asked or "prompt_tokens" in asked):
+            self._kept[verdict.grant_id] = Sizes.of(asked, verdict.max_output_tokens)
+            if len(self._kept) > _MOST_KEPT:
+                del self._kept[next(iter(self._kept))]
+
+    def of(self, grant_id: str) -> Sizes | None:
+        """Its sizes, where they are remembered."""
+        return self._kept.get(grant_id)
 
 
 class Settlement(NamedTuple):
@@ -21,13 +70,16 @@ class Settlement(NamedTuple):
     read: bool = False
 
 
-def settlement_of(said: SettleFields, *, model: str | None = None, otherwise: str | None = None) -> Settlement:
+def settlement_of(
+    said: SettleFields, *, model: str | None = None, otherwise: str | None = None, sizes: Sizes | None = None
+) -> Settlement:
     """What `settle` was told, as a message.
 
     Args:
         said: its arguments.
         model: the model that was asked for, whatever an answer calls it.
         otherwise: the model where an answer names none.
+        sizes: of the request that was granted, by which counts are judged where its body is not given.
 
     Raises:
         InvalidRequestError: an amount that cannot be accepted. An answer always can: its call was paid.
@@ -42,7 +94,16 @@ def settlement_of(said: SettleFields, *, model: str | None = None, otherwise: st
             raise InvalidRequestError(f"response: {problem}", field="response", problem=problem)
     body = cast("Mapping[str, Any] | None", request)
     usage = _usage_in(response, cast("str | None", provider), body, model, otherwise)
-    counts = {"usage": usage} if usage else {"estimated": True, "escalation_usage": None}
+    doubted = False
+    if usage and sizes and body is None:
+        if usage.all_input_tokens < sizes.least_input:
+            counted = f"{usage.all_input_tokens:,} input tokens are fewer than the {sizes.least_input:,} that were sent"
+            _log.warning("What was reserved is charged: %s at least.", counted)
+            usage = None
+        else:
+            doubted = sizes.exceeded_by(usage)
+    counts: dict[str, object] = {"usage": usage} if usage else {"estimated": True, "escalation_usage": None}
+    counts |= {"within_reservation": True} if doubted else {}
     return Settlement(parse(SettleRequest, **fields | counts), read=usage is not None)
 
 
@@ -50,12 +111,15 @@ async def settled(send: Callable[[SettleRequest], Awaitable[Receipt]], settlemen
     """Settle; what was read of an answer and has no price is charged as reserved."""
     message = settlement.message
     try:
-        return await send(message)
+        receipt = await send(message)
+        if message.within_reservation and receipt.estimated:
+            _log.warning("What was reserved is charged: the answer counts more than the request allowed.")
+        return receipt
     except (UnknownModelError, InvalidRequestError) as error:
         if not settlement.read:
             raise
         _log.warning("What was reserved is charged: %s", error.message)
-        unknown = {"usage": None, "escalation_usage": None, "estimated": True}
+        unknown = {"usage": None, "escalation_usage": None, "estimated": True, "within_reservation": False}
         return await send(message.model_copy(update=unknown))
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Literal, Protocol, Unpack, get_args
 
-from aegis_core.client.answers import Settlement, settlement_of
+from aegis_core.client.answers import Settlement, Sizes, settlement_of
 from aegis_core.protocol.approvals import check_call
 from aegis_core.protocol.arguments import hash_arguments
 from aegis_core.protocol.errors import AegisError, InvalidRequestError, LockLostError
-from aegis_core.protocol.keywords import SettleFields
+from aegis_core.protocol.keywords import RequestFields, SettleFields
 from aegis_core.protocol.messages import Receipt, SettleRequest, Verdict
 
 if TYPE_CHECKING:
@@ -45,9 +45,11 @@ class GrantCloser(Protocol):
 class Grant:
     """A live grant inside a `permit` block. What is said here is carried out when the block ends."""
 
-    def __init__(self, agent: GrantCloser, verdict: Verdict, asked: str | None = None) -> None:
-        """`asked`: the model that the request named."""
-        self._agent, self.verdict, self._asked = agent, verdict, asked
+    def __init__(self, agent: GrantCloser, verdict: Verdict, asked: RequestFields | None = None) -> None:
+        """`asked`: what the request said."""
+        asked = asked or {}
+        self._agent, self.verdict, self._asked = agent, verdict, asked.get("model")
+        self._said = asked
         self._settlement: Settlement | None = None
         self._released = self._misreported = False
         self.receipt: Receipt | None = None
@@ -94,8 +96,9 @@ class Grant:
             InvalidRequestError: an amount that cannot be accepted; the grant stays as it was.
         """
         self._misreported = True  # something was spent; if nothing can be made of it, it was not nothing
-        self._settlement, self._released = settlement_of(said, model=self._asked, otherwise=self.model), False
-        self._misreported = False
+        sizes = Sizes.of(self._said, self.verdict.max_output_tokens) if "response" in said else None
+        self._settlement = settlement_of(said, model=self._asked, otherwise=self.model, sizes=sizes)
+        self._released = self._misreported = False
 
     def release(self) -> None:
         """Say that nothing was consumed."""

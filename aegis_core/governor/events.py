@@ -13,12 +13,15 @@ from aegis_core.protocol.money import to_usd
 from aegis_core.store.event_bodies import (
     BODIES,
     BudgetCrossed,
+    BudgetForecast,
     BudgetSet,
     CeilingSet,
     EnvelopePut,
+    EstimatesHigh,
     Handshaken,
     LockTold,
     PolicyPublished,
+    Refunded,
     SessionClosed,
     TenantConfigured,
     TenantOpened,
@@ -126,10 +129,33 @@ def _session_closed(body: SessionClosed) -> _Said:
 
 
 def _crossed(body: BudgetCrossed) -> _Said:
+    """What older versions wrote does not say how much was spent."""
     return body.agent or None, {
         "owner": body.owner, "session_id": body.session or None, "window": body.kind, "limit_usd": _usd(body.limit),
-        "committed_usd": _usd(body.used),
+        "committed_usd": _usd(body.used), **({} if body.spent is False else {"spent_usd": _usd(body.spent)}),
         "percent": body.mark,
+    }  # fmt: skip
+
+
+def _forecast(body: BudgetForecast) -> _Said:
+    return body.agent or None, {
+        "owner": body.owner, "session_id": body.session or None, "window": body.kind, "limit_usd": _usd(body.limit),
+        "spent_usd": _usd(body.spent), "last_hour_usd": _usd(body.hour), "gone_at": _at(body.gone).isoformat(),
+    }  # fmt: skip
+
+
+def _estimates(body: EstimatesHigh) -> _Said:
+    return body.agent, {
+        "charged_usd": _usd(body.charged), "estimated_usd": _usd(body.estimated),
+        "percent": round(body.estimated * 100 / body.charged),
+    }  # fmt: skip
+
+
+def _refunded(body: Refunded) -> _Said:
+    return body.agent, {
+        "grant_id": "gr_" + body.grant, "request_id": body.request, "refund_usd": _usd(body.nanos),
+        "charged_usd": _usd(body.charged), "refunded_usd": _usd(body.refunded), "reason": body.reason or None,
+        "by": body.author,
     }  # fmt: skip
 
 
@@ -181,6 +207,9 @@ _FACTS: dict[type, Callable[[Any], _Said]] = {
     Handshaken: _handshake,
     SessionClosed: _session_closed,
     BudgetCrossed: _crossed,
+    BudgetForecast: _forecast,
+    Refunded: _refunded,
+    EstimatesHigh: _estimates,
     BudgetSet: _budget_set,
     EnvelopePut: _envelope,
     CeilingSet: _ceiling,

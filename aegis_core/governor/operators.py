@@ -5,21 +5,31 @@ from __future__ import annotations
 import hmac
 import re
 import secrets
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from aegis_core.governor.budgets import at_ms, checked
 from aegis_core.governor.credentials import hash_secret, of_tenant
+from aegis_core.governor.verdicts import grant_key
 from aegis_core.policy.engine import Policy
 from aegis_core.policy.loading import load_policy
+from aegis_core.protocol.approvals import Reason
 from aegis_core.protocol.errors import AuthError, NotFoundError
+from aegis_core.protocol.fields import Identifier, Usd
 from aegis_core.protocol.ids import unspelt
-from aegis_core.protocol.money import to_usd
+from aegis_core.protocol.masking import mask_text
+from aegis_core.protocol.money import to_nanos, to_usd
+from aegis_core.protocol.parsing import Message, parse
 from aegis_core.protocol.profiles import Profile, ProfileSet, load_profiles
+from aegis_core.store.arguments import EstimatesRow, PaceRow
 from aegis_core.store.layout import TENANTS_KEY
 from aegis_core.store.operator_verbs import PutKey
+from aegis_core.store.operator_verbs import Refund as RefundOrder
 from aegis_core.store.operators import OperatorStore
 from aegis_core.store.schema import Key
 from aegis_core.store.states import STATE_OF
@@ -64,6 +74,29 @@ class OpenRecord:
     state: str
     amount_usd: Decimal
     expires_at: datetime
+
+
+class RefundWish(Message):
+    """How much to take back of what a grant was charged, and why. The same `refund_id` again changes nothing."""
+
+    usd: Annotated[Usd, Field(gt=0)]
+    reason: Reason = ""
+    refund_id: Identifier | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Refund:
+    """Some of what a grant was charged, taken back. `refunded_usd` is all that was, this included.
+
+    `repeated`: this refund was made before, and this call changed nothing.
+    """
+
+    grant_id: str
+    agent_id: str
+    refund_usd: Decimal
+    charged_usd: Decimal
+    refunded_usd: Decimal
+    repeated: bool = False
 
 
 class Operator:
@@ -186,6 +219,39 @@ class Operator:
     async def note_prices(self, version: str) -> None:
         """Make an event of it when the prices are others than those of the process that connected before."""
         await self._registry.note_prices(version)
+
+    async def refund(
+        self, grant_id: str, usd: object, *, author: str, reason: str = "", refund_id: str | None = None
+    ) -> Refund:
+        """Take back some of what an ended grant was charged: in the bill of today, and in the present windows.
+
+        A budget that has spent less in its present window than is taken back has spent nothing then.
+
+        Args:
+            grant_id: it must have ended, and be remembered still (``AEGIS_IDEMPOTENCY_SECONDS``).
+            usd: dollars, more than 0 and at most what is still charged.
+            author: who corrects it.
+            reason: why, for those who read the events; secrets in it are masked.
+            refund_id: the same again, after a lost answer, changes nothing.
+
+        Raises:
+            InvalidRequestError: the amount. ConflictError: the grant is open. NotFoundError: no such grant.
+        """
+        wish = parse(RefundWish, usd=usd, reason=reason, refund_id=refund_id)
+        key, nanos = grant_key(grant_id), to_nanos(wish.usd, "usd")
+        order = RefundOrder(key, nanos, wish.refund_id or secrets.token_hex(16), mask_text(wish.reason), author)
+        record, repeated = await self._registry.refund(order)
+        return Refund(
+            "gr_" + key, record.agent, to_usd(nanos), to_usd(record.charged), to_usd(record.refunded), repeated
+        )
+
+    async def note_forecasts(self, pace: Iterable[PaceRow]) -> None:
+        """Make an event of each budget for a day that at this pace is used up before its end."""
+        await self._registry.note_forecasts(pace)
+
+    async def note_estimates(self, found: Iterable[EstimatesRow]) -> None:
+        """Make an event of each agent of whose charges so much is estimated."""
+        await self._registry.note_estimates(found)
 
     async def forget(self, agent_id: str, *, author: str) -> int:
         """Remove what an agent wrote from the events; answers how many were removed."""

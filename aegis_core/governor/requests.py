@@ -207,6 +207,7 @@ class Settlement(NamedTuple):
     outcome that it counts.
 
     `answered` is the model whose tokens it reports, by the one name that this has here. `estimated`: nobody knows.
+    `capped`: what it comes to above the reservation is not believed.
     """
 
     cost: int | None
@@ -214,6 +215,7 @@ class Settlement(NamedTuple):
     outcome: float | None
     answered: str | None
     estimated: bool
+    capped: bool
 
 
 def settlement_of(message: SettleRequest, prices: PriceBook) -> Settlement:
@@ -228,11 +230,13 @@ def settlement_of(message: SettleRequest, prices: PriceBook) -> Settlement:
         outcome = 0.0  # the first answer did not pass
     # Without later fields that are not given, a repeat of an older version's settlement is one.
     absent = {name: True for name in ("escalation_usage", "outcome") if getattr(message, name) is None}
-    absent |= {} if message.estimated else {"estimated": True}
+    absent |= {name: True for name in ("estimated", "within_reservation") if not getattr(message, name)}
     unsaid = {name: _unsaid(usage) for name in ("usage", "escalation_usage") if (usage := getattr(message, name))}
     content = message.model_dump_json(exclude={"agent_id": True, **unsaid, **absent})
     digest = blake2b(content.encode(), digest_size=16).hexdigest()
-    return Settlement(cost, digest, outcome, answered, message.estimated or cost is None)
+    return Settlement(
+        cost, digest, outcome, answered, message.estimated or cost is None, capped=message.within_reservation
+    )
 
 
 def _cost_of(message: SettleRequest, prices: PriceBook) -> tuple[int | None, str | None]:

@@ -62,9 +62,10 @@ class TenantStore:
         """The id of the newest event, ``0-0`` before the first."""
         return await self._ledger.newest_event()
 
-    async def entries(self, after: str, most: int, wait: float) -> list[tuple[str, dict[bytes, bytes]]]:
+    async def entries(self, after: str, most: int, wait: float | None) -> list[tuple[str, dict[bytes, bytes]]]:
         """Events after an id as they are stored, for readers that look at few of them; waits up to `wait` seconds."""
-        return await self._ledger.events(after, most, int(min(wait, self._ledger.store.timeout / 2) * 1000))
+        block = None if wait is None else int(min(wait, self._ledger.store.timeout / 2) * 1000)
+        return await self._ledger.events(after, most, block)
 
     def channel_store(self, channel: str) -> ChannelStore:
         """What a channel remembers of this tenant."""

@@ -116,4 +116,5 @@ class SettleFields(TypedDict, total=False):
     provider: str | None
     """Whose answer that is, where its shape does not tell: ``openai``, ``anthropic``, ``gemini``, ``bedrock``, …"""
     request: Mapping[str, Any] | None
-    """The body as it was sent: counts in the answer that it does not allow are not believed."""
+    """The body as it was sent: counts in the answer that it does not allow are not believed. Without it the sizes that
+    were asked with are looked at: counts above them are not believed beyond the whole reservation."""

@@ -120,6 +120,8 @@ class SettleRequest(Message):
     a known price is then charged as reserved, too.
     `escalation_usage` is of the second call of a verified one. `outcome` says how well the task was done, 0 to 1: of
     trusted agents it feeds the choice of models; an escalation without it counts as 0 for the first model.
+    `within_reservation`: the usage counts more than the request allowed, so what it costs above the reservation is not
+    believed: the reservation is charged then, and marked as estimated.
     """
 
     agent_id: Identifier | None = None
@@ -128,6 +130,7 @@ class SettleRequest(Message):
     escalation_usage: Usage | None = None
     outcome: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = None
     estimated: bool = False
+    within_reservation: bool = False
 
     @model_validator(mode="after")
     def _one_of_two(self) -> SettleRequest:

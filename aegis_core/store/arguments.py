@@ -90,6 +90,22 @@ class Edit(NamedTuple):
     terms: Sequence[TermsRow]
 
 
+class PaceRow(NamedTuple):
+    """A row: what was charged in the last hour to a budget. `name` is of the agent or session that owns it."""
+
+    owner: str
+    name: Text
+    hour: int
+
+
+class EstimatesRow(NamedTuple):
+    """A row: what was charged to an agent in the last hour, and how much of that is estimated."""
+
+    agent: str
+    charged: int
+    estimated: int
+
+
 class Found(NamedTuple):
     """How a claim stands: ``held``, ``waiting``, ``busy``, ``gone``, ``wounded`` or ``itself`` (waits for itself).
 
@@ -109,6 +125,7 @@ class Found(NamedTuple):
 
 LISTS: Mapping[str, type[Named]] = {
     "CANDIDATE": CandidateRow, "LIMIT": Limit, "COUNTER": CounterRow, "ASKER": AskerRow, "WANTED": WantedLock,
-    "EDIT": Edit, "TERMS": TermsRow, "FOUND": Found,
+    "EDIT": Edit, "TERMS": TermsRow, "FOUND": Found, "PACE": PaceRow,
+    "ESTIMATES": EstimatesRow,
 }  # fmt: skip
 """By the prefix of their fields in scripts, as in ``LIMIT_ABOVE``."""

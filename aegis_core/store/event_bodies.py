@@ -34,7 +34,7 @@ class SessionClosed(NamedTuple):
 
 
 class BudgetCrossed(NamedTuple):
-    """So many percent of a limit are committed."""
+    """So many percent of a limit are spent, or spent and reserved; `used` is both together."""
 
     at: int
     owner: str
@@ -44,6 +44,44 @@ class BudgetCrossed(NamedTuple):
     limit: int
     used: int
     mark: int
+    spent: int | Literal[False] = False
+
+
+class BudgetForecast(NamedTuple):
+    """At the rate of the last `hour` (nano-dollars) a limit is used up at `gone` (ms), before its window ends."""
+
+    at: int
+    owner: str
+    agent: Text
+    session: Text
+    kind: str | int
+    limit: int
+    spent: int
+    hour: int
+    gone: int
+
+
+class EstimatesHigh(NamedTuple):
+    """So much of what was charged to an agent in an hour is estimated, in nano-dollars."""
+
+    at: int
+    agent: str
+    charged: int
+    estimated: int
+
+
+class Refunded(NamedTuple):
+    """Some of what a grant was charged was taken back; `refunded` is all that was, this included."""
+
+    at: int
+    agent: str
+    grant: str
+    request: str
+    nanos: int
+    charged: int
+    refunded: int
+    reason: str
+    author: str
 
 
 class BudgetSet(NamedTuple):
@@ -208,6 +246,10 @@ BODIES: Mapping[str, type[Named]] = {
     "handshake": Handshaken,
     "session_closed": SessionClosed,
     "budget_crossed": BudgetCrossed,
+    "budget_reserved": BudgetCrossed,
+    "budget_forecast": BudgetForecast,
+    "refunded": Refunded,
+    "estimates_high": EstimatesHigh,
     "budget_set": BudgetSet,
     "profiles_published": ProfilesPublished,
     "tenant_mode": ModeSet,

@@ -21,7 +21,8 @@ Keys of a tenant share the hash tag ``{tenant}`` (one cluster slot) and the pref
 ``j:ID``, ``ja:AGENT``  the execution journal; its ids by expiry      at most 2,000 an agent; expires
 ``jx:SESSION``          the last 128 refused calls (STRING)           expires when idle
 ``u:DAY``               what a day cost, for the bill (HASH)          expires after 400 days
-``cl:CHANNEL``          who announces on a channel (STRING)           expires within a minute
+``cl:CHANNEL``          who announces on a channel, or watches        expires within three minutes
+                        spending (``~spending``) (STRING)
 ``ch:CHANNEL``          how sending and hearing go (HASH)             expires a day after it was last served
 ``cn:CHANNEL``          what it shows of open approvals (HASH)        as many as those; expires after 30 days
 ``cm:CHANNEL\tMESSAGE``  the approval of a message (STRING)          expires after 30 days

@@ -135,6 +135,28 @@ class NotePrices(NamedTuple):
     version: str
 
 
+class Refund(NamedTuple):
+    """Take back some of what an ended grant was charged. The same `refund_id` again changes nothing."""
+
+    id: str
+    nanos: int
+    refund_id: str
+    reason: str
+    author: str
+
+
+class NoteForecasts(NamedTuple):
+    """Say when budgets for a day are used up. `pace` are `PaceRow` rows, none of nothing."""
+
+    pace: Sequence[Any]
+
+
+class NoteEstimates(NamedTuple):
+    """Say of whose charges much is estimated. `found` are `EstimatesRow` rows."""
+
+    found: Sequence[Any]
+
+
 class ResetOutcomes(NamedTuple):
     """Forget what was learned from outcomes."""
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Literal
 
 from aegis_core.store import layout
 from aegis_core.store import operator_verbs as acts
+from aegis_core.store.arguments import EstimatesRow, PaceRow
 from aegis_core.store.event_bodies import BODIES
 from aegis_core.store.ledger import Ledger
 from aegis_core.store.packing import decode, unpack
@@ -70,6 +72,21 @@ class OperatorStore:
     async def note_prices(self, version: str) -> None:
         """Remember the version of the prices in use; a change is an event."""
         await self._ledger.call(self._scripts.note_prices, acts.NotePrices(version))
+
+    async def refund(self, order: acts.Refund) -> tuple[Record, bool]:
+        """Take back some of what an ended grant was charged. Answers its record, and whether it was a repeat."""
+        answer = await self._ledger.call(self._scripts.refund, order)
+        return decode(Record, unpack(answer[1])), bool(answer[2])
+
+    async def note_forecasts(self, pace: Iterable[PaceRow]) -> None:
+        """Make an event of each budget for a day that is used up before its end, once a day and limit."""
+        flat = [value for row in pace for value in row]
+        await self._ledger.call(self._scripts.note_forecasts, acts.NoteForecasts(flat))
+
+    async def note_estimates(self, found: Iterable[EstimatesRow]) -> None:
+        """Make an event of each agent of whose charges much is estimated, once a day."""
+        flat = [value for row in found for value in row]
+        await self._ledger.call(self._scripts.note_estimates, acts.NoteEstimates(flat))
 
     async def outcomes_version(self) -> str:
         """How often the table of outcomes has changed; 0 before the first."""

@@ -91,7 +91,8 @@ class RecordLock(NamedTuple):
 class Record(NamedTuple):
     """Request, grant and idempotency in one. `lines` are `LineRow` rows, `short` the first that lacks room, from 0.
 
-    `estimated`: what it cost is not known, so `charged` is what was reserved or reckoned.
+    `estimated`: what it cost is not known, so `charged` is what was reserved or reckoned. `refunded`: how much of it
+    operators took back since, and the id of the last `refund`.
     """
 
     state: str
@@ -124,6 +125,8 @@ class Record(NamedTuple):
     why: Text
     lock: list[Any] | Literal[False]
     estimated: bool = False
+    refunded: int = 0
+    refund: Text = False
 
     @property
     def lease(self) -> RecordLock | None:

@@ -87,6 +87,17 @@ def _closed(answer: list[Any]) -> AegisError:
     return ConflictError(f"The grant is {_CLOSED[state]}; nothing changed.", state=state, code="grant_closed")
 
 
+def _refund_above(answer: list[Any]) -> AegisError:
+    if answer[1]:
+        return ConflictError("The grant is still open; settle or release it instead.", code="grant_open")
+    left = int(answer[2])
+    return InvalidRequestError(
+        f"usd: is above {format_usd(left)}, what the grant is still charged; nothing was taken back.",
+        field="usd",
+        problem=f"is above {format_usd(left)}",
+    )
+
+
 def _reused(_: list[Any]) -> AegisError:
     return ConflictError("request_id: was used before for another request; use a new one.", field="request_id")
 
@@ -181,6 +192,7 @@ _SPECIAL: dict[str, Callable[[list[Any]], AegisError]] = {
     "NOT_RUNNER": _not_runner,
     "JOURNAL_FULL": _journal_full,
     "CLOSED": _closed,
+    "REFUND_ABOVE": _refund_above,
     "PRIORITY": _priority,
     "LOCK_DIFFERS": _lock_differs,
     "LOCKS_FULL": _locks_full,

@@ -54,6 +54,7 @@ CONSTANTS: Mapping[str, Any] = {
     "VERSION_ROW": VERSION_ROW,
     "FORECAST_FROM": 20,  # settled calls of an agent and model that are needed before a forecast
     "FORECAST_KEEP": 64,  # and how many are remembered
+    "ALERT_EVERY": 3_600_000,  # ms in which the same of reservations is said once
     "RING": 24,  # a rolling window counts so many whole cells, and the partial one before them
 }
 """What a script may name besides the fields. A table stands in parentheses, so that it can be indexed at once."""
@@ -102,8 +103,19 @@ class Cell(NamedTuple):
     reserved: int
 
 
+class BudgetAlert(NamedTuple):
+    """Which percent of a budget were announced as spent or reserved: `mark` until less is, `told` at `at` (ms).
+    `foretold`: the last window of which it was said when it is used up."""
+
+    mark: int
+    told: int
+    at: int
+    foretold: int
+
+
 class Budget(NamedTuple):
-    """One budget of an owner. `ring` holds `Cell` rows, for a rolling window."""
+    """One budget of an owner. `ring` holds `Cell` rows, for a rolling window. `crossed`: which percent were announced
+    as spent in this window; `alert` is a `BudgetAlert`, once there was one."""
 
     kind: str | int
     limit: int
@@ -112,6 +124,7 @@ class Budget(NamedTuple):
     reserved: int
     crossed: int
     ring: list[int] | Literal[False]
+    alert: list[int] | Literal[False] = False
 
 
 class Tenant(NamedTuple):
@@ -134,7 +147,8 @@ class Tenant(NamedTuple):
 
 
 class Agent(NamedTuple):
-    """An agent. `counters` are by rule: a `Rate`, or a `Budget` for what is spent."""
+    """An agent. `counters` are by rule: a `Rate`, or a `Budget` for what is spent. `doubted`: the last day on which it
+    was said that much of its charges is estimated."""
 
     status: str
     framework: str
@@ -152,6 +166,7 @@ class Agent(NamedTuple):
     counters: dict[str, list[Any]]
     ring: str
     questions: int
+    doubted: int = 0
 
 
 class Rate(NamedTuple):
@@ -261,7 +276,8 @@ KINDS = (
     Kind("G", Agent, many={"purse": "B"}),
     Kind("U", Rate),
     Kind("S", Session, many={"purse": "B"}),
-    Kind("B", Budget, one={"ring": "E"}),
+    Kind("B", Budget, one={"ring": "E", "alert": "ALERT"}),
+    Kind("ALERT", BudgetAlert),
     Kind("E", Cell, rows=True),
     Kind("R", Record, one={"lines": "M", "asked": "Q", "lock": "K"}),
     Kind("M", LineRow, rows=True),

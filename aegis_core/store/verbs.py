@@ -56,7 +56,8 @@ class Authorize(NamedTuple):
 
 
 class Settle(NamedTuple):
-    """Settle, release or extend one grant. Without a `cost` it is settled at its reservation."""
+    """Settle, release or extend one grant. Without a `cost` it is settled at its reservation. `capped`: a `cost` above
+    what could be reserved is not believed."""
 
     id: str
     agent: Given
@@ -69,6 +70,7 @@ class Settle(NamedTuple):
     outcome: float | None
     answered: Given
     estimated: bool = False
+    capped: bool = False
 
 
 class Look(NamedTuple):

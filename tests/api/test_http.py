@@ -382,6 +382,24 @@ class TestWhoIsWho:
         answer = http.post(f"/grants/{agent.grant()}/settle", json={"cost_usd": 0.1}, headers=AS_OPERATOR)
         assert answer.json()["agent_id"] == agent.name
 
+    def test_an_operator_takes_back_some_of_a_charge(self, agent: Agent, http: httpx.Client) -> None:
+        grant = agent.grant()
+        path, wish = f"/grants/{grant}/refund", {"usd": 0.2, "reason": "credited", "refund_id": "once"}
+        refused(http.post(path, json=wish, headers=AS_OPERATOR), 409, "grant_open", "still open")
+        assert agent.settle(grant, cost_usd=0.25).json()["charged_usd"] == 0.25
+        refused(http.post(path, json=wish, headers=agent.auth), 403, "operator_only", "This is for operators")
+        made = {
+            "grant_id": grant, "agent_id": agent.name, "refund_usd": 0.2, "charged_usd": 0.25, "refunded_usd": 0.2,
+        }  # fmt: skip
+        for repeated in (False, True):
+            answer = http.post(path, json=wish, headers=AS_OPERATOR)
+            assert answer.json() == {**made, "repeated": repeated}
+        assert agent.left() == 9.95
+        event = http.get("/events?latest=1", headers=AS_OPERATOR).json()["events"][0]
+        assert (event["kind"], event["facts"]["by"], event["facts"]["reason"]) == ("refunded", "operator", "credited")
+        for usd, words in ((0, "usd"), (0.06, "usd: is above $0.05"), ("x", "usd")):
+            refused(http.post(path, json={"usd": usd}, headers=AS_OPERATOR), 422, "invalid_request", words)
+
     @pytest.mark.parametrize("header", ["Bearer wrong", "Bearer aegis_st_wrong", "Basic YTpi", "Bearer", "\xe9"])
     def test_a_wrong_token_is_never_taken_for_none(self, agent: Agent, http: httpx.Client, header: str) -> None:
         headers = {"Authorization": header.encode("latin-1")}

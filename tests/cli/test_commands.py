@@ -334,6 +334,20 @@ def test_the_bill_shows_what_of_it_is_estimated(here: Settings, aegis: Aegis) ->
     assert json.loads(aegis("usage", "--json").out)[0]["estimated_usd"] == 0.4
 
 
+def test_a_refund_is_in_the_bill_and_among_the_events(here: Settings, aegis: Aegis) -> None:
+    with connect_sync(settings=here) as governor:
+        agent = governor.handshake("one")
+        grant = agent.request("Work", estimated_cost_usd="0.40").grant_id or ""
+        agent.settle(grant, cost_usd="0.40")
+    done = aegis("refund", grant, "--usd", "0.1", "--reason", "credited")
+    assert (done.code, done.out) == (0, "$0.10 of $0.40 taken back for one; $0.30 stay charged.\n")
+    assert json.loads(aegis("refund", grant, "--usd", "0.05", "--json").out)["refunded_usd"] == 0.15
+    assert aegis("usage").out.splitlines()[1].split() == ["one", "1", "$0.25"]
+    line = next(line for line in aegis("events").out.splitlines() if " refunded " in line)
+    assert line.endswith("one · charged $0.40 · $0.10 taken back · by cli")
+    assert aegis("refund", grant, "--usd", "1").failed("usd: is above $0.25")
+
+
 def test_a_label_that_nobody_has_is_said(here: Settings, aegis: Aegis) -> None:
     assert aegis("usage").out == "Nothing was charged in these days.\n"
     spend(here, "one", "0.10")
@@ -483,7 +497,8 @@ def test_prices_are_checked(aegis: Aegis, tmp_path: Path) -> None:
 
 
 def helps() -> Iterator[str]:
-    yield from ("serve", "doctor", "demo", "replay", "events", "usage", "budget", "budget show", "budget set")
+    yield from ("serve", "doctor", "demo", "replay", "events", "usage", "refund")
+    yield from ("budget", "budget show", "budget set")
     yield from ("agents", "agents list", "agents label", "prices", "prices show", "prices check")
 
 

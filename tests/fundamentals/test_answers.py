@@ -126,6 +126,65 @@ async def test_counts_beyond_what_was_sent_are_not_believed(governor: Governor) 
         assert (grant.receipt.charged_usd, grant.receipt.estimated) == (Decimal(usd), estimated)
 
 
+@pytest.mark.parametrize("size", [{"prompt_bytes": 8_000}, {"prompt_tokens": 4_000}], ids=["bytes", "tokens"])
+async def test_counts_beyond_the_sizes_that_were_asked_with_are_not_believed(
+    governor: Governor, size: dict[str, int], heard: pytest.LogCaptureFixture
+) -> None:
+    agent = await governor.handshake("a")
+    ask: dict[str, Any] = {"model": "gpt-4o", "max_output_tokens": 600, **size}
+    for sent, said, usd, estimated in (
+        (4_100, 30, "0.01055", False),  # framing, within the reservation
+        (4_100, 600, "0.016", True),
+        (51_000, 30, "0.016", True),
+        (1_500, 9_000, "0.016", True),
+    ):
+        usage = {"prompt_tokens": sent, "completion_tokens": said, "total_tokens": sent + said}
+        async with agent.permit("Answer", **ask) as grant:
+            grant.settle(response=chat(**usage))
+        assert grant.receipt is not None
+        assert (grant.receipt.charged_usd, grant.receipt.estimated) == (Decimal(usd), estimated)
+    event = (await governor.events())[-1]
+    assert (event.kind, event.facts["estimated"]) == ("settled", True)
+    assert "counts more than the request allowed" in heard.text
+
+
+async def test_counts_are_judged_by_the_sizes_of_the_grant_that_is_settled_by_its_id(governor: Governor) -> None:
+    agent = await governor.handshake("a")
+    usage = {"prompt_tokens": 51_000, "completion_tokens": 30, "total_tokens": 51_030}
+    for sizes, usd, estimated in (
+        (ASK, "0.016", True),
+        ({"model": "gpt-4o", "estimated_cost_usd": 1}, "0.1278", False),
+    ):
+        grant = (await agent.request("Answer", **sizes)).grant_id or ""
+        receipt = await agent.settle(grant, response=chat(**usage))
+        assert (receipt.charged_usd, receipt.estimated) == (Decimal(usd), estimated)
+        assert (await agent.settle(grant, response=chat(**usage))).repeated
+
+
+async def test_fewer_counts_than_were_certainly_sent_are_not_believed(
+    governor: Governor, heard: pytest.LogCaptureFixture
+) -> None:
+    """8,000 bytes are 32 tokens at the very least."""
+    agent = await governor.handshake("a")
+    for sent, usd, estimated in ((31, "0.016", True), (32, "0.00038", False)):
+        usage = {"prompt_tokens": sent, "completion_tokens": 30, "total_tokens": sent + 30}
+        async with agent.permit("Answer", **ASK) as grant:
+            grant.settle(response=chat(**usage))
+        assert grant.receipt is not None
+        assert (grant.receipt.charged_usd, grant.receipt.estimated) == (Decimal(usd), estimated)
+    assert "31 input tokens are fewer than the 32 that were sent" in heard.text
+
+
+async def test_counts_that_the_sizes_allow_are_charged_whatever_they_cost(governor: Governor) -> None:
+    """A project's default can raise the tier unseen, and its price is the truth."""
+    agent = await governor.handshake("a")
+    usage = {"prompt_tokens": 4_000, "completion_tokens": 600, "total_tokens": 4_600}
+    async with agent.permit("Answer", **ASK) as grant:
+        grant.settle(response=chat(**usage) | {"service_tier": "priority"})
+    assert grant.receipt is not None
+    assert (grant.receipt.charged_usd, grant.receipt.estimated) == (Decimal("0.0272"), False)
+
+
 async def test_an_answer_without_a_name_is_of_the_model_that_was_asked_for(governor: Governor) -> None:
     agent = await governor.handshake("a")
     converse = {"output": {"message": {"role": "assistant", "content": [{"text": WORDS}]}}, "stopReason": "end_turn",

@@ -123,9 +123,9 @@ async def test_an_edit_to_what_is_asked_anyway_is_a_plain_vote(governor: Governo
 
 async def test_an_edit_that_fills_a_budget_is_announced(governor: Governor, agent: GovernedAgent) -> None:
     approval = (await ask(agent, 6)).escalation_id or ""
-    assert "budget_crossed" not in await kinds(governor)
+    assert "budget_reserved" not in await kinds(governor)
     await governor.approvals.decide(approval, "approve", by="ada", edit=edit(9))
-    assert (await kinds(governor))[-2:] == ["budget_crossed", "approved"]
+    assert (await kinds(governor))[-2:] == ["budget_reserved", "approved"]
 
 
 async def test_an_edit_across_a_reset_holds_its_money_in_the_present_window(virtual: Virtual) -> None:

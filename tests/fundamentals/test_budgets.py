@@ -98,7 +98,7 @@ async def test_reaching_80_and_100_percent_is_announced_once_each(governor: Gove
     agent = await governor.handshake("a")
     for cost in ("7.90", "0.10", "0.10", "1.90"):
         assert (await agent.request("Work", estimated_cost_usd=cost)).status in {"GRANTED", "PENDING"}
-    crossed = [event.facts for event in await governor.events() if event.kind == "budget_crossed"]
+    crossed = [event.facts for event in await governor.events() if event.kind == "budget_reserved"]
     assert [(facts["owner"], facts["percent"], facts["committed_usd"]) for facts in crossed] == [
         ("a", 80, 8.0),
         ("a", 100, 10.0),

@@ -54,8 +54,8 @@ def marked(kind: Kind, value: Any, mark: Callable[[], str] | None) -> Iterator[t
         if part:
             yield from ((f".{name}{path}", each) for path, each in marked(_BY_PREFIX[inner], part, mark))
     if kind.fields is Agent:  # a count of spending is a budget, any other a rate
-        for name, part in value[kind.fields._fields.index("counters")].items():
-            inner = _BY_PREFIX["B" if isinstance(part[-2], list) else "U"]
+        for name, part in (value[kind.fields._fields.index("counters")] or {}).items():  # Lua packs none as a list
+            inner = _BY_PREFIX["B" if any(isinstance(each, list) for each in part) else "U"]
             yield from ((f".counters[{name}]{path}", each) for path, each in marked(inner, part, mark))
     for name, inner in kind.many.items():
         for part in value[kind.fields._fields.index(name)]:

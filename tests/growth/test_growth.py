@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from leftovers import ENDING, UNENDING
 
+from aegis_core.protocol.messages import Handshake
 from aegis_core.store.schema import KINDS, VERSION_ROW
 
 from .dumping import dump, restore
@@ -97,7 +98,34 @@ async def test_an_older_version_carries_what_a_later_one_wrote(
                 if stored[name]["value"] != data[name]["value"]:
                     carried.add(path.rpartition(".")[2].partition("[")[0])
     assert "SCORE" in carried
-    assert {kind.prefix for kind in KINDS} - carried == {"D", "P", "F", "X"}, "never stored, or only written anew"
+    assert {kind.prefix for kind in KINDS} - carried == {
+        "D", "P", "F", "X",  # never stored, or only written anew
+        "ALERT",  # the world comes near no limit; see below
+    }  # fmt: skip
+
+
+async def test_an_older_version_carries_what_a_later_one_keeps_of_an_alert(
+    later: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    later()
+    async with own_server() as store, opened(store) as (world, _):
+        await world.port.handshake(Handshake(agent_id="near"))
+        await world.port.set_budget("agent", "near", "day", 4)
+        await world.ask("near", "most", estimated_cost_usd="3.5")
+        data = await dump(store)
+    before = marked(data)
+    monkeypatch.undo()
+    async with own_server() as store:
+        await store.command("FLUSHDB")
+        await restore(store, data)
+        async with opened(store) as (world, _):
+            await world.ask("near", "rest", estimated_cost_usd="0.5")
+        after = found(await dump(store))
+    alerts = {
+        (name, path): mark for name, all_ in before.items() for path, mark in all_.items() if path.endswith(".ALERT")
+    }
+    assert [name.rpartition("}:")[2] for name, _ in alerts] == ["a:near"]
+    assert {(name, path): after[name][path] for name, path in alerts} == alerts
 
 
 def marked(data: dict[str, Any]) -> dict[str, dict[str, Any]]:

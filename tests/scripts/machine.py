@@ -417,6 +417,22 @@ class BudgetMachine(RuleBasedStateMachine):
             self._same_receipt(got, record)
 
     @granted
+    @step(which=side, number=pick, share=st.sampled_from([1, 2, 4]), again=st.booleans())
+    def refund(self, which: bool, number: int, share: int, again: bool) -> None:
+        one = self._one(which)
+        record = self._grant(one, number, open_first=False)
+        if record is None:
+            return
+        nanos = max(1, record.charged // share)
+        name = record.refund if again and record.refund else f"f{self.count}"
+        got, repeated = one.attempt(
+            one.governor.operator.refund(f"gr_{record.key}", Decimal(nanos).scaleb(-9), author="test", refund_id=name),
+            lambda: one.world.refund(record, nanos, name),
+        )
+        if got is not None:
+            assert (got.repeated, _nanos(got.refunded_usd)) == (repeated, record.refunded)
+
+    @granted
     @step(which=side, number=pick, bearer=bearers, mine=st.sampled_from([True, True, True, False]))
     def release(self, which: bool, number: int, bearer: str, mine: bool) -> None:
         one = self._one(which)

@@ -68,6 +68,9 @@ class Budget:
     limit: int
     window: int = 0
     crossed: int = 0
+    armed_above: int = 0
+    told: int = 0
+    told_at: int = 0
     spent: dict[int, int] = field(default_factory=lambda: defaultdict(int))
     reserved: dict[int, int] = field(default_factory=lambda: defaultdict(int))
 
@@ -81,16 +84,21 @@ class Budget:
     def used(self) -> int:
         return self.total(self.spent) + self.total(self.reserved)
 
-    @property
-    def mark(self) -> int:
-        return 100 if self.used >= self.limit else 80 if self.used * 5 >= self.limit * 4 else 0
+    def mark(self, used: int) -> int:
+        return 100 if used >= self.limit else 80 if used * 5 >= self.limit * 4 else 0
+
+    def fall(self) -> None:
+        """What was said of reservations may be said again once so much fell 5 points below it."""
+        if self.used * 100 < self.limit * 95:
+            self.armed_above = min(self.armed_above, 80 if self.used * 100 >= self.limit * 75 else 0)
 
     def roll(self, now: int, zone: ZoneInfo) -> Budget:
         """Go on to the present window; what the new window has not crossed will be announced again."""
         present = start_of(self.kind, now, zone)
         if present > self.window:
             self.window = present
-            self.crossed = min(self.crossed, self.mark)
+            self.crossed = min(self.crossed, self.mark(self.total(self.spent)))
+            self.fall()
         return self
 
 
@@ -156,6 +164,8 @@ class Record:
     charged: int = 0
     estimated: bool = False
     settled: object = None
+    refunded: int = 0
+    refund: str | None = None
     key: str = ""
     answered: int = 0
 
@@ -228,7 +238,8 @@ class World:
             budget = Budget(owner, agent if owner in "as" else None, session, kind, limit)
             purse.append(budget)
         budget.roll(self.now, self.zone)
-        budget.limit, budget.crossed = limit, 0
+        if budget.limit != limit:
+            budget.limit, budget.crossed, budget.armed_above, budget.told = limit, 0, 0, 0
         self.events.append(("budget_set", owner, agent, session, kind, before, limit))
         self._announce(budget, budget.agent, budget.session)
         return budget
@@ -356,7 +367,7 @@ class World:
             return False, False
         if record.state == "settled" and record.settled == cost:
             return True, False
-        if record.state != "expired":
+        if record.state != "expired" or record.refunded:
             raise Refused("grant_closed")
         self._spend(record, cost, already=record.amount)
         self._book(record, cost - record.amount, 0, -record.amount)
@@ -364,6 +375,31 @@ class World:
         record.state, record.charged, record.settled = "settled", cost, cost
         self._tell("overrun" if cost > record.amount else "settled", record)
         return False, True
+
+    def refund(self, record: Record, nanos: int, name: str) -> bool:
+        """Answers whether it was a repeat."""
+        self._end_if_overdue(record)
+        if record.refund == name:
+            return True
+        if nanos > (0 if record.open else record.charged - record.refunded):
+            raise Refused("grant_open" if record.open else "invalid_request")
+        for budget, window in record.held:
+            if budget.session is not None and budget.session not in self.sessions:
+                continue
+            budget.roll(self.now, self.zone)
+            cells = [budget.window]
+            if isinstance(budget.kind, int):
+                cells = sorted(cell for cell in budget.spent if cell >= window and budget.counts(cell))
+            rest = nanos
+            for cell in cells:
+                part = min(rest, budget.spent[cell])
+                budget.spent[cell] -= part
+                rest -= part
+        self._book(record, -nanos, 0, -nanos if record.estimated else 0)
+        record.refunded, record.refund = record.refunded + nanos, name
+        who, money = (record.ask.agent, record.key, record.ask.request), (nanos, record.charged, record.refunded)
+        self.events.append(("refunded", *who, *money, "", "test"))
+        return False
 
     def release(self, record: Record, agent: str | None, bearer: str | None) -> bool:
         self._check_access(record, agent, bearer)
@@ -432,9 +468,8 @@ class World:
                 continue
             budget.roll(self.now, self.zone)
             budget.spent[window] += charged - over - already
-            if over:
-                budget.spent[budget.window] += over
-                self._announce(budget, record.ask.agent, record.session)
+            budget.spent[budget.window] += over
+            self._announce(budget, record.ask.agent, record.session)
 
     # --- the rest
 
@@ -481,11 +516,16 @@ class World:
             raise Refused("not_yours")
 
     def _announce(self, budget: Budget, agent: str | None, session: str | None) -> None:
-        if budget.mark > budget.crossed:
-            budget.crossed = budget.mark
-            self.events.append(
-                ("budget_crossed", budget.owner, agent, session, budget.kind, budget.limit, budget.used, budget.mark)
-            )
+        budget.fall()
+        used, spent = budget.used, budget.total(budget.spent)
+        facts = (budget.owner, agent, session, budget.kind, budget.limit, used)
+        mark = budget.mark(used)
+        if mark > budget.armed_above and (mark > budget.told or self.now >= budget.told_at + HOUR):
+            budget.armed_above, budget.told, budget.told_at = mark, mark, self.now
+            self.events.append(("budget_reserved", *facts, mark, spent))
+        if budget.mark(spent) > budget.crossed:
+            budget.crossed = budget.mark(spent)
+            self.events.append(("budget_crossed", *facts, budget.crossed, spent))
 
     def _tell(self, kind: str, record: Record) -> None:
         self.events.append((kind, record.ask.agent, record.ask.request, record.code, record.amount, record.charged))

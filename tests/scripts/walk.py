@@ -135,7 +135,7 @@ def _check_money(one: Side, purses: dict[tuple[str, str | None], list[Any]], ope
     seen = set()
     for (owner, name), purse in purses.items():
         for packed in purse:
-            kind, limit, window, spent, reserved, _, ring = packed
+            kind, limit, window, spent, reserved, _, ring, *_ = packed
             seen.add((owner, name, kind))
             assert limit == budgets[owner, name, kind].limit
             if ring is False:

@@ -13,7 +13,8 @@ for i = 1, #limits, 2 do
     G[G_PURSE][#G[G_PURSE] + 1] = b
   end
   roll(b)
-  b[B_LIMIT] = limits[i + 1]
+  set_limit(b, limits[i + 1])
+  note_crossing(b, 'a', agent)
 end
 change('a:' .. agent)
 flush()

@@ -24,7 +24,7 @@ if not b then
   purse[#purse + 1] = b
 end
 roll(b)
-b[B_LIMIT], b[B_CROSSED] = limit, 0
+set_limit(b, limit)
 change(name)
 event('budget_set', encode({NOW, owner, agent or false, sid or false, kind, before or false, limit, author}))
 note_crossing(b, owner, agent, sid)

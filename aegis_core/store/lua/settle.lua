@@ -18,7 +18,11 @@ if overdue(R) then expire(id, R) end
 local least = (R[R_TRUSTED] or act == 'release' and unheard(R)) and 0 or R[R_AMOUNT]
 if act == 'extend' then claim(id, R) end
 if R[R_LOCK] then R[R_LOCK][K_STANDS] = false end
-if act == 'settle' then cost = math.max(cost or R[R_AMOUNT], least) end
+if act == 'settle' then
+  local most = math.max(R[R_AMOUNT], R[R_STRICT]) -- a forecast may have reserved less than the bound
+  if capped and cost and cost > most then cost, estimated = most, true end
+  cost = math.max(cost or R[R_AMOUNT], least)
+end
 outcome = R[R_TRUSTED] and R[R_WHY] and outcome -- and of the choice of models for others, it says nothing
 if outcome then call('HLEN', PREFIX .. 'o') end -- fails here, before anything is written, where the key is damaged
 
@@ -31,7 +35,7 @@ if act == 'settle' then
     if outcome then note_outcome(R, outcome, answered) end
   elseif state == STATE_SETTLED and R[R_SETTLED] == digest then
     repeated = true
-  elseif state == STATE_EXPIRED then
+  elseif state == STATE_EXPIRED and R[R_REFUNDED] == 0 then
     local estimate = R[R_CHARGED]
     check_keys(id, R)
     move(R, 0, estimate, cost)

@@ -25,10 +25,36 @@ local function new_budget(kind, limit)
   return b
 end
 
--- How much of its limit is committed, in the steps that are announced.
-local function mark_of(b)
-  local limit, used = b[B_LIMIT], b[B_SPENT] + b[B_RESERVED]
+-- How much of a limit is used, in the steps that are announced.
+local function mark_of(limit, used)
   return used >= limit and 100 or (limit - used) * 5 <= limit and 80 or 0
+end
+
+-- Takes at most what is spent off a rolled budget; of a rolling window nothing that was spent before `window`.
+local function give_back(b, window, amount)
+  local ring = b[B_RING]
+  if not ring then
+    b[B_SPENT] = b[B_SPENT] - math.min(b[B_SPENT], amount)
+    return
+  end
+  for at = 1, #ring - 1, ring[1] do
+    local part = ring[at + E_NUMBER] >= window and math.min(ring[at + E_SPENT], amount) or 0
+    ring[at + E_SPENT], b[B_SPENT], amount = ring[at + E_SPENT] - part, b[B_SPENT] - part, amount - part
+  end
+end
+
+local function no_alert()
+  local alert = NEW_ALERT
+  alert[ALERT_MARK], alert[ALERT_TOLD], alert[ALERT_AT], alert[ALERT_FORETOLD] = 0, 0, 0, 0
+  return alert
+end
+
+-- What was said of reservations is said again only after so much fell 5 points below its step.
+local function rearm(b)
+  local alert, limit = b[B_ALERT], b[B_LIMIT]
+  local left = limit - b[B_SPENT] - b[B_RESERVED]
+  if left * 4 > limit then alert[ALERT_MARK] = 0
+  elseif left * 20 > limit then alert[ALERT_MARK] = math.min(alert[ALERT_MARK], 80) end
 end
 
 -- Brings a budget to the present window, only ever forwards.
@@ -50,7 +76,8 @@ local function roll(b)
     b[B_RING] = kept
   end
   b[B_SPENT], b[B_RESERVED] = spent, reserved
-  b[B_CROSSED] = math.min(b[B_CROSSED], mark_of(b))
+  b[B_CROSSED] = math.min(b[B_CROSSED], mark_of(b[B_LIMIT], spent))
+  if b[B_ALERT] then rearm(b) end
   return b
 end
 
@@ -75,12 +102,35 @@ local function add(b, window, spent, reserved)
   b[B_SPENT], b[B_RESERVED] = math.min(b[B_SPENT] + spent, MAX), b[B_RESERVED] + reserved
 end
 
--- One event when 80 % and when 100 % of a limit are committed, once a window.
+-- A limit that is another one can be crossed anew.
+local function set_limit(b, limit)
+  if b[B_LIMIT] ~= limit then b[B_LIMIT], b[B_CROSSED], b[B_ALERT] = limit, 0, false end
+end
+
+local function tell_crossing(kind, b, mark, owner, agent, session)
+  local limit, spent = b[B_LIMIT], b[B_SPENT]
+  local used = spent + b[B_RESERVED]
+  event(kind, encode({NOW, owner, agent or false, session or false, b[B_KIND], limit, used, mark, spent}))
+end
+
+-- One event when 80 % and when 100 % of a limit are spent, once a window. Another one when so much is spent or reserved:
+-- within an hour only if it is more than was said.
 local function note_crossing(b, owner, agent, session)
-  local mark = mark_of(b)
+  local limit, alert = b[B_LIMIT], b[B_ALERT]
+  if alert then rearm(b) end
+  local mark = mark_of(limit, b[B_SPENT] + b[B_RESERVED])
+  if mark == 0 then return end
+  if not alert then
+    alert = no_alert()
+    b[B_ALERT] = alert
+  end
+  if mark > alert[ALERT_MARK] and (mark > alert[ALERT_TOLD] or NOW >= alert[ALERT_AT] + ALERT_EVERY) then
+    alert[ALERT_MARK], alert[ALERT_TOLD], alert[ALERT_AT] = mark, mark, NOW
+    tell_crossing('budget_reserved', b, mark, owner, agent, session)
+  end
+  mark = mark_of(limit, b[B_SPENT])
   if mark > b[B_CROSSED] then
     b[B_CROSSED] = mark
-    local used = b[B_SPENT] + b[B_RESERVED]
-    event('budget_crossed', encode({NOW, owner, agent or false, session or false, b[B_KIND], b[B_LIMIT], used, mark}))
+    tell_crossing('budget_crossed', b, mark, owner, agent, session)
   end
 end

@@ -48,10 +48,8 @@ local function move(R, before, spent_before, charged)
     if b then
       roll(b)
       add(b, lines[at + M_WINDOW], math.min(charged, amount) - spent_before, -before)
-      if charged > amount then
-        add(b, b[B_WINDOW], charged - amount, 0)
-        note_crossing(b, owner, R[R_AGENT], R[R_SESSION])
-      end
+      if charged > amount then add(b, b[B_WINDOW], charged - amount, 0) end
+      note_crossing(b, owner, R[R_AGENT], R[R_SESSION])
       change(name)
     end
   end
