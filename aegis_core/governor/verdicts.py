@@ -160,15 +160,16 @@ def grant_key(grant_id: str) -> str:
 
 
 def _withdrawn(record: Record) -> bool:
-    """True for what ended before it was the agent's to use: a question taken back, a lock that never came."""
+    """True for what ended before it was the agent's to use: a question taken back or denied by newer rules, a lock that
+    never came."""
     lease = record.lease
     never = lease is not None and not lease.claimed and record.code != "approved"
-    return record.state == RELEASED and (record.code == "escalated" or never)
+    return record.state == RELEASED and (record.code in {"escalated", "policy"} or never)
 
 
 def _code(record: Record) -> str:
     if _withdrawn(record):
-        return record.code if record.code in _REASONS else "withdrawn"
+        return record.code if record.code in _REASONS or record.code == "policy" else "withdrawn"
     if record.state == TIMED_OUT:
         return "approval_timed_out"
     if record.state == DECLINED:
@@ -185,8 +186,8 @@ def _reason(record: Record) -> str:
     if state == TIMED_OUT:
         return f"Nobody approved it in time, so it is refused: {_because(record)}"
     if _withdrawn(record):
-        if code in _REASONS:
-            return _REASONS[code]
+        if code in _REASONS or code == "policy":
+            return _REASONS.get(code) or _sentence(record.reason or f"rule {record.rule} denies it")
         if code != "escalated":
             return "It was withdrawn before it got the lock."
         return f"It was withdrawn before anybody approved it: {_because(record)}"

@@ -22,13 +22,9 @@ class ApprovalStore:
         self.tenant = ledger.tenant
         self._words = Looks(self._decide)
 
-    async def look(self, key: str, *, claims: bool = False) -> tuple[Record, int]:
-        """The record of a question, and the server's time in ms. Its agent `claims` by looking what was approved."""
-        return await self._ledger.look(key, claims=claims)
-
     async def decide(self, order: verbs.Decide) -> Record | None:
-        """One operator's word; None when an edit was judged by a policy that is no longer in force. Words of one moment
-        travel together, but for edits."""
+        """One operator's word; None when its question is to be judged, as edited or as it is, by the policy in force.
+        Words of one moment travel together, but for edits."""
         answer = (await self._decide([order]))[0] if order.edit else await self._words.at(order)
         if answer[0] not in {b"OK", b"STALE"}:
             raise refusal(answer[0].decode(), answer)

@@ -90,6 +90,16 @@ class Edit(NamedTuple):
     terms: Sequence[TermsRow]
 
 
+class Ruled(NamedTuple):
+    """What a version of the policy says of a question asked under an older one. `limits` are `Limit` rows."""
+
+    policy: int
+    effect: str
+    rule: Given
+    reason: Given
+    limits: Sequence[Any]
+
+
 class Found(NamedTuple):
     """How a claim stands: ``held``, ``waiting``, ``busy``, ``gone``, ``wounded`` or ``itself`` (waits for itself).
 
@@ -109,6 +119,6 @@ class Found(NamedTuple):
 
 LISTS: Mapping[str, type[Named]] = {
     "CANDIDATE": CandidateRow, "LIMIT": Limit, "COUNTER": CounterRow, "ASKER": AskerRow, "WANTED": WantedLock,
-    "EDIT": Edit, "TERMS": TermsRow, "FOUND": Found,
+    "EDIT": Edit, "TERMS": TermsRow, "RULED": Ruled, "FOUND": Found,
 }  # fmt: skip
 """By the prefix of their fields in scripts, as in ``LIMIT_ABOVE``."""

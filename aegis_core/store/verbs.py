@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
-from aegis_core.store.arguments import Edit, Given, WantedLock
+from aegis_core.store.arguments import Edit, Given, Ruled, WantedLock
 from aegis_core.store.records import Text
 
 Act = Literal["settle", "release", "extend"]
@@ -72,11 +72,12 @@ class Settle(NamedTuple):
 
 
 class Look(NamedTuple):
-    """See some records. `claims`: their agents look, and learn what is granted."""
+    """See some records. `claims`: their agents look, and learn what is granted. `ruled` is of the only one."""
 
     ids: Sequence[str]
     claims: bool
     inbox: Given
+    ruled: Ruled | Literal[False] = False
 
 
 class Sweep(NamedTuple):
@@ -94,6 +95,7 @@ class Decide(NamedTuple):
     why: Text
     seen: Text
     edit: Edit | Literal[False]
+    ruled: Ruled | Literal[False] = False
 
 
 class ListQuestions(NamedTuple):

@@ -16,7 +16,13 @@ if overdue(R) then expire(id, R) end
 -- What an agent that is not trusted says of its spending can add to a charge, never take from it. What was approved without
 -- its knowing, it did not use; to extend it is to know.
 local least = (R[R_TRUSTED] or act == 'release' and unheard(R)) and 0 or R[R_AMOUNT]
-if act == 'extend' then claim(id, R) end
+if act == 'extend' then
+  claim(id, R)
+  if R[R_ASKED] and R[R_ASKED][Q_UNJUDGED] > 0 then -- to be claimed first, by who brings what the rules say of it now
+    flush()
+    return {'OK', encode(R), 0, 0}
+  end
+end
 if R[R_LOCK] then R[R_LOCK][K_STANDS] = false end
 if act == 'settle' then cost = math.max(cost or R[R_AMOUNT], least) end
 outcome = R[R_TRUSTED] and R[R_WHY] and outcome -- and of the choice of models for others, it says nothing

@@ -36,6 +36,11 @@ if word == 'approve' then
   if ceiling and bound > tonumber(ceiling) then return {'ABOVE_CEILING', bound, ceiling} end
   local stopped = halted(R)
   if stopped then return {'STOPPED', stopped} end
+  if not edit and outdated(Q, R) then
+    if not ruled or ruled[RULED_POLICY] ~= T[T_POLICY] then return {'STALE', T[T_POLICY]} end
+    local rule, reason = judge_again(R, ruled)
+    if rule then return {'POLICY_DENIES', reason or rule} end
+  end
 end
 
 -- What the edit changes in the budgets: judged whole before anything is written.
@@ -78,6 +83,7 @@ if edit then
   change('a:' .. R[R_AGENT])
   if amount ~= R[R_AMOUNT] then R[R_STRICT], R[R_SAMPLES] = 0, 0 end -- the new amount is no forecast
   R[R_AMOUNT], Q[Q_TRACE], Q[Q_EDITED], Q[Q_VOTES] = amount, decode(edit[EDIT_TRACE]), edit[EDIT_CONTENT], {}
+  Q[Q_JUDGED] = edit[EDIT_POLICY]
   if R[R_LOCK] then R[R_LOCK][K_RESOURCE] = Q[Q_TRACE].target_resource end
   votes, before = Q[Q_VOTES], nil -- what others said was of something else
 end
