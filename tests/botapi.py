@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from email import message_from_string
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl
@@ -32,6 +33,7 @@ class Sent:
     silent: bool = False
     reply_to: int | None = None
     edits: int = 0
+    file: str = ""
 
 
 @dataclass
@@ -184,6 +186,13 @@ class BotApi:
         self.messages[sent.id] = sent
         return _message(sent)
 
+    def _on_senddocument(self, given: dict[str, str]) -> Any:
+        reply = json.loads(given.get("reply_parameters", "{}")).get("message_id")
+        self.last_id += 1
+        sent = Sent(self.last_id, int(given["chat_id"]), "", {}, reply_to=reply, file=given["document"])
+        self.messages[sent.id] = sent
+        return _message(sent)
+
     def _on_editmessagetext(self, given: dict[str, str]) -> Any:
         sent = self.messages[int(given["message_id"])]
         assert sent.chat == int(given["chat_id"])
@@ -201,6 +210,18 @@ def _buttons(given: dict[str, str]) -> dict[str, str]:
         for button in row:
             assert 1 <= len(button["callback_data"].encode()) <= 64
     return {button["text"]: button["callback_data"] for row in rows for button in row}
+
+
+def _parts(kind: str, body: str) -> dict[str, str]:
+    """The fields of a form with a file in it; the file's text under the field that names it."""
+    parsed = message_from_string(f"Content-Type: {kind}\n\n{body}")
+    found: dict[str, str] = {}
+    for part in parsed.walk():
+        if not part.is_multipart():
+            name = part.get_param("name", header="content-disposition")
+            found[str(name)] = str(part.get_payload())
+    attached = found["document"].removeprefix("attach://")
+    return found | {"document": found.get(attached, "")}
 
 
 def _message(sent: Sent) -> dict[str, Any]:
@@ -226,7 +247,8 @@ def bot_api() -> Iterator[BotApi]:
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
             _, token, method = self.path.split("/")
-            given = dict(parse_qsl(body, keep_blank_values=True))
+            kind = self.headers.get("Content-Type", "")
+            given = _parts(kind, body) if "multipart" in kind else dict(parse_qsl(body, keep_blank_values=True))
             if token == f"bot{TOKEN}":
                 status, answer = api.carry_out(method, given)
             else:

@@ -6,7 +6,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from aegis_core.protocol.approvals import Approval
-from aegis_core.protocol.masking import visible
+from aegis_core.protocol.masking import both_ends, visible
 from aegis_core.protocol.money import format_usd
 
 _MOST_QUOTED, _MOST_FACT, _MOST_PROMPT = 600, 300, 240
@@ -67,6 +67,18 @@ def prompt_end(approval: Approval) -> str:
     """How the prompt ends; empty where the agent said nothing of it."""
     text = visible(" ".join(approval.prompt_end.split()))
     return text if len(text) <= _MOST_PROMPT else "…" + text[1 - _MOST_PROMPT :]
+
+
+def arguments(approval: Approval) -> list[tuple[str, str]]:
+    """The arguments, under what heading; of an edited request those before, too."""
+    before = approval.original.arguments if approval.original is not None else ""
+    texts = {"The agent asked for these arguments": before, "Arguments": approval.arguments}
+    return [(title, visible(text)) for title, text in texts.items() if text]
+
+
+def is_cut(approval: Approval) -> bool:
+    """Whether a message cannot show all of the arguments."""
+    return any(both_ends(text)[1] for _, text in arguments(approval))
 
 
 def votes(approval: Approval, names: dict[str, str]) -> list[str]:

@@ -13,7 +13,7 @@ from aegis_core.client.grants import Grant, OnError, check_on_error
 from aegis_core.client.leases import seconds
 from aegis_core.client.lock_block import LockBlock, held_of, in_background
 from aegis_core.client.ports import ApprovalsPort, GovernorPort
-from aegis_core.protocol.arguments import hash_arguments
+from aegis_core.protocol.arguments import bound_arguments
 from aegis_core.protocol.canonical import record_id
 from aegis_core.protocol.denial import AegisDenied
 from aegis_core.protocol.errors import AegisError, InvalidRequestError, StoreError
@@ -151,14 +151,14 @@ class GovernedAgent:
             intent: what the agent wants to do, in its own words.
             wait: seconds to wait while the verdict is PENDING.
             **fields: what else is to be said, such as ``resource_type`` or ``estimated_cost_usd``; see
-                `RequestFields`. Of ``arguments`` only a hash is sent.
+                `RequestFields`. ``arguments`` are kept, masked, only while a person is asked.
 
         Raises:
             InvalidRequestError: a field that cannot be accepted. Nothing was decided.
             StoreError: the governor cannot be reached. Nothing was decided.
         """
         if "arguments" in fields:
-            fields["arguments_hash"] = hash_arguments(fields.pop("arguments"))
+            fields["arguments_hash"], fields["arguments_json"] = bound_arguments(fields.pop("arguments"))
         if fields.setdefault("resource_type", "llm_tokens") in LOCK_TYPES and "within" not in fields:
             fields["within"] = held_of(self.session)
         request = parse(

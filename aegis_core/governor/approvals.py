@@ -11,7 +11,7 @@ from typing import Any, Literal, cast, get_args
 from aegis_core.governor.budgets import at_ms, checked, lines_of
 from aegis_core.governor.notifier import Notifier
 from aegis_core.governor.rejudging import Rejudge
-from aegis_core.governor.requests import content_of, limits_of, trace_of
+from aegis_core.governor.requests import content_of, limits_of, shown_arguments, trace_of
 from aegis_core.governor.rulebook import Rulebook
 from aegis_core.governor.verdicts import grant_key
 from aegis_core.policy.text import spaced, words
@@ -24,6 +24,7 @@ from aegis_core.protocol.approvals import (
     Envelope,
     EnvelopeRequest,
     Listing,
+    OriginalRequest,
     Vote,
 )
 from aegis_core.protocol.errors import (
@@ -66,7 +67,7 @@ class HITLManager:
         """
         key = grant_key(approval_id)
         if wait <= 0:
-            return approval_of((await self._look(key, claims=claims))[0], key, self.tenant)
+            return await self._whole((await self._look(key, claims=claims))[0], key)
         loop = asyncio.get_running_loop()
         until = loop.time() + wait
         async with self._notifier.waiting_for(key) as bell:
@@ -76,9 +77,21 @@ class HITLManager:
                 record, question, now = await self._look(key, claims=claims)
                 left = until - loop.time()
                 if record.state != PENDING or left <= 0 or (seen is not None and question != seen):
-                    return approval_of(record, key, self.tenant)
+                    return await self._whole(record, key)
                 seen = question
                 await bell.wait(min(left, (record.deadline - now) / 1000 + 0.005))
+
+    async def _whole(self, record: Record, key: str) -> Approval:
+        """With the arguments that it shows, where some are kept."""
+        approval = approval_of(record, key, self.tenant)
+        if record.question is not None and record.question.shown:
+            asked, edited = await self._store.shown(key)
+            original = approval.original
+            same = original is None or original.arguments_hash == approval.arguments_hash
+            approval.arguments = edited or (asked if same else "")
+            if original is not None:
+                original.arguments = asked
+        return approval
 
     async def _look(self, key: str, *, claims: bool = False) -> tuple[Record, Question, int]:
         try:
@@ -180,8 +193,11 @@ class HITLManager:
             for asker in policy.askers(request, judged.facts, at_ms(now))
             if not asker.counted and bound > asker.above_nanos
         ]
-        limits, trace, content = limits_of(judged.ruling), trace_of(request), content_of(request)
-        return Edit(judged.version, judged.effect, judged.reason, limits, amount, bound, trace, content, terms)
+        shown = shown_arguments(edit.arguments_json, request.arguments_hash, self._store.pepper)
+        return Edit(
+            judged.version, judged.effect, judged.reason, limits_of(judged.ruling), amount, bound, trace_of(request),
+            content_of(request), terms, shown or False,
+        )  # fmt: skip
 
     async def approve_ahead(self, envelope: EnvelopeRequest, *, by: str) -> Envelope:
         """Approve in advance what falls within an envelope. What exceeds it asks again.
@@ -273,7 +289,12 @@ def approval_of(record: Record, key: str, tenant: str) -> Approval:
         metadata=said.get("metadata") or {},
         content=question.edited or question.content,
         prompt_end=said.get("prompt_end", ""),
+        original=_original(*question.original) if question.original else None,
     )
+
+
+def _original(amount: int, said: dict[str, Any]) -> OriginalRequest:
+    return OriginalRequest(to_usd(amount), said.get("tool"), said.get("arguments_hash"), said.get("target_resource"))
 
 
 def envelope_of(row: EnvelopeRow) -> Envelope:

@@ -75,11 +75,10 @@ class ResourceGovernor:
     ) -> None:
         self.tenant = ledger.tenant
         self.tenant_store = TenantStore(ledger)
-        self._ledger, self._arbiter = ledger, arbiter
+        self._ledger, self._arbiter, self._ids = ledger, arbiter, RequestIds(server_ms)
         self._registry = OperatorStore(ledger)
         self._rules, self.operator = Rulebook(ledger, self._registry, policy), Operator(self._registry)
         self.outcomes = Outcomes(self._registry, arbiter.tier_of)
-        self._ids = RequestIds(server_ms)
         self._warm, self._forecast, self.journal = False, forecast, Journal(ledger)
         self._notifier = Notifier(ledger.store, ledger.tenant)
         ledger.inbox = self._notifier.address
@@ -157,7 +156,8 @@ class ResourceGovernor:
             request_id, born = request.request_id, born_at(request.request_id)
         if self.outcomes.stale:
             await self.outcomes.refresh()
-        asked, latest = PreparedRequest.of(request, request_id, born), caller.session is None
+        asked = PreparedRequest.of(request, request_id, born, self._ledger.store.pepper)
+        latest = caller.session is None
         appraisal, key = self._arbiter.appraise(request, (), self.outcomes.evidence), asked.key
         if request.resource_type in LOCK_TYPES:
             await self._notifier.open()  # a hand-over and a notice to go are heard from the start

@@ -18,6 +18,8 @@ _CARRIED = tuple(Record._field_defaults.keys() & {field.name for field in fields
 """What records have had since the first of their schema, and the verdict calls the same, is the verdict's as it is."""
 _REASONS = {
     "too_many_questions": "The agent has as many unanswered requests as it may have; wait for answers.",
+    "too_long_to_approve": "A person would have to approve it, and its arguments are too long to be shown, over "
+    "64 KiB. Pass a reference to them.",
     "too_much_pending": "The agent's unanswered requests already hold half of a budget that it shares.",
     "tenant_halted": "The tenant is halted by its operator.",
     "agent_blocked": "The agent is blocked by its operator.",

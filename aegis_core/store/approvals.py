@@ -19,7 +19,7 @@ class ApprovalStore:
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger, self._scripts = ledger, ledger.store.scripts
-        self.tenant = ledger.tenant
+        self.tenant, self.pepper = ledger.tenant, ledger.store.pepper
         self._words = Looks(self._decide)
 
     async def decide(self, order: verbs.Decide) -> Record | None:
@@ -32,6 +32,12 @@ class ApprovalStore:
 
     def _decide(self, orders: list[verbs.Decide]) -> Coroutine[object, object, list[Any]]:
         return _second(self._ledger.begin(self._scripts.decide, verbs.DecideAll(orders)))
+
+    async def shown(self, key: str) -> tuple[str, str]:
+        """The arguments that a question shows, as asked and as edited; empty where none are kept."""
+        names = (layout.key(self.tenant, f"q:{key}"), layout.key(self.tenant, f"q:{key}:e"))
+        asked, edited = await self._ledger.store.command("MGET", *names)
+        return (asked or b"").decode(), (edited or b"").decode()
 
     async def trace_refusal(self, channel: str, who: str, problem: str) -> None:
         """Put into the events that somebody's word did not count: the first time in an hour, for each problem."""

@@ -88,6 +88,7 @@ class Edit(NamedTuple):
     trace: bytes
     content: str
     terms: Sequence[TermsRow]
+    shown: Text = False
 
 
 class Ruled(NamedTuple):

@@ -34,6 +34,8 @@ Keys of a tenant share the hash tag ``{tenant}`` (one cluster slot) and the pref
 ``ld``                  names of locks by their next expiry (ZSET)    as many as those; at most 10,000
 ``la:AGENT``            what an agent holds and waits for (ZSET)      at most 1,000 an agent
 ``ap``, ``ah``          open approvals; ended ones (ZSET)             as many as open; the last 10,000
+``q:ID``, ``q:ID:e``    the arguments that a question shows, masked:   as long as its record; expire
+                        as asked, and as edited (STRING)
 ``x:CONTENT``           what a person refused, and why                expires after an hour
 ``v``                   what was approved in advance                  at most 200, made by operators only
 ``ol``                  up to how much an operator may approve (HASH) made by operators only
@@ -63,8 +65,8 @@ SESSIONS_KEPT = 64
 HEADS = frozenset(
     (
         "t", "a:", "s:", "r:", "d", "e", "ag", "as:", "b:", "bs", "p:", "pf", "pv", "k:", "ks", "f:", "o", "j:", "ja:",
-        "jx:", "u:", "cl:", "ch:", "cn:", "cm:", "cx:", "l:", "lq:", "lw:", "lc", "ld", "la:", "ap", "ah", "x:", "v",
-        "ol", "i", "i:",
+        "jx:", "u:", "cl:", "ch:", "cn:", "cm:", "cx:", "l:", "lq:", "lw:", "lc", "ld", "la:", "ap", "ah", "q:", "x:",
+        "v", "ol", "i", "i:",
     )
 )  # fmt: skip
 """How the names of keys begin: the table above, for the check of the scripts."""

@@ -34,7 +34,8 @@ class Question(NamedTuple):
     again; `edited` is the same of what an operator made of it. `votes` are `StoredVote` lists. `deadline` is kept
     when it is answered, since the record's own is then that of its grant. `judged` is the policy's version by which it
     was judged again, 0 for the record's own. `unjudged`, only in an answer: the version by which it must be judged
-    before its agent may use it."""
+    before its agent may use it. `shown`: so many bytes of arguments are kept for approvers. `original` is the amount
+    and the trace before it was edited."""
 
     quorum: int
     approves: bool
@@ -52,6 +53,8 @@ class Question(NamedTuple):
     deadline: int = 0
     judged: int = 0
     unjudged: int = 0
+    shown: int = 0
+    original: list[Any] | Literal[False] = False
 
     @property
     def words(self) -> list[StoredVote]:

@@ -19,7 +19,7 @@ class Authorize(NamedTuple):
     """Judge one request. `candidates` is a `Candidate`; `limits`, `counters` and `askers` are rows.
 
     `forecast` is the least that one may reserve; `latest`: the caller means the agent's open session; `words`: the
-    intent as phrases read it.
+    intent as phrases read it. `shown` is what a person who is asked may read of the arguments; `too_long`: nobody can.
     """
 
     id: str
@@ -53,6 +53,8 @@ class Authorize(NamedTuple):
     target: str
     chosen_for: Given
     lock: WantedLock | None
+    shown: Given = None
+    too_long: bool = False
 
 
 class Settle(NamedTuple):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from html import escape
 
 from aiogram import Bot, Dispatcher
 from aiogram.client.default import DefaultBotProperties
@@ -23,12 +22,12 @@ from aegis_core.channels.channel import Pace
 from aegis_core.channels.telegram.buttons import Buttons
 from aegis_core.channels.telegram.handlers import Handlers
 from aegis_core.channels.telegram.hearing import Hearing, masked
+from aegis_core.channels.telegram.message import text_of
 from aegis_core.channels.telegram.settings import TelegramSettings
 from aegis_core.governor.governor import ResourceGovernor
 from aegis_core.protocol.approvals import Approval
 from aegis_core.protocol.errors import ChannelError
 
-_MARKS = {"open": "⏳", "approved": "✅", "rejected": "❌", "timed_out": "⌛", "withdrawn": "↩️"}
 _NOT_HERE = ("chat not found", "not enough rights", "have no rights", "bot was kicked", "group chat was deactivated")
 """Bad requests that say something about the chat and not about one message."""
 
@@ -58,7 +57,7 @@ class TelegramChannel:
         async with self._reached():
             sent = await self.bot.send_message(
                 self._chat,
-                self._text(approval),
+                text_of(approval, self._names),
                 reply_markup=self._keyboard(approval),
                 link_preview_options=_NO_PREVIEW,
             )
@@ -66,7 +65,7 @@ class TelegramChannel:
 
     async def update(self, approval: Approval, ref: str) -> None:
         """Edit the message; once decided, its buttons go."""
-        await self._edit(ref, self._text(approval), self._keyboard(approval))
+        await self._edit(ref, text_of(approval, self._names), self._keyboard(approval))
 
     async def remind(self, approval: Approval, ref: str) -> None:
         """Reply to the message, without a sound."""
@@ -120,21 +119,11 @@ class TelegramChannel:
             InlineKeyboardButton(text="APPROVE", callback_data=self._buttons.data(approval, "approve")),
             InlineKeyboardButton(text="REJECT", callback_data=self._buttons.data(approval, "reject")),
         ]
-        return InlineKeyboardMarkup(inline_keyboard=[row])
-
-    def _text(self, approval: Approval) -> str:
-        """The message in Telegram's HTML. Whatever it quotes is escaped, and too short to reach the limit of 4,096."""
-        head = words.TITLES["open"] if approval.status == "open" else words.outcome(approval, self._names)
-        lines = [f"{_MARKS[approval.status]} <b>{escape(head)}</b>"]
-        lines += [f"<b>{name}:</b> {escape(text)}" for name, text in words.facts(approval)]
-        lines += [escape(line) for line in words.votes(approval, self._names)]
-        lines.append(f"<code>{approval.approval_id}</code>")
-        if approval.status == "open":
-            lines.append("Reply to this message to reject with a reason.")
-        lines += ["The agent says:", f"<blockquote>{escape(words.quote(approval))}</blockquote>"]
-        if prompt := words.prompt_end(approval):
-            lines += ["The prompt ends:", f"<blockquote>{escape(prompt)}</blockquote>"]
-        return "\n".join(lines)
+        rows = [row]
+        if words.is_cut(approval):
+            data = self._buttons.data(approval, "file")
+            rows.append([InlineKeyboardButton(text="SEND ALL ARGUMENTS AS A FILE", callback_data=data)])
+        return InlineKeyboardMarkup(inline_keyboard=rows)
 
     @asynccontextmanager
     async def _reached(self) -> AsyncGenerator[None]:

@@ -11,7 +11,7 @@ from html import escape
 from aiogram import Router
 from aiogram.exceptions import AiogramError
 from aiogram.filters import Command, CommandObject
-from aiogram.types import CallbackQuery, Message, User
+from aiogram.types import BufferedInputFile, CallbackQuery, Message, ReplyParameters, User
 
 from aegis_core.channels import texts as words
 from aegis_core.channels.telegram.buttons import Buttons
@@ -97,12 +97,31 @@ class Handlers:
         """Decide as the button says. Whatever comes of it, the person is told."""
         try:
             approval = await self._approval_of(query)
-            decision, _ = self._buttons.named(query.data or "")
-            said = await self._decide(approval, decision, query.from_user, "")
+            press, _ = self._buttons.named(query.data or "")
+            if press == "file":
+                said = await self._send_file(approval, query)
+            else:
+                said = await self._decide(approval, press, query.from_user, "")
         except AegisError as error:
             said = await self._refused(query.from_user, error)
         with suppress(AiogramError):  # the answer is a courtesy; the message itself is edited by the courier
             await query.answer(said[:_MOST_ALERT], show_alert=True)
+
+    async def _send_file(self, approval: Approval, query: CallbackQuery) -> str:
+        """All of the arguments as a reply to the message that asks; of an edited request those before, too."""
+        message, texts = query.message, {"arguments": approval.arguments}
+        if approval.original is not None and approval.original.arguments:
+            texts["arguments-before"] = approval.original.arguments
+        if message is None or query.bot is None or not approval.arguments:
+            return "The arguments are no longer kept."
+        reply = ReplyParameters(message_id=message.message_id, allow_sending_without_reply=True)
+        try:
+            for name, text in texts.items():
+                file = BufferedInputFile(text.encode(), f"{approval.approval_id}-{name}.json")
+                await query.bot.send_document(message.chat.id, file, reply_parameters=reply)
+        except AiogramError:
+            return "Telegram did not take the file. `aegis approvals show` shows all."
+        return "Sent."
 
     async def _approval_of(self, query: CallbackQuery) -> Approval:
         data = query.data or ""

@@ -81,6 +81,14 @@ if edit then
   local G = fetch('a:' .. R[R_AGENT])
   G[G_PENDING] = G[G_PENDING] + amount - R[R_AMOUNT]
   change('a:' .. R[R_AGENT])
+  Q[Q_ORIGINAL] = Q[Q_ORIGINAL] or {R[R_AMOUNT], Q[Q_TRACE]}
+  local changed = edit[EDIT_SHOWN]
+  if changed then
+    Q[Q_SHOWN] = math.max(1, Q[Q_SHOWN])
+    call('SET', PREFIX .. 'q:' .. id .. ':e', changed, 'PX', string.format('%.0f', R[R_DEADLINE] - NOW + T[T_CONFIG][C_KEEP]))
+  else
+    call('DEL', PREFIX .. 'q:' .. id .. ':e')
+  end
   if amount ~= R[R_AMOUNT] then R[R_STRICT], R[R_SAMPLES] = 0, 0 end -- the new amount is no forecast
   R[R_AMOUNT], Q[Q_TRACE], Q[Q_EDITED], Q[Q_VOTES] = amount, decode(edit[EDIT_TRACE]), edit[EDIT_CONTENT], {}
   Q[Q_JUDGED] = edit[EDIT_POLICY]

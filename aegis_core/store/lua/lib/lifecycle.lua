@@ -105,6 +105,10 @@ local function close(id, R, state, charged, by, why)
   local calls = (state == STATE_RELEASED or state == STATE_TIMED_OUT) and 0 or 1
   book(R, charged, calls, R[R_ESTIMATED] and charged or 0)
   local body = store_ended(id, R)
+  if R[R_ASKED] and R[R_ASKED][Q_SHOWN] > 0 then -- what was shown of it is kept as long as it is
+    call('PEXPIRE', PREFIX .. 'q:' .. id, T[T_CONFIG][C_KEEP])
+    call('PEXPIRE', PREFIX .. 'q:' .. id .. ':e', T[T_CONFIG][C_KEEP])
+  end
   call('ZREM', PREFIX .. 'd', 'r:' .. id)
   event(charged > R[R_AMOUNT] and 'overrun' or ENDED[state], body)
   return body
