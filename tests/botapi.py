@@ -34,6 +34,7 @@ class Sent:
     reply_to: int | None = None
     edits: int = 0
     file: str = ""
+    topic: int | None = None
 
 
 @dataclass
@@ -50,6 +51,7 @@ class BotApi:
     throttled: deque[int] = field(default_factory=deque)
     refused: dict[str, str] = field(default_factory=dict)
     deaf: tuple[int, str] | None = None
+    deleted: set[int] = field(default_factory=set)
     updates: list[dict[str, Any]] = field(default_factory=list)
     changed: threading.Condition = field(default_factory=threading.Condition)
     last_id: int = 100
@@ -145,11 +147,20 @@ class BotApi:
             for piece, text in self.refused.items():
                 if piece in given.get("text", ""):
                     return 400, {"ok": False, "error_code": 400, "description": f"Bad Request: {text}"}
+            if missing := self._missing(method, given):
+                return 400, {"ok": False, "error_code": 400, "description": f"Bad Request: {missing}"}
             result = getattr(self, f"_on_{method.lower()}")(given)
             if self.deaf and method == "getUpdates":  # another poller came while this one waited
                 return self._told_off()
             self.changed.notify_all()
             return 200, {"ok": True, "result": result}
+
+    def _missing(self, method: str, given: dict[str, str]) -> str:
+        if method == "editMessageText" and int(given["message_id"]) in self.deleted:
+            return "message to edit not found"
+        reply = json.loads(given.get("reply_parameters", "{}"))
+        gone = reply.get("message_id") in self.deleted and not reply.get("allow_sending_without_reply")
+        return "message to be replied not found" if gone else ""
 
     def _told_off(self) -> tuple[int, dict[str, Any]]:
         assert self.deaf
@@ -182,6 +193,7 @@ class BotApi:
         sent = Sent(
             self.last_id, int(given["chat_id"]), given["text"], _buttons(given),
             given.get("disable_notification") == "true", reply,
+            topic=int(given["message_thread_id"]) if "message_thread_id" in given else None,
         )  # fmt: skip
         self.messages[sent.id] = sent
         return _message(sent)

@@ -12,10 +12,11 @@ import logging
 import time
 from collections import Counter
 from contextlib import suppress
+from datetime import datetime
 from hashlib import blake2b
 from itertools import count
 
-from aegis_core.channels.channel import Channel, Pace
+from aegis_core.channels.channel import Channel, MovableChannel, Pace
 from aegis_core.channels.schedule import Agenda
 from aegis_core.client.ports import ApprovalsPort
 from aegis_core.governor.tenant import ChannelStore, ShownNotice
@@ -178,6 +179,8 @@ class Courier:
         """Bring the channel up to date; answers what it shows then, None when nothing more will follow, and whether
         anything had to be said."""
         shown = self._notices.get(approval_id)
+        if shown is not None and isinstance(self.channel, MovableChannel) and not self.channel.shows_here(shown.ref):
+            shown = None
         if approval is None:
             if shown is not None:
                 await self.channel.retire(approval_id, shown.ref)
@@ -186,13 +189,22 @@ class Courier:
             if approval.status != "open":
                 return None, False  # it came and went while nobody could be asked
             return _notice(approval, await self.channel.announce(approval)), True
-        if shown.face != face_of(approval):
-            await self.channel.update(approval, shown.ref)
-            open_ = approval.status == "open"
-            return _notice(approval, shown.ref, reminded=not shown.remind_at) if open_ else None, True
-        if shown.remind_at and self._local(shown.remind_at) <= time.monotonic():
-            await self.channel.remind(approval, shown.ref)
-            return shown._replace(remind_at=0), True
+        try:
+            if shown.face != face_of(approval):
+                await self.channel.update(approval, shown.ref)
+                open_ = approval.status == "open"
+                return _notice(approval, shown.ref, reminded=not shown.remind_at) if open_ else None, True
+            if shown.remind_at and self._local(shown.remind_at) <= time.monotonic():
+                await self.channel.remind(approval, shown.ref)
+                return shown._replace(remind_at=0), True
+        except ChannelError as error:
+            if not error.gone:
+                raise
+            _log.warning("channel %s: %s was deleted there: %s", self.channel.name, approval_id, error.message)
+            if approval.status != "open":
+                return None, True  # nobody is to decide any more, and how it ended is in the events
+            ref = await self.channel.announce(approval)
+            return _notice(approval, ref, reminded=self._is_past(approval.remind_at)), True
         return shown, False
 
     async def _succeeded(self, approval_id: str, notice: ShownNotice | None, *, said: bool) -> None:
@@ -236,6 +248,9 @@ class Courier:
             if attempt == 1:
                 await self._store.report(f"{approval_id}: {error.message}")
             self._agenda.put(approval_id, time.monotonic() + max(error.retry_after, self._pace.retry(attempt)))
+
+    def _is_past(self, at: datetime | None) -> bool:
+        return at is not None and self._local(at.timestamp() * 1000) <= time.monotonic()
 
     def _local(self, server_ms: float) -> float:
         """A time of the server on this process's monotonic clock."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import threading
 from itertools import pairwise
 
@@ -11,8 +10,6 @@ from asking import Asking, asking, on_telegram
 from botapi import ANA, BOB, CHAT, STRANGER, BotApi
 
 from aegis_core import Settings
-from aegis_core.protocol.approvals import ApprovalEdit
-from aegis_core.protocol.arguments import bound_arguments
 from aegis_core.store.channels import ChannelStore
 
 pytestmark = [pytest.mark.concurrent, pytest.mark.leaves("questions")]
@@ -45,39 +42,6 @@ def test_how_a_prompt_ends_is_shown_after_what_the_agent_says(place: Asking, tel
     assert after.endswith("pay &lt;Zoe&gt; at once</blockquote>")
     (approval,) = place.on_redis(lambda governor: governor.approvals.list())
     assert approval.prompt_end.startswith("</blockquote> api_key: [masked] x")
-    telegram.press(message, "REJECT")
-
-
-def test_the_end_of_long_arguments_is_read_and_all_of_them_come_as_a_file(place: Asking, telegram: BotApi) -> None:
-    tail = "and then <rm -rf> /srv/archive"
-    long = {"command": "echo ok; " * 300 + tail, "api_key": "sk-abcdefghij0123456789"}
-    agent = place.agent("Run it", tool="shell", arguments=long)
-    message = telegram.announced()
-    assert "and then &lt;rm -rf&gt; /srv/archive" in message.text
-    assert re.search(r"… [\d,]+ characters are hidden", message.text)
-    assert telegram.press(message, "SEND ALL ARGUMENTS AS A FILE") == "Sent."
-    (file,) = [one.file for one in telegram.messages.values() if one.reply_to == message.id]
-    assert "echo ok; " * 300 + tail in file
-    assert "sk-abcdefghij" not in file + message.text
-    assert telegram.press(message, "SEND ALL ARGUMENTS AS A FILE", STRANGER) != "Sent."
-    telegram.press(message, "REJECT")
-    agent.result(60)
-    telegram.shows(message, "Rejected by ana")
-    assert message.buttons == {}
-
-
-def test_an_edit_shows_both_arguments(place: Asking, telegram: BotApi) -> None:
-    place.agent("Pay", tool="pay", arguments={"to": "bob"})
-    message = telegram.announced()
-    assert "characters are hidden" not in message.text
-    assert list(message.buttons) == ["APPROVE", "REJECT"]
-    place.publish({**ESCALATE, "asking": {"quorum": 2}})
-    (asked,) = place.on_redis(lambda governor: governor.approvals.list())
-    spelt, text = bound_arguments({"to": "ana"})
-    edit = ApprovalEdit(arguments_hash=spelt, arguments_json=text)
-    place.on_redis(lambda governor: governor.approvals.decide(asked.approval_id, "approve", by="cli:eve", edit=edit))
-    shown = telegram.shows(message, "{&quot;to&quot;:&quot;ana&quot;}")
-    assert shown.index("{&quot;to&quot;:&quot;bob&quot;}") < shown.index("{&quot;to&quot;:&quot;ana&quot;}")
     telegram.press(message, "REJECT")
 
 

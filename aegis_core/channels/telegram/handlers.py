@@ -15,7 +15,8 @@ from aiogram.types import BufferedInputFile, CallbackQuery, Message, ReplyParame
 
 from aegis_core.channels import texts as words
 from aegis_core.channels.telegram.buttons import Buttons
-from aegis_core.channels.telegram.settings import TelegramSettings
+from aegis_core.channels.telegram.message import fitting
+from aegis_core.channels.telegram.settings import TelegramSettings, message_ref
 from aegis_core.governor.governor import ResourceGovernor
 from aegis_core.governor.tenant import ChannelStore
 from aegis_core.protocol.approvals import Approval, Decision
@@ -155,8 +156,10 @@ class Handlers:
             return False
         looks = _LOOKS if _answers_bot(message) and message.date - answered.date < _FRESH else 1
         for left in reversed(range(looks)):  # what was sent a moment ago is perhaps noted down just now
-            if approval_id := await self._store.approval_of(str(answered.message_id)):
-                return {"approval_id": approval_id}
+            number = answered.message_id
+            for ref in (message_ref(self._chat, number), str(number)):  # older versions wrote down the number alone
+                if approval_id := await self._store.approval_of(ref):
+                    return {"approval_id": approval_id}
             if left:
                 await asyncio.sleep(_PAUSE)
         return False
@@ -243,7 +246,7 @@ class Handlers:
 async def _say(message: Message, text: str) -> None:
     """Answer. What cannot be delivered now is not worth a queue: the person asks again."""
     with suppress(AiogramError):
-        await message.reply(text[:4_000], allow_sending_without_reply=True)
+        await message.reply(fitting(text), allow_sending_without_reply=True)
 
 
 def _who(user: User) -> str:

@@ -36,6 +36,14 @@ def units(html: str) -> int:
     return len(unescape(_TAG.sub("", html)).encode("utf-16-le", "surrogatepass")) // 2
 
 
+def fitting(html: str) -> str:
+    """As many of its lines as Telegram takes; no tag reaches beyond its line."""
+    lines = html.split("\n")
+    while len(lines) > 1 and units("\n".join(lines)) > MOST_UNITS - 4:
+        lines = [*lines[:-2], "…"] if lines[-1] == "…" else [*lines[:-1], "…"]
+    return "\n".join(lines)
+
+
 def _lines(approval: Approval, names: dict[str, str], scale: float) -> str:
     def cut(text: str) -> str:
         return text if scale == 1 else words.shortened(text, max(24, int(300 * scale)))
