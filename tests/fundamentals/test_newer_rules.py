@@ -99,6 +99,7 @@ async def test_what_newer_rules_only_ask_about_was_asked(
 ) -> None:
     await elsewhere(settings, ASKS)
     agent = await governor.handshake("payer")
+    await governor.set_budget("agent", "payer", "day", 100)
     before, after = await agent.request(**WISH), await agent.request(**WISH | {"request_id": "order-2"})
     await governor.approvals.decide(before.escalation_id or "", "approve", by="ada")
     await elsewhere(settings, TWO_ASK)

@@ -86,6 +86,7 @@ def loosely(value: Any) -> Any:
 
 async def test_the_end_of_a_long_command_is_read_through_every_door(governor: Governor) -> None:  # noqa: F811
     agent = await governor.handshake("runner")
+    await governor.set_budget("agent", "runner", "day", 100)
     for arguments in (LONG, {"to": "ana", "memo": "m" * 3_000, "password": "tulips and roses"}, {"é": "\u202ex"}):
         asked = await agent.request("Run it", **WISH, arguments=arguments)
         found = await governor.approvals.get(asked.escalation_id or "")
@@ -143,7 +144,8 @@ async def test_they_are_kept_only_while_somebody_is_asked_and_forgotten(settings
         await other.request("Run it", **WISH, arguments=LONG)
         names = await keys(store, settings)
         assert len(names) == 2
-        assert all(0 < await store.command("PTTL", name) <= (600 + 3_600) * 1000 for name in names)
+        for name in names:
+            assert 0 < int(await store.command("PTTL", name)) <= (600 + 3_600) * 1000
         await house.port.operator.forget("runner", author="tests")
         assert len(await keys(store, settings)) == 1
         (left, gone) = sorted(await house.approvals.list(), key=lambda each: each.agent_id)
