@@ -100,11 +100,19 @@ _DID = {"approve": "approved", "reject": "rejected"}
 def outcome(approval: Approval, names: dict[str, str]) -> str:
     """How it ended, who decided, when and why; one line."""
     text = TITLES[approval.status]
+    if approval.withdrawn_by:
+        text += f" ({_TAKEN_BACK[approval.withdrawn_by]})"
     if approval.decided_by:
         text += f" by {person(approval.decided_by, names)}"
     if approval.decided_at:
         text += f" at {clock(approval.decided_at)}"
     return text + (f": {shortened(approval.decision_reason, 300)}" if approval.decision_reason else "")
+
+
+_TAKEN_BACK = {
+    "agent": "by its agent", "caller": "who waited for it gave up", "thread": "its conversation went on",
+    "person": "it was answered where the agent runs",
+}  # fmt: skip
 
 
 def person(credential: str, names: dict[str, str]) -> str:

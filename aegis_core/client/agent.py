@@ -33,6 +33,7 @@ from aegis_core.protocol.messages import (
     Receipt,
     ReleaseRequest,
     SessionOpened,
+    TakenBackBy,
     Verdict,
 )
 from aegis_core.protocol.money import UsdLike
@@ -235,12 +236,12 @@ class GovernedAgent:
         if verdict.status == "GRANTED":
             return AegisDenied(f"Aegis refused: this grant is already {verdict.state}.", verdict=verdict)
         if verdict.grant_id and verdict.state in {"live", "pending"}:
-            await self.release(verdict.grant_id)
+            await self.release(verdict.grant_id, by="caller")
         return AegisDenied(f"Aegis refused: {verdict.reason}", verdict=verdict)
 
     async def _withdraw(self, grant_id: str) -> None:
         with suppress(AegisError):
-            await self.release(grant_id)
+            await self.release(grant_id, by="caller")
 
     async def settle(self, grant_id: str, **said: Unpack[SettleFields]) -> Receipt:
         """Report the real cost of a grant.
@@ -260,9 +261,9 @@ class GovernedAgent:
         token = self.session.session_token
         return await settled(lambda message: self._port.settle(grant_id, message, token=token), whose)
 
-    async def release(self, grant_id: str) -> Receipt:
-        """Give a grant back unused, or withdraw a PENDING request."""
-        message = parse(ReleaseRequest, agent_id=self.agent_id)
+    async def release(self, grant_id: str, *, by: TakenBackBy = "agent") -> Receipt:
+        """Give a grant back unused, or take a PENDING request back: nobody is asked any more; an event says by whom."""
+        message = parse(ReleaseRequest, agent_id=self.agent_id, **({} if by == "agent" else {"by": by}))
         return await self._port.release(grant_id, message, token=self.session.session_token)
 
     async def extend(self, grant_id: str, seconds: float = 600) -> Receipt:

@@ -35,6 +35,7 @@ from aegis_core.protocol.errors import (
     StaleError,
     StoreError,
 )
+from aegis_core.protocol.messages import TakenBackBy
 from aegis_core.protocol.money import to_nanos, to_usd
 from aegis_core.protocol.parsing import parse
 from aegis_core.store.approvals import ApprovalStore
@@ -290,6 +291,7 @@ def approval_of(record: Record, key: str, tenant: str) -> Approval:
         content=question.edited or question.content,
         prompt_end=said.get("prompt_end", ""),
         original=_original(*question.original) if question.original else None,
+        withdrawn_by=cast("TakenBackBy | None", question.taken_back or None),
     )
 
 

@@ -225,8 +225,8 @@ class ResourceGovernor:
         return await self._close(order._replace(**said._asdict()))
 
     async def release(self, grant_id: str, message: ReleaseRequest, *, token: str | None = None) -> Receipt:
-        """Give a grant back unused, or withdraw a PENDING request. Raises as `settle` does."""
-        return await self._close(self._closing("release", grant_id, message.agent_id, token))
+        """Give a grant back unused, or take a PENDING request back. Raises as `settle` does."""
+        return await self._close(self._closing("release", grant_id, message.agent_id, token)._replace(by=message.by))
 
     async def extend(self, grant_id: str, message: ExtendRequest, *, token: str | None = None) -> Receipt:
         """Move a live grant's deadline, up to the tenant's cap. Raises as `settle` does."""

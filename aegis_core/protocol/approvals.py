@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 
 from aegis_core.protocol.denial import AegisDenied
 from aegis_core.protocol.fields import Identifier, Usd
-from aegis_core.protocol.messages import ArgumentsJson, BudgetLine, ResourceType, Verdict
+from aegis_core.protocol.messages import ArgumentsJson, BudgetLine, ResourceType, TakenBackBy, Verdict
 from aegis_core.protocol.parsing import Message
 
 Decision = Literal["approve", "reject"]
@@ -158,6 +158,7 @@ class Approval:
     prompt_end: str = ""
     arguments: str = ""
     original: OriginalRequest | None = None
+    withdrawn_by: TakenBackBy | None = None
 
 
 @dataclass(slots=True)

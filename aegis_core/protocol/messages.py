@@ -143,10 +143,16 @@ class SettleRequest(Message):
         return self
 
 
+TakenBackBy = Literal["agent", "caller", "thread", "person"]
+"""Who takes a question back: its agent; the caller, who gave up waiting; the conversation, which went on without it; or
+a person, who answered it where the agent runs."""
+
+
 class ReleaseRequest(Message):
-    """Give a grant back unused."""
+    """Give a grant back unused, or take back a question, and say by whom (`by`), which its event repeats."""
 
     agent_id: Identifier | None = None
+    by: TakenBackBy = "agent"
 
 
 class ExtendRequest(Message):

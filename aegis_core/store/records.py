@@ -35,7 +35,7 @@ class Question(NamedTuple):
     when it is answered, since the record's own is then that of its grant. `judged` is the policy's version by which it
     was judged again, 0 for the record's own. `unjudged`, only in an answer: the version by which it must be judged
     before its agent may use it. `shown`: so many bytes of arguments are kept for approvers. `original` is the amount
-    and the trace before it was edited."""
+    and the trace before it was edited. `taken_back`: by whom, where it was withdrawn."""
 
     quorum: int
     approves: bool
@@ -55,6 +55,7 @@ class Question(NamedTuple):
     unjudged: int = 0
     shown: int = 0
     original: list[Any] | Literal[False] = False
+    taken_back: Text = False
 
     @property
     def words(self) -> list[StoredVote]:

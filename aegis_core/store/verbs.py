@@ -58,7 +58,8 @@ class Authorize(NamedTuple):
 
 
 class Settle(NamedTuple):
-    """Settle, release or extend one grant. Without a `cost` it is settled at its reservation."""
+    """Settle, release or extend one grant. Without a `cost` it is settled at its reservation. `by`: who takes back a
+    question."""
 
     id: str
     agent: Given
@@ -71,6 +72,7 @@ class Settle(NamedTuple):
     outcome: float | None
     answered: Given
     estimated: bool = False
+    by: str = "agent"
 
 
 class Look(NamedTuple):

@@ -54,7 +54,9 @@ if act == 'settle' then
   end
 elseif act == 'release' then
   if state == STATE_LIVE then body = close(id, R, STATE_RELEASED, least)
-  elseif state == STATE_PENDING then body = close(id, R, STATE_RELEASED, 0)
+  elseif state == STATE_PENDING then
+    R[R_ASKED][Q_TAKEN_BACK] = by
+    body = close(id, R, STATE_RELEASED, 0)
   elseif state == STATE_RELEASED then repeated = true
   else
     flush()
