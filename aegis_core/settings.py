@@ -131,6 +131,7 @@ class Settings(BaseSettings):
         default=None, description="Where Telegram reaches /api/v1/telegram/webhook; unset: long polling."
     )
     telegram_webhook_secret: SecretStr | None = Field(default=None, description="Unset: derived from the pepper.")
+    alerts_per_hour: Annotated[int, Field(ge=0, le=1_000)] = 0
     approval_webhook_url: Annotated[str, AfterValidator(_http)] | None = Field(
         default=None, description="Where approvals are posted, signed."
     )

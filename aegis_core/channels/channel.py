@@ -49,6 +49,17 @@ class Channel(Protocol):
 
 
 @runtime_checkable
+class AlertChannel(Protocol):
+    """A channel that can be told what is not to be decided, see `alerts`."""
+
+    name: str
+
+    async def alert(self, text: str) -> None:
+        """Say one thing, without asking. Raises `ChannelError` when it cannot be delivered."""
+        ...
+
+
+@runtime_checkable
 class MovableChannel(Protocol):
     """A channel whose place may be another one after a restart, where nothing is shown yet."""
 

@@ -16,7 +16,8 @@ from datetime import datetime
 from hashlib import blake2b
 from itertools import count
 
-from aegis_core.channels.channel import Channel, MovableChannel, Pace
+from aegis_core.channels.alerts import Alerts
+from aegis_core.channels.channel import AlertChannel, Channel, MovableChannel, Pace
 from aegis_core.channels.schedule import Agenda
 from aegis_core.client.ports import ApprovalsPort
 from aegis_core.governor.tenant import ChannelStore, ShownNotice
@@ -37,8 +38,13 @@ _PARTING = 2.0
 class Courier:
     """Serves one channel. Several processes may run one for the same channel; the holder of its lease is at work."""
 
-    def __init__(self, channel: Channel, approvals: ApprovalsPort, channel_store: ChannelStore, pace: Pace) -> None:
+    def __init__(
+        self, channel: Channel, approvals: ApprovalsPort, channel_store: ChannelStore, pace: Pace, alerts: int = 0
+    ) -> None:
+        """`alerts`: of how many events an hour it tells beside the approvals, if the channel can."""
         self.channel, self._approvals, self._store, self._pace = channel, approvals, channel_store, pace
+        takes = alerts > 0 and isinstance(channel, AlertChannel)
+        self.alerts = Alerts(channel, channel_store, pace, alerts) if takes else None
         self._agenda, self._news = Agenda(), asyncio.Event()
         self._notices: dict[str, ShownNotice] = {}
         self._attempts: Counter[str] = Counter()
@@ -79,7 +85,9 @@ class Courier:
             await self._store.leave()
 
     async def _serve(self) -> None:
-        listening = asyncio.create_task(self.channel.listen())
+        beside = [asyncio.create_task(self.channel.listen())]
+        if self.alerts is not None:
+            beside.append(asyncio.create_task(self.alerts.run()))
         try:
             await self._catch_up()
             while True:
@@ -95,9 +103,9 @@ class Courier:
                         await self._news.wait()
                         await self._until_paused(renewal)
         finally:
-            listening.cancel()
-            with suppress(asyncio.CancelledError):
-                await listening
+            for task in beside:
+                task.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
 
     async def _until_paused(self, renewal: float) -> None:
         """News of a channel that pauses wake nobody before the pause is over."""

@@ -21,6 +21,7 @@ Keys of a tenant share the hash tag ``{tenant}`` (one cluster slot) and the pref
 ``j:ID``, ``ja:AGENT``  the execution journal; its ids by expiry      at most 2,000 an agent; expires
 ``jx:SESSION``          the last 128 refused calls (STRING)           expires when idle
 ``u:DAY``               what a day cost, for the bill (HASH)          expires after 400 days
+``ca:CHANNEL``          how many alerts it was told (STRING)          expires after an hour
 ``cl:CHANNEL``          who announces on a channel (STRING)           expires within a minute
 ``ch:CHANNEL``          how sending and hearing go (HASH)             expires a day after it was last served
 ``cn:CHANNEL``          what it shows of open approvals (HASH)        as many as those; expires after 30 days
@@ -65,8 +66,8 @@ SESSIONS_KEPT = 64
 HEADS = frozenset(
     (
         "t", "a:", "s:", "r:", "d", "e", "ag", "as:", "b:", "bs", "p:", "pf", "pv", "k:", "ks", "f:", "o", "j:", "ja:",
-        "jx:", "u:", "cl:", "ch:", "cn:", "cm:", "cx:", "l:", "lq:", "lw:", "lc", "ld", "la:", "ap", "ah", "q:", "x:",
-        "v", "ol", "i", "i:",
+        "jx:", "u:", "ca:", "cl:", "ch:", "cn:", "cm:", "cx:", "l:", "lq:", "lw:", "lc", "ld", "la:", "ap", "ah", "q:",
+        "x:", "v", "ol", "i", "i:",
     )
 )  # fmt: skip
 """How the names of keys begin: the table above, for the check of the scripts."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from html import escape
 
 from aiogram import Bot, Dispatcher
 from aiogram.client.default import DefaultBotProperties
@@ -89,6 +90,14 @@ class TelegramChannel:
             await self.bot.send_message(
                 self._chat, text, message_thread_id=self._settings.topic, reply_parameters=reply,
                 disable_notification=True,
+            )  # fmt: skip
+
+    async def alert(self, text: str) -> None:
+        """Send a message without buttons."""
+        async with self._reached():
+            await self.bot.send_message(
+                self._chat, f"🔔 {escape(text)}", message_thread_id=self._settings.topic,
+                link_preview_options=_NO_PREVIEW,
             )  # fmt: skip
 
     async def retire(self, approval_id: str, ref: str) -> None:
