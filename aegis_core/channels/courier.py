@@ -43,8 +43,9 @@ class Courier:
     ) -> None:
         """`alerts`: of how many events an hour it tells beside the approvals, if the channel can."""
         self.channel, self._approvals, self._store, self._pace = channel, approvals, channel_store, pace
-        takes = alerts > 0 and isinstance(channel, AlertChannel)
-        self.alerts = Alerts(channel, channel_store, pace, alerts) if takes else None
+        self.alerts: Alerts | None = None
+        if alerts > 0 and isinstance(channel, AlertChannel):
+            self.alerts = Alerts(channel, channel_store, pace, alerts)
         self._agenda, self._news = Agenda(), asyncio.Event()
         self._notices: dict[str, ShownNotice] = {}
         self._attempts: Counter[str] = Counter()
@@ -105,7 +106,9 @@ class Courier:
         finally:
             for task in beside:
                 task.cancel()
-            await asyncio.gather(*beside, return_exceptions=True)
+            for task in beside:
+                with suppress(asyncio.CancelledError):
+                    await task
 
     async def _until_paused(self, renewal: float) -> None:
         """News of a channel that pauses wake nobody before the pause is over."""
@@ -189,15 +192,14 @@ class Courier:
         shown = self._notices.get(approval_id)
         if shown is not None and isinstance(self.channel, MovableChannel) and not self.channel.shows_here(shown.ref):
             shown = None
-        if approval is None:
-            if shown is not None:
-                await self.channel.retire(approval_id, shown.ref)
-            return None, shown is not None
         if shown is None:
-            if approval.status != "open":
+            if approval is None or approval.status != "open":
                 return None, False  # it came and went while nobody could be asked
             return _notice(approval, await self.channel.announce(approval)), True
         try:
+            if approval is None:
+                await self.channel.retire(approval_id, shown.ref)
+                return None, True
             if shown.face != face_of(approval):
                 await self.channel.update(approval, shown.ref)
                 open_ = approval.status == "open"
@@ -209,7 +211,7 @@ class Courier:
             if not error.gone:
                 raise
             _log.warning("channel %s: %s was deleted there: %s", self.channel.name, approval_id, error.message)
-            if approval.status != "open":
+            if approval is None or approval.status != "open":
                 return None, True  # nobody is to decide any more, and how it ended is in the events
             ref = await self.channel.announce(approval)
             return _notice(approval, ref, reminded=self._is_past(approval.remind_at)), True

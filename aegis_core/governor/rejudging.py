@@ -65,7 +65,8 @@ class Rejudge:
         if version != self._rules.policy_version:
             await self._rules.reload_policy()
         judged = await self.judge(record, None, now)
-        return Ruled(judged.version, judged.effect, judged.ruling.rule, judged.reason, limits_of(judged.ruling))
+        rule, reason = judged.ruling.rule or False, judged.reason or False
+        return Ruled(judged.version, judged.effect, rule, reason, limits_of(judged.ruling))
 
     async def judge(self, record: Record, edit: ApprovalEdit | None, now: datetime) -> Judgement:
         """Judge a question as it was stored, with what an operator changes of it, by the policy that is held here."""

@@ -162,14 +162,14 @@ def shown_arguments(text: str | None, bound: str | None, pepper: bytes) -> str |
     """
     if not text:
         return None
-    if len(text.encode()) > MAX_SHOWN or hash_of(text.encode()) != bound:
-        problem = "must be the RFC 8785 JSON, of at most 64 KiB, that arguments_hash is of"
-        raise InvalidRequestError(f"arguments_json: {problem}", field="arguments_json", problem=problem)
     try:
-        return mask_json(text, hmac.digest(pepper, b"aegis masked arguments", "sha256"))
+        spelt = text.encode()
+        if len(spelt) <= MAX_SHOWN and hash_of(spelt) == bound:
+            return mask_json(text, hmac.digest(pepper, b"aegis masked arguments", "sha256"))
     except (ValueError, RecursionError):
-        problem = "is no JSON that can be read"
-        raise InvalidRequestError(f"arguments_json: {problem}", field="arguments_json", problem=problem) from None
+        pass
+    problem = "must be the RFC 8785 JSON, of at most 64 KiB, that arguments_hash is of"
+    raise InvalidRequestError(f"arguments_json: {problem}", field="arguments_json", problem=problem)
 
 
 def content_of(request: PermissionRequest) -> str:

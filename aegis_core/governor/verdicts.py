@@ -85,7 +85,8 @@ def verdict_of(record: Record, grant: str, now: int) -> Verdict:
         _say_lock(verdict, record.lease, grant, now)
     if state == PENDING:
         verdict.waiting_for = "human"
-    if verdict.waiting_for is None and (question is None or question.how == "approved"):
+    never = record.code == "policy"  # approved, and denied by newer rules before its agent could use it
+    if verdict.waiting_for is None and not never and (question is None or question.how == "approved"):
         verdict.granted_at = at_ms(question.at if question else record.created)
     return verdict
 

@@ -73,7 +73,8 @@ def mask_json(text: str, key: bytes) -> str:
     Who reads it twice sees whether the secret is the same; nobody reads which it is. Everything else stays.
 
     Raises:
-        ValueError, RecursionError: it is no JSON, or nested too deeply.
+        ValueError, RecursionError: it is no JSON, nested too deeply, or spelt otherwise, so that what is read might not
+            be all there is.
     """
 
     def mark(kind: str, secret: str) -> str:
@@ -90,7 +91,10 @@ def mask_json(text: str, key: bytes) -> str:
             return mark(kind, str(value))
         return _marked(value, mark) if isinstance(value, str) else value
 
-    return rfc8785.dumps(masked(json.loads(text), "")).decode()
+    value = json.loads(text)
+    if rfc8785.dumps(value).decode() != text:
+        raise ValueError("not spelt as RFC 8785 says")
+    return rfc8785.dumps(masked(value, "")).decode()
 
 
 def _field_kind(name: str, value: object) -> str:

@@ -96,8 +96,8 @@ class Ruled(NamedTuple):
 
     policy: int
     effect: str
-    rule: Given
-    reason: Given
+    rule: Text
+    reason: Text
     limits: Sequence[Any]
 
 

@@ -72,6 +72,7 @@ async def test_an_approval_does_not_outlive_a_rule_that_denies(
     await claim(governor, agent, asked.grant_id or "")
     refused = await agent.request(**WISH)
     assert (refused.status, refused.code, refused.rule) == ("REJECTED", "policy", rule["name"])
+    assert refused.granted_at is None
     assert "approved" not in refused.reason.lower()
     assert (await agent.budget()).budgets[0].reserved_usd == 0, "the money is back"
     assert (await governor.approvals.get(asked.escalation_id or "")).status == "approved"

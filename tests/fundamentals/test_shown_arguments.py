@@ -29,6 +29,7 @@ TAIL = "rm -rf /srv/archive"
 LONG = {"command": "set -u; " + "printf 'ok'; " * 400 + TAIL}
 WISH: dict[str, Any] = {"resource_type": "api_call", "estimated_cost_usd": 7, "tool": "run"}
 
+SPELT_OTHERWISE = ('{"to": "bob"}', '{"to":"eve","to":"bob"}', "[" * 60_000, "1e999")
 SECRETS = (
     "sk-abcdefghij0123456789", "ghp_abcdefghijklmnopqrstuvwxyz12", "AKIAABCDEFGHIJKLMNOP", "0x" + "5e" * 32,
     "eyJhbGciOiJIUzI1.eyJzdWIiOiIxMjM0.c2lnbmF0dXJl",
@@ -112,10 +113,23 @@ async def test_what_is_too_long_to_be_read_is_refused_only_where_a_person_is_ask
     assert (await agent.request("Run it", **WISH, arguments=fits)).status == "PENDING"
 
 
-@pytest.mark.parametrize("text", ['{"to":"ana"}', '{"to": "bob"}', "[" * 60_000])
-async def test_nothing_else_is_shown_than_what_the_hash_is_of(governor: Governor, text: str) -> None:  # noqa: F811
+@pytest.mark.parametrize(
+    ("text", "bound"),
+    [
+        ('{"to":"ana"}', hash_arguments({"to": "bob"})),
+        *(
+            (text, hash_of(text.encode()))
+            for text in ('{"to": "bob"}', '{"to":"eve","to":"bob"}', "[" * 60_000, "1e999")
+        ),
+    ],
+    ids=["another", "with a space", "a key twice", "nested", "no number"],
+)
+async def test_nothing_else_is_shown_than_what_the_hash_is_of(
+    governor: Governor,  # noqa: F811
+    text: str,
+    bound: str,
+) -> None:
     agent = await governor.handshake("runner")
-    bound = hash_of(text.encode()) if text.startswith("[") else hash_arguments({"to": "bob"})
     with pytest.raises(InvalidRequestError, match="arguments_json"):
         await agent.request("Run it", **WISH, arguments_hash=bound, arguments_json=text)
 

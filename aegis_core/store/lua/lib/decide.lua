@@ -38,8 +38,8 @@ if word == 'approve' then
   if stopped then return {'STOPPED', stopped} end
   if not edit and outdated(Q, R) then
     if not ruled or ruled[RULED_POLICY] ~= T[T_POLICY] then return {'STALE', T[T_POLICY]} end
-    local rule, reason = judge_again(R, ruled)
-    if rule then return {'POLICY_DENIES', reason or rule} end
+    local denied, rule, reason = judge_again(R, ruled)
+    if denied then return {'POLICY_DENIES', reason or rule or 'its rules deny it'} end
   end
 end
 

@@ -158,15 +158,15 @@ local function outdated(Q, R)
 end
 
 -- Judges such a question by the rules in force, as the caller has `ruled` it: they may deny it, whatever a person said. What
--- asks for a person was asked. Answers the rule that denies, and why.
+-- asks for a person was asked. Answers whether they deny it, by which rule, and why.
 local function judge_again(R, ruled)
   local Q, bound, limits = R[R_ASKED], math.max(R[R_AMOUNT], R[R_STRICT]), ruled[RULED_LIMITS]
   Q[Q_JUDGED] = T[T_POLICY]
   if T[T_MODE] == 'observe' then return end
-  if ruled[RULED_EFFECT] == 'deny' then return ruled[RULED_RULE] or 'policy', ruled[RULED_REASON] end
+  if ruled[RULED_EFFECT] == 'deny' then return true, ruled[RULED_RULE], ruled[RULED_REASON] end
   for at = 0, #limits - 1, LIMIT_WIDTH do
     if bound > limits[at + LIMIT_ABOVE] and limits[at + LIMIT_EFFECT] == 'deny' and not limits[at + LIMIT_OBSERVED] then
-      return limits[at + LIMIT_RULE], limits[at + LIMIT_REASON]
+      return true, limits[at + LIMIT_RULE], limits[at + LIMIT_REASON]
     end
   end
 end
@@ -199,9 +199,9 @@ local function claim(id, R, inbox, ruled)
       Q[Q_UNJUDGED] = T[T_POLICY]
       return encode(R)
     end
-    local rule, reason = judge_again(R, ruled)
-    if rule then
-      R[R_CODE], R[R_RULE], R[R_REASON] = 'policy', rule, reason or false
+    local denied, rule, reason = judge_again(R, ruled)
+    if denied then
+      R[R_CODE], R[R_RULE], R[R_REASON] = 'policy', rule, reason
       return close(id, R, STATE_RELEASED, 0)
     end
   end
