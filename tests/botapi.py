@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email import message_from_string
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import BufferedIOBase
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -224,6 +225,16 @@ def _buttons(given: dict[str, str]) -> dict[str, str]:
     return {button["text"]: button["callback_data"] for row in rows for button in row}
 
 
+def _chunks(stream: BufferedIOBase) -> bytes:
+    """A body whose length is not said before it."""
+    found = b""
+    while size := int(stream.readline(), 16):
+        found += stream.read(size)
+        stream.readline()
+    stream.readline()
+    return found
+
+
 def _parts(kind: str, body: str) -> dict[str, str]:
     """The fields of a form with a file in it; the file's text under the field that names it."""
     parsed = message_from_string(f"Content-Type: {kind}\n\n{body}")
@@ -257,7 +268,7 @@ def bot_api() -> Iterator[BotApi]:
         protocol_version = "HTTP/1.1"
 
         def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
+            body = (_chunks(self.rfile) if "Transfer-Encoding" in self.headers else self._whole()).decode()
             _, token, method = self.path.split("/")
             kind = self.headers.get("Content-Type", "")
             given = _parts(kind, body) if "multipart" in kind else dict(parse_qsl(body, keep_blank_values=True))
@@ -274,6 +285,9 @@ def bot_api() -> Iterator[BotApi]:
                 self.wfile.write(content)
             except OSError:  # the bot hung up on a long poll
                 self.close_connection = True
+
+        def _whole(self) -> bytes:
+            return self.rfile.read(int(self.headers.get("Content-Length", 0)))
 
         def log_message(self, *_: Any) -> None:
             """Say nothing."""

@@ -44,11 +44,11 @@ _KINDS = (
 )  # fmt: skip
 """What a secret of a known shape is, by its beginning."""
 _SECRET_FIELD = re.compile(
-    r"(?i)(?:^|[^a-z])(pass(?:word|wd|phrase|code)|secret|mnemonic|seed[-_ ]?phrase|credentials?|authorization|"
-    r"(?:api|access|secret|private)[-_ ]?key)(?:[^a-z]|$)"
+    r"(?:^|[^A-Za-z]|[a-z](?=[A-Z]))((?i:pass(?:word|wd|phrase|code)|secret|mnemonic|seed[-_ ]?phrase|credentials?|"
+    r"authorization|(?:api|access|secret|private)[-_ ]?key))(?![a-z])"
 )
 """The name of a field of arguments whose text is a secret, whatever it looks like."""
-_TOKEN_FIELD = re.compile(r"(?i)(?:^|[^a-z])(?:token|key)$")
+_TOKEN_FIELD = re.compile(r"(?:^|[^A-Za-z]|[a-z](?=[TK]))(?i:token|key)$")
 _OPAQUE = re.compile(r"(?!0x[0-9a-fA-F]{40}$)(?=\S*\d)\S{12,}")
 """What is no name or address: masked in a field that is called a token or key, of a currency or a document, say."""
 _SECRET_NAME = re.compile(r"(?i)(key|token|secret|passw|passphrase|credential|authorization|mnemonic)")
