@@ -45,6 +45,8 @@ def details(each: Approval, *, whole: bool = True) -> Table:
     from rich.table import Table
 
     rows = Table.grid(padding=(0, 2))
+    rows.add_column()
+    rows.add_column(overflow="fold")  # else the end of a long word would be left out
     facts = {
         "approval": each.approval_id, "status": each.status, "agent": each.agent_id, "amount": dollars(each.amount_usd),
         "left today": dollars(each.remaining_budget_usd), "rule": each.rule, "why": each.reason, "tool": each.tool,
