@@ -37,17 +37,26 @@ def _operators(value: str) -> str:
     return value
 
 
+_SHARED_IDS = {
+    777000: "itself and for posts of linked channels",
+    1087968824: "every anonymous administrator of a group",
+    136817688: "everybody who writes as a channel",
+}
+
+
 def read_operators(text: str) -> dict[int, str]:
     """The names of operators by their Telegram user id, from ``123456=ana,234567``.
 
     Raises:
-        ValueError: an entry that is neither ``id`` nor ``id=name``.
+        ValueError: an entry that is neither ``id`` nor ``id=name``, or an id that many share.
     """
     found: dict[int, str] = {}
     for entry in filter(None, (part.strip() for part in text.split(","))):
         number, _, name = entry.partition("=")
         if not number.strip().isdecimal():
             raise ValueError(f"{entry!r} is not a Telegram user id; give 123456 or 123456=name, with commas between")
+        if (shared := _SHARED_IDS.get(int(number))) is not None:
+            raise ValueError(f"{entry!r} is nobody's own: Telegram uses that id for {shared}; give the ids of persons")
         found[int(number)] = name.strip()
     return found
 
@@ -116,6 +125,7 @@ class Settings(BaseSettings):
 
     telegram_token: SecretStr | None = Field(default=None, description="The bot's token, from @BotFather.")
     telegram_chat_id: int | None = Field(default=None, description="The chat in which approvals are announced.")
+    telegram_topic_id: int | None = Field(default=None, description="Of a forum: the topic in which that is done.")
     telegram_operators: Annotated[str, AfterValidator(_operators)] = Field(
         default="", description="Who may decide there: user ids, or id=name, with commas between."
     )
@@ -124,6 +134,7 @@ class Settings(BaseSettings):
         default=None, description="Where Telegram reaches /api/v1/telegram/webhook; unset: long polling."
     )
     telegram_webhook_secret: SecretStr | None = Field(default=None, description="Unset: derived from the pepper.")
+    alerts_per_hour: Annotated[int, Field(ge=0, le=1_000)] = 0
     approval_webhook_url: Annotated[str, AfterValidator(_http)] | None = Field(
         default=None, description="Where approvals are posted, signed."
     )

@@ -9,7 +9,9 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from email import message_from_string
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from io import BufferedIOBase
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -32,6 +34,8 @@ class Sent:
     silent: bool = False
     reply_to: int | None = None
     edits: int = 0
+    file: str = ""
+    topic: int | None = None
 
 
 @dataclass
@@ -48,6 +52,7 @@ class BotApi:
     throttled: deque[int] = field(default_factory=deque)
     refused: dict[str, str] = field(default_factory=dict)
     deaf: tuple[int, str] | None = None
+    deleted: set[int] = field(default_factory=set)
     updates: list[dict[str, Any]] = field(default_factory=list)
     changed: threading.Condition = field(default_factory=threading.Condition)
     last_id: int = 100
@@ -143,11 +148,20 @@ class BotApi:
             for piece, text in self.refused.items():
                 if piece in given.get("text", ""):
                     return 400, {"ok": False, "error_code": 400, "description": f"Bad Request: {text}"}
+            if missing := self._missing(method, given):
+                return 400, {"ok": False, "error_code": 400, "description": f"Bad Request: {missing}"}
             result = getattr(self, f"_on_{method.lower()}")(given)
             if self.deaf and method == "getUpdates":  # another poller came while this one waited
                 return self._told_off()
             self.changed.notify_all()
             return 200, {"ok": True, "result": result}
+
+    def _missing(self, method: str, given: dict[str, str]) -> str:
+        if method == "editMessageText" and int(given["message_id"]) in self.deleted:
+            return "message to edit not found"
+        reply = json.loads(given.get("reply_parameters", "{}"))
+        gone = reply.get("message_id") in self.deleted and not reply.get("allow_sending_without_reply")
+        return "message to be replied not found" if gone else ""
 
     def _told_off(self) -> tuple[int, dict[str, Any]]:
         assert self.deaf
@@ -180,7 +194,15 @@ class BotApi:
         sent = Sent(
             self.last_id, int(given["chat_id"]), given["text"], _buttons(given),
             given.get("disable_notification") == "true", reply,
+            topic=int(given["message_thread_id"]) if "message_thread_id" in given else None,
         )  # fmt: skip
+        self.messages[sent.id] = sent
+        return _message(sent)
+
+    def _on_senddocument(self, given: dict[str, str]) -> Any:
+        reply = json.loads(given.get("reply_parameters", "{}")).get("message_id")
+        self.last_id += 1
+        sent = Sent(self.last_id, int(given["chat_id"]), "", {}, reply_to=reply, file=given["document"])
         self.messages[sent.id] = sent
         return _message(sent)
 
@@ -201,6 +223,28 @@ def _buttons(given: dict[str, str]) -> dict[str, str]:
         for button in row:
             assert 1 <= len(button["callback_data"].encode()) <= 64
     return {button["text"]: button["callback_data"] for row in rows for button in row}
+
+
+def _chunks(stream: BufferedIOBase) -> bytes:
+    """A body whose length is not said before it."""
+    found = b""
+    while size := int(stream.readline(), 16):
+        found += stream.read(size)
+        stream.readline()
+    stream.readline()
+    return found
+
+
+def _parts(kind: str, body: str) -> dict[str, str]:
+    """The fields of a form with a file in it; the file's text under the field that names it."""
+    parsed = message_from_string(f"Content-Type: {kind}\n\n{body}")
+    found: dict[str, str] = {}
+    for part in parsed.walk():
+        if not part.is_multipart():
+            name = part.get_param("name", header="content-disposition")
+            found[str(name)] = str(part.get_payload())
+    attached = found["document"].removeprefix("attach://")
+    return found | {"document": found.get(attached, "")}
 
 
 def _message(sent: Sent) -> dict[str, Any]:
@@ -224,9 +268,10 @@ def bot_api() -> Iterator[BotApi]:
         protocol_version = "HTTP/1.1"
 
         def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
+            body = (_chunks(self.rfile) if "Transfer-Encoding" in self.headers else self._whole()).decode()
             _, token, method = self.path.split("/")
-            given = dict(parse_qsl(body, keep_blank_values=True))
+            kind = self.headers.get("Content-Type", "")
+            given = _parts(kind, body) if "multipart" in kind else dict(parse_qsl(body, keep_blank_values=True))
             if token == f"bot{TOKEN}":
                 status, answer = api.carry_out(method, given)
             else:
@@ -240,6 +285,9 @@ def bot_api() -> Iterator[BotApi]:
                 self.wfile.write(content)
             except OSError:  # the bot hung up on a long poll
                 self.close_connection = True
+
+        def _whole(self) -> bytes:
+            return self.rfile.read(int(self.headers.get("Content-Length", 0)))
 
         def log_message(self, *_: Any) -> None:
             """Say nothing."""

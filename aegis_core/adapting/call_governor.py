@@ -295,7 +295,7 @@ class CallGovernor:
             "resource_type": "api_call",
             "estimated_cost_usd": self._cost_of(call),
             "tool": tool_identifier(call.tool),
-            "arguments_hash": call.arguments_hash,
+            "arguments": call.arguments,
             "metadata": self._metadata(call.thread),
         }
         if identity := call.identity(self.tenant):

@@ -138,7 +138,7 @@ class ToolReview:
             again = replace(call, attempt=call.attempt + 1) if clearance.state == "unknown" else call
             return await self.clear(again, durable=durable)
         if clearance.state == "asked":
-            await self.bridge.agent.release(verdict.grant_id or "")
+            await self.bridge.agent.release(verdict.grant_id or "", by="person")
         if kind == "respond":
             return Clearance(call, "done", verdict, said)
         code = "outcome_unknown" if clearance.state == "unknown" else "declined"
@@ -152,7 +152,7 @@ class ToolReview:
             runner = self.calls.new_runner()
             await self.calls.journal("start", call, runner)
             await self.calls.journal("finish", call, runner, _EDITED + canonical_json(arguments))
-            await self.bridge.agent.release(clearance.verdict.grant_id or "")
+            await self.bridge.agent.release(clearance.verdict.grant_id or "", by="person")
         return await self.clear(replace(call, arguments=arguments, attempt=0), durable=durable)
 
     async def _wait(self, clearance: Clearance) -> Clearance:
@@ -163,7 +163,7 @@ class ToolReview:
         if verdict.granted:
             return await self._as_approved(clearance.call, verdict)
         if verdict.status == "PENDING" and verdict.grant_id:
-            await self.bridge.agent.release(verdict.grant_id)
+            await self.bridge.agent.release(verdict.grant_id, by="caller")
         return Clearance(clearance.call, "refused", verdict)
 
     wait, await_ = both_ways(_wait)

@@ -141,7 +141,7 @@ async def _channels(app: FastAPI, settings: Settings, governor: ResourceGovernor
     """Serve the configured channels beside the API; loading one may take seconds, so a thread does it."""
     channels = await asyncio.to_thread(open_channels, settings, governor)
     app.state.channels = {channel.name: channel for channel in channels}
-    async with running(channels, governor):
+    async with running(channels, governor, alerts=settings.alerts_per_hour):
         yield
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from aegis_core.protocol.approvals import Approval
 
@@ -23,11 +23,12 @@ class Channel(Protocol):
         ...
 
     async def update(self, approval: Approval, ref: str) -> None:
-        """Show what became of it: votes, an edit, or the outcome and who decided."""
+        """Show what became of it: votes, an edit, or the outcome and who decided. A `ChannelError` that is `gone` says
+        that what was shown is not there any more."""
         ...
 
     async def remind(self, approval: Approval, ref: str) -> None:
-        """Ask again, quietly."""
+        """Ask again, quietly. Raises as `update`."""
         ...
 
     async def retire(self, approval_id: str, ref: str) -> None:
@@ -44,6 +45,26 @@ class Channel(Protocol):
 
     async def aclose(self) -> None:
         """Close connections."""
+        ...
+
+
+@runtime_checkable
+class AlertChannel(Protocol):
+    """A channel that can be told what is not to be decided, see `alerts`."""
+
+    name: str
+
+    async def alert(self, text: str) -> None:
+        """Say one thing, without asking. Raises `ChannelError` when it cannot be delivered."""
+        ...
+
+
+@runtime_checkable
+class MovableChannel(Protocol):
+    """A channel whose place may be another one after a restart, where nothing is shown yet."""
+
+    def shows_here(self, ref: str) -> bool:
+        """Whether this reference is to something in the present place."""
         ...
 
 

@@ -12,10 +12,12 @@ import logging
 import time
 from collections import Counter
 from contextlib import suppress
+from datetime import datetime
 from hashlib import blake2b
 from itertools import count
 
-from aegis_core.channels.channel import Channel, Pace
+from aegis_core.channels.alerts import Alerts
+from aegis_core.channels.channel import AlertChannel, Channel, MovableChannel, Pace
 from aegis_core.channels.schedule import Agenda
 from aegis_core.client.ports import ApprovalsPort
 from aegis_core.governor.tenant import ChannelStore, ShownNotice
@@ -36,8 +38,14 @@ _PARTING = 2.0
 class Courier:
     """Serves one channel. Several processes may run one for the same channel; the holder of its lease is at work."""
 
-    def __init__(self, channel: Channel, approvals: ApprovalsPort, channel_store: ChannelStore, pace: Pace) -> None:
+    def __init__(
+        self, channel: Channel, approvals: ApprovalsPort, channel_store: ChannelStore, pace: Pace, alerts: int = 0
+    ) -> None:
+        """`alerts`: of how many events an hour it tells beside the approvals, if the channel can."""
         self.channel, self._approvals, self._store, self._pace = channel, approvals, channel_store, pace
+        self.alerts: Alerts | None = None
+        if alerts > 0 and isinstance(channel, AlertChannel):
+            self.alerts = Alerts(channel, channel_store, pace, alerts)
         self._agenda, self._news = Agenda(), asyncio.Event()
         self._notices: dict[str, ShownNotice] = {}
         self._attempts: Counter[str] = Counter()
@@ -78,7 +86,9 @@ class Courier:
             await self._store.leave()
 
     async def _serve(self) -> None:
-        listening = asyncio.create_task(self.channel.listen())
+        beside = [asyncio.create_task(self.channel.listen())]
+        if self.alerts is not None:
+            beside.append(asyncio.create_task(self.alerts.run()))
         try:
             await self._catch_up()
             while True:
@@ -94,9 +104,11 @@ class Courier:
                         await self._news.wait()
                         await self._until_paused(renewal)
         finally:
-            listening.cancel()
-            with suppress(asyncio.CancelledError):
-                await listening
+            for task in beside:
+                task.cancel()
+            for task in beside:
+                with suppress(asyncio.CancelledError):
+                    await task
 
     async def _until_paused(self, renewal: float) -> None:
         """News of a channel that pauses wake nobody before the pause is over."""
@@ -178,21 +190,31 @@ class Courier:
         """Bring the channel up to date; answers what it shows then, None when nothing more will follow, and whether
         anything had to be said."""
         shown = self._notices.get(approval_id)
-        if approval is None:
-            if shown is not None:
-                await self.channel.retire(approval_id, shown.ref)
-            return None, shown is not None
+        if shown is not None and isinstance(self.channel, MovableChannel) and not self.channel.shows_here(shown.ref):
+            shown = None
         if shown is None:
-            if approval.status != "open":
+            if approval is None or approval.status != "open":
                 return None, False  # it came and went while nobody could be asked
             return _notice(approval, await self.channel.announce(approval)), True
-        if shown.face != face_of(approval):
-            await self.channel.update(approval, shown.ref)
-            open_ = approval.status == "open"
-            return _notice(approval, shown.ref, reminded=not shown.remind_at) if open_ else None, True
-        if shown.remind_at and self._local(shown.remind_at) <= time.monotonic():
-            await self.channel.remind(approval, shown.ref)
-            return shown._replace(remind_at=0), True
+        try:
+            if approval is None:
+                await self.channel.retire(approval_id, shown.ref)
+                return None, True
+            if shown.face != face_of(approval):
+                await self.channel.update(approval, shown.ref)
+                open_ = approval.status == "open"
+                return _notice(approval, shown.ref, reminded=not shown.remind_at) if open_ else None, True
+            if shown.remind_at and self._local(shown.remind_at) <= time.monotonic():
+                await self.channel.remind(approval, shown.ref)
+                return shown._replace(remind_at=0), True
+        except ChannelError as error:
+            if not error.gone:
+                raise
+            _log.warning("channel %s: %s was deleted there: %s", self.channel.name, approval_id, error.message)
+            if approval is None or approval.status != "open":
+                return None, True  # nobody is to decide any more, and how it ended is in the events
+            ref = await self.channel.announce(approval)
+            return _notice(approval, ref, reminded=self._is_past(approval.remind_at)), True
         return shown, False
 
     async def _succeeded(self, approval_id: str, notice: ShownNotice | None, *, said: bool) -> None:
@@ -236,6 +258,9 @@ class Courier:
             if attempt == 1:
                 await self._store.report(f"{approval_id}: {error.message}")
             self._agenda.put(approval_id, time.monotonic() + max(error.retry_after, self._pace.retry(attempt)))
+
+    def _is_past(self, at: datetime | None) -> bool:
+        return at is not None and self._local(at.timestamp() * 1000) <= time.monotonic()
 
     def _local(self, server_ms: float) -> float:
         """A time of the server on this process's monotonic clock."""

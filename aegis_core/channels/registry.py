@@ -91,7 +91,7 @@ async def opened(settings: Settings) -> AsyncGenerator[tuple[list[Channel], Reso
 @asynccontextmanager
 async def serving(settings: Settings) -> AsyncGenerator[list[str]]:
     """Serve the configured channels until the block ends; answers their names. Raises as `opened` does."""
-    async with opened(settings) as (channels, governor), running(channels, governor):
+    async with opened(settings) as (channels, governor), running(channels, governor, alerts=settings.alerts_per_hour):
         yield [channel.name for channel in channels]
 
 

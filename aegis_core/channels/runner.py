@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
+from aegis_core.channels.alerts import is_alert
 from aegis_core.channels.channel import Channel, Pace
 from aegis_core.channels.courier import Courier
 from aegis_core.governor.events import decode_event
@@ -27,15 +28,18 @@ _CHANGED = frozenset({b"approved", b"voted", b"edited", b"timed_out", b"released
 
 @asynccontextmanager
 async def running(
-    channels: Sequence[Channel], governor: ResourceGovernor, *, pace: Pace | None = None
+    channels: Sequence[Channel], governor: ResourceGovernor, *, pace: Pace | None = None, alerts: int = 0
 ) -> AsyncGenerator[None]:
-    """Serve the channels until the block ends, and close them then. Without any, nothing is read."""
+    """Serve the channels until the block ends, and close them then. Without any, nothing is read.
+
+    Each is told of so many `alerts` an hour, if it takes some.
+    """
     if not channels:
         yield
         return
     pace = pace or Pace()
     store = governor.tenant_store
-    couriers = [Courier(one, governor.approvals, store.channel_store(one.name), pace) for one in channels]
+    couriers = [Courier(one, governor.approvals, store.channel_store(one.name), pace, alerts) for one in channels]
     works = [lambda: _follow(store, couriers), *(courier.run for courier in couriers)]
     tasks = [asyncio.create_task(_kept_alive(work)) for work in works]
     try:
@@ -60,7 +64,8 @@ async def _kept_alive(work: Callable[[], Awaitable[None]]) -> None:
 
 
 async def _follow(store: TenantStore, couriers: Sequence[Courier]) -> None:
-    """Tell the couriers which approvals something happened to. Of other events, nothing but the kind is read."""
+    """Tell the couriers which approvals something happened to, and of what people want to be told. Of other events,
+    nothing but the kind is read."""
     after = ""
     while True:
         try:
@@ -76,6 +81,10 @@ async def _follow(store: TenantStore, couriers: Sequence[Courier]) -> None:
             continue
         for entry_id, fields in entries:
             after = entry_id
+            if is_alert(fields[b"k"].decode()):
+                for courier in couriers:
+                    if courier.alerts is not None:
+                        courier.alerts.take(decode_event(entry_id, fields, store.tenant))
             asked = fields[b"k"] in _ASKED
             if asked or fields[b"k"] in _CHANGED:
                 with suppress(KeyError, TypeError):  # an event of that kind which concerns no request

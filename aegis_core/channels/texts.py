@@ -6,7 +6,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from aegis_core.protocol.approvals import Approval
-from aegis_core.protocol.masking import visible
+from aegis_core.protocol.masking import both_ends, visible
 from aegis_core.protocol.money import format_usd
 
 _MOST_QUOTED, _MOST_FACT, _MOST_PROMPT = 600, 300, 240
@@ -69,6 +69,18 @@ def prompt_end(approval: Approval) -> str:
     return text if len(text) <= _MOST_PROMPT else "…" + text[1 - _MOST_PROMPT :]
 
 
+def arguments(approval: Approval) -> list[tuple[str, str]]:
+    """The arguments, under what heading; of an edited request those before, too."""
+    before = approval.original.arguments if approval.original is not None else ""
+    texts = {"The agent asked for these arguments": before, "Arguments": approval.arguments}
+    return [(title, visible(text)) for title, text in texts.items() if text]
+
+
+def is_cut(approval: Approval) -> bool:
+    """Whether a message cannot show all of the arguments."""
+    return any(both_ends(text)[1] for _, text in arguments(approval))
+
+
 def votes(approval: Approval, names: dict[str, str]) -> list[str]:
     """What was said so far, one line each, where more than one operator must approve."""
     if approval.quorum < 2:
@@ -88,11 +100,19 @@ _DID = {"approve": "approved", "reject": "rejected"}
 def outcome(approval: Approval, names: dict[str, str]) -> str:
     """How it ended, who decided, when and why; one line."""
     text = TITLES[approval.status]
+    if approval.withdrawn_by:
+        text += f" ({_TAKEN_BACK[approval.withdrawn_by]})"
     if approval.decided_by:
         text += f" by {person(approval.decided_by, names)}"
     if approval.decided_at:
         text += f" at {clock(approval.decided_at)}"
     return text + (f": {shortened(approval.decision_reason, 300)}" if approval.decision_reason else "")
+
+
+_TAKEN_BACK = {
+    "agent": "by its agent", "caller": "who waited for it gave up", "thread": "its conversation went on",
+    "person": "it was answered where the agent runs",
+}  # fmt: skip
 
 
 def person(credential: str, names: dict[str, str]) -> str:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from aegis_core.cli.common import dollars, shown
+from aegis_core.protocol.masking import both_ends, visible
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -39,11 +40,13 @@ def _when(at: datetime) -> str:
     return f"{at:%H:%M:%S}" if at.date() == datetime.now(UTC).date() else f"{at:%Y-%m-%d %H:%M}"
 
 
-def details(each: Approval) -> Table:
-    """One approval for a person: what is verified, then what its agent says."""
+def details(each: Approval, *, whole: bool = True) -> Table:
+    """One approval for a person: what is verified, then what its agent says; arguments `whole`, or both their ends."""
     from rich.table import Table
 
     rows = Table.grid(padding=(0, 2))
+    rows.add_column()
+    rows.add_column(overflow="fold")  # else the end of a long word would be left out
     facts = {
         "approval": each.approval_id, "status": each.status, "agent": each.agent_id, "amount": dollars(each.amount_usd),
         "left today": dollars(each.remaining_budget_usd), "rule": each.rule, "why": each.reason, "tool": each.tool,
@@ -53,10 +56,30 @@ def details(each: Approval) -> Table:
         "votes": ", ".join(f"{vote.operator}: {vote.decision}" for vote in each.votes), "decided by": each.decided_by,
         "reason": each.decision_reason, "edited": "yes" if each.edited else None,
     }  # fmt: skip
+    if (before := each.original) is not None:
+        facts |= {
+            "amount before": dollars(before.amount_usd), "tool before": before.tool,
+            "arguments before": before.arguments_hash, "target before": before.target_resource,
+        }  # fmt: skip
     for name, value in facts.items():
         if value:
             rows.add_row(f"[bold]{name}[/bold]", shown(value))
     rows.add_row("[bold]it says[/bold]", f"“{shown(each.intent[:500])}”")
     if each.prompt_end:
         rows.add_row("[bold]prompt ends[/bold]", f"“{shown(each.prompt_end)}”")
+    if before is not None and before.arguments:
+        rows.add_row("[bold]it asked for[/bold]", _arguments(before.arguments, whole=whole))
+    if each.arguments:
+        rows.add_row("[bold]with the arguments[/bold]", _arguments(each.arguments, whole=whole))
     return rows
+
+
+def _arguments(text: str, *, whole: bool) -> str:
+    """JSON as it is bound by the hash, so that nothing is added or lost."""
+    from rich.markup import escape
+
+    first, hidden, end = both_ends(visible(text))
+    if whole or not hidden:
+        return shown(text)
+    note = f"[bold]… {hidden:,} characters are hidden; `aegis approvals show` has all …[/bold]"
+    return "\n".join((escape(first), note, escape(end)))

@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,7 @@ _ARROWS = {"\x1b[A": "k", "\x1b[B": "j"}
 _KEY = re.compile(r"\x1b\[[A-D]|.", re.DOTALL)
 _CHANGING = frozenset({"pending", "approved", "declined", "timed_out", "voted", "released"})
 _MOST, _FEWEST_ROWS = 500, 3
+_GONE = "It is decided, or its time has passed; choose another one."
 _RETRY = 1.0
 """Seconds between two looks while the store is away."""
 _HINT = "[bold]j[/bold]/[bold]k[/bold] choose  [bold]a[/bold] approve  [bold]r[/bold] reject  [bold]q[/bold] leave"
@@ -39,6 +41,8 @@ class View:
         self.said = ""
         self.trouble = ""
         self.outdated = False
+        self.read: Approval | None = None
+        """What was read of the chosen one beside the list: its arguments."""
 
     @property
     def place(self) -> int:
@@ -49,6 +53,16 @@ class View:
     def chosen(self) -> Approval | None:
         """The approval that a key decides."""
         return next((each for each in self.found if each.approval_id == self.chosen_id), None)
+
+    def has_read(self, chosen: Approval) -> bool:
+        """Whether its arguments were read as they are now."""
+        read = self.read
+        return read is not None and (read.approval_id, read.content) == (chosen.approval_id, chosen.content)
+
+    def _with_arguments(self, chosen: Approval) -> Approval:
+        if self.read is None or not self.has_read(chosen):
+            return chosen
+        return replace(chosen, arguments=self.read.arguments, original=self.read.original)
 
     def take(self, found: tuple[Approval, ...]) -> None:
         """Show these. When the chosen one is gone, nothing is chosen until the person moves."""
@@ -70,11 +84,12 @@ class View:
             yield Group("Nothing waits for you.", "", self.trouble or self.said, "[bold]q[/bold] leave")
             return
         chosen = self.chosen
+        page = details(self._with_arguments(chosen), whole=False) if chosen else _GONE
         many = f"{len(self.found)}{' or more' if len(self.found) == _MOST else ''}"
         where = f"{self.place + 1} of {many}" if chosen else many
         below = Group(
             f"{where}  {_HINT}", self.trouble or self.said,
-            details(chosen) if chosen else "It is decided, or its time has passed; choose another one.",
+            page,
         )  # fmt: skip
         taken = len(console.render_lines(below, options.update(height=None))) + 2  # the heading, and an empty line
         rows = max(_FEWEST_ROWS, (options.height or console.height) - taken)
@@ -101,6 +116,7 @@ async def watch_approvals(governor: Governor, who: str) -> None:
     try:
         with _keys(news), Live(view, screen=True, auto_refresh=False) as live:
             while True:
+                await _read_chosen(governor, view)
                 live.update(view, refresh=True)
                 word = "news"
                 with suppress(TimeoutError):
@@ -134,6 +150,14 @@ async def _look(governor: Governor, view: View) -> None:
         view.trouble = ""
     except StoreError as error:
         view.trouble = f"[red]Not up to date: {shown(error.message)}[/red]"
+
+
+async def _read_chosen(governor: Governor, view: View) -> None:
+    """Read the arguments of the chosen one; without them its hash is shown."""
+    chosen = view.chosen
+    if chosen is not None and not view.has_read(chosen):
+        with suppress(AegisError):
+            view.read = await governor.approvals.get(chosen.approval_id)
 
 
 async def _decide(governor: Governor, chosen: Approval, word: Decision, who: str) -> str:

@@ -13,7 +13,7 @@ from aegis_core.client.grants import Grant, OnError, check_on_error
 from aegis_core.client.leases import seconds
 from aegis_core.client.lock_block import LockBlock, held_of, in_background
 from aegis_core.client.ports import ApprovalsPort, GovernorPort
-from aegis_core.protocol.arguments import hash_arguments
+from aegis_core.protocol.arguments import bound_arguments
 from aegis_core.protocol.canonical import record_id
 from aegis_core.protocol.denial import AegisDenied
 from aegis_core.protocol.errors import AegisError, InvalidRequestError, StoreError
@@ -33,6 +33,7 @@ from aegis_core.protocol.messages import (
     Receipt,
     ReleaseRequest,
     SessionOpened,
+    TakenBackBy,
     Verdict,
 )
 from aegis_core.protocol.money import UsdLike
@@ -151,14 +152,14 @@ class GovernedAgent:
             intent: what the agent wants to do, in its own words.
             wait: seconds to wait while the verdict is PENDING.
             **fields: what else is to be said, such as ``resource_type`` or ``estimated_cost_usd``; see
-                `RequestFields`. Of ``arguments`` only a hash is sent.
+                `RequestFields`. ``arguments`` are kept, masked, only while a person is asked.
 
         Raises:
             InvalidRequestError: a field that cannot be accepted. Nothing was decided.
             StoreError: the governor cannot be reached. Nothing was decided.
         """
         if "arguments" in fields:
-            fields["arguments_hash"] = hash_arguments(fields.pop("arguments"))
+            fields["arguments_hash"], fields["arguments_json"] = bound_arguments(fields.pop("arguments"))
         if fields.setdefault("resource_type", "llm_tokens") in LOCK_TYPES and "within" not in fields:
             fields["within"] = held_of(self.session)
         request = parse(
@@ -237,12 +238,12 @@ class GovernedAgent:
         if verdict.status == "GRANTED":
             return AegisDenied(f"Aegis refused: this grant is already {verdict.state}.", verdict=verdict)
         if verdict.grant_id and verdict.state in {"live", "pending"}:
-            await self.release(verdict.grant_id)
+            await self.release(verdict.grant_id, by="caller")
         return AegisDenied(f"Aegis refused: {verdict.reason}", verdict=verdict)
 
     async def _withdraw(self, grant_id: str) -> None:
         with suppress(AegisError):
-            await self.release(grant_id)
+            await self.release(grant_id, by="caller")
 
     async def settle(self, grant_id: str, **said: Unpack[SettleFields]) -> Receipt:
         """Report the real cost of a grant.
@@ -262,9 +263,9 @@ class GovernedAgent:
         token = self.session.session_token
         return await settled(lambda message: self._port.settle(grant_id, message, token=token), whose)
 
-    async def release(self, grant_id: str) -> Receipt:
-        """Give a grant back unused, or withdraw a PENDING request."""
-        message = parse(ReleaseRequest, agent_id=self.agent_id)
+    async def release(self, grant_id: str, *, by: TakenBackBy = "agent") -> Receipt:
+        """Give a grant back unused, or take a PENDING request back: nobody is asked any more; an event says by whom."""
+        message = parse(ReleaseRequest, agent_id=self.agent_id, **({} if by == "agent" else {"by": by}))
         return await self._port.release(grant_id, message, token=self.session.session_token)
 
     async def extend(self, grant_id: str, seconds: float = 600) -> Receipt:

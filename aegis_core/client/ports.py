@@ -73,7 +73,7 @@ class ApprovalsPort(Protocol):
         Raises:
             NotFoundError: no such approval.
             ConflictError: it was decided otherwise, edited since, timed out, or its agent is blocked; or the edit is
-                refused.
+                refused, or the whole by a policy that is newer than the question.
             AuthError: its rule names other operators, or the amount is above this operator's own limit.
         """
         ...

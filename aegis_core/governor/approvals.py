@@ -8,10 +8,10 @@ from contextlib import suppress
 from decimal import Decimal
 from typing import Any, Literal, cast, get_args
 
-from aegis_core.arbiter.arbiter import Arbiter
 from aegis_core.governor.budgets import at_ms, checked, lines_of
 from aegis_core.governor.notifier import Notifier
-from aegis_core.governor.requests import content_of, limits_of, trace_of
+from aegis_core.governor.rejudging import Rejudge
+from aegis_core.governor.requests import content_of, limits_of, shown_arguments, trace_of
 from aegis_core.governor.rulebook import Rulebook
 from aegis_core.governor.verdicts import grant_key
 from aegis_core.policy.text import spaced, words
@@ -24,6 +24,7 @@ from aegis_core.protocol.approvals import (
     Envelope,
     EnvelopeRequest,
     Listing,
+    OriginalRequest,
     Vote,
 )
 from aegis_core.protocol.errors import (
@@ -34,11 +35,11 @@ from aegis_core.protocol.errors import (
     StaleError,
     StoreError,
 )
-from aegis_core.protocol.messages import PermissionRequest
+from aegis_core.protocol.messages import TakenBackBy
 from aegis_core.protocol.money import to_nanos, to_usd
 from aegis_core.protocol.parsing import parse
 from aegis_core.store.approvals import ApprovalStore
-from aegis_core.store.arguments import Edit, TermsRow
+from aegis_core.store.arguments import Edit, Ruled, TermsRow
 from aegis_core.store.records import Question, Record
 from aegis_core.store.records import StoredEnvelope as EnvelopeRow
 from aegis_core.store.states import PENDING
@@ -50,9 +51,9 @@ _PREFIX = "ap_"
 class HITLManager:
     """The operators' side of approvals, on Redis. Its holder is trusted to say who decides (`by`)."""
 
-    def __init__(self, store: ApprovalStore, notifier: Notifier, rules: Rulebook, arbiter: Arbiter) -> None:
+    def __init__(self, store: ApprovalStore, notifier: Notifier, rules: Rulebook, again: Rejudge) -> None:
         self.tenant = store.tenant
-        self._store, self._notifier, self._rules, self._arbiter = store, notifier, rules, arbiter
+        self._store, self._notifier, self._rules, self._again = store, notifier, rules, again
 
     async def get(self, approval_id: str, *, wait: float = 0, claims: bool = False) -> Approval:
         """One approval as it stands. The first look after its deadline finds it timed out.
@@ -67,7 +68,7 @@ class HITLManager:
         """
         key = grant_key(approval_id)
         if wait <= 0:
-            return approval_of((await self._look(key, claims=claims))[0], key, self.tenant)
+            return await self._whole((await self._look(key, claims=claims))[0], key)
         loop = asyncio.get_running_loop()
         until = loop.time() + wait
         async with self._notifier.waiting_for(key) as bell:
@@ -77,13 +78,25 @@ class HITLManager:
                 record, question, now = await self._look(key, claims=claims)
                 left = until - loop.time()
                 if record.state != PENDING or left <= 0 or (seen is not None and question != seen):
-                    return approval_of(record, key, self.tenant)
+                    return await self._whole(record, key)
                 seen = question
                 await bell.wait(min(left, (record.deadline - now) / 1000 + 0.005))
 
+    async def _whole(self, record: Record, key: str) -> Approval:
+        """With the arguments that it shows, where some are kept."""
+        approval = approval_of(record, key, self.tenant)
+        if record.question is not None and record.question.shown:
+            asked, edited = await self._store.shown(key)
+            original = approval.original
+            same = original is None or original.arguments_hash == approval.arguments_hash
+            approval.arguments = edited or (asked if same else "")
+            if original is not None:
+                original.arguments = asked
+        return approval
+
     async def _look(self, key: str, *, claims: bool = False) -> tuple[Record, Question, int]:
         try:
-            record, now = await self._store.look(key, claims=claims)
+            record, now = await self._again.look(key, claims=claims)
         except NotFoundError as error:
             raise _no_approval() if error.facts.get("kind") == "grant" else error from None
         if record.question is None:
@@ -137,7 +150,7 @@ class HITLManager:
         Raises:
             NotFoundError: no such approval.
             ConflictError: it was decided otherwise, edited since, timed out, or its agent is blocked; or the edit is
-                refused.
+                refused, or the whole by a policy that is newer than the question.
             AuthError: its rule names other operators, or the amount is above this operator's own limit.
         """
         message = parse(DecisionRequest, decision=decision, reason=reason, edit=edit, content=content)
@@ -149,12 +162,15 @@ class HITLManager:
             raise
 
     async def _decide(self, key: str, who: str, message: DecisionRequest) -> Approval:
+        ruled: Ruled | Literal[False] = False
         for _ in range(4):
-            changed = await self._judged(key, message.edit) if message.edit else False
-            order = Decide(key, who, message.decision, message.reason or False, message.content or False, changed)
+            changed = await self._edited(key, message.edit) if message.edit else False
+            why, seen = message.reason or False, message.content or False
+            order = Decide(key, who, message.decision, why, seen, changed, ruled)
             if (record := await self._store.decide(order)) is not None:
                 return approval_of(record, key, self.tenant)
-            await self._rules.reload_policy()
+            record, _, now = await self._look(key)
+            ruled = await self._again.ruled(record, None, at_ms(now))
         raise StaleError("The policy changes faster than it can be read; nothing was decided.", reason="stale")
 
     async def trace_refusal(self, who: str, problem: str, *, of: Literal["operator", "stranger"] = "operator") -> None:
@@ -162,31 +178,27 @@ class HITLManager:
         with suppress(StoreError):  # the refusal itself is what the caller must hear
             await self._store.trace_refusal("decision" if of == "operator" else "decision_door", who, problem)
 
-    async def _judged(self, key: str, edit: ApprovalEdit) -> Edit:
+    async def _edited(self, key: str, edit: ApprovalEdit) -> Edit:
         """The changed request under the policy in force, as ``decide.lua`` reads it."""
-        record, question, now = await self._look(key)
-        request = _request_of(record, question.trace, edit)
-        _, facts = await self._rules.facts_of(record.agent, record.session)
-        version, policy = self._rules.policy_version, self._rules.policy
-        ruling = policy.evaluate(request, facts, at_ms(now))
+        record, _, now = await self._look(key)
+        judged = await self._again.judge(record, edit, at_ms(now))
+        request, policy = judged.request, self._rules.policy
         if edit.estimated_cost_usd is None:
             amount, bound = record.amount, max(record.amount, record.strict)
         else:
             amount = bound = to_nanos(edit.estimated_cost_usd)
-        effect, reason = "deny" if ruling.effect == "deny" else "allow", ruling.reason
-        if ruling.models and record.model:
-            allowed = self._arbiter.appraise(request, ruling.models).candidates
-            if record.model not in {candidate.model for candidate in allowed}:
-                effect, reason = "deny", f"the model {record.model} may not be used for it"
         terms = [
             TermsRow(
                 asker.terms.quorum, asker.terms.on_timeout == "approve", list(asker.terms.operators or ()) or False
             )
-            for asker in policy.askers(request, facts, at_ms(now))
+            for asker in policy.askers(request, judged.facts, at_ms(now))
             if not asker.counted and bound > asker.above_nanos
         ]
-        trace, content = trace_of(request), content_of(request)
-        return Edit(version, effect, reason, limits_of(ruling), amount, bound, trace, content, terms)
+        shown = shown_arguments(edit.arguments_json, request.arguments_hash, self._store.pepper)
+        return Edit(
+            judged.version, judged.effect, judged.reason, limits_of(judged.ruling), amount, bound, trace_of(request),
+            content_of(request), terms, shown or False,
+        )  # fmt: skip
 
     async def approve_ahead(self, envelope: EnvelopeRequest, *, by: str) -> Envelope:
         """Approve in advance what falls within an envelope. What exceeds it asks again.
@@ -278,7 +290,13 @@ def approval_of(record: Record, key: str, tenant: str) -> Approval:
         metadata=said.get("metadata") or {},
         content=question.edited or question.content,
         prompt_end=said.get("prompt_end", ""),
+        original=_original(*question.original) if question.original else None,
+        withdrawn_by=cast("TakenBackBy | None", question.taken_back or None),
     )
+
+
+def _original(amount: int, said: dict[str, Any]) -> OriginalRequest:
+    return OriginalRequest(to_usd(amount), said.get("tool"), said.get("arguments_hash"), said.get("target_resource"))
 
 
 def envelope_of(row: EnvelopeRow) -> Envelope:
@@ -299,15 +317,6 @@ def envelope_of(row: EnvelopeRow) -> Envelope:
         resource_type=row.resource or None,  # pyright: ignore[reportArgumentType]
         reason=row.reason,
     )
-
-
-def _request_of(record: Record, said: dict[str, object], edit: ApprovalEdit) -> PermissionRequest:
-    fields = {name: said[name] for name in said if name not in {"intent", "metadata"}}
-    asked: dict[str, object] = {
-        "agent_id": record.agent, "task_intent": said["intent"], "metadata": said.get("metadata") or {},
-        "estimated_cost_usd": to_usd(record.amount),
-    }  # fmt: skip
-    return parse(PermissionRequest, **(asked | fields | edit.model_dump(exclude_none=True)))
 
 
 def _no_approval() -> Exception:

@@ -91,6 +91,7 @@ def _question_facts(question: Question) -> dict[str, object]:
         "decided_by": question.by or None,
         "decision_reason": question.why or None,
         "edited": bool(question.edited) or None,
+        "withdrawn_by": question.taken_back or None,
     }
     return {name: value for name, value in facts.items() if value is not None}
 

@@ -26,6 +26,7 @@ from aegis_core.governor.locks import StateLockManager
 from aegis_core.governor.notifier import Notifier
 from aegis_core.governor.operators import Operator
 from aegis_core.governor.outcomes import Outcomes
+from aegis_core.governor.rejudging import Rejudge
 from aegis_core.governor.requests import PreparedRequest, Rules, settlement_of
 from aegis_core.governor.rulebook import Rulebook
 from aegis_core.governor.tenant import TenantStore
@@ -74,18 +75,16 @@ class ResourceGovernor:
     ) -> None:
         self.tenant = ledger.tenant
         self.tenant_store = TenantStore(ledger)
-        self._ledger, self._arbiter = ledger, arbiter
+        self._ledger, self._arbiter, self._ids = ledger, arbiter, RequestIds(server_ms)
         self._registry = OperatorStore(ledger)
-        self._rules = Rulebook(ledger, self._registry, policy)
-        self.operator = Operator(self._registry)
+        self._rules, self.operator = Rulebook(ledger, self._registry, policy), Operator(self._registry)
         self.outcomes = Outcomes(self._registry, arbiter.tier_of)
-        self._ids = RequestIds(server_ms)
-        self._warm, self._forecast = False, forecast
-        self.journal = Journal(ledger)
+        self._warm, self._forecast, self.journal = False, forecast, Journal(ledger)
         self._notifier = Notifier(ledger.store, ledger.tenant)
         ledger.inbox = self._notifier.address
         self.locks = StateLockManager(ledger, self._notifier)
-        self._approvals = HITLManager(ApprovalStore(ledger), self._notifier, self._rules, arbiter)
+        self._again = again = Rejudge(ledger, self._rules, arbiter)
+        self._approvals = HITLManager(ApprovalStore(ledger), self._notifier, self._rules, again)
 
     def beside(self, ledger: Ledger, policy: tuple[int, Policy], server_ms: int) -> ResourceGovernor:
         """A governor of another tenant, with the same models and prices."""
@@ -157,7 +156,8 @@ class ResourceGovernor:
             request_id, born = request.request_id, born_at(request.request_id)
         if self.outcomes.stale:
             await self.outcomes.refresh()
-        asked, latest = PreparedRequest.of(request, request_id, born), caller.session is None
+        asked = PreparedRequest.of(request, request_id, born, self._ledger.store.pepper)
+        latest = caller.session is None
         appraisal, key = self._arbiter.appraise(request, (), self.outcomes.evidence), asked.key
         if request.resource_type in LOCK_TYPES:
             await self._notifier.open()  # a hand-over and a notice to go are heard from the start
@@ -173,6 +173,8 @@ class ResourceGovernor:
             )
             word, found = await self._ledger.authorize(order)
             if word in {"NEW", "OLD"}:
+                if word == "OLD":
+                    found = await self._again.claimed(key, found, self._ids.now())
                 verdict = verdict_of(found, key, found.created if word == "NEW" else found.changed)
                 if wait > 0 and verdict.status == "PENDING":
                     verdict = await self.wait_for(key, wait)
@@ -203,7 +205,7 @@ class ResourceGovernor:
         async with self._notifier.waiting_for(key) as bell:
             while True:
                 bell.clear()
-                record, now = await self._ledger.look(key, claims=claims)
+                record, now = await self._again.look(key, claims=claims)
                 left = until - loop.time()
                 if not record.waits or left <= 0:
                     return verdict_of(record, key, now)
@@ -223,8 +225,8 @@ class ResourceGovernor:
         return await self._close(order._replace(**said._asdict()))
 
     async def release(self, grant_id: str, message: ReleaseRequest, *, token: str | None = None) -> Receipt:
-        """Give a grant back unused, or withdraw a PENDING request. Raises as `settle` does."""
-        return await self._close(self._closing("release", grant_id, message.agent_id, token))
+        """Give a grant back unused, or take a PENDING request back. Raises as `settle` does."""
+        return await self._close(self._closing("release", grant_id, message.agent_id, token)._replace(by=message.by))
 
     async def extend(self, grant_id: str, message: ExtendRequest, *, token: str | None = None) -> Receipt:
         """Move a live grant's deadline, up to the tenant's cap. Raises as `settle` does."""
@@ -239,8 +241,11 @@ class ResourceGovernor:
         )  # fmt: skip
 
     async def _close(self, order: Settle) -> Receipt:
-        record, repeated, late = await self._ledger.settle(order)
-        return receipt_of(record, order.id, repeated=repeated, late=late)
+        done = await self._ledger.settle(order)
+        if (question := done[0].question) and question.unjudged:
+            await self._again.look(order.id, claims=True)
+            done = await self._ledger.settle(order)
+        return receipt_of(done[0], order.id, repeated=done[1], late=done[2])
 
     async def budget(self, agent_id: str) -> BudgetReport:
         """Every budget that bounds an agent now."""

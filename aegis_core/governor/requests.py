@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 from functools import lru_cache
 from hashlib import blake2b
 from typing import NamedTuple
@@ -12,9 +13,10 @@ from aegis_core.metering.price_book import PriceBook
 from aegis_core.policy.asking import Asker
 from aegis_core.policy.ruling import Ruling
 from aegis_core.policy.text import spaced, words_of
+from aegis_core.protocol.arguments import MAX_SHOWN, hash_of
 from aegis_core.protocol.canonical import record_id
 from aegis_core.protocol.errors import InvalidRequestError, UnknownModelError
-from aegis_core.protocol.masking import mask_metadata, mask_text
+from aegis_core.protocol.masking import mask_json, mask_metadata, mask_text
 from aegis_core.protocol.messages import LOCK_TYPES, PermissionRequest, SettleRequest, Usage
 from aegis_core.protocol.money import to_nanos
 from aegis_core.store import arguments
@@ -35,13 +37,14 @@ class PreparedRequest(NamedTuple):
     key: str
     trace: bytes
     digest: str
+    pepper: bytes
 
     @classmethod
-    def of(cls, request: PermissionRequest, request_id: str, born: int) -> PreparedRequest:
-        """Mask, fingerprint and name a request."""
+    def of(cls, request: PermissionRequest, request_id: str, born: int, pepper: bytes = b"") -> PreparedRequest:
+        """Mask, fingerprint and name a request. Secrets that a person would be shown are told apart by the `pepper`."""
         trace = trace_of(request)
         key = record_id(request.agent_id, request_id)
-        return cls(request, request_id, born, key, trace, _digest(trace, request))
+        return cls(request, request_id, born, key, trace, _digest(trace, request), pepper)
 
     def order(
         self, caller: SessionProof, rules: Rules, *, latest: bool, forecast: bool = False, inbox: str | None = None
@@ -50,6 +53,7 @@ class PreparedRequest(NamedTuple):
         request, ruling, appraisal = self.request, rules.ruling, rules.appraisal
         code, reason = _refused_before(request, appraisal) or (None, ruling.reason)
         askers, content, folded = _questions(request, rules.askers)
+        shown = shown_arguments(request.arguments_json, request.arguments_hash, self.pepper) if askers else None
         return Authorize(
             id=self.key, digest=self.digest, policy=rules.policy_version, agent=request.agent_id, sid=caller.session,
             token=caller.token, born=self.born, request_id=self.request_id, priority=request.priority,
@@ -59,7 +63,8 @@ class PreparedRequest(NamedTuple):
             counters=_counters(ruling), fingerprint=_fingerprint(request) if ruling.counters else None, latest=latest,
             profiles=rules.profiles_version, askers=askers, content=content, words=folded, fence=request.fence,
             target=request.target_resource or "", chosen_for=appraisal.why,
-            lock=_lock(request, inbox) if request.resource_type in LOCK_TYPES else None,
+            lock=_lock(request, inbox) if request.resource_type in LOCK_TYPES else None, shown=shown,
+            too_long=bool(askers) and request.arguments_json == "",
         )  # fmt: skip
 
 
@@ -147,6 +152,24 @@ def _asker(asker: Asker) -> arguments.AskerRow:
         approves=terms.on_timeout == "approve", operators=list(terms.operators) if terms.operators else False,
         remind=int(terms.remind_seconds * 1000) if terms.remind_seconds else 0, most=terms.max_open or False,
     )  # fmt: skip
+
+
+def shown_arguments(text: str | None, bound: str | None, pepper: bytes) -> str | None:
+    """What an approver may read of arguments: all of what the hash is of, but for secrets. None where none came.
+
+    Raises:
+        InvalidRequestError: the hash is of something else, so nobody would know what is approved; or it is too long.
+    """
+    if not text:
+        return None
+    try:
+        spelt = text.encode()
+        if len(spelt) <= MAX_SHOWN and hash_of(spelt) == bound:
+            return mask_json(text, hmac.digest(pepper, b"aegis masked arguments", "sha256"))
+    except (ValueError, RecursionError):
+        pass
+    problem = "must be the RFC 8785 JSON, of at most 64 KiB, that arguments_hash is of"
+    raise InvalidRequestError(f"arguments_json: {problem}", field="arguments_json", problem=problem)
 
 
 def content_of(request: PermissionRequest) -> str:

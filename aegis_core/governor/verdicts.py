@@ -18,6 +18,8 @@ _CARRIED = tuple(Record._field_defaults.keys() & {field.name for field in fields
 """What records have had since the first of their schema, and the verdict calls the same, is the verdict's as it is."""
 _REASONS = {
     "too_many_questions": "The agent has as many unanswered requests as it may have; wait for answers.",
+    "too_long_to_approve": "A person would have to approve it, and its arguments are too long to be shown, over "
+    "64 KiB. Pass a reference to them.",
     "too_much_pending": "The agent's unanswered requests already hold half of a budget that it shares.",
     "tenant_halted": "The tenant is halted by its operator.",
     "agent_blocked": "The agent is blocked by its operator.",
@@ -83,7 +85,8 @@ def verdict_of(record: Record, grant: str, now: int) -> Verdict:
         _say_lock(verdict, record.lease, grant, now)
     if state == PENDING:
         verdict.waiting_for = "human"
-    if verdict.waiting_for is None and (question is None or question.how == "approved"):
+    never = record.code == "policy"  # approved, and denied by newer rules before its agent could use it
+    if verdict.waiting_for is None and not never and (question is None or question.how == "approved"):
         verdict.granted_at = at_ms(question.at if question else record.created)
     return verdict
 
@@ -160,15 +163,16 @@ def grant_key(grant_id: str) -> str:
 
 
 def _withdrawn(record: Record) -> bool:
-    """True for what ended before it was the agent's to use: a question taken back, a lock that never came."""
+    """True for what ended before it was the agent's to use: a question taken back or denied by newer rules, a lock that
+    never came."""
     lease = record.lease
     never = lease is not None and not lease.claimed and record.code != "approved"
-    return record.state == RELEASED and (record.code == "escalated" or never)
+    return record.state == RELEASED and (record.code in {"escalated", "policy"} or never)
 
 
 def _code(record: Record) -> str:
     if _withdrawn(record):
-        return record.code if record.code in _REASONS else "withdrawn"
+        return record.code if record.code in _REASONS or record.code == "policy" else "withdrawn"
     if record.state == TIMED_OUT:
         return "approval_timed_out"
     if record.state == DECLINED:
@@ -185,8 +189,8 @@ def _reason(record: Record) -> str:
     if state == TIMED_OUT:
         return f"Nobody approved it in time, so it is refused: {_because(record)}"
     if _withdrawn(record):
-        if code in _REASONS:
-            return _REASONS[code]
+        if code in _REASONS or code == "policy":
+            return _REASONS.get(code) or _sentence(record.reason or f"rule {record.rule} denies it")
         if code != "escalated":
             return "It was withdrawn before it got the lock."
         return f"It was withdrawn before anybody approved it: {_because(record)}"

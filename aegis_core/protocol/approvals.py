@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 
 from aegis_core.protocol.denial import AegisDenied
 from aegis_core.protocol.fields import Identifier, Usd
-from aegis_core.protocol.messages import BudgetLine, ResourceType, Verdict
+from aegis_core.protocol.messages import ArgumentsJson, BudgetLine, ResourceType, TakenBackBy, Verdict
 from aegis_core.protocol.parsing import Message
 
 Decision = Literal["approve", "reject"]
@@ -28,6 +28,8 @@ class ApprovalEdit(Message):
     estimated_cost_usd: Usd | None = None
     tool: Identifier | None = None
     arguments_hash: Identifier | None = None
+    arguments_json: ArgumentsJson | None = None
+    """The JSON that `arguments_hash` is of, for others who must approve: see `PermissionRequest`."""
     target_resource: Identifier | None = None
 
     @model_validator(mode="after")
@@ -96,13 +98,26 @@ class Vote:
 
 
 @dataclass(slots=True)
+class OriginalRequest:
+    """What was asked before an operator edited it."""
+
+    amount_usd: Usd
+    tool: str | None = None
+    arguments_hash: str | None = None
+    target_resource: str | None = None
+    arguments: str = ""
+
+
+@dataclass(slots=True)
 class Approval:
     """A request that waits, or waited, for a person: verified facts, and the agent's own words in `intent`
     and, of a model call, `prompt_end`, how its prompt ends: nobody judged that.
 
     `decided_by` is empty while open, for a timeout and for a withdrawal. `remind_at` is when to ask again, quietly.
     `operators` are the only ones who may decide; empty means any. `missing` approvals are still needed of `quorum`.
-    `content` is a fingerprint of what is asked: an edit by an operator changes it.
+    `content` is a fingerprint of what is asked: an edit by an operator changes it. `arguments` is all of the JSON that
+    `arguments_hash` is of, with secrets as kind and keyed digest; only `get` reads it, and it is empty where none is
+    kept. `original` is what was asked before an edit.
     """
 
     approval_id: str
@@ -141,6 +156,9 @@ class Approval:
     metadata: dict[str, object] = field(default_factory=dict[str, object])
     content: str = ""
     prompt_end: str = ""
+    arguments: str = ""
+    original: OriginalRequest | None = None
+    withdrawn_by: TakenBackBy | None = None
 
 
 @dataclass(slots=True)

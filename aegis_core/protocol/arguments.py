@@ -22,6 +22,8 @@ MAX_DEPTH = 64
 """Containers within one another."""
 MAX_VALUES = 1_000_000
 """Values in all; one that is reached in two ways counts twice."""
+MAX_SHOWN = 65_536
+"""Bytes of spelt arguments about which a person can be asked; longer ones nobody reads."""
 MAX_DIGITS = 4_300
 """Digits of a number, as Python reads it from text."""
 
@@ -36,7 +38,27 @@ _UNTELLING = re.compile(r" at 0x|\.\.\.|…|\*\*\*")
 def hash_arguments(arguments: object) -> str:
     """``a2:`` and 32 hexadecimal digits, equal for equal arguments in every process and framework.
 
-    JSON values are hashed as RFC 8785 spells them, so 1 and 1.0 are equal, and 1 and True are not. A tuple counts as a
+    Raises:
+        InvalidRequestError: what cannot be told from other arguments, see `spelt_arguments`.
+    """
+    return hash_of(spelt_arguments(arguments))
+
+
+def bound_arguments(arguments: object) -> tuple[str, str | None]:
+    """The hash, and the JSON that it is of: empty where that is longer than `MAX_SHOWN`. Raises as `hash_arguments`."""
+    spelt = spelt_arguments(arguments)
+    return hash_of(spelt), spelt.decode() if len(spelt) <= MAX_SHOWN else ""
+
+
+def hash_of(spelt: bytes) -> str:
+    """The hash of arguments that are spelt already."""
+    return f"{_VERSION}:{blake2b(spelt, digest_size=16).hexdigest()}"
+
+
+def spelt_arguments(arguments: object) -> bytes:
+    """The JSON that is hashed, which is also what an approver reads: the same for equal arguments, for no others.
+
+    JSON values are spelt as RFC 8785 says, so 1 and 1.0 are equal, and 1 and True are not. A tuple counts as a
     list, a subclass of text or numbers as its value, and text that holds a JSON object as that object. What JSON cannot
     say is spelt as an object that says what it was, such as ``{"$bytes": "61"}``: integers beyond 2^53, NaN and
     infinities, bytes, sets, decimals, mappings with other keys than text, models and dataclasses by their fields, and
@@ -49,7 +71,7 @@ def hash_arguments(arguments: object) -> str:
     """
     if isinstance(arguments, str):
         arguments = _parsed(arguments)
-    return f"{_VERSION}:{blake2b(rfc8785.dumps(_Spelling().of(arguments)), digest_size=16).hexdigest()}"
+    return rfc8785.dumps(_Spelling().of(arguments))
 
 
 def single_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

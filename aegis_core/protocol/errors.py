@@ -114,13 +114,16 @@ class ChannelError(AegisError):
     Attributes:
         retry_after: seconds that the other side asked for.
         everything: true when nothing else would arrive now either, so that the whole channel pauses.
+        gone: true when what was shown is not there any more, so that it must be shown anew.
     """
 
     code = "channel_failed"
 
-    def __init__(self, message: str, *, retry_after: float = 0, everything: bool = True, **facts: Any) -> None:
+    def __init__(
+        self, message: str, *, retry_after: float = 0, everything: bool = True, gone: bool = False, **facts: Any
+    ) -> None:
         super().__init__(message, retry_after=retry_after, everything=everything, **facts)
-        self.retry_after, self.everything = retry_after, everything
+        self.retry_after, self.everything, self.gone = retry_after, everything, gone
 
 
 class LeaseLostError(ConflictError):

@@ -48,9 +48,11 @@ class RequestFields(TypedDict, total=False):
     tool: str | None
     """The tool that will be called."""
     arguments: object
-    """The values that `tool` will be called with, of which only a hash is sent."""
+    """The values that `tool` will be called with: their hash is sent, and their JSON for a person who may be asked."""
     arguments_hash: str | None
     """That hash, where it was made before; `arguments` takes its place."""
+    arguments_json: str | None
+    """That JSON, where it was made before; it must be what the hash is of."""
     model: str | None
     """The model that will be called; without it the grant is priced for the recommended one."""
     prompt_bytes: int | None

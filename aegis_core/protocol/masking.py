@@ -3,9 +3,13 @@ made legible."""
 
 from __future__ import annotations
 
+import hmac
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any, cast
+
+import rfc8785
 
 from aegis_core.protocol.fields import Scalar
 
@@ -33,6 +37,20 @@ _NAMED = re.compile(
     r"private[-_ ]?key|mnemonic|seed phrase)[\"']?\s{0,4}(?::|=|\bis\b)\s{0,4}[\"']?)([^\s\"',;]{4,})"
 )
 _BEARER = re.compile(r"(?i)\b(bearer\s+)([A-Za-z0-9._~+/=-]{8,})")
+_KINDS = (
+    ("-----", "private key"), ("aegis_", "aegis token"), ("gh", "github token"), ("xox", "slack token"),
+    ("AKIA", "aws key"), ("AIza", "google key"), ("eyJ", "web token"), ("0x", "private key"), ("sk", "api key"),
+    ("pk", "api key"), ("rk", "api key"),
+)  # fmt: skip
+"""What a secret of a known shape is, by its beginning."""
+_SECRET_FIELD = re.compile(
+    r"(?:^|[^A-Za-z]|[a-z](?=[A-Z]))((?i:pass(?:word|wd|phrase|code)|secret|mnemonic|seed[-_ ]?phrase|credentials?|"
+    r"authorization|(?:api|access|secret|private)[-_ ]?key))(?![a-z])"
+)
+"""The name of a field of arguments whose text is a secret, whatever it looks like."""
+_TOKEN_FIELD = re.compile(r"(?:^|[^A-Za-z]|[a-z](?=[TK]))(?i:token|key)$")
+_OPAQUE = re.compile(r"(?!0x[0-9a-fA-F]{40}$)(?=\S*\d)\S{12,}")
+"""What is no name or address: masked in a field that is called a token or key, of a currency or a document, say."""
 _SECRET_NAME = re.compile(r"(?i)(key|token|secret|passw|passphrase|credential|authorization|mnemonic)")
 
 
@@ -49,6 +67,60 @@ def mask_text(text: str) -> str:
     return _NAMED.sub(rf"\1{MASK}", text)
 
 
+def mask_json(text: str, key: bytes) -> str:
+    """Arguments as JSON (RFC 8785) with each secret replaced by what kind it is and a digest under `key`.
+
+    Who reads it twice sees whether the secret is the same; nobody reads which it is. Everything else stays.
+
+    Raises:
+        ValueError, RecursionError: it is no JSON, nested too deeply, or spelt otherwise, so that what is read might not
+            be all there is.
+    """
+
+    def mark(kind: str, secret: str) -> str:
+        digest = hmac.digest(key, secret.encode("utf-8", "surrogatepass"), "sha256").hex()[:12]
+        return f"[masked {kind} {digest}]"
+
+    def masked(value: Any, kind: str) -> Any:
+        if isinstance(value, dict):
+            pairs = cast("dict[str, Any]", value).items()
+            return {_marked(name, mark): masked(item, kind or _field_kind(name, item)) for name, item in pairs}
+        if isinstance(value, list):
+            return [masked(item, kind) for item in cast("list[Any]", value)]
+        if kind and value is not None and not isinstance(value, bool):
+            return mark(kind, str(value))
+        return _marked(value, mark) if isinstance(value, str) else value
+
+    value = json.loads(text)
+    if rfc8785.dumps(value).decode() != text:
+        raise ValueError("not spelt as RFC 8785 says")
+    return rfc8785.dumps(masked(value, "")).decode()
+
+
+def _field_kind(name: str, value: object) -> str:
+    """What the value of a field is, when its name says that it is a secret."""
+    if found := _SECRET_FIELD.search(name):
+        return found[1].lower().replace("_", " ").replace("-", " ")
+    return "token" if isinstance(value, str) and _TOKEN_FIELD.search(name) and _OPAQUE.fullmatch(value) else ""
+
+
+def _marked(text: str, mark: Callable[[str, str], str]) -> str:
+    """As `mask_text`, with marks of one's own; what is marked already is not marked again."""
+    lower = text.lower()
+    if not any(hint in lower for hint in _HINTS):
+        return text
+
+    def known(found: re.Match[str]) -> str:
+        secret = found[0]
+        return mark(next((kind for start, kind in _KINDS if secret.startswith(start)), "login"), secret)
+
+    def named(found: re.Match[str]) -> str:
+        kind = found[1].strip(" \"':=").lower().replace("_", " ").split(" is")[0]
+        return found[0] if found[2].startswith("[masked") else found[1] + mark(kind, found[2])
+
+    return _NAMED.sub(named, _BEARER.sub(named, _SECRET.sub(known, text)))
+
+
 def mask_metadata(metadata: Mapping[str, Scalar]) -> dict[str, Scalar]:
     """Metadata with secret-looking values masked, by their name or by their shape."""
     return {
@@ -59,6 +131,13 @@ def mask_metadata(metadata: Mapping[str, Scalar]) -> dict[str, Scalar]:
         else value
         for name, value in metadata.items()
     }
+
+
+def both_ends(text: str, first: int = 900, last: int = 200) -> tuple[str, int, str]:
+    """The beginning of a text, how many characters behind it are hidden, and its end; a short one is all beginning."""
+    if len(text) <= first + last:
+        return text, 0, ""
+    return text[:first], len(text) - first - last, text[-last:]
 
 
 def visible(text: object) -> str:

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, model_validator
 
+from aegis_core.protocol.arguments import MAX_SHOWN
 from aegis_core.protocol.fields import Identifier, Intent, LockToken, LockTtl, Metadata, Usd, Window
 from aegis_core.protocol.parsing import Message
 from aegis_core.protocol.usage import Allowance, Usage
@@ -61,6 +62,7 @@ BYTES_PER_TOKEN = 2
 
 
 PromptEnd = Annotated[Intent, Field(max_length=500)]
+ArgumentsJson = Annotated[str, Field(max_length=MAX_SHOWN)]
 
 
 class PermissionRequest(Message):
@@ -76,6 +78,8 @@ class PermissionRequest(Message):
     of both is reserved.
     `allows` says what the call may consume beside plain text: media, hosted tools, a tier, a cache.
     `prompt_end` is how the prompt of a model call ends. No rule reads it; a person who is asked is shown it.
+    `arguments_json` is the JSON (RFC 8785) of which `arguments_hash` is the hash, for a person who is asked; empty
+    where it is longer than 64 KiB, so that nobody can be asked. It is kept, masked, only while somebody is.
     """
 
     agent_id: Identifier
@@ -94,6 +98,7 @@ class PermissionRequest(Message):
     capability: Identifier | None = None
     tool: Identifier | None = None
     arguments_hash: Identifier | None = None
+    arguments_json: ArgumentsJson | None = None
     model: Identifier | None = None
     prompt_bytes: Annotated[int, Field(ge=0, le=1_000_000_000)] | None = None
     prompt_tokens: Annotated[int, Field(ge=0, le=500_000_000)] | None = None
@@ -143,10 +148,16 @@ class SettleRequest(Message):
         return self
 
 
+TakenBackBy = Literal["agent", "caller", "thread", "person"]
+"""Who takes a question back: its agent; the caller, who gave up waiting; the conversation, which went on without it; or
+a person, who answered it where the agent runs."""
+
+
 class ReleaseRequest(Message):
-    """Give a grant back unused."""
+    """Give a grant back unused, or take back a question, and say by whom (`by`), which its event repeats."""
 
     agent_id: Identifier | None = None
+    by: TakenBackBy = "agent"
 
 
 class ExtendRequest(Message):

@@ -19,16 +19,12 @@ class ApprovalStore:
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger, self._scripts = ledger, ledger.store.scripts
-        self.tenant = ledger.tenant
+        self.tenant, self.pepper = ledger.tenant, ledger.store.pepper
         self._words = Looks(self._decide)
 
-    async def look(self, key: str, *, claims: bool = False) -> tuple[Record, int]:
-        """The record of a question, and the server's time in ms. Its agent `claims` by looking what was approved."""
-        return await self._ledger.look(key, claims=claims)
-
     async def decide(self, order: verbs.Decide) -> Record | None:
-        """One operator's word; None when an edit was judged by a policy that is no longer in force. Words of one moment
-        travel together, but for edits."""
+        """One operator's word; None when its question is to be judged, as edited or as it is, by the policy in force.
+        Words of one moment travel together, but for edits."""
         answer = (await self._decide([order]))[0] if order.edit else await self._words.at(order)
         if answer[0] not in {b"OK", b"STALE"}:
             raise refusal(answer[0].decode(), answer)
@@ -36,6 +32,12 @@ class ApprovalStore:
 
     def _decide(self, orders: list[verbs.Decide]) -> Coroutine[object, object, list[Any]]:
         return _second(self._ledger.begin(self._scripts.decide, verbs.DecideAll(orders)))
+
+    async def shown(self, key: str) -> tuple[str, str]:
+        """The arguments that a question shows, as asked and as edited; empty where none are kept."""
+        names = (layout.key(self.tenant, f"q:{key}"), layout.key(self.tenant, f"q:{key}:e"))
+        asked, edited = await self._ledger.store.command("MGET", *names)
+        return (asked or b"").decode(), (edited or b"").decode()
 
     async def trace_refusal(self, channel: str, who: str, problem: str) -> None:
         """Put into the events that somebody's word did not count: the first time in an hour, for each problem."""

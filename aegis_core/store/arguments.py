@@ -88,6 +88,17 @@ class Edit(NamedTuple):
     trace: bytes
     content: str
     terms: Sequence[TermsRow]
+    shown: Text = False
+
+
+class Ruled(NamedTuple):
+    """What a version of the policy says of a question asked under an older one. `limits` are `Limit` rows."""
+
+    policy: int
+    effect: str
+    rule: Text
+    reason: Text
+    limits: Sequence[Any]
 
 
 class PaceRow(NamedTuple):
@@ -125,7 +136,7 @@ class Found(NamedTuple):
 
 LISTS: Mapping[str, type[Named]] = {
     "CANDIDATE": CandidateRow, "LIMIT": Limit, "COUNTER": CounterRow, "ASKER": AskerRow, "WANTED": WantedLock,
-    "EDIT": Edit, "TERMS": TermsRow, "FOUND": Found, "PACE": PaceRow,
+    "EDIT": Edit, "TERMS": TermsRow, "RULED": Ruled, "FOUND": Found, "PACE": PaceRow,
     "ESTIMATES": EstimatesRow,
 }  # fmt: skip
 """By the prefix of their fields in scripts, as in ``LIMIT_ABOVE``."""

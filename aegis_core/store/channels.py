@@ -16,6 +16,7 @@ from aegis_core.store.schema import ShownNotice
 _KEEP_MS = 30 * 86_400_000
 """How long a notice is remembered after the last one was written: longer than any approval may stay open."""
 _REFUSALS_MS, _MOST_REFUSED = 3_600_000, 1_000
+_ALERTS_S = 3_600
 
 
 Direction = Literal["sending", "hearing"]
@@ -86,6 +87,15 @@ class ChannelStore:
         """Count a refusal, and put the first one of an hour into the events; answers whether this was that one."""
         order = acts.RefuseOnChannel(self._channel, who, act, _REFUSALS_MS, _MOST_REFUSED)
         return bool((await self._ledger.call(self._scripts.refuse_on_channel, order))[1])
+
+    async def count_alert(self) -> int:
+        """Count an alert; answers the how-manieth it is within an hour that begins with the first."""
+        name, command = self._key("ca:" + self._channel), self._ledger.store.command
+        await command("SET", name, 0, "EX", _ALERTS_S, "NX")
+        number = int(await command("INCR", name))
+        if number == 1:  # its hour ended just between the two
+            await command("EXPIRE", name, _ALERTS_S)
+        return number
 
     async def report(self, problem: str) -> None:
         """Put what became of one message into the events; the channel itself goes on."""

@@ -21,6 +21,7 @@ Keys of a tenant share the hash tag ``{tenant}`` (one cluster slot) and the pref
 ``j:ID``, ``ja:AGENT``  the execution journal; its ids by expiry      at most 2,000 an agent; expires
 ``jx:SESSION``          the last 128 refused calls (STRING)           expires when idle
 ``u:DAY``               what a day cost, for the bill (HASH)          expires after 400 days
+``ca:CHANNEL``          how many alerts it was told (STRING)          expires after an hour
 ``cl:CHANNEL``          who announces on a channel, or watches        expires within three minutes
                         spending (``~spending``) (STRING)
 ``ch:CHANNEL``          how sending and hearing go (HASH)             expires a day after it was last served
@@ -35,6 +36,8 @@ Keys of a tenant share the hash tag ``{tenant}`` (one cluster slot) and the pref
 ``ld``                  names of locks by their next expiry (ZSET)    as many as those; at most 10,000
 ``la:AGENT``            what an agent holds and waits for (ZSET)      at most 1,000 an agent
 ``ap``, ``ah``          open approvals; ended ones (ZSET)             as many as open; the last 10,000
+``q:ID``, ``q:ID:e``    the arguments that a question shows, masked:   as long as its record; expire
+                        as asked, and as edited (STRING)
 ``x:CONTENT``           what a person refused, and why                expires after an hour
 ``v``                   what was approved in advance                  at most 200, made by operators only
 ``ol``                  up to how much an operator may approve (HASH) made by operators only
@@ -64,8 +67,8 @@ SESSIONS_KEPT = 64
 HEADS = frozenset(
     (
         "t", "a:", "s:", "r:", "d", "e", "ag", "as:", "b:", "bs", "p:", "pf", "pv", "k:", "ks", "f:", "o", "j:", "ja:",
-        "jx:", "u:", "cl:", "ch:", "cn:", "cm:", "cx:", "l:", "lq:", "lw:", "lc", "ld", "la:", "ap", "ah", "x:", "v",
-        "ol", "i", "i:",
+        "jx:", "u:", "ca:", "cl:", "ch:", "cn:", "cm:", "cx:", "l:", "lq:", "lw:", "lc", "ld", "la:", "ap", "ah", "q:",
+        "x:", "v", "ol", "i", "i:",
     )
 )  # fmt: skip
 """How the names of keys begin: the table above, for the check of the scripts."""

@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple, TypeVar
 import hiredis
 
 from aegis_core.store import layout, operator_verbs, verbs
+from aegis_core.store.arguments import Ruled
 from aegis_core.store.batching import Looks
 from aegis_core.store.packing import Named, decode, unpack
 from aegis_core.store.pipeline import ConnectionLostError
@@ -94,6 +95,14 @@ class Ledger:
         if not blob:
             raise refusal("NO_GRANT", [])
         return decode(Record, unpack(blob)), now
+
+    async def claim(self, grant: str, ruled: Ruled) -> Record:
+        """`look` with claims at an approved question that newer rules were asked about."""
+        order = verbs.Look([grant], claims=True, inbox=self.inbox(), ruled=ruled)
+        ((blob, _),) = await _seen(self.begin(self.store.scripts.look, order))
+        if not blob:
+            raise refusal("NO_GRANT", [])
+        return decode(Record, unpack(blob))
 
     def _look(self, grants: list[str], *, claims: bool) -> Coroutine[object, object, list[tuple[bytes, int]]]:
         return _seen(self.begin(self.store.scripts.look, verbs.Look(grants, claims, self.inbox())))

@@ -116,8 +116,26 @@ class OperatorStore:
             if mine:
                 removed += int(await self.store.command("XDEL", stream, *mine))
             last = "(" + entries[-1][0].decode()
+        await self._forget_shown(agent)
         await self._ledger.call(self._scripts.note, acts.Note("agent_forgotten", removed, author))
         return removed
+
+    async def _forget_shown(self, agent: str) -> None:
+        """Remove what the agent's questions show of their arguments; who must still decide then sees their hash."""
+        for listing in ("ap", "ah"):
+            ids = [
+                found.decode() for found in await self.store.command("ZRANGE", layout.key(self.tenant, listing), 0, -1)
+            ]
+            for some in (ids[at : at + 500] for at in range(0, len(ids), 500)):
+                blobs = await self.store.command("MGET", *(layout.key(self.tenant, f"r:{each}") for each in some))
+                mine = [
+                    each
+                    for each, blob in zip(some, blobs, strict=True)
+                    if blob and decode(Record, unpack(blob)).agent == agent
+                ]
+                if mine:
+                    names = [layout.key(self.tenant, f"q:{each}{end}") for each in mine for end in ("", ":e")]
+                    await self.store.command("UNLINK", *names)
 
 
 def _agent_of(fields: dict[bytes, bytes]) -> str | None:

@@ -32,7 +32,10 @@ class StoredVote(NamedTuple):
 class Question(NamedTuple):
     """The part of a record that waits, or waited, for a person. `content` is by what the agent's question is known
     again; `edited` is the same of what an operator made of it. `votes` are `StoredVote` lists. `deadline` is kept
-    when it is answered, since the record's own is then that of its grant."""
+    when it is answered, since the record's own is then that of its grant. `judged` is the policy's version by which it
+    was judged again, 0 for the record's own. `unjudged`, only in an answer: the version by which it must be judged
+    before its agent may use it. `shown`: so many bytes of arguments are kept for approvers. `original` is the amount
+    and the trace before it was edited. `taken_back`: by whom, where it was withdrawn."""
 
     quorum: int
     approves: bool
@@ -48,6 +51,11 @@ class Question(NamedTuple):
     edited: Text
     trace: dict[str, Any]
     deadline: int = 0
+    judged: int = 0
+    unjudged: int = 0
+    shown: int = 0
+    original: list[Any] | Literal[False] = False
+    taken_back: Text = False
 
     @property
     def words(self) -> list[StoredVote]:

@@ -207,6 +207,11 @@ _SPECIAL: dict[str, Callable[[list[Any]], AegisError]] = {
     "EDIT_REFUSED": lambda answer: ConflictError(
         f"The policy refuses the changed request: {answer[1].decode()}. It still waits.", code="edit_refused"
     ),
+    "POLICY_DENIES": lambda answer: ConflictError(
+        f"The policy in force refuses it: {answer[1].decode()}. It was asked under an older one. "
+        "It still waits, and may be rejected.",
+        code="policy_denies",
+    ),
     "EDIT_SHORT": lambda _: ConflictError(
         "The changed amount is more than a budget has left. It still waits.", code="budget_exceeded"
     ),

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
-from aegis_core.store.arguments import Edit, Given, WantedLock
+from aegis_core.store.arguments import Edit, Given, Ruled, WantedLock
 from aegis_core.store.records import Text
 
 Act = Literal["settle", "release", "extend"]
@@ -19,7 +19,7 @@ class Authorize(NamedTuple):
     """Judge one request. `candidates` is a `Candidate`; `limits`, `counters` and `askers` are rows.
 
     `forecast` is the least that one may reserve; `latest`: the caller means the agent's open session; `words`: the
-    intent as phrases read it.
+    intent as phrases read it. `shown` is what a person who is asked may read of the arguments; `too_long`: nobody can.
     """
 
     id: str
@@ -53,11 +53,13 @@ class Authorize(NamedTuple):
     target: str
     chosen_for: Given
     lock: WantedLock | None
+    shown: Given = None
+    too_long: bool = False
 
 
 class Settle(NamedTuple):
     """Settle, release or extend one grant. Without a `cost` it is settled at its reservation. `capped`: a `cost` above
-    what could be reserved is not believed."""
+    what could be reserved is not believed. `by`: who takes back a question."""
 
     id: str
     agent: Given
@@ -71,14 +73,16 @@ class Settle(NamedTuple):
     answered: Given
     estimated: bool = False
     capped: bool = False
+    by: str = "agent"
 
 
 class Look(NamedTuple):
-    """See some records. `claims`: their agents look, and learn what is granted."""
+    """See some records. `claims`: their agents look, and learn what is granted. `ruled` is of the only one."""
 
     ids: Sequence[str]
     claims: bool
     inbox: Given
+    ruled: Ruled | Literal[False] = False
 
 
 class Sweep(NamedTuple):
@@ -96,6 +100,7 @@ class Decide(NamedTuple):
     why: Text
     seen: Text
     edit: Edit | Literal[False]
+    ruled: Ruled | Literal[False] = False
 
 
 class ListQuestions(NamedTuple):

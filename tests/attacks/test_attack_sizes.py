@@ -25,10 +25,10 @@ from aegis_core.policy import text
 from aegis_core.policy.globs import _pattern
 from aegis_core.policy.text import fold, normalise, words
 from aegis_core.protocol import fields
-from aegis_core.protocol.arguments import hash_arguments
+from aegis_core.protocol.arguments import MAX_SHOWN, hash_arguments
 from aegis_core.protocol.canonical import canonical_json, storable
 from aegis_core.protocol.fields import MAX_INTENT, MAX_NAME_BYTES, _printable, identifier
-from aegis_core.protocol.masking import mask_text, visible
+from aegis_core.protocol.masking import mask_json, mask_text, visible
 from aegis_core.protocol.parsing import without_repeats
 
 pytestmark = pytest.mark.leaves("grants")
@@ -128,6 +128,10 @@ def test_no_name_takes_the_square_of_its_length(work: Callable[[Any], object], s
     assert seconds(tried(work), SHAPES[shape](1_000_000)) < 0.001, "what is longer is not looked into"
 
 
+def _masked(text: str) -> str:
+    return mask_json(text, b"k")
+
+
 @pytest.mark.parametrize(
     ("work", "make", "most"),
     [
@@ -135,8 +139,11 @@ def test_no_name_takes_the_square_of_its_length(work: Callable[[Any], object], s
         (without_repeats, lambda length: [(f"k{at}", 0) for at in range(length)] + [("k0", 1)], 40_000),
         (hash_arguments, lambda length: '{"a": [' + "1," * (length // 2) + "1]}", gate.MAX_BODY),
         (hash_arguments, lambda length: '{"a": "' + "\\ud83d" * (length // 6) + '"}', gate.MAX_BODY),
+        (_masked, lambda length: '{"a":"' + "-----BEGIN A " * (length // 13) + '"}', MAX_SHOWN),
+        (_masked, lambda length: '{"a":"' + "token: eyJabcdefgh.sk-" * (length // 22) + '"}', MAX_SHOWN),
+        (_masked, lambda length: '{"a":[' + "1," * (length // 2) + "1]}", MAX_SHOWN),
     ],
-    ids=["queries", "keys", "arguments", "arguments of halves of pairs"],
+    ids=["queries", "keys", "arguments", "arguments of halves of pairs", "key blocks", "secrets", "many values"],
 )
 def test_nothing_else_does(work: Callable[[Any], object], make: Callable[[int], Any], most: int) -> None:
     assert_linear(tried(work), make, most)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aegis_core.protocol.masking import MASK, mask_metadata, mask_text
+from aegis_core.protocol.masking import MASK, mask_json, mask_metadata, mask_text
 
 _PEM = "-----BEGIN RSA PRIVATE KEY-----\nMIIEpAIBAAKCAQEA7\nq2w3e4r5t6y7u8\n-----END RSA PRIVATE KEY-----"
 _JWT = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N_XgL0n3I9PlFUP0THsR8U"
@@ -127,3 +130,28 @@ def test_hostile_text_is_read_in_linear_time(unit: str) -> None:
     for tail in ("", "x", "@"):
         mask_text(unit * (200_000 // len(unit)) + tail)
         mask_text(f"password {unit * (200_000 // len(unit))}{tail}")
+
+
+@pytest.mark.parametrize("name", ["password", "dbPassword", "DB_PASSWORD", "client-secret", "apiKey", "seed phrase"])
+def test_a_field_whose_name_says_secret_is_masked_whole(name: str) -> None:
+    shown = mask_json(json.dumps({name: "tulips and roses"}, separators=(",", ":")), b"k")
+    assert "roses" not in shown
+    assert re.search(r"\[masked [a-z ]+ [0-9a-f]{12}\]", shown)
+
+
+@pytest.mark.parametrize("name", ["token", "accessToken", "SESSION_TOKEN", "key"])
+def test_a_token_is_masked_and_a_currency_or_an_address_is_not(name: str) -> None:
+    for value, hidden in (("f3a9c2b17d604e58", True), ("USDC", False), ("0x" + "ab" * 20, False)):
+        assert (value not in mask_json(json.dumps({name: value}, separators=(",", ":")), b"k")) is hidden
+
+
+def test_what_only_sounds_like_a_secret_is_shown() -> None:
+    text = '{"keywords":"pay 7 to ana 12345678","monkey":"f3a9c2b17d604e58","secretary":"ana","token_count":7}'
+    assert mask_json(text, b"k") == text
+
+
+def test_equal_secrets_are_seen_to_be_equal_under_one_key_only() -> None:
+    text = '{"a":"sk-abcdefghij0123456789","b":"run sk-abcdefghij0123456789 now"}'
+    shown = mask_json(text, b"k")
+    assert len(set(re.findall("[0-9a-f]{12}", shown))) == 1
+    assert shown != mask_json(text, b"another")

@@ -51,15 +51,15 @@ MUTANTS: dict[str, tuple[str, ...]] = {
     "silence approves": ("R[R_ASKED][Q_APPROVES] and not halted(R)", "not halted(R)"),
     "silence never approves": ("R[R_ASKED][Q_APPROVES] and not halted(R)", "false"),
     "an unclaimed approval is charged": ("  elseif unheard(R) then\n", "  elseif false then\n"),
-    "a claimed approval is free": ("R[R_ASKED][Q_CLAIMED] = true", "R[R_ASKED][Q_CLAIMED] = false"),
-    "who extends a grant has not heard of it": ("if act == 'extend' then claim(id, R) end\n", ""),
+    "a claimed approval is free": ("Q[Q_CLAIMED] = true", "Q[Q_CLAIMED] = false"),
+    "who extends a grant has not heard of it": ("  claim(id, R)\n", ""),
     "what was approved begins although its agent is blocked": (
         "lifecycle",
         "  if stopped then\n",
         "  if false then\n",
     ),
     "an edit is not judged by the rules": ("  if edit[EDIT_EFFECT] == 'deny' then", "  if false then"),
-    "an edit is not judged by the limits": ("if bound > limits[at + LIMIT_ABOVE] and", "if false and"),
+    "an edit is not judged by the limits": ("decide", "if bound > limits[at + LIMIT_ABOVE] and", "if false and"),
     "an edit is not judged by the budgets": ("if room and room < 0 then", "if false then"),
     "an edit is asked on the old terms": ("for i = 1, edit and #edit[EDIT_TERMS] or 0 do", "for i = 1, 0 do"),
     "an edit holds what was asked first": (

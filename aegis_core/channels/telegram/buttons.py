@@ -10,13 +10,16 @@ from __future__ import annotations
 import hmac
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from typing import Literal
 
 from aegis_core.protocol.approvals import Approval, Decision
 from aegis_core.protocol.errors import AuthError
 
-_DATA = re.compile(r"([ar])([A-Za-z0-9_-]{22})([A-Za-z0-9_-]{16})", re.ASCII)
-_LETTERS: dict[Decision, str] = {"approve": "a", "reject": "r"}
-_DECISIONS: dict[str, Decision] = {letter: decision for decision, letter in _LETTERS.items()}
+Press = Decision | Literal["file"]
+"""What a button asks for: a decision, or all of the arguments as a file."""
+_DATA = re.compile(r"([arf])([A-Za-z0-9_-]{22})([A-Za-z0-9_-]{16})", re.ASCII)
+_LETTERS: dict[Press, str] = {"approve": "a", "reject": "r", "file": "f"}
+_PRESSES: dict[str, Press] = {letter: press for press, letter in _LETTERS.items()}
 _MAC_BYTES = 12
 
 
@@ -26,14 +29,14 @@ class Buttons:
     def __init__(self, pepper: bytes, tenant: str, chat: int) -> None:
         self._key = hmac.digest(pepper, f"aegis telegram button\0{tenant}\0{chat}".encode(), "sha256")
 
-    def data(self, approval: Approval, decision: Decision) -> str:
+    def data(self, approval: Approval, decision: Press) -> str:
         """The callback data: 39 of Telegram's 64 bytes."""
         named = urlsafe_b64encode(bytes.fromhex(approval.approval_id.removeprefix("ap_"))).decode().rstrip("=")
         return _LETTERS[decision] + named + self._mac(approval, decision)
 
     @staticmethod
-    def named(data: str) -> tuple[Decision, str]:
-        """Which decision on which approval a press claims to be; nothing of it is verified yet.
+    def named(data: str) -> tuple[Press, str]:
+        """Which decision, or file, on which approval a press claims to be; nothing of it is verified yet.
 
         Raises:
             AuthError: it is no such data.
@@ -41,7 +44,7 @@ class Buttons:
         match = _DATA.fullmatch(data)
         if match is None:
             raise AuthError("This is not a button of this bot.", code="forged_button")
-        return _DECISIONS[match[1]], "ap_" + urlsafe_b64decode(match[2] + "==").hex()
+        return _PRESSES[match[1]], "ap_" + urlsafe_b64decode(match[2] + "==").hex()
 
     def verify(self, data: str, approval: Approval) -> None:
         """Make sure that this button was made here, for this chat, and shows the approval as it is.
@@ -55,7 +58,7 @@ class Buttons:
                 "This button is forged, or it shows something that has changed since.", code="forged_button"
             )
 
-    def _mac(self, approval: Approval, decision: Decision) -> str:
+    def _mac(self, approval: Approval, decision: Press) -> str:
         shown = (
             decision, approval.approval_id, f"{approval.asked_at.timestamp():.3f}", f"{approval.amount_usd:.9f}",
             approval.tool or "", approval.arguments_hash or "", approval.target_resource or "",

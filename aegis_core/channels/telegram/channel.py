@@ -23,14 +23,22 @@ from aegis_core.channels.channel import Pace
 from aegis_core.channels.telegram.buttons import Buttons
 from aegis_core.channels.telegram.handlers import Handlers
 from aegis_core.channels.telegram.hearing import Hearing, masked
-from aegis_core.channels.telegram.settings import TelegramSettings
+from aegis_core.channels.telegram.message import text_of
+from aegis_core.channels.telegram.settings import TelegramSettings, message_ref
 from aegis_core.governor.governor import ResourceGovernor
 from aegis_core.protocol.approvals import Approval
 from aegis_core.protocol.errors import ChannelError
 
-_MARKS = {"open": "⏳", "approved": "✅", "rejected": "❌", "timed_out": "⌛", "withdrawn": "↩️"}
-_NOT_HERE = ("chat not found", "not enough rights", "have no rights", "bot was kicked", "group chat was deactivated")
+_NOT_HERE = (
+    "chat not found", "not enough rights", "have no rights", "bot was kicked", "group chat was deactivated",
+    "topic_closed", "message thread not found", "administrator rights",
+)  # fmt: skip
 """Bad requests that say something about the chat and not about one message."""
+_GONE = (
+    "message to edit not found", "message to be replied not found", "replied message not found",
+    "message_id_invalid", "message can't be edited",
+)  # fmt: skip
+"""Bad requests that say that a message was deleted."""
 
 
 class TelegramChannel:
@@ -58,22 +66,39 @@ class TelegramChannel:
         async with self._reached():
             sent = await self.bot.send_message(
                 self._chat,
-                self._text(approval),
+                text_of(approval, self._names),
+                message_thread_id=self._settings.topic,
                 reply_markup=self._keyboard(approval),
                 link_preview_options=_NO_PREVIEW,
             )
-        return str(sent.message_id)
+        return message_ref(self._chat, sent.message_id)
+
+    def shows_here(self, ref: str) -> bool:
+        """Whether a message is in the chat that the settings name now. Older versions did not write down in which."""
+        chat, _, _ = ref.rpartition(":")
+        return chat in {"", str(self._chat)}
 
     async def update(self, approval: Approval, ref: str) -> None:
         """Edit the message; once decided, its buttons go."""
-        await self._edit(ref, self._text(approval), self._keyboard(approval))
+        await self._edit(ref, text_of(approval, self._names), self._keyboard(approval))
 
     async def remind(self, approval: Approval, ref: str) -> None:
         """Reply to the message, without a sound."""
         text = f"⏳ Still waiting for a decision, until {words.clock(approval.deadline)}."
-        reply = ReplyParameters(message_id=int(ref), allow_sending_without_reply=True)
+        reply = ReplyParameters(message_id=_number(ref))
         async with self._reached():
-            await self.bot.send_message(self._chat, text, reply_parameters=reply, disable_notification=True)
+            await self.bot.send_message(
+                self._chat, text, message_thread_id=self._settings.topic, reply_parameters=reply,
+                disable_notification=True,
+            )  # fmt: skip
+
+    async def alert(self, text: str) -> None:
+        """Send a message without buttons."""
+        async with self._reached():
+            await self.bot.send_message(
+                self._chat, f"🔔 {escape(text)}", message_thread_id=self._settings.topic,
+                link_preview_options=_NO_PREVIEW,
+            )  # fmt: skip
 
     async def retire(self, approval_id: str, ref: str) -> None:
         """Take the buttons away."""
@@ -84,7 +109,10 @@ class TelegramChannel:
         """Send a test message."""
         async with self._reached():
             me = await self.bot.me()
-            await self.bot.send_message(self._chat, "Aegis will announce approvals here.", disable_notification=True)
+            await self.bot.send_message(
+                self._chat, "Aegis will announce approvals here.", message_thread_id=self._settings.topic,
+                disable_notification=True,
+            )  # fmt: skip
         return f"@{me.username} sent a message to the chat {self._chat}"
 
     async def listen(self) -> None:
@@ -105,7 +133,7 @@ class TelegramChannel:
                 await self.bot.edit_message_text(
                     text,
                     chat_id=self._chat,
-                    message_id=int(ref),
+                    message_id=_number(ref),
                     reply_markup=keyboard,
                     link_preview_options=_NO_PREVIEW,
                 )
@@ -120,21 +148,11 @@ class TelegramChannel:
             InlineKeyboardButton(text="APPROVE", callback_data=self._buttons.data(approval, "approve")),
             InlineKeyboardButton(text="REJECT", callback_data=self._buttons.data(approval, "reject")),
         ]
-        return InlineKeyboardMarkup(inline_keyboard=[row])
-
-    def _text(self, approval: Approval) -> str:
-        """The message in Telegram's HTML. Whatever it quotes is escaped, and too short to reach the limit of 4,096."""
-        head = words.TITLES["open"] if approval.status == "open" else words.outcome(approval, self._names)
-        lines = [f"{_MARKS[approval.status]} <b>{escape(head)}</b>"]
-        lines += [f"<b>{name}:</b> {escape(text)}" for name, text in words.facts(approval)]
-        lines += [escape(line) for line in words.votes(approval, self._names)]
-        lines.append(f"<code>{approval.approval_id}</code>")
-        if approval.status == "open":
-            lines.append("Reply to this message to reject with a reason.")
-        lines += ["The agent says:", f"<blockquote>{escape(words.quote(approval))}</blockquote>"]
-        if prompt := words.prompt_end(approval):
-            lines += ["The prompt ends:", f"<blockquote>{escape(prompt)}</blockquote>"]
-        return "\n".join(lines)
+        rows = [row]
+        if words.is_cut(approval):
+            data = self._buttons.data(approval, "file")
+            rows.append([InlineKeyboardButton(text="SEND ALL ARGUMENTS AS A FILE", callback_data=data)])
+        return InlineKeyboardMarkup(inline_keyboard=rows)
 
     @asynccontextmanager
     async def _reached(self) -> AsyncGenerator[None]:
@@ -150,10 +168,15 @@ class TelegramChannel:
                 f"the group became a supergroup; set AEGIS_TELEGRAM_CHAT_ID={error.migrate_to_chat_id}"
             ) from None
         except TelegramBadRequest as error:
-            everything = any(words in error.message.lower() for words in _NOT_HERE)
-            raise ChannelError(masked(error, self.bot.token), everything=everything) from None
+            said = error.message.lower()
+            everything, gone = (any(piece in said for piece in pieces) for pieces in (_NOT_HERE, _GONE))
+            raise ChannelError(masked(error, self.bot.token), everything=everything, gone=gone) from None
         except AiogramError as error:
             raise ChannelError(masked(error, self.bot.token)) from None
+
+
+def _number(ref: str) -> int:
+    return int(ref.rpartition(":")[2])
 
 
 _NO_PREVIEW = LinkPreviewOptions(is_disabled=True)

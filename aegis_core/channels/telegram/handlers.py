@@ -11,11 +11,12 @@ from html import escape
 from aiogram import Router
 from aiogram.exceptions import AiogramError
 from aiogram.filters import Command, CommandObject
-from aiogram.types import CallbackQuery, Message, User
+from aiogram.types import BufferedInputFile, CallbackQuery, Message, ReplyParameters, User
 
 from aegis_core.channels import texts as words
 from aegis_core.channels.telegram.buttons import Buttons
-from aegis_core.channels.telegram.settings import TelegramSettings
+from aegis_core.channels.telegram.message import fitting
+from aegis_core.channels.telegram.settings import TelegramSettings, message_ref
 from aegis_core.governor.governor import ResourceGovernor
 from aegis_core.governor.tenant import ChannelStore
 from aegis_core.protocol.approvals import Approval, Decision
@@ -97,12 +98,31 @@ class Handlers:
         """Decide as the button says. Whatever comes of it, the person is told."""
         try:
             approval = await self._approval_of(query)
-            decision, _ = self._buttons.named(query.data or "")
-            said = await self._decide(approval, decision, query.from_user, "")
+            press, _ = self._buttons.named(query.data or "")
+            if press == "file":
+                said = await self._send_file(approval, query)
+            else:
+                said = await self._decide(approval, press, query.from_user, "")
         except AegisError as error:
             said = await self._refused(query.from_user, error)
         with suppress(AiogramError):  # the answer is a courtesy; the message itself is edited by the courier
             await query.answer(said[:_MOST_ALERT], show_alert=True)
+
+    async def _send_file(self, approval: Approval, query: CallbackQuery) -> str:
+        """All of the arguments as a reply to the message that asks; of an edited request those before, too."""
+        message, texts = query.message, {"arguments": approval.arguments}
+        if approval.original is not None and approval.original.arguments:
+            texts["arguments-before"] = approval.original.arguments
+        if message is None or query.bot is None or not approval.arguments:
+            return "The arguments are no longer kept."
+        reply = ReplyParameters(message_id=message.message_id, allow_sending_without_reply=True)
+        try:
+            for name, text in texts.items():
+                file = BufferedInputFile(text.encode(), f"{approval.approval_id}-{name}.json")
+                await query.bot.send_document(message.chat.id, file, reply_parameters=reply)
+        except AiogramError:
+            return "Telegram did not take the file. `aegis approvals show` shows all."
+        return "Sent."
 
     async def _approval_of(self, query: CallbackQuery) -> Approval:
         data = query.data or ""
@@ -136,8 +156,10 @@ class Handlers:
             return False
         looks = _LOOKS if _answers_bot(message) and message.date - answered.date < _FRESH else 1
         for left in reversed(range(looks)):  # what was sent a moment ago is perhaps noted down just now
-            if approval_id := await self._store.approval_of(str(answered.message_id)):
-                return {"approval_id": approval_id}
+            number = answered.message_id
+            for ref in (message_ref(self._chat, number), str(number)):  # older versions wrote down the number alone
+                if approval_id := await self._store.approval_of(ref):
+                    return {"approval_id": approval_id}
             if left:
                 await asyncio.sleep(_PAUSE)
         return False
@@ -224,7 +246,7 @@ class Handlers:
 async def _say(message: Message, text: str) -> None:
     """Answer. What cannot be delivered now is not worth a queue: the person asks again."""
     with suppress(AiogramError):
-        await message.reply(text[:4_000], allow_sending_without_reply=True)
+        await message.reply(fitting(text), allow_sending_without_reply=True)
 
 
 def _who(user: User) -> str:

@@ -15,7 +15,7 @@ _SECRET = re.compile(r"[A-Za-z0-9_-]{16,256}")
 
 @dataclass(frozen=True, slots=True)
 class TelegramSettings:
-    """A bot, its chat, and who may decide there."""
+    """A bot, its chat (of a forum, the topic in it), and who may decide there."""
 
     token: str
     chat: int
@@ -23,6 +23,7 @@ class TelegramSettings:
     api_url: str
     webhook_url: str | None = None
     webhook_secret: str | None = None
+    topic: int | None = None
 
     def webhook_secret_with(self, pepper: bytes) -> str:
         """What Telegram shows with every update that it posts."""
@@ -55,5 +56,11 @@ def telegram_settings(settings: Settings) -> TelegramSettings | None:
     if secret is not None and not _SECRET.fullmatch(secret):
         raise ConfigurationError("AEGIS_TELEGRAM_WEBHOOK_SECRET must be 16 to 256 letters, digits, _ or -.")
     return TelegramSettings(
-        token, settings.telegram_chat_id, operators, settings.telegram_api_url, settings.telegram_webhook_url, secret
-    )
+        token, settings.telegram_chat_id, operators, settings.telegram_api_url, settings.telegram_webhook_url, secret,
+        settings.telegram_topic_id,
+    )  # fmt: skip
+
+
+def message_ref(chat: int, message: int) -> str:
+    """What is remembered of a message: ids repeat from chat to chat."""
+    return f"{chat}:{message}"

@@ -52,6 +52,10 @@ class WebhookChannel:
         """Post ``approval.ended`` without the approval, whose record is gone."""
         await self._post("approval.ended", approval_id, None, "gone")
 
+    async def alert(self, text: str) -> None:
+        """Post ``alert``, without an approval."""
+        await self._post("alert", "alert", None, str(time.time_ns()), escape(text, quote=False))
+
     async def test(self) -> str:
         """Post ``test``."""
         await self._post("test", "test", None, str(time.time_ns()))
@@ -64,12 +68,12 @@ class WebhookChannel:
         """Close the connections."""
         await self._http.aclose()
 
-    async def _post(self, kind: str, about: str, approval: Approval | None, face: str) -> None:
+    async def _post(self, kind: str, about: str, approval: Approval | None, face: str, text: str = "") -> None:
         message: dict[str, object] = {
             "type": kind,
             "tenant": self._tenant,
             "approval_id": about,
-            "text": "A test message of Aegis." if kind == "test" else _text(approval, about),
+            "text": text or ("A test message of Aegis." if kind == "test" else _text(approval, about)),
             "approval": None if approval is None else _dump(approval, mode="json"),
         }
         content = json.dumps(message).encode()

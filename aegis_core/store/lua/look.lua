@@ -15,7 +15,7 @@ for i = 1, #ids do
   end
   if R and (overdue(R) or claims and unheard(R)) then
     if overdue(R) then expire(id, R) end
-    blob = claims and claim(id, R, inbox) or encode(R)
+    blob = claims and claim(id, R, inbox, ruled) or encode(R)
     flush() -- each whole, whatever becomes of the next
   end
   if R and R[R_LOCK] then blob = with_standing(id, R) end

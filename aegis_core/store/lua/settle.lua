@@ -16,7 +16,13 @@ if overdue(R) then expire(id, R) end
 -- What an agent that is not trusted says of its spending can add to a charge, never take from it. What was approved without
 -- its knowing, it did not use; to extend it is to know.
 local least = (R[R_TRUSTED] or act == 'release' and unheard(R)) and 0 or R[R_AMOUNT]
-if act == 'extend' then claim(id, R) end
+if act == 'extend' then
+  claim(id, R)
+  if R[R_ASKED] and R[R_ASKED][Q_UNJUDGED] > 0 then -- to be claimed first, by who brings what the rules say of it now
+    flush()
+    return {'OK', encode(R), 0, 0}
+  end
+end
 if R[R_LOCK] then R[R_LOCK][K_STANDS] = false end
 if act == 'settle' then
   local most = math.max(R[R_AMOUNT], R[R_STRICT]) -- a forecast may have reserved less than the bound
@@ -52,7 +58,9 @@ if act == 'settle' then
   end
 elseif act == 'release' then
   if state == STATE_LIVE then body = close(id, R, STATE_RELEASED, least)
-  elseif state == STATE_PENDING then body = close(id, R, STATE_RELEASED, 0)
+  elseif state == STATE_PENDING then
+    R[R_ASKED][Q_TAKEN_BACK] = by
+    body = close(id, R, STATE_RELEASED, 0)
   elseif state == STATE_RELEASED then repeated = true
   else
     flush()

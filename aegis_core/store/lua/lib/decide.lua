@@ -36,6 +36,11 @@ if word == 'approve' then
   if ceiling and bound > tonumber(ceiling) then return {'ABOVE_CEILING', bound, ceiling} end
   local stopped = halted(R)
   if stopped then return {'STOPPED', stopped} end
+  if not edit and outdated(Q, R) then
+    if not ruled or ruled[RULED_POLICY] ~= T[T_POLICY] then return {'STALE', T[T_POLICY]} end
+    local denied, rule, reason = judge_again(R, ruled)
+    if denied then return {'POLICY_DENIES', reason or rule or 'its rules deny it'} end
+  end
 end
 
 -- What the edit changes in the budgets: judged whole before anything is written.
@@ -76,8 +81,17 @@ if edit then
   local G = fetch('a:' .. R[R_AGENT])
   G[G_PENDING] = G[G_PENDING] + amount - R[R_AMOUNT]
   change('a:' .. R[R_AGENT])
+  Q[Q_ORIGINAL] = Q[Q_ORIGINAL] or {R[R_AMOUNT], Q[Q_TRACE]}
+  local changed = edit[EDIT_SHOWN]
+  if changed then
+    Q[Q_SHOWN] = math.max(1, Q[Q_SHOWN])
+    call('SET', PREFIX .. 'q:' .. id .. ':e', changed, 'PX', string.format('%.0f', R[R_DEADLINE] - NOW + T[T_CONFIG][C_KEEP]))
+  else
+    call('DEL', PREFIX .. 'q:' .. id .. ':e')
+  end
   if amount ~= R[R_AMOUNT] then R[R_STRICT], R[R_SAMPLES] = 0, 0 end -- the new amount is no forecast
   R[R_AMOUNT], Q[Q_TRACE], Q[Q_EDITED], Q[Q_VOTES] = amount, decode(edit[EDIT_TRACE]), edit[EDIT_CONTENT], {}
+  Q[Q_JUDGED] = edit[EDIT_POLICY]
   if R[R_LOCK] then R[R_LOCK][K_RESOURCE] = Q[Q_TRACE].target_resource end
   votes, before = Q[Q_VOTES], nil -- what others said was of something else
 end

@@ -103,6 +103,10 @@ local function close(id, R, state, charged, by, why)
   local calls = (state == STATE_RELEASED or state == STATE_TIMED_OUT) and 0 or 1
   book(R, charged, calls, R[R_ESTIMATED] and charged or 0)
   local body = store_ended(id, R)
+  if R[R_ASKED] and R[R_ASKED][Q_SHOWN] > 0 then -- what was shown of it is kept as long as it is
+    call('PEXPIRE', PREFIX .. 'q:' .. id, T[T_CONFIG][C_KEEP])
+    call('PEXPIRE', PREFIX .. 'q:' .. id .. ':e', T[T_CONFIG][C_KEEP])
+  end
   call('ZREM', PREFIX .. 'd', 'r:' .. id)
   event(charged > R[R_AMOUNT] and 'overrun' or ENDED[state], body)
   return body
@@ -146,6 +150,25 @@ local function halted(R)
   return T[T_STATUS] ~= 'active' and 'HALTED' or not (G and G[G_STATUS] == 'active') and 'BLOCKED'
 end
 
+-- Whether the rules in force are newer than those by which a question was judged last.
+local function outdated(Q, R)
+  return (Q[Q_JUDGED] > 0 and Q[Q_JUDGED] or R[R_POLICY]) ~= T[T_POLICY]
+end
+
+-- Judges such a question by the rules in force, as the caller has `ruled` it: they may deny it, whatever a person said. What
+-- asks for a person was asked. Answers whether they deny it, by which rule, and why.
+local function judge_again(R, ruled)
+  local Q, bound, limits = R[R_ASKED], math.max(R[R_AMOUNT], R[R_STRICT]), ruled[RULED_LIMITS]
+  Q[Q_JUDGED] = T[T_POLICY]
+  if T[T_MODE] == 'observe' then return end
+  if ruled[RULED_EFFECT] == 'deny' then return true, ruled[RULED_RULE], ruled[RULED_REASON] end
+  for at = 0, #limits - 1, LIMIT_WIDTH do
+    if bound > limits[at + LIMIT_ABOVE] and limits[at + LIMIT_EFFECT] == 'deny' and not limits[at + LIMIT_OBSERVED] then
+      return true, limits[at + LIMIT_RULE], limits[at + LIMIT_REASON]
+    end
+  end
+end
+
 local function unheard(R)
   return R[R_STATE] == STATE_LIVE and (R[R_ASKED] and not R[R_ASKED][Q_CLAIMED] or R[R_LOCK] and not R[R_LOCK][K_CLAIMED])
 end
@@ -158,13 +181,27 @@ local function attend(id, agent, sid, lease, inbox)
 end
 
 -- The agent learns that its grant is live: from now on it may be used, and its time begins. One that was stopped meanwhile
--- does not begin, nor does one whose lock is still to come. The zone must be known.
-local function claim(id, R, inbox)
+-- does not begin, nor does one whose lock is still to come, or that newer rules deny: `ruled` is what they say of it, and
+-- without that it stays as it is and says what is missing. The zone must be known.
+local function claim(id, R, inbox, ruled)
   if not unheard(R) then return end
   local lease, stands, stopped = R[R_LOCK], nil, halted(R)
   if stopped then
     if lease then R[R_CODE] = stopped == 'HALTED' and 'tenant_halted' or 'agent_blocked' end
     return close(id, R, STATE_RELEASED, 0)
+  end
+  local Q = R[R_ASKED]
+  local again = Q and outdated(Q, R)
+  if again then
+    if not ruled or ruled[RULED_POLICY] ~= T[T_POLICY] then
+      Q[Q_UNJUDGED] = T[T_POLICY]
+      return encode(R)
+    end
+    local denied, rule, reason = judge_again(R, ruled)
+    if denied then
+      R[R_CODE], R[R_RULE], R[R_REASON] = 'policy', rule, reason
+      return close(id, R, STATE_RELEASED, 0)
+    end
   end
   local queued = lease and lease[K_QUEUED]
   if lease then
@@ -176,14 +213,14 @@ local function claim(id, R, inbox)
     end
   end
   if not lease or lease[K_CLAIMED] then
-    if R[R_ASKED] then R[R_ASKED][Q_CLAIMED] = true end
+    if Q then Q[Q_CLAIMED] = true end
     R[R_DEADLINE] = math.max(R[R_DEADLINE], NOW + T[T_CONFIG][C_GRANT])
     due_at('r:' .. id, R[R_DEADLINE])
     change('t')
     local body = store_open(id, R)
     if not lease then return body end
     event('granted', body)
-  elseif not queued then
+  elseif again or not queued then
     store_open(id, R)
   end
   lease[K_STANDS] = stands

@@ -18,6 +18,7 @@ if chosen_for and recommended then -- what was said of the request and of the mo
   local at = string.find(chosen_for, '\n' .. recommended .. '\t', 1, true)
   if at then R[R_WHY] = string.match(chosen_for, '^[^\n]*') .. string.match(chosen_for, '^\n[^\n]*', at) end
 end
+if state == STATE_PENDING and shown then asked[Q_SHOWN] = #shown end
 if state == STATE_PENDING and asked[Q_REMIND] > 0 then asked[Q_REMIND] = math.max(NOW, deadline - asked[Q_REMIND]) end
 local body = encode(R)
 local held = not lease or lease[K_CLAIMED]
@@ -43,6 +44,7 @@ else
   if state == STATE_PENDING then
     G[G_PENDING], G[G_QUESTIONS] = G[G_PENDING] + amount, G[G_QUESTIONS] + 1
     call('ZADD', PREFIX .. 'ap', NOW, id)
+    if shown then call('SET', PREFIX .. 'q:' .. id, shown, 'PX', string.format('%.0f', span + config[C_KEEP])) end
   elseif R[R_ENVELOPE] then
     envelope[V_USED], envelope[V_USES] = envelope[V_USED] + amount, envelope[V_USES] + 1
     change('v')

@@ -53,6 +53,9 @@ if asked then
     reason = 'the same request was refused by ' .. refusal[X_OPERATOR] .. (refusal[X_WHY] and ': ' .. refusal[X_WHY] or '')
   end
 end
+if asked and not code and too_long then -- nobody could see what is approved
+  code, effect, reason = 'too_long_to_approve', 'deny', false
+end
 local crowded = false
 for round = 1, asked and not code and 2 or 0 do
   crowded = G[G_QUESTIONS] >= most and 'too_many_questions'

@@ -1,0 +1,84 @@
+"""Events that people want to be told of, though nothing is to be decided: marks of budgets, and what failed.
+
+They go to the channels that take them, as messages without buttons, at most so many an hour. What happened while no
+process served a channel is in the events and is not told later.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+
+from aegis_core.channels.channel import AlertChannel, Pace
+from aegis_core.channels.texts import shortened
+from aegis_core.governor.budgets import budget_name
+from aegis_core.governor.tenant import ChannelStore
+from aegis_core.protocol.errors import AegisError, ChannelError
+from aegis_core.protocol.messages import Event
+from aegis_core.protocol.windows import window_name
+
+_log = logging.getLogger("aegis.channels")
+_WAITING = 100
+_MOST_SAID = 300
+_LAST = "This is the last alert of this hour; what else happens is in the events (aegis events)."
+
+
+def is_alert(kind: str) -> bool:
+    """Whether people are told of events of this kind."""
+    if kind.startswith("budget_"):
+        return kind != "budget_set"
+    return kind == "overrun" or kind.endswith(("_failed", "_recovered"))
+
+
+def alert_text(event: Event) -> str:
+    """One line: what happened, to whom, and how much."""
+    facts = event.facts
+    said = [event.kind.replace("_", " "), event.agent_id or ""]
+    if owner := facts.get("owner"):
+        said.append(f"{budget_name(str(owner))} {window_name(facts['window'])}")
+    said += [f"{name.replace('_', ' ')}: {facts[name]}" for name in _TOLD if facts.get(name) is not None]
+    return " · ".join(shortened(str(each), _MOST_SAID) for each in said if each)
+
+
+_TOLD = ("percent", "committed_usd", "limit_usd", "amount_usd", "charged_usd", "by", "direction", "problem")
+
+
+class Alerts:
+    """What one channel is still to be told. `most` an hour, counted in Redis for all processes; 0: none."""
+
+    def __init__(self, channel: AlertChannel, store: ChannelStore, pace: Pace, most: int) -> None:
+        self._channel, self._store, self._pace, self._most = channel, store, pace, most
+        self._waiting: deque[str] = deque(maxlen=_WAITING)
+        self._news = asyncio.Event()
+
+    def take(self, event: Event) -> None:
+        """Tell of this; not of the channel's own troubles, which it could not tell of."""
+        if event.facts.get("by") != self._channel.name:
+            self._waiting.append(alert_text(event))
+            self._news.set()
+
+    async def run(self) -> None:
+        """Send what comes, for as long as this process serves the channel."""
+        self._waiting.clear()
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            while self._waiting:
+                text = self._waiting.popleft()
+                try:
+                    number = await self._store.count_alert()
+                    if number <= self._most:
+                        await self._send(f"{text}\n{_LAST}" if number == self._most else text)
+                except AegisError as error:
+                    _log.warning("channel %s: an alert was not sent: %s", self._channel.name, error.message)
+
+    async def _send(self, text: str) -> None:
+        for attempt in range(1, self._pace.most_attempts + 1):
+            try:
+                async with asyncio.timeout(self._pace.send):
+                    return await self._channel.alert(text)
+            except (ChannelError, TimeoutError) as error:
+                wait = error.retry_after if isinstance(error, ChannelError) else 0
+                await asyncio.sleep(max(wait, self._pace.retry(attempt)))
+        raise ChannelError("it was tried often enough")
