@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -16,6 +17,8 @@ from aegis_core.protocol.fields import Identifier, Usd
 from aegis_core.protocol.parsing import invalid
 
 EMBEDDED = "embedded"
+WORKING_DIRECTORY_FILE = ".env"
+"""What a server reads in the directory in which it is started."""
 
 
 def _zone(value: str) -> str:
@@ -62,8 +65,9 @@ class ReadBy:
 class Settings(BaseSettings):
     """Every variable that Aegis reads. Durations are seconds, money is US dollars."""
 
-    model_config = SettingsConfigDict(env_prefix="AEGIS_", env_file=".env", env_ignore_empty=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="AEGIS_", env_ignore_empty=True, extra="ignore")
 
+    env_file: Path | None = Field(default=None, description="A file of further variables; the environment wins.")
     url: str = Field(default=EMBEDDED, description="Where the state lives; unset: an embedded server.")
     use_fake_redis: bool = Field(
         default=False,
@@ -93,6 +97,9 @@ class Settings(BaseSettings):
     require_keys: bool = Field(default=False, description="Ask for API keys although none was made yet.")
     api_key: SecretStr | None = Field(
         default=None, description="What a client shows to the governor at an http(s) URL."
+    )
+    allow_plain_http: bool = Field(
+        default=False, description="Show that key to a governor beyond this machine that speaks plain http, too."
     )
     operator_secret: SecretStr | None = None
     pepper: SecretStr | None = None
@@ -135,14 +142,24 @@ class Settings(BaseSettings):
         return self.use_fake_redis or self.url == EMBEDDED
 
 
-def load_settings(**overrides: Any) -> Settings:
-    """Read the environment and ``.env``; keyword arguments win.
+def load_settings(*, working_directory: bool = False, **overrides: Any) -> Settings:
+    """Read the environment and the file that ``AEGIS_ENV_FILE`` names; keyword arguments win.
+
+    Args:
+        working_directory: where no file is named, read ``.env`` of the working directory. For servers, which start
+            where they belong; anybody may have written the directory in which a command is given.
+        **overrides: settings by name.
 
     Raises:
-        ConfigurationError: a variable whose value cannot be accepted, by name.
+        ConfigurationError: a variable whose value cannot be accepted, by name, or a file that cannot be read.
     """
     try:
-        return Settings(**overrides)
+        named = Settings(**overrides).env_file
+        if named is None and not working_directory:
+            return Settings(**overrides)
+        if named is not None and not os.access(named, os.R_OK):
+            raise ConfigurationError(f"AEGIS_ENV_FILE: {named} cannot be read", field="AEGIS_ENV_FILE")
+        return Settings(_env_file=named or WORKING_DIRECTORY_FILE, **overrides)  # pyright: ignore[reportCallIssue]
     except ValidationError as error:
         found = invalid(error)
         name = found.field if found.field == "USE_FAKE_REDIS" else f"AEGIS_{found.field.upper()}"

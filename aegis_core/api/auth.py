@@ -16,10 +16,10 @@ from typing import Literal, NamedTuple
 import platformdirs
 from starlette.requests import Request
 
-from aegis_core.api.gate import is_loopback
 from aegis_core.api.tenants import KeyWatch, TenantContext, TenantContexts
 from aegis_core.governor.credentials import Entrance
 from aegis_core.protocol.errors import AuthError, ConfigurationError, NotFoundError, StoreError
+from aegis_core.protocol.hosts import is_loopback
 from aegis_core.protocol.ids import spelt
 from aegis_core.settings import Settings
 

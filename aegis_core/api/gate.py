@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from functools import lru_cache
-from ipaddress import ip_address
 from urllib.parse import unquote_plus
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from aegis_core.api.problems import response_to
 from aegis_core.protocol.errors import AegisError, AuthError, InvalidRequestError
+from aegis_core.protocol.hosts import is_loopback
 
 MAX_BODY = 256 * 1024
 """Bytes of a body; the largest honest message is some 50 KB."""
@@ -32,16 +32,6 @@ _JUDGED = frozenset(
     {b"host", b"origin", b"sec-fetch-site", b"sec-fetch-mode", b"content-type", b"content-length", b"transfer-encoding"}
 )
 _TOO_LARGE = f"The body is larger than {MAX_BODY // 1024} KB, which is the most that is accepted."
-
-
-def is_loopback(host: str) -> bool:
-    """True for the names and addresses by which a machine reaches itself."""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 class RequestGate:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from contextlib import suppress
 from importlib.util import find_spec
 from typing import Literal
@@ -14,14 +15,19 @@ from aegis_core.api.app import create_app
 from aegis_core.api.auth import check_bind, operator_secret, secret_path
 from aegis_core.api.logs import configure_logs
 from aegis_core.channels.registry import configured
-from aegis_core.connect import open_store, operator_of, read_policy_file
+from aegis_core.connect import open_store, operator_of, read_policy_file, replacement
+from aegis_core.protocol.errors import ConfigurationError
 from aegis_core.settings import Settings
 
 _log = logging.getLogger("aegis.http")
 
 
-def serve(settings: Settings) -> None:
+def serve(settings: Settings, agrees: Callable[[str], bool] | None = None) -> None:
     """Serve until interrupted; uvloop and httptools are used where they are installed.
+
+    Args:
+        settings: those of the server.
+        agrees: asked whether the rules file may replace other rules on an embedded server; without it, it may.
 
     Raises:
         ConfigurationError: an address beyond loopback, a setting or a server that cannot be used.
@@ -40,7 +46,7 @@ def serve(settings: Settings) -> None:
     )  # fmt: skip
     # uvicorn raises once more, after it has stopped, the signal that stopped it.
     with asyncio.Runner(loop_factory=plan.get_loop_factory()) as runner, suppress(KeyboardInterrupt):
-        runner.run(_serve(settings, plan))
+        runner.run(_serve(settings, plan, agrees))
 
 
 def http_protocol() -> type[asyncio.Protocol] | Literal["auto"]:
@@ -52,12 +58,15 @@ def http_protocol() -> type[asyncio.Protocol] | Literal["auto"]:
     return BoundedProtocol
 
 
-async def _serve(settings: Settings, plan: uvicorn.Config) -> None:
+async def _serve(settings: Settings, plan: uvicorn.Config, agrees: Callable[[str], bool] | None) -> None:
     """Open the store before the server starts, so that what is wrong with it reaches the caller as a typed error."""
     store = await open_store(settings)
     try:
         keys = settings.require_keys or await operator_of(store, settings.tenant).keys_in_force() > 0
         check_bind(settings.host, keys=keys)
+        replaces = agrees and await replacement(store, settings)
+        if agrees and replaces and not agrees(replaces):
+            raise ConfigurationError(f"{replaces} `aegis serve --yes` does that.", field="AEGIS_POLICY_FILE")
     except BaseException:
         await store.aclose()
         raise

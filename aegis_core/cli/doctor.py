@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import typer
@@ -18,7 +19,7 @@ import typer
 from aegis_core.cli.common import JsonFlag, print_json, stdout_console
 from aegis_core.protocol.errors import AegisError, AuthError, ConfigurationError, PolicyError, StoreError
 from aegis_core.protocol.masking import visible
-from aegis_core.settings import Settings, load_settings
+from aegis_core.settings import WORKING_DIRECTORY_FILE, Settings, load_settings
 
 if TYPE_CHECKING:
     from aegis_core.governor.governor import ResourceGovernor
@@ -93,6 +94,11 @@ def _problem(error: AegisError) -> Finding:
 
 
 def _of_place(settings: Settings) -> Iterator[Finding]:
+    if settings.env_file is not None:
+        yield Finding("ok", "settings", f"the environment, and {settings.env_file}")
+    elif Path(WORKING_DIRECTORY_FILE).exists():
+        text = f"{WORKING_DIRECTORY_FILE} of this directory is read by servers only, so it was not read here"
+        yield Finding("note", "settings", text, f"aegis --env-file {WORKING_DIRECTORY_FILE} doctor")
     if settings.is_embedded:
         from aegis_core.governor.inspection import embedded_status
 
@@ -196,7 +202,7 @@ def _of_rules(settings: Settings) -> Iterator[Finding]:
         yield Finding("problem", "rules file", error.message, "mend it; until then nothing starts, and the rules in "
                       "force stay")  # fmt: skip
     else:
-        text = f"{settings.policy_file}: {len(policy.rules)} rules, put in force whenever a governor starts"
+        text = f"{settings.policy_file}: {len(policy.rules)} rules, put in force whenever a server or a program starts"
         yield Finding("ok", "rules file", text)
 
 
