@@ -14,6 +14,7 @@ from urllib.parse import unquote_plus
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from aegis_core.api.problems import response_to
+from aegis_core.protocol.digests import DigestCache
 from aegis_core.protocol.errors import AegisError, AuthError, InvalidRequestError
 from aegis_core.protocol.hosts import is_loopback
 
@@ -24,8 +25,6 @@ MAX_TARGET = 8 * 1024
 """Bytes of a path with its query."""
 MAX_HEADERS = 32 * 1024
 """Bytes of all names and values of headers together."""
-_LONGEST_HOST = 300
-"""Bytes of a Host header that can name this machine; a name in the DNS has 253."""
 
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 _JUDGED = frozenset(
@@ -39,7 +38,7 @@ class RequestGate:
 
     def __init__(self, app: ASGIApp, *, host: str, keys: Callable[[Scope], Awaitable[bool]]) -> None:
         self._app, self._host, self._keys = app, host.lower(), keys
-        self._ours = lru_cache(maxsize=256)(self._is_ours)
+        self._ours = DigestCache(self._is_ours, most=256)
         self._local = lru_cache(maxsize=256)(is_loopback)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -75,7 +74,7 @@ class RequestGate:
                 "Without API keys this server answers its own machine only; bind it to 127.0.0.1.", code="not_loopback"
             )
         host = found.get(b"host", b"")
-        if len(host) > _LONGEST_HOST or not self._ours(host):
+        if not self._ours(host):
             return AuthError(
                 "The Host header names another server; ask for localhost or 127.0.0.1.", code="foreign_host"
             )

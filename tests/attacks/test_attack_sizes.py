@@ -10,6 +10,7 @@ import time
 import tracemalloc
 from collections.abc import Callable
 from contextlib import suppress
+from functools import lru_cache
 from typing import Any
 from unicodedata import normalize
 from urllib.parse import quote, urlsplit
@@ -19,7 +20,6 @@ from guarding import DEFENDED, Serve, bearer
 
 from aegis_core.api import gate, routes_agents, routing, wire
 from aegis_core.api.auth import Auth
-from aegis_core.governor import credentials
 from aegis_core.governor.governor import ResourceGovernor
 from aegis_core.policy import text
 from aegis_core.policy.globs import _pattern
@@ -274,8 +274,7 @@ def test_headers_that_never_end(serve: Serve, monkeypatch: pytest.MonkeyPatch, d
 @DEFENDED
 def test_what_strangers_show_is_not_kept(serve: Serve, monkeypatch: pytest.MonkeyPatch, defended: bool) -> None:
     if not defended:
-        monkeypatch.setattr(credentials, "_LONGEST_TOKEN", gate.MAX_HEADERS)
-        monkeypatch.setattr(gate, "_LONGEST_HOST", gate.MAX_HEADERS)
+        monkeypatch.setattr(gate, "DigestCache", lambda answer, *, most: lru_cache(most)(answer))
     server = serve()
     tracemalloc.start()
     try:
