@@ -51,7 +51,7 @@ async def connect(
     if not settings.is_embedded and settings.url.startswith(("http://", "https://")):
         from aegis_core.remote.governor import RemoteGovernor
 
-        remote = RemoteGovernor(settings.url, tenant=settings.tenant, token=_shown(settings, token))
+        remote = RemoteGovernor(settings.url, tenant=settings.tenant, token=credential(settings, token))
         try:
             yield Governor(remote)
         finally:
@@ -84,8 +84,12 @@ def connect_sync(
         portal.close()
 
 
-def _shown(settings: Settings, token: str | None) -> str | None:
-    """The credential for a remote governor. Over plain HTTP it stays on this machine unless the settings say else."""
+def credential(settings: Settings, token: str | None = None) -> str | None:
+    """The credential for a remote governor. Over plain HTTP it stays on this machine.
+
+    Raises:
+        ConfigurationError: it would leave it, and the settings do not allow that.
+    """
     secret = settings.api_key or settings.operator_secret
     token = token or (secret.get_secret_value() if secret else None)
     address = urlsplit(settings.url)

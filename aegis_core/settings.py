@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from decimal import Decimal
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -55,6 +56,20 @@ def read_operators(text: str) -> dict[int, str]:
     return found
 
 
+def _networks(value: str) -> str:
+    read_networks(value)
+    return value
+
+
+def read_networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    """Networks from ``10.0.0.0/8, ::1``.
+
+    Raises:
+        ValueError: an entry that is neither an address nor a network.
+    """
+    return tuple(ip_network(part.strip()) for part in text.split(",") if part.strip())
+
+
 @dataclass(frozen=True, slots=True)
 class ReadBy:
     """Marks a setting that names a file of prices: the `module` of `metering` that reads it, with its `READ`."""
@@ -80,6 +95,11 @@ class Settings(BaseSettings):
     timezone: Annotated[str, AfterValidator(_zone)] = "UTC"
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
+    max_connections: Annotated[int, Field(ge=1, le=1_000_000)] = 1_000
+    max_connections_per_address: Annotated[int, Field(ge=1, le=1_000_000)] = 500
+    trusted_proxies: Annotated[str, AfterValidator(_networks)] = Field(
+        default="", description="Addresses or networks, with commas, whose X-Forwarded-For says who sent a request."
+    )
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     policy_file: Path | None = Field(default=None, description="Rules to publish at start; unset: those in force.")
     catalog_file: Path | None = Field(default=None, description="Models and tiers instead of the shipped ones.")

@@ -60,6 +60,8 @@ class Service:
     """What the routes work with; the application's `state.service`."""
 
     auth: Auth
+    bounded: bool
+    """Whether the server bounds its connections."""
 
 
 class Writer:
@@ -75,7 +77,12 @@ class Writer:
 
 def auth_of(request: Request) -> Auth:
     """Who judges the credentials of a request."""
-    return cast("Service", request.app.state.service).auth
+    return service_of(request).auth
+
+
+def service_of(request: Request) -> Service:
+    """What the routes of a request's application work with."""
+    return cast("Service", request.app.state.service)
 
 
 async def read(request: Request, model: type[_Model]) -> _Model:

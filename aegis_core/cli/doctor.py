@@ -130,7 +130,27 @@ async def _of_remote(settings: Settings) -> list[Finding]:
     async with connect(settings=settings) as governor:
         await governor.events(limit=1)
     took = time.perf_counter() - began
-    return [Finding("ok", "governor", f"answers for tenant {settings.tenant}, in {took * 1e3:.0f} ms")]
+    found = [Finding("ok", "governor", f"answers for tenant {settings.tenant}, in {took * 1e3:.0f} ms")]
+    if await _connections_of(settings) == "unbounded":
+        text = "the server bounds neither its connections nor how long they may be idle: anybody can use them up"
+        found.append(Finding("note", "connections", text, "aegis serve, or a proxy before it (docs/operations.md)"))
+    return found
+
+
+async def _connections_of(settings: Settings) -> object:
+    """What the server says of its connections."""
+    import httpx
+
+    from aegis_core.connect import credential
+
+    shown = credential(settings)
+    headers = {"Authorization": f"Bearer {shown}"} if shown else {}
+    try:
+        async with httpx.AsyncClient(headers=headers, timeout=10) as http:
+            answer = await http.get(f"{settings.url.rstrip('/')}/api/v1/ready", params={"verbose": "true"})
+            return answer.json().get("connections")
+    except (httpx.HTTPError, ValueError, AttributeError):
+        return None
 
 
 async def _of_store(settings: Settings) -> list[Finding]:

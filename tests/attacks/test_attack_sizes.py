@@ -18,7 +18,7 @@ from urllib.parse import quote, urlsplit
 import pytest
 from guarding import DEFENDED, Serve, bearer
 
-from aegis_core.api import gate, routes_agents, routing, wire
+from aegis_core.api import connections, gate, routes_agents, routing, wire
 from aegis_core.api.auth import Auth
 from aegis_core.governor.governor import ResourceGovernor
 from aegis_core.policy import text
@@ -260,6 +260,7 @@ def test_signs_that_each_stand_for_many(serve: Serve) -> None:
 def test_headers_that_never_end(serve: Serve, monkeypatch: pytest.MonkeyPatch, defended: bool) -> None:
     if not defended:
         monkeypatch.setattr(wire, "MAX_HEAD", 1 << 40)
+        monkeypatch.setattr(connections, "HEADER_SECONDS", 600)
     where = urlsplit(serve().url)
     part, taken = b"a" * 65_536, 0
     with socket.create_connection((where.hostname, where.port), timeout=20) as line:

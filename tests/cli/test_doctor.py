@@ -58,6 +58,12 @@ def test_a_file_of_variables_is_said(doctor: Doctor, server_url: str, tenant: st
     assert re.search(r"✓ settings +the environment, and \.env", out)
 
 
+def test_a_server_without_bounds_on_connections(doctor: Doctor, settings: Settings) -> None:
+    with serving(settings) as url:  # the application as uvicorn runs it
+        _, out = doctor(AEGIS_URL=url, AEGIS_TENANT=settings.tenant, AEGIS_API_KEY=OPERATOR)
+    assert re.search(r"connections +the server bounds neither its connections nor how long they may be idle", out)
+
+
 def test_an_embedded_server_in_health(doctor: Doctor, tmp_path: Path) -> None:
     code, out = doctor(AEGIS_DATA_DIR=tmp_path / "data")
     assert code == 0
