@@ -106,7 +106,7 @@ def with_overrides(settings: Settings | None, **given: object) -> Settings:
     """The settings given (or those of the environment), with the arguments that are not None on top."""
     overrides = {name: value for name, value in given.items() if value is not None}
     if settings is None:
-        return load_settings(**overrides)
+        return load_settings(working_directory=False, **overrides)
     return settings.model_copy(update=overrides) if overrides else settings
 
 
@@ -268,4 +268,6 @@ def config_of(settings: Settings) -> Config:
         agent_day=to_nanos(settings.agent_day_usd),
         questions=settings.max_open_approvals,
         refusal=int(settings.refusal_seconds * 1000),
+        requests=settings.max_requests_per_second,
+        share=settings.pending_share,
     )

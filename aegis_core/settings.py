@@ -132,6 +132,8 @@ class Settings(BaseSettings):
     max_open_approvals: Annotated[int, Field(ge=1, le=100_000)] = 20
     refusal_seconds: Annotated[float, Field(ge=0.05, le=604_800)] = 3_600
     idempotency_seconds: Annotated[float, Field(ge=60, le=604_800)] = 3_600
+    pending_share: Annotated[float, Field(ge=0.001, le=1)] = 0.5
+    max_requests_per_second: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
     session_idle_seconds: Annotated[float, Field(ge=1, le=31_536_000)] = 86_400
     max_open_grants: Annotated[int, Field(ge=1, le=100_000)] = 1_000
     max_agents: Annotated[int, Field(ge=1, le=100_000_000)] = 1_000_000

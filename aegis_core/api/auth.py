@@ -44,6 +44,8 @@ class Caller(NamedTuple):
     token: str | None = None
     agent: str | None = None
     """Whose `token` it is, once that was looked up."""
+    credential: str | None = None
+    """The id of the key that was shown, or ``operator-secret``."""
 
 
 class Auth:
@@ -109,9 +111,9 @@ class Auth:
             return Caller("session", await self.contexts.of_session(token), token=token)
         if token.startswith(_KEY_PREFIX):
             context, key = await self.contexts.of_key(token)
-            return Caller(key.role, context, key.name)
+            return Caller(key.role, context, key.name, credential=key.key_id)
         if hmac.compare_digest(token.encode(), self._secret):
-            return Caller("operator", self.contexts.home)
+            return Caller("operator", self.contexts.home, credential=SECRET_FILE)
         raise AuthError("This is neither a session token nor the operator secret nor an API key.", code="bad_token")
 
     async def asker(self, request: Request) -> Caller:
@@ -144,7 +146,8 @@ class Auth:
                 )
         token = next((value.decode("latin-1") for name, value in request.scope["headers"] if name == _SESSION), None)
         caller.context.governor.tenant_store.check_token(token)  # a wrong token is never taken for none
-        return caller, Entrance(trusted=False, guarded=caller.role == "agent", token=token)
+        guarded = caller.role == "agent"
+        return caller, Entrance(trusted=False, guarded=guarded, token=token, credential=caller.credential)
 
     async def operator(self, request: Request) -> Caller:
         """Let operators pass.

@@ -84,11 +84,13 @@ def caller_in(session: str | None, token: str | None, pepper: bytes) -> SessionP
 
 class Entrance(NamedTuple):
     """The door of a handshake. `trusted`: a process with Redis credentials, whose word on spending counts. `guarded`: a
-    live agent is only taken over with `token`, one of its session tokens."""
+    live agent is only taken over with `token`, one of its session tokens. `credential`: by what all whom one key lets
+    in are counted together; None for those without."""
 
     trusted: bool
     guarded: bool = False
     token: str | None = None
+    credential: str | None = None
 
 
 OWN_PROCESS = Entrance(trusted=True)

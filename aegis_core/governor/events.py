@@ -19,6 +19,7 @@ from aegis_core.store.event_bodies import (
     Handshaken,
     LockTold,
     PolicyPublished,
+    RequestsLimited,
     SessionClosed,
     TenantConfigured,
     TenantOpened,
@@ -177,6 +178,10 @@ def _lock(body: LockTold) -> _Said:
     return body.agent, {name: value for name, value in facts.items() if value is not False}
 
 
+def _limited(body: RequestsLimited) -> _Said:
+    return body.agent, {"per_second": body.most, "credential": body.credential or None}
+
+
 _FACTS: dict[type, Callable[[Any], _Said]] = {
     Handshaken: _handshake,
     SessionClosed: _session_closed,
@@ -188,4 +193,5 @@ _FACTS: dict[type, Callable[[Any], _Said]] = {
     TenantOpened: _opened,
     TenantConfigured: _configured,
     LockTold: _lock,
+    RequestsLimited: _limited,
 }

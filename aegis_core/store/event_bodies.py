@@ -123,6 +123,16 @@ class AgentActed(NamedTuple):
     author: str
 
 
+class RequestsLimited(NamedTuple):
+    """An agent, or all agents of a credential (``""``: without one), asked more than so many times in one second. What
+    follows in that second is refused, and leaves no event."""
+
+    at: int
+    agent: str
+    most: int
+    credential: str
+
+
 class ModeSet(NamedTuple):
     """Whether the tenant's rules decide."""
 
@@ -207,6 +217,7 @@ BODIES: Mapping[str, type[Named]] = {
     **dict.fromkeys(("envelope_made", "envelope_revoked"), EnvelopePut),
     "handshake": Handshaken,
     "session_closed": SessionClosed,
+    "requests_limited": RequestsLimited,
     "budget_crossed": BudgetCrossed,
     "budget_set": BudgetSet,
     "profiles_published": ProfilesPublished,

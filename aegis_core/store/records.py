@@ -91,7 +91,8 @@ class RecordLock(NamedTuple):
 class Record(NamedTuple):
     """Request, grant and idempotency in one. `lines` are `LineRow` rows, `short` the first that lacks room, from 0.
 
-    `estimated`: what it cost is not known, so `charged` is what was reserved or reckoned.
+    `estimated`: what it cost is not known, so `charged` is what was reserved or reckoned. `credential`: while it
+    waits, for a person or a lock, the credential (or ``""``) with which its money counts as waiting.
     """
 
     state: str
@@ -124,6 +125,7 @@ class Record(NamedTuple):
     why: Text
     lock: list[Any] | Literal[False]
     estimated: bool = False
+    credential: Text = False
 
     @property
     def lease(self) -> RecordLock | None:
