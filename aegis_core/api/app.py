@@ -17,6 +17,7 @@ from starlette.routing import BaseRoute
 from starlette.types import Scope
 
 from aegis_core.api import (
+    docs_page,
     problems,
     routes_agents,
     routes_approvals,
@@ -83,34 +84,6 @@ def create_app(
     """
     settings = settings or load_settings()
 
-    @asynccontextmanager
-    async def life(app: FastAPI) -> AsyncGenerator[None, None]:
-        configure_logs(settings.log_level)
-        if not bounded:
-            _log.warning("connections without bounds: `aegis serve` limits them, and how long they may be idle")
-        secret = operator_secret(settings)
-        opened = store or await open_store(settings)
-        try:
-            governor = await open_governor(opened, settings)
-            await asyncio.to_thread(governor.arbiter.warm)
-            gc.freeze()  # prices and schemas outlive every request; a collector that walks them stalls answers
-            contexts = TenantContexts(TenantContext.of(governor), opened)
-            keys = KeyWatch(governor.operator, required=settings.require_keys)
-            app.state.service = Service(Auth(secret, contexts, keys), bounded)
-            try:
-                async with (
-                    _channels(app, settings, governor),
-                    watched_prices(settings, governor.arbiter, governor.operator),
-                ):
-                    yield
-            finally:
-                gc.unfreeze()
-                await contexts.aclose()
-                await governor.aclose()
-        finally:
-            if store is None or close_store:
-                await opened.aclose()
-
     app = FastAPI(
         title="Aegis Governor",
         summary="Governs what AI agents may consume.",
@@ -118,8 +91,9 @@ def create_app(
         version=version("aegis-governor"),
         license_info={"name": "MIT", "identifier": "MIT"},
         openapi_tags=_TAGS,
-        lifespan=life,
+        lifespan=lambda app: _life(app, settings, store, close_store=close_store, bounded=bounded),
         redirect_slashes=False,
+        docs_url=None,
         redoc_url=None,
     )
     app.router.routes[:0] = _routes(settings)
@@ -135,6 +109,38 @@ def create_app(
     return app
 
 
+@asynccontextmanager
+async def _life(
+    app: FastAPI, settings: Settings, store: Store | None, *, close_store: bool, bounded: bool
+) -> AsyncGenerator[None, None]:
+    """The store and the governor, from the start of the server to its end."""
+    configure_logs(settings.log_level)
+    if not bounded:
+        _log.warning("connections without bounds: `aegis serve` limits them, and how long they may be idle")
+    secret = operator_secret(settings)
+    opened = store or await open_store(settings)
+    try:
+        governor = await open_governor(opened, settings)
+        await asyncio.to_thread(governor.arbiter.warm)
+        gc.freeze()  # prices and schemas outlive every request; a collector that walks them stalls answers
+        contexts = TenantContexts(TenantContext.of(governor), opened)
+        keys = KeyWatch(governor.operator, required=settings.require_keys)
+        app.state.service = Service(Auth(secret, contexts, keys), bounded)
+        try:
+            async with (
+                _channels(app, settings, governor),
+                watched_prices(settings, governor.arbiter, governor.operator),
+            ):
+                yield
+        finally:
+            gc.unfreeze()
+            await contexts.aclose()
+            await governor.aclose()
+    finally:
+        if store is None or close_store:
+            await opened.aclose()
+
+
 def _routes(settings: Settings) -> list[BaseRoute]:
     """Included routers would match each path twice, at a tenth of the rate; the busiest route is looked at first."""
     return [
@@ -142,6 +148,7 @@ def _routes(settings: Settings) -> list[BaseRoute]:
         *routes_operators.router.routes, *routes_locks.router.routes, *routes_policy.router.routes,
         *routes_server.router.routes,
         *routes_channels.posted_to(settings),
+        *docs_page.routes,
     ]  # fmt: skip
 
 

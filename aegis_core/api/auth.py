@@ -27,6 +27,8 @@ _CALLER = "aegis.caller"
 """Where a request's scope keeps who calls."""
 _SESSION_PREFIX, _KEY_PREFIX = "aegis_st_", "aegis_key_"
 SECRET_FILE = "operator-secret"  # noqa: S105 - the name of a file
+SHORTEST_SECRET = 16
+"""Characters of an operator secret."""
 SESSION_HEADER = "X-Aegis-Session"
 _TENANT_HEADER, _AUTHORIZATION, _SESSION = b"x-aegis-tenant", b"authorization", SESSION_HEADER.lower().encode()
 
@@ -241,10 +243,17 @@ def operator_secret(settings: Settings) -> str:
     """The operator secret of the settings, else the one in the user's data directory, made on first use.
 
     Raises:
-        ConfigurationError: the file cannot be used, or others can read it.
+        ConfigurationError: it is too short, the file cannot be used, or others can read it.
     """
     if settings.operator_secret is not None:
-        return settings.operator_secret.get_secret_value()
+        secret = settings.operator_secret.get_secret_value()
+        if len(secret) < SHORTEST_SECRET:
+            raise ConfigurationError(
+                f"AEGIS_OPERATOR_SECRET has fewer than {SHORTEST_SECRET} characters, so it could be guessed; where it "
+                "is not set, one is made.",
+                field="AEGIS_OPERATOR_SECRET",
+            )
+        return secret
     path = secret_path(settings)
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -257,7 +266,7 @@ def operator_secret(settings: Settings) -> str:
         raise ConfigurationError(
             f"The operator secret cannot be kept in {path}: {error}; set AEGIS_OPERATOR_SECRET"
         ) from None
-    if len(secret) < 16:
+    if len(secret) < SHORTEST_SECRET:
         raise ConfigurationError(f"{path} holds no secret; remove it, and a new one is made", path=str(path))
     return secret
 

@@ -30,6 +30,7 @@ _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 _JUDGED = frozenset(
     {b"host", b"origin", b"sec-fetch-site", b"sec-fetch-mode", b"content-type", b"content-length", b"transfer-encoding"}
 )
+_SHOWN_ONCE = frozenset({b"authorization", b"x-aegis-session", b"x-aegis-tenant", b"host"})
 _TOO_LARGE = f"The body is larger than {MAX_BODY // 1024} KB, which is the most that is accepted."
 
 
@@ -46,6 +47,7 @@ class RequestGate:
             return await self._app(scope, receive, send)
         try:
             _judge_size(scope)
+            _judge_repeats(scope)
             found: dict[bytes, bytes] = {name: value for name, value in scope["headers"] if name in _JUDGED}
             stranger = self._stranger(scope, found)
             if stranger is not None and not await self._keys(scope):
@@ -118,6 +120,13 @@ def _judge_size(scope: Scope) -> None:
             f"The headers are larger than {MAX_HEADERS // 1024} KB together.", code="headers_too_large",
             limit_bytes=MAX_HEADERS,
         )  # fmt: skip
+
+
+def _judge_repeats(scope: Scope) -> None:
+    """No credential is given twice: a proxy might judge one of two, and the server obey the other."""
+    shown = [name for name, _ in scope["headers"] if name in _SHOWN_ONCE]
+    if len(shown) > 1 and len(set(shown)) < len(shown):
+        raise InvalidRequestError("A header that says who calls is given more than once.", code="repeated_header")
 
 
 def _judge_query(query: bytes) -> None:
