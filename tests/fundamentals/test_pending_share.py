@@ -34,7 +34,7 @@ STEPS = st.lists(
 )
 
 
-class Desk:
+class Origins:
     """One tenant whose day is $100, with agents of three origins; what waits, by the id of its grant."""
 
     def __init__(self, port: ResourceGovernor) -> None:
@@ -92,11 +92,11 @@ class Desk:
 
 async def held(governor: Governor, steps: list[tuple[str, int, int]]) -> None:
     assert isinstance(governor.port, ResourceGovernor)
-    desk = Desk(governor.port)
-    await desk.enter()
+    origins = Origins(governor.port)
+    await origins.enter()
     for act, which, cost in steps:
-        await desk.step(act, *AGENTS[which], cost)
-        await desk.check()
+        await origins.step(act, *AGENTS[which], cost)
+        await origins.check()
 
 
 def tries(most: int) -> settings:
