@@ -98,7 +98,7 @@ class TenantConfigured(NamedTuple):
 
     at: int
     zone: str
-    timings: list[int]
+    timings: list[float]
 
 
 class LockTold(NamedTuple):

@@ -133,7 +133,7 @@ class Tenant(NamedTuple):
     policy: int
     zone: list[Any]
     due: int
-    config: list[int]
+    config: list[float]
     shared: list[int]
     agents: int
     purse: list[list[Any]]
