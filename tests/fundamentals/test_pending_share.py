@@ -16,8 +16,10 @@ from aegis_core.governor.credentials import Entrance
 from aegis_core.governor.governor import ResourceGovernor
 from aegis_core.protocol.messages import Handshake, PermissionRequest, ReleaseRequest
 from aegis_core.store import layout
-from aegis_core.store.packing import decode, unpack
+from aegis_core.store.packing import decode, pack, unpack
 from aegis_core.store.schema import Agent, Tenant
+from aegis_core.store.store import Store
+from aegis_core.testing import FakeClock
 
 pytestmark = pytest.mark.leaves("grants", "questions", "leases")
 
@@ -123,3 +125,20 @@ def test_what_waits_holds_at_most_its_share(settings: Settings, steps: list[tupl
 @given(STEPS)
 def test_what_waits_holds_at_most_its_share_for_long(settings: Settings, steps: list[tuple[str, int, int]]) -> None:
     run(settings, steps)
+
+
+@pytest.mark.leaves("anything")
+async def test_what_an_older_version_ended_drops_out(virtual: tuple[Governor, FakeClock, Store]) -> None:
+    """It knows nothing of these counts, so what it ends stays in them; until the hour of its deadline is over."""
+    governor, clock, store = virtual
+    one, other = await governor.handshake("one"), await governor.handshake("other")
+    assert (await one.request("Work", estimated_cost_usd=9)).status == "PENDING"
+    assert isinstance(governor.port, ResourceGovernor)
+    root = layout.root(governor.port.tenant)
+    tenant = unpack(await store.command("GET", root))
+    counts = tenant[Tenant._fields.index("waiting")][""]
+    counts.update({hour: nanos + 40 * 10**9 for hour, nanos in counts.items()})
+    await store.command("SET", root, pack(tenant))
+    assert (await other.request("Work", estimated_cost_usd=9)).code == "too_much_pending"
+    await clock.advance(hours=2)
+    assert (await other.request("Work again", estimated_cost_usd=9)).status == "PENDING"
