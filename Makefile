@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 export CREWAI_DISABLE_TELEMETRY = true
 export OTEL_SDK_DISABLED = true
+# Compiled modules are kept, whatever the environment says: a suite starts many processes, and each would compile its own.
+export PYTHONDONTWRITEBYTECODE =
 
 # What the second part of the demonstration shows; CrewAI alone is most of the download.
 FRAMEWORKS ?= langchain,langgraph,crewai,autogen
@@ -36,7 +38,7 @@ $(VENV)/.dev: pyproject.toml
 	$(new_enough)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	$(BIN)/uv pip install --quiet --system-certs --python $(BIN)/python -e '.[dev]'
+	$(BIN)/uv pip install --quiet --system-certs --compile-bytecode --python $(BIN)/python -e '.[dev]'
 	@touch $@ $(VENV)/.server
 
 $(VENV)/.frameworks-$(FRAMEWORKS): pyproject.toml

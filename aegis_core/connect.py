@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from aegis_core.client.agent import Governor
 from aegis_core.client.sync import Portal, SyncGovernor
-from aegis_core.protocol.errors import PolicyError
+from aegis_core.protocol.errors import ConfigurationError, NotFoundError, PolicyError
+from aegis_core.protocol.hosts import is_loopback
 from aegis_core.protocol.money import to_nanos
 from aegis_core.settings import Settings, load_settings
 
@@ -22,6 +25,8 @@ if TYPE_CHECKING:
     from aegis_core.policy.engine import Policy
     from aegis_core.store.schema import Config
     from aegis_core.store.store import Store
+
+_log = logging.getLogger("aegis.policy")
 
 
 @asynccontextmanager
@@ -39,17 +44,14 @@ async def connect(
         settings: everything else; default: the environment.
 
     Raises:
-        ConfigurationError: a setting or a server that cannot be used.
+        ConfigurationError: a setting or a server that cannot be used, or a key that anybody on the way could read.
         StoreError: the server cannot be reached.
     """
     settings = with_overrides(settings, url=url, tenant=tenant)
     if not settings.is_embedded and settings.url.startswith(("http://", "https://")):
         from aegis_core.remote.governor import RemoteGovernor
 
-        secret = settings.api_key or settings.operator_secret
-        remote = RemoteGovernor(
-            settings.url, tenant=settings.tenant, token=token or (secret.get_secret_value() if secret else None)
-        )
+        remote = RemoteGovernor(settings.url, tenant=settings.tenant, token=credential(settings, token))
         try:
             yield Governor(remote)
         finally:
@@ -86,11 +88,29 @@ def connect_sync(
         portal.close()
 
 
+def credential(settings: Settings, token: str | None = None) -> str | None:
+    """The credential for a remote governor. Over plain HTTP it stays on this machine.
+
+    Raises:
+        ConfigurationError: it would leave it, and the settings do not allow that.
+    """
+    secret = settings.api_key or settings.operator_secret
+    token = token or (secret.get_secret_value() if secret else None)
+    address = urlsplit(settings.url)
+    if token and address.scheme == "http" and not settings.allow_plain_http and not is_loopback(address.hostname or ""):
+        raise ConfigurationError(
+            f"{settings.url} would carry the key in plain http beyond this machine: use https, or allow it with "
+            "AEGIS_ALLOW_PLAIN_HTTP=true.",
+            field="AEGIS_URL",
+        )
+    return token
+
+
 def with_overrides(settings: Settings | None, **given: object) -> Settings:
     """The settings given (or those of the environment), with the arguments that are not None on top."""
     overrides = {name: value for name, value in given.items() if value is not None}
     if settings is None:
-        return load_settings(**overrides)
+        return load_settings(working_directory=False, **overrides)
     return settings.model_copy(update=overrides) if overrides else settings
 
 
@@ -153,8 +173,40 @@ async def open_governor(store: Store, settings: Settings, *, tenant: str | None 
     governor = ResourceGovernor(ledger, arbiter, (version, policy), now, forecast=forecast)
     await governor.operator.note_prices(prices.version)
     if published is not None:
+        if settings.is_embedded and published.digest != policy.digest:
+            _log.warning(_replaces(settings, ledger.tenant, version, policy))
         await governor.publish_policy(published, author=f"file {settings.policy_file}")
     return governor
+
+
+async def replacement(store: Store, settings: Settings) -> str | None:
+    """What ``AEGIS_POLICY_FILE`` would do to the rules in force on an embedded server, in one sentence; None: nothing.
+
+    All programs of a user share that server, so whoever names the file may not know whose rules they are.
+
+    Raises:
+        PolicyError: the file cannot be loaded.
+    """
+    from aegis_core.policy.loading import load_policy
+    from aegis_core.store.ledger import Ledger
+
+    if not settings.is_embedded or settings.policy_file is None:
+        return None
+    try:
+        version, document = await Ledger(store, settings.tenant).read_policy()
+    except NotFoundError:
+        return None
+    present = load_policy(document, f"policy version {version}")
+    if read_policy_file(settings.policy_file).digest == present.digest:
+        return None
+    return _replaces(settings, settings.tenant, version, present)
+
+
+def _replaces(settings: Settings, tenant: str, version: int, present: Policy) -> str:
+    return (
+        f"{settings.policy_file} replaces version {version} of the policy of tenant {tenant}, {len(present.rules)} "
+        "rules, on the embedded server, which all programs of this user share."
+    )
 
 
 async def visit_tenant(home: ResourceGovernor, store: Store, tenant: str) -> ResourceGovernor:
@@ -220,4 +272,6 @@ def config_of(settings: Settings) -> Config:
         agent_day=to_nanos(settings.agent_day_usd),
         questions=settings.max_open_approvals,
         refusal=int(settings.refusal_seconds * 1000),
+        requests=settings.max_requests_per_second,
+        share=settings.pending_share,
     )

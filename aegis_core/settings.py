@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from decimal import Decimal
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -16,6 +18,8 @@ from aegis_core.protocol.fields import Identifier, Usd
 from aegis_core.protocol.parsing import invalid
 
 EMBEDDED = "embedded"
+WORKING_DIRECTORY_FILE = ".env"
+"""What a server reads in the directory in which it is started."""
 
 
 def _zone(value: str) -> str:
@@ -61,6 +65,20 @@ def read_operators(text: str) -> dict[int, str]:
     return found
 
 
+def _networks(value: str) -> str:
+    read_networks(value)
+    return value
+
+
+def read_networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    """Networks from ``10.0.0.0/8, ::1``.
+
+    Raises:
+        ValueError: an entry that is neither an address nor a network.
+    """
+    return tuple(ip_network(part.strip()) for part in text.split(",") if part.strip())
+
+
 @dataclass(frozen=True, slots=True)
 class ReadBy:
     """Marks a setting that names a file of prices: the `module` of `metering` that reads it, with its `READ`."""
@@ -71,8 +89,9 @@ class ReadBy:
 class Settings(BaseSettings):
     """Every variable that Aegis reads. Durations are seconds, money is US dollars."""
 
-    model_config = SettingsConfigDict(env_prefix="AEGIS_", env_file=".env", env_ignore_empty=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="AEGIS_", env_ignore_empty=True, extra="ignore")
 
+    env_file: Path | None = Field(default=None, description="A file of further variables; the environment wins.")
     url: str = Field(default=EMBEDDED, description="Where the state lives; unset: an embedded server.")
     use_fake_redis: bool = Field(
         default=False,
@@ -85,6 +104,11 @@ class Settings(BaseSettings):
     timezone: Annotated[str, AfterValidator(_zone)] = "UTC"
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
+    max_connections: Annotated[int, Field(ge=1, le=1_000_000)] = 1_000
+    max_connections_per_address: Annotated[int, Field(ge=1, le=1_000_000)] = 500
+    trusted_proxies: Annotated[str, AfterValidator(_networks)] = Field(
+        default="", description="Addresses or networks, with commas, whose X-Forwarded-For says who sent a request."
+    )
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     policy_file: Path | None = Field(default=None, description="Rules to publish at start; unset: those in force.")
     catalog_file: Path | None = Field(default=None, description="Models and tiers instead of the shipped ones.")
@@ -103,6 +127,9 @@ class Settings(BaseSettings):
     api_key: SecretStr | None = Field(
         default=None, description="What a client shows to the governor at an http(s) URL."
     )
+    allow_plain_http: bool = Field(
+        default=False, description="Show that key to a governor beyond this machine that speaks plain http, too."
+    )
     operator_secret: SecretStr | None = None
     pepper: SecretStr | None = None
     agent_day_usd: Usd = Field(default=Decimal(10), description="Day budget of an agent seen for the first time.")
@@ -114,6 +141,8 @@ class Settings(BaseSettings):
     max_open_approvals: Annotated[int, Field(ge=1, le=100_000)] = 20
     refusal_seconds: Annotated[float, Field(ge=0.05, le=604_800)] = 3_600
     idempotency_seconds: Annotated[float, Field(ge=60, le=604_800)] = 3_600
+    pending_share: Annotated[float, Field(ge=0.001, le=1)] = 0.5
+    max_requests_per_second: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
     session_idle_seconds: Annotated[float, Field(ge=1, le=31_536_000)] = 86_400
     max_open_grants: Annotated[int, Field(ge=1, le=100_000)] = 1_000
     max_agents: Annotated[int, Field(ge=1, le=100_000_000)] = 1_000_000
@@ -149,14 +178,24 @@ class Settings(BaseSettings):
         return self.use_fake_redis or self.url == EMBEDDED
 
 
-def load_settings(**overrides: Any) -> Settings:
-    """Read the environment and ``.env``; keyword arguments win.
+def load_settings(*, working_directory: bool = False, **overrides: Any) -> Settings:
+    """Read the environment and the file that ``AEGIS_ENV_FILE`` names; keyword arguments win.
+
+    Args:
+        working_directory: where no file is named, read ``.env`` of the working directory. For servers, which start
+            where they belong; anybody may have written the directory in which a command is given.
+        **overrides: settings by name.
 
     Raises:
-        ConfigurationError: a variable whose value cannot be accepted, by name.
+        ConfigurationError: a variable whose value cannot be accepted, by name, or a file that cannot be read.
     """
     try:
-        return Settings(**overrides)
+        named = Settings(**overrides).env_file
+        if named is None and not working_directory:
+            return Settings(**overrides)
+        if named is not None and not os.access(named, os.R_OK):
+            raise ConfigurationError(f"AEGIS_ENV_FILE: {named} cannot be read", field="AEGIS_ENV_FILE")
+        return Settings(_env_file=named or WORKING_DIRECTORY_FILE, **overrides)  # pyright: ignore[reportCallIssue]
     except ValidationError as error:
         found = invalid(error)
         name = found.field if found.field == "USE_FAKE_REDIS" else f"AEGIS_{found.field.upper()}"

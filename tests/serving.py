@@ -80,7 +80,7 @@ def serving(settings: Settings, *, log_level: str = "error", bind: str = "127.0.
     with socket.socket() as listener:
         listener.bind((bind, 0))
         plan = uvicorn.Config(
-            create_app(settings), log_config=None, ws="none", http=http_protocol(), timeout_graceful_shutdown=1
+            create_app(settings), log_config=None, ws="none", http=http_protocol(settings), timeout_graceful_shutdown=1
         )
         server = uvicorn.Server(plan)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
@@ -16,6 +17,7 @@ from starlette.routing import BaseRoute
 from starlette.types import Scope
 
 from aegis_core.api import (
+    docs_page,
     problems,
     routes_agents,
     routes_approvals,
@@ -27,6 +29,7 @@ from aegis_core.api import (
     schemas,
 )
 from aegis_core.api.auth import Auth, operator_secret
+from aegis_core.api.connections import ForwardedBound
 from aegis_core.api.gate import RequestGate
 from aegis_core.api.logs import RequestLog, configure_logs
 from aegis_core.api.routing import Service
@@ -38,10 +41,12 @@ from aegis_core.governor.governor import ResourceGovernor
 from aegis_core.governor.repricing import watched_prices
 from aegis_core.governor.spending_watch import watched_spending
 from aegis_core.protocol.errors import AegisError
-from aegis_core.settings import Settings, load_settings
+from aegis_core.settings import Settings, load_settings, read_networks
 
 if TYPE_CHECKING:
     from aegis_core.store.store import Store
+
+_log = logging.getLogger("aegis.http")
 
 _DESCRIPTION = """\
 Before an agent spends money, uses a model or calls a tool, it asks here; the answer is GRANTED, PENDING or REJECTED, \
@@ -64,46 +69,21 @@ _TAGS = [
 ]
 
 
-def create_app(settings: Settings | None = None, store: Store | None = None, *, close_store: bool = False) -> FastAPI:
+def create_app(
+    settings: Settings | None = None, store: Store | None = None, *, close_store: bool = False, bounded: bool = False
+) -> FastAPI:
     """Build the application. Its store and governor open when the server starts.
 
     Args:
         settings: default: the environment.
         store: an open store to work on.
         close_store: close that store when the server stops; else it stays the caller's to close.
+        bounded: the server bounds its connections, as `aegis serve` does.
 
     Raises:
         ConfigurationError: a setting that cannot be accepted.
     """
     settings = settings or load_settings()
-
-    @asynccontextmanager
-    async def life(app: FastAPI) -> AsyncGenerator[None, None]:
-        configure_logs(settings.log_level)
-        secret = operator_secret(settings)
-        opened = store or await open_store(settings)
-        try:
-            governor = await open_governor(opened, settings)
-            await asyncio.to_thread(governor.arbiter.warm)
-            gc.freeze()  # prices and schemas outlive every request; a collector that walks them stalls answers
-            contexts = TenantContexts(TenantContext.of(governor), opened)
-            app.state.service = Service(
-                Auth(secret, contexts, KeyWatch(governor.operator, required=settings.require_keys))
-            )
-            try:
-                async with (
-                    _channels(app, settings, governor),
-                    watched_prices(settings, governor.arbiter, governor.operator),
-                    watched_spending(governor, settings.estimated_alert_percent),
-                ):
-                    yield
-            finally:
-                gc.unfreeze()
-                await contexts.aclose()
-                await governor.aclose()
-        finally:
-            if store is None or close_store:
-                await opened.aclose()
 
     app = FastAPI(
         title="Aegis Governor",
@@ -112,8 +92,9 @@ def create_app(settings: Settings | None = None, store: Store | None = None, *, 
         version=version("aegis-governor"),
         license_info={"name": "MIT", "identifier": "MIT"},
         openapi_tags=_TAGS,
-        lifespan=life,
+        lifespan=lambda app: _life(app, settings, store, close_store=close_store, bounded=bounded),
         redirect_slashes=False,
+        docs_url=None,
         redoc_url=None,
     )
     app.router.routes[:0] = _routes(settings)
@@ -121,9 +102,45 @@ def create_app(settings: Settings | None = None, store: Store | None = None, *, 
     app.add_exception_handler(RequestValidationError, problems.on_invalid)
     app.add_exception_handler(HTTPException, problems.on_http_error)
     app.add_middleware(RequestGate, host=settings.host, keys=_keys_on)
+    proxies = read_networks(settings.trusted_proxies)
+    if proxies:
+        app.add_middleware(ForwardedBound, of_one=settings.max_connections_per_address, proxies=proxies)
     app.add_middleware(RequestLog)  # added last, so it is the outermost
     _document(app)
     return app
+
+
+@asynccontextmanager
+async def _life(
+    app: FastAPI, settings: Settings, store: Store | None, *, close_store: bool, bounded: bool
+) -> AsyncGenerator[None, None]:
+    """The store and the governor, from the start of the server to its end."""
+    configure_logs(settings.log_level)
+    if not bounded:
+        _log.warning("connections without bounds: `aegis serve` limits them, and how long they may be idle")
+    secret = operator_secret(settings)
+    opened = store or await open_store(settings)
+    try:
+        governor = await open_governor(opened, settings)
+        await asyncio.to_thread(governor.arbiter.warm)
+        gc.freeze()  # prices and schemas outlive every request; a collector that walks them stalls answers
+        contexts = TenantContexts(TenantContext.of(governor), opened)
+        keys = KeyWatch(governor.operator, required=settings.require_keys)
+        app.state.service = Service(Auth(secret, contexts, keys), bounded)
+        try:
+            async with (
+                _channels(app, settings, governor),
+                watched_prices(settings, governor.arbiter, governor.operator),
+                watched_spending(governor, settings.estimated_alert_percent),
+            ):
+                yield
+        finally:
+            gc.unfreeze()
+            await contexts.aclose()
+            await governor.aclose()
+    finally:
+        if store is None or close_store:
+            await opened.aclose()
 
 
 def _routes(settings: Settings) -> list[BaseRoute]:
@@ -133,6 +150,7 @@ def _routes(settings: Settings) -> list[BaseRoute]:
         *routes_operators.router.routes, *routes_locks.router.routes, *routes_policy.router.routes,
         *routes_server.router.routes,
         *routes_channels.posted_to(settings),
+        *docs_page.routes,
     ]  # fmt: skip
 
 

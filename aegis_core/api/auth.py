@@ -16,10 +16,10 @@ from typing import Literal, NamedTuple
 import platformdirs
 from starlette.requests import Request
 
-from aegis_core.api.gate import is_loopback
 from aegis_core.api.tenants import KeyWatch, TenantContext, TenantContexts
 from aegis_core.governor.credentials import Entrance
 from aegis_core.protocol.errors import AuthError, ConfigurationError, NotFoundError, StoreError
+from aegis_core.protocol.hosts import is_loopback
 from aegis_core.protocol.ids import spelt
 from aegis_core.settings import Settings
 
@@ -27,6 +27,8 @@ _CALLER = "aegis.caller"
 """Where a request's scope keeps who calls."""
 _SESSION_PREFIX, _KEY_PREFIX = "aegis_st_", "aegis_key_"
 SECRET_FILE = "operator-secret"  # noqa: S105 - the name of a file
+SHORTEST_SECRET = 16
+"""Characters of an operator secret."""
 SESSION_HEADER = "X-Aegis-Session"
 _TENANT_HEADER, _AUTHORIZATION, _SESSION = b"x-aegis-tenant", b"authorization", SESSION_HEADER.lower().encode()
 
@@ -44,6 +46,8 @@ class Caller(NamedTuple):
     token: str | None = None
     agent: str | None = None
     """Whose `token` it is, once that was looked up."""
+    credential: str | None = None
+    """The id of the key that was shown, or ``operator-secret``."""
 
 
 class Auth:
@@ -109,9 +113,9 @@ class Auth:
             return Caller("session", await self.contexts.of_session(token), token=token)
         if token.startswith(_KEY_PREFIX):
             context, key = await self.contexts.of_key(token)
-            return Caller(key.role, context, key.name)
+            return Caller(key.role, context, key.name, credential=key.key_id)
         if hmac.compare_digest(token.encode(), self._secret):
-            return Caller("operator", self.contexts.home)
+            return Caller("operator", self.contexts.home, credential=SECRET_FILE)
         raise AuthError("This is neither a session token nor the operator secret nor an API key.", code="bad_token")
 
     async def asker(self, request: Request) -> Caller:
@@ -144,7 +148,8 @@ class Auth:
                 )
         token = next((value.decode("latin-1") for name, value in request.scope["headers"] if name == _SESSION), None)
         caller.context.governor.tenant_store.check_token(token)  # a wrong token is never taken for none
-        return caller, Entrance(trusted=False, guarded=caller.role == "agent", token=token)
+        guarded = caller.role == "agent"
+        return caller, Entrance(trusted=False, guarded=guarded, token=token, credential=caller.credential)
 
     async def operator(self, request: Request) -> Caller:
         """Let operators pass.
@@ -238,10 +243,17 @@ def operator_secret(settings: Settings) -> str:
     """The operator secret of the settings, else the one in the user's data directory, made on first use.
 
     Raises:
-        ConfigurationError: the file cannot be used, or others can read it.
+        ConfigurationError: it is too short, the file cannot be used, or others can read it.
     """
     if settings.operator_secret is not None:
-        return settings.operator_secret.get_secret_value()
+        secret = settings.operator_secret.get_secret_value()
+        if len(secret) < SHORTEST_SECRET:
+            raise ConfigurationError(
+                f"AEGIS_OPERATOR_SECRET has fewer than {SHORTEST_SECRET} characters, so it could be guessed; where it "
+                "is not set, one is made.",
+                field="AEGIS_OPERATOR_SECRET",
+            )
+        return secret
     path = secret_path(settings)
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -254,7 +266,7 @@ def operator_secret(settings: Settings) -> str:
         raise ConfigurationError(
             f"The operator secret cannot be kept in {path}: {error}; set AEGIS_OPERATOR_SECRET"
         ) from None
-    if len(secret) < 16:
+    if len(secret) < SHORTEST_SECRET:
         raise ConfigurationError(f"{path} holds no secret; remove it, and a new one is made", path=str(path))
     return secret
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from functools import lru_cache
-from ipaddress import ip_address
 from urllib.parse import unquote_plus
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from aegis_core.api.problems import response_to
+from aegis_core.protocol.digests import DigestCache
 from aegis_core.protocol.errors import AegisError, AuthError, InvalidRequestError
+from aegis_core.protocol.hosts import is_loopback
 
 MAX_BODY = 256 * 1024
 """Bytes of a body; the largest honest message is some 50 KB."""
@@ -24,24 +25,13 @@ MAX_TARGET = 8 * 1024
 """Bytes of a path with its query."""
 MAX_HEADERS = 32 * 1024
 """Bytes of all names and values of headers together."""
-_LONGEST_HOST = 300
-"""Bytes of a Host header that can name this machine; a name in the DNS has 253."""
 
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 _JUDGED = frozenset(
     {b"host", b"origin", b"sec-fetch-site", b"sec-fetch-mode", b"content-type", b"content-length", b"transfer-encoding"}
 )
+_SHOWN_ONCE = frozenset({b"authorization", b"x-aegis-session", b"x-aegis-tenant", b"host"})
 _TOO_LARGE = f"The body is larger than {MAX_BODY // 1024} KB, which is the most that is accepted."
-
-
-def is_loopback(host: str) -> bool:
-    """True for the names and addresses by which a machine reaches itself."""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 class RequestGate:
@@ -49,7 +39,7 @@ class RequestGate:
 
     def __init__(self, app: ASGIApp, *, host: str, keys: Callable[[Scope], Awaitable[bool]]) -> None:
         self._app, self._host, self._keys = app, host.lower(), keys
-        self._ours = lru_cache(maxsize=256)(self._is_ours)
+        self._ours = DigestCache(self._is_ours, most=256)
         self._local = lru_cache(maxsize=256)(is_loopback)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -57,6 +47,7 @@ class RequestGate:
             return await self._app(scope, receive, send)
         try:
             _judge_size(scope)
+            _judge_repeats(scope)
             found: dict[bytes, bytes] = {name: value for name, value in scope["headers"] if name in _JUDGED}
             stranger = self._stranger(scope, found)
             if stranger is not None and not await self._keys(scope):
@@ -85,7 +76,7 @@ class RequestGate:
                 "Without API keys this server answers its own machine only; bind it to 127.0.0.1.", code="not_loopback"
             )
         host = found.get(b"host", b"")
-        if len(host) > _LONGEST_HOST or not self._ours(host):
+        if not self._ours(host):
             return AuthError(
                 "The Host header names another server; ask for localhost or 127.0.0.1.", code="foreign_host"
             )
@@ -129,6 +120,13 @@ def _judge_size(scope: Scope) -> None:
             f"The headers are larger than {MAX_HEADERS // 1024} KB together.", code="headers_too_large",
             limit_bytes=MAX_HEADERS,
         )  # fmt: skip
+
+
+def _judge_repeats(scope: Scope) -> None:
+    """No credential is given twice: a proxy might judge one of two, and the server obey the other."""
+    shown = [name for name, _ in scope["headers"] if name in _SHOWN_ONCE]
+    if len(shown) > 1 and len(set(shown)) < len(shown):
+        raise InvalidRequestError("A header that says who calls is given more than once.", code="repeated_header")
 
 
 def _judge_query(query: bytes) -> None:

@@ -14,6 +14,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from aegis_core.api.problems import problem
+from aegis_core.protocol.masking import mask_text
 
 AGENT = "aegis.agent_id"
 """Where a route puts the agent's name into the scope."""
@@ -92,7 +93,7 @@ def _facts(scope: Scope, request_id: bytes, status: int, began: float) -> dict[s
     facts: dict[str, object] = {
         "request_id": request_id.decode(),
         "method": scope["method"],
-        "path": scope["path"][:_LONGEST_PATH],
+        "path": mask_text(scope["path"][:_LONGEST_PATH]),  # some put a credential there, by mistake
         "status": status,
         "ms": round((time.perf_counter() - began) * 1000, 2),
     }

@@ -31,6 +31,7 @@ _MOST_ERRORS = 20
 
 _BY_CODE = {
     "malformed_json": 400,
+    "repeated_header": 400,
     "bad_token": 401,
     "bad_key": 401,
     "missing_credential": 401,

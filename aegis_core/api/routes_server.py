@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 
 from aegis_core.api.metrics import MEDIA_TYPE
-from aegis_core.api.routing import PREFIX, Writer, auth_of
+from aegis_core.api.routing import PREFIX, Writer, auth_of, service_of
 from aegis_core.api.schemas import Health, Readiness, problems, security
 from aegis_core.channels.registry import channels_health
 
@@ -44,7 +44,8 @@ async def ready(request: Request, verbose: Verbose = None) -> Response:
             return _ready(Readiness("ready"))
         context = await auth.observer(request)
     channels = await channels_health(context.governor.tenant_store) if told else None
-    return _ready(Readiness("ready", context.tenant, server, channels))
+    connections = ("bounded" if service_of(request).bounded else "unbounded") if told else None
+    return _ready(Readiness("ready", context.tenant, server, channels, connections))
 
 
 @router.get(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
@@ -16,6 +17,8 @@ from starlette.routing import request_response
 from aegis_core.api.auth import Auth
 from aegis_core.api.problems import unreadable
 from aegis_core.api.schemas import problems
+from aegis_core.protocol.errors import InvalidRequestError
+from aegis_core.protocol.parsing import first_repeat
 
 PREFIX = "/api/v1"
 ACTING = problems(400, 401, 403, 404, 409, 413, 415, 422, 503)
@@ -60,6 +63,8 @@ class Service:
     """What the routes work with; the application's `state.service`."""
 
     auth: Auth
+    bounded: bool
+    """Whether the server bounds its connections."""
 
 
 class Writer:
@@ -75,7 +80,12 @@ class Writer:
 
 def auth_of(request: Request) -> Auth:
     """Who judges the credentials of a request."""
-    return cast("Service", request.app.state.service).auth
+    return service_of(request).auth
+
+
+def service_of(request: Request) -> Service:
+    """What the routes of a request's application work with."""
+    return cast("Service", request.app.state.service)
 
 
 async def read(request: Request, model: type[_Model]) -> _Model:
@@ -88,9 +98,23 @@ async def read(request: Request, model: type[_Model]) -> _Model:
 
 def _parsed(model: type[_Model], body: bytes) -> _Model:
     try:
-        return model.model_validate_json(body, strict=True)
+        message = model.model_validate_json(body, strict=True)
+        json.loads(body, object_pairs_hook=_refuse_repeats, parse_float=_unread, parse_int=_unread)
     except ValidationError as error:
         raise unreadable(error) from None
+    return message
+
+
+def _refuse_repeats(pairs: list[tuple[str, object]]) -> None:
+    """A key that is given twice means one thing to whoever takes the first value, and another to this server."""
+    twice = first_repeat(pairs)
+    if twice is not None:
+        problem = "is given twice"
+        raise InvalidRequestError(f"{twice}: {problem}", field=twice, problem=problem)
+
+
+def _unread(_: str) -> None:
+    """Numbers were read before."""
 
 
 async def while_there(request: Request, work: Coroutine[Any, Any, _Answer]) -> _Answer:

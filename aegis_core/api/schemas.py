@@ -61,6 +61,7 @@ class Readiness:
     tenant: str | None = None
     store: str | None = None
     channels: list[ChannelHealth] | None = None
+    connections: Literal["bounded", "unbounded"] | None = None
 
 
 GrantId = Annotated[

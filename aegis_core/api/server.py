@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from contextlib import suppress
 from importlib.util import find_spec
 from typing import Literal
@@ -12,16 +13,22 @@ import uvicorn
 
 from aegis_core.api.app import create_app
 from aegis_core.api.auth import check_bind, operator_secret, secret_path
+from aegis_core.api.connections import IDLE_SECONDS, bounds_of
 from aegis_core.api.logs import configure_logs
 from aegis_core.channels.registry import configured
-from aegis_core.connect import open_store, operator_of, read_policy_file
+from aegis_core.connect import open_store, operator_of, read_policy_file, replacement
+from aegis_core.protocol.errors import ConfigurationError
 from aegis_core.settings import Settings
 
 _log = logging.getLogger("aegis.http")
 
 
-def serve(settings: Settings) -> None:
+def serve(settings: Settings, agrees: Callable[[str], bool] | None = None) -> None:
     """Serve until interrupted; uvloop and httptools are used where they are installed.
+
+    Args:
+        settings: those of the server.
+        agrees: asked whether the rules file may replace other rules on an embedded server; without it, it may.
 
     Raises:
         ConfigurationError: an address beyond loopback, a setting or a server that cannot be used.
@@ -36,32 +43,39 @@ def serve(settings: Settings) -> None:
         read_policy_file(settings.policy_file)
     plan = uvicorn.Config(
         "aegis_core.api.app:create_app", factory=True, host=settings.host, port=settings.port, log_config=None,
-        http=http_protocol(), access_log=False, server_header=False, timeout_keep_alive=30, timeout_graceful_shutdown=5,
+        http=http_protocol(settings), ws="none", access_log=False, server_header=False, proxy_headers=False,
+        backlog=128, timeout_keep_alive=IDLE_SECONDS, timeout_graceful_shutdown=5,
     )  # fmt: skip
     # uvicorn raises once more, after it has stopped, the signal that stopped it.
     with asyncio.Runner(loop_factory=plan.get_loop_factory()) as runner, suppress(KeyboardInterrupt):
-        runner.run(_serve(settings, plan))
+        runner.run(_serve(settings, plan, agrees))
 
 
-def http_protocol() -> type[asyncio.Protocol] | Literal["auto"]:
-    """How connections are read: by httptools with a bound, else by h11, which has one of 64 KB itself."""
+def http_protocol(settings: Settings) -> type[asyncio.Protocol] | Literal["auto"]:
+    """How connections are read: by httptools within bounds; else by h11, which has one of 64 KB for headers."""
     if find_spec("httptools") is None:
         return "auto"
     from aegis_core.api.wire import BoundedProtocol
 
-    return BoundedProtocol
+    class Bounded(BoundedProtocol):
+        bounds = bounds_of(settings)
+
+    return Bounded
 
 
-async def _serve(settings: Settings, plan: uvicorn.Config) -> None:
+async def _serve(settings: Settings, plan: uvicorn.Config, agrees: Callable[[str], bool] | None) -> None:
     """Open the store before the server starts, so that what is wrong with it reaches the caller as a typed error."""
     store = await open_store(settings)
     try:
         keys = settings.require_keys or await operator_of(store, settings.tenant).keys_in_force() > 0
         check_bind(settings.host, keys=keys)
+        replaces = agrees and await replacement(store, settings)
+        if agrees and replaces and not agrees(replaces):
+            raise ConfigurationError(f"{replaces} `aegis serve --yes` does that.", field="AEGIS_POLICY_FILE")
     except BaseException:
         await store.aclose()
         raise
-    plan.app, plan.factory = create_app(settings, store, close_store=True), False
+    plan.app, plan.factory = create_app(settings, store, close_store=True, bounded=plan.http != "auto"), False
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     facts = {"url": f"http://{host}:{settings.port}", "docs": f"http://{host}:{settings.port}/docs"}
     facts["api_keys"] = "asked for" if keys else "none"

@@ -6,6 +6,7 @@ from typing import Any, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from aegis_core.api.connections import BoundedConnection
 from aegis_core.api.gate import MAX_HEADERS, MAX_TARGET
 
 MAX_HEAD = 2 * (MAX_TARGET + MAX_HEADERS)
@@ -14,11 +15,12 @@ MAX_HEAD = 2 * (MAX_TARGET + MAX_HEADERS)
 _REFUSAL = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 
 
-class BoundedProtocol(HttpToolsProtocol):
-    """uvicorn's own, which gathers headers of any length before an application may object to them."""
+class BoundedProtocol(BoundedConnection, HttpToolsProtocol):
+    """uvicorn's own, which gathers headers of any length before an application may object, and waits for ever."""
 
     def __init__(self, *given: Any, **more: Any) -> None:
-        super().__init__(*given, **more)
+        HttpToolsProtocol.__init__(self, *given, **more)
+        BoundedConnection.__init__(self)
         self._gathered = 0
 
     def data_received(self, data: bytes) -> None:
@@ -31,9 +33,14 @@ class BoundedProtocol(HttpToolsProtocol):
                 self.transport.write(_REFUSAL)
             self.transport.close()
 
+    def on_message_begin(self) -> None:
+        """The headers follow."""
+        self.part = "headers"
+        super().on_message_begin()
+
     def on_headers_complete(self) -> None:
         """The headers are whole, and the gate judges them."""
-        self._gathered = 0
+        self._gathered, self.part = 0, "body"
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
@@ -43,5 +50,5 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """The next request begins."""
-        self._gathered = 0
+        self._gathered, self.part = 0, None
         super().on_message_complete()

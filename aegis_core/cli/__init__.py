@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
@@ -37,6 +40,33 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
+
+
+@app.callback()
+def options(
+    context: typer.Context,
+    env_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--env-file", help="A file of further variables; default AEGIS_ENV_FILE. Only serve reads ./.env."
+        ),
+    ] = None,
+) -> None:
+    """The governor between human intent and what AI agents do."""
+    if env_file is None:
+        return
+    before = os.environ.get("AEGIS_ENV_FILE")
+    os.environ["AEGIS_ENV_FILE"] = str(env_file)  # so that the programs that a command starts read it, too
+    context.call_on_close(lambda: _restore("AEGIS_ENV_FILE", before))
+
+
+def _restore(name: str, value: str | None) -> None:
+    if value is None:
+        os.environ.pop(name, None)
+    else:
+        os.environ[name] = value
+
+
 app.command()(serve.serve)
 app.command()(doctor.doctor)
 app.command()(demo.demo)

@@ -7,8 +7,7 @@ from contextlib import suppress
 
 import typer
 
-from aegis_core.cli.common import JsonFlag, TenantOption, print_json, say, stdout_console
-from aegis_core.connect import with_overrides
+from aegis_core.cli.common import JsonFlag, TenantOption, print_json, say, settings_of, stdout_console
 from aegis_core.protocol.errors import ConfigurationError
 from aegis_core.protocol.masking import visible
 
@@ -23,7 +22,7 @@ def run(tenant: TenantOption = None) -> None:
     """
     from aegis_core.channels.registry import serving
 
-    settings = with_overrides(None, tenant=tenant)
+    settings = settings_of(tenant)
 
     async def work() -> None:
         async with serving(settings) as names:
@@ -45,7 +44,7 @@ def send_test(tenant: TenantOption = None, json: JsonFlag = False) -> None:
 
     async def work() -> list[dict[str, object]]:
         found: list[dict[str, object]] = []
-        async with opened(with_overrides(None, tenant=tenant)) as (channels, _):
+        async with opened(settings_of(tenant)) as (channels, _):
             for channel in channels:
                 try:
                     found.append({"channel": channel.name, "ok": True, "text": await channel.test()})
@@ -74,7 +73,7 @@ def ids(json: JsonFlag = False) -> None:
 
     Example: aegis channels ids
     """
-    settings = with_overrides(None)
+    settings = settings_of()
     if settings.telegram_token is None:
         raise ConfigurationError("AEGIS_TELEGRAM_TOKEN is missing; @BotFather gives one.")
     try:

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from aegis_core.client.agent import Governor
-from aegis_core.connect import connect
+from aegis_core.connect import connect, with_overrides
 from aegis_core.protocol.errors import ConfigurationError
 from aegis_core.protocol.masking import visible
 from aegis_core.protocol.money import format_usd
+from aegis_core.settings import Settings
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -32,11 +33,16 @@ JsonFlag = Annotated[bool, typer.Option("--json", help="JSON alone on stdout, fo
 TenantOption = Annotated[str | None, typer.Option("--tenant", help="The tenant; default AEGIS_TENANT.")]
 
 
+def settings_of(tenant: str | None = None) -> Settings:
+    """The environment, but for its rules file: servers and programs put that in force, not a command that looks."""
+    return with_overrides(None, tenant=tenant).model_copy(update={"policy_file": None})
+
+
 def with_governor(tenant: str | None, work: Callable[[Governor], Awaitable[_T]]) -> _T:
     """Connect as the environment says, do the work, and disconnect."""
 
     async def run() -> _T:
-        async with connect(tenant=tenant) as governor:
+        async with connect(settings=settings_of(tenant)) as governor:
             return await work(governor)
 
     return asyncio.run(run())

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import typer
@@ -18,7 +19,7 @@ import typer
 from aegis_core.cli.common import JsonFlag, print_json, stdout_console
 from aegis_core.protocol.errors import AegisError, AuthError, ConfigurationError, PolicyError, StoreError
 from aegis_core.protocol.masking import visible
-from aegis_core.settings import Settings, load_settings
+from aegis_core.settings import WORKING_DIRECTORY_FILE, Settings, load_settings
 
 if TYPE_CHECKING:
     from aegis_core.governor.governor import ResourceGovernor
@@ -93,6 +94,11 @@ def _problem(error: AegisError) -> Finding:
 
 
 def _of_place(settings: Settings) -> Iterator[Finding]:
+    if settings.env_file is not None:
+        yield Finding("ok", "settings", f"the environment, and {settings.env_file}")
+    elif Path(WORKING_DIRECTORY_FILE).exists():
+        text = f"{WORKING_DIRECTORY_FILE} of this directory is read by servers only, so it was not read here"
+        yield Finding("note", "settings", text, f"aegis --env-file {WORKING_DIRECTORY_FILE} doctor")
     if settings.is_embedded:
         from aegis_core.governor.inspection import embedded_status
 
@@ -124,7 +130,27 @@ async def _of_remote(settings: Settings) -> list[Finding]:
     async with connect(settings=settings) as governor:
         await governor.events(limit=1)
     took = time.perf_counter() - began
-    return [Finding("ok", "governor", f"answers for tenant {settings.tenant}, in {took * 1e3:.0f} ms")]
+    found = [Finding("ok", "governor", f"answers for tenant {settings.tenant}, in {took * 1e3:.0f} ms")]
+    if await _connections_of(settings) == "unbounded":
+        text = "the server bounds neither its connections nor how long they may be idle: anybody can use them up"
+        found.append(Finding("note", "connections", text, "aegis serve, or a proxy before it (docs/operations.md)"))
+    return found
+
+
+async def _connections_of(settings: Settings) -> object:
+    """What the server says of its connections."""
+    import httpx
+
+    from aegis_core.connect import credential
+
+    shown = credential(settings)
+    headers = {"Authorization": f"Bearer {shown}"} if shown else {}
+    try:
+        async with httpx.AsyncClient(headers=headers, timeout=10) as http:
+            answer = await http.get(f"{settings.url.rstrip('/')}/api/v1/ready", params={"verbose": "true"})
+            return answer.json().get("connections")
+    except (httpx.HTTPError, ValueError, AttributeError):
+        return None
 
 
 async def _of_store(settings: Settings) -> list[Finding]:
@@ -196,7 +222,7 @@ def _of_rules(settings: Settings) -> Iterator[Finding]:
         yield Finding("problem", "rules file", error.message, "mend it; until then nothing starts, and the rules in "
                       "force stay")  # fmt: skip
     else:
-        text = f"{settings.policy_file}: {len(policy.rules)} rules, put in force whenever a governor starts"
+        text = f"{settings.policy_file}: {len(policy.rules)} rules, put in force whenever a server or a program starts"
         yield Finding("ok", "rules file", text)
 
 

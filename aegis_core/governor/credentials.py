@@ -6,8 +6,10 @@ import hmac
 import re
 import secrets
 from functools import lru_cache
+from hashlib import blake2b
 from typing import NamedTuple
 
+from aegis_core.protocol.digests import DigestCache
 from aegis_core.protocol.errors import AuthError
 from aegis_core.protocol.ids import spelt, unspelt
 from aegis_core.store.ledger import ANYONE, SessionProof
@@ -16,9 +18,7 @@ _TOKEN = re.compile(
     r"aegis_st_(?P<sid>s[0-9a-f]{24})_(?P<secret>[A-Za-z0-9_-]{43})(?:_(?P<tenant>[\w.:@/%-]{1,1536}))?", re.ASCII
 )
 
-_LONGEST_TOKEN = 1_700
-"""Characters; what is longer is no token. A stranger may show anything, so what is kept of it has a bound: the caches
-below hold 1,024 such texts each, 4 MB at most."""
+_PROOFS_KEPT = 1_024
 
 
 def new_session() -> tuple[str, str]:
@@ -34,11 +34,6 @@ def of_tenant(token: str, tenant: str) -> str:
 
 def tenant_of_token(token: str) -> str | None:
     """The tenant that a session token names, before it is known to be right; None for anything else."""
-    return _tenant_of(token) if len(token) <= _LONGEST_TOKEN else None
-
-
-@lru_cache(maxsize=1_024)
-def _tenant_of(token: str) -> str | None:
     match = _TOKEN.fullmatch(token)
     return unspelt(match["tenant"]) if match and match["tenant"] else None
 
@@ -48,7 +43,6 @@ def hash_secret(secret: str, pepper: bytes) -> str:
     return hmac.digest(pepper, secret.encode(), "sha256").hex()
 
 
-@lru_cache(maxsize=1_024)
 def caller_of(token: str | None, pepper: bytes) -> SessionProof:
     """Whom a session token speaks for. Without a token: nobody in particular.
 
@@ -57,10 +51,21 @@ def caller_of(token: str | None, pepper: bytes) -> SessionProof:
     """
     if token is None:
         return ANYONE
-    match = _TOKEN.fullmatch(token)
-    if match is None:
-        raise AuthError("This is not a session token; shake hands to get one.", code="bad_token")
-    return SessionProof(match["sid"], hash_secret(token, pepper))
+    return _proofs(pepper)(token.encode("utf-8", "surrogatepass"))
+
+
+@lru_cache(maxsize=8)
+def _proofs(pepper: bytes) -> DigestCache[SessionProof]:
+    """What was found under a pepper, by the digests of tokens."""
+
+    def proof_of(sent: bytes) -> SessionProof:
+        token = sent.decode("utf-8", "surrogatepass")
+        match = _TOKEN.fullmatch(token)
+        if match is None:
+            raise AuthError("This is not a session token; shake hands to get one.", code="bad_token")
+        return SessionProof(match["sid"], hash_secret(token, pepper))
+
+    return DigestCache(proof_of, most=_PROOFS_KEPT, key=blake2b(pepper, digest_size=32).digest())
 
 
 def caller_in(session: str | None, token: str | None, pepper: bytes) -> SessionProof:
@@ -79,11 +84,13 @@ def caller_in(session: str | None, token: str | None, pepper: bytes) -> SessionP
 
 class Entrance(NamedTuple):
     """The door of a handshake. `trusted`: a process with Redis credentials, whose word on spending counts. `guarded`: a
-    live agent is only taken over with `token`, one of its session tokens."""
+    live agent is only taken over with `token`, one of its session tokens. `credential`: by what all whom one key lets
+    in are counted together; None for those without."""
 
     trusted: bool
     guarded: bool = False
     token: str | None = None
+    credential: str | None = None
 
 
 OWN_PROCESS = Entrance(trusted=True)

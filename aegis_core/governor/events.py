@@ -22,6 +22,7 @@ from aegis_core.store.event_bodies import (
     LockTold,
     PolicyPublished,
     Refunded,
+    RequestsLimited,
     SessionClosed,
     TenantConfigured,
     TenantOpened,
@@ -204,6 +205,10 @@ def _lock(body: LockTold) -> _Said:
     return body.agent, {name: value for name, value in facts.items() if value is not False}
 
 
+def _limited(body: RequestsLimited) -> _Said:
+    return body.agent, {"per_second": body.most, "credential": body.credential or None}
+
+
 _FACTS: dict[type, Callable[[Any], _Said]] = {
     Handshaken: _handshake,
     SessionClosed: _session_closed,
@@ -218,4 +223,5 @@ _FACTS: dict[type, Callable[[Any], _Said]] = {
     TenantOpened: _opened,
     TenantConfigured: _configured,
     LockTold: _lock,
+    RequestsLimited: _limited,
 }

@@ -126,6 +126,7 @@ class ResourceGovernor:
             priority=message.max_priority, session_limit=None if limit is None else to_nanos(limit), sid=sid,
             token=hash_secret(token, self._ledger.store.pepper), is_local=entry.trusted, owned_sid=owner.session,
             owned_token=owner.token, guarded=entry.guarded, most_sessions=SESSIONS_KEPT,
+            credential=entry.credential,
         )  # fmt: skip
         found = await self._ledger.handshake(order)
         if found.outdated:

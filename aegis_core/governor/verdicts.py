@@ -20,7 +20,9 @@ _REASONS = {
     "too_many_questions": "The agent has as many unanswered requests as it may have; wait for answers.",
     "too_long_to_approve": "A person would have to approve it, and its arguments are too long to be shown, over "
     "64 KiB. Pass a reference to them.",
-    "too_much_pending": "The agent's unanswered requests already hold half of a budget that it shares.",
+    "too_much_pending": "What waits for a person or a lock, of this agent or of all that its key let in, would hold "
+    "more than its share of a budget that others need.",
+    "too_many_requests": "There were too many requests in this second, of this agent or of all that its key let in.",
     "tenant_halted": "The tenant is halted by its operator.",
     "agent_blocked": "The agent is blocked by its operator.",
     "stale_fence": "The agent does not hold the lock of its target with this fence: it ended or was taken.",

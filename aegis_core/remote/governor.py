@@ -26,6 +26,7 @@ from aegis_core.protocol.errors import (
     StoreError,
     UnknownModelError,
 )
+from aegis_core.protocol.hosts import is_loopback
 from aegis_core.protocol.ids import RequestIds, spelt
 from aegis_core.protocol.journal import JournalEntry, JournalRequest
 from aegis_core.protocol.messages import (
@@ -290,7 +291,7 @@ class RemoteGovernor:
 
             try:
                 # A proxy that the environment names is for the world outside, not for this machine.
-                outside = urlsplit(self._url).hostname not in {"localhost", "127.0.0.1", "::1"}
+                outside = not is_loopback(urlsplit(self._url).hostname or "")
                 self._http = httpx.AsyncClient(
                     base_url=f"{self._url}/api/v1",
                     trust_env=outside,

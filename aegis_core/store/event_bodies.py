@@ -136,7 +136,7 @@ class TenantConfigured(NamedTuple):
 
     at: int
     zone: str
-    timings: list[int]
+    timings: list[float]
 
 
 class LockTold(NamedTuple):
@@ -159,6 +159,16 @@ class AgentActed(NamedTuple):
     at: int
     agent: Text
     author: str
+
+
+class RequestsLimited(NamedTuple):
+    """An agent, or all agents of a credential (``""``: without one), asked more than so many times in one second. What
+    follows in that second is refused, and leaves no event."""
+
+    at: int
+    agent: str
+    most: int
+    credential: str
 
 
 class ModeSet(NamedTuple):
@@ -245,6 +255,7 @@ BODIES: Mapping[str, type[Named]] = {
     **dict.fromkeys(("envelope_made", "envelope_revoked"), EnvelopePut),
     "handshake": Handshaken,
     "session_closed": SessionClosed,
+    "requests_limited": RequestsLimited,
     "budget_crossed": BudgetCrossed,
     "budget_reserved": BudgetCrossed,
     "budget_forecast": BudgetForecast,

@@ -186,7 +186,7 @@ def _literal(value: Any) -> str:
         return "{" + ", ".join(map(_literal, value)) + "}"  # pyright: ignore[reportUnknownArgumentType]
     if isinstance(value, bool):
         return str(value).lower()
-    return str(value) if isinstance(value, int) else f"'{value}'"
+    return str(value) if isinstance(value, int | float) else f"'{value}'"
 
 
 def _undeclared(name: str, file: str) -> ValueError:

@@ -34,7 +34,7 @@ class OpenTenant(NamedTuple):
     """Make a tenant, or bring its timings to the caller's settings."""
 
     schema: int
-    config: Sequence[int]
+    config: Sequence[float]
     zone_name: str
     day_limit: int
     document: str

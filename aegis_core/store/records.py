@@ -100,7 +100,8 @@ class Record(NamedTuple):
     """Request, grant and idempotency in one. `lines` are `LineRow` rows, `short` the first that lacks room, from 0.
 
     `estimated`: what it cost is not known, so `charged` is what was reserved or reckoned. `refunded`: how much of it
-    operators took back since, and the id of the last `refund`.
+    operators took back since, and the id of the last `refund`. `credential`: while it waits, for a person or a lock,
+    the credential (or ``""``) with which its money counts as waiting.
     """
 
     state: str
@@ -135,6 +136,7 @@ class Record(NamedTuple):
     estimated: bool = False
     refunded: int = 0
     refund: Text = False
+    credential: Text = False
 
     @property
     def lease(self) -> RecordLock | None:

@@ -37,6 +37,9 @@ from aegis_core.store.states import LIVE, OPEN, PENDING, REJECTED, STATES
 HALF_LIFE_MS = 30 * 86_400_000
 """In which an outcome loses half its weight."""
 
+EVENT_BYTES = 1_024
+"""The bytes that a tenant's events may have on an average. Of larger ones fewer are kept."""
+
 VERSION_ROW = "#"
 """The row of the table of outcomes that counts its changes."""
 
@@ -48,6 +51,9 @@ CONSTANTS: Mapping[str, Any] = {
     "ANSWERS": {state.letter: state.answer for state in STATES if state.answer},
     "HASHES": 2,  # how `protocol.arguments` hashes them; of questions about older hashes nobody knows what was shown
     "HISTORY": 10_000,  # ended questions that are listed
+    "EVENT_BYTES": EVENT_BYTES,
+    "EVENT_MOST": 4_096,  # bytes from which an event is shortened
+    "EVENT_TEXT": 1_024,  # bytes of each of its texts that are left then
     "HALF_LIFE": HALF_LIFE_MS,
     "CHANNEL_HEALTH": 86_400_000,  # ms for which it is remembered how a channel was
     "OUTCOME_ROWS": 4_000,
@@ -85,6 +91,8 @@ class Config(NamedTuple):
     agent_day: int
     questions: int
     refusal: int
+    requests: int = 10_000
+    share: float = 0.5
 
 
 class Shared(NamedTuple):
@@ -129,14 +137,16 @@ class Budget(NamedTuple):
 
 class Tenant(NamedTuple):
     """A tenant. `schema` is the one that made it; `due` the earliest deadline, perhaps too early. `hashes`: how the
-    arguments are hashed that its questions are about."""
+    arguments are hashed that its questions are about. By the credential that opened a session: `asked`, how many
+    requests there were in the `second`; `waiting`, what those hold that wait, for a
+    person or a lock, by the hour of their deadline."""
 
     schema: int
     status: str
     policy: int
     zone: list[Any]
     due: int
-    config: list[int]
+    config: list[float]
     shared: list[int]
     agents: int
     purse: list[list[Any]]
@@ -144,11 +154,15 @@ class Tenant(NamedTuple):
     profiles: int
     keys: int
     hashes: int = 0
+    second: int = 0
+    asked: dict[str, int] | Literal[False] = False
+    waiting: dict[str, dict[str, int]] | Literal[False] = False
 
 
 class Agent(NamedTuple):
     """An agent. `counters` are by rule: a `Rate`, or a `Budget` for what is spent. `doubted`: the last day on which it
-    was said that much of its charges is estimated."""
+    was said that much of its charges is estimated. `asked`: how many requests it made over HTTP in the `second`.
+    `waiting`: what waits, as of a tenant; `pending`: of that, questions."""
 
     status: str
     framework: str
@@ -167,6 +181,9 @@ class Agent(NamedTuple):
     ring: str
     questions: int
     doubted: int = 0
+    second: int = 0
+    asked: int = 0
+    waiting: dict[str, int] | Literal[False] = False
 
 
 class Rate(NamedTuple):
@@ -178,7 +195,8 @@ class Rate(NamedTuple):
 
 
 class Session(NamedTuple):
-    """A session. `token` is hashed; `local`: opened in this process, not over HTTP."""
+    """A session. `token` is hashed; `local`: opened in this process, not over HTTP; `credential`: the id of the key
+    that opened it."""
 
     agent: str
     priority: int
@@ -189,6 +207,7 @@ class Session(NamedTuple):
     framework: str
     purse: list[list[Any]]
     local: bool
+    credential: Text = False
 
 
 class JournalLine(NamedTuple):

@@ -114,7 +114,8 @@ class ListQuestions(NamedTuple):
 
 
 class OpenSession(NamedTuple):
-    """Register an agent and open a session. `guarded`: a live agent is taken over only with a token of its own."""
+    """Register an agent and open a session. `guarded`: a live agent is taken over only with a token of its own.
+    `credential`: the id of the key that it was opened with."""
 
     agent: str
     framework: str
@@ -128,6 +129,7 @@ class OpenSession(NamedTuple):
     owned_token: Given
     guarded: bool
     most_sessions: int
+    credential: Given = None
 
 
 class ReadSession(NamedTuple):

@@ -54,8 +54,8 @@ async def virtual_governor(
 
 
 def private_settings(**values: object) -> Settings:
-    """Settings that read neither ``.env`` nor a rules file of the environment."""
-    merged: dict[str, Any] = {"policy_file": None, "catalog_file": None, "_env_file": None, **values}
+    """Settings that name no rules file, whatever the environment says."""
+    merged: dict[str, Any] = {"policy_file": None, "catalog_file": None, **values}
     return Settings(**merged)
 
 

@@ -73,8 +73,8 @@ def test_the_secret_is_made_once_for_its_owner_only(tmp_path: Path) -> None:
 
 
 def test_a_secret_of_the_settings_goes_first(tmp_path: Path) -> None:
-    settings = private_settings(data_dir=tmp_path, operator_secret=SecretStr("given"))
-    assert operator_secret(settings) == "given"
+    settings = private_settings(data_dir=tmp_path, operator_secret=SecretStr("given-by-settings"))
+    assert operator_secret(settings) == "given-by-settings"
     assert not list(tmp_path.iterdir())
 
 

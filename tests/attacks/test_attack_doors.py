@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import re
+import socket
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
 from guarding import DEFENDED, Serve, bearer
+from pydantic import SecretStr
 from serving import serving
 
-from aegis_core import Settings
-from aegis_core.api import gate
+from aegis_core import ConfigurationError, Settings
+from aegis_core.api import gate, logs, routing
+from aegis_core.api.auth import operator_secret
 from aegis_core.api.gate import RequestGate
 
 API = "/api/v1"
@@ -57,6 +62,99 @@ def test_dns_rebinding(settings: Settings, monkeypatch: pytest.MonkeyPatch, defe
             page.get("/metrics", headers=rebound),
         ):
             assert answer.status_code == (403 if defended else 200)
+
+
+TWICE = [
+    '{"agent_id": "a", "agent_id": "b"}',
+    '{"agent_id": "a", "\\u0061gent_id": "a"}',
+    '{"agent_id": "a", "capabilities": [], "capabilities": ["deploy"]}',
+]
+
+
+@DEFENDED
+@pytest.mark.leaves("grants")
+def test_a_message_that_says_two_things(serve: Serve, monkeypatch: pytest.MonkeyPatch, defended: bool) -> None:
+    if not defended:
+        monkeypatch.setattr(routing, "first_repeat", lambda pairs: None)
+    server = serve()
+    headers = {**bearer(server.agent_key), "Content-Type": "application/json"}
+    for number, text in enumerate(TWICE):
+        body = text.replace('"a"', f'"a{number}"')
+        answer = server.http.post(f"{API}/handshake", content=body, headers=headers)
+        assert answer.status_code == (422 if defended else 200), answer.text
+        assert ("is given twice" in answer.text) is defended
+    session = server.enter("c")
+    wish = (
+        '{"agent_id": "c", "task_intent": "x", "resource_type": "compute", "estimated_cost_usd": 0, "metadata": {%s}}'
+    )
+    token = {**bearer(session["session_token"]), "Content-Type": "application/json"}
+    answer = server.http.post(f"{API}/request-permission", content=wish % '"to": "ann", "to": "eve"', headers=token)
+    assert answer.status_code == (422 if defended else 200)
+
+
+@DEFENDED
+def test_two_credentials_in_one_request(serve: Serve, monkeypatch: pytest.MonkeyPatch, defended: bool) -> None:
+    if not defended:
+        monkeypatch.setattr(gate, "_judge_repeats", lambda scope: None)
+    server = serve()
+    both = [("Authorization", f"Bearer {server.agent_key}"), ("Authorization", f"Bearer {server.operator_key}")]
+    assert server.http.get(f"{API}/keys", headers=both).status_code == (400 if defended else 200)
+    where = urlsplit(server.url)
+    with socket.create_connection((where.hostname, where.port), timeout=30) as line:
+        line.sendall(b"GET /api/v1/health HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\n\r\n")
+        assert line.recv(4_096).startswith(b"HTTP/1.1 400" if defended else b"HTTP/1.1 200")
+
+
+@DEFENDED
+def test_a_credential_in_a_path_for_readers_of_the_log(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, heard: pytest.LogCaptureFixture, defended: bool
+) -> None:
+    if not defended:
+        monkeypatch.setattr(logs, "mask_text", lambda text: text)
+    server = serve()
+    log = logging.getLogger("aegis")
+    monkeypatch.setattr(log, "propagate", True)  # the server has set up its own
+    monkeypatch.setattr(log, "level", logging.INFO)
+    server.http.get(f"{API}/budget/{server.agent_key}")
+    paths = [record.facts["path"] for record in heard.records if hasattr(record, "facts") and "path" in record.facts]
+    assert any(path.startswith(f"{API}/budget/") for path in paths)
+    assert (not any(server.agent_key in path for path in paths)) is defended
+
+
+@pytest.mark.parametrize("secret", ["", "hunter2", "fifteen-letters"])
+def test_an_operator_secret_that_can_be_guessed(settings: Settings, secret: str) -> None:
+    short = settings.model_copy(update={"operator_secret": SecretStr(secret)})
+    with pytest.raises(ConfigurationError, match="fewer than 16 characters"):
+        operator_secret(short)
+
+
+def test_the_documentation_loads_nothing_from_elsewhere_and_is_framed_by_nobody(serve: Serve) -> None:
+    server = serve()
+    page = server.http.get("/docs")
+    parts = re.findall(r'(?:src|href)="([^"]+)"', page.text)
+    assert len(parts) == 4
+    for part in parts:
+        assert re.fullmatch(r"docs/[\w.-]+", part), part
+        answer = server.http.get(f"/{part}")
+        assert (answer.status_code, answer.headers["X-Content-Type-Options"]) == (200, "nosniff")
+    rules = page.headers["Content-Security-Policy"].split("; ")
+    assert {"default-src 'none'", "script-src 'self'", "connect-src 'self'", "frame-ancestors 'none'"} <= set(rules)
+    assert page.headers["X-Frame-Options"] == "DENY"
+    assert server.http.get("/docs/../pyproject.toml").status_code == server.http.get("/docs/redoc").status_code == 404
+
+
+def test_what_is_answered_without_a_credential_where_there_are_keys(serve: Serve) -> None:
+    server = serve()
+    assert server.http.get(f"{API}/health").json() == {"status": "ok"}
+    for path in (f"{API}/ready", f"{API}/ready?verbose=true"):
+        assert {name: said for name, said in server.http.get(path).json().items() if said} == {"status": "ready"}
+    document = server.http.get("/openapi.json").json()
+    assert server.http.get("/docs").status_code == 200
+    for path, operations in document["paths"].items():
+        if path not in {f"{API}/health", f"{API}/ready"}:
+            for method in operations:
+                asked = re.sub(r"{\w+}", "x", path)
+                assert server.http.request(method, asked).status_code == 401, (method, path)
 
 
 def test_with_keys_a_rebound_page_has_nothing_to_show(serve: Serve) -> None:

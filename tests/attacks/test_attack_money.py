@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
+import redis
 from guarding import DEFENDED, Serve, Weaken, bearer
+from serving import moved_by_hand
+
+from aegis_core import Settings
+from aegis_core.store import layout
+from aegis_core.store.schema import EVENT_BYTES
 
 pytestmark = pytest.mark.leaves("grants", "questions")
 
@@ -67,7 +75,7 @@ def test_shaking_hands_again_does_not_reset_a_budget(serve: Serve, weaken: Weake
 @DEFENDED
 def test_a_flood_of_expensive_questions(serve: Serve, weaken: Weaken, defended: bool) -> None:
     if not defended:
-        weaken("(G[G_PENDING] + amount) * 2 > limit", "false")
+        weaken("pending > most_pending", "false")
     server = serve(agent_day_usd=1_000)
     flood, other = server.enter("flood"), server.enter("other")
     answers = [server.ask(flood, estimated_cost_usd=19).json() for _ in range(6)]
@@ -76,6 +84,91 @@ def test_a_flood_of_expensive_questions(serve: Serve, weaken: Weaken, defended: 
     held = sum(19 for answer in answers if answer["status"] == "PENDING")
     assert (held <= 50) is defended
     assert server.ask(other, estimated_cost_usd=5).json()["status"] == "GRANTED"  # what is left of half the day
+
+
+@DEFENDED
+@pytest.mark.leaves("leases")
+def test_requests_that_queue_for_ones_own_lock(serve: Serve, weaken: Weaken, defended: bool) -> None:
+    if not defended:
+        weaken("pending > most_pending", "false")
+    server = serve(agent_day_usd=1_000)
+    flood, other = server.enter("flood"), server.enter("other")
+    headers = bearer(flood["session_token"])
+    lock = server.http.post(f"{API}/locks/mine/acquire", json={"agent_id": "flood"}, headers=headers).json()
+    assert lock["state"] == "held"
+    wish = {"resource_type": "file_lock", "target_resource": "mine", "estimated_cost_usd": 4.5}
+    answers = [server.ask(flood, task_intent=f"touch it {at}", **wish).json() for at in range(22)]
+    waiting = [answer for answer in answers if answer["status"] == "PENDING"]
+    assert (len(waiting) * 4.5 <= 50) is defended
+    assert (server.ask(other, estimated_cost_usd=4.5).json()["status"] == "GRANTED") is defended
+    if defended:
+        assert {answer["code"] for answer in answers} == {"lock_busy", "too_much_pending"}
+        locks = server.http.get(f"{API}/locks", headers=bearer(server.operator_key)).json()["locks"]
+        assert [each["queued"] for each in locks] == [len(waiting)], "who is refused waits for nothing"
+        path = f"{API}/grants/{waiting[0]['grant_id']}/release"
+        assert server.http.post(path, json={"agent_id": "flood"}, headers=headers).status_code == 200
+        assert server.ask(flood, task_intent="once more", **wish).json()["status"] == "PENDING", "what ended is free"
+
+
+@DEFENDED
+def test_one_question_of_each_of_many_fresh_names(serve: Serve, weaken: Weaken, defended: bool) -> None:
+    if not defended:
+        weaken("math.max(G[G_PENDING], waiting_in(G[G_WAITING]), whole) + amount", "G[G_PENDING] + amount")
+    server = serve(agent_day_usd=1_000)
+    answers = [server.ask(server.enter(f"fresh-{at}"), estimated_cost_usd=9.5).json() for at in range(10)]
+    held = sum(9.5 for answer in answers if answer["status"] == "PENDING")
+    assert (held <= 50) is defended
+    other = server.enter("other", key=server.operator_key)
+    answer = server.ask(other, estimated_cost_usd=20).json()
+    assert (answer["status"] == "PENDING") is defended, "whom another key let in has a share of its own"
+
+
+@DEFENDED
+def test_more_requests_than_anybody_needs(serve: Serve, weaken: Weaken, settings: Settings, defended: bool) -> None:
+    if not defended:
+        weaken("if before >= most then code", "if false then code")
+    with moved_by_hand(settings.url) as clock:
+        server = serve(max_requests_per_second=3)
+        one, two = server.enter("one"), server.enter("two")
+        other = server.enter("other", key=server.operator_key)
+
+        def codes(*agents: dict[str, Any]) -> list[str]:
+            wish = {"task_intent": "drop database", "estimated_cost_usd": 0}
+            return [server.ask(agent, **wish).json()["code"] for agent in agents]
+
+        answers = codes(one, two, one, two, one, two)
+        beyond = "too_many_requests" if defended else "policy"
+        assert answers == ["policy"] * 3 + [beyond] * 3, "of all that one key let in"
+        assert codes(other) == ["policy"], "another key has a bound of its own"
+        clock.advance(1)
+        assert codes(one) == ["policy"]
+        told = server.http.get(f"{API}/events?limit=200", headers=bearer(server.operator_key)).json()["events"]
+    kinds = [event["kind"] for event in told]
+    assert kinds.count("requests_limited") == (1 if defended else 0), "said once"
+    assert kinds.count("rejected") == (5 if defended else 8), "what is beyond leaves nothing"
+
+
+@DEFENDED
+def test_refusals_that_fill_the_store(serve: Serve, weaken: Weaken, settings: Settings, defended: bool) -> None:
+    if not defended:
+        weaken("#body + (trace and #trace or 0) > EVENT_BYTES", "false")
+    server = serve(events_kept=200)
+    session = server.enter("a")
+    words = "\U0001f600" * 7_900
+    for at in range(40):
+        wish = {"task_intent": f"{at} {words}", "estimated_cost_usd": 1_000, "metadata": {"m": words[:4_000]}}
+        answer = server.ask(session, **wish)
+        assert answer.json()["status"] == "REJECTED", answer.text
+    with redis.Redis.from_url(settings.url) as client:
+        stream = layout.key(settings.tenant, "e")
+        used = client.memory_usage(stream, samples=0)
+        newest = client.xrevrange(stream, count=1)[0][1]
+    assert (used <= 3 * EVENT_BYTES * 200) is defended, f"{used:,} bytes"
+    if defended:
+        told = server.http.get(f"{API}/events?latest=1", headers=bearer(server.operator_key)).json()["events"][0]
+        assert told["facts"]["request"]["intent"].startswith("39 \U0001f600")
+        assert told["facts"]["request"]["intent"].endswith("\U0001f600…"), "no character is cut in two"
+        assert len(newest[b"q"]) < 2_048
 
 
 @DEFENDED

@@ -10,6 +10,7 @@ import time
 import tracemalloc
 from collections.abc import Callable
 from contextlib import suppress
+from functools import lru_cache
 from typing import Any
 from unicodedata import normalize
 from urllib.parse import quote, urlsplit
@@ -17,9 +18,8 @@ from urllib.parse import quote, urlsplit
 import pytest
 from guarding import DEFENDED, Serve, bearer
 
-from aegis_core.api import gate, routes_agents, routing, wire
+from aegis_core.api import connections, gate, routes_agents, routing, wire
 from aegis_core.api.auth import Auth
-from aegis_core.governor import credentials
 from aegis_core.governor.governor import ResourceGovernor
 from aegis_core.policy import text
 from aegis_core.policy.globs import _pattern
@@ -267,6 +267,7 @@ def test_signs_that_each_stand_for_many(serve: Serve) -> None:
 def test_headers_that_never_end(serve: Serve, monkeypatch: pytest.MonkeyPatch, defended: bool) -> None:
     if not defended:
         monkeypatch.setattr(wire, "MAX_HEAD", 1 << 40)
+        monkeypatch.setattr(connections, "HEADER_SECONDS", 600)
     where = urlsplit(serve().url)
     part, taken = b"a" * 65_536, 0
     with socket.create_connection((where.hostname, where.port), timeout=20) as line:
@@ -281,8 +282,7 @@ def test_headers_that_never_end(serve: Serve, monkeypatch: pytest.MonkeyPatch, d
 @DEFENDED
 def test_what_strangers_show_is_not_kept(serve: Serve, monkeypatch: pytest.MonkeyPatch, defended: bool) -> None:
     if not defended:
-        monkeypatch.setattr(credentials, "_LONGEST_TOKEN", gate.MAX_HEADERS)
-        monkeypatch.setattr(gate, "_LONGEST_HOST", gate.MAX_HEADERS)
+        monkeypatch.setattr(gate, "DigestCache", lambda answer, *, most: lru_cache(most)(answer))
     server = serve()
     tracemalloc.start()
     try:

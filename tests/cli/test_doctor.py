@@ -49,6 +49,21 @@ def url_of(client: redis.Redis) -> str:
     return f"unix://{client.connection_pool.connection_kwargs['path']}"
 
 
+def test_a_file_of_variables_is_said(doctor: Doctor, server_url: str, tenant: str, tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text(f"AEGIS_TENANT={tenant}\n")
+    _, out = doctor(AEGIS_URL=server_url)
+    assert re.search(r"settings +\.env of this directory is read by servers only", out)
+    assert "aegis --env-file .env doctor" in out
+    _, out = doctor(AEGIS_URL=server_url, AEGIS_ENV_FILE=".env")
+    assert re.search(r"✓ settings +the environment, and \.env", out)
+
+
+def test_a_server_without_bounds_on_connections(doctor: Doctor, settings: Settings) -> None:
+    with serving(settings) as url:  # the application as uvicorn runs it
+        _, out = doctor(AEGIS_URL=url, AEGIS_TENANT=settings.tenant, AEGIS_API_KEY=OPERATOR)
+    assert re.search(r"connections +the server bounds neither its connections nor how long they may be idle", out)
+
+
 def test_an_embedded_server_in_health(doctor: Doctor, tmp_path: Path) -> None:
     code, out = doctor(AEGIS_DATA_DIR=tmp_path / "data")
     assert code == 0

@@ -1,4 +1,4 @@
-"""Settings come from ``AEGIS_`` variables and ``.env``, and one that cannot be accepted is named."""
+"""Settings come from ``AEGIS_`` variables and the file that one names; one that cannot be accepted is named."""
 
 from __future__ import annotations
 
@@ -73,6 +73,7 @@ def test_each_variable_is_read(monkeypatch: pytest.MonkeyPatch, name: str, value
 def test_the_file_is_read_and_the_environment_wins(monkeypatch: pytest.MonkeyPatch) -> None:
     Path(".env").write_text('AEGIS_TENANT=from-file\nAEGIS_PORT="9001"\n# AEGIS_HOST=x\nOTHER=1\nAEGIS_POLICY_FILE=\n')
     monkeypatch.setenv("AEGIS_PORT", "9002")
+    monkeypatch.setenv("AEGIS_ENV_FILE", ".env")
     settings = load_settings(host="127.0.0.2")
     assert (settings.tenant, settings.port, settings.host, settings.policy_file) == (
         "from-file",

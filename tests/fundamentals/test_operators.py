@@ -158,7 +158,7 @@ async def test_questions_of_one_agent_never_hold_more_than_half_of_what_is_share
     held = [await flood.request("Work", estimated_cost_usd=20) for _ in range(4)]
     assert [verdict.status for verdict in held] == ["PENDING", "PENDING", "REJECTED", "REJECTED"]
     assert (held[-1].code, held[-1].retry_after_seconds) == ("too_much_pending", 60)
-    assert "already hold half of a budget that it shares" in held[-1].reason
+    assert "more than its share of a budget that others need" in held[-1].reason
     assert (await other.request("Work", estimated_cost_usd=5)).granted
     await flood.release(held[0].grant_id or "")
     assert (await flood.request("Work", estimated_cost_usd=20)).status == "PENDING"

@@ -160,12 +160,15 @@ class Desk:
             record.code, record.retry = "refused_before", till
         elif len(mine) >= MOST_ASKED:
             record.code, record.retry = "too_many_questions", self.now + TRANSIENT
-        elif (sum(mine) + amount) * 2 > self.tenant.limit:
+        elif (self._pending() + amount) * 2 > self.tenant.limit:  # of all, as nobody shows a credential here
             record.code, record.retry = "too_much_pending", self.now + TRANSIENT
         else:
             record.state, record.code, record.asked = "pending", "escalated", True
             record.deadline = self.now + seconds * SECOND
         return record, None
+
+    def _pending(self) -> int:
+        return sum(r.amount for r in self.records.values() if r.state == "pending")
 
     def _covers(self, envelope: Envelope, record: Question, fired: dict[str, Terms]) -> bool:
         return (

@@ -319,10 +319,11 @@ class World:
         if code is None and choice.amount > self.deny_above:
             code = "policy"
         if code is None and effect == "escalate":
-            held = [r.amount for (name, _), r in self.records.items() if name == ask.agent and r.state == "pending"]
-            if len(held) >= self.timings.most_asked:
+            waiting = [(name, r.amount) for (name, _), r in self.records.items() if r.state == "pending"]
+            held = sum(amount for _, amount in waiting) + choice.amount  # of all, as nobody shows a credential here
+            if sum(name == ask.agent for name, _ in waiting) >= self.timings.most_asked:
                 code = "too_many_questions"
-            elif any(b.owner not in {"a", "s"} and (sum(held) + choice.amount) * 2 > b.limit for b in budgets):
+            elif any(b.owner not in {"a", "s"} and held * 2 > b.limit for b in budgets):
                 code = "too_much_pending"
         state = "rejected" if code else "pending" if effect == "escalate" else "live"
         life = {"rejected": -self.now, "pending": self.timings.approval, "live": self.timings.grant}[state]

@@ -127,8 +127,11 @@ MUTANTS: dict[str, tuple[str, ...]] = {
     ),
     "a new limit forgets what was spent": ("set_budget", "roll(b)\n", "roll(b)\nb[B_SPENT] = 0\n"),
     "one open grant too many": ("G[G_OPEN] >= T[T_CONFIG][C_OPEN]", "G[G_OPEN] > T[T_CONFIG][C_OPEN]"),
-    "the pending ceiling is ignored": ("(G[G_PENDING] + amount) * 2 > limit", "false"),
-    "the pending ceiling forgets what is pending": ("(G[G_PENDING] + amount) * 2", "amount * 2"),
+    "the pending ceiling is ignored": ("pending > most_pending", "false"),
+    "the pending ceiling forgets what is pending": (
+        "math.max(G[G_PENDING], waiting_in(G[G_WAITING]), whole) + amount",
+        "amount",
+    ),
     "an ended question stays pending": ("= G[G_PENDING] - R[R_AMOUNT], G", "= G[G_PENDING], G"),
     "new profiles are not taken": ("if profiles ~= T[T_PROFILES] or G[G_PROFILE] ~= profiles", "if false"),
     "extensions have no end": ("math.min(NOW + more, since + T[T_CONFIG][C_GRANT_MAX])", "NOW + more"),

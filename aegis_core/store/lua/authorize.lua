@@ -15,7 +15,11 @@ end
 if lease and not code and not asked then
   local trouble
   trouble, stands = attend(id, agent, sid, lease, lock[WANTED_INBOX])
-  if trouble then code, transient, effect = trouble, true, 'deny' end
+  if trouble then code, transient, effect = trouble, true, 'deny'
+  elseif crowded and not lease[K_CLAIMED] then -- it would wait, and hold what others need
+    give_back_lock('lk_' .. id, agent, target)
+    code, transient, retry, effect = crowded, true, NOW + T[T_CONFIG][C_TRANSIENT], 'deny'
+  end
 end
 
 if code and measured then -- nothing is taken, so what is left is what was left before

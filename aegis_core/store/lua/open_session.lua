@@ -25,6 +25,7 @@ if not S then
   S = NEW_S
   S[S_AGENT], S[S_PRIORITY], S[S_CAPABILITIES], S[S_TOKEN] = agent, priority, capabilities, token
   S[S_OPENED], S[S_SEEN], S[S_FRAMEWORK], S[S_LOCAL] = NOW, NOW, framework, is_local
+  S[S_CREDENTIAL] = credential or false
   S[S_PURSE] = session_limit and {new_budget('t', session_limit)} or {}
   HELD['s:' .. sid] = S
   call('ZADD', PREFIX .. 'as:' .. agent, NOW, sid)

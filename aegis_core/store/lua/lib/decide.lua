@@ -81,6 +81,7 @@ if edit then
   local G = fetch('a:' .. R[R_AGENT])
   G[G_PENDING] = G[G_PENDING] + amount - R[R_AMOUNT]
   change('a:' .. R[R_AGENT])
+  count_waiting(R, amount - R[R_AMOUNT])
   Q[Q_ORIGINAL] = Q[Q_ORIGINAL] or {R[R_AMOUNT], Q[Q_TRACE]}
   local changed = edit[EDIT_SHOWN]
   if changed then

@@ -55,6 +55,42 @@ local function move(R, before, spent_before, charged)
   end
 end
 
+-- What waits, for a person or a lock, counts with its agent and with all agents of the credential that opened its session:
+-- by the hour of its deadline, so that what an older version ended, which knows nothing of this, drops out then.
+local function counted(hours, hour, more)
+  hours = hours or {}
+  local held = (hours[hour] or 0) + more
+  hours[hour] = held > 0 and held or nil
+  return next(hours) and hours or false
+end
+
+local function count_waiting(R, more)
+  local whose = R[R_CREDENTIAL]
+  if not whose then return end
+  local hour, all = string.format('%d', math.floor(R[R_DEADLINE] / 3600000)), T[T_WAITING] or {}
+  local G = fetch('a:' .. R[R_AGENT])
+  all[whose] = counted(all[whose], hour, more) or nil
+  T[T_WAITING] = next(all) and all or false
+  change('t')
+  if G then
+    G[G_WAITING] = counted(G[G_WAITING], hour, more)
+    change('a:' .. R[R_AGENT])
+  end
+end
+
+local function end_waiting(R)
+  count_waiting(R, -R[R_AMOUNT])
+  R[R_CREDENTIAL] = false
+end
+
+local function waiting_in(hours)
+  local sum, now = 0, math.floor(NOW / 3600000)
+  for hour, held in pairs(hours or {}) do
+    if tonumber(hour) < now then hours[hour] = nil else sum = sum + held end
+  end
+  return sum
+end
+
 -- Takes an answered question off its agent and off the list of open ones, and wakes those who wait for it.
 local function answer(id, R, how, by, why)
   local Q, G = R[R_ASKED], fetch('a:' .. R[R_AGENT])
@@ -64,6 +100,7 @@ local function answer(id, R, how, by, why)
     G[G_PENDING], G[G_QUESTIONS] = G[G_PENDING] - R[R_AMOUNT], G[G_QUESTIONS] - 1
     change('a:' .. R[R_AGENT])
   end
+  end_waiting(R)
   call('ZREM', PREFIX .. 'ap', id)
   call('ZADD', PREFIX .. 'ah', Q[Q_AT], id)
   if string.find(id, '^[01]') then call('ZREMRANGEBYRANK', PREFIX .. 'ah', 0, -HISTORY - 1) end -- an eighth of the time
@@ -92,7 +129,8 @@ local function close(id, R, state, charged, by, why)
     lease[K_LOST] = lease[K_CLAIMED] and (state == STATE_EXPIRED or not held)
   end
   move(R, R[R_AMOUNT], 0, charged)
-  if R[R_STATE] == STATE_PENDING then answer(id, R, ANSWERS[state], by, why) end
+  if R[R_STATE] == STATE_PENDING then answer(id, R, ANSWERS[state], by, why)
+  elseif R[R_CREDENTIAL] then end_waiting(R) end
   correct_envelope(R, charged - R[R_AMOUNT])
   R[R_STATE], R[R_CHARGED], R[R_CHANGED] = state, charged, NOW
   local G = fetch('a:' .. R[R_AGENT])
@@ -115,8 +153,13 @@ end
 -- The same grant turns live: its money is held already, so it never bounces for lack of budget. Nobody has claimed it yet.
 local function go_live(id, R, by, why, since)
   check_keys(id, R)
+  local whose = R[R_CREDENTIAL]
   answer(id, R, 'approved', by, why)
   R[R_STATE], R[R_CODE], R[R_CHANGED], R[R_DEADLINE] = STATE_LIVE, 'approved', NOW, since + T[T_CONFIG][C_GRANT]
+  if R[R_LOCK] then -- which it waits for now
+    R[R_CREDENTIAL] = whose
+    count_waiting(R, R[R_AMOUNT])
+  end
   due_at('r:' .. id, R[R_DEADLINE])
   change('t')
   local body = store_open(id, R)
@@ -214,6 +257,7 @@ local function claim(id, R, inbox, ruled)
   end
   if not lease or lease[K_CLAIMED] then
     if Q then Q[Q_CLAIMED] = true end
+    end_waiting(R)
     R[R_DEADLINE] = math.max(R[R_DEADLINE], NOW + T[T_CONFIG][C_GRANT])
     due_at('r:' .. id, R[R_DEADLINE])
     change('t')

@@ -20,12 +20,16 @@ if chosen_for and recommended then -- what was said of the request and of the mo
 end
 if state == STATE_PENDING and shown then asked[Q_SHOWN] = #shown end
 if state == STATE_PENDING and asked[Q_REMIND] > 0 then asked[Q_REMIND] = math.max(NOW, deadline - asked[Q_REMIND]) end
-local body = encode(R)
 local held = not lease or lease[K_CLAIMED]
+local waits = state == STATE_PENDING or state == STATE_LIVE and not held
+R[R_CREDENTIAL] = waits and (S[S_CREDENTIAL] or '')
+local body = encode(R)
 local kind = state == STATE_REJECTED and 'rejected' or state == STATE_LIVE and held and 'granted' or 'pending'
 if state == STATE_REJECTED then
-  event(kind, body, trace)
-  call('SET', record_key, body, 'PX', transient and math.min(config[C_TRANSIENT], config[C_KEEP]) or config[C_KEEP])
+  if code ~= 'too_many_requests' then -- those leave nothing, so that nobody fills the store with them
+    event(kind, body, trace)
+    call('SET', record_key, body, 'PX', transient and math.min(config[C_TRANSIENT], config[C_KEEP]) or config[C_KEEP])
+  end
   flush()
 else
   due_at('r:' .. id, deadline)
@@ -41,6 +45,7 @@ else
       add(b, b[B_WINDOW], bound, 0)
     end
   end
+  if waits then count_waiting(R, amount) end
   if state == STATE_PENDING then
     G[G_PENDING], G[G_QUESTIONS] = G[G_PENDING] + amount, G[G_QUESTIONS] + 1
     call('ZADD', PREFIX .. 'ap', NOW, id)
@@ -51,7 +56,10 @@ else
   end
   G[G_OPEN], G[G_SEEN], S[S_SEEN] = G[G_OPEN] + 1, NOW, NOW
   event(kind, body, state == STATE_LIVE and trace) -- a question holds its trace
-  if next(CHANGED) then flush() end -- what a sweep or a shared budget left
+  if next(CHANGED) then -- what a sweep or a shared budget left
+    CHANGED.t, CHANGED['a:' .. agent] = nil, nil
+    flush()
+  end
   call('MSET', record_key, body, KEYS[1], encode(T), agent_key, encode(G), PREFIX .. 's:' .. sid, encode(S))
 end
 if stands and state == STATE_LIVE then

@@ -45,8 +45,8 @@ if judged and not code and effect == 'escalate' then
   end
 end
 
--- A refusal by a person answers the same request for a while. An agent can't drown its operators in questions, and its
--- unanswered ones never hold more than half of what it shares with others.
+-- A refusal by a person answers the same request for a while. An agent can't drown its operators in questions. What waits,
+-- for a person or a lock, of it or of all agents of its credential, never holds more than a share of what others need.
 if asked then
   if refusal then
     code, transient, retry, effect = 'refused_before', true, refusal[X_UNTIL], 'deny'
@@ -57,16 +57,19 @@ if asked and not code and too_long then -- nobody could see what is approved
   code, effect, reason = 'too_long_to_approve', 'deny', false
 end
 local crowded = false
-for round = 1, asked and not code and 2 or 0 do
-  crowded = G[G_QUESTIONS] >= most and 'too_many_questions'
+for round = 1, (asked or lock) and not code and 2 or 0 do
+  crowded = asked and G[G_QUESTIONS] >= most and 'too_many_questions'
+  local whole = waiting_in(T[T_WAITING] and T[T_WAITING][S[S_CREDENTIAL] or ''])
+  local pending = math.max(G[G_PENDING], waiting_in(G[G_WAITING]), whole) + amount
   for at = 1, crowded and 0 or #lines - 1, M_WIDTH do
     local owner, limit = lines[at + M_OWNER], lines[at + M_LIMIT]
-    if owner ~= 'a' and owner ~= 's' and limit and (G[G_PENDING] + amount) * 2 > limit then crowded = 'too_much_pending' end
+    local most_pending = owner ~= 'a' and owner ~= 's' and limit and limit * T[T_CONFIG][C_SHARE]
+    if most_pending and pending > most_pending then crowded = 'too_much_pending' end
   end
-  if not crowded or not behind then break end
+  if not crowded or not behind or (round == 2 and not asked) then break end
   if round == 2 then return {'SWEEP'} end
   behind = sweep(200) -- perhaps only the overdue hold it
   S = fetch('s:' .. sid)
   if not S then return {'NO_SESSION'} end
 end
-if crowded then code, transient, retry, effect = crowded, true, NOW + T[T_CONFIG][C_TRANSIENT], 'deny' end
+if crowded and asked then code, transient, retry, effect = crowded, true, NOW + T[T_CONFIG][C_TRANSIENT], 'deny' end

@@ -41,8 +41,35 @@ local function flush()
   CHANGED = {}
 end
 
+-- Of long words an event keeps the beginning.
+local function shortened(said)
+  for name, value in pairs(said) do
+    if type(value) == 'string' and #value > EVENT_TEXT then
+      local last = EVENT_TEXT
+      while string.find(string.sub(value, last + 1, last + 1), '[\128-\191]') do last = last - 1 end -- within a character
+      said[name] = string.sub(value, 1, last) .. '…'
+    end
+  end
+  if said.metadata and #encode(said.metadata) > EVENT_TEXT then said.metadata = nil end
+  return said
+end
+
+-- A large event is shortened, and fewer of its size are kept, so that the stream has a bound in bytes, too: EVENT_BYTES for
+-- each event that a tenant keeps, and at most three times that where large ones come before small ones.
+local function fit(body, trace, kept)
+  if #body + (trace and #trace or 0) > EVENT_MOST then
+    local values = decode(body)
+    local asked = values[R_ASKED]
+    if type(asked) == 'table' and type(asked[Q_TRACE]) == 'table' then shortened(asked[Q_TRACE]) end
+    body, trace = encode(shortened(values)), trace and encode(shortened(decode(trace)))
+  end
+  local size = #body + (trace and #trace or 0)
+  return body, trace, math.min(kept, math.max(100, math.floor(kept * EVENT_BYTES / size)))
+end
+
 local function event(kind, body, trace)
   local kept = T[T_CONFIG][C_EVENTS]
+  if #body + (trace and #trace or 0) > EVENT_BYTES then body, trace, kept = fit(body, trace, kept) end
   if trace then
     call('XADD', PREFIX .. 'e', 'MAXLEN', '~', kept, '*', 'k', kind, 'b', body, 'q', trace)
   else
