@@ -145,6 +145,11 @@ CONCURRENT = {
 """The parts of the adapters' contract in which something waits, races or goes down; the others depend on no time."""
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """A module of deep tests alone is not even loaded every day."""
+    return True if collection_path.name.endswith("_deep.py") and not config.option.markexpr else None
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """The tests of one room, where one is named; those that take many minutes only by `make test-deep`."""

@@ -20,7 +20,7 @@ from aegis_core.api.messages import (
     OpenGrant,
     RefundMade,
 )
-from aegis_core.api.routing import BRAKING, PREFIX, READING, WRITING, GuardedRoute, Writer, auth_of, read
+from aegis_core.api.routing import ACTING, BRAKING, PREFIX, READING, WRITING, GuardedRoute, Writer, auth_of, read
 from aegis_core.api.schemas import (
     AgentId,
     AgentPage,
@@ -69,7 +69,7 @@ async def set_budget(
 
 @router.post(
     "/grants/{grant_id}/refund", tags=["Operators"], summary="Take back some of a charge",
-    response_model=RefundMade, responses=WRITING, openapi_extra=body(RefundWish, operator=True),
+    response_model=RefundMade, responses=ACTING, openapi_extra=body(RefundWish, operator=True),
 )  # fmt: skip
 async def refund(request: Request, grant_id: GrantId) -> Response:
     """For grants that ended. It counts now: in the bill of today, and in the present windows of its budgets."""

@@ -2,119 +2,18 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
-from decimal import Decimal
-from typing import Any
-
 import httpx
 import pytest
 import schemathesis
+from conforming import agent, base, holds, schema
 from hypothesis import HealthCheck
 from hypothesis import settings as effort
-from pydantic import SecretStr
-from schemathesis.checks import not_a_server_error
-from schemathesis.specs.openapi.checks import (
-    content_type_conformance,
-    negative_data_rejection,
-    positive_data_acceptance,
-    response_headers_conformance,
-    response_schema_conformance,
-    status_code_conformance,
-)
-from serving import OPERATOR, serving
 
-from aegis_core import Settings
-from aegis_core.api.app import create_app
-from aegis_core.testing import private_settings
-
-CHECKS = [
-    not_a_server_error,
-    status_code_conformance,
-    content_type_conformance,
-    response_schema_conformance,
-    response_headers_conformance,
-    negative_data_rejection,
-]
-KNOWN = "crew-researcher-01"
-NARROWER = {"/api/v1/agents", "/api/v1/approvals", "/api/v1/locks", "/api/v1/policy/versions/{version}"}
-"""They refuse what the document can't exclude."""
-AS_OPERATOR = {"Authorization": f"Bearer {OPERATOR}"}
-
-document = create_app(private_settings(operator_secret=SecretStr(OPERATOR))).openapi()
-schema = schemathesis.openapi.from_dict(document)
-
-
-@pytest.fixture
-def base(settings: Settings) -> Iterator[str]:
-    """A server and tenant for each operation, so that none spends what another one needs."""
-    with serving(settings.model_copy(update={"tenant_day_usd": Decimal(8_000_000)})) as url:
-        yield url
-
-
-@pytest.fixture
-def agent(base: str) -> Iterator[httpx.Client]:
-    """A client of an agent that exists and has a long purse."""
-    with httpx.Client(base_url=f"{base}/api/v1", trust_env=False, timeout=30) as client:
-        assert client.post("/handshake", json={"agent_id": KNOWN, "max_priority": 10}).status_code == 200
-        change = {"window": "day", "limit_usd": 8_000_000}
-        answer = client.put(f"/budgets/agent/{KNOWN}", json=change, headers=AS_OPERATOR)
-        assert answer.status_code == 200
-        yield client
-
-
-def made_real(case: Any, agent: httpx.Client) -> None:
-    """Let acceptable data name things that exist, else most calls would end at "unknown agent"."""
-    path, query, body = case.path_parameters or {}, case.query or {}, case.body
-    if re.fullmatch(r"[\d.]+", str(query.get("wait"))):
-        query["wait"] = min(float(query["wait"]), 0.01)
-    if case.meta.generation.mode.is_negative:
-        return
-    if isinstance(body, dict) and "agent_id" in body and not case.path.endswith("handshake"):
-        body["agent_id"] = KNOWN
-    if isinstance(body, dict) and body.get("cost_usd") and float(body["cost_usd"]) > 1:
-        body["cost_usd"] = 1  # an overrun of millions would end the day for the cases after it
-    for usage in (body.get("usage"), body.get("escalation_usage")) if isinstance(body, dict) else ():
-        if isinstance(usage, dict) and float(usage.get("stated_cost_usd") or 0) > 1:
-            usage["stated_cost_usd"] = 1
-    if "grant_id" in path:
-        wish = {"agent_id": KNOWN, "task_intent": "Summarise", "resource_type": "compute", "estimated_cost_usd": 0.1}
-        path["grant_id"] = agent.post("/request-permission", json=wish).json()["grant_id"]
-        assert path["grant_id"]
-    if "agent_id" in path:
-        path["agent_id"] = KNOWN
-    if "key_id" in path:
-        made = agent.post("/keys", json={"role": "agent"}, headers=AS_OPERATOR)
-        path["key_id"] = made.json()["key_id"]
-
-
-def holds(case: schemathesis.Case, base: str, agent: httpx.Client) -> None:
-    """Call, and compare with what the document says of the operation."""
-    made_real(case, agent)
-    operators_only = {} not in case.operation.definition.raw.get("security", [{}])
-    if case.meta.generation.mode.is_negative and "Authorization" not in (case.headers or {}):
-        operators_only = False  # a credential that was left out on purpose stays out
-    response = case.call(base_url=base, headers=AS_OPERATOR if operators_only else {})
-    checks = list(CHECKS)
-    if response.status_code == 413:  # a refusal, too, before the data are looked at
-        checks.remove(negative_data_rejection)
-    # JSON Schema cannot say what a message demands across its fields, that some letters are none once normalised, and
-    # which versions there are.
-    if case.method == "GET" and case.path not in NARROWER:
-        checks.append(positive_data_acceptance)
-    case.validate_response(response, checks=checks)
+__all__ = ["agent", "base"]
 
 
 @pytest.mark.leaves("grants", "questions", "leases")
 @schema.parametrize()
 @effort(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 def test_the_document_holds(case: schemathesis.Case, base: str, agent: httpx.Client) -> None:
-    holds(case, base, agent)
-
-
-@pytest.mark.deep
-@pytest.mark.leaves("grants", "questions", "leases")
-@schema.parametrize()
-@effort(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
-def test_the_document_holds_in_many_cases(case: schemathesis.Case, base: str, agent: httpx.Client) -> None:
     holds(case, base, agent)
