@@ -28,7 +28,7 @@ def is_alert(kind: str) -> bool:
     """Whether people are told of events of this kind."""
     if kind.startswith("budget_"):
         return kind != "budget_set"
-    return kind == "overrun" or kind.endswith(("_failed", "_recovered"))
+    return kind in {"overrun", "estimates_high"} or kind.endswith(("_failed", "_recovered"))
 
 
 def alert_text(event: Event) -> str:
@@ -41,7 +41,10 @@ def alert_text(event: Event) -> str:
     return " · ".join(shortened(str(each), _MOST_SAID) for each in said if each)
 
 
-_TOLD = ("percent", "committed_usd", "limit_usd", "amount_usd", "charged_usd", "by", "direction", "problem")
+_TOLD = (
+    "percent", "spent_usd", "committed_usd", "limit_usd", "gone_at", "amount_usd", "charged_usd", "estimated_usd", "by",
+    "direction", "problem",
+)  # fmt: skip
 
 
 class Alerts:
