@@ -83,8 +83,8 @@ class ResourceGovernor:
         self._notifier = Notifier(ledger.store, ledger.tenant)
         ledger.inbox = self._notifier.address
         self.locks = StateLockManager(ledger, self._notifier)
-        self._again = again = Rejudge(ledger, self._rules, arbiter)
-        self._approvals = HITLManager(ApprovalStore(ledger), self._notifier, self._rules, again)
+        self._again = Rejudge(ledger, self._rules, arbiter)
+        self._approvals = HITLManager(ApprovalStore(ledger), self._notifier, self._rules, self._again)
 
     def beside(self, ledger: Ledger, policy: tuple[int, Policy], server_ms: int) -> ResourceGovernor:
         """A governor of another tenant, with the same models and prices."""
@@ -222,8 +222,7 @@ class ResourceGovernor:
             ConflictError: it is closed otherwise. AuthError: it is somebody else's.
         """
         said = settlement_of(message, self._arbiter.prices)
-        order = self._closing("settle", grant_id, message.agent_id, token)
-        return await self._close(order._replace(**said._asdict()))
+        return await self._close(self._closing("settle", grant_id, message.agent_id, token)._replace(**said._asdict()))
 
     async def release(self, grant_id: str, message: ReleaseRequest, *, token: str | None = None) -> Receipt:
         """Give a grant back unused, or take a PENDING request back. Raises as `settle` does."""
@@ -231,8 +230,8 @@ class ResourceGovernor:
 
     async def extend(self, grant_id: str, message: ExtendRequest, *, token: str | None = None) -> Receipt:
         """Move a live grant's deadline, up to the tenant's cap. Raises as `settle` does."""
-        order = self._closing("extend", grant_id, message.agent_id, token)
-        return await self._close(order._replace(more=int(message.seconds * 1000)))
+        more = int(message.seconds * 1000)
+        return await self._close(self._closing("extend", grant_id, message.agent_id, token)._replace(more=more))
 
     def _closing(self, act: Act, grant_id: str, agent: str | None, token: str | None) -> Settle:
         caller = caller_of(token, self._ledger.store.pepper)
@@ -296,8 +295,8 @@ class ResourceGovernor:
     async def agents(self, *, after: str | None = None, limit: int = 100) -> tuple[AgentSummary, ...]:
         """A page of registered agents, by name."""
         profiles = await self.operator.profiles()
-        rows = await self._ledger.list_agents(after, limit)
-        return tuple(summary_of(row, profiles.of(row[0]).labels) for row in rows)
+        found = await self._ledger.list_agents(after, limit)
+        return tuple(summary_of(row, profiles.of(row[0]).labels) for row in found)
 
     async def events(self, *, after: str = "0", limit: int = 100, wait: float = 0) -> tuple[Event, ...]:
         """Events after an id, oldest first; with `wait`, up to that many seconds for the first one."""

@@ -28,7 +28,7 @@ def ask(settings: Settings, agent: str = "payer", intent: str = "Pay the invoice
     with connect_sync(settings=settings) as governor:
         session = governor.handshake(agent)
         governor.set_budget("agent", agent, "day", 40)
-        governor.set_budget("tenant", "-", "day", 400)
+        governor.set_budget("tenant", "-", "day", 800)
         verdict = session.request(intent, resource_type="api_call", estimated_cost_usd=cost)
         assert verdict.escalation_id is not None, verdict
         return verdict.escalation_id
