@@ -75,8 +75,7 @@ class PermissionRequest(Message):
     `lock_ttl_seconds`, unless renewed, and ends with the grant; `within` names what the agent holds meanwhile.
     With `fence` the agent must hold the lock called `target_resource` with that fence, else it is refused.
     `verify`: the agent checks the answer of a cheap model, and calls `routing.escalation_model` when it fails; the cost
-    of both is reserved.
-    `allows` says what the call may consume beside plain text: media, hosted tools, a tier, a cache.
+    of both is reserved. `allows` says what the call may consume beside plain text: media, hosted tools, a tier.
     `prompt_end` is how the prompt of a model call ends. No rule reads it; a person who is asked is shown it.
     `arguments_json` is the JSON (RFC 8785) of which `arguments_hash` is the hash, for a person who is asked; empty
     where it is longer than 64 KiB, so that nobody can be asked. It is kept, masked, only while somebody is.
