@@ -156,8 +156,8 @@ def raw_script(store: object, governor: object, request: Callable[[], Permission
             await governor.request_permission(request())  # type: ignore[attr-defined]
             ledger.authorize = original
         order = captured[0]
-        wire = store._wire  # type: ignore[attr-defined]
-        await wire.call(b"FCALL", function, 1, key, pack((f"{next(counter):032x}", *order[1:])))
+        pipeline = store._pipeline  # type: ignore[attr-defined]
+        await pipeline.call(b"FCALL", function, 1, key, pack((f"{next(counter):032x}", *order[1:])))
 
     return call
 
