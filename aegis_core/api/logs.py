@@ -9,6 +9,7 @@ import sys
 import time
 from datetime import UTC, datetime
 from secrets import token_hex
+from typing import cast
 
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -93,13 +94,20 @@ def _facts(scope: Scope, request_id: bytes, status: int, began: float) -> dict[s
     facts: dict[str, object] = {
         "request_id": request_id.decode(),
         "method": scope["method"],
-        "path": mask_text(scope["path"][:_LONGEST_PATH]),  # some put a credential there, by mistake
+        "path": _shown_path(scope),
         "status": status,
         "ms": round((time.perf_counter() - began) * 1000, 2),
     }
     if AGENT in scope:
         facts["agent_id"] = scope[AGENT]
     return facts
+
+
+def _shown_path(scope: Scope) -> str:
+    """The path; some put a credential there, by mistake. That of a route without parameters has room for none."""
+    path = cast("str", scope["path"])[:_LONGEST_PATH]
+    known = scope.get("endpoint") is not None and not scope.get("path_params")
+    return path if known else mask_text(path)
 
 
 def _request_id(scope: Scope) -> bytes:
