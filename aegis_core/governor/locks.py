@@ -197,7 +197,8 @@ def _state_of(found: Found, resource: str, agent: str, lock_token: str, deadline
         state.fences = dict(zip(found.names, found.fences, strict=True))
         state.fence = state.fences.get(resource)
         state.expires_at = at_ms(found.expires)
-        state.expires_in_seconds = max(0.0, deadline - asyncio.get_running_loop().time())
+        # To the microsecond: the difference of two times may come out a trifle above what was asked.
+        state.expires_in_seconds = round(max(0.0, deadline - asyncio.get_running_loop().time()), 6)
     else:
         state.retry_after_seconds = max(0, found.next_expiry - found.now) / 1000
         if found.state == "waiting":
