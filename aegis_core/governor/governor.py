@@ -294,9 +294,8 @@ class ResourceGovernor:
 
     async def agents(self, *, after: str | None = None, limit: int = 100) -> tuple[AgentSummary, ...]:
         """A page of registered agents, by name."""
-        profiles = await self.operator.profiles()
-        found = await self._ledger.list_agents(after, limit)
-        return tuple(summary_of(row, profiles.of(row[0]).labels) for row in found)
+        profile_of = (await self.operator.profiles()).of
+        return tuple(summary_of(row, profile_of(row[0]).labels) for row in await self._ledger.list_agents(after, limit))
 
     async def events(self, *, after: str = "0", limit: int = 100, wait: float = 0) -> tuple[Event, ...]:
         """Events after an id, oldest first; with `wait`, up to that many seconds for the first one."""

@@ -60,7 +60,6 @@ class HeldLock(Message):
 BYTES_PER_TOKEN = 2
 """Bytes of UTF-8 for which a token is reserved; see `metering.tokens` for what that covers."""
 
-
 PromptEnd = Annotated[Intent, Field(max_length=500)]
 ArgumentsJson = Annotated[str, Field(max_length=MAX_SHOWN)]
 
