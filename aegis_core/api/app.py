@@ -96,6 +96,8 @@ def create_app(
         redirect_slashes=False,
         docs_url=None,
         redoc_url=None,
+        # FastAPI's own would put paths into spans as they came, and some hold a credential by mistake.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     app.router.routes[:0] = _routes(settings)
     app.add_exception_handler(AegisError, problems.on_aegis_error)

@@ -7,7 +7,7 @@ server may have other addresses and names: a page that reaches it has no credent
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from functools import lru_cache
 from urllib.parse import unquote_plus
 
@@ -27,10 +27,10 @@ MAX_HEADERS = 32 * 1024
 """Bytes of all names and values of headers together."""
 
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
-_JUDGED = frozenset(
-    {b"host", b"origin", b"sec-fetch-site", b"sec-fetch-mode", b"content-type", b"content-length", b"transfer-encoding"}
-)
 _SHOWN_ONCE = frozenset({b"authorization", b"x-aegis-session", b"x-aegis-tenant", b"host"})
+_READ = _SHOWN_ONCE | {
+    b"origin", b"sec-fetch-site", b"sec-fetch-mode", b"content-type", b"content-length", b"transfer-encoding",
+}  # fmt: skip
 _TOO_LARGE = f"The body is larger than {MAX_BODY // 1024} KB, which is the most that is accepted."
 
 
@@ -46,9 +46,8 @@ class RequestGate:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
         try:
-            _judge_size(scope)
-            _judge_repeats(scope)
-            found: dict[bytes, bytes] = {name: value for name, value in scope["headers"] if name in _JUDGED}
+            _judge_target(scope)
+            found = _read_headers(scope["headers"])
             stranger = self._stranger(scope, found)
             if stranger is not None and not await self._keys(scope):
                 raise stranger
@@ -108,25 +107,32 @@ class RequestGate:
         return bool(name) and (name == self._host or is_loopback(name))
 
 
-def _judge_size(scope: Scope) -> None:
+def _judge_target(scope: Scope) -> None:
     """What costs nothing to count is counted before anything is looked into."""
     if len(scope.get("raw_path") or scope["path"]) + len(scope["query_string"]) > MAX_TARGET:
         raise InvalidRequestError(
             f"The path and its query are longer than {MAX_TARGET // 1024} KB.", code="path_too_long",
             limit_bytes=MAX_TARGET,
         )  # fmt: skip
-    if sum(len(name) + len(value) for name, value in scope["headers"]) > MAX_HEADERS:
+
+
+def _read_headers(headers: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    """Those that are judged, by their names. All are counted, in one pass, because every request goes through it."""
+    size, repeated = 0, False
+    found: dict[bytes, bytes] = {}
+    for name, value in headers:
+        size += len(name) + len(value)
+        if name in _READ:
+            repeated = repeated or (name in found and name in _SHOWN_ONCE)
+            found[name] = value
+    if size > MAX_HEADERS:
         raise InvalidRequestError(
             f"The headers are larger than {MAX_HEADERS // 1024} KB together.", code="headers_too_large",
             limit_bytes=MAX_HEADERS,
         )  # fmt: skip
-
-
-def _judge_repeats(scope: Scope) -> None:
-    """No credential is given twice: a proxy might judge one of two, and the server obey the other."""
-    shown = [name for name, _ in scope["headers"] if name in _SHOWN_ONCE]
-    if len(shown) > 1 and len(set(shown)) < len(shown):
+    if repeated:  # a proxy might judge one of two credentials, and the server obey the other
         raise InvalidRequestError("A header that says who calls is given more than once.", code="repeated_header")
+    return found
 
 
 def _judge_query(query: bytes) -> None:

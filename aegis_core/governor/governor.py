@@ -190,7 +190,7 @@ class ResourceGovernor:
         ruling = self._rules.policy.evaluate(request, facts, self._ids.now())
         if ruling.models:
             appraisal = self._arbiter.appraise(request, ruling.models, self.outcomes.evidence)
-        top = max((candidate.nanos for candidate in appraisal.candidates), default=0)
+        top = max([candidate.nanos for candidate in appraisal.candidates], default=0)
         asks = ruling.may_ask(top)
         askers = self._rules.policy.askers(request, facts, self._ids.now()) if asks else ()
         return Rules(self._rules.policy_version, self._rules.profiles_version, ruling, appraisal, askers)

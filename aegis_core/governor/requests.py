@@ -7,6 +7,8 @@ from functools import lru_cache
 from hashlib import blake2b
 from typing import NamedTuple
 
+from pydantic_core import to_json
+
 from aegis_core.arbiter.arbiter import Appraisal, Candidate
 from aegis_core.metering.charges import given_away
 from aegis_core.metering.price_book import PriceBook
@@ -251,14 +253,31 @@ def settlement_of(message: SettleRequest, prices: PriceBook) -> Settlement:
     outcome = message.outcome
     if outcome is None and message.escalation_usage is not None:
         outcome = 0.0  # the first answer did not pass
-    # Without later fields that are not given, a repeat of an older version's settlement is one.
-    absent = {name: True for name in ("escalation_usage", "outcome") if getattr(message, name) is None}
-    absent |= {name: True for name in ("estimated", "within_reservation") if not getattr(message, name)}
-    unsaid = {name: _unsaid(usage) for name in ("usage", "escalation_usage") if (usage := getattr(message, name))}
-    content = message.model_dump_json(exclude={"agent_id": True, **unsaid, **absent})
-    digest = blake2b(content.encode(), digest_size=16).hexdigest()
+    digest = blake2b(_content_of(message), digest_size=16).hexdigest()
     return Settlement(
         cost, digest, outcome, answered, message.estimated or cost is None, capped=message.within_reservation
+    )
+
+
+def _content_of(message: SettleRequest) -> bytes:
+    """What two settlements say alike when they are one.
+
+    Later fields that are not given are left out, so that a repeat of an older version's settlement is one, too.
+    """
+    usd = message.cost_usd
+    said: dict[str, object] = {"cost_usd": None if usd is None else float(usd), "usage": _counts_of(message.usage)}
+    if message.escalation_usage is not None:
+        said["escalation_usage"] = _counts_of(message.escalation_usage)
+    if message.outcome is not None:
+        said["outcome"] = message.outcome
+    said |= {name: True for name in ("estimated", "within_reservation") if getattr(message, name)}
+    return to_json(said)
+
+
+def _counts_of(usage: Usage | None) -> dict[str, object] | None:
+    """The counts that a usage gives, and the first ones always."""
+    return usage and usage.model_dump(
+        mode="json", exclude=set(Usage.model_fields) - _FIRST_COUNTS - usage.model_fields_set
     )
 
 
@@ -281,8 +300,3 @@ def _cost_of(message: SettleRequest, prices: PriceBook) -> tuple[int | None, str
 
 
 _FIRST_COUNTS = frozenset({"model", "input_tokens", "output_tokens", "cached_input_tokens"})
-
-
-def _unsaid(usage: Usage) -> set[str]:
-    """Later fields of a usage that it does not give."""
-    return set(Usage.model_fields) - _FIRST_COUNTS - usage.model_fields_set

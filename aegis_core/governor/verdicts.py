@@ -14,7 +14,10 @@ from aegis_core.store.ledger import OpenedSession
 from aegis_core.store.records import Record, RecordLock
 from aegis_core.store.states import DECLINED, LIVE, OPEN, PENDING, REJECTED, RELEASED, STATE_OF, TIMED_OUT
 
-_CARRIED = tuple(Record._field_defaults.keys() & {field.name for field in fields(Verdict)})
+_CARRIED = tuple(
+    (Record._fields.index(name), name)
+    for name in Record._field_defaults.keys() & {field.name for field in fields(Verdict)}
+)
 """What records have had since the first of their schema, and the verdict calls the same, is the verdict's as it is."""
 _REASONS = {
     "too_many_questions": "The agent has as many unanswered requests as it may have; wait for answers.",
@@ -53,7 +56,7 @@ def verdict_of(record: Record, grant: str, now: int) -> Verdict:
     question = record.question
     lines, day = lines_of(record)
     verdict = Verdict(
-        "REJECTED" if _withdrawn(record) else stands.status,
+        "REJECTED" if state == RELEASED and _withdrawn(record) else stands.status,
         record.agent,
         _reason(record),
         _code(record),
@@ -63,8 +66,9 @@ def verdict_of(record: Record, grant: str, now: int) -> Verdict:
         lines,
     )
     verdict.state = stands.word
-    for name in _CARRIED:
-        setattr(verdict, name, getattr(record, name) or None)
+    for place, name in _CARRIED:
+        if value := record[place]:
+            setattr(verdict, name, value)
     verdict.recommended_model = record.recommended or None
     verdict.rule = record.rule or None
     if record.why:
@@ -165,15 +169,15 @@ def grant_key(grant_id: str) -> str:
 
 
 def _withdrawn(record: Record) -> bool:
-    """True for what ended before it was the agent's to use: a question taken back or denied by newer rules, a lock that
-    never came."""
+    """True for what was given back before it was the agent's to use: a question taken back or denied by newer rules, a
+    lock that never came."""
     lease = record.lease
     never = lease is not None and not lease.claimed and record.code != "approved"
-    return record.state == RELEASED and (record.code in {"escalated", "policy"} or never)
+    return record.code in {"escalated", "policy"} or never
 
 
 def _code(record: Record) -> str:
-    if _withdrawn(record):
+    if record.state == RELEASED and _withdrawn(record):
         return record.code if record.code in _REASONS or record.code == "policy" else "withdrawn"
     if record.state == TIMED_OUT:
         return "approval_timed_out"
@@ -190,7 +194,7 @@ def _reason(record: Record) -> str:
         return f"Waits for {missing}: {_because(record)} {format_usd(record.amount)} is held meanwhile."
     if state == TIMED_OUT:
         return f"Nobody approved it in time, so it is refused: {_because(record)}"
-    if _withdrawn(record):
+    if state == RELEASED and _withdrawn(record):
         if code in _REASONS or code == "policy":
             return _REASONS.get(code) or _sentence(record.reason or f"rule {record.rule} denies it")
         if code != "escalated":

@@ -87,11 +87,12 @@ class Ruling:
 
     def may_ask(self, amount_nanos: int) -> bool:
         """Whether a person may have to be asked about a request of at most so many nano-dollars."""
-        return (
-            self.effect == "escalate"
-            or any(each.effect == "escalate" and amount_nanos > each.nanos for each in self.limits)
-            or any(each.effect == "escalate" for each in self.counters)
-        )
+        if self.effect == "escalate":
+            return True
+        for limit in self.limits:
+            if limit.effect == "escalate" and amount_nanos > limit.nanos:
+                return True
+        return bool(self.counters) and any(each.effect == "escalate" for each in self.counters)
 
     def at(self, amount_nanos: int) -> Ruling:
         """The final ruling for an amount in nano-dollars: the strictest of `effect` and the limits it exceeds."""

@@ -30,6 +30,8 @@ def identifier(value: str) -> str:
     Raises:
         ValueError: anything but 1 to 128 letters, digits, ``_ . : @ / -``.
     """
+    if value.isascii() and _IDENTIFIER.fullmatch(value):
+        return value  # the usual case: its normal form is itself
     check_size(value)
     text = normal("NFKC", value)
     if not _IDENTIFIER.fullmatch(text):

@@ -18,6 +18,8 @@ MAX_NANOS = MAX_USD * NANOS_PER_USD
 _HINT = "give a number or a decimal string such as 0.035"
 
 _NANO = Decimal("1e-9")
+_LARGEST = Decimal(MAX_USD)
+_AMOUNTS = (Decimal, str, int, float)
 
 UsdLike = Decimal | int | float | str
 
@@ -38,7 +40,7 @@ def to_nanos(value: object, field: str = "amount") -> int:
     Raises:
         InvalidRequestError: not a number, NaN, infinite, negative, finer than a nano-dollar, or beyond `MAX_USD`.
     """
-    if isinstance(value, bool) or not isinstance(value, Decimal | int | float | str):
+    if isinstance(value, bool) or not isinstance(value, _AMOUNTS):
         raise _refusal(field, value, f"is not an amount of dollars: {_HINT}")
     if isinstance(value, float) and not isfinite(value):
         raise _refusal(field, value, "is not finite")
@@ -48,9 +50,9 @@ def to_nanos(value: object, field: str = "amount") -> int:
         raise _refusal(field, value, f"is not an amount of dollars: {_HINT}") from None
     if not amount.is_finite():
         raise _refusal(field, value, "is not finite")
-    if amount < 0:
+    if amount.is_signed() and amount != 0:
         raise _refusal(field, value, "is negative; the least amount is 0")
-    if amount > MAX_USD:
+    if amount > _LARGEST:
         raise _refusal(field, value, f"is beyond the largest amount, {MAX_USD} USD")
     if amount.adjusted() < -18 and amount != 0:
         raise _refusal(field, value, "is finer than a nano-dollar (0.000000001)")

@@ -96,7 +96,7 @@ def test_a_message_that_says_two_things(serve: Serve, monkeypatch: pytest.Monkey
 @DEFENDED
 def test_two_credentials_in_one_request(serve: Serve, monkeypatch: pytest.MonkeyPatch, defended: bool) -> None:
     if not defended:
-        monkeypatch.setattr(gate, "_judge_repeats", lambda scope: None)
+        monkeypatch.setattr(gate, "_SHOWN_ONCE", frozenset())
     server = serve()
     both = [("Authorization", f"Bearer {server.agent_key}"), ("Authorization", f"Bearer {server.operator_key}")]
     assert server.http.get(f"{API}/keys", headers=both).status_code == (400 if defended else 200)
