@@ -62,7 +62,11 @@ fetched: $(VENV)/.dev
 WORKERS ?= $(shell $(BIN)/python -c 'import os; print((os.cpu_count() or 1) + 1)')
 
 test: $(VENV)/.dev fetched
+ifeq ($(ROOM)$(ARGS),)
+	$(BIN)/python tests/side_by_side.py -rs --durations=20
+else
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -rs --durations=20 $(if $(ROOM),--room $(ROOM)) $(ARGS)
+endif
 
 # Free hunts for mutants, long state machines and soaks: before a change of the scripts is called done, and nightly.
 test-deep: $(VENV)/.dev fetched

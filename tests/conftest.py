@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
@@ -27,6 +28,16 @@ SHARED_DATA = Path(__file__).parent.parent.parent / "shared" / "data"
 # How long an example takes says nothing of the product on a machine that has other work, too.
 hypothesis.settings.register_profile("aegis", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("aegis")
+
+
+# To load the tests makes a million objects that stay, and the collector would walk them over and over.
+gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """What was loaded stays; only what tests make is collected."""
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_sessionstart() -> None:
