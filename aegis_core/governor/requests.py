@@ -7,7 +7,7 @@ from functools import lru_cache
 from hashlib import blake2b
 from typing import NamedTuple
 
-from pydantic_core import to_json
+from pydantic import TypeAdapter
 
 from aegis_core.arbiter.arbiter import Appraisal, Candidate
 from aegis_core.metering.charges import given_away
@@ -271,7 +271,7 @@ def _content_of(message: SettleRequest) -> bytes:
     if message.outcome is not None:
         said["outcome"] = message.outcome
     said |= {name: True for name in ("estimated", "within_reservation") if getattr(message, name)}
-    return to_json(said)
+    return _CONTENT.dump_json(said)
 
 
 def _counts_of(usage: Usage | None) -> dict[str, object] | None:
@@ -299,4 +299,5 @@ def _cost_of(message: SettleRequest, prices: PriceBook) -> tuple[int | None, str
         return None, answered
 
 
+_CONTENT = TypeAdapter(dict[str, object])
 _FIRST_COUNTS = frozenset({"model", "input_tokens", "output_tokens", "cached_input_tokens"})

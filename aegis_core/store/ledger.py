@@ -34,6 +34,9 @@ class SessionProof(NamedTuple):
 
 ANYONE = SessionProof()
 
+_MOST_SWEEPS = 4
+"""Times that one call ends what is overdue; a grant may become so in every moment between."""
+
 
 class BudgetRow(NamedTuple):
     """One budget as it stands; ``limit`` is in nano-dollars, ``ends`` in ms (0: never)."""
@@ -217,8 +220,8 @@ class Ledger:
         answer: Any = None,
         sent: asyncio.Future[Any] | None = None,
     ) -> Any:
-        """Run a script; answer its control answers once each, and send it once more when its reply was lost."""
-        zone, swept, lost = None, False, False
+        """Run a script; answer its control answers, and send it once more when its reply was lost."""
+        zone, sweeps, lost = None, 0, False
         while True:
             try:
                 answer = answer or await self.store.run(script, self._root, arguments, zone, sent)
@@ -233,8 +236,8 @@ class Ledger:
             if word == b"ZONE" and zone is None:
                 zone = zone_at(answer[2].decode(), int(answer[1]))
                 answer, sent = None, None
-            elif word == b"SWEEP" and not swept:
-                swept, answer, sent = True, None, None
+            elif word == b"SWEEP" and sweeps < _MOST_SWEEPS:
+                sweeps, answer, sent = sweeps + 1, None, None
                 while await self.sweep():
                     pass
             else:

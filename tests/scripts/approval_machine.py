@@ -427,7 +427,8 @@ class ApprovalMachine(RuleBasedStateMachine):
     @invariant()
     def every_key_is_in_order(self) -> None:
         expected, self.desk.events = self.desk.events, []
-        assert self._events() == expected
+        told = self._events()
+        assert told == expected, f"{told} instead of {expected}"
         records = [record for record in self.desk.records.values() if record.key]
         names = [f"r:{record.key}" for record in records] + [f"a:{agent}" for agent in AGENTS] + ["t", "v"]
         reader = self.bench.plain.pipeline(transaction=False)

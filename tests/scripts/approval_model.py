@@ -160,15 +160,18 @@ class Desk:
             record.code, record.retry = "refused_before", till
         elif len(mine) >= MOST_ASKED:
             record.code, record.retry = "too_many_questions", self.now + TRANSIENT
-        elif (self._pending() + amount) * 2 > self.tenant.limit:  # of all, as nobody shows a credential here
+        elif (self._waiting(agent) + amount) * 2 > self.tenant.limit:
             record.code, record.retry = "too_much_pending", self.now + TRANSIENT
         else:
             record.state, record.code, record.asked = "pending", "escalated", True
             record.deadline = self.now + seconds * SECOND
         return record, None
 
-    def _pending(self) -> int:
-        return sum(r.amount for r in self.records.values() if r.state == "pending")
+    def _waiting(self, agent: str) -> int:
+        """What waits of an agent, or of all, as nobody shows a credential here: that drops out after its hour."""
+        waiting = [r for r in self.records.values() if r.state == "pending"]
+        of_all = sum(r.amount for r in waiting if r.deadline // HOUR >= self.now // HOUR)
+        return max(of_all, sum(r.amount for r in waiting if r.agent == agent))
 
     def _covers(self, envelope: Envelope, record: Question, fired: dict[str, Terms]) -> bool:
         return (

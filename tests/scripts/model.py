@@ -319,9 +319,9 @@ class World:
         if code is None and choice.amount > self.deny_above:
             code = "policy"
         if code is None and effect == "escalate":
-            waiting = [(name, r.amount) for (name, _), r in self.records.items() if r.state == "pending"]
-            held = sum(amount for _, amount in waiting) + choice.amount  # of all, as nobody shows a credential here
-            if sum(name == ask.agent for name, _ in waiting) >= self.timings.most_asked:
+            held = self._waiting(ask.agent) + choice.amount
+            asked = sum(r.state == "pending" for (name, _), r in self.records.items() if name == ask.agent)
+            if asked >= self.timings.most_asked:
                 code = "too_many_questions"
             elif any(b.owner not in {"a", "s"} and held * 2 > b.limit for b in budgets):
                 code = "too_much_pending"
@@ -337,6 +337,12 @@ class World:
             lines, retry, escalated=state == "pending",
         )  # fmt: skip
         return record, budgets
+
+    def _waiting(self, agent: str) -> int:
+        """What waits of an agent, or of all, as nobody shows a credential here: that drops out after its hour."""
+        waiting = [(name, r) for (name, _), r in self.records.items() if r.state == "pending"]
+        of_all = sum(r.amount for _, r in waiting if r.deadline // HOUR >= self.now // HOUR)
+        return max(of_all, sum(r.amount for name, r in waiting if name == agent))
 
     def _objection(self, ask: Ask, sid: str) -> str | None:
         """Why a request is refused whatever it costs."""

@@ -68,8 +68,12 @@ for round = 1, (asked or lock) and not code and 2 or 0 do
   end
   if not crowded or not behind or (round == 2 and not asked) then break end
   if round == 2 then return {'SWEEP'} end
-  behind = sweep(200) -- perhaps only the overdue hold it
-  S = fetch('s:' .. sid)
+  -- Perhaps only the overdue hold it. Then there is more left in the budgets, too; and if that reaches for another model, all
+  -- is to be judged for that one.
+  behind = sweep(200)
+  G, S = fetch('a:' .. agent), fetch('s:' .. sid)
   if not S then return {'NO_SESSION'} end
+  local best, least = choose()
+  if best[CANDIDATE_MODEL] ~= model or least ~= amount then return {'SWEEP'} end
 end
 if crowded and asked then code, transient, retry, effect = crowded, true, NOW + T[T_CONFIG][C_TRANSIENT], 'deny' end
