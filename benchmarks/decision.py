@@ -124,13 +124,13 @@ async def run(rounds: int, seconds: float) -> dict[str, dict[str, float]]:
     await client.aclose()
     await governor.aclose()
     await store.aclose()
-    return {
-        name: {
-            "p50_us": statistics.median(p50 for p50, _ in pairs),
-            "per_second": statistics.median(rate for _, rate in pairs),
-        }
-        for name, pairs in found.items()
-    }
+    return {name: medians(pairs) for name, pairs in found.items()}
+
+
+def medians(pairs: list[tuple[float, float]]) -> dict[str, float]:
+    """Of the rounds of one row."""
+    latencies, rates = zip(*pairs, strict=True)
+    return {"p50_us": statistics.median(latencies), "per_second": statistics.median(rates)}
 
 
 def raw_script(store: object, governor: object, request: Callable[[], PermissionRequest]) -> Call:

@@ -118,8 +118,8 @@ def join_sync(
     Args:
         directory: where the data is kept; default: the user's data directory. Made if missing, for its owner only.
         stay: leave the server running when the last user has gone, until :func:`stop_server`.
-        throwaway: a server of one's own in a fresh directory (below ``directory``, default: the temporary one),
-            nothing written to disk, all removed on leaving.
+        throwaway: a server of one's own in a fresh directory (below ``directory``, which is made if missing; default:
+            the temporary one), nothing written to disk, all removed on leaving.
         timeout: seconds to wait for the server to answer.
 
     Raises:
@@ -130,8 +130,11 @@ def join_sync(
         raise ValueError("a throwaway server cannot stay")
     deadline = time.monotonic() + timeout
     try:
-        place = _locate(Path(tempfile.mkdtemp(prefix="aegis-", dir=directory)) if throwaway else directory)
-        return _join(place, deadline, stay=stay, throwaway=throwaway)
+        if throwaway:
+            if directory is not None:
+                directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            directory = Path(tempfile.mkdtemp(prefix="aegis-", dir=directory))
+        return _join(_locate(directory), deadline, stay=stay, throwaway=throwaway)
     except OSError as error:
         raise ConfigurationError(f"no embedded server: {error}; set AEGIS_DATA_DIR, {_ELSEWHERE}") from error
 

@@ -476,6 +476,7 @@ def test_secrets_do_not_outlive_the_process_that_had_them(home: Path, monkeypatc
 
 
 def test_a_throwaway_server_leaves_nothing(tmp_path: Path) -> None:
+    tmp_path = tmp_path / "not there" / "yet"
     first = embedded.join_sync(tmp_path, throwaway=True)
     second = embedded.join_sync(tmp_path, throwaway=True)
     assert first.directory != second.directory
