@@ -301,7 +301,7 @@ class ResourceGovernor:
         """Events after an id, oldest first; with `wait`, up to that many seconds for the first one."""
         check_cursor(after)
         block = int(min(wait, self._ledger.store.timeout / 2) * 1000) or None
-        entries = await self._ledger.events(after, limit, block)
+        entries = await self._ledger.all_events(after, limit, block)
         return tuple(decode_event(entry_id, fields, self.tenant) for entry_id, fields in entries)
 
     async def follow(self, *, after: str = "$") -> AsyncIterator[Event]:

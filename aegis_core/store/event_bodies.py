@@ -171,6 +171,14 @@ class RequestsLimited(NamedTuple):
     credential: str
 
 
+class RefusalsRepeated(NamedTuple):
+    """More refusals like one that left its event; `refused` is a packed `schema.AlikeRefusals`."""
+
+    at: int
+    agent: str
+    refused: list[Any]
+
+
 class ModeSet(NamedTuple):
     """Whether the tenant's rules decide."""
 
@@ -256,6 +264,7 @@ BODIES: Mapping[str, type[Named]] = {
     "handshake": Handshaken,
     "session_closed": SessionClosed,
     "requests_limited": RequestsLimited,
+    "refusals_repeated": RefusalsRepeated,
     "budget_crossed": BudgetCrossed,
     "budget_reserved": BudgetCrossed,
     "budget_forecast": BudgetForecast,

@@ -122,11 +122,12 @@ class ListOpen(NamedTuple):
 
 
 class Note(NamedTuple):
-    """Append an event for what no script carried out."""
+    """Append an event for what no script carried out. `forgotten`: the agent that it removed the words of."""
 
     kind: str
     fact: Any
     author: str
+    forgotten: Given = None
 
 
 class NotePrices(NamedTuple):

@@ -14,7 +14,7 @@ first nil.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
@@ -60,6 +60,8 @@ CONSTANTS: Mapping[str, Any] = {
     "VERSION_ROW": VERSION_ROW,
     "FORECAST_FROM": 20,  # settled calls of an agent and model that are needed before a forecast
     "FORECAST_KEEP": 64,  # and how many are remembered
+    "ALIKE": 10_000,  # ms in which refusals that are alike are told together
+    "ALIKE_KINDS": 8,  # and how many kinds of them an agent's record counts at a time
     "ALERT_EVERY": 3_600_000,  # ms in which the same of reservations is said once
     "RING": 24,  # a rolling window counts so many whole cells, and the partial one before them
 }
@@ -162,7 +164,7 @@ class Tenant(NamedTuple):
 class Agent(NamedTuple):
     """An agent. `counters` are by rule: a `Rate`, or a `Budget` for what is spent. `doubted`: the last day on which it
     was said that much of its charges is estimated. `asked`: how many requests it made over HTTP in the `second`.
-    `waiting`: what waits, as of a tenant; `pending`: of that, questions."""
+    `waiting`: what waits, as of a tenant; `pending`: of that, questions. `refused`: `AlikeRefusals` of the last seconds."""
 
     status: str
     framework: str
@@ -184,6 +186,29 @@ class Agent(NamedTuple):
     second: int = 0
     asked: int = 0
     waiting: dict[str, int] | Literal[False] = False
+    refused: Sequence[list[Any]] = ()
+
+
+class AlikeRefusals(NamedTuple):
+    """Refusals of an agent that are alike: whatever stands before `since`, when the one was that left its event, is the
+    same. `count`: so many followed it, the last at `until`; at `most` so many nano-dollars were asked. `owner` and
+    `window`: of the budget that lacked them; `session`: whose that was."""
+
+    code: str
+    policy: int
+    rule: Text
+    resource: str
+    owner: Text
+    window: str | int | Literal[False]
+    session: Text
+    model: Text
+    tool: Text
+    target: Text
+    capability: Text
+    since: int
+    until: int
+    count: int
+    most: int
 
 
 class Rate(NamedTuple):
@@ -292,7 +317,8 @@ KINDS = (
     Kind("Z", Zone),
     Kind("C", Config),
     Kind("A", Shared),
-    Kind("G", Agent, many={"purse": "B"}),
+    Kind("G", Agent, many={"purse": "B", "refused": "REFUSED"}),
+    Kind("REFUSED", AlikeRefusals),
     Kind("U", Rate),
     Kind("S", Session, many={"purse": "B"}),
     Kind("B", Budget, one={"ring": "E", "alert": "ALERT"}),

@@ -86,9 +86,10 @@ class Look(NamedTuple):
 
 
 class Sweep(NamedTuple):
-    """End overdue records."""
+    """End overdue records. `early`: tell of refusals that are counted, though their time is not over."""
 
     most: int
+    early: bool = False
 
 
 class Decide(NamedTuple):

@@ -319,6 +319,8 @@ local function sweep(most)
     local kind, id = string.sub(due[i], 1, 1), string.sub(due[i], 3)
     if kind == 's' then
       expire_session(id)
+    elseif kind == 'a' then
+      end_repeated(due[i])
     else
       local R = call('GET', PREFIX .. 'r:' .. id)
       if R then expire(id, complete_R(decode(R))) else call('ZREM', PREFIX .. 'd', due[i]) end
