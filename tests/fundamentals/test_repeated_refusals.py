@@ -53,7 +53,9 @@ async def test_the_first_is_written_and_the_next_grant_tells_of_the_others(virtu
     first = next(each for each in await governor.events() if each.kind == "rejected")
     assert event.facts["since"] == first.at.isoformat() == began.isoformat()
     assert (event.facts["count"], event.facts["until"][17:19]) == (4, "04")
-    kept = {name: event.facts[name] for name in ("code", "rule", "resource_type", "tool", "target_resource", "most_usd")}
+    kept = {
+        name: event.facts[name] for name in ("code", "rule", "resource_type", "tool", "target_resource", "most_usd")
+    }
     assert kept == {
         "code": "policy", "rule": "no-database-drop", "resource_type": "llm_tokens", "tool": "psql",
         "target_resource": "db/main", "most_usd": 4.0,

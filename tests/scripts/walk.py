@@ -73,7 +73,9 @@ def check_keys(one: Side, image: dict[bytes, Any], ttl: dict[bytes, int]) -> Non
             if record["STATE"] in {"G", "P"}:
                 open_records[tail.encode()] = record
             else:
-                transient = record["CODE"] in TRANSIENT_CODES or world.records[record["AGENT"], record["REQUEST"]].repeated
+                transient = (
+                    record["CODE"] in TRANSIENT_CODES or world.records[record["AGENT"], record["REQUEST"]].repeated
+                )
                 assert ttl[name] <= (TRANSIENT if transient else TIMINGS.keep), name
                 ended.add((record["AGENT"], record["REQUEST"]))
         elif head == "a":
