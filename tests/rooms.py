@@ -36,6 +36,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "core/test_argument_hashes*",
         "core/test_masking*",
         "core/test_unicode*",
+        "core/test_writing*",
         "core/test_settings*",
     ),
     "replay": ("core/test_replay*", "cli/test_replay*"),

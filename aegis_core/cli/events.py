@@ -37,8 +37,8 @@ _COLOURS = {
 _CHARGED = {"settled", "overrun", "expired", "estimates_high", "refunded"}
 _SHARES = {"budget_crossed": "spent", "estimates_high": "estimated"}
 _AMOUNTS = {
-    "amount_usd": "{}", "most_usd": "up to {}", "charged_usd": "charged {}", "refund_usd": "{} taken back", "limit_usd": "limit {}",
-    "committed_usd": "{} committed",
+    "amount_usd": "{}", "most_usd": "up to {}", "charged_usd": "charged {}", "refund_usd": "{} taken back",
+    "limit_usd": "limit {}", "committed_usd": "{} committed",
     "spent_usd": "{} spent", "last_hour_usd": "{} in the last hour", "estimated_usd": "{} estimated",
     "session_budget_usd": "session budget {}", "tenant_day_usd": "{} a day",
 }  # fmt: skip

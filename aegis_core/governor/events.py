@@ -216,8 +216,8 @@ def _repeated(body: RefusalsRepeated) -> _Said:
     kind = decode(AlikeRefusals, body.refused)
     facts = {
         "count": kind.count, "since": _at(kind.since).isoformat(), "until": _at(kind.until).isoformat(),
-        "code": kind.code, "policy_version": kind.policy, "rule": kind.rule, "resource_type": kind.resource, "owner": kind.owner,
-        "window": kind.window, "session_id": kind.session, "model": kind.model, "tool": kind.tool,
+        "code": kind.code, "policy_version": kind.policy, "rule": kind.rule, "resource_type": kind.resource,
+        "owner": kind.owner, "window": kind.window, "session_id": kind.session, "model": kind.model, "tool": kind.tool,
         "target_resource": kind.target, "capability": kind.capability, "most_usd": _usd(kind.most),
     }  # fmt: skip
     return body.agent, {name: value for name, value in facts.items() if value is not False}

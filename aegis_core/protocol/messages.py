@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import Field, model_validator
 
 from aegis_core.protocol.arguments import MAX_SHOWN
-from aegis_core.protocol.fields import Identifier, Intent, LockToken, LockTtl, Metadata, Usd, Window
+from aegis_core.protocol.fields import Capabilities, Identifier, Intent, LockToken, LockTtl, Metadata, Usd, Window
 from aegis_core.protocol.parsing import Message
 from aegis_core.protocol.usage import Allowance, Usage
 
@@ -34,7 +34,7 @@ class Handshake(Message):
 
     agent_id: Identifier
     agent_framework: Framework = "custom"
-    capabilities: tuple[Identifier, ...] = Field(default=(), max_length=64)
+    capabilities: Capabilities = ()
     max_priority: Annotated[int, Field(ge=1, le=10)] = 5
     session_budget_usd: Usd | None = None
 

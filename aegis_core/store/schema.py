@@ -60,6 +60,7 @@ CONSTANTS: Mapping[str, Any] = {
     "VERSION_ROW": VERSION_ROW,
     "FORECAST_FROM": 20,  # settled calls of an agent and model that are needed before a forecast
     "FORECAST_KEEP": 64,  # and how many are remembered
+    "BILLED_ROWS": 64,  # that one agent may begin a day, for the models that it names
     "ALIKE": 10_000,  # ms in which refusals that are alike are told together
     "ALIKE_KINDS": 8,  # and how many kinds of them an agent's record counts at a time
     "ALERT_EVERY": 3_600_000,  # ms in which the same of reservations is said once
@@ -164,7 +165,8 @@ class Tenant(NamedTuple):
 class Agent(NamedTuple):
     """An agent. `counters` are by rule: a `Rate`, or a `Budget` for what is spent. `doubted`: the last day on which it
     was said that much of its charges is estimated. `asked`: how many requests it made over HTTP in the `second`.
-    `waiting`: what waits, as of a tenant; `pending`: of that, questions. `refused`: `AlikeRefusals` of the last seconds."""
+    `waiting`: what waits, as of a tenant; `pending`: of that, questions. `refused`: `AlikeRefusals` of the last
+    seconds. `rows`: how many of the bill it began on the day `billed`."""
 
     status: str
     framework: str
@@ -187,6 +189,8 @@ class Agent(NamedTuple):
     asked: int = 0
     waiting: dict[str, int] | Literal[False] = False
     refused: Sequence[list[Any]] = ()
+    billed: int = 0
+    rows: int = 0
 
 
 class AlikeRefusals(NamedTuple):

@@ -1,4 +1,4 @@
-"""Which refusals must be told one by one, and which together: written a second time, for the models of both machines."""
+"""Which refusals must be told one by one, and which together: a second time, for the models of both machines."""
 
 from __future__ import annotations
 

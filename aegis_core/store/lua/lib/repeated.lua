@@ -28,7 +28,7 @@ local function counts_as_repeated(agent, G, refused)
       kind[REFUSED_MOST] = math.max(kind[REFUSED_MOST], refused[REFUSED_MOST])
       change('a:' .. agent)
       if kind[REFUSED_COUNT] == 1 then
-        due_at('a:/' .. agent, alike_ends(G)) -- an older version takes what follows the colon for a record's id, which has no slash
+        due_at('a:/' .. agent, alike_ends(G)) -- what an older version takes for a record's id; those have no slash
         change('t')
       end
       return true
