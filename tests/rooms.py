@@ -17,6 +17,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "fundamentals/test_routing*",
     ),
     "attacks": ("attacks/*",),
+    "chains": ("chains/*",),
     "channels": ("channels/*", "attacks/test_attack_channels*"),
     "chaos": ("chaos/*",),
     "cli": ("cli/*", "channels/test_channels_cli*"),
