@@ -18,6 +18,7 @@ BLOB_GAS = 131_072
 MAX_AUTHORIZATIONS = 64
 """Each is a signature to be checked, which takes long where `coincurve` is missing."""
 
+_MOST_DEEP, _MOST_ITEMS = 6, 8_192
 _UINT64 = 2**64 - 1
 _DELEGATION = b"\x05"
 
@@ -100,14 +101,33 @@ def decode(raw: bytes) -> EvmTransaction:
     if len(raw) > most:
         raise refused(f"has {len(raw):,} bytes; nodes take at most {most:,}")
     library = rlp()
+    payload = raw[1:] if kind else raw
     try:
-        items = library.decode(raw[1:] if kind else raw)
-    except (library.exceptions.DecodingError, library.exceptions.DeserializationError, RecursionError, ValueError):
+        _check_shape(payload)
+        items = library.decode(payload)
+    except (library.exceptions.DecodingError, IndexError):
         raise refused("is not well-formed RLP, or is followed by more bytes") from None
+    except ValueError as error:
+        raise refused(str(error)) from None
     try:
         return _read(kind, items, raw)
     except ValueError as error:
         raise refused(str(error)) from None
+
+
+def _check_shape(payload: bytes) -> None:
+    """Refuse what no transaction needs, before a parser that recurses sees it."""
+    header, at, count, ends = rlp().codec.consume_length_prefix, 0, 0, list[int]()
+    while at < len(payload):
+        _, kind, length, start = header(payload, at)
+        count += 1
+        while ends and at >= ends[-1]:
+            ends.pop()
+        if kind is list:
+            ends.append(start + length)
+        if len(ends) > _MOST_DEEP or count > _MOST_ITEMS:
+            raise ValueError(f"has more than {_MOST_ITEMS:,} fields, or lists more than {_MOST_DEEP} deep")
+        at = start if kind is list else start + length
 
 
 _LAYOUTS: dict[int, tuple[str, ...]] = {
