@@ -25,7 +25,8 @@ REVERTS = "0x60006000fd"
 @pytest.mark.parametrize(
     ("kind", "code"),
     [
-        (0, "0x"), (1, "0x"), (2, "0x"), pytest.param(3, "0x", marks=pytest.mark.deep), (4, "0x"), (2, REVERTS), (4, REVERTS),
+        (0, "0x"), (1, "0x"), (2, "0x"), pytest.param(3, "0x", marks=pytest.mark.deep), (4, "0x"),
+        (2, REVERTS), (4, REVERTS),
     ],
 )  # fmt: skip
 def test_paid_is_reckoned(anvil: Anvil, kind: int, code: str) -> None:
