@@ -12,6 +12,7 @@ from typing import Any, cast
 import rfc8785
 
 from aegis_core.protocol.fields import Scalar
+from aegis_core.protocol.parsing import loads
 
 MASK = "[masked]"
 
@@ -91,7 +92,7 @@ def mask_json(text: str, key: bytes) -> str:
             return mark(kind, str(value))
         return _marked(value, mark) if isinstance(value, str) else value
 
-    value = json.loads(text)
+    value = loads(text)
     if rfc8785.dumps(value).decode() != text:
         raise ValueError("not spelt as RFC 8785 says")
     return rfc8785.dumps(masked(value, "")).decode()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator
@@ -44,7 +43,7 @@ from aegis_core.protocol.messages import (
     SettleRequest,
     Verdict,
 )
-from aegis_core.protocol.parsing import parse
+from aegis_core.protocol.parsing import loads, parse
 from aegis_core.protocol.profiles import Profile, ProfileSet
 from aegis_core.remote.approvals import RemoteApprovals, segment
 from aegis_core.remote.calls import Query, adapter
@@ -326,7 +325,7 @@ class RemoteGovernor:
 
     def _refuse(self, response: httpx.Response) -> NoReturn:
         try:
-            problem = cast("dict[str, object]", json.loads(response.content))
+            problem = cast("dict[str, object]", loads(response.content))
             code, detail = str(problem["code"]), str(problem["detail"])
         except (ValueError, TypeError, KeyError):
             raise StoreError(
