@@ -1,7 +1,7 @@
 """The handshake protocol: the messages that library, HTTP API and adapters share.
 
-Incoming messages are pydantic models that refuse unknown fields; answers, built on every decision, are slotted dataclasses
-with the same schema and JSON by `TypeAdapter`. Money is a ``Decimal`` of dollars; JSON has numbers, or decimal strings.
+Incoming messages are pydantic models that refuse unknown fields; answers, built on every decision, are slotted
+dataclasses with the same schema and JSON by `TypeAdapter`. Money is a ``Decimal`` of dollars, in JSON a number or text.
 """
 
 from __future__ import annotations
