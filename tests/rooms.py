@@ -38,6 +38,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "core/test_unicode*",
         "core/test_settings*",
     ),
+    "proxy": ("proxy/*",),
     "replay": ("core/test_replay*", "cli/test_replay*"),
     "store": ("scripts/*", "growth/*", "core/test_embedded*", "core/test_looking*", "core/test_topologies*"),
     **{name: (f"integrations/{name}/*",) for name in ("langchain", "langgraph", "crewai", "agentchat")},

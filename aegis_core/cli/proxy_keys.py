@@ -42,7 +42,7 @@ def create(
         KeyTerms, agent_id=agent, models=tuple(model or ()), max_output_tokens=max_output_tokens,
         min_output_tokens=min_output_tokens, refusal_status=refusal_status, hosted_calls=hosted_calls,
     )  # fmt: skip
-    labels, budgets = _pairs("label", label), _pairs("budget", budget)
+    labels, budgets = pairs("label", label), pairs("budget", budget)
 
     async def make(governor: ResourceGovernor) -> ProxyKey:
         operator = governor.operator
@@ -94,7 +94,12 @@ def revoke(key: Annotated[str, typer.Argument(help="The key's id.")], tenant: Te
     with_resources(tenant, lambda governor: governor.operator.proxy_keys.revoke(key, author="cli"))
 
 
-def _pairs(name: str, given: list[str] | None) -> dict[str, str]:
+def pairs(name: str, given: list[str] | None) -> dict[str, str]:
+    """``NAME=VALUE`` that an option gave, by name.
+
+    Raises:
+        InvalidRequestError: one that is not.
+    """
     found: dict[str, str] = {}
     for each in given or ():
         key, sign, value = each.partition("=")

@@ -33,10 +33,17 @@ _DRAIN_SECONDS = 10.0
 
 
 class Proxy:
-    """What answers: one governor, and the upstreams."""
+    """What answers: one governor, and the upstreams.
+
+    Attributes:
+        governor: what decides.
+        upstreams: by name.
+        settler: what ends grants.
+    """
 
     def __init__(self, governor: ResourceGovernor, upstreams: Mapping[str, Upstream], most_body: int) -> None:
-        self._upstreams, self._most = dict(upstreams), most_body
+        self.upstreams, self._most = dict(upstreams), most_body
+        self.governor = governor
         self._identity, sizing = Identity(governor), Sizing()
         self.settler = Settler(governor, sizing)
         self._calls = Calls(governor, self._identity, self.settler, sizing)
@@ -45,7 +52,7 @@ class Proxy:
         """Answer one request, whatever comes of it."""
         hint = _hint(exchange)
         upgrades = bool(exchange.header(b"upgrade"))
-        route = find(exchange.method, exchange.path, self._upstreams.keys(), hint, upgrades=upgrades)
+        route = find(exchange.method, exchange.path, self.upstreams.keys(), hint, upgrades=upgrades)
         client = Client(route.dialect)
         try:
             shown = shown_by(exchange.headers, exchange.query)
@@ -71,7 +78,7 @@ class Proxy:
             return await exchange.reply(reply(client, 426, "post_instead", route.reason))
         if route.kind == "refused":
             return await exchange.reply(reply(client, 404, "not_forwarded", route.reason))
-        upstream = self._upstreams.get(route.upstream)
+        upstream = self.upstreams.get(route.upstream)
         if upstream is None or not (upstream.has_key or shown.own_credential):
             name = route.upstream.upper().replace("-", "_")
             text = (

@@ -92,7 +92,7 @@ def find(method: bytes, path: bytes, upstreams: Collection[str], hint: Dialect, 
         path: as it was sent, without its query.
         upstreams: the names of those that are configured; one may be the first part of a path.
         hint: whose client the headers suggest, for paths that several providers have.
-        upgrades: whether the request asks for another protocol.
+        upgrades: whether the request offers another protocol.
     """
     upstream, target = "", path
     first, slash, rest = path[1:].partition(b"/")
@@ -102,7 +102,7 @@ def find(method: bytes, path: bytes, upstreams: Collection[str], hint: Dialect, 
     for pattern, dialect, api in _CALLS:
         if found := pattern.fullmatch(target):
             route = _call(found, dialect, api, upstream, target)
-            if method == b"POST" and not upgrades:
+            if method == b"POST":  # an offer to speak HTTP/2 is no wish
                 return route
             if method == b"GET" and upgrades:
                 return Route("upgrade", dialect, route.upstream, target, reason=_UPGRADE)

@@ -50,6 +50,7 @@ _NOT_SENT = _HOP_BY_HOP | {
     b"x-http-method", b"x-method-override",
 }  # fmt: skip
 """Headers of a request that end here. The proxy answers a repeated ``idempotency-key`` itself."""
+_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _CREDENTIALS = frozenset({b"authorization", b"x-api-key", b"x-goog-api-key", b"api-key"})
 
 
@@ -109,7 +110,7 @@ def passed_back(headers: Headers, *, changed: bool) -> Headers:
         part.strip().lower() for name, value in headers if name.lower() == b"connection" for part in value.split(b",")
     }
     left_out = _HOP_BY_HOP | named | ({b"content-length"} if changed else frozenset[bytes]())
-    lower = [(name.lower(), value) for name, value in headers]
+    lower = [(name.lower(), value) for name, value in headers if not _CONTROL.search(value)]
     return [each for each in lower if each[0] not in left_out and not each[0].startswith(b"x-aegis-")]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import socket
 import threading
@@ -13,23 +12,28 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import count
 from pathlib import Path
 from typing import Any
 
+import httpx
 import uvicorn
 from payloads import MAKERS, Spent
 from rows import listed_price
 
 import aegis_core
-from aegis_core import Settings
+from aegis_core import Governor, Settings
 from aegis_core.api.server import http_protocol
+from aegis_core.client.portal import Portal
 from aegis_core.governor.proxy_keys import KeyTerms, ProxyKey
 from aegis_core.protocol.messages import Event
+from aegis_core.protocol.profiles import Profile
 from aegis_core.proxy.app import ProxyApp
 
 PROVIDER_KEY = "sk-of-the-provider-0123456789"
 MODELS = {
-    "openai_chat": "gpt-5.5", "openai_responses": "gpt-5.5", "anthropic": "claude-opus-4-6", "gemini": "gemini-3.8-flash",
+    "openai_chat": "gpt-5.5", "openai_responses": "gpt-5.5", "anthropic": "claude-opus-4-6",
+    "gemini": "gemini-3.8-flash",
 }  # fmt: skip
 
 
@@ -66,6 +70,11 @@ class Provider:
     asked: list[Asked] = field(default_factory=list[Asked])
     billed: int = 0
     closed: threading.Event = field(default_factory=threading.Event)
+
+    def forget(self) -> None:
+        """As it was at first."""
+        self.spent, self.act, self.pause, self.billed = Spent(), None, 0, 0
+        self.asked.clear()
 
     @property
     def billed_usd(self) -> Decimal:
@@ -219,36 +228,84 @@ def proxying(settings: Settings) -> Iterator[str]:
             thread.join(30)
 
 
-def made_key(settings: Settings, agent: str = "ada", **terms: Any) -> ProxyKey:
-    """A key of the proxy, made as an operator makes one."""
+class Stand:
+    """A provider, a proxy before it, and the governor that both are judged by.
 
-    async def make() -> ProxyKey:
-        async with aegis_core.connect(settings=settings) as governor:
-            port: Any = governor.port
-            return await port.operator.proxy_keys.create(KeyTerms(agent_id=agent, **terms), author="test")
+    Attributes:
+        provider: what it answers, and what it was asked.
+        url: of the proxy.
+        settings: those of the proxy.
+        port: the governor, asked through `run`.
+    """
 
-    return asyncio.run(make())
+    def __init__(self, provider: Provider, url: str, settings: Settings, portal: Portal, governor: Governor) -> None:
+        self.provider, self.url, self.settings = provider, url, settings
+        self.port: Any = governor.port
+        self.run = portal.run
+        self.http = httpx.Client(base_url=url, timeout=60, trust_env=False)
+        self._agents = count(1)
+
+    def post(self, path: str, key: ProxyKey | str, body: Any, **headers: str) -> httpx.Response:
+        """A call without an SDK, which would try again; underlines in names of headers are dashes."""
+        secret = key if isinstance(key, str) else key.secret
+        sent = {"authorization": f"Bearer {secret}"} | {
+            name.replace("_", "-"): value for name, value in headers.items()
+        }
+        content = {"content": body} if isinstance(body, bytes) else {"json": body}
+        return self.http.post(path, headers=sent, **content)
+
+    def key(self, agent: str | None = None, *, budget: str | None = None, **terms: Any) -> ProxyKey:
+        """A key of an agent of its own, unless one is named, with a day's budget."""
+        agent = agent or f"agent-{next(self._agents)}"
+        if budget is not None:
+            profile = Profile(match=agent, budgets={"day": Decimal(budget)})
+            self.run(self.port.operator.set_profile(profile, author="test"))
+        return self.run(self.port.operator.proxy_keys.create(KeyTerms(agent_id=agent, **terms), author="test"))
+
+    def events(self, agent: str, *kinds: str) -> list[Event]:
+        """What observers were told of an agent."""
+        found = self.run(self.port.latest_events(5_000))
+        return [event for event in found if event.agent_id == agent and event.kind in kinds]
+
+    def ended(self, agent: str, many: int = 1, *, longest: float = 30) -> list[Event]:
+        """The ends of an agent's grants, once there are so many: how each was charged."""
+        until = time.monotonic() + longest
+        while len(found := self.events(agent, *ENDS)) < many:
+            assert time.monotonic() < until, f"{len(found)} of {many} grants have ended"
+            time.sleep(0.01)
+        return found
+
+    def left(self, agent: str) -> Decimal:
+        """What is left of an agent's day."""
+        return self.run(self.port.budget(agent)).remaining_budget_usd
 
 
-def events_of(settings: Settings, *kinds: str) -> list[Event]:
-    """What observers were told, of some kinds."""
-
-    async def read() -> list[Event]:
-        async with aegis_core.connect(settings=settings) as governor:
-            return [event for event in await governor.latest_events(1_000) if event.kind in kinds]
-
-    return asyncio.run(read())
+ENDS = ("settled", "released", "overrun", "expired")
 
 
-def ended(settings: Settings, count: int = 1, *, longest: float = 20) -> list[Event]:
-    """The ends of grants, once there are so many: how each was charged."""
-    until = time.monotonic() + longest
-    while len(found := events_of(settings, "settled", "released", "overrun", "expired")) < count:
-        assert time.monotonic() < until, f"{len(found)} of {count} grants have ended"
-        time.sleep(0.02)
-    return found
+@contextmanager
+def standing(settings: Settings, folder: Path, url: str | None = None) -> Iterator[Stand]:
+    """A stand until the block ends. `url`: of another provider."""
+    portal = Portal()
+    try:
+        with providing() as provider:
+            settings = upstreams_of(settings, url or provider.url, folder, "openrouter", "vllm")
+            with (
+                portal.hold(aegis_core.connect(settings=settings)) as governor,
+                proxying(settings) as served,
+            ):
+                stand = Stand(provider, served, settings, portal, governor)
+                yield stand
+                stand.http.close()
+    finally:
+        portal.close()
 
 
 def charged(events: list[Event]) -> Decimal:
     """What was charged in all, exactly."""
     return sum((Decimal(str(event.facts["charged_usd"])) for event in events), Decimal(0))
+
+
+def estimated(events: list[Event]) -> list[bool]:
+    """Of which charges nobody knows whether they are what was billed."""
+    return [bool(event.facts.get("estimated")) for event in events]

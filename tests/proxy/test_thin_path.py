@@ -9,10 +9,8 @@ import anthropic
 import openai
 import pytest
 from google import genai
-from loopback import MODELS, PROVIDER_KEY, Provider, charged, ended, made_key
+from loopback import MODELS, PROVIDER_KEY, Stand, charged, estimated
 from payloads import Spent
-
-from aegis_core import Settings
 
 SDKS = ("openai_chat", "openai_responses", "anthropic", "gemini")
 SAID: Any = [{"role": "user", "content": "Hello there"}]
@@ -30,9 +28,7 @@ def call(api: str, url: str, key: str, streamed: bool, **more: Any) -> Any:
             return plain(found, streamed)
     if api == "anthropic":
         with anthropic.Anthropic(base_url=url, api_key=key, timeout=30) as claude:
-            found = claude.messages.create(
-                model=model, messages=SAID, stream=streamed, **{"max_tokens": 900, **more}
-            )
+            found = claude.messages.create(model=model, messages=SAID, stream=streamed, **{"max_tokens": 900, **more})
             return plain(found, streamed)
     google = genai.Client(api_key=key, http_options=genai.types.HttpOptions(base_url=url, timeout=30_000))
     models = google.models
@@ -51,16 +47,16 @@ def plain(found: Any, streamed: bool) -> Any:
 @pytest.mark.parametrize("streamed", [False, True], ids=["whole", "stream"])
 @pytest.mark.parametrize("api", SDKS)
 def test_an_answer_is_the_same_as_without_the_proxy_and_charged_as_billed(
-    url: str, proxied: Settings, provider: Provider, api: str, streamed: bool
+    stand: Stand, api: str, streamed: bool
 ) -> None:
+    provider, key = stand.provider, stand.key()
     provider.spent = Spent(fresh=7, said=40)
-    key = made_key(proxied)
-    direct = call(api, provider.url if api != "openai_chat" else provider.url, "none", streamed)
+    direct = call(api, provider.url, "none", streamed)
     before, provider.billed = provider.asked.pop(), 0
-    assert call(api, url, key.secret or "", streamed) == direct
-    (event,) = ended(proxied)
-    assert (event.kind, event.facts["estimated"] if "estimated" in event.facts else False) == ("settled", False)
-    assert charged([event]) == provider.billed_usd
+    assert call(api, stand.url, key.secret or "", streamed) == direct
+    ends = stand.ended(key.terms.agent_id)
+    assert ([event.kind for event in ends], estimated(ends)) == (["settled"], [False])
+    assert charged(ends) == provider.billed_usd
     (asked,) = provider.asked
     assert asked.path == before.path
     assert key.secret not in json.dumps(asked.headers)
