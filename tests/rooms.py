@@ -41,6 +41,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "core/test_settings*",
         "core/test_nested_json*",
     ),
+    "proxy": ("proxy/*",),
     "replay": ("core/test_replay*", "cli/test_replay*"),
     "store": ("scripts/*", "growth/*", "core/test_embedded*", "core/test_looking*", "core/test_topologies*"),
     **{name: (f"integrations/{name}/*",) for name in ("langchain", "langgraph", "crewai", "agentchat")},

@@ -25,7 +25,7 @@ _HINTS = (
 
 _SECRET = re.compile(
     r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"
-    r"|\baegis_(?:st|key|op)_[\w.:@/%-]{16,}"
+    r"|\baegis_(?:st|key|op|px)_[\w.:@/%-]{16,}"
     r"|\b(?:sk|pk|rk)[-_](?:(?=[A-Za-z_-]{0,64}\d)[A-Za-z0-9_-]{16,}|(?:[A-Za-z]{1,12}[-_]){0,3}[A-Za-z0-9]{16,}\b)"
     r"|\bgh[pousr]_[A-Za-z0-9]{20,}\b|\bxox[a-z]-[A-Za-z0-9-]{10,}|\bAKIA[A-Z0-9]{12,}\b|\bAIza[A-Za-z0-9_-]{30,}"
     r"|(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*"

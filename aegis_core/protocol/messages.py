@@ -1,8 +1,7 @@
 """The handshake protocol: the messages that library, HTTP API and adapters share.
 
-Incoming messages are pydantic models that refuse unknown fields. Answers are slotted dataclasses: they are built on
-every decision, and `TypeAdapter` gives them the same schema and JSON. Money is a ``Decimal`` of dollars in Python and
-a number in JSON; numbers and decimal strings are both accepted.
+Incoming messages are pydantic models that refuse unknown fields; answers, built on every decision, are slotted
+dataclasses with the same schema and JSON by `TypeAdapter`. Money is a ``Decimal`` of dollars, in JSON a number or text.
 """
 
 from __future__ import annotations
@@ -59,7 +58,6 @@ class HeldLock(Message):
 
 BYTES_PER_TOKEN = 2
 """Bytes of UTF-8 for which a token is reserved; see `metering.tokens` for what that covers."""
-
 PromptEnd = Annotated[Intent, Field(max_length=500)]
 ArgumentsJson = Annotated[str, Field(max_length=MAX_SHOWN)]
 
@@ -69,15 +67,16 @@ class PermissionRequest(Message):
 
     `prompt_bytes` (UTF-8) or `prompt_tokens` (the most that the caller counts) is the size of the prompt. `model` says
     which model the agent will call; without it the grant is priced for the recommended one. With `min_output_tokens`
-    the answer may be cut to what is affordable, and the verdict's `max_output_tokens` says to what.
+    the answer may be cut to what is affordable, and with `cut_before_asking` to what no rule asks a person about or
+    denies for its cost; the verdict's `max_output_tokens` says to what.
     For ``wallet_lock`` and ``file_lock``, `target_resource` names the lock, which is taken in the same step for
     `lock_ttl_seconds`, unless renewed, and ends with the grant; `within` names what the agent holds meanwhile.
-    With `fence` the agent must hold the lock called `target_resource` with that fence, else it is refused.
-    `verify`: the agent checks the answer of a cheap model, and calls `routing.escalation_model` when it fails; the cost
-    of both is reserved. `allows` says what the call may consume beside plain text: media, hosted tools, a tier.
+    With `fence` the agent must hold the lock called `target_resource` with that fence, else it is refused. `verify`:
+    the agent checks the answer of a cheap model, and calls `routing.escalation_model` when it fails; both are reserved.
+    `allows` says what the call may consume beside plain text: media, hosted tools, a tier.
     `prompt_end` is how the prompt of a model call ends. No rule reads it; a person who is asked is shown it.
-    `arguments_json` is the JSON (RFC 8785) of which `arguments_hash` is the hash, for a person who is asked; empty
-    where it is longer than 64 KiB, so that nobody can be asked. It is kept, masked, only while somebody is.
+    `arguments_json` is the JSON (RFC 8785) that `arguments_hash` is of, for a person who is asked, kept, masked, only
+    while somebody is; empty where it is longer than 64 KiB, so that nobody can be asked.
     """
 
     agent_id: Identifier
@@ -102,6 +101,7 @@ class PermissionRequest(Message):
     prompt_tokens: Annotated[int, Field(ge=0, le=500_000_000)] | None = None
     max_output_tokens: Annotated[int, Field(ge=0, le=100_000_000)] | None = None
     min_output_tokens: Annotated[int, Field(ge=1, le=100_000_000)] | None = None
+    cut_before_asking: bool = False
     task_type: Identifier | None = None
     verify: Literal["cheap_first"] | None = None
     requirements: Requirements | None = None

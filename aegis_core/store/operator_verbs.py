@@ -172,7 +172,7 @@ class SetMode(NamedTuple):
 
 
 class PutKey(NamedTuple):
-    """Make or revoke an API key."""
+    """Make or revoke an API key, or one of the proxy, which alone has `terms`."""
 
     id: str
     role: Given
@@ -180,6 +180,7 @@ class PutKey(NamedTuple):
     name: Given
     author: str
     act: Literal["created", "revoked"]
+    terms: Given = None
 
 
 class ReadKeys(NamedTuple):

@@ -269,7 +269,8 @@ class Profiles(NamedTuple):
 
 
 class Key(NamedTuple):
-    """An API key: its hash, never the key. `revoked` is 0 while it is in force."""
+    """An API key, or one of the proxy: its hash, never the key. `revoked` is 0 while it is in force. `terms`: what a
+    key of the proxy allows, as JSON."""
 
     id: str
     role: str
@@ -278,6 +279,7 @@ class Key(NamedTuple):
     author: str
     made: int
     revoked: int
+    terms: Text = False
 
 
 class ShownNotice(NamedTuple):
