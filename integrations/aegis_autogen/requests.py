@@ -8,14 +8,13 @@ from typing import Any
 
 from aegis_autogen.registration import Registration
 from aegis_core.adapting import Attempts, ModelCall, Reading, ReceivedText, answers_in, extract, read_counts
+from aegis_core.adapting.request_settings import settings_in
 
 _CAPS = ("max_tokens", "max_completion_tokens", "max_output_tokens", "num_predict")
 """Names of the output cap among the parameters of a request."""
 _CAP_OF_CLIENT = {"OllamaClient": "num_predict", "OpenAIResponsesClient": "max_output_tokens"}
-_NO_SETTINGS = frozenset(
-    {"messages", "tools", "functions", "model", "n", "best_of", "stream", "stream_options", "prompt", *_CAPS}
-)
-"""Parameters that are said elsewhere; of the others each counts as what a provider takes it for."""
+_MESSAGES = ("prompt", "functions")
+"""Of the other parameters these stand among messages and tools."""
 _REASONING = re.compile(r"(o\d|gpt-[5-9])")
 """OpenAI's models that refuse `max_tokens`."""
 
@@ -30,13 +29,13 @@ def make(registration: Registration, params: dict[str, Any], client_of: Callable
     cap_name = next((name for name in _CAPS if isinstance(params.get(name), int)), None)
     call = ModelCall(
         _messages(params),
-        tuple(params.get("tools") or params.get("functions") or ()),
+        (*(params.get("tools") or ()), *(params.get("functions") or ())),
         model=None if registration.models else str(params.get("model") or "unknown"),
         models=registration.models,
         max_output_tokens=params[cap_name] if cap_name else None,
         lowers_cap=True,
         answers=answers_in(params.get("n"), params.get("best_of")),
-        settings={name: value for name, value in params.items() if name not in _NO_SETTINGS},
+        settings=settings_in({name: value for name, value in params.items() if name not in _MESSAGES}),
     )
     held = registration.calls.begin(call)
     model = held.model or ""

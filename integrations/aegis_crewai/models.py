@@ -8,14 +8,11 @@ from typing import Any, cast
 from crewai import LLM
 from crewai.llms.base_llm import BaseLLM
 
+from aegis_core.adapting.request_settings import SETTINGS, settings_in
 from aegis_core.protocol.errors import ConfigurationError
 
 Models = str | BaseLLM | Sequence[str | BaseLLM]
 
-_SETTINGS = (
-    "response_format", "previous_response_id", "service_tier", "modalities", "max_tool_calls", "extra_body",
-    "web_search_options", "speed", "inference_geo",
-)  # fmt: skip
 _SENT = ("role", "content", "tool_calls", "tool_call_id", "name")
 
 
@@ -54,10 +51,8 @@ def settings_of(models: Iterable[BaseLLM], messages: object, schema: object = No
     found: dict[str, object] = {} if schema is None else {"response_format": schema}
     for llm in models:
         more: Mapping[str, object] = getattr(llm, "additional_params", None) or {}
-        for name in _SETTINGS:
-            said = more.get(name) or getattr(llm, name, None)
-            if said is not None and name not in found:
-                found[name] = said
+        held = {name: getattr(llm, name, None) for name in SETTINGS}
+        found = {**settings_in(more, held), **found}
         if getattr(llm, "auto_chain", False) and (last := getattr(llm, "last_response_id", None)):
             found.setdefault("previous_response_id", last)
     if isinstance(messages, list) and any("cache_breakpoint" in each for each in cast("list[Any]", messages)):

@@ -18,7 +18,8 @@ from langchain_core.outputs import LLMResult
 
 from aegis_core.adapting import CallGovernor, Locks, ModelCall, Reservation, ToolCall, answers_in
 from aegis_core.adapting.call_governor import Costs
-from aegis_langchain.shapes import ANSWERS, openai_messages, settings_of
+from aegis_core.adapting.request_settings import ANSWERS
+from aegis_langchain.shapes import openai_messages, settings_of
 from aegis_langchain.usage import Heard, is_cached, read_result
 
 _MOST_OPEN = 10_000
@@ -208,7 +209,7 @@ def _model_call(
         max_output_tokens=cap,
         thread=_thread(kwargs),
         answers=answers_in(*(params.get(name) for name in ANSWERS)),
-        settings=settings_of(said, params),
+        settings=settings_of(said, {}, params),
     )
 
 

@@ -16,10 +16,11 @@ from langchain_core.runnables import Runnable, RunnableBinding
 from pydantic import PrivateAttr
 
 from aegis_core.adapting import Attempts, CallGovernor, ModelCall, Reservation, answers_in
+from aegis_core.adapting.request_settings import ANSWERS
 from aegis_langchain.shapes import (
-    ANSWERS,
     Models,
     cap_of,
+    more_keywords,
     named,
     openai_messages,
     openai_tools,
@@ -192,7 +193,8 @@ class GovernedChatModel(BaseChatModel):
     def _described(self, messages: list[BaseMessage], kwargs: Mapping[str, Any], run_manager: object) -> ModelCall:
         names = tuple(self._models)
         thread: object = (getattr(run_manager, "metadata", None) or cast("dict[str, object]", {})).get("thread_id")
-        declared = {**kwargs, **kwargs.get(_OPTIONS, {})}
+        declared = {name: value for name, value in kwargs.items() if name != _OPTIONS} | kwargs.get(_OPTIONS, {})
+        more = {name: value for each in self._models.values() for name, value in more_keywords(each).items()}
         caps = [cap for model in self._models.values() if (cap := cap_of(model, declared)) is not None]
         return ModelCall(
             openai_messages(messages),
@@ -205,7 +207,7 @@ class GovernedChatModel(BaseChatModel):
             answers=answers_in(
                 *(declared.get(name, getattr(model, name, None)) for model in self._models.values() for name in ANSWERS)
             ),
-            settings=settings_of(messages, declared, *map(own_settings, self._models.values())),
+            settings=settings_of(messages, {**more, **declared}, *map(own_settings, self._models.values())),
         )
 
     def _begin(self, messages: list[BaseMessage], kwargs: dict[str, object], run_manager: object) -> _Begun:

@@ -9,20 +9,10 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, BaseMessage, convert_to_openai_messages
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
+from aegis_core.adapting.request_settings import SETTINGS, settings_in
 from aegis_core.protocol.errors import ConfigurationError
 
 _ROLES = {"human": "user", "ai": "assistant"}
-
-ANSWERS = ("n", "best_of", "candidate_count")
-"""Settings by which models are asked for several answers at once."""
-
-SETTINGS = (
-    "response_format", "text_format", "text", "previous_response_id", "conversation", "prompt", "service_tier",
-    "modalities", "audio", "prediction", "web_search_options", "max_tool_calls", "context_management", "truncation",
-    "cache_control", "inference_geo", "speed", "functions", "extra_body", "response_schema", "cached_content",
-    "response_modalities",
-)  # fmt: skip
-"""What a request says beside messages and tools that is input, or that changes what it may cost."""
 
 Models = Mapping[str, BaseChatModel] | Sequence[BaseChatModel] | BaseChatModel
 
@@ -52,14 +42,12 @@ def openai_tools(tools: Iterable[Any]) -> list[dict[str, object]]:
             for each in tools]  # fmt: skip
 
 
-def settings_of(messages: Sequence[BaseMessage], *said: Mapping[str, Any]) -> dict[str, object]:
-    """What a request says beside messages and tools, the first who says it counting; and its cache points, which the
-    shape of OpenAI has no words for."""
-    found: dict[str, object] = {}
-    for each in said:
-        for name in SETTINGS:
-            if name not in found and each.get(name) is not None:
-                found[name] = each[name]
+def settings_of(
+    messages: Sequence[BaseMessage], call: Mapping[str, Any], *held: Mapping[str, Any]
+) -> dict[str, object]:
+    """What a request says beside messages and tools, see `settings_in`; and its cache points, which the shape of OpenAI
+    has no words for."""
+    found = settings_in(call, *held)
     if "cache_control" not in found and (points := _cache_points(messages)):
         found["cache_control"] = next((each for each in points if each.get("ttl") == "1h"), points[0])
     return found
@@ -68,9 +56,13 @@ def settings_of(messages: Sequence[BaseMessage], *said: Mapping[str, Any]) -> di
 def own_settings(model: BaseChatModel) -> dict[str, object]:
     """What a model is set to, which it sends with each request."""
     fields = type(model).model_fields
-    held = {name: getattr(model, name) for name in SETTINGS if name in fields}
+    return {name: getattr(model, name) for name in SETTINGS if name in fields}
+
+
+def more_keywords(model: BaseChatModel) -> Mapping[str, object]:
+    """Keywords that a model adds to each call as they are."""
     more = getattr(model, "model_kwargs", None)
-    return held | dict(cast("Mapping[str, object]", more)) if isinstance(more, Mapping) else held
+    return cast("Mapping[str, object]", more) if isinstance(more, Mapping) else {}
 
 
 def _cache_points(messages: Sequence[BaseMessage]) -> list[Mapping[str, Any]]:

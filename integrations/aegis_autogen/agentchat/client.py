@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from aegis_autogen.agentchat.cancellation import linked
 from aegis_autogen.agentchat.final_denials import raise_if_stopped
 from aegis_autogen.agentchat.shapes import config_of, received_text, settings_of, shaped_messages, shaped_tools
-from aegis_autogen.agentchat.streaming import with_usage
+from aegis_autogen.agentchat.streaming import usage_stream
 from aegis_core.adapting import Attempts, CallGovernor, ModelCall, Reservation, answers_in, read_counts
 from aegis_core.protocol.errors import ConfigurationError
 
@@ -74,7 +74,6 @@ class GovernedChatCompletionClient(ChatCompletionClient):
                 code="unknown_model",
             )
         self._cap_argument, self._thread = cap_argument, thread
-        self._settings = config
         self._declared = _whole(config.get(cap_argument or "max_tokens"))
 
     async def create(
@@ -126,7 +125,7 @@ class GovernedChatCompletionClient(ChatCompletionClient):
             )  # fmt: skip
 
         try:
-            async with aclosing(with_usage(client, extra, stream)) as parts:
+            async with aclosing(usage_stream(client, extra, stream)) as parts:
                 async for part in attempts.aeach(parts):
                     begun = True
                     if isinstance(part, CreateResult):
@@ -157,7 +156,7 @@ class GovernedChatCompletionClient(ChatCompletionClient):
             lowers_cap=self._cap_argument is not None,
             thread=self._thread,
             answers=answers_in(sent.get("n")),
-            settings=settings_of(sent, self._settings, json_output),
+            settings=settings_of(self._inner, sent, json_output),
         )
         held = await linked(self._calls.abegin(call), token)
         if self._cap_argument is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from autogen_core import FunctionCall
 from autogen_core.models import (
@@ -17,11 +17,7 @@ from autogen_core.models import (
 from autogen_core.tools import Tool, ToolSchema
 
 from aegis_core.adapting import ReceivedText
-
-_SETTINGS = (
-    "response_format", "service_tier", "modalities", "audio", "prediction", "web_search_options", "max_tool_calls",
-    "extra_body", "cache_control", "speed", "inference_geo", "functions",
-)  # fmt: skip
+from aegis_core.adapting.request_settings import settings_in
 
 
 def shaped_messages(messages: Sequence[LLMMessage]) -> list[dict[str, object]]:
@@ -34,10 +30,16 @@ def shaped_tools(tools: Sequence[Tool | ToolSchema]) -> list[dict[str, object]]:
     return [{"type": "function", "function": tool if isinstance(tool, dict) else tool.schema} for tool in tools]
 
 
-def settings_of(sent: Mapping[str, object], config: Mapping[str, object], json_output: object) -> dict[str, object]:
+def settings_of(client: ChatCompletionClient, sent: Mapping[str, object], json_output: object) -> dict[str, object]:
     """What a call says to the provider beside messages and tools that is input, or that changes what it may cost."""
-    said = {name: each for name in _SETTINGS if (each := sent.get(name, config.get(name))) is not None}
+    said = settings_in({**sent_always(client), **sent}, config_of(client))
     return said | ({"response_format": json_output} if isinstance(json_output, type) else {})
+
+
+def sent_always(client: ChatCompletionClient) -> Mapping[str, Any]:
+    """What a client was made with and adds to each request; its component does not declare all of that."""
+    found: object = getattr(client, "_create_args", None)
+    return cast("Mapping[str, Any]", found) if isinstance(found, Mapping) else {}
 
 
 def received_text(result: CreateResult) -> ReceivedText:
