@@ -10,12 +10,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from aegis_core.adapting.caps import CAPS
+
 SETTINGS = (
-    "response_format", "text_format", "text", "response_schema", "instructions", "system", "system_instruction",
+    "response_format", "text_format", "text", "response_schema", "response_json_schema", "output_config",
+    "output_format", "instructions", "system", "system_instruction",
     "previous_response_id", "conversation", "prompt", "cached_content", "prediction", "functions", "tool_config",
     "web_search_options", "search_parameters", "plugins", "mcp_servers", "max_tool_calls",
     "service_tier", "speed", "inference_geo", "modalities", "response_modalities", "audio",
-    "cache_control", "context_management", "truncation", "extra_body", "generation_config",
+    "thinking", "cache_control", "context_management", "truncation", "extra_body", "generation_config",
 )  # fmt: skip
 """Names of such settings, as the providers spell them."""
 
@@ -25,7 +28,7 @@ ANSWERS = ("n", "best_of", "candidate_count")
 _ELSEWHERE = frozenset(
     {
         "messages", "tools", "model", "stream", "stream_options", "stream_usage", "include_usage", "stop", "callbacks",
-        "max_tokens", "max_completion_tokens", "max_output_tokens", "num_predict", *ANSWERS,
+        *CAPS, *ANSWERS,
     }
 )  # fmt: skip
 """Keywords of a call that a `ModelCall` has fields for, or that no provider is sent."""

@@ -8,6 +8,7 @@ from typing import Any, cast
 from crewai import LLM
 from crewai.llms.base_llm import BaseLLM
 
+from aegis_core.adapting.caps import cap_name, held_cap, is_listed
 from aegis_core.adapting.request_settings import SETTINGS, settings_in
 from aegis_core.protocol.errors import ConfigurationError
 
@@ -23,7 +24,7 @@ def by_name(models: Models, cap: int) -> dict[str, BaseLLM]:
         ConfigurationError: none, two by the same name, something else, or one that is governed already.
     """
     given = [models] if isinstance(models, str | BaseLLM) else list(models)
-    made = [LLM(model=each, max_tokens=cap) if isinstance(each, str) else each for each in given]
+    made = [_made(each, cap) if isinstance(each, str) else each for each in given]
     for each in made:
         if not isinstance(each, BaseLLM):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ConfigurationError(f"models= takes models of CrewAI or their names; this is {type(each).__name__}.")
@@ -39,11 +40,25 @@ def output_cap(models: Iterable[BaseLLM]) -> int | float | None:
     """The largest output cap that the models send, in tokens; None where one sends none."""
     largest: int | float = 0
     for llm in models:
-        cap = llm._effective_max_tokens()  # pyright: ignore[reportPrivateUsage]  # noqa: SLF001 - there is no other word
+        cap = _cap_of(llm)
         if cap is None:
             return None
         largest = max(largest, cap)
     return largest
+
+
+def _made(name: str, cap: int) -> BaseLLM:
+    """A model by its name, with the cap in the field that its class sends."""
+    llm: BaseLLM = LLM(model=name)
+    setattr(llm, cap_name(llm, llm.model) or "max_tokens", cap)
+    return llm
+
+
+def _cap_of(llm: BaseLLM) -> int | float | None:
+    """CrewAI's own word tells of fields that some of its classes do not send."""
+    if is_listed(llm):
+        return held_cap(llm)
+    return llm._effective_max_tokens()  # pyright: ignore[reportPrivateUsage]  # noqa: SLF001 - there is no other word
 
 
 def settings_of(models: Iterable[BaseLLM], messages: object, schema: object = None) -> dict[str, object]:
