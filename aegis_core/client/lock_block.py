@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from contextlib import suppress
 from types import TracebackType
 from typing import Any
 
 from aegis_core.client.leases import HELD, OPEN, Lease
 from aegis_core.client.ports import LocksPort
+from aegis_core.client.ties import End, tie_to_task
 from aegis_core.protocol.errors import AegisError, ConflictError, LockLostError, LockTimeoutError, StoreError
 from aegis_core.protocol.locks import AcquireLock, ReleaseLock, RenewLock, new_lock_token
 from aegis_core.protocol.messages import HeldLock, SessionOpened
+
+_log = logging.getLogger("aegis.locks")
 
 _GIVING_BACK: set[asyncio.Task[object]] = set()
 
@@ -40,7 +44,8 @@ def leave(lease: Lease) -> None:
 class LockBlock:
     """What ``async with agent.lock(…)`` enters: waits for the lease, and gives it back at the end.
 
-    A cancellation while it waits gives back what was granted meanwhile. One block is entered by one task at a time.
+    A cancellation while it waits gives back what was granted meanwhile. One block is entered by one task at a time. One
+    that is entered by hand, and not left, ends with its task, unless it is handed over (`hand_over`).
     """
 
     def __init__(
@@ -52,6 +57,7 @@ class LockBlock:
         self._joined: Lease | None = None
         self._kept: Lease | None = None
         self._in_use, self._entered_before = False, False
+        self._untie: End | None = None
         self.tells_of_loss = True
         """False where the one who leaves the block checks itself whether the lease was lost."""
 
@@ -169,17 +175,43 @@ class LockBlock:
             agent_id=lease.agent_id, resource=lease.resource, lock_token=lease.token, fence=None
         )
 
+    def hand_over(self) -> None:
+        """Let another task leave this block. It no longer ends with the one that entered it, whose further locks are
+        no longer taken within it."""
+        if self._untie is not None:
+            self._untie()
+            self._untie = None
+        if (lease := self._lease or self._joined) is not None:
+            leave(lease)
+
+    async def abandon(self) -> None:
+        """Give the lease back after its task or thread has ended without leaving the block."""
+        lease, joined, self._lease, self._in_use = self._lease, self._joined, None, False
+        if joined is not None:
+            self._leave_joined(failed=True)
+        if lease is not None:
+            _log.warning(
+                "%s was entered by hand and never left, so it was given back when that task or thread ended; "
+                "block.hand_over() lets another one leave it.",
+                lease.resource,
+            )
+            lease.close()
+            await self._quietly(self._release_of(lease))
+
+    def _leave_alone(self) -> None:
+        in_background(self.abandon())
+
     async def __aenter__(self) -> Lease:
         around = HELD.get()
         lease = await self.acquire(around)
+        self._untie = tie_to_task(self._leave_alone)
         HELD.set((*around, lease))
         return lease
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if (lease := self._lease or self._joined) is not None:
-            leave(lease)
+        self.hand_over()
         await self.release(failed=error is not None)
 
 

@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import threading
 from collections.abc import Callable, Coroutine, Generator
-from contextlib import AbstractAsyncContextManager, contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager, suppress
 from functools import wraps
 from types import FunctionType
 from typing import Concatenate, Generic, ParamSpec, TypeVar
@@ -24,6 +24,7 @@ class Portal:
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
+        self._posted: set[asyncio.Task[object]] = set()
         self._thread = threading.Thread(target=self._loop.run_forever, name="aegis", daemon=True)
         self._thread.start()
 
@@ -35,6 +36,16 @@ class Portal:
         except BaseException:
             future.cancel()
             raise
+
+    def post(self, work: Callable[[], Coroutine[object, object, object]]) -> None:
+        """Run a coroutine later and wait for nothing. Lost where the loop no longer runs."""
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._begin, work)
+
+    def _begin(self, work: Callable[[], Coroutine[object, object, object]]) -> None:
+        task = self._loop.create_task(work())
+        self._posted.add(task)
+        task.add_done_callback(self._posted.discard)
 
     @contextmanager
     def hold(self, manager: AbstractAsyncContextManager[_T]) -> Generator[_T, None, None]:

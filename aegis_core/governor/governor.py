@@ -179,7 +179,7 @@ class ResourceGovernor:
                 verdict = verdict_of(found, key, found.created if word == "NEW" else found.changed)
                 if wait > 0 and verdict.status == "PENDING":
                     verdict = await self.wait_for(key, wait)
-                verdict.max_output_tokens = rules.appraisal.cap_of(found.model or None, found.strict or found.amount)
+                self._arbiter.say_caps(verdict, request, rules.appraisal, found.model, found.strict or found.amount)
                 return verdict
             await self._rules.reload(word, request.agent_id)
         raise StaleError(

@@ -39,13 +39,14 @@ class Handshake(Message):
 
 
 class Requirements(Message):
-    """What a model must be able to do to be recommended for a request."""
+    """What a model must be able to do to be recommended; `or_strongest`: one of `models` if none is of the tier."""
 
     tools: bool = False
     vision: bool = False
     min_context_tokens: Annotated[int, Field(ge=0, le=100_000_000)] = 0
     providers: tuple[Identifier, ...] = Field(default=(), max_length=32)
     models: tuple[Identifier, ...] = Field(default=(), max_length=64)
+    or_strongest: bool = False
     ceiling_usd: Usd | None = None
 
 
@@ -58,7 +59,7 @@ class HeldLock(Message):
 
 BYTES_PER_TOKEN = 2
 """Bytes of UTF-8 for which a token is reserved; see `metering.tokens` for what that covers."""
-PromptEnd = Annotated[Intent, Field(max_length=500)]
+
 ArgumentsJson = Annotated[str, Field(max_length=MAX_SHOWN)]
 
 
@@ -106,7 +107,7 @@ class PermissionRequest(Message):
     verify: Literal["cheap_first"] | None = None
     requirements: Requirements | None = None
     allows: Allowance | None = None
-    prompt_end: PromptEnd | None = None
+    prompt_end: Annotated[Intent, Field(max_length=500)] | None = None
     metadata: Metadata = Field(default_factory=dict[str, Any], json_schema_extra={"default": {}})
 
     @model_validator(mode="after")
@@ -120,11 +121,10 @@ class SettleRequest(Message):
     """What a grant really cost: exactly one of `cost_usd` and `usage`, or `estimated` where nobody knows.
 
     `estimated` alone charges what was reserved. An amount beside it is charged, and marked as reckoned; a usage without
-    a known price is then charged as reserved, too.
-    `escalation_usage` is of the second call of a verified one. `outcome` says how well the task was done, 0 to 1: of
-    trusted agents it feeds the choice of models; an escalation without it counts as 0 for the first model.
-    `within_reservation`: the usage counts more than the request allowed, so what it costs above the reservation is not
-    believed: the reservation is charged then, and marked as estimated.
+    a known price is then charged as reserved, too. `escalation_usage` is of the second call of a verified one.
+    `outcome` says how well the task was done, 0 to 1: of trusted agents it feeds the choice of models; an escalation
+    without it counts as 0 for the first model. `within_reservation`: the usage counts more than the request allowed, so
+    what it costs above the reservation is not believed: the reservation is charged then, and marked as estimated.
     """
 
     agent_id: Identifier | None = None
@@ -248,7 +248,8 @@ class Verdict:
     max_output_tokens: int | None = None
     """The cap to send when the money did not reach for the one that was asked, else None."""
     asked_usd: Usd | None = None
-    """What a refused request would have reserved."""
+    """What a refused request would have reserved; `least_usd`: with the smallest useful answer."""
+    least_usd: Usd | None = None
 
     @property
     def granted(self) -> bool:

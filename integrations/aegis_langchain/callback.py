@@ -9,16 +9,18 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Unpack
 from uuid import UUID
 
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import BaseMessage
 from langchain_core.outputs import LLMResult
 
-from aegis_core.adapting import CallGovernor, Locks, ModelCall, Reservation, ToolCall, answers_in
+from aegis_core.adapting import CallGovernor, CallWishes, Locks, ModelCall, Reservation, ToolCall, answers_in
 from aegis_core.adapting.call_governor import Costs
-from aegis_langchain.shapes import ANSWERS, openai_messages, settings_of
+from aegis_core.adapting.request_settings import ANSWERS
+from aegis_langchain.log import leave_out
+from aegis_langchain.shapes import openai_messages, settings_of
 from aegis_langchain.usage import Heard, is_cached, read_result
 
 _MOST_OPEN = 10_000
@@ -35,6 +37,7 @@ class AegisCallbackHandler(BaseCallbackHandler):
             arguments in place of the name; or a function of name and arguments.
         intent: what the model calls are for. Rules read this, and nothing of the prompts.
         approval_seconds: how long a call waits for a human; 0: it is refused.
+        **wishes: ``priority``, ``logic_density``, ``task_type``: a value, or a function of the call; see `CallWishes`.
 
     Raises:
         ConfigurationError: `aegis` is not an agent of Aegis.
@@ -50,11 +53,13 @@ class AegisCallbackHandler(BaseCallbackHandler):
         locks: Locks | None = None,
         approval_seconds: float = 600,
         intent: str | None = None,
+        **wishes: Unpack[CallWishes],
     ) -> None:
         super().__init__()
         self._calls = CallGovernor(
-            aegis, framework="langchain", costs=costs, locks=locks, approval_seconds=approval_seconds, intent=intent
-        )
+            aegis, framework="langchain", costs=costs, locks=locks, approval_seconds=approval_seconds, intent=intent,
+            **wishes,
+        )  # fmt: skip
         self._held: OrderedDict[UUID, Reservation] = OrderedDict()
         self._heard: dict[UUID, Heard] = {}
         self._batches: OrderedDict[int, _Batch] = OrderedDict()
@@ -108,6 +113,7 @@ class AegisCallbackHandler(BaseCallbackHandler):
         """Reserve what the tool costs, and take its lock. Raises `AegisDenied`, and the tool does not run."""
         name = str((serialized or {}).get("name") or kwargs.get("name") or "tool")
         arguments = input_str if inputs is None else inputs
+        self._calls.names.warn_of(name)
         self._hold(run_id, ToolCall(name, arguments, thread=_thread(kwargs)), kwargs)
 
     def on_tool_end(self, output: object, *, run_id: UUID, **kwargs: object) -> None:
@@ -141,7 +147,8 @@ class AegisCallbackHandler(BaseCallbackHandler):
         batch = self._batch_of(kwargs)
         try:
             held = self._calls.begin(call)
-        except BaseException:
+        except BaseException as error:
+            leave_out(error)
             self._drop(batch)
             raise
         held.enter()
@@ -208,7 +215,7 @@ def _model_call(
         max_output_tokens=cap,
         thread=_thread(kwargs),
         answers=answers_in(*(params.get(name) for name in ANSWERS)),
-        settings=settings_of(said, params),
+        settings=settings_of(said, {}, params),
     )
 
 

@@ -17,11 +17,22 @@ from aegis_core.testing.contract.parity import Parity
 from aegis_core.testing.contract.refusals import Refusals
 from aegis_core.testing.contract.routing import RoutingContract
 from aegis_core.testing.contract.settlements import Settlements
+from aegis_core.testing.contract.structured import StructuredOutput
 from aegis_core.testing.contract.tools import Tools
 
 
 class AdapterContract(
-    Refusals, Settlements, Tools, RoutingContract, Copies, Downtime, Parity, Approvals, Locks, Absences
+    Refusals,
+    Settlements,
+    Tools,
+    RoutingContract,
+    StructuredOutput,
+    Copies,
+    Downtime,
+    Parity,
+    Approvals,
+    Locks,
+    Absences,
 ):
     """All capabilities. Subclass it as ``Test…`` and set `harness`."""
 

@@ -16,6 +16,8 @@ CAPABILITIES = {
     "cache": "the framework answers a repeated call of a model from a cache of its own",
     "nesting": "one governed agent runs as a part of another",
     "routing": "the adapter can exchange the model",
+    "caps": "the adapter sends the cap of an answer with the call",
+    "structured_output": "an answer can be asked for in a shape",
     "copying": "what is governed can be copied deeply",
     "pickling": "what is governed can be pickled",
     "tools": "the adapter stands before tools",

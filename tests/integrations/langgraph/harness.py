@@ -14,7 +14,7 @@ from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.types import RetryPolicy
 
 from aegis_core.testing import Drive, ModelScript, RunEnd
-from integrations.langchain.harness import ScriptedChat, drive_agent, tools_of
+from integrations.langchain.harness import behind, drive_agent, tools_of
 
 
 def built(model: Any, tool_node: Any, gate: Any | None, tools: Any, retries: int = 0) -> StateGraph[Any]:
@@ -45,15 +45,15 @@ class GraphHarness:
 
     framework = "LangGraph"
     modes = ("sync", "async", "stream", "astream", "batch")
-    lacks: ClassVar = {"abandoned_at_once": "asyncio finalises an abandoned stream a moment later"}
+    lacks: ClassVar = {
+        "abandoned_at_once": "asyncio finalises an abandoned stream a moment later",
+        "structured_output": "nodes ask their models for shapes themselves; give them a GovernedChatModel",
+    }
     proofs: ClassVar = {}
 
     def run(self, aegis: Any, script: ModelScript, ask: Drive) -> RunEnd:
-        models = [
-            ScriptedChat(script, model_name=name, cache=InMemoryCache() if ask.cached else None)
-            for name in ask.models or (script.model,)
-        ]
-        model = GovernedChatModel(aegis=aegis, models=models)
+        models = behind(script, ask, cache=InMemoryCache() if ask.cached else None)
+        model = GovernedChatModel(aegis=aegis, models=models, logic_density=ask.density)
         tools = tools_of(script)
         parts: Any = (
             model,
