@@ -20,7 +20,14 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "channels": ("channels/*", "attacks/test_attack_channels*"),
     "chaos": ("chaos/*",),
     "cli": ("cli/*", "channels/test_channels_cli*"),
-    "client": ("core/test_lock_*", "core/test_remote_contract*", "core/test_light_imports*", "typing/*"),
+    "client": (
+        "core/test_forks*",
+        "core/test_preloading*",
+        "core/test_lock_*",
+        "core/test_remote_contract*",
+        "core/test_light_imports*",
+        "typing/*",
+    ),
     "governor": ("fundamentals/*", "core/test_locks_contract*"),
     "metering": ("metering/*",),
     "policy": (

@@ -65,6 +65,7 @@ class SyncLockBlock(Bridged[LockBlock]):
 
     def __enter__(self) -> SyncLease:
         around = HELD.get()
+        self._portal.settle()
         self._lease = lease = self._portal.run(self._inner.acquire(around))
         HELD.set((*around, lease))
         return SyncLease(self._portal, lease)
@@ -74,6 +75,8 @@ class SyncLockBlock(Bridged[LockBlock]):
     ) -> None:
         if self._lease is not None:
             leave(self._lease)
+            if self._lease.inherited:
+                return
         self._portal.run(self._inner.release(failed=error is not None))
 
 
@@ -183,7 +186,7 @@ class SyncGovernor(Bridged[Governor]):
     @property
     def approvals(self) -> SyncApprovals:
         """Requests that wait for a person (operators)."""
-        return SyncApprovals(self._portal, self._inner.approvals)
+        return SyncApprovals(self._portal, self._inner.connection)
 
     @property
     def inner(self) -> Governor:

@@ -6,7 +6,6 @@ model nor lower its output cap, and sees no end of a call that asyncio cancelled
 
 from __future__ import annotations
 
-import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -18,6 +17,7 @@ from langchain_core.outputs import LLMResult
 
 from aegis_core.adapting import CallGovernor, Locks, ModelCall, Reservation, ToolCall, answers_in
 from aegis_core.adapting.call_governor import Costs
+from aegis_core.protocol.process import new_lock
 from aegis_langchain.shapes import ANSWERS, openai_messages, settings_of
 from aegis_langchain.usage import Heard, is_cached, read_result
 
@@ -58,7 +58,7 @@ class AegisCallbackHandler(BaseCallbackHandler):
         self._held: OrderedDict[UUID, Reservation] = OrderedDict()
         self._heard: dict[UUID, Heard] = {}
         self._batches: OrderedDict[int, _Batch] = OrderedDict()
-        self._lock = threading.Lock()
+        self._lock = new_lock()
 
     def on_chat_model_start(
         self, serialized: dict[str, object], messages: list[list[BaseMessage]], *, run_id: UUID, **kwargs: object

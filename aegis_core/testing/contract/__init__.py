@@ -12,6 +12,7 @@ from aegis_core.testing.contract.absences import Absences
 from aegis_core.testing.contract.approvals import Approvals
 from aegis_core.testing.contract.copies import Copies
 from aegis_core.testing.contract.downtime import Downtime
+from aegis_core.testing.contract.forks import Forks
 from aegis_core.testing.contract.locks import Locks
 from aegis_core.testing.contract.parity import Parity
 from aegis_core.testing.contract.refusals import Refusals
@@ -21,7 +22,7 @@ from aegis_core.testing.contract.tools import Tools
 
 
 class AdapterContract(
-    Refusals, Settlements, Tools, RoutingContract, Copies, Downtime, Parity, Approvals, Locks, Absences
+    Refusals, Settlements, Tools, RoutingContract, Copies, Downtime, Parity, Approvals, Locks, Forks, Absences
 ):
     """All capabilities. Subclass it as ``Test…`` and set `harness`."""
 

@@ -18,6 +18,7 @@ CAPABILITIES = {
     "routing": "the adapter can exchange the model",
     "copying": "what is governed can be copied deeply",
     "pickling": "what is governed can be pickled",
+    "forking": "the framework works on in a forked child",
     "tools": "the adapter stands before tools",
     "tool_denial_as_text": "a refused tool call is told to the model, which goes on",
     "approvals": "a tool call can wait for a person",

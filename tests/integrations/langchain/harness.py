@@ -295,7 +295,7 @@ class MiddlewareHarness:
 
 def wait_for_operator(aegis: Any, interrupts: Any) -> Any:
     """Wait until every approval that a run was interrupted for is decided; answers the value to resume with."""
-    approvals = SyncApprovals(aegis._portal, aegis.inner._port.approvals)
+    approvals = SyncApprovals(aegis._portal, aegis.inner.connection)
     resumes: dict[str, Any] = {}
     for each in interrupts:
         for asked in each.value["aegis"]:
