@@ -178,7 +178,7 @@ class RemoteGovernor:
     async def _close(self, grant_id: str, act: str, message: BaseModel, token: str | None) -> Receipt:
         # The server answers a repeat of the same act with the same receipt, so a second try cannot charge twice.
         path = f"/grants/{segment(grant_id)}/{act}"
-        return await self._call("POST", path, Receipt, body=message, token=token, retry=True)
+        return await self._call("POST", path, Receipt, body=message, token=token or self._token, retry=True)
 
     async def write_journal(self, message: JournalRequest, token: str | None) -> JournalEntry:
         """As `Journal.write`. Sending an act again is harmless, so a lost answer is asked for once more."""
