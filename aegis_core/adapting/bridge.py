@@ -13,6 +13,7 @@ from typing import Concatenate, Generic, ParamSpec, Protocol, TypeVar
 from weakref import WeakValueDictionary
 
 from aegis_core.client.agent import GovernedAgent, Governor
+from aegis_core.client.pools import A_MOMENT, stepped_aside
 from aegis_core.client.portal import look_plain
 from aegis_core.client.sync import SyncGovernedAgent, SyncGovernor
 from aegis_core.connect import connect_sync
@@ -82,7 +83,9 @@ class Bridge:
         crossing = _Crossing(work)
         loop.call_soon_threadsafe(crossing.start, loop)
         try:
-            crossing.ended.acquire()
+            if not crossing.ended.acquire(timeout=A_MOMENT):
+                with stepped_aside():
+                    crossing.ended.acquire()
         except BaseException:
             loop.call_soon_threadsafe(crossing.cancel)
             raise

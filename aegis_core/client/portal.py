@@ -7,11 +7,12 @@ import atexit
 import inspect
 import threading
 from collections.abc import Callable, Coroutine, Generator
-from contextlib import AbstractAsyncContextManager, contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager, suppress
 from functools import wraps
 from types import FunctionType
 from typing import Concatenate, Generic, ParamSpec, TypeVar
 
+from aegis_core.client.pools import A_MOMENT, stepped_aside
 from aegis_core.protocol.process import Process, check_process
 
 _T = TypeVar("_T")
@@ -63,6 +64,11 @@ class Portal:
             check_process(self._process)
         future = asyncio.run_coroutine_threadsafe(work, self.loop)
         try:
+            with suppress(TimeoutError):
+                future.exception(A_MOMENT)
+            if not future.done():
+                with stepped_aside():
+                    return future.result()
             return future.result()
         except BaseException:
             future.cancel()

@@ -16,6 +16,7 @@ from langchain_core.runnables import Runnable, RunnableBinding
 from pydantic import PrivateAttr
 
 from aegis_core.adapting import Attempts, CallGovernor, ModelCall, Reservation, answers_in
+from aegis_langchain.fallbacks import watch_fallbacks
 from aegis_langchain.shapes import (
     ANSWERS,
     Models,
@@ -30,7 +31,6 @@ from aegis_langchain.streaming import achunks, chunks
 from aegis_langchain.usage import Heard, read_result, streams
 
 _Begun = tuple[Attempts, BaseChatModel, dict[str, object]]
-
 _OPTIONS = "aegis_tool_options"
 """Under this name a bound model carries what `bind_tools` was given, until it is known whose `bind_tools` it is."""
 
@@ -86,6 +86,7 @@ class GovernedChatModel(BaseChatModel):
         }
         super().__init__(**(defaults | values))
         self._calls, self._models, self._cap_setting = aegis, found, cap_setting
+        watch_fallbacks()
 
     @property
     def _first(self) -> BaseChatModel:
@@ -101,8 +102,7 @@ class GovernedChatModel(BaseChatModel):
 
     def _get_llm_string(self, stop: list[str] | None = None, **kwargs: object) -> str:
         """The name of this model in LangChain's cache of answers: also what the models behind are set to."""
-        behind = {name: str(model) for name, model in self._models.items()}
-        return f"{super()._get_llm_string(stop, **kwargs)} {behind}"
+        return f"{super()._get_llm_string(stop, **kwargs)} { {name: str(each) for name, each in self._models.items()} }"
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: object) -> Any:
         found = cast("dict[str, object]", self._first._get_ls_params(stop))  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
