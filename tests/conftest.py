@@ -141,7 +141,7 @@ def pytest_runtest_setup() -> None:
 
 CONCURRENT = {
     f"aegis_core.testing.contract.{part}"
-    for part in ("approvals", "copies", "downtime", "forks", "locks", "settlements")
+    for part in ("approvals", "copies", "downtime", "forks", "locks", "settlements", "starvation")
 }
 """The parts of the adapters' contract in which something waits, races or goes down; the others depend on no time."""
 

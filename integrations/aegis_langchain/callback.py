@@ -21,6 +21,7 @@ from aegis_core.adapting import CallGovernor, Locks, ModelCall, Reservation, Too
 from aegis_core.adapting.call_governor import Costs
 from aegis_core.protocol.process import new_lock
 from aegis_langchain.either_way import NOTHING, Act, in_either_way
+from aegis_langchain.fallbacks import refuse_stand_in
 from aegis_langchain.shapes import ANSWERS, openai_messages, settings_of
 from aegis_langchain.usage import Heard, is_cached, read_result
 
@@ -68,6 +69,7 @@ class AegisCallbackHandler(BaseCallbackHandler):
         self, serialized: dict[str, object], messages: list[list[BaseMessage]], *, run_id: UUID, **kwargs: object
     ) -> Act:
         """Reserve. Raises `AegisDenied`, and the model is not called."""
+        refuse_stand_in(serialized, kwargs.get("parent_run_id"))  # before anything is held for it
         said = [message for batch in messages for message in batch]
         return self._hold(run_id, _model_call(openai_messages(said), kwargs, said), kwargs)
 

@@ -60,6 +60,12 @@ def watch_fallbacks() -> None:
             register_configure_hook(held, inheritable=True)
 
 
+def refuse_stand_in(serialized: object, parent_run_id: object) -> None:
+    """As `FallbackGuard.refuse`, for a callback that would hold money for the model first."""
+    for guard in _guard:
+        guard.refuse(serialized, parent_run_id)
+
+
 class FallbackGuard(BaseCallbackHandler):
     """Refuses the models that would stand in for one that was refused. It only looks things up, so it runs inline."""
 
@@ -75,7 +81,7 @@ class FallbackGuard(BaseCallbackHandler):
         self, serialized: object, inputs: object, *, run_id: UUID, parent_run_id: UUID | None = None, **kwargs: object
     ) -> None:
         """A chain with fallbacks is a place, and whatever runs below it stands there."""
-        standing = self._runs.get(parent_run_id) if parent_run_id is not None else None
+        standing = self._below(parent_run_id)
         if kwargs.get("name") == RunnableWithFallbacks.__name__ or _is_begun_by_one():
             standing = Standing()
         self._note(run_id, standing)
@@ -98,11 +104,8 @@ class FallbackGuard(BaseCallbackHandler):
         **kwargs: object,
     ) -> None:
         """Raises the error of Aegis for which this model was called instead."""
-        below = self._runs.get(parent_run_id) if parent_run_id is not None else None
-        for standing in (below, _within.get()):
-            if standing is not None and standing.refused is not None and not _is_governed(serialized):
-                raise standing.refused
-        self._note(run_id, below)
+        self.refuse(serialized, parent_run_id)
+        self._note(run_id, self._below(parent_run_id))
 
     on_llm_start = on_chat_model_start
 
@@ -116,6 +119,15 @@ class FallbackGuard(BaseCallbackHandler):
         for standing in (below, _within.get()):
             if standing is not None and isinstance(error, AegisError):
                 standing.refused = error
+
+    def refuse(self, serialized: object, parent_run_id: object) -> None:
+        """Raise the error for which a model that begins below a run would be called instead of a governed one."""
+        for standing in (self._below(parent_run_id), _within.get()):
+            if standing is not None and standing.refused is not None and not _is_governed(serialized):
+                raise standing.refused
+
+    def _below(self, parent_run_id: object) -> Standing | None:
+        return self._runs.get(parent_run_id) if isinstance(parent_run_id, UUID) else None
 
     def _note(self, run_id: UUID, standing: Standing | None) -> None:
         if standing is not None:

@@ -13,6 +13,7 @@ _NAME = "contract_demand"
 
 CAPABILITIES = {
     "retries": "the framework makes a failed call again when it is told to",
+    "fallbacks": "a program can name a model that stands in where another one fails",
     "cache": "the framework answers a repeated call of a model from a cache of its own",
     "nesting": "one governed agent runs as a part of another",
     "routing": "the adapter can exchange the model",

@@ -16,6 +16,7 @@ from aegis_autogen.agentchat.final_denials import raise_if_stopped
 from aegis_autogen.agentchat.shapes import config_of, received_text, settings_of, shaped_messages, shaped_tools
 from aegis_autogen.agentchat.streaming import with_usage
 from aegis_core.adapting import Attempts, CallGovernor, ModelCall, Reservation, answers_in, read_counts
+from aegis_core.adapting.standing_in import warn_of_fail_over
 from aegis_core.protocol.errors import ConfigurationError
 
 
@@ -66,6 +67,7 @@ class GovernedChatCompletionClient(ChatCompletionClient):
             approval_seconds=approval_seconds,
             intent=intent,
         )
+        warn_of_fail_over((inner, *(models or {}).values()), GovernedChatCompletionClient)
         config = config_of(inner)
         self._inner, self._models, self._model = inner, dict(models or {}), model or config.get("model")
         if not self._models and not self._model:

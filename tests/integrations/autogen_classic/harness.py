@@ -33,7 +33,7 @@ class ScriptedClient:
         try:
             turn = run.script.answer(model=params["model"], cap=params.get("max_tokens"))
         except ConnectionError as error:
-            if not run.ask.retries:
+            if not (run.ask.retries or run.ask.fallback):
                 raise
             # The one kind of error after which AutoGen tries the next entry of its list.
             raise openai.APIError(str(error), request=None, body=None) from error  # type: ignore[arg-type]
@@ -93,11 +93,14 @@ class Run:
         entry: dict[str, Any] = {"model": self.script.model, "model_client_cls": "ScriptedClient", "api_key": "none"}
         if self.script.cap is not None:
             entry["max_tokens"] = self.script.cap
-        return {"config_list": [dict(entry) for _ in range(self.ask.retries + 1)], "cache_seed": None}
+        spare = [dict(entry)] if self.ask.fallback else []
+        return {"config_list": [*(dict(entry) for _ in range(self.ask.retries + 1)), *spare], "cache_seed": None}
 
     def activate(self, agent: ConversableAgent) -> None:
         for _ in range(self.ask.retries + 1):
             agent.register_model_client(model_client_cls=ScriptedClient, run=self)
+        if self.ask.fallback:
+            agent.register_model_client(model_client_cls=ScriptedClient, run=Run(self.ask.fallback, self.ask))
 
 
 class ClassicHarness:

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 from aegis_langchain import AegisCallbackHandler, AegisMiddleware, GovernedChatModel
 from langchain.agents import create_agent
-from langchain.agents.middleware import ModelRetryMiddleware
+from langchain.agents.middleware import ModelFallbackMiddleware, ModelRetryMiddleware
 from langchain_core.caches import InMemoryCache
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.language_models import BaseChatModel
@@ -249,6 +249,8 @@ class CallbackHarness:
         target: Any = model
         if ask.retries:
             target = model.with_retry(stop_after_attempt=ask.retries + 1, wait_exponential_jitter=False)
+        if ask.fallback:
+            target = target.with_fallbacks([ScriptedChat(ask.fallback)])
         if ask.nested:
             target = RunnableLambda(target.invoke)
         return drive(target, script, ask, config)
@@ -280,7 +282,11 @@ class MiddlewareHarness:
         agent: Any = create_agent(
             ScriptedChat(script, cache=InMemoryCache() if ask.cached else None),
             tools_of(script),
-            middleware=[retry, middleware] if ask.retries else [middleware],
+            middleware=[
+                *([retry] if ask.retries else []),
+                middleware,
+                *([ModelFallbackMiddleware(ScriptedChat(ask.fallback))] if ask.fallback else []),
+            ],
             checkpointer=InMemorySaver() if script.tools else None,
         )
         if ask.nested:
@@ -334,6 +340,8 @@ class ChatModelHarness:
         target = model
         if ask.retries:
             target = model.with_retry(stop_after_attempt=ask.retries + 1, wait_exponential_jitter=False)
+        if ask.fallback:
+            target = target.with_fallbacks([ScriptedChat(ask.fallback)])
         if ask.nested:
             target = RunnableLambda(target.invoke)
         return drive(target, script, ask, config)
