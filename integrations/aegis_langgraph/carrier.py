@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Coroutine, Iterable
+from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -93,7 +94,8 @@ class Carrier:
         finally:
             await claim.end(failed=failed)
         if failed:  # and nobody runs it now, so where it stands it is carried on without waiting until it has stalled
-            self._failed_at[thread] = moment_of(await self._threads.state(thread))
+            with suppress(Exception):  # of the checkpointer, perhaps the same again
+                self._failed_at[thread] = moment_of(await self._threads.state(thread))
         return resumed
 
     async def withdraw_left(self, thread: str, approvals: Iterable[Approval]) -> None:
@@ -111,7 +113,7 @@ class Carrier:
         runner = uuid4().hex
         try:
             if (await self._write("start", key, runner=runner)).state == "started":
-                await self._write("fail", key, runner=runner, result=text[:1_000], thread=thread)
+                await self._write("fail", key, runner=runner, result=text[:1_000], thread=storable(thread)[:256])
         except AegisError as problem:
             _log.warning("That thread %s failed could not be told: %s", thread, problem)
 
