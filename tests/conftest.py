@@ -151,7 +151,8 @@ def pytest_runtest_setup() -> None:
 
 
 CONCURRENT = {
-    f"aegis_core.testing.contract.{part}" for part in ("approvals", "copies", "downtime", "locks", "settlements")
+    f"aegis_core.testing.contract.{part}"
+    for part in ("approvals", "copies", "downtime", "forks", "locks", "settlements", "starvation")
 }
 """The parts of the adapters' contract in which something waits, races or goes down; the others depend on no time."""
 

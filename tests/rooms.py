@@ -7,7 +7,7 @@ from pathlib import Path
 
 TESTS = Path(__file__).parent
 ROOMS: dict[str, tuple[str, ...]] = {
-    "adapting": ("core/test_adapting*", "integrations/*"),
+    "adapting": ("core/test_adapting*", "core/test_shared_pools*", "integrations/*", "programs/*"),
     "api": ("api/*",),
     "arbiter": (
         "core/test_arbiter*",
@@ -21,7 +21,14 @@ ROOMS: dict[str, tuple[str, ...]] = {
     "channels": ("channels/*", "attacks/test_attack_channels*"),
     "chaos": ("chaos/*",),
     "cli": ("cli/*", "channels/test_channels_cli*"),
-    "client": ("core/test_lock_*", "core/test_remote_contract*", "core/test_light_imports*", "typing/*"),
+    "client": (
+        "core/test_forks*",
+        "core/test_preloading*",
+        "core/test_lock_*",
+        "core/test_remote_contract*",
+        "core/test_light_imports*",
+        "typing/*",
+    ),
     "governor": ("fundamentals/*", "core/test_locks_contract*"),
     "metering": ("metering/*",),
     "policy": (

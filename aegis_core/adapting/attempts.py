@@ -7,7 +7,6 @@ seen what became of the attempt before: only there a refused connection, which i
 
 from __future__ import annotations
 
-import threading
 from collections.abc import AsyncIterator, Awaitable, Generator, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -19,6 +18,7 @@ from aegis_core.metering.extract import extract
 from aegis_core.metering.failures import judge
 from aegis_core.metering.reading import Reading
 from aegis_core.protocol.errors import AegisError
+from aegis_core.protocol.process import new_lock
 
 if TYPE_CHECKING:
     from aegis_core.adapting.calls import ModelCall
@@ -36,7 +36,7 @@ _MAKERS = ("_get_sync_client", "_get_async_client")
 """Methods that make them, where that is done late."""
 
 _running: ContextVar[Attempts | None] = ContextVar("aegis_attempts", default=None)
-_lock = threading.Lock()
+_lock = new_lock()
 
 
 class Begins(Protocol):

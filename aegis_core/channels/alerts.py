@@ -44,7 +44,7 @@ def alert_text(event: Event) -> str:
 
 _TOLD = (
     "percent", "spent_usd", "committed_usd", "limit_usd", "gone_at", "amount_usd", "charged_usd", "estimated_usd", "by",
-    "direction", "problem",
+    "direction", "thread", "problem",
 )  # fmt: skip
 
 

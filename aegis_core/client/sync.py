@@ -75,6 +75,7 @@ class SyncLockBlock(Bridged[LockBlock]):
 
     def __enter__(self) -> SyncLease:
         around = HELD.get()
+        self._portal.settle()
         self._lease = lease = self._portal.run(self._inner.acquire(around))
         portal, inner = self._portal, self._inner
         self._untie = tie_to_thread(lambda: portal.post(inner.abandon))
@@ -85,6 +86,8 @@ class SyncLockBlock(Bridged[LockBlock]):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.hand_over()
+        if self._lease is not None and self._lease.inherited:
+            return
         self._portal.run(self._inner.release(failed=error is not None))
 
 
@@ -194,7 +197,7 @@ class SyncGovernor(Bridged[Governor]):
     @property
     def approvals(self) -> SyncApprovals:
         """Requests that wait for a person (operators)."""
-        return SyncApprovals(self._portal, self._inner.approvals)
+        return SyncApprovals(self._portal, self._inner.connection)
 
     @property
     def inner(self) -> Governor:

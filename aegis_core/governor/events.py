@@ -27,6 +27,7 @@ from aegis_core.store.event_bodies import (
     SessionClosed,
     TenantConfigured,
     TenantOpened,
+    ThreadFailed,
 )
 from aegis_core.store.packing import decode, unpack
 from aegis_core.store.records import Question, Record, StoredEnvelope
@@ -207,6 +208,10 @@ def _lock(body: LockTold) -> _Said:
     return body.agent, {name: value for name, value in facts.items() if value is not False}
 
 
+def _thread(body: ThreadFailed) -> _Said:
+    return body.agent, {"thread": body.thread, "problem": body.problem}
+
+
 def _limited(body: RequestsLimited) -> _Said:
     return body.agent, {"per_second": body.most, "credential": body.credential or None}
 
@@ -237,6 +242,7 @@ _FACTS: dict[type, Callable[[Any], _Said]] = {
     TenantOpened: _opened,
     TenantConfigured: _configured,
     LockTold: _lock,
+    ThreadFailed: _thread,
     RequestsLimited: _limited,
     RefusalsRepeated: _repeated,
 }

@@ -231,6 +231,15 @@ class ChannelRefused(NamedTuple):
     author: str
 
 
+class ThreadFailed(NamedTuple):
+    """A conversation cannot go on, says the agent that carries it on."""
+
+    at: int
+    agent: str
+    thread: str
+    problem: str
+
+
 class OutcomesReset(NamedTuple):
     """So many rows of outcomes were forgotten."""
 
@@ -275,6 +284,7 @@ BODIES: Mapping[str, type[Named]] = {
     "tenant_mode": ModeSet,
     "agent_forgotten": AgentForgotten,
     "channel_refused": ChannelRefused,
+    "thread_failed": ThreadFailed,
     "outcomes_reset": OutcomesReset,
     "prices_changed": PricesChanged,
     "ceiling_set": CeilingSet,

@@ -142,6 +142,7 @@ class Drive:
         schema: the shape that the answer must have, a class of pydantic, by the framework's own way to ask for one.
         cached: run twice with the framework's own cache on; the second answer comes from it.
         copied: use a deep copy of the governed object. pickled: or one that was pickled.
+        fallback: the script of another model, which is named to stand in for the script's own where that fails.
         nested: run the script's agent as a part (subgraph, tool, member) of another governed one.
         approval_seconds: how long a blocking adapter waits for a human.
         thread: names the conversation, where the framework does.
@@ -161,6 +162,7 @@ class Drive:
     cached: bool = False
     copied: bool = False
     pickled: bool = False
+    fallback: ModelScript | None = None
     nested: bool = False
     approval_seconds: float = 0.0
     thread: str = "thread-1"

@@ -19,6 +19,7 @@ from crewai.types.usage_metrics import UsageMetrics
 from pydantic import PrivateAttr
 
 from aegis_core.adapting import Attempts, CallGovernor, CallWishes, ModelCall, Reservation, answers_in
+from aegis_core.adapting.standing_in import warn_of_fail_over
 from aegis_core.protocol.errors import AegisError, ConfigurationError
 from aegis_crewai.denials import CallStopped, stopping
 from aegis_crewai.metering import Meter, metered
@@ -86,6 +87,7 @@ class GovernedLLM(BaseLLM):
             additional_params={"aegis": name},
         )
         self._calls, self._behind = calls, behind
+        warn_of_fail_over(behind.values(), GovernedLLM)
         _alive[name] = self
 
     @property

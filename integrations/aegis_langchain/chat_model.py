@@ -19,6 +19,7 @@ from aegis_core.adapting.caps import BY_TABLE, smallest_cap
 from aegis_core.adapting.request_settings import ANSWERS
 from aegis_core.adapting.wishes import Told
 from aegis_langchain.delegation import DelegatingChatModel
+from aegis_langchain.fallbacks import watch_fallbacks
 from aegis_langchain.models import (
     Models,
     cap_of,
@@ -82,6 +83,7 @@ class GovernedChatModel(DelegatingChatModel):
             )  # fmt: skip
         super().__init__(named(models), **values)
         self._calls, self._cap_setting = aegis, cap_setting
+        watch_fallbacks()
 
     def _generate(
         self, messages: list[BaseMessage], stop: Any = None, run_manager: Any = None, **kwargs: object

@@ -17,6 +17,7 @@ from aegis_core.adapting.call_governor import Costs
 from aegis_core.adapting.caps import BY_TABLE
 from aegis_core.protocol.denial import AegisDenied
 from aegis_langchain.chat_model import GovernedChatModel
+from aegis_langchain.fallbacks import one_call
 from aegis_langchain.models import Models, name_of, named
 
 _Told = ToolMessage | Command[Any]
@@ -83,13 +84,15 @@ class AegisMiddleware(AgentMiddleware[Any, Any, Any]):
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], ModelResponse[Any]]
     ) -> ModelResponse[Any]:
         """Let a governed model answer instead. Raises `AegisDenied`."""
-        return handler(self._with_governed(request))
+        with one_call():
+            return handler(self._with_governed(request))
 
     async def awrap_model_call(
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]]
     ) -> ModelResponse[Any]:
         """As `wrap_model_call`."""
-        return await handler(self._with_governed(request))
+        with one_call():
+            return await handler(self._with_governed(request))
 
     def wrap_tool_call(self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], _Told]) -> _Told:
         """Judge the call, ask a person where one is needed, and run it or say why not."""

@@ -18,6 +18,7 @@ from aegis_autogen.agentchat.shapes import received_text, shaped_messages, shape
 from aegis_autogen.agentchat.streaming import usage_stream
 from aegis_core.adapting import Attempts, CallGovernor, CallWishes, ModelCall, Reservation, answers_in, read_counts
 from aegis_core.adapting.caps import BY_TABLE, cap_in, smallest_cap
+from aegis_core.adapting.standing_in import warn_of_fail_over
 from aegis_core.adapting.tool_names import shown
 from aegis_core.protocol.errors import ConfigurationError
 
@@ -77,6 +78,7 @@ class GovernedChatCompletionClient(ChatCompletionClient):
                     f"client it was given {shown(each)}.",
                     code="not_a_client",
                 )
+        warn_of_fail_over((inner, *(models or {}).values()), GovernedChatCompletionClient)
         self._inner, self._models = Behind.of(inner), {name: Behind.of(each) for name, each in (models or {}).items()}
         self._model = model or self._inner.model
         if not self._models and not self._model:

@@ -131,6 +131,7 @@ class AgentHarness:
         "stream": "agentchat is asynchronous throughout",
         "batch": "an agent of agentchat takes one task at a time",
         "retries": "agentchat has none; those of a provider's library happen within one call",
+        "fallbacks": "agentchat names no client that stands in for another one; a fail-over is the program's own",
     }
 
     proofs: ClassVar = {

@@ -37,7 +37,7 @@ class ScriptedClient:
         try:
             turn = run.script.answer(model=params["model"], cap=params.get(self.cap_parameter))
         except ConnectionError as error:
-            if not run.ask.retries:
+            if not (run.ask.retries or run.ask.fallback):
                 raise
             # The one kind of error after which AutoGen tries the next entry of its list.
             raise openai.APIError(str(error), request=None, body=None) from error  # type: ignore[arg-type]
@@ -122,11 +122,14 @@ class Run:
             {"model": model, "model_client_cls": kind.__name__, "api_key": "none", **more}
             for model, kind in self.clients
         ]
-        return {"config_list": entries, "cache_seed": None}
+        spare = [dict(entries[0])] if self.ask.fallback else []
+        return {"config_list": [*entries, *spare], "cache_seed": None}
 
     def activate(self, agent: ConversableAgent) -> None:
         for _, kind in self.clients:
             agent.register_model_client(model_client_cls=kind, run=self)
+        if self.ask.fallback:
+            agent.register_model_client(model_client_cls=ScriptedClient, run=Run(self.ask.fallback, self.ask))
 
 
 class ClassicHarness:

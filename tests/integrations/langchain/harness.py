@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 from aegis_langchain import AegisCallbackHandler, AegisMiddleware, GovernedChatModel
 from langchain.agents import create_agent
-from langchain.agents.middleware import ModelRetryMiddleware
+from langchain.agents.middleware import ModelFallbackMiddleware, ModelRetryMiddleware
 from langchain.agents.structured_output import ProviderStrategy
 from langchain_core.caches import InMemoryCache
 from langchain_core.callbacks import BaseCallbackHandler
@@ -268,6 +268,8 @@ class CallbackHarness:
         target: Any = model if ask.schema is None else model.with_structured_output(ask.schema)
         if ask.retries:
             target = model.with_retry(stop_after_attempt=ask.retries + 1, wait_exponential_jitter=False)
+        if ask.fallback:
+            target = target.with_fallbacks([ScriptedChat(ask.fallback)])
         if ask.nested:
             target = RunnableLambda(target.invoke)
         return drive(target, script, ask, config)
@@ -299,7 +301,11 @@ class MiddlewareHarness:
         agent: Any = create_agent(
             ScriptedChat(script, cache=InMemoryCache() if ask.cached else None),
             tools_of(script),
-            middleware=[retry, middleware] if ask.retries else [middleware],
+            middleware=[
+                *([retry] if ask.retries else []),
+                middleware,
+                *([ModelFallbackMiddleware(ScriptedChat(ask.fallback))] if ask.fallback else []),
+            ],
             response_format=None if ask.schema is None else ProviderStrategy(ask.schema),
             checkpointer=InMemorySaver() if script.tools else None,
         )
@@ -315,7 +321,7 @@ class MiddlewareHarness:
 
 def wait_for_operator(aegis: Any, interrupts: Any) -> Any:
     """Wait until every approval that a run was interrupted for is decided; answers the value to resume with."""
-    approvals = SyncApprovals(aegis._portal, aegis.inner._port.approvals)
+    approvals = SyncApprovals(aegis._portal, aegis.inner.connection)
     resumes: dict[str, Any] = {}
     for each in interrupts:
         for asked in each.value["aegis"]:
@@ -356,6 +362,8 @@ class ChatModelHarness:
         target = model if ask.schema is None else model.with_structured_output(ask.schema)
         if ask.retries:
             target = model.with_retry(stop_after_attempt=ask.retries + 1, wait_exponential_jitter=False)
+        if ask.fallback:
+            target = target.with_fallbacks([ScriptedChat(ask.fallback)])
         if ask.nested:
             target = RunnableLambda(target.invoke)
         return drive(target, script, ask, config)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 from aegis_langchain import GovernedChatModel
@@ -62,6 +63,9 @@ class GraphHarness:
         )
         if ask.copied:
             parts = copy.deepcopy(parts)
+        if ask.fallback:
+            chain = model.with_fallbacks([ScriptedChat(ask.fallback)])
+            parts = (SimpleNamespace(bind_tools=lambda _: chain), *parts[1:])
         if ask.pickled:
             parts = (pickle.loads(pickle.dumps(model)), *parts[1:])
         graph: Any = built(*parts, tools, ask.retries).compile(checkpointer=InMemorySaver() if tools else None)
