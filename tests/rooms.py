@@ -7,7 +7,7 @@ from pathlib import Path
 
 TESTS = Path(__file__).parent
 ROOMS: dict[str, tuple[str, ...]] = {
-    "adapting": ("core/test_adapting*", "integrations/*"),
+    "adapting": ("core/test_adapting*", "integrations/*", "programs/*"),
     "api": ("api/*",),
     "arbiter": (
         "core/test_arbiter*",
