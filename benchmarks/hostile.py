@@ -2,9 +2,10 @@
 
 Usage: python benchmarks/hostile.py [--honest 16] [--hostile 4] [--seconds 2] [--rounds 5] [--only NAME] [--json]
 
-Sixteen honest connections ask for permission, each as soon as it has its answer. Beside them, from a process of their own,
-four more do the same, or four hostile ones send what is listed below, as fast as they are answered. The ratio is what the
-sixteen get beside hostile ones over what they get beside honest ones. Both are measured in turns; medians over the rounds.
+Sixteen honest connections ask for permission, each as soon as it has its answer. Beside them, from a process of their
+own, four more do the same, or four hostile ones send what is listed below, as fast as they are answered. The ratio is
+what the sixteen get beside hostile ones over what they get beside honest ones. Both are measured in turns; medians over
+the rounds.
 """
 
 from __future__ import annotations
@@ -70,13 +71,19 @@ def inputs(agent: str, token: str, key: str) -> dict[str, list[bytes]]:
         "paths of 60 KB without a credential": [message("/api/v1/budget/" + "%CC%95%CC%80" * 5_000, None, "")],
         "paths of 8 KB without a credential": [message("/api/v1/budget/" + "%CC%95%CC%80" * 640, None, "")],
         "headers of 30 KB": [message("/api/v1/health", None, "", f"X-Long: {'a' * 30_000}\r\n")],
-        "wrong credentials of 20 KB": [message("/api/v1/agents", None, f"aegis_st_{at}" + "h" * 20_000) for at in range(9)],
-        "wrong session tokens": [message("/api/v1/agents", None, f"aegis_st_s{at:024x}_{'t' * 43}") for at in range(64)],
+        "wrong credentials of 20 KB": [
+            message("/api/v1/agents", None, f"aegis_st_{at}" + "h" * 20_000) for at in range(9)
+        ],
+        "wrong session tokens": [
+            message("/api/v1/agents", None, f"aegis_st_s{at:024x}_{'t' * 43}") for at in range(64)
+        ],
         "bodies of 250 KB": [permission(agent, token, task_intent="a" * 250_000)],
         "bodies with 8,000 faults": [permission(agent, token, **wrong)],
         "brackets, 250 KB of them": [message(handshake, b"[" * 250_000, key)],
         "keys given twice": [message(handshake, b'{"agent_id":"a","agent_id":"b"}', key)],
-        "arguments of 60 KB": [permission(agent, token, tool="t", arguments_hash="x", arguments_json="[" + "1," * 30_000 + "1]")],
+        "arguments of 60 KB": [
+            permission(agent, token, tool="t", arguments_hash="x", arguments_json="[" + "1," * 30_000 + "1]")
+        ],
         "refusals that are alike": [permission(agent, token, task_intent="drop database")],
         "refusals that differ": [
             permission(agent, token, task_intent="drop database", target_resource=f"t{at}", metadata={"m": "x" * 1_000})
@@ -109,7 +116,7 @@ async def answered(reader: asyncio.StreamReader) -> None:
 
 
 async def sending(port: int, parts: list[bytes], until: float, *, leaves: bool = False) -> int:
-    """Send these in turns, each once the one before was answered; how many were. What the server closes is opened again."""
+    """Send these in turns, each once the one before was answered; how many were. What is closed is opened again."""
     count = 0
     while time.monotonic() < until:
         with suppress(OSError, asyncio.IncompleteReadError):
@@ -127,7 +134,9 @@ async def sending(port: int, parts: list[bytes], until: float, *, leaves: bool =
     return count
 
 
-async def load(port: int, connections: list[list[bytes]], begin: float, seconds: float, *, leaves: bool = False) -> float:
+async def load(
+    port: int, connections: list[list[bytes]], begin: float, seconds: float, *, leaves: bool = False
+) -> float:
     """Answers per second on these connections, from a moment on."""
     await asyncio.sleep(max(0.0, begin - time.monotonic()))
     until = time.monotonic() + seconds
@@ -184,7 +193,9 @@ def main() -> None:
         return
     found: dict[str, float] = {}
     with serving(AEGIS_OPERATOR_SECRET=OPERATOR) as port:
-        honest = [[permission(f"honest-{at}", entered(port, f"honest-{at}", OPERATOR)[1])] for at in range(options.honest)]
+        honest = [
+            [permission(f"honest-{at}", entered(port, f"honest-{at}", OPERATOR)[1])] for at in range(options.honest)
+        ]
         measured(port, honest, "honest", options.hostile, 1)
         for name in inputs("", "", ""):
             if options.only and options.only not in name:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 TESTS = Path(__file__).parent
 ROOMS: dict[str, tuple[str, ...]] = {
-    "adapting": ("core/test_adapting*", "core/test_shared_pools*", "integrations/*", "programs/*"),
+    "adapting": ("core/test_adapting*", "core/test_shared_pools*", "integrations/*", "programs/*", "sdk_programs/*"),
     "api": ("api/*",),
     "arbiter": (
         "core/test_arbiter*",

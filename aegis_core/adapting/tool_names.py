@@ -31,7 +31,8 @@ def tool_list(who: str, tools: object, fits: Callable[[object], bool], kinds: st
     """
     if isinstance(tools, str | bytes | Mapping) or not isinstance(tools, Iterable):
         raise ConfigurationError(
-            f"{who} takes a list of tools and then an agent of Aegis; the first is {shown(tools)}.", code="not_tools"
+            f"{who} takes a list of tools and then an agent of Aegis; the first is {shown(cast('object', tools))}.",
+            code="not_tools",
         )
     found = list(cast("Iterable[Any]", tools))
     wrong = next((each for each in found if not fits(each)), None)

@@ -8,7 +8,7 @@ same answer: there is no state but caches.
 from __future__ import annotations
 
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from aegis_core.arbiter.catalog import GREATEST_DENSITY, LEAST_DENSITY, Catalog
 from aegis_core.arbiter.evidence import NO_EVIDENCE, Choice, Evidence, lowered_by_text
@@ -140,7 +140,12 @@ class Arbiter:
         return appraisal._replace(why=self._explain(shortlist, *said, terms, considered, escalation))
 
     def say_caps(
-        self, verdict: Verdict, request: PermissionRequest, appraisal: Appraisal, model: str, nanos: int
+        self,
+        verdict: Verdict,
+        request: PermissionRequest,
+        appraisal: Appraisal,
+        model: str | Literal[False],
+        nanos: int,
     ) -> None:
         """Say to what the candidate that was taken cuts an answer, one of `model` at so many nano-dollars.
 

@@ -211,7 +211,7 @@ class AlikeRefusals(NamedTuple):
     capability: Text
     since: int
     until: int
-    count: int
+    count: int  # pyright: ignore[reportIncompatibleMethodOverride]
     most: int
 
 

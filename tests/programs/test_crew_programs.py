@@ -9,7 +9,7 @@ from aegis_crewai import govern_crew
 from crewai import LLM, Agent, Crew, Process, Task
 from crewai.flow.flow import Flow, listen, start
 from crewai.tools import tool
-from loopback import MODEL, Provider, Said, check_books, last_of, provider, results
+from paid_model import MODEL, Provider, Said, check_books, last_of, provider, results
 
 from aegis_core.client.sync import SyncGovernor
 

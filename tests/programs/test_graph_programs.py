@@ -15,7 +15,7 @@ from langchain_openai import ChatOpenAI
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.types import Command, Send
-from loopback import MODEL, Provider, Said, check_books, last_of, provider, results
+from paid_model import MODEL, Provider, Said, check_books, last_of, provider, results
 
 from aegis_core.client.sync import SyncGovernor
 from aegis_core.protocol.errors import ConflictError
@@ -146,7 +146,7 @@ def test_a_supervisor_of_two_workers(governor: SyncGovernor) -> None:
 
 
 def test_time_travel(governor: SyncGovernor) -> None:
-    """A booking waits for a person; the traveller goes back and asks for a cheaper one, which nobody needs to approve."""
+    """A booking waits for a person; the traveller goes back and asks for a cheaper one, which needs no approval."""
     wishes = iter([900, 3])
 
     def reply(messages: list[dict[str, Any]], _: dict[str, Any]) -> Said:

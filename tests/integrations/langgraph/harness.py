@@ -15,7 +15,7 @@ from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.types import RetryPolicy
 
 from aegis_core.testing import Drive, ModelScript, RunEnd
-from integrations.langchain.harness import behind, drive_agent, tools_of
+from integrations.langchain.harness import ScriptedChat, behind, drive_agent, tools_of
 
 
 def built(model: Any, tool_node: Any, gate: Any | None, tools: Any, retries: int = 0) -> StateGraph[Any]:
