@@ -30,8 +30,7 @@ from aegis_core.store.event_bodies import (
     ThreadFailed,
 )
 from aegis_core.store.packing import decode, unpack
-from aegis_core.store.records import Question, Record, StoredEnvelope
-from aegis_core.store.schema import AlikeRefusals
+from aegis_core.store.records import AlikeRefusals, Question, Record, StoredEnvelope
 from aegis_core.store.states import STATE_OF
 
 _EVENT_ID = re.compile(r"\d{1,19}(-\d{1,19})?|\$")

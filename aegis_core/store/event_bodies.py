@@ -172,7 +172,7 @@ class RequestsLimited(NamedTuple):
 
 
 class RefusalsRepeated(NamedTuple):
-    """More refusals like one that left its event; `refused` is a packed `schema.AlikeRefusals`."""
+    """More refusals like one that left its event; `refused` is a packed `records.AlikeRefusals`."""
 
     at: int
     agent: str

@@ -22,6 +22,7 @@ from aegis_core.protocol.locks import Told
 from aegis_core.store.lock_records import Holder, Lien, Lock, LockCounters, Waiter
 from aegis_core.store.packing import Named
 from aegis_core.store.records import (
+    AlikeRefusals,
     LineRow,
     Question,
     Record,
@@ -191,28 +192,6 @@ class Agent(NamedTuple):
     refused: Sequence[list[Any]] = ()
     billed: int = 0
     rows: int = 0
-
-
-class AlikeRefusals(NamedTuple):
-    """Refusals of an agent that are alike: whatever stands before `since`, when the one was that left its event, is the
-    same. `count`: so many followed it, the last at `until`; at `most` so many nano-dollars were asked. `owner` and
-    `window`: of the budget that lacked them; `session`: whose that was."""
-
-    code: str
-    policy: int
-    rule: Text
-    resource: str
-    owner: Text
-    window: str | int | Literal[False]
-    session: Text
-    model: Text
-    tool: Text
-    target: Text
-    capability: Text
-    since: int
-    until: int
-    count: int  # pyright: ignore[reportIncompatibleMethodOverride]
-    most: int
 
 
 class Rate(NamedTuple):

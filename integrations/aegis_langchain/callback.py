@@ -27,8 +27,7 @@ from aegis_langchain.log import leave_out
 from aegis_langchain.shapes import openai_messages, settings_of
 from aegis_langchain.usage import Heard, is_cached, read_result
 
-_MOST_OPEN = 10_000
-_MOST_BATCHES = 256
+_MOST_OPEN, _MOST_BATCHES = 10_000, 256
 
 
 class AegisCallbackHandler(BaseCallbackHandler):

@@ -23,8 +23,8 @@ from aegis_core.protocol.errors import AegisError, StoreError
 from aegis_core.protocol.messages import ExtendRequest, Handshake, PermissionRequest, ReleaseRequest, SettleRequest
 from aegis_core.store import layout
 from aegis_core.store import records as stored
-from aegis_core.store.records import Record
-from aegis_core.store.schema import Agent, AlikeRefusals, Tenant
+from aegis_core.store.records import AlikeRefusals, Record
+from aegis_core.store.schema import Agent, Tenant
 from aegis_core.testing import private_settings
 
 from .approval_model import GRANT, MOST_ASKED, MOST_OPEN, NEVER_ABOVE, RULES, Desk, Envelope, Question

@@ -9,8 +9,8 @@ import msgpack
 
 from aegis_core.store import layout
 from aegis_core.store.packing import Named
-from aegis_core.store.records import Record
-from aegis_core.store.schema import Agent, AlikeRefusals, Session, Tenant
+from aegis_core.store.records import AlikeRefusals, Record
+from aegis_core.store.schema import Agent, Session, Tenant
 
 from .bench import DAY, TIMINGS, TRANSIENT, Side
 from .model import CELLS, World
