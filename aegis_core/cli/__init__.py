@@ -23,7 +23,6 @@ from aegis_core.cli import (
     policy,
     prices,
     profiles,
-    proxy,
     refund,
     replay,
     route,
@@ -87,7 +86,6 @@ app.add_typer(policy.app, name="policy")
 app.add_typer(channels.app, name="channels")
 app.add_typer(route.app, name="route")
 app.add_typer(prices.app, name="prices")
-app.add_typer(proxy.app, name="proxy")
 
 
 def main() -> None:

@@ -122,12 +122,11 @@ class ListOpen(NamedTuple):
 
 
 class Note(NamedTuple):
-    """Append an event for what no script carried out. `forgotten`: the agent that it removed the words of."""
+    """Append an event for what no script carried out."""
 
     kind: str
     fact: Any
     author: str
-    forgotten: Given = None
 
 
 class NotePrices(NamedTuple):
@@ -172,7 +171,7 @@ class SetMode(NamedTuple):
 
 
 class PutKey(NamedTuple):
-    """Make or revoke an API key, or one of the proxy, which alone has `terms`."""
+    """Make or revoke an API key."""
 
     id: str
     role: Given
@@ -180,7 +179,6 @@ class PutKey(NamedTuple):
     name: Given
     author: str
     act: Literal["created", "revoked"]
-    terms: Given = None
 
 
 class ReadKeys(NamedTuple):

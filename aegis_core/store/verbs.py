@@ -86,10 +86,9 @@ class Look(NamedTuple):
 
 
 class Sweep(NamedTuple):
-    """End overdue records. `early`: tell of refusals that are counted, though their time is not over."""
+    """End overdue records."""
 
     most: int
-    early: bool = False
 
 
 class Decide(NamedTuple):
@@ -141,10 +140,7 @@ class ReadSession(NamedTuple):
 
 
 class WriteJournal(NamedTuple):
-    """Write or read a line of the execution journal, or count a refusal of it.
-
-    `thread`: of a failure, the conversation that cannot go on because of this `problem`, of which an event tells.
-    """
+    """Write or read a line of the execution journal, or count a refusal of it."""
 
     act: str
     agent: str
@@ -155,8 +151,6 @@ class WriteJournal(NamedTuple):
     result: Given
     most: int
     keep: int
-    thread: Given
-    problem: str
 
 
 class DecideAll(NamedTuple):

@@ -9,6 +9,7 @@ provider's client, so that a fail-over asks again and an answer from AutoGen's c
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any
@@ -19,9 +20,8 @@ from autogen.oai.client import PlaceHolderClient
 from aegis_autogen import functions
 from aegis_autogen.registration import Registration, registration_of
 from aegis_autogen.requests import make
-from aegis_core.protocol.process import new_lock
 
-_lock = new_lock()
+_lock = threading.Lock()
 _wraps: list[tuple[object, str, object, object]] = []
 _calling: ContextVar[tuple[Registration, object] | None] = ContextVar("aegis_autogen_calling", default=None)
 _selecting: ContextVar[Registration | None] = ContextVar("aegis_autogen_selecting", default=None)

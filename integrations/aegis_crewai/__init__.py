@@ -23,7 +23,7 @@ _HOMES = {
     "GovernedCrew": "crew",
     "GovernedLLM": "llm",
     "GovernedTool": "tools",
-    "Place": "coverage",
+    "Place": "places",
     "RefusedTool": "tools",
     "govern_crew": "crew",
     "govern_tools": "tools",
