@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -48,12 +49,14 @@ async def connect(
         StoreError: the server cannot be reached.
     """
     settings = with_overrides(settings, url=url, tenant=tenant)
+    # A child that is forked later finds the rules in force, which an operator may have changed since.
+    anew = partial(connect, token=token, settings=settings.model_copy(update={"policy_file": None}))
     if not settings.is_embedded and settings.url.startswith(("http://", "https://")):
         from aegis_core.remote.governor import RemoteGovernor
 
         remote = RemoteGovernor(settings.url, tenant=settings.tenant, token=credential(settings, token))
         try:
-            yield Governor(remote)
+            yield Governor(remote, anew)
         finally:
             await remote.aclose()
         return
@@ -68,7 +71,7 @@ async def connect(
                 watched_prices(settings, governor.arbiter, governor.operator),
                 watched_spending(governor, settings.estimated_alert_percent),
             ):
-                yield Governor(governor)
+                yield Governor(governor, anew)
         finally:
             await governor.aclose()
     finally:
@@ -79,11 +82,15 @@ async def connect(
 def connect_sync(
     url: str | None = None, *, tenant: str | None = None, token: str | None = None, settings: Settings | None = None
 ) -> Generator[SyncGovernor, None, None]:
-    """`connect` for plain code. Usable from many threads, and inside a running event loop."""
+    """`connect` for plain code. Usable from many threads, inside a running event loop, and in forked children.
+
+    A child connects anew by itself when it first asks; what its parent holds stays the parent's.
+    """
     portal = Portal()
     try:
-        with portal.hold(connect(url, tenant=tenant, token=token, settings=settings)) as governor:
-            yield SyncGovernor(portal, governor)
+        governor = portal.enter(connect(url, tenant=tenant, token=token, settings=settings))
+        governor.connection.live_in(portal)
+        yield SyncGovernor(portal, governor)
     finally:
         portal.close()
 

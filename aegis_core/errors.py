@@ -14,6 +14,7 @@
     │   └── LeaseLostError            another process serves a channel now
     ├── AuthError (PermissionError)       a wrong credential, or somebody else's property
     ├── PolicyError (ValueError)          a policy document that cannot be loaded
+    ├── ChainError                        the nodes of a chain cannot be asked, or do not agree
     ├── ChannelError                      a channel to operators could not deliver; it is tried again
     ├── ConfigurationError                settings or a server that Aegis must not run on
     └── StoreError                        Redis is down, slow, read-only or out of memory
@@ -26,6 +27,7 @@ from aegis_core.protocol.denial import AegisDenied
 from aegis_core.protocol.errors import (
     AegisError,
     AuthError,
+    ChainError,
     ChannelError,
     ConfigurationError,
     ConflictError,
@@ -45,6 +47,7 @@ __all__ = [
     "AegisDenied",
     "AegisError",
     "AuthError",
+    "ChainError",
     "ChannelError",
     "ConfigurationError",
     "ConflictError",

@@ -152,6 +152,19 @@ class Settings(BaseSettings):
     events_kept: Annotated[int, Field(ge=100, le=100_000_000)] = 100_000
     store_timeout_seconds: Annotated[float, Field(ge=0.05, le=300)] = 5
 
+    proxy_port: Annotated[int, Field(ge=0, le=65535)] = 8080
+    proxy_upstreams: dict[str, str] = Field(
+        default_factory=dict[str, str],
+        description="Further upstreams of the proxy, or other URLs, as JSON from names to URLs.",
+    )
+    proxy_keys_file: Path | None = Field(
+        default=None, description="The providers' keys, as JSON from names of upstreams; readable by you alone."
+    )
+    proxy_max_body_mb: Annotated[int, Field(ge=1, le=1_024)] = 32
+    proxy_drain_seconds: Annotated[float, Field(ge=0, le=3_600)] = Field(
+        default=120, description="How long a proxy that is told to stop lets its answers go on."
+    )
+
     telegram_token: SecretStr | None = Field(default=None, description="The bot's token, from @BotFather.")
     telegram_chat_id: int | None = Field(default=None, description="The chat in which approvals are announced.")
     telegram_topic_id: int | None = Field(default=None, description="Of a forum: the topic in which that is done.")
@@ -200,6 +213,8 @@ def load_settings(*, working_directory: bool = False, **overrides: Any) -> Setti
         found = invalid(error)
         name = found.field if found.field == "USE_FAKE_REDIS" else f"AEGIS_{found.field.upper()}"
         raise ConfigurationError(f"{name} {found.facts['problem']}", field=name) from None
-    except SettingsError:  # the only variable that is JSON
-        problem = 'is not valid JSON; give {"my-deployment": "gpt-4o"}'
-        raise ConfigurationError(f"AEGIS_MODELS {problem}", field="AEGIS_MODELS") from None
+    except SettingsError as error:  # of the two variables that are JSON
+        name, shown = "AEGIS_MODELS", '{"my-deployment": "gpt-4o"}'
+        if "proxy_upstreams" in str(error):
+            name, shown = "AEGIS_PROXY_UPSTREAMS", '{"openrouter": "https://openrouter.ai/api"}'
+        raise ConfigurationError(f"{name} is not valid JSON; give {shown}", field=name) from None

@@ -24,8 +24,8 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def serving() -> Iterator[int]:
-    """`aegis serve` on a free port, with an embedded server of its own and room for the load."""
+def serving(**settings: str) -> Iterator[int]:
+    """`aegis serve` on a free port, with an embedded server of its own, room for the load, and more `settings`."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
@@ -34,6 +34,7 @@ def serving() -> Iterator[int]:
         environment |= {
             "AEGIS_DATA_DIR": folder, "AEGIS_AGENT_DAY_USD": "1000000", "AEGIS_TENANT_DAY_USD": "8000000",
             "AEGIS_MAX_OPEN_GRANTS": "100000", "AEGIS_GRANT_SECONDS": "3600", "AEGIS_LOG_LEVEL": "warning",
+            **settings,
         }  # fmt: skip
         command = [sys.executable, "-c", "from aegis_core.cli import main; main()", "serve", "--port", str(port)]
         with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as server:

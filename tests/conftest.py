@@ -6,6 +6,7 @@ import gc
 import logging
 import os
 import signal
+import sys
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,10 +33,13 @@ hypothesis.settings.load_profile("aegis")
 
 # To load the tests makes a million objects that stay, and the collector would walk them over and over.
 gc.disable()
+RECURSION = sys.getrecursionlimit()
 
 
 def pytest_collection_finish() -> None:
-    """What was loaded stays; only what tests make is collected."""
+    """What was loaded stays, and only what tests make is collected. A library of chains lifts the limit of recursion to
+    where nested JSON would end the process instead of the reading; Aegis itself loads none that does."""
+    sys.setrecursionlimit(RECURSION)
     gc.freeze()
     gc.enable()
 
@@ -151,7 +155,8 @@ def pytest_runtest_setup() -> None:
 
 
 CONCURRENT = {
-    f"aegis_core.testing.contract.{part}" for part in ("approvals", "copies", "downtime", "locks", "settlements")
+    f"aegis_core.testing.contract.{part}"
+    for part in ("approvals", "copies", "downtime", "forks", "locks", "settlements", "starvation")
 }
 """The parts of the adapters' contract in which something waits, races or goes down; the others depend on no time."""
 

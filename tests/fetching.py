@@ -134,6 +134,21 @@ def _pyautogen(folder: Path) -> None:
     _run([*into, "--editable", f"{ROOT}[pyautogen]", *PYAUTOGEN_TOOLS])
 
 
+ANVIL_VERSION = "1.7.1"
+
+
+def _anvil(folder: Path) -> None:
+    npm = shutil.which("npm")
+    if npm is None:
+        raise UnreachableError("npm is not installed.")
+    options = ["--no-audit", "--no-fund", "--ignore-scripts", "--silent", "--prefix", str(folder)]
+    _run([npm, "install", *options, f"@foundry-rs/anvil@{ANVIL_VERSION}"])
+    found = [*folder.glob("node_modules/@foundry-rs/anvil-*/bin/anvil")]
+    if not found:
+        raise UnreachableError(f"The package @foundry-rs/anvil {ANVIL_VERSION} has no program for this machine.")
+    (folder / "anvil").symlink_to(found[0])
+
+
 def _run(command: list[str], folder: Path = ROOT) -> str:
     foreign = ("VIRTUAL_ENV", "UV_PROJECT_ENVIRONMENT")  # the developer's own environment is not what is made here
     environment = {name: value for name, value in os.environ.items() if name not in foreign}
@@ -159,9 +174,11 @@ PYAUTOGEN = Fetched(
 )
 """`pyautogen` 0.2 writes the same package as `autogen` 0.14 and cannot stand beside it."""
 
+ANVIL = Fetched(f"anvil {ANVIL_VERSION}, a chain for tests", HOME / "anvil", ANVIL_VERSION, _anvil)
+
 
 def main() -> None:
-    everything = [WHEELS, THIRD_PARTY]
+    everything = [WHEELS, THIRD_PARTY, ANVIL]
     if sys.version_info < PYAUTOGEN_BELOW:
         everything.append(PYAUTOGEN)
     with ThreadPoolExecutor() as pool:

@@ -102,7 +102,8 @@ class Walk:
                 found.append(f"record {key} is {'open and expires' if is_open else 'ended and stays'}")
             if due.pop(f"r:{key}", None) != (record["DEADLINE"] if is_open else None):
                 found.append(f"record {key} has another deadline than the list of deadlines")
-        found += [f"{name} has a deadline and does not exist" for name in due if name not in self.expires]
+        of = {name: name.replace("/", "", 1) if name.startswith("a:/") else name for name in due}
+        found += [f"{name} has a deadline and does not exist" for name, key in of.items() if key not in self.expires]
         found += self._money()
         if any(name.startswith("l") for name in self.expires):
             try:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 TESTS = Path(__file__).parent
 ROOMS: dict[str, tuple[str, ...]] = {
-    "adapting": ("core/test_adapting*", "integrations/*"),
+    "adapting": ("core/test_adapting*", "core/test_shared_pools*", "integrations/*", "programs/*", "sdk_programs/*"),
     "api": ("api/*",),
     "arbiter": (
         "core/test_arbiter*",
@@ -17,10 +17,18 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "fundamentals/test_routing*",
     ),
     "attacks": ("attacks/*",),
+    "chains": ("chains/*",),
     "channels": ("channels/*", "attacks/test_attack_channels*"),
     "chaos": ("chaos/*",),
     "cli": ("cli/*", "channels/test_channels_cli*"),
-    "client": ("core/test_lock_*", "core/test_remote_contract*", "core/test_light_imports*", "typing/*"),
+    "client": (
+        "core/test_forks*",
+        "core/test_preloading*",
+        "core/test_lock_*",
+        "core/test_remote_contract*",
+        "core/test_light_imports*",
+        "typing/*",
+    ),
     "governor": ("fundamentals/*", "core/test_locks_contract*"),
     "metering": ("metering/*",),
     "policy": (
@@ -36,8 +44,11 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "core/test_argument_hashes*",
         "core/test_masking*",
         "core/test_unicode*",
+        "core/test_writing*",
         "core/test_settings*",
+        "core/test_nested_json*",
     ),
+    "proxy": ("proxy/*",),
     "replay": ("core/test_replay*", "cli/test_replay*"),
     "store": ("scripts/*", "growth/*", "core/test_embedded*", "core/test_looking*", "core/test_topologies*"),
     **{name: (f"integrations/{name}/*",) for name in ("langchain", "langgraph", "crewai", "agentchat")},

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-ADAPTERS = "tests/integrations"
+ADAPTERS = ("tests/integrations", "tests/programs", "tests/sdk_programs")
 NO_TESTS = 5
 """What pytest ends with when it found none, as where a part has none of those that are wanted."""
 
@@ -30,9 +30,9 @@ def main() -> int:
     given, cores = sys.argv[1:], os.cpu_count() or 1
     began = time.monotonic()
     with tempfile.TemporaryFile() as said:
-        adapters = started([ADAPTERS, *given], max(1, cores // 2), said.fileno())
+        adapters = started([*ADAPTERS, *given], max(1, cores // 2), said.fileno())
         # One of the others more than there are cores left: a good part of their time tests wait for servers.
-        others = started([f"--ignore={ADAPTERS}", *given], cores, None)
+        others = started([*(f"--ignore={each}" for each in ADAPTERS), *given], cores, None)
         codes = [others.wait()]
         codes.append(adapters.wait())
         print("\nThe adapters' tests:", flush=True)

@@ -17,8 +17,10 @@ from aegis_core.adapting.estimate import InputBounds
 from aegis_core.adapting.frameworks import missing_extra, warn_outside
 from aegis_core.adapting.locking import Locks, ToolLock, current_fence
 from aegis_core.adapting.reservation import Reservation
+from aegis_core.adapting.tool_names import tool_list
 from aegis_core.adapting.tool_review import ToolBatch, ToolReview
 from aegis_core.adapting.tool_run import ToolRun
+from aegis_core.adapting.wishes import CallWishes
 from aegis_core.metering.counts import read_counts
 from aegis_core.metering.extract import extract
 from aegis_core.metering.prompt import messages_bound
@@ -30,6 +32,7 @@ __all__ = [
     "Attempts",
     "Bridge",
     "CallGovernor",
+    "CallWishes",
     "Clearance",
     "InputBounds",
     "Locks",
@@ -52,5 +55,6 @@ __all__ = [
     "missing_extra",
     "read_counts",
     "single_keys",
+    "tool_list",
     "warn_outside",
 ]

@@ -7,17 +7,18 @@ seen what became of the attempt before: only there a refused connection, which i
 
 from __future__ import annotations
 
-import threading
 from collections.abc import AsyncIterator, Awaitable, Generator, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar, cast
+from weakref import ref
 
 from aegis_core.metering.extract import extract
 from aegis_core.metering.failures import judge
 from aegis_core.metering.reading import Reading
 from aegis_core.protocol.errors import AegisError
+from aegis_core.protocol.process import new_lock
 
 if TYPE_CHECKING:
     from aegis_core.adapting.calls import ModelCall
@@ -35,7 +36,7 @@ _MAKERS = ("_get_sync_client", "_get_async_client")
 """Methods that make them, where that is done late."""
 
 _running: ContextVar[Attempts | None] = ContextVar("aegis_attempts", default=None)
-_lock = threading.Lock()
+_lock = new_lock()
 
 
 class Begins(Protocol):
@@ -157,8 +158,15 @@ class Attempts:
 
 
 def watch(client: object) -> bool:
-    """Watch the HTTP clients of the SDKs behind a model or client of a framework; False: none was found."""
-    found = [each for each in _http_clients(client) if hasattr(each, _HELD)]
+    """Watch the HTTP clients of the SDKs behind a model or client of a framework; False: none was found.
+
+    What was found is remembered as long as the client lives and holds the same SDKs.
+    """
+    known = _known.get(id(client))
+    if known is not None and known.is_still(client):
+        return known.watched
+    sdks = _sdks_of(client)
+    found = [each for each in map(_http_client, sdks.values()) if hasattr(each, _HELD)]
     with _lock:
         for each in found:
             if not isinstance(transport := getattr(each, _HELD), _Transport):
@@ -167,20 +175,54 @@ def watch(client: object) -> bool:
             for pattern, transport in mounts.items():
                 if transport is not None and not isinstance(transport, _Transport):
                     mounts[pattern] = _Transport(transport)
+    if None not in sdks.values():  # else one may be made later
+        _remember(client, sdks, bool(found))
     return bool(found)
 
 
-def _http_clients(client: object) -> list[Any]:
-    found: list[Any] = []
+class _Known(NamedTuple):
+    """A client that was looked through: by weak references the client and the SDKs that it holds, by attribute."""
+
+    client: ref[Any]
+    sdks: tuple[tuple[str, ref[Any]], ...]
+    watched: bool
+
+    def is_still(self, client: object) -> bool:
+        """Whether it is this one, with the same SDKs."""
+        return self.client() is client and all(getattr(client, name, None) is sdk() for name, sdk in self.sdks)
+
+
+_known: dict[int, _Known] = {}
+
+
+def _remember(client: object, sdks: dict[str, Any], watched: bool) -> None:
+    key = id(client)
+    kept = {id(sdk): name for name, sdk in sdks.items() if name not in _MAKERS}
+    try:
+        refs = tuple((name, ref(sdks[name])) for name in kept.values())
+        made = any(id(sdk) not in kept for sdk in sdks.values())
+        if not made:
+            _known[key] = _Known(ref(client, lambda _: _known.pop(key, None)), refs, watched)
+    except TypeError:  # of a class without weak references
+        return
+
+
+def _sdks_of(client: object) -> dict[str, Any]:
+    """The SDKs behind a client by the attribute that holds or makes them; None: there is no SDK now."""
+    found: dict[str, Any] = {}
     for name in (*_SDKS, *_MAKERS):
         try:
-            sdk: Any = getattr(client, name, None)
-            sdk = sdk() if name in _MAKERS and callable(sdk) else sdk
-        except Exception:  # noqa: BLE001, S112 - it fails when it is called, in its own words
+            sdk: Any = getattr(client, name)
+            found[name] = sdk() if name in _MAKERS and callable(sdk) else sdk
+        except AttributeError:
             continue
-        if sdk is not None:
-            found.append(sdk if hasattr(sdk, _HELD) else getattr(sdk, "_client", None))
+        except Exception:  # noqa: BLE001 - it fails when it is called, in its own words
+            found[name] = None
     return found
+
+
+def _http_client(sdk: Any) -> Any:
+    return sdk if hasattr(sdk, _HELD) else getattr(sdk, "_client", None)
 
 
 class _Transport:

@@ -13,16 +13,18 @@ from typing import Concatenate, Generic, ParamSpec, Protocol, TypeVar
 from weakref import WeakValueDictionary
 
 from aegis_core.client.agent import GovernedAgent, Governor
+from aegis_core.client.pools import A_MOMENT, stepped_aside
 from aegis_core.client.portal import look_plain
 from aegis_core.client.sync import SyncGovernedAgent, SyncGovernor
 from aegis_core.connect import connect_sync
 from aegis_core.protocol.errors import ConfigurationError
 from aegis_core.protocol.messages import SessionOpened
+from aegis_core.protocol.process import new_lock
 
 _T = TypeVar("_T")
 _P = ParamSpec("_P")
 _open_bridges: WeakValueDictionary[str, Bridge] = WeakValueDictionary()
-_lock = threading.Lock()
+_lock = new_lock()
 
 
 class Bridge:
@@ -32,12 +34,14 @@ class Bridge:
     is asked in the loop that made it: by `await` there, from other threads and loops while that loop runs; never by
     plain code on that loop's own thread, which would wait for itself.
 
+    In a forked child it connects anew by itself, whichever of the two made the agent, and speaks on for its session.
+
     It is copied by reference. Pickled, it keeps the session with its token; in another process it connects again, by
     that process's own ``AEGIS_`` environment, and speaks on for the same session.
     """
 
     def __init__(self, agent: GovernedAgent) -> None:
-        self.agent, self._loop = agent, agent.loop
+        self.agent, self._connection = agent, agent.connection
         _open_bridges[agent.session.session_id] = self
 
     @classmethod
@@ -69,17 +73,19 @@ class Bridge:
         Raises:
             ConfigurationError: the loop is this thread's own, or no longer runs.
         """
-        if _running() is self._loop:
+        loop = self._checked()
+        if _running() is loop:
             raise ConfigurationError(
                 "This call blocks the event loop in which its Aegis agent was made by `connect`, so it would wait for "
                 "itself; make the agent with `aegis_core.connect_sync`, which works in every thread and loop.",
                 code="blocked_loop",
             )
         crossing = _Crossing(work)
-        loop = self._checked()
         loop.call_soon_threadsafe(crossing.start, loop)
         try:
-            crossing.ended.acquire()
+            if not crossing.ended.acquire(timeout=A_MOMENT):
+                with stepped_aside():
+                    crossing.ended.acquire()
         except BaseException:
             loop.call_soon_threadsafe(crossing.cancel)
             raise
@@ -87,27 +93,31 @@ class Bridge:
 
     async def await_(self, work: Callable[[], Coroutine[object, object, _T]]) -> _T:
         """The same from a coroutine of any loop. A cancelled caller cancels the work."""
-        if _running() is self._loop:
+        self._connection.here()
+        if _running() is self._connection.loop:
             return await work()
         loop = self._checked()
         return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(self._started(work), loop))
 
     def post(self, work: Callable[[], Coroutine[object, object, object]]) -> None:
         """Carry work out later, from any thread, and wait for nothing. Lost when the loop no longer runs."""
-        if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(partial(_spawn, work))
+        self._connection.here()
+        if not self._connection.loop.is_closed():
+            self._connection.loop.call_soon_threadsafe(partial(_spawn, work))
 
     async def _started(self, work: Callable[[], Awaitable[_T]]) -> _T:
         return await work()
 
     def _checked(self) -> asyncio.AbstractEventLoop:
-        if not self._loop.is_running():
+        self._connection.here()
+        loop = self._connection.loop
+        if not loop.is_running():
             raise ConfigurationError(
                 "The connection of this Aegis agent is closed: the loop that made it no longer runs. Keep the block of "
                 "`connect` or `connect_sync` open while the agent works.",
                 code="closed_connection",
             )
-        return self._loop
+        return loop
 
     def __copy__(self) -> Bridge:
         return self

@@ -3,32 +3,29 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from dataclasses import replace
 from functools import partial
+from typing import Unpack
 from uuid import uuid4
 
 from aegis_core.adapting.bridge import Bridge, both_ways
 from aegis_core.adapting.calls import ModelCall, ToolCall
-from aegis_core.adapting.costs import Costs, check_bounded, checked_costs, checked_number
+from aegis_core.adapting.caps import thinking_budget
+from aegis_core.adapting.costs import Costs, checked_costs, checked_number
 from aegis_core.adapting.denials import CHANGED, denied
 from aegis_core.adapting.estimate import Estimate, InputBounds
 from aegis_core.adapting.locking import Locks, ToolLease, ToolLocks
+from aegis_core.adapting.request_fields import model_fields, tool_fields, tool_identifier
 from aegis_core.adapting.reservation import Reservation
+from aegis_core.adapting.tool_names import ToolNames
+from aegis_core.adapting.wishes import CallWishes, Wishes
 from aegis_core.client.leases import seconds
-from aegis_core.metering.allowed import allowance_of
 from aegis_core.protocol.canonical import digest, storable
 from aegis_core.protocol.denial import AegisDenied
 from aegis_core.protocol.errors import ConfigurationError, LockPreemptedError, LockTimeoutError
-from aegis_core.protocol.fields import Scalar
 from aegis_core.protocol.journal import MAX_RESULT, JournalAct, JournalEntry
-from aegis_core.protocol.keywords import RequestFields
-from aegis_core.protocol.messages import Framework, Requirements, Verdict
+from aegis_core.protocol.messages import Framework, Verdict
 from aegis_core.protocol.money import UsdLike
-from aegis_core.protocol.usage import ORDINARY
-
-LEAST_OUTPUT = 16
-"""Tokens of an answer below which a call is refused rather than cut."""
 
 MODEL_CALL = "Model call"
 """The intent of a model call whose program declares none."""
@@ -51,9 +48,9 @@ class CallGovernor:
             Tools that it does not know cost nothing and are still asked for, so that rules, approvals and locks apply.
         locks: which tool holds which lock while it runs: ``{"pay": "wallet_main"}``; see `ToolLocks`.
         max_output_tokens: the agent's cap on an answer, for adapters that can send one.
-        logic_density: how hard the agent's work is, 1 to 10, for the choice of a model.
         intent: what the agent's model calls are for. Rules read this, and nothing of the prompts.
         approval_seconds: how long `begin` waits for a human; 0: a call that needs one is refused.
+        **wishes: ``priority``, ``logic_density`` and ``task_type``; see `CallWishes`.
 
     Raises:
         ConfigurationError: `aegis` is not an agent of Aegis, or another setting says nothing that is understood.
@@ -67,19 +64,18 @@ class CallGovernor:
         costs: Costs | None = None,
         locks: Locks | None = None,
         max_output_tokens: int = 4_096,
-        logic_density: int | None = None,
         approval_seconds: float = 600,
         intent: str | None = None,
+        **wishes: Unpack[CallWishes],
     ) -> None:
         self.bridge, self.framework, self.bounds = Bridge.of(aegis), framework, InputBounds()
         self._costs: Costs = checked_costs(costs)
         self._locks = ToolLocks(locks)
+        self.names = ToolNames(costs=self._costs, locks=self._locks.by_tool)
         checked_number("max_output_tokens", max_output_tokens, 1)
         checked_number("approval_seconds", approval_seconds, 0, whole=False)
-        if logic_density is not None:
-            checked_number("logic_density", logic_density, 1, 10)
         self._intent = storable(intent or MODEL_CALL)
-        self._cap, self._density, self._patience = max_output_tokens, logic_density, approval_seconds
+        self._cap, self._patience, self._wishes = max_output_tokens, approval_seconds, Wishes(wishes)
 
     @property
     def tenant(self) -> str:
@@ -171,7 +167,8 @@ class CallGovernor:
         """The cap of one answer that is reserved, before it is cut to the affordable. None: the model's maximum."""
         if not call.lowers_cap:
             return call.max_output_tokens
-        return min(call.max_output_tokens or self._cap, self._cap)
+        most = self._cap + thinking_budget(call.settings)
+        return min(call.max_output_tokens or most, most)
 
     def __copy__(self) -> CallGovernor:
         return self
@@ -257,9 +254,10 @@ class CallGovernor:
         estimate = None
         if isinstance(call, ModelCall):
             estimate = self._estimate_of(call)
-            fields = self._model_fields(call, estimate)
+            fields = model_fields(call, estimate, self.cap_of(call), self.framework)
         else:
-            fields = self._tool_fields(call)
+            fields = tool_fields(call, self._cost_of(call), self.tenant, self.framework)
+        self._wishes.put_in(fields, call)
         return await self.bridge.agent.request(call.intent or self._intent, wait=wait, **fields), estimate
 
     def _estimate_of(self, call: ModelCall) -> Estimate:
@@ -268,51 +266,11 @@ class CallGovernor:
             cap=self.cap_of(call), answers=call.answers,
         )  # fmt: skip
 
-    def _model_fields(self, call: ModelCall, estimate: Estimate) -> RequestFields:
-        cap = self.cap_of(call)
-        check_bounded(call, cap)
-        fields: RequestFields = {
-            "prompt_tokens": estimate.tokens,
-            "max_output_tokens": None if cap is None else cap * call.answers,
-            "arguments_hash": estimate.digest,
-            "metadata": self._metadata(call.thread),
-            "prompt_end": call.prompt_end,
-        }
-        if (allows := allowance_of(estimate.bound)) != ORDINARY:
-            fields["allows"] = allows
-        if call.models:
-            fields["requirements"] = Requirements(tools=bool(call.tools), models=call.models)
-        else:
-            fields["model"] = call.model
-        if call.lowers_cap:
-            fields["min_output_tokens"] = min(LEAST_OUTPUT, cap or LEAST_OUTPUT) * call.answers
-        if self._density is not None:
-            fields["logic_density"] = self._density
-        return fields
-
-    def _tool_fields(self, call: ToolCall) -> RequestFields:
-        fields: RequestFields = {
-            "resource_type": "api_call",
-            "estimated_cost_usd": self._cost_of(call),
-            "tool": tool_identifier(call.tool),
-            "arguments": call.arguments,
-            "metadata": self._metadata(call.thread),
-        }
-        if identity := call.identity(self.tenant):
-            fields["request_id"] = identity
-        return fields
-
     def _cost_of(self, call: ToolCall) -> UsdLike:
         if call.cost_usd is not None:
             return call.cost_usd
         found = self._costs(call.tool, call.arguments) if callable(self._costs) else self._costs.get(call.tool)
         return 0 if found is None else found
-
-    def _metadata(self, thread: str | None) -> dict[str, Scalar]:
-        found: dict[str, Scalar] = {"framework": self.framework}
-        if thread:
-            found["thread"] = storable(thread)[:256]
-        return found
 
     async def count_refusal(self, call: Call) -> int:
         """How often this very call was refused in the session, with this time. Redis counts, for all processes."""
@@ -332,11 +290,6 @@ class CallGovernor:
         return await self.bridge.agent.journal(
             act, identity, runner=runner, result=None if result is None else storable(result)[:MAX_RESULT]
         )
-
-
-def tool_identifier(name: str) -> str:
-    """A tool's name in the alphabet of identifiers, as rules match it: ``Search the web`` is ``Search_the_web``."""
-    return re.sub(r"[^\w.:@/-]+", "_", name)[:128] or "tool"
 
 
 def _drop(work: asyncio.Future[Reservation]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -12,6 +11,7 @@ from aegis_core.protocol.canonical import canonical_json, digest, storable
 from aegis_core.protocol.fields import MAX_INTENT
 from aegis_core.protocol.masking import mask_text
 from aegis_core.protocol.money import UsdLike
+from aegis_core.protocol.parsing import loads
 
 _SHOWN = 240
 """Characters of the end of a prompt."""
@@ -150,7 +150,7 @@ def _read(arguments: object) -> str:
     """The arguments as the tool reads them: escapes of JSON would hide a word that begins after a line break."""
     if isinstance(arguments, str):
         try:
-            parsed: object = json.loads(arguments)
+            parsed: object = loads(arguments)
         except (ValueError, RecursionError):
             return arguments
         arguments = cast("object", parsed) if isinstance(parsed, dict | list) else arguments

@@ -24,7 +24,7 @@ def denied(call: ModelCall | ToolCall, verdict: Verdict, times: int = 1) -> Aegi
     """The error for a refused call. Facts: ``tool``, ``times``, ``final``; for money ``asked_usd`` and ``left_usd``."""
     line = _short_line(verdict)
     final = times >= MOST_REFUSALS
-    why = _shortage(verdict, line) if line else _reason(verdict)
+    why = _shortage(call, verdict, line) if line else _reason(verdict)
     advice = _final_advice(times) if final else _advice(call, verdict, line)
     return AegisDenied(
         f"Aegis refused {call.name}: {why}. {advice}",
@@ -45,10 +45,14 @@ def _short_line(verdict: Verdict) -> BudgetLine | None:
     return min(short, key=lambda line: line.remaining_usd, default=None)
 
 
-def _shortage(verdict: Verdict, line: BudgetLine) -> str:
+def _shortage(call: ModelCall | ToolCall, verdict: Verdict, line: BudgetLine) -> str:
     assert verdict.asked_usd is not None
     asked, left, limit = (format_usd(to_nanos(usd)) for usd in (verdict.asked_usd, line.remaining_usd, line.limit_usd))
-    return f"it costs up to {asked} and {left} of {limit} is left{_until(verdict.retry_after_seconds)}"
+    why = ""
+    if isinstance(call, ModelCall) and call.max_output_tokens is None and verdict.least_usd is not None:
+        least = format_usd(to_nanos(verdict.least_usd))
+        why = f", because nothing caps its answer (the smallest useful one costs up to {least}; give the model a cap),"
+    return f"it costs up to {asked}{why} and {left} of {limit} is left{_until(verdict.retry_after_seconds)}"
 
 
 def _until(seconds: float | None) -> str:

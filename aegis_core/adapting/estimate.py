@@ -9,7 +9,6 @@ the one that counts most.
 
 from __future__ import annotations
 
-import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -22,6 +21,7 @@ from aegis_core.metering.maxima import maxima_by_name
 from aegis_core.metering.plain import plain
 from aegis_core.metering.prompt import WIDEST_WINDOW
 from aegis_core.protocol.canonical import canonical_json, digest
+from aegis_core.protocol.process import new_lock
 
 KNOWN_PREFIXES = 4_096
 """Settled calls whose input counts are remembered, the least recently used leaving first; some 400 bytes each."""
@@ -66,7 +66,7 @@ class InputBounds:
         self._most = known
         self._prefixes: OrderedDict[tuple[str, str | None], _Prefix] = OrderedDict()
         self._responses: OrderedDict[str, int] = OrderedDict()
-        self._lock = threading.Lock()
+        self._lock = new_lock()
 
     def estimate(
         self,

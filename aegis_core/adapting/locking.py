@@ -59,6 +59,11 @@ class ToolLocks:
         for value in self._by_tool.values():
             _ = callable(value) or _lock(value)
 
+    @property
+    def by_tool(self) -> Mapping[str, Any]:
+        """What was told by name."""
+        return self._by_tool
+
     def of(self, call: ToolCall) -> ToolLock | None:
         """The lock that a call needs.
 

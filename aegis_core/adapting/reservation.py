@@ -22,6 +22,7 @@ from aegis_core.metering.reading import NO_USAGE, Reading
 from aegis_core.protocol.errors import AegisError
 from aegis_core.protocol.messages import Receipt, SettleRequest, Usage, Verdict
 from aegis_core.protocol.money import UsdLike
+from aegis_core.protocol.process import Process
 
 if TYPE_CHECKING:
     from aegis_core.adapting.bridge import Bridge
@@ -92,7 +93,7 @@ class Reservation:
         self.receipt: Receipt | None = None
         self.lease: ToolLease | None = None
         self._bridge, self._learn, self.bound = bridge, learn, bound
-        self._open = True
+        self._open, self._process = True, Process.id
         self._entered: ToolLease | None = None
         self._lock = threading.Lock()
 
@@ -208,6 +209,8 @@ class Reservation:
             self._bridge.post((lambda: self._end(_UNKNOWN)) if consumed else self._give_back)
 
     def _claim(self) -> bool:
+        if self._process != Process.id:  # a forked child unwinds what its parent runs on
+            return False
         with self._lock:
             claimed, self._open = self._open, False
         return claimed

@@ -12,6 +12,7 @@ from aegis_core.adapting.reservation import Reservation
 from aegis_core.protocol.canonical import canonical_json, storable
 from aegis_core.protocol.errors import AegisError
 from aegis_core.protocol.journal import MAX_RESULT
+from aegis_core.protocol.process import Process
 
 if TYPE_CHECKING:
     from aegis_core.adapting.call_governor import CallGovernor
@@ -29,7 +30,7 @@ class ToolRun:
         self, calls: CallGovernor, held: Reservation, runner: str | None, failed: Callable[[ToolCall], None]
     ) -> None:
         self.held, self.bridge = held, calls.bridge
-        self._calls, self._runner, self._failed = calls, runner, failed
+        self._calls, self._runner, self._failed, self._process = calls, runner, failed, Process.id
 
     async def undo(self) -> None:
         """Nobody has run it, nor will: let it be run another time. In the loop of the bridge."""
@@ -68,7 +69,7 @@ class ToolRun:
     pause, apause = both_ways(_pause)
 
     async def _end(self, act: Literal["finish", "fail"], text: str) -> None:
-        if self._runner is not None:
+        if self._runner is not None and self._process == Process.id:  # a forked child ends nothing of its parent's
             await self._calls.journal(act, cast("ToolCall", self.held.call), self._runner, text)
 
 

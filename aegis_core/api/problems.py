@@ -17,6 +17,7 @@ from starlette.responses import Response
 from aegis_core.protocol.errors import (
     AegisError,
     AuthError,
+    ChainError,
     ConfigurationError,
     ConflictError,
     InvalidRequestError,
@@ -48,6 +49,7 @@ _BY_KIND: tuple[tuple[type[AegisError], int], ...] = (
     (ConflictError, 409),
     (AuthError, 403),
     (ConfigurationError, 503),
+    (ChainError, 503),
     (StoreError, 503),
 )
 _HEADERS = {401: {"WWW-Authenticate": 'Bearer realm="aegis"'}, 503: {"Retry-After": "1"}, 429: {"Retry-After": "60"}}

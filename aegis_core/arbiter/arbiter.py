@@ -8,7 +8,7 @@ same answer: there is no state but caches.
 from __future__ import annotations
 
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from aegis_core.arbiter.catalog import GREATEST_DENSITY, LEAST_DENSITY, Catalog
 from aegis_core.arbiter.evidence import NO_EVIDENCE, Choice, Evidence, lowered_by_text
@@ -31,14 +31,17 @@ from aegis_core.metering.allowed import AllowedRates
 from aegis_core.metering.price_book import PriceBook
 from aegis_core.metering.tokens import input_bound
 from aegis_core.protocol.errors import InvalidRequestError
-from aegis_core.protocol.messages import PermissionRequest
-from aegis_core.protocol.money import format_usd
+from aegis_core.protocol.messages import PermissionRequest, Verdict
+from aegis_core.protocol.money import format_usd, to_usd
 from aegis_core.protocol.usage import Allowance
 
 if TYPE_CHECKING:
     from aegis_core.arbiter.routing.gain import GainModel
 
 _CACHED_SHORTLISTS = 1_024
+
+SMALLEST_ANSWER = 16
+"""Tokens below which an answer says nothing."""
 
 
 class Arbiter:
@@ -135,6 +138,27 @@ class Arbiter:
             return appraisal
         escalation = appraisal.candidates[0].model if appraisal.checked else None
         return appraisal._replace(why=self._explain(shortlist, *said, terms, considered, escalation))
+
+    def say_caps(
+        self,
+        verdict: Verdict,
+        request: PermissionRequest,
+        appraisal: Appraisal,
+        model: str | Literal[False],
+        nanos: int,
+    ) -> None:
+        """Say to what the candidate that was taken cuts an answer, one of `model` at so many nano-dollars.
+
+        And where no money reached, what the smallest useful answer would cost by the cheapest model.
+        """
+        verdict.max_output_tokens = appraisal.cap_of(model or None, nanos)
+        prompt, allows = _prompt_of(request), request.allows
+        if verdict.code != "budget_exceeded" or prompt is None or request.estimated_cost_usd is not None:
+            return
+        names = {each.model for each in appraisal.candidates if each.model}
+        rates = [self._prices.text_rates(name) if allows is None else self._allowed(allows, name) for name in names]
+        least = min((each.bound(prompt, SMALLEST_ANSWER) for each in rates), default=None)
+        verdict.least_usd = None if least is None else to_usd(least)
 
     def _shortlist_for(self, density: int, needs: Needs | None, choice: Choice) -> Shortlist:
         """That of the tier that was chosen; where it was lowered and has no model, that of the tier asked for."""
@@ -264,7 +288,8 @@ def _needs_of(request: PermissionRequest, permitted: tuple[str, ...]) -> tuple[N
     if required is None:
         return Needs(permitted=permitted) if permitted else None, None
     needs = Needs(
-        required.tools, required.vision, required.min_context_tokens, required.providers, required.models, permitted
+        required.tools, required.vision, required.min_context_tokens, required.providers, required.models,
+        required.or_strongest, permitted,
     )  # fmt: skip
     return needs, None if required.ceiling_usd is None else int(required.ceiling_usd.scaleb(9))
 

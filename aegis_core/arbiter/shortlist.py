@@ -22,6 +22,7 @@ class Needs(NamedTuple):
     min_context_tokens: int = 0
     providers: tuple[str, ...] = ()
     models: tuple[str, ...] = ()
+    or_strongest: bool = False
     permitted: tuple[str, ...] = ()
     """The models that the policy permits here, best first, whatever the logic density; none: it does not say."""
 
@@ -76,6 +77,17 @@ def select(catalog: Catalog, prices: PriceBook, logic_density: int, needs: Needs
     permitted = needs.permitted if needs else ()
     asked = catalog.tier_for(logic_density)
     tier = tier or asked
+    called = (
+        f"Outcomes call for tier {tier}" if tier != asked else f"Logic density {logic_density} asks for tier {tier}"
+    )
+    if (
+        needs
+        and needs.or_strongest
+        and needs.models
+        and not permitted
+        and (top := _top_tier(catalog, needs.models)) < tier
+    ):
+        tier, called = top, f"{called}, and the strongest of requirements.models is of tier {top}"
     entries = _permitted(catalog, prices, permitted) if permitted else _of_tier(catalog, prices, tier)
     if not entries:
         note = f"The policy permits only {_some(permitted)} here, and the catalog has none of them."
@@ -95,9 +107,9 @@ def select(catalog: Catalog, prices: PriceBook, logic_density: int, needs: Needs
         return Shortlist(tuple((entry,) for entry in entries), names, note, fixed=True)
     cheapest = min(entries, key=lambda entry: entry.rates.expected(FORECAST_INPUT, FORECAST_OUTPUT))
     names = tuple(dict.fromkeys([cheapest.model.name, *(entry.model.name for entry in entries)]))
-    note = f"Logic density {logic_density} asks for tier {asked} or above."
-    if tier != asked:
-        note = f"Outcomes call for tier {tier} or above, where {asks} tier {asked}."
+    note = f"{called} or above."
+    if called.startswith("Outcomes"):
+        note = f"{called} or above, where {asks} tier {asked}."
     tiers = tuple(tuple(group) for _, group in groupby(entries, key=lambda entry: entry.model.tier))
     return Shortlist(tiers, names, note)
 
@@ -119,6 +131,10 @@ def _permitted(catalog: Catalog, prices: PriceBook, names: tuple[str, ...]) -> l
     """The models of the catalog among these names, in their order."""
     found = dict.fromkeys(model for name in names if (model := catalog.find(name)) and model.healthy)
     return [PricedModel(model, prices.text_rates(model.name), position) for position, model in enumerate(found)]
+
+
+def _top_tier(catalog: Catalog, names: tuple[str, ...]) -> int:
+    return max((model.tier for name in names if (model := _listed(catalog, name)).healthy), default=0)
 
 
 def _tests(catalog: Catalog, needs: Needs) -> Iterable[tuple[str, Callable[[Model], bool]]]:

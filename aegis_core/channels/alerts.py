@@ -17,6 +17,7 @@ from aegis_core.governor.tenant import ChannelStore
 from aegis_core.protocol.errors import AegisError, ChannelError
 from aegis_core.protocol.messages import Event
 from aegis_core.protocol.windows import window_name
+from aegis_core.protocol.writing import told_name
 
 _log = logging.getLogger("aegis.channels")
 _WAITING = 100
@@ -34,7 +35,7 @@ def is_alert(kind: str) -> bool:
 def alert_text(event: Event) -> str:
     """One line: what happened, to whom, and how much."""
     facts = event.facts
-    said = [event.kind.replace("_", " "), event.agent_id or ""]
+    said = [event.kind.replace("_", " "), told_name(event.agent_id or "")]
     if owner := facts.get("owner"):
         said.append(f"{budget_name(str(owner))} {window_name(facts['window'])}")
     said += [f"{name.replace('_', ' ')}: {facts[name]}" for name in _TOLD if facts.get(name) is not None]
@@ -43,7 +44,7 @@ def alert_text(event: Event) -> str:
 
 _TOLD = (
     "percent", "spent_usd", "committed_usd", "limit_usd", "gone_at", "amount_usd", "charged_usd", "estimated_usd", "by",
-    "direction", "problem",
+    "direction", "thread", "problem",
 )  # fmt: skip
 
 

@@ -37,17 +37,23 @@ def shortened(text: str, most: int) -> str:
 
 
 def facts(approval: Approval) -> list[tuple[str, str]]:
-    """The verified facts, each with its name. All that is absent is left out."""
+    """The verified facts, each with its name. All that is absent is left out. Which scripts a name of the agent's mixes
+    stands with the fact's name, which nobody shortens."""
+
+    def title(title: str, field: str) -> str:
+        mixed = approval.mixed_scripts.get(field)
+        return f"{title} (mixes {mixed})" if mixed else title
+
     rows: list[tuple[str, str | None]] = [
-        ("Agent", approval.agent_id),
+        (title("Agent", "agent_id"), approval.agent_id),
         ("Cost", dollars(approval.amount_usd) + (" (edited)" if approval.edited else "")),
         ("Budget left", dollars(approval.remaining_budget_usd)),
         ("Rule", approval.rule),
         ("Why", approval.reason),
         ("For", approval.resource_type),
         ("Model", approval.model),
-        ("Tool", approval.tool),
-        ("Target", approval.target_resource),
+        (title("Tool", "tool"), approval.tool),
+        (title("Target", "target_resource"), approval.target_resource),
         ("Arguments", approval.arguments_hash),
     ]
     if approval.status == "open":

@@ -23,6 +23,7 @@ from aegis_core.cli import (
     policy,
     prices,
     profiles,
+    proxy,
     refund,
     replay,
     route,
@@ -86,6 +87,7 @@ app.add_typer(policy.app, name="policy")
 app.add_typer(channels.app, name="channels")
 app.add_typer(route.app, name="route")
 app.add_typer(prices.app, name="prices")
+app.add_typer(proxy.app, name="proxy")
 
 
 def main() -> None:

@@ -13,6 +13,7 @@ from aegis_core.cli.common import (
     dollars,
     print_json,
     shown,
+    shown_name,
     stdout_console,
     with_governor,
     with_resources,
@@ -91,7 +92,7 @@ def _table(agents: list[AgentSummary]) -> None:
         figures = (
             str(agent.open_grants), money(agent.spent_today_usd), money(agent.reserved_usd), money(agent.limit_usd),
         )  # fmt: skip
-        name, labels = shown(agent.agent_id), shown(_words(agent.labels))
+        name, labels = shown_name(agent.agent_id), shown(_words(agent.labels))
         if wide:
             seen = f"{agent.last_seen_at:%Y-%m-%d %H:%M}"
             table.add_row(name, agent.framework, agent.status, *figures, seen, labels)

@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from aegis_core.cli.approvals_page import details, table
-from aegis_core.cli.common import JsonFlag, TenantOption, dollars, print_json, say, shown, stdout_console, with_governor
+from aegis_core.cli.common import (
+    JsonFlag,
+    TenantOption,
+    dollars,
+    print_json,
+    say,
+    shown,
+    shown_name,
+    stdout_console,
+    with_governor,
+)
 from aegis_core.connect import with_overrides
 from aegis_core.protocol.errors import InvalidRequestError
 
@@ -248,7 +258,7 @@ def _decide(
     elif done.status == "open":
         typer.echo(f"{done.approval_id} still needs {done.missing} more.")
     else:
-        typer.echo(f"{done.approval_id} is {done.status}: {dollars(done.amount_usd)} for {shown(done.agent_id)}.")
+        typer.echo(f"{done.approval_id} is {done.status}: {dollars(done.amount_usd)} for {shown_name(done.agent_id)}.")
 
 
 async def _find(approvals: ApprovalsPort, name: str) -> Approval:
@@ -299,7 +309,7 @@ def _envelopes(found: tuple[Envelope, ...]) -> Table:
             if value
         )  # fmt: skip
         rows.add_row(
-            each.envelope_id, shown(each.agent_id or each.session_id), shown(which), dollars(each.used_usd),
+            each.envelope_id, shown_name(each.agent_id or each.session_id), shown(which), dollars(each.used_usd),
             dollars(each.limit_usd), str(each.uses), f"{each.expires_at:%m-%d %H:%M}", shown(each.author),
         )  # fmt: skip
     return rows

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from aegis_core.cli.common import dollars, shown
+from aegis_core.cli.common import dollars, shown, shown_name
 from aegis_core.protocol.masking import both_ends, visible
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def table(found: tuple[Approval, ...], chosen: int | None = None, *, one_line: b
             each.status if each.quorum == 1 or each.status != "open" else f"{each.quorum - each.missing}/{each.quorum}"
         )
         rows.add_row(
-            each.approval_id[:11], shown(each.agent_id), dollars(each.amount_usd), shown(each.rule or ""),
+            each.approval_id[:11], shown_name(each.agent_id), dollars(each.amount_usd), shown(each.rule or ""),
             _when(each.deadline), state, shown(each.decided_by or ""), shown(each.intent[:80]),
             style="reverse" if place == chosen else None,
         )  # fmt: skip
@@ -38,6 +38,10 @@ def table(found: tuple[Approval, ...], chosen: int | None = None, *, one_line: b
 def _when(at: datetime) -> str:
     """A time of today, or another day's with its date."""
     return f"{at:%H:%M:%S}" if at.date() == datetime.now(UTC).date() else f"{at:%Y-%m-%d %H:%M}"
+
+
+_CHOSEN = {"agent", "tool", "target", "tool before", "target before"}
+"""Facts that are names, which the agent chose."""
 
 
 def details(each: Approval, *, whole: bool = True) -> Table:
@@ -63,7 +67,7 @@ def details(each: Approval, *, whole: bool = True) -> Table:
         }  # fmt: skip
     for name, value in facts.items():
         if value:
-            rows.add_row(f"[bold]{name}[/bold]", shown(value))
+            rows.add_row(f"[bold]{name}[/bold]", shown_name(value) if name in _CHOSEN else shown(value))
     rows.add_row("[bold]it says[/bold]", f"“{shown(each.intent[:500])}”")
     if each.prompt_end:
         rows.add_row("[bold]prompt ends[/bold]", f"“{shown(each.prompt_end)}”")

@@ -18,6 +18,7 @@ from aegis_core.connect import connect, with_overrides
 from aegis_core.protocol.errors import ConfigurationError
 from aegis_core.protocol.masking import visible
 from aegis_core.protocol.money import format_usd
+from aegis_core.protocol.writing import told_name
 from aegis_core.settings import Settings
 
 if TYPE_CHECKING:
@@ -103,6 +104,13 @@ def shown(text: object) -> str:
     from rich.markup import escape
 
     return escape(visible(text))
+
+
+def shown_name(name: str | None) -> str:
+    """A name that an agent chose, with the scripts that it mixes, likewise."""
+    from rich.markup import escape
+
+    return escape(told_name(name or ""))
 
 
 def _json(value: object, indent: int | None = None) -> str:

@@ -19,7 +19,7 @@ from aegis_core.cli.demo_page import Page, money
 from aegis_core.client.agent import GovernedAgent, Governor
 from aegis_core.connect import connect
 from aegis_core.protocol.keywords import RequestFields
-from aegis_core.protocol.messages import Framework, Receipt, SessionOpened, Usage, Verdict
+from aegis_core.protocol.messages import Event, Framework, Receipt, SessionOpened, Usage, Verdict
 from aegis_core.protocol.money import to_usd
 from aegis_core.settings import Settings
 
@@ -236,7 +236,7 @@ async def _summary(show: Show) -> bool:
     decisions = sum(sum(part.answers.values()) for part in page.parts.values())
     recorded, after = 0, "0"
     while events := await show.governor.events(after=after, limit=500):
-        recorded += sum(event.kind in {"granted", "pending", "rejected"} for event in events)
+        recorded += sum(decisions_in(event) for event in events)
         after = events[-1].id
     spent = Decimal(0)
     for name in page.parts:
@@ -251,6 +251,13 @@ async def _summary(show: Show) -> bool:
     page.say(f"An answer over HTTP took {median(show.times) * 1000:.1f} ms (median of {len(show.times)}).")
     page.say("Next: aegis serve, aegis replay TRACE, aegis doctor.", "dim")
     return sound
+
+
+def decisions_in(event: Event) -> int:
+    """How many decisions an event tells of."""
+    if event.kind == "refusals_repeated":
+        return int(str(event.facts["count"]))
+    return event.kind in {"granted", "pending", "rejected"}
 
 
 def _at(show: Show, model: str) -> Decimal:

@@ -29,15 +29,16 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 _COLOURS = {
-    "granted": "green", "pending": "yellow", "rejected": "red", "overrun": "red", "expired": "yellow",
+    "granted": "green", "pending": "yellow", "rejected": "red", "refusals_repeated": "red", "overrun": "red",
+    "expired": "yellow",
     "timed_out": "red", "budget_crossed": "red", "budget_reserved": "yellow",
     "budget_forecast": "yellow", "estimates_high": "yellow",
 }  # fmt: skip
 _CHARGED = {"settled", "overrun", "expired", "estimates_high", "refunded"}
 _SHARES = {"budget_crossed": "spent", "estimates_high": "estimated"}
 _AMOUNTS = {
-    "amount_usd": "{}", "charged_usd": "charged {}", "refund_usd": "{} taken back", "limit_usd": "limit {}",
-    "committed_usd": "{} committed",
+    "amount_usd": "{}", "most_usd": "up to {}", "charged_usd": "charged {}", "refund_usd": "{} taken back",
+    "limit_usd": "limit {}", "committed_usd": "{} committed",
     "spent_usd": "{} spent", "last_hour_usd": "{} in the last hour", "estimated_usd": "{} estimated",
     "session_budget_usd": "session budget {}", "tenant_day_usd": "{} a day",
 }  # fmt: skip
@@ -109,6 +110,8 @@ def _details(event: Event) -> Iterator[str]:
         from aegis_core.governor.budgets import budget_name  # with it comes redis, which --help can do without
 
         yield visible(f"{budget_name(owner)} {window_name(facts['window'])}")
+    if count := facts.get("count"):
+        yield f"{count:,} more from {facts['since'][11:19]} to {facts['until'][11:19]}"
     yield from _money(event)
     if percent := facts.get("percent"):
         yield f"{percent} % {_SHARES.get(event.kind, 'committed')}"
@@ -119,11 +122,13 @@ def _details(event: Event) -> Iterator[str]:
     if model := facts.get("recommended_model") or facts.get("model"):
         yield visible(model)
     if rule := facts.get("rule"):
-        yield visible(f"{rule}: {facts.get('reason', '')}")
+        yield visible(f"{rule}: {facts['reason']}" if facts.get("reason") else rule)
     elif facts.get("code") not in {None, "ok"}:
         yield visible(facts["code"]).replace("_", " ")
     if event.kind.startswith("lock_"):
         yield from _lock(facts)
+    if event.kind == "refusals_repeated":
+        yield from (visible(str(facts[name])) for name in ("tool", "target_resource", "capability") if name in facts)
     yield from _operator(event)
     request: dict[str, Any] = facts.get("request", {})
     if intent := request.get("intent"):

@@ -9,9 +9,9 @@ from secrets import token_hex
 from typing import Unpack
 
 from aegis_core.client.answers import RecentSizes, Settlement, settled, settlement_of
+from aegis_core.client.connection import Connection, Opening
 from aegis_core.client.grants import Grant, OnError, check_on_error
-from aegis_core.client.leases import seconds
-from aegis_core.client.lock_block import LockBlock, held_of, in_background
+from aegis_core.client.lock_block import LockBlock, block_of, held_of, in_background
 from aegis_core.client.ports import ApprovalsPort, GovernorPort
 from aegis_core.protocol.arguments import bound_arguments
 from aegis_core.protocol.canonical import record_id
@@ -19,7 +19,7 @@ from aegis_core.protocol.denial import AegisDenied
 from aegis_core.protocol.errors import AegisError, InvalidRequestError, StoreError
 from aegis_core.protocol.journal import JournalAct, JournalEntry, JournalRequest
 from aegis_core.protocol.keywords import LockFields, RequestFields, SettleFields
-from aegis_core.protocol.locks import AcquireLock, LockSummary, lock_name, new_lock_token
+from aegis_core.protocol.locks import LockSummary
 from aegis_core.protocol.messages import (
     LOCK_TYPES,
     AgentSummary,
@@ -41,22 +41,18 @@ from aegis_core.protocol.parsing import parse
 
 _APPROVAL_WAIT = 604_800.0
 """Seconds a permit waits for a human: longer than any approval may stay open, whose own deadline ends the wait."""
-_LOCK_WAIT = 86_400.0
-"""Seconds that may be waited for a lock at most: nobody waits for ever."""
-
-
-_SAID_ELSEWHERE = {
-    "ttl_seconds": "write ttl=", "lock_token": "write token=, to enter a lease that is held",
-    "also": "take several with lock_all", "agent_id": "an agent takes locks for itself only",
-}  # fmt: skip
-"""Fields of `AcquireLock` that `lock` says itself, and how."""
 
 
 class Governor:
     """A connection to a governor, local or remote. Made by `aegis_core.connect`."""
 
-    def __init__(self, port: GovernorPort) -> None:
-        self.port = port
+    def __init__(self, port: GovernorPort, opening: Opening | None = None) -> None:
+        self.connection = Connection(port, opening)
+
+    @property
+    def port(self) -> GovernorPort:
+        """What carries the calls out. Raises `ConfigurationError` in a forked child that has not connected anew."""
+        return self.connection.port
 
     @property
     def tenant(self) -> str:
@@ -86,7 +82,7 @@ class Governor:
             max_priority=max_priority,
             session_budget_usd=session_budget_usd,
         )
-        return GovernedAgent(self.port, await self.port.handshake(message))
+        return GovernedAgent(self.connection, await self.port.handshake(message))
 
     @property
     def approvals(self) -> ApprovalsPort:
@@ -95,7 +91,7 @@ class Governor:
 
     async def rejoin(self, session: SessionOpened) -> GovernedAgent:
         """Speak again for a session that was opened before, perhaps by another process."""
-        return GovernedAgent(self.port, session)
+        return GovernedAgent(self.connection, session)
 
     async def budget(self, agent_id: str) -> BudgetReport:
         """Every budget that bounds an agent now."""
@@ -135,10 +131,12 @@ class Governor:
 class GovernedAgent:
     """One session of one agent: everything an adapter needs."""
 
-    def __init__(self, port: GovernorPort, session: SessionOpened) -> None:
-        self._port, self.session, self._sizes = port, session, RecentSizes()
-        self.loop = asyncio.get_running_loop()
-        """The event loop of its connection: its methods are awaited there."""
+    def __init__(self, connection: Connection, session: SessionOpened) -> None:
+        self.connection, self.session, self._sizes = connection, session, RecentSizes()
+
+    @property
+    def _port(self) -> GovernorPort:
+        return self.connection.port
 
     @property
     def agent_id(self) -> str:
@@ -302,7 +300,7 @@ class GovernedAgent:
                 the running code holds it, so it would wait for itself.
             InvalidRequestError: a field that cannot be accepted.
         """
-        return self._block((resource,), wait, ttl, token, wish)
+        return block_of(self.connection, self.session, (resource,), wait, ttl, token, wish)
 
     def lock_all(
         self, *resources: str, wait: float | str = 60, ttl: float | str = 30, **wish: Unpack[LockFields]
@@ -310,27 +308,7 @@ class GovernedAgent:
         """Hold several locks at once, all or none. Waiting for them holds none of them. Arguments as for `lock`."""
         if not resources:
             raise InvalidRequestError("resources: name at least one lock", field="resources")
-        return self._block(resources, wait, ttl, None, wish)
-
-    def _block(
-        self, names: tuple[str, ...], wait: float | str, ttl: float | str, token: str | None, wish: LockFields
-    ) -> LockBlock:
-        for name in _SAID_ELSEWHERE.keys() & wish.keys():
-            problem = _SAID_ELSEWHERE[name]
-            raise InvalidRequestError(f"{name}: {problem}", field=name, problem=problem)
-        longest = seconds(wait, "wait")
-        if not 0 <= longest <= _LOCK_WAIT:
-            problem = f"must be 0 to {_LOCK_WAIT:g} seconds"
-            raise InvalidRequestError(f"wait: {problem}", field="wait", problem=problem)
-        ask = parse(
-            AcquireLock,
-            agent_id=self.agent_id,
-            ttl_seconds=seconds(ttl, "ttl"),
-            also=names[1:],
-            lock_token=token or new_lock_token(),
-            **wish,
-        )
-        return LockBlock(self._port.locks, self.session, lock_name(names[0]), ask, longest, join=token is not None)
+        return block_of(self.connection, self.session, resources, wait, ttl, None, wish)
 
     async def journal(
         self, act: JournalAct, key: str, *, runner: str | None = None, result: str | None = None

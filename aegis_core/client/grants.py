@@ -11,6 +11,7 @@ from aegis_core.protocol.arguments import hash_arguments
 from aegis_core.protocol.errors import AegisError, InvalidRequestError, LockLostError
 from aegis_core.protocol.keywords import RequestFields, SettleFields
 from aegis_core.protocol.messages import Receipt, SettleRequest, Verdict
+from aegis_core.protocol.process import Process, check_process
 
 if TYPE_CHECKING:
     from aegis_core.client.leases import Lease
@@ -49,7 +50,7 @@ class Grant:
         """`asked`: what the request said."""
         asked = asked or {}
         self._agent, self.verdict, self._asked = agent, verdict, asked.get("model")
-        self._said = asked
+        self._said, self._process = asked, Process.id
         self._settlement: Settlement | None = None
         self._released = self._misreported = False
         self.receipt: Receipt | None = None
@@ -94,22 +95,28 @@ class Grant:
 
         Raises:
             InvalidRequestError: an amount that cannot be accepted; the grant stays as it was.
+            ConfigurationError: this is a forked child of the process that the grant was given to, and ends there.
         """
+        check_process(self._process, "grant")
         self._misreported = True  # something was spent; if nothing can be made of it, it was not nothing
         sizes = Sizes.of(self._said, self.verdict.max_output_tokens) if "response" in said else None
         self._settlement = settlement_of(said, model=self._asked, otherwise=self.model, sizes=sizes)
         self._released = self._misreported = False
 
     def release(self) -> None:
-        """Say that nothing was consumed."""
+        """Say that nothing was consumed. Raises as `settle` in a forked child."""
+        check_process(self._process, "grant")
         self._settlement, self._released, self._misreported = None, True, False
 
     async def extend(self, seconds: float = 600) -> Receipt:
-        """Keep the grant alive for so many seconds from now."""
+        """Keep the grant alive for so many seconds from now. Raises as `settle` in a forked child."""
+        check_process(self._process, "grant")
         return await self._agent.extend(self.grant_id, seconds)
 
     async def finish(self) -> None:
-        """Carry out what was said. Called by `permit`."""
+        """Carry out what was said. Called by `permit`; a child that was forked in its block ends nothing."""
+        if self._process != Process.id:
+            return
         if self._released:
             self.receipt = await self._agent.release(self.grant_id)
             return
@@ -118,6 +125,8 @@ class Grant:
 
     async def fail(self, error: BaseException, on_error: OnError) -> None:
         """End it for a block that an error left. Called by `permit`, which raises that error whatever happens here."""
+        if self._process != Process.id:
+            return
         try:
             if self._released or (self._settlement is None and on_error == "release"):
                 self.receipt = await self._agent.release(self.grant_id)

@@ -19,6 +19,7 @@ from aegis_core.protocol.errors import (
 )
 from aegis_core.protocol.locks import LockNotice, LockState, RenewLock, Told
 from aegis_core.protocol.messages import SessionOpened
+from aegis_core.protocol.process import Process
 
 _DURATION = re.compile(r"(?P<count>\d{1,9}(?:\.\d{1,6})?)\s*(?P<unit>ms|s|m|h)")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0}
@@ -63,6 +64,7 @@ class Lease:
     def __init__(self, port: LocksPort, session: SessionOpened, state: LockState, ttl: float) -> None:
         assert state.fence is not None
         self._port, self._session, self._ttl = port, session, ttl
+        self._process = Process.id
         self._loop = asyncio.get_running_loop()
         self.owner = (session.tenant, session.agent_id)
         self.agent_id, self.resource, self.token = state.agent_id, state.resource, state.lock_token
@@ -100,8 +102,13 @@ class Lease:
 
     @property
     def kept(self) -> bool:
-        """True while it is neither lost nor given back."""
-        return not self._closed and not self.lost
+        """True while it is neither lost nor given back. Never in a forked child, which would not hear of its loss."""
+        return not self._closed and not self.lost and not self.inherited
+
+    @property
+    def inherited(self) -> bool:
+        """True in a forked child of the process that took it."""
+        return self._process != Process.id
 
     def is_of(self, owner: tuple[str, str]) -> bool:
         """True when it is this agent's, and lives in the loop that asks."""
@@ -124,6 +131,7 @@ class Lease:
         Raises:
             LockLostError: it does not. StoreError: it cannot be asked; the lease goes on until its expiry.
         """
+        self._check_process()
         try:
             asked = self._loop.time()
             state = await self._port.renew(self.resource, self._ask, token=self._session.session_token)
@@ -151,7 +159,16 @@ class Lease:
             self._why = self._preempted() if self.evicting.is_set() else lease_gone(self.resource)
         return self._why
 
+    def _check_process(self) -> None:
+        if self.inherited:
+            raise LockLostError(
+                f"The lease of {self.resource} is that of process {self._process}, of which this one was forked and "
+                "where it would not hear of its loss; take the lock here, or enter it by agent.lock(…, token=…).",
+                resource=self.resource,
+            )
+
     def _check_held(self) -> None:
+        self._check_process()
         if self.lost:
             raise self.lost_error()
         if self._closed:

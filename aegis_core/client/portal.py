@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import inspect
 import threading
 from collections.abc import Callable, Coroutine, Generator
-from contextlib import AbstractAsyncContextManager, contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager, suppress
 from functools import wraps
 from types import FunctionType
 from typing import Concatenate, Generic, ParamSpec, TypeVar
+
+from aegis_core.client.pools import A_MOMENT, stepped_aside
+from aegis_core.protocol.process import Process, check_process
 
 _T = TypeVar("_T")
 _P = ParamSpec("_P")
@@ -17,42 +21,99 @@ _Answer = TypeVar("_Answer")
 _Plain = TypeVar("_Plain")
 _Inner = TypeVar("_Inner")
 _Held = TypeVar("_Held")
+_stopped: list[object] = []
 
 
 class Portal:
-    """An event loop in a thread of its own. Usable from any thread, also while another loop runs in the caller's."""
+    """An event loop in a thread of its own. Usable from any thread, also while another loop runs in the caller's.
+
+    One that nobody closes is closed when the process ends, as long as its thread still runs.
+
+    Attributes:
+        loop: the event loop.
+        settle: called before each use of what lives in the loop. In a forked child it sees to it that this lives again.
+    """
 
     def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="aegis", daemon=True)
+        self.settle: Callable[[], None] = _settled
+        self._begin()
+
+    def _begin(self) -> None:
+        self._process, self._entered = Process.id, list[AbstractAsyncContextManager[object]]()
+        self._posted: set[asyncio.Task[object]] = set()
+        self.loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self.loop.run_forever, name="aegis", daemon=True)
         self._thread.start()
+        atexit.register(self.close)
+
+    def begin_anew(self) -> None:
+        """Begin another loop in a forked child, where that of its parent stands still.
+
+        That one is kept: finalised, it would tell the selector that both share to watch the parent's sockets no longer.
+        """
+        _stopped.append((self.loop, self._entered))
+        self._begin()
 
     def run(self, work: Coroutine[object, object, _T]) -> _T:
-        """Run a coroutine to its end and answer its result; an interrupted caller cancels it."""
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        """Run a coroutine to its end and answer its result; an interrupted caller cancels it.
+
+        Raises:
+            ConfigurationError: this is a forked child, in which the loop does not run.
+        """
+        if self._process != Process.id:
+            work.close()
+            check_process(self._process)
+        future = asyncio.run_coroutine_threadsafe(work, self.loop)
         try:
+            with suppress(TimeoutError):
+                future.exception(A_MOMENT)
+            if not future.done():
+                with stepped_aside():
+                    return future.result()
             return future.result()
         except BaseException:
             future.cancel()
             raise
 
+    def post(self, work: Callable[[], Coroutine[object, object, object]]) -> None:
+        """Run a coroutine later and wait for nothing. Lost where the loop no longer runs."""
+        with suppress(RuntimeError):
+            self.loop.call_soon_threadsafe(self._start, work)
+
+    def _start(self, work: Callable[[], Coroutine[object, object, object]]) -> None:
+        task = self.loop.create_task(work())
+        self._posted.add(task)
+        task.add_done_callback(self._posted.discard)
+
     @contextmanager
     def hold(self, manager: AbstractAsyncContextManager[_T]) -> Generator[_T, None, None]:
-        """Enter an async context manager for a plain ``with`` block."""
-        value = self.run(_enter(manager))
+        """Enter an async context manager for a plain ``with`` block. A child forked in it does not leave it."""
+        owner, value = Process.id, self.run(_enter(manager))
         try:
             yield value
         except BaseException as error:
-            if not self.run(_exit(manager, error)):
+            if owner != Process.id or self.loop.is_closed() or not self.run(_exit(manager, error)):
                 raise
         else:
-            self.run(_exit(manager, None))
+            if owner == Process.id:
+                self.run(_exit(manager, None))
+
+    def enter(self, manager: AbstractAsyncContextManager[_T]) -> _T:
+        """Enter an async context manager, which is left when the portal is closed."""
+        value = self.run(_enter(manager))
+        self._entered.append(manager)
+        return value
 
     def close(self) -> None:
-        """End the loop and its thread."""
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        """Leave what was entered, and end the loop and its thread. In a forked child they may be its parent's."""
+        if self._process != Process.id or self.loop.is_closed():
+            return
+        while self._entered:
+            self.run(_exit(self._entered.pop(), None))
+        self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join()
-        self._loop.close()
+        self.loop.close()
+        atexit.unregister(self.close)
 
 
 class Bridged(Generic[_Inner]):
@@ -75,11 +136,16 @@ class Bridged(Generic[_Inner]):
 
         @wraps(original)
         def plain(self: Bridged[_Held], *args: _P.args, **kwargs: _P.kwargs) -> _Plain:
+            self._portal.settle()
             return turn(self._portal, getattr(self._inner, name)(*args, **kwargs))
 
         name: str = plain.__name__
         look_plain(plain)
         return plain
+
+
+def _settled() -> None:
+    """Nothing lives in the loop that a fork could stop."""
 
 
 def as_it_is(_: Portal, answer: _T) -> _T:

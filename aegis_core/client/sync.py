@@ -13,6 +13,7 @@ from aegis_core.client.leases import HELD, Lease
 from aegis_core.client.lock_block import LockBlock, leave
 from aegis_core.client.portal import Bridged, Portal, as_it_is
 from aegis_core.client.sync_approvals import SyncApprovals
+from aegis_core.client.ties import End, tie_to_thread
 from aegis_core.protocol.messages import Receipt, SessionOpened, Verdict
 
 
@@ -59,21 +60,34 @@ class SyncLease(Bridged[Lease]):
 
 
 class SyncLockBlock(Bridged[LockBlock]):
-    """`LockBlock` for a plain ``with`` block."""
+    """`LockBlock` for a plain ``with`` block. One that is entered by hand ends with its thread."""
 
     _lease: Lease | None = None
+    _untie: End | None = None
+
+    def hand_over(self) -> None:
+        """Let another thread leave this block; see `LockBlock.hand_over`."""
+        if self._untie is not None:
+            self._untie()
+            self._untie = None
+        if self._lease is not None:
+            leave(self._lease)
 
     def __enter__(self) -> SyncLease:
         around = HELD.get()
+        self._portal.settle()
         self._lease = lease = self._portal.run(self._inner.acquire(around))
+        portal, inner = self._portal, self._inner
+        self._untie = tie_to_thread(lambda: portal.post(inner.abandon))
         HELD.set((*around, lease))
         return SyncLease(self._portal, lease)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._lease is not None:
-            leave(self._lease)
+        self.hand_over()
+        if self._lease is not None and self._lease.inherited:
+            return
         self._portal.run(self._inner.release(failed=error is not None))
 
 
@@ -183,7 +197,7 @@ class SyncGovernor(Bridged[Governor]):
     @property
     def approvals(self) -> SyncApprovals:
         """Requests that wait for a person (operators)."""
-        return SyncApprovals(self._portal, self._inner.approvals)
+        return SyncApprovals(self._portal, self._inner.connection)
 
     @property
     def inner(self) -> Governor:

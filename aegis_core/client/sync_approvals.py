@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from typing import cast
+
+from aegis_core.client.connection import Connection
 from aegis_core.client.portal import Bridged, Portal
 from aegis_core.client.ports import ApprovalsPort
 
 
 class SyncApprovals(Bridged[ApprovalsPort]):
     """`ApprovalsPort` for plain code."""
+
+    def __init__(self, portal: Portal, connection: Connection) -> None:
+        super().__init__(portal, cast("ApprovalsPort", _Present(connection)))
 
     get = Bridged.method(ApprovalsPort.get, Portal.run)
     list = Bridged.method(ApprovalsPort.list, Portal.run)
@@ -17,3 +23,13 @@ class SyncApprovals(Bridged[ApprovalsPort]):
     revoke = Bridged.method(ApprovalsPort.revoke, Portal.run)
     limits = Bridged.method(ApprovalsPort.limits, Portal.run)
     set_limit = Bridged.method(ApprovalsPort.set_limit, Portal.run)
+
+
+class _Present:
+    """The approvals of a connection as it is when it is used: a forked child has another one than its parent."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._connection.port.approvals, name)

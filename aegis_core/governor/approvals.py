@@ -38,6 +38,7 @@ from aegis_core.protocol.errors import (
 from aegis_core.protocol.messages import TakenBackBy
 from aegis_core.protocol.money import to_nanos, to_usd
 from aegis_core.protocol.parsing import parse
+from aegis_core.protocol.writing import mixed_scripts
 from aegis_core.store.approvals import ApprovalStore
 from aegis_core.store.arguments import Edit, Ruled, TermsRow
 from aegis_core.store.records import Question, Record
@@ -292,7 +293,13 @@ def approval_of(record: Record, key: str, tenant: str) -> Approval:
         prompt_end=said.get("prompt_end", ""),
         original=_original(*question.original) if question.original else None,
         withdrawn_by=cast("TakenBackBy | None", question.taken_back or None),
+        mixed_scripts=_mixed({"agent_id": record.agent, **said}),
     )
+
+
+def _mixed(names: dict[str, Any]) -> dict[str, str]:
+    found = ((name, mixed_scripts(names.get(name) or "")) for name in ("agent_id", "tool", "target_resource"))
+    return {name: mixed for name, mixed in found if mixed}
 
 
 def _original(amount: int, said: dict[str, Any]) -> OriginalRequest:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 import re
 import secrets
+from base64 import urlsafe_b64encode
 from functools import lru_cache
 from hashlib import blake2b
 from typing import NamedTuple
@@ -25,6 +26,13 @@ def new_session() -> tuple[str, str]:
     """A fresh session id and its token."""
     sid = "s" + secrets.token_hex(12)
     return sid, f"aegis_st_{sid}_{secrets.token_urlsafe(32)}"
+
+
+def named_session(name: str, pepper: bytes) -> tuple[str, str]:
+    """The same session id and token for the same name, in every process; nobody without the pepper can make them."""
+    made = hmac.digest(pepper, b"aegis session " + name.encode("utf-8", "surrogatepass"), "sha512")
+    sid = "s" + made[:12].hex()
+    return sid, f"aegis_st_{sid}_{urlsafe_b64encode(made[12:44]).decode().rstrip('=')}"
 
 
 def of_tenant(token: str, tenant: str) -> str:
@@ -85,12 +93,14 @@ def caller_in(session: str | None, token: str | None, pepper: bytes) -> SessionP
 class Entrance(NamedTuple):
     """The door of a handshake. `trusted`: a process with Redis credentials, whose word on spending counts. `guarded`: a
     live agent is only taken over with `token`, one of its session tokens. `credential`: by what all whom one key lets
-    in are counted together; None for those without."""
+    in are counted together; None for those without. `session`: the id and token of `named_session`, by which the same
+    session is found again; None: a new one."""
 
     trusted: bool
     guarded: bool = False
     token: str | None = None
     credential: str | None = None
+    session: tuple[str, str] | None = None
 
 
 OWN_PROCESS = Entrance(trusted=True)

@@ -22,13 +22,15 @@ from aegis_core.store.event_bodies import (
     LockTold,
     PolicyPublished,
     Refunded,
+    RefusalsRepeated,
     RequestsLimited,
     SessionClosed,
     TenantConfigured,
     TenantOpened,
+    ThreadFailed,
 )
 from aegis_core.store.packing import decode, unpack
-from aegis_core.store.records import Question, Record, StoredEnvelope
+from aegis_core.store.records import AlikeRefusals, Question, Record, StoredEnvelope
 from aegis_core.store.states import STATE_OF
 
 _EVENT_ID = re.compile(r"\d{1,19}(-\d{1,19})?|\$")
@@ -205,8 +207,24 @@ def _lock(body: LockTold) -> _Said:
     return body.agent, {name: value for name, value in facts.items() if value is not False}
 
 
+def _thread(body: ThreadFailed) -> _Said:
+    return body.agent, {"thread": body.thread, "problem": body.problem}
+
+
 def _limited(body: RequestsLimited) -> _Said:
     return body.agent, {"per_second": body.most, "credential": body.credential or None}
+
+
+def _repeated(body: RefusalsRepeated) -> _Said:
+    """`count` refusals followed the one that was told at `since`; `most_usd`: the largest amount among all of them."""
+    kind = decode(AlikeRefusals, body.refused)
+    facts = {
+        "count": kind.count, "since": _at(kind.since).isoformat(), "until": _at(kind.until).isoformat(),
+        "code": kind.code, "policy_version": kind.policy, "rule": kind.rule, "resource_type": kind.resource,
+        "owner": kind.owner, "window": kind.window, "session_id": kind.session, "model": kind.model, "tool": kind.tool,
+        "target_resource": kind.target, "capability": kind.capability, "most_usd": _usd(kind.most),
+    }  # fmt: skip
+    return body.agent, {name: value for name, value in facts.items() if value is not False}
 
 
 _FACTS: dict[type, Callable[[Any], _Said]] = {
@@ -223,5 +241,7 @@ _FACTS: dict[type, Callable[[Any], _Said]] = {
     TenantOpened: _opened,
     TenantConfigured: _configured,
     LockTold: _lock,
+    ThreadFailed: _thread,
     RequestsLimited: _limited,
+    RefusalsRepeated: _repeated,
 }

@@ -27,7 +27,7 @@ from aegis_core.governor.notifier import Notifier
 from aegis_core.governor.operators import Operator
 from aegis_core.governor.outcomes import Outcomes
 from aegis_core.governor.rejudging import Rejudge
-from aegis_core.governor.requests import PreparedRequest, Rules, settlement_of
+from aegis_core.governor.requests import PreparedRequest, Rules, settlement_of, unasked
 from aegis_core.governor.rulebook import Rulebook
 from aegis_core.governor.tenant import TenantStore
 from aegis_core.governor.usage import UsageRow, decode_usage
@@ -116,7 +116,7 @@ class ResourceGovernor:
         if not self._warm:  # the price list takes 0.2 s to load, which must not stall the first request
             await asyncio.to_thread(self._arbiter.warm)
             self._warm = True
-        sid, token = new_session()
+        sid, token = entry.session or new_session()
         token = of_tenant(token, self.tenant)
         limit = message.session_budget_usd
         capabilities = f",{','.join(message.capabilities)},"
@@ -179,7 +179,7 @@ class ResourceGovernor:
                 verdict = verdict_of(found, key, found.created if word == "NEW" else found.changed)
                 if wait > 0 and verdict.status == "PENDING":
                     verdict = await self.wait_for(key, wait)
-                verdict.max_output_tokens = rules.appraisal.cap_of(found.model or None, found.strict or found.amount)
+                self._arbiter.say_caps(verdict, request, rules.appraisal, found.model, found.strict or found.amount)
                 return verdict
             await self._rules.reload(word, request.agent_id)
         raise StaleError(
@@ -190,9 +190,9 @@ class ResourceGovernor:
         ruling = self._rules.policy.evaluate(request, facts, self._ids.now())
         if ruling.models:
             appraisal = self._arbiter.appraise(request, ruling.models, self.outcomes.evidence)
+        appraisal = unasked(request, ruling, appraisal)
         top = max([candidate.nanos for candidate in appraisal.candidates], default=0)
-        asks = ruling.may_ask(top)
-        askers = self._rules.policy.askers(request, facts, self._ids.now()) if asks else ()
+        askers = self._rules.policy.askers(request, facts, self._ids.now()) if ruling.may_ask(top) else ()
         return Rules(self._rules.policy_version, self._rules.profiles_version, ruling, appraisal, askers)
 
     async def wait_for(self, grant_id: str, seconds: float, *, claims: bool = True) -> Verdict:
@@ -301,7 +301,7 @@ class ResourceGovernor:
         """Events after an id, oldest first; with `wait`, up to that many seconds for the first one."""
         check_cursor(after)
         block = int(min(wait, self._ledger.store.timeout / 2) * 1000) or None
-        entries = await self._ledger.events(after, limit, block)
+        entries = await self._ledger.all_events(after, limit, block)
         return tuple(decode_event(entry_id, fields, self.tenant) for entry_id, fields in entries)
 
     async def follow(self, *, after: str = "$") -> AsyncIterator[Event]:

@@ -8,11 +8,15 @@ from aegis_core.governor.budgets import at_ms
 from aegis_core.governor.credentials import caller_of
 from aegis_core.protocol.canonical import record_id
 from aegis_core.protocol.journal import JournalEntry, JournalRequest, JournalState
+from aegis_core.protocol.masking import mask_text
 from aegis_core.store.ledger import Ledger
 from aegis_core.store.verbs import WriteJournal
 
 ENTRIES_KEPT = 2_000
 """Entries of one agent. Beyond them the oldest that ended makes room; those of unknown outcome stay."""
+
+_TOLD = 500
+"""Characters of an error that an event quotes."""
 
 KEPT_MS = 7 * 86_400_000
 """How long an entry is remembered, in ms."""
@@ -35,7 +39,7 @@ class Journal:
         order = WriteJournal(
             act=message.act, agent=message.agent_id, sid=caller.session, token=caller.token,
             id=record_id(message.agent_id, message.key), runner=message.runner or "", result=message.result,
-            most=ENTRIES_KEPT, keep=KEPT_MS,
+            most=ENTRIES_KEPT, keep=KEPT_MS, thread=message.thread, problem=mask_text(message.result or "")[:_TOLD],
         )  # fmt: skip
         state, at, result, times = await self._ledger.journal(order)
         known = result if isinstance(result, str) else None

@@ -15,6 +15,7 @@ from pydantic import Field
 
 from aegis_core.governor.budgets import at_ms, checked
 from aegis_core.governor.credentials import hash_secret, of_tenant
+from aegis_core.governor.proxy_keys import PROXY, ProxyKeys
 from aegis_core.governor.verdicts import grant_key
 from aegis_core.policy.engine import Policy
 from aegis_core.policy.loading import load_policy
@@ -105,6 +106,7 @@ class Operator:
     def __init__(self, registry: OperatorStore) -> None:
         self._registry = registry
         self.tenant = registry.tenant
+        self.proxy_keys = ProxyKeys(registry)
 
     async def profiles(self) -> ProfileSet:
         """The profiles in force."""
@@ -177,9 +179,9 @@ class Operator:
         return ApiKey(key_id, role, made.name, author, made.made_at, secret=secret)
 
     async def keys(self) -> list[ApiKey]:
-        """All keys, revoked ones included, oldest first."""
+        """All keys, revoked ones included, oldest first; but for those of the proxy, which `proxy_keys` lists."""
         rows = sorted((await self._registry.read_keys())[1], key=lambda row: row.made)
-        return [_key(row) for row in rows]
+        return [_key(row) for row in rows if row.role != PROXY]
 
     async def keys_in_force(self) -> int:
         """How many keys are in force; the HTTP server asks for one when there are any."""
@@ -212,7 +214,7 @@ class Operator:
         ours = match is not None and tenant_of_key(secret) == self.tenant
         rows = (await self._registry.read_keys(match["id"]))[1] if match and ours else []
         hashed = hash_secret(secret, self._registry.store.pepper)
-        if not rows or not hmac.compare_digest(rows[0].hash, hashed) or rows[0].revoked:
+        if not rows or not hmac.compare_digest(rows[0].hash, hashed) or rows[0].revoked or rows[0].role == PROXY:
             raise AuthError("The API key is wrong or was revoked.", code="bad_key")
         return _key(rows[0])
 

@@ -81,6 +81,17 @@ class Rules(NamedTuple):
     askers: tuple[Asker, ...] = ()
 
 
+def unasked(request: PermissionRequest, ruling: Ruling, appraisal: Appraisal) -> Appraisal:
+    """What is left when answers are rather cut than a person asked: of shorter and shorter ones those from the first on
+    that stays within every limit of the rules. All of them, where none does."""
+    limits = [each.nanos for each in ruling.limits if not each.observed and each.effect != "observe"]
+    if not request.cut_before_asking or not limits or not appraisal.caps:
+        return appraisal
+    candidates = appraisal.candidates
+    first = next((at for at, each in enumerate(candidates) if each.nanos <= min(limits)), 0)
+    return appraisal._replace(candidates=candidates[first:], caps=appraisal.caps[-len(candidates[first:]) :])
+
+
 def _refused_before(request: PermissionRequest, appraisal: Appraisal) -> tuple[str, str] | None:
     """Refusals that are known before Redis is asked; they are recorded there like any other."""
     if request.resource_type in LOCK_TYPES and request.target_resource is None:
@@ -218,6 +229,8 @@ def _digest(trace: bytes, request: PermissionRequest) -> str:
     ]  # fmt: skip
     if request.min_output_tokens is not None:  # absent, it leaves the fingerprints of earlier versions as they were
         rest.append(request.min_output_tokens)
+    if request.cut_before_asking:
+        rest.append("cut_before_asking")
     if request.verify is not None:
         rest.append(request.verify)
     if request.allows is not None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from typing import Any, cast
 
 from aegis_core.metering.apis import APIS
 from aegis_core.metering.apis.api import Api, Meter
 from aegis_core.metering.reading import NO_USAGE, Reading, get
+from aegis_core.protocol.parsing import loads
 
 _SSE = "data:"
 
@@ -113,6 +113,6 @@ def _of_text(text: str) -> list[object]:
     """The parts of a body: one JSON value, a JSON list, or the events of a stream."""
     lines = [line[len(_SSE) :].strip() for line in text.splitlines() if line.startswith(_SSE)]
     if lines:
-        return [json.loads(line) for line in lines if line and line != "[DONE]"]
-    whole: object = json.loads(text)
+        return [loads(line) for line in lines if line and line != "[DONE]"]
+    whole: object = loads(text)
     return cast("list[object]", whole) if isinstance(whole, list) else [whole]

@@ -117,7 +117,8 @@ class Approval:
     `operators` are the only ones who may decide; empty means any. `missing` approvals are still needed of `quorum`.
     `content` is a fingerprint of what is asked: an edit by an operator changes it. `arguments` is all of the JSON that
     `arguments_hash` is of, with secrets as kind and keyed digest; only `get` reads it, and it is empty where none is
-    kept. `original` is what was asked before an edit.
+    kept. `original` is what was asked before an edit. `mixed_scripts` says of `agent_id`, `tool` and `target_resource`
+    which scripts the name mixes, where it does: such a name may look like another.
     """
 
     approval_id: str
@@ -159,6 +160,7 @@ class Approval:
     arguments: str = ""
     original: OriginalRequest | None = None
     withdrawn_by: TakenBackBy | None = None
+    mixed_scripts: dict[str, str] = field(default_factory=dict[str, str])
 
 
 @dataclass(slots=True)

@@ -16,7 +16,7 @@ import rfc8785
 from pydantic import BaseModel
 
 from aegis_core.protocol.errors import InvalidRequestError
-from aegis_core.protocol.parsing import first_repeat
+from aegis_core.protocol.parsing import NestingError, first_repeat, loads
 
 MAX_DEPTH = 64
 """Containers within one another."""
@@ -89,8 +89,8 @@ def _parsed(text: str) -> object:
     if not text.lstrip(" \t\r\n").startswith("{"):
         return text
     try:
-        return json.loads(text, object_pairs_hook=single_keys, parse_int=_whole, parse_float=_real)
-    except RecursionError:
+        return loads(text, object_pairs_hook=single_keys, parse_int=_whole, parse_float=_real)
+    except (NestingError, RecursionError):
         raise _too_deep() from None
     except json.JSONDecodeError:
         return text

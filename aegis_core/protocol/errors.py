@@ -108,6 +108,12 @@ class StaleError(StoreError):
     code = "stale"
 
 
+class ChainError(AegisError):
+    """The nodes of a chain cannot be asked, or do not agree. Facts: ``chain``, ``reason`` (unknown, refused)."""
+
+    code = "chain_unavailable"
+
+
 class ChannelError(AegisError):
     """A channel to operators could not deliver; it is tried again.
 

@@ -19,6 +19,9 @@ MAX_INTENT = 8_000
 MAX_NAME_BYTES = 512
 """UTF-8 of a name as it arrives, before anything looks into it; its 128 letters have at most four bytes each."""
 
+MAX_CAPABILITIES_BYTES = 4_096
+"""UTF-8 of all capabilities of a session."""
+
 Scalar = str | int | float | bool | None
 
 _IDENTIFIER = re.compile(r"[\w.:@/-]{1,128}")
@@ -110,6 +113,13 @@ def _brief(value: dict[str, Scalar]) -> dict[str, Scalar]:
     return value
 
 
+def _together(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Each session keeps its own, so they are bounded in bytes."""
+    if (size := sum(len(name.encode()) for name in names)) > MAX_CAPABILITIES_BYTES:
+        raise ValueError(f"take {size:,} bytes together; at most {MAX_CAPABILITIES_BYTES:,} are kept")
+    return names
+
+
 def _usd(value: object) -> Decimal:
     try:
         return to_usd(to_nanos(value, "amount"))
@@ -131,6 +141,7 @@ def _printable(value: str) -> str:
 Identifier = Annotated[
     str, AfterValidator(identifier), WithJsonSchema({"type": "string", "pattern": r"^[\p{L}\p{N}_.:@/-]{1,128}$"})
 ]
+Capabilities = Annotated[tuple[Identifier, ...], AfterValidator(_together), Field(max_length=64)]
 Intent = Annotated[str, AfterValidator(_printable), Field(min_length=1, max_length=MAX_INTENT)]
 Window = Annotated[
     str,

@@ -31,6 +31,8 @@ class JournalRequest(Message):
     Attributes:
         key: names the call: the hash of tenant, thread, AI message, call id and arguments.
         runner: names this attempt; only who started an entry ends it.
+        thread: the conversation that cannot go on, because of this: with ``fail`` an event ``thread_failed`` tells
+            operators, and quotes the beginning of `result`.
     """
 
     agent_id: Identifier
@@ -38,6 +40,7 @@ class JournalRequest(Message):
     key: Identifier
     runner: Identifier | None = None
     result: Annotated[str, Field(max_length=MAX_RESULT)] | None = None
+    thread: Annotated[str, Field(min_length=1, max_length=256)] | None = None
 
 
 @dataclass(slots=True)

@@ -63,6 +63,8 @@ class RequestFields(TypedDict, total=False):
     """The cap on the answer that the agent will send."""
     min_output_tokens: int | None
     """Down to how much the answer may be cut to what is affordable."""
+    cut_before_asking: bool
+    """Cut it that far, too, to what no rule asks a person about or denies for its cost."""
     task_type: str | None
     """The kind of task, by which outcomes are learned."""
     verify: Literal["cheap_first"] | None

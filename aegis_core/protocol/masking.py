@@ -12,6 +12,7 @@ from typing import Any, cast
 import rfc8785
 
 from aegis_core.protocol.fields import Scalar
+from aegis_core.protocol.parsing import loads
 
 MASK = "[masked]"
 
@@ -24,7 +25,7 @@ _HINTS = (
 
 _SECRET = re.compile(
     r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"
-    r"|\baegis_(?:st|key|op)_[\w.:@/%-]{16,}"
+    r"|\baegis_(?:st|key|op|px)_[\w.:@/%-]{16,}"
     r"|\b(?:sk|pk|rk)[-_](?:(?=[A-Za-z_-]{0,64}\d)[A-Za-z0-9_-]{16,}|(?:[A-Za-z]{1,12}[-_]){0,3}[A-Za-z0-9]{16,}\b)"
     r"|\bgh[pousr]_[A-Za-z0-9]{20,}\b|\bxox[a-z]-[A-Za-z0-9-]{10,}|\bAKIA[A-Z0-9]{12,}\b|\bAIza[A-Za-z0-9_-]{30,}"
     r"|(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*"
@@ -91,7 +92,7 @@ def mask_json(text: str, key: bytes) -> str:
             return mark(kind, str(value))
         return _marked(value, mark) if isinstance(value, str) else value
 
-    value = json.loads(text)
+    value = loads(text)
     if rfc8785.dumps(value).decode() != text:
         raise ValueError("not spelt as RFC 8785 says")
     return rfc8785.dumps(masked(value, "")).decode()

@@ -1,8 +1,7 @@
 """The handshake protocol: the messages that library, HTTP API and adapters share.
 
-Incoming messages are pydantic models that refuse unknown fields. Answers are slotted dataclasses: they are built on
-every decision, and `TypeAdapter` gives them the same schema and JSON. Money is a ``Decimal`` of dollars in Python and
-a number in JSON; numbers and decimal strings are both accepted.
+Incoming messages are pydantic models that refuse unknown fields; answers, built on every decision, are slotted
+dataclasses with the same schema and JSON by `TypeAdapter`. Money is a ``Decimal`` of dollars, in JSON a number or text.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import Field, model_validator
 
 from aegis_core.protocol.arguments import MAX_SHOWN
-from aegis_core.protocol.fields import Identifier, Intent, LockToken, LockTtl, Metadata, Usd, Window
+from aegis_core.protocol.fields import Capabilities, Identifier, Intent, LockToken, LockTtl, Metadata, Usd, Window
 from aegis_core.protocol.parsing import Message
 from aegis_core.protocol.usage import Allowance, Usage
 
@@ -34,19 +33,20 @@ class Handshake(Message):
 
     agent_id: Identifier
     agent_framework: Framework = "custom"
-    capabilities: tuple[Identifier, ...] = Field(default=(), max_length=64)
+    capabilities: Capabilities = ()
     max_priority: Annotated[int, Field(ge=1, le=10)] = 5
     session_budget_usd: Usd | None = None
 
 
 class Requirements(Message):
-    """What a model must be able to do to be recommended for a request."""
+    """What a model must be able to do to be recommended; `or_strongest`: one of `models` if none is of the tier."""
 
     tools: bool = False
     vision: bool = False
     min_context_tokens: Annotated[int, Field(ge=0, le=100_000_000)] = 0
     providers: tuple[Identifier, ...] = Field(default=(), max_length=32)
     models: tuple[Identifier, ...] = Field(default=(), max_length=64)
+    or_strongest: bool = False
     ceiling_usd: Usd | None = None
 
 
@@ -60,7 +60,6 @@ class HeldLock(Message):
 BYTES_PER_TOKEN = 2
 """Bytes of UTF-8 for which a token is reserved; see `metering.tokens` for what that covers."""
 
-PromptEnd = Annotated[Intent, Field(max_length=500)]
 ArgumentsJson = Annotated[str, Field(max_length=MAX_SHOWN)]
 
 
@@ -69,15 +68,16 @@ class PermissionRequest(Message):
 
     `prompt_bytes` (UTF-8) or `prompt_tokens` (the most that the caller counts) is the size of the prompt. `model` says
     which model the agent will call; without it the grant is priced for the recommended one. With `min_output_tokens`
-    the answer may be cut to what is affordable, and the verdict's `max_output_tokens` says to what.
+    the answer may be cut to what is affordable, and with `cut_before_asking` to what no rule asks a person about or
+    denies for its cost; the verdict's `max_output_tokens` says to what.
     For ``wallet_lock`` and ``file_lock``, `target_resource` names the lock, which is taken in the same step for
     `lock_ttl_seconds`, unless renewed, and ends with the grant; `within` names what the agent holds meanwhile.
-    With `fence` the agent must hold the lock called `target_resource` with that fence, else it is refused.
-    `verify`: the agent checks the answer of a cheap model, and calls `routing.escalation_model` when it fails; the cost
-    of both is reserved. `allows` says what the call may consume beside plain text: media, hosted tools, a tier.
+    With `fence` the agent must hold the lock called `target_resource` with that fence, else it is refused. `verify`:
+    the agent checks the answer of a cheap model, and calls `routing.escalation_model` when it fails; both are reserved.
+    `allows` says what the call may consume beside plain text: media, hosted tools, a tier.
     `prompt_end` is how the prompt of a model call ends. No rule reads it; a person who is asked is shown it.
-    `arguments_json` is the JSON (RFC 8785) of which `arguments_hash` is the hash, for a person who is asked; empty
-    where it is longer than 64 KiB, so that nobody can be asked. It is kept, masked, only while somebody is.
+    `arguments_json` is the JSON (RFC 8785) that `arguments_hash` is of, for a person who is asked, kept, masked, only
+    while somebody is; empty where it is longer than 64 KiB, so that nobody can be asked.
     """
 
     agent_id: Identifier
@@ -102,11 +102,12 @@ class PermissionRequest(Message):
     prompt_tokens: Annotated[int, Field(ge=0, le=500_000_000)] | None = None
     max_output_tokens: Annotated[int, Field(ge=0, le=100_000_000)] | None = None
     min_output_tokens: Annotated[int, Field(ge=1, le=100_000_000)] | None = None
+    cut_before_asking: bool = False
     task_type: Identifier | None = None
     verify: Literal["cheap_first"] | None = None
     requirements: Requirements | None = None
     allows: Allowance | None = None
-    prompt_end: PromptEnd | None = None
+    prompt_end: Annotated[Intent, Field(max_length=500)] | None = None
     metadata: Metadata = Field(default_factory=dict[str, Any], json_schema_extra={"default": {}})
 
     @model_validator(mode="after")
@@ -120,11 +121,10 @@ class SettleRequest(Message):
     """What a grant really cost: exactly one of `cost_usd` and `usage`, or `estimated` where nobody knows.
 
     `estimated` alone charges what was reserved. An amount beside it is charged, and marked as reckoned; a usage without
-    a known price is then charged as reserved, too.
-    `escalation_usage` is of the second call of a verified one. `outcome` says how well the task was done, 0 to 1: of
-    trusted agents it feeds the choice of models; an escalation without it counts as 0 for the first model.
-    `within_reservation`: the usage counts more than the request allowed, so what it costs above the reservation is not
-    believed: the reservation is charged then, and marked as estimated.
+    a known price is then charged as reserved, too. `escalation_usage` is of the second call of a verified one.
+    `outcome` says how well the task was done, 0 to 1: of trusted agents it feeds the choice of models; an escalation
+    without it counts as 0 for the first model. `within_reservation`: the usage counts more than the request allowed, so
+    what it costs above the reservation is not believed: the reservation is charged then, and marked as estimated.
     """
 
     agent_id: Identifier | None = None
@@ -248,7 +248,8 @@ class Verdict:
     max_output_tokens: int | None = None
     """The cap to send when the money did not reach for the one that was asked, else None."""
     asked_usd: Usd | None = None
-    """What a refused request would have reserved."""
+    """What a refused request would have reserved; `least_usd`: with the smallest useful answer."""
+    least_usd: Usd | None = None
 
     @property
     def granted(self) -> bool:

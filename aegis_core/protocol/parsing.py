@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -51,6 +53,37 @@ def without_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:
     if (twice := first_repeat(pairs)) is not None:
         raise ValueError(f"the key {twice!r} is given twice")
     return dict(pairs)
+
+
+MAX_NESTING = 512
+"""Containers within one another that JSON of others may have: more than any reader here needs."""
+
+_STRUCTURE = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[\[\]{}]', re.DOTALL)
+"""A whole string, or a bracket that is not in one."""
+
+
+class NestingError(ValueError):
+    """JSON that is nested more deeply than any reader here needs."""
+
+
+def loads(text: str | bytes, **hooks: Any) -> Any:
+    """``json.loads`` of what others wrote, at most `MAX_NESTING` deep whatever the interpreter allows.
+
+    Its own bound is the limit of recursion, which libraries may lift for the whole process: `eth_account` does, and
+    then 100,000 brackets end it.
+
+    Raises:
+        NestingError: it is nested more deeply. ValueError: it is not JSON.
+    """
+    if isinstance(text, bytes):
+        text = text.decode(json.detect_encoding(text), "surrogatepass")
+    if text.count("[") + text.count("{") > MAX_NESTING:
+        depth = 0
+        for found in _STRUCTURE.finditer(text):
+            depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(found[0], 0)
+            if depth > MAX_NESTING:
+                raise NestingError(f"is nested more than {MAX_NESTING} levels deep")
+    return json.loads(text, **hooks)
 
 
 def first_repeat(pairs: list[tuple[str, Any]]) -> str | None:

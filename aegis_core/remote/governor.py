@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator
@@ -44,7 +43,8 @@ from aegis_core.protocol.messages import (
     SettleRequest,
     Verdict,
 )
-from aegis_core.protocol.parsing import parse
+from aegis_core.protocol.parsing import loads, parse
+from aegis_core.protocol.process import Process, check_process
 from aegis_core.protocol.profiles import Profile, ProfileSet
 from aegis_core.remote.approvals import RemoteApprovals, segment
 from aegis_core.remote.calls import Query, adapter
@@ -116,7 +116,7 @@ class RemoteGovernor:
         if token is not None and not (token.isascii() and token.isprintable() and token.strip() == token):
             raise ConfigurationError("The token for the governor holds characters that no token has.")
         self.tenant = tenant
-        self._url, self._token = url.rstrip("/"), token
+        self._url, self._token, self._process = url.rstrip("/"), token, Process.id
         self.journal = RemoteJournal(self)
         self._ids = RequestIds(time.time_ns() // 1_000_000)
         self._sessions: OrderedDict[str, str] = OrderedDict()
@@ -177,7 +177,7 @@ class RemoteGovernor:
     async def _close(self, grant_id: str, act: str, message: BaseModel, token: str | None) -> Receipt:
         # The server answers a repeat of the same act with the same receipt, so a second try cannot charge twice.
         path = f"/grants/{segment(grant_id)}/{act}"
-        return await self._call("POST", path, Receipt, body=message, token=token, retry=True)
+        return await self._call("POST", path, Receipt, body=message, token=token or self._token, retry=True)
 
     async def write_journal(self, message: JournalRequest, token: str | None) -> JournalEntry:
         """As `Journal.write`. Sending an act again is harmless, so a lost answer is asked for once more."""
@@ -268,13 +268,10 @@ class RemoteGovernor:
         if session is not None:
             headers["X-Aegis-Session"] = session
         request = self._client().build_request(
-            method,
-            path,
-            params={**(query or {}), **({"wait": wait} if wait else {})},
-            headers=headers,
+            method, path, headers=headers, params={**(query or {}), **({"wait": wait} if wait else {})},
             content=None if body is None else body.model_dump_json(exclude_unset=True),
             timeout=httpx.Timeout(_PATIENCE, read=_PATIENCE + wait),
-        )
+        )  # fmt: skip
         for last in (not retry, True):
             try:
                 response = await self._client().send(request)
@@ -286,6 +283,7 @@ class RemoteGovernor:
         raise AssertionError("INVARIANT: the last try answers or raises")
 
     def _client(self) -> httpx.AsyncClient:
+        check_process(self._process)
         if self._http is None:
             import httpx
 
@@ -326,7 +324,7 @@ class RemoteGovernor:
 
     def _refuse(self, response: httpx.Response) -> NoReturn:
         try:
-            problem = cast("dict[str, object]", json.loads(response.content))
+            problem = cast("dict[str, object]", loads(response.content))
             code, detail = str(problem["code"]), str(problem["detail"])
         except (ValueError, TypeError, KeyError):
             raise StoreError(

@@ -14,6 +14,7 @@ from typing import TypeVar, cast
 
 from aegis_core.metering.tokens import input_bound
 from aegis_core.protocol.fields import MAX_INTENT, identifier
+from aegis_core.protocol.parsing import loads
 from aegis_core.replay import values
 from aegis_core.replay.trace import DEFAULT_AGENT, Call, Reading, lines_of, shown
 
@@ -68,7 +69,7 @@ def read_jsonl(text: str, reading: Reading) -> None:
 
 def _run(line: str, number: int, reading: Reading, notes: _Notes) -> list[Call]:
     try:
-        content = json.loads(line)
+        content = loads(line)
     except json.JSONDecodeError as error:
         problem = f"is not JSON: {error.msg[:1].lower()}{error.msg[1:]}"
         raise reading.refuse(number, f"column {error.colno}", problem) from None
@@ -235,7 +236,7 @@ def _part(part: object) -> str:
 def _target(arguments: str) -> str | None:
     """What a tool works on: the first argument whose name ends in ``id``, if it can be a name."""
     try:
-        fields = json.loads(arguments)
+        fields = loads(arguments)
     except (ValueError, RecursionError):
         return None
     pairs = cast("_Object", fields).items() if isinstance(fields, dict) else ()

@@ -171,6 +171,14 @@ class RequestsLimited(NamedTuple):
     credential: str
 
 
+class RefusalsRepeated(NamedTuple):
+    """More refusals like one that left its event; `refused` is a packed `records.AlikeRefusals`."""
+
+    at: int
+    agent: str
+    refused: list[Any]
+
+
 class ModeSet(NamedTuple):
     """Whether the tenant's rules decide."""
 
@@ -223,6 +231,15 @@ class ChannelRefused(NamedTuple):
     author: str
 
 
+class ThreadFailed(NamedTuple):
+    """A conversation cannot go on, says the agent that carries it on."""
+
+    at: int
+    agent: str
+    thread: str
+    problem: str
+
+
 class OutcomesReset(NamedTuple):
     """So many rows of outcomes were forgotten."""
 
@@ -256,6 +273,7 @@ BODIES: Mapping[str, type[Named]] = {
     "handshake": Handshaken,
     "session_closed": SessionClosed,
     "requests_limited": RequestsLimited,
+    "refusals_repeated": RefusalsRepeated,
     "budget_crossed": BudgetCrossed,
     "budget_reserved": BudgetCrossed,
     "budget_forecast": BudgetForecast,
@@ -266,6 +284,7 @@ BODIES: Mapping[str, type[Named]] = {
     "tenant_mode": ModeSet,
     "agent_forgotten": AgentForgotten,
     "channel_refused": ChannelRefused,
+    "thread_failed": ThreadFailed,
     "outcomes_reset": OutcomesReset,
     "prices_changed": PricesChanged,
     "ceiling_set": CeilingSet,

@@ -8,7 +8,8 @@ Keys of a tenant share the hash tag ``{tenant}`` (one cluster slot) and the pref
 ``s:SESSION``           a session (packed ``Session``)                ends when idle; 64 an agent
 ``r:ID``                a record: request, grant, idempotency         open: at most ``max_open_grants`` an
                                                                       agent; ended: expires
-``d``                   deadlines of records and sessions (ZSET)      as many as those
+``d``                   deadlines of records, sessions and counted    as many as those, and one an agent
+                        refusals (ZSET)
 ``e``                   the events (STREAM)                           about ``events_kept``
 ``ag``, ``as:AGENT``    names of agents; sessions of an agent (ZSET)  as many as those
 ``b:OWNER``, ``bs``     a shared budget; their names (SET)            made by operators only

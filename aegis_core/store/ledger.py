@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import hmac
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from functools import partial
 from typing import Any, Literal, NamedTuple, TypeVar
 
 import hiredis
 
+from aegis_core.protocol.errors import StoreError
 from aegis_core.store import layout, operator_verbs, verbs
 from aegis_core.store.arguments import Ruled
 from aegis_core.store.batching import Looks
@@ -193,7 +195,8 @@ class Ledger:
         return entries[0][0].decode() if entries else "0-0"
 
     async def latest_events(self, most: int) -> list[tuple[str, dict[bytes, bytes]]]:
-        """The newest events, oldest of them first."""
+        """The newest events, oldest of them first, with what is only counted until now."""
+        await self._tell_counted()
         entries: Any = await self.store.command("XREVRANGE", layout.key(self.tenant, "e"), "+", "-", "COUNT", most)
         return _decoded(entries[::-1])
 
@@ -208,6 +211,18 @@ class Ledger:
             return []
         entries: Any = next(iter(answer.values()))[0] if hasattr(answer, "values") else answer[0][1]
         return _decoded(entries)
+
+    async def all_events(self, after: str, most: int, block_ms: int | None) -> list[tuple[str, dict[bytes, bytes]]]:
+        """`events`; to who has read all of them, what is only counted until now is told, too."""
+        found = await self.events(after, most, block_ms)
+        if found or after == "$":
+            return found
+        await self._tell_counted()
+        return await self.events(after, most)
+
+    async def _tell_counted(self) -> None:
+        with suppress(StoreError):  # what cannot be written now can be read all the same
+            await self.call(self.store.scripts.sweep, verbs.Sweep(200, early=True))
 
     def begin(self, script: Script[_Arguments], arguments: _Arguments) -> Coroutine[object, object, Any]:
         """`call`, on its way to the server before anybody awaits it."""

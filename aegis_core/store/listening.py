@@ -14,6 +14,7 @@ import hiredis
 from redis.exceptions import RedisError
 
 from aegis_core.store.address import Clients
+from aegis_core.store.inherited import closed, keep_apart
 
 Hear = Callable[[str, str], None]
 """Takes channel and text of a message; two empty texts after each (re)connection, when some may have been missed."""
@@ -29,10 +30,12 @@ class PushConnection(asyncio.Protocol):
 
     def __init__(self, transport: asyncio.Transport, channels: tuple[str, ...], hear: Hear) -> None:
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._transport, self._hear, self._missing = transport, hear, len(channels)
+        self.transport, self._hear, self._missing = transport, hear, len(channels)
+        self.lost = False
         self._reader = hiredis.Reader()
         self._before = transport.get_protocol()
         transport.set_protocol(self)
+        keep_apart(self)
         transport.write(_pack_command(("SUBSCRIBE", *channels)))
 
     def data_received(self, data: bytes) -> None:
@@ -40,7 +43,7 @@ class PushConnection(asyncio.Protocol):
         reader.feed(data)
         while (reply := reader.gets()) is not False:
             if isinstance(reply, Exception):  # the server refuses to be listened to
-                self._transport.close()
+                self.transport.close()
                 return
             kind, channel, text = cast("tuple[bytes, bytes, bytes]", reply)
             if kind == b"message":
@@ -51,6 +54,8 @@ class PushConnection(asyncio.Protocol):
                     self._hear("", "")
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self.lost = True
+        closed(self)
         if not self.ended.done():
             self.ended.set_result(None)
         self._before.connection_lost(exc)

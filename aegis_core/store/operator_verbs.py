@@ -122,11 +122,12 @@ class ListOpen(NamedTuple):
 
 
 class Note(NamedTuple):
-    """Append an event for what no script carried out."""
+    """Append an event for what no script carried out. `forgotten`: the agent that it removed the words of."""
 
     kind: str
     fact: Any
     author: str
+    forgotten: Given = None
 
 
 class NotePrices(NamedTuple):
@@ -171,7 +172,7 @@ class SetMode(NamedTuple):
 
 
 class PutKey(NamedTuple):
-    """Make or revoke an API key."""
+    """Make or revoke an API key, or one of the proxy, which alone has `terms`."""
 
     id: str
     role: Given
@@ -179,6 +180,7 @@ class PutKey(NamedTuple):
     name: Given
     author: str
     act: Literal["created", "revoked"]
+    terms: Given = None
 
 
 class ReadKeys(NamedTuple):

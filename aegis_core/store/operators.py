@@ -117,7 +117,7 @@ class OperatorStore:
                 removed += int(await self.store.command("XDEL", stream, *mine))
             last = "(" + entries[-1][0].decode()
         await self._forget_shown(agent)
-        await self._ledger.call(self._scripts.note, acts.Note("agent_forgotten", removed, author))
+        await self._ledger.call(self._scripts.note, acts.Note("agent_forgotten", removed, author, agent))
         return removed
 
     async def _forget_shown(self, agent: str) -> None:

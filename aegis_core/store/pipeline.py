@@ -14,6 +14,7 @@ from typing import Any, cast
 import hiredis
 
 from aegis_core.protocol.errors import StoreError
+from aegis_core.store.inherited import closed, keep_apart
 
 _pack_command = cast("Callable[[tuple[bytes | str | int, ...]], bytes]", hiredis.pack_command)  # pyright: ignore[reportUnknownMemberType]
 
@@ -40,7 +41,7 @@ class Pipeline(asyncio.Protocol):
         self._waiting: deque[asyncio.Future[Any]] = deque()
         self._buffer: list[bytes] = []
         self._progress = self._loop.time()
-        self._transport: asyncio.Transport
+        self.transport: asyncio.Transport
         self._before: asyncio.BaseProtocol
         self._watch = self._loop.call_later(timeout / 2, self._check)
 
@@ -48,8 +49,9 @@ class Pipeline(asyncio.Protocol):
     def adopt(cls, transport: asyncio.Transport, timeout: float) -> Pipeline:
         """Take over a transport whose handshake is done."""
         pipeline = cls(timeout)
-        pipeline._transport, pipeline._before = transport, transport.get_protocol()
+        pipeline.transport, pipeline._before = transport, transport.get_protocol()
         transport.set_protocol(pipeline)
+        keep_apart(pipeline)
         return pipeline
 
     def call(self, *parts: bytes | str | int) -> asyncio.Future[Any]:
@@ -63,7 +65,7 @@ class Pipeline(asyncio.Protocol):
         if not waiting:
             self._progress = self._loop.time()
             waiting.append(future)
-            self._transport.write(packed)
+            self.transport.write(packed)
             return future
         waiting.append(future)
         buffer = self._buffer
@@ -76,7 +78,7 @@ class Pipeline(asyncio.Protocol):
 
     def _flush(self) -> None:
         if self._buffer and not self.lost:
-            self._transport.write(b"".join(self._buffer))
+            self.transport.write(b"".join(self._buffer))
         self._buffer.clear()
 
     def data_received(self, data: bytes) -> None:
@@ -93,13 +95,14 @@ class Pipeline(asyncio.Protocol):
                 future.set_result(reply)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        closed(self)
         self._fail("Redis closed the connection", "down")
         self._before.connection_lost(exc)
 
     def _check(self) -> None:
         if self._waiting and self._loop.time() - self._progress > self._timeout:
             self._fail(f"Redis did not answer within {self._timeout:g} s", "slow")
-            self._transport.abort()
+            self.transport.abort()
         else:
             self._watch = self._loop.call_later(self._timeout / 2, self._check)
 
@@ -115,4 +118,4 @@ class Pipeline(asyncio.Protocol):
     def close(self) -> None:
         """Close the transport; calls in flight fail."""
         self._fail("The store was closed", "closed")
-        self._transport.close()
+        self.transport.close()

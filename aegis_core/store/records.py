@@ -181,3 +181,25 @@ class StoredRefusal(NamedTuple):
     why: Text
     until: int
     at: int
+
+
+class AlikeRefusals(NamedTuple):
+    """Refusals of an agent that are alike: whatever stands before `since`, when the one was that left its event, is the
+    same. `count`: so many followed it, the last at `until`; at `most` so many nano-dollars were asked. `owner` and
+    `window`: of the budget that lacked them; `session`: whose that was."""
+
+    code: str
+    policy: int
+    rule: Text
+    resource: str
+    owner: Text
+    window: str | int | Literal[False]
+    session: Text
+    model: Text
+    tool: Text
+    target: Text
+    capability: Text
+    since: int
+    until: int
+    count: int  # pyright: ignore[reportIncompatibleMethodOverride]
+    most: int

@@ -14,7 +14,7 @@ first nil.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
@@ -22,6 +22,7 @@ from aegis_core.protocol.locks import Told
 from aegis_core.store.lock_records import Holder, Lien, Lock, LockCounters, Waiter
 from aegis_core.store.packing import Named
 from aegis_core.store.records import (
+    AlikeRefusals,
     LineRow,
     Question,
     Record,
@@ -60,6 +61,9 @@ CONSTANTS: Mapping[str, Any] = {
     "VERSION_ROW": VERSION_ROW,
     "FORECAST_FROM": 20,  # settled calls of an agent and model that are needed before a forecast
     "FORECAST_KEEP": 64,  # and how many are remembered
+    "BILLED_ROWS": 64,  # that one agent may begin a day, for the models that it names
+    "ALIKE": 10_000,  # ms in which refusals that are alike are told together
+    "ALIKE_KINDS": 8,  # and how many kinds of them an agent's record counts at a time
     "ALERT_EVERY": 3_600_000,  # ms in which the same of reservations is said once
     "RING": 24,  # a rolling window counts so many whole cells, and the partial one before them
 }
@@ -162,7 +166,8 @@ class Tenant(NamedTuple):
 class Agent(NamedTuple):
     """An agent. `counters` are by rule: a `Rate`, or a `Budget` for what is spent. `doubted`: the last day on which it
     was said that much of its charges is estimated. `asked`: how many requests it made over HTTP in the `second`.
-    `waiting`: what waits, as of a tenant; `pending`: of that, questions."""
+    `waiting`: what waits, as of a tenant; `pending`: of that, questions. `refused`: `AlikeRefusals` of the last
+    seconds. `rows`: how many of the bill it began on the day `billed`."""
 
     status: str
     framework: str
@@ -184,6 +189,9 @@ class Agent(NamedTuple):
     second: int = 0
     asked: int = 0
     waiting: dict[str, int] | Literal[False] = False
+    refused: Sequence[list[Any]] = ()
+    billed: int = 0
+    rows: int = 0
 
 
 class Rate(NamedTuple):
@@ -240,7 +248,8 @@ class Profiles(NamedTuple):
 
 
 class Key(NamedTuple):
-    """An API key: its hash, never the key. `revoked` is 0 while it is in force."""
+    """An API key, or one of the proxy: its hash, never the key. `revoked` is 0 while it is in force. `terms`: what a
+    key of the proxy allows, as JSON."""
 
     id: str
     role: str
@@ -249,6 +258,7 @@ class Key(NamedTuple):
     author: str
     made: int
     revoked: int
+    terms: Text = False
 
 
 class ShownNotice(NamedTuple):
@@ -292,7 +302,8 @@ KINDS = (
     Kind("Z", Zone),
     Kind("C", Config),
     Kind("A", Shared),
-    Kind("G", Agent, many={"purse": "B"}),
+    Kind("G", Agent, many={"purse": "B", "refused": "REFUSED"}),
+    Kind("REFUSED", AlikeRefusals),
     Kind("U", Rate),
     Kind("S", Session, many={"purse": "B"}),
     Kind("B", Budget, one={"ring": "E", "alert": "ALERT"}),

@@ -14,6 +14,7 @@ from redis.exceptions import RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from aegis_core.protocol.errors import ConfigurationError, StoreError
+from aegis_core.protocol.process import Process, check_process
 from aegis_core.settings import Settings
 from aegis_core.store import layout
 from aegis_core.store.address import Address, Clients, make_clients, parse_address
@@ -75,6 +76,7 @@ class Store:
         self._connecting = asyncio.Lock()
         self._closed = False
         self._loads = 0
+        self._process = Process.id
 
     def send(self, script: Script[Any], key: str, arguments: Any) -> asyncio.Future[Any] | None:
         """The first try of `run` without its care: None when not connected, and errors as the server put them."""
@@ -122,6 +124,7 @@ class Store:
             raise self._explain(error, script.name) from None
 
     async def _run_on_cluster(self, script: Script[Any], key: str, *arguments: bytes) -> Any:
+        check_process(self._process)
         async with asyncio.timeout(self.timeout):
             try:
                 return await self.clients.any.execute_command("FCALL", script.function, 1, key, *arguments)
@@ -145,6 +148,7 @@ class Store:
         Raises:
             StoreError: as for `run`.
         """
+        check_process(self._process)
         try:
             async with asyncio.timeout(self.timeout):
                 return await self.clients.any.execute_command(*parts)
@@ -160,9 +164,11 @@ class Store:
 
     async def listen(self, hear: Hear, *channels: str) -> None:
         """Bring every message on some channels to `hear`, until cancelled."""
+        check_process(self._process)
         await listen(self.clients, self.timeout, channels, hear)
 
     async def _connect(self) -> Pipeline:
+        check_process(self._process)
         async with self._connecting:
             if self._closed:
                 raise StoreError("The store was closed; no decision was made.", reason="closed")

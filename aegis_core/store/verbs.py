@@ -86,9 +86,10 @@ class Look(NamedTuple):
 
 
 class Sweep(NamedTuple):
-    """End overdue records."""
+    """End overdue records. `early`: tell of refusals that are counted, though their time is not over."""
 
     most: int
+    early: bool = False
 
 
 class Decide(NamedTuple):
@@ -140,7 +141,10 @@ class ReadSession(NamedTuple):
 
 
 class WriteJournal(NamedTuple):
-    """Write or read a line of the execution journal, or count a refusal of it."""
+    """Write or read a line of the execution journal, or count a refusal of it.
+
+    `thread`: of a failure, the conversation that cannot go on because of this `problem`, of which an event tells.
+    """
 
     act: str
     agent: str
@@ -151,6 +155,8 @@ class WriteJournal(NamedTuple):
     result: Given
     most: int
     keep: int
+    thread: Given
+    problem: str
 
 
 class DecideAll(NamedTuple):

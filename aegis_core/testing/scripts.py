@@ -136,8 +136,13 @@ class Drive:
         costs: what tools cost.
         locks: which locks tools hold.
         models: names among which Aegis may choose, for adapters that route.
+        density: how hard the work is, for that choice; default: the adapter's own.
+        mixed: put each of `models` behind a client of another provider, which takes the cap by a name of its own and
+            fails on any other.
+        schema: the shape that the answer must have, a class of pydantic, by the framework's own way to ask for one.
         cached: run twice with the framework's own cache on; the second answer comes from it.
         copied: use a deep copy of the governed object. pickled: or one that was pickled.
+        fallback: the script of another model, which is named to stand in for the script's own where that fails.
         nested: run the script's agent as a part (subgraph, tool, member) of another governed one.
         approval_seconds: how long a blocking adapter waits for a human.
         thread: names the conversation, where the framework does.
@@ -151,9 +156,13 @@ class Drive:
     costs: Mapping[str, Any] | Callable[[str, Any], Any] | None = None
     locks: Mapping[str, Any] | Callable[[str, Any], Any] | None = None
     models: tuple[str, ...] = ()
+    density: int | None = None
+    mixed: bool = False
+    schema: type[Any] | None = None
     cached: bool = False
     copied: bool = False
     pickled: bool = False
+    fallback: ModelScript | None = None
     nested: bool = False
     approval_seconds: float = 0.0
     thread: str = "thread-1"
@@ -162,11 +171,15 @@ class Drive:
 
 @dataclass(frozen=True)
 class RunEnd:
-    """How a run ended: the final text, what the model was told of each tool call, and what the program caught."""
+    """How a run ended: the final text, what the model was told of each tool call, and what the program caught.
+
+    `parsed`: the answer in the shape that was asked for.
+    """
 
     text: str | None = None
     observations: Sequence[str] = ()
     error: BaseException | None = None
+    parsed: object = None
 
 
 async def carry_out(work: Coroutine[Any, Any, _T], cancel: threading.Event | None) -> _T:

@@ -82,8 +82,7 @@ def of_money(found: Audit, events: list[Event]) -> list[tuple[bool, str]]:
     left = budget.limit_usd - budget.spent_usd
     refused = {row.framework: row.refused for row in found.rows}
     recorded = {
-        name: sum(event.kind == "rejected" and event.agent_id == f"{name}-payer" for event in events)
-        for name in refused
+        name: sum(refusals_in(event) for event in events if event.agent_id == f"{name}-payer") for name in refused
     }
     return [
         (
@@ -99,6 +98,13 @@ def of_money(found: Audit, events: list[Event]) -> list[tuple[bool, str]]:
             f"{sum(refused.values())} refusals reached the agents, {sum(recorded.values())} stand in the ledger.",
         ),
     ]  # fmt: skip
+
+
+def refusals_in(event: Event) -> int:
+    """How many refusals an event tells of: those that are alike share one."""
+    if event.kind == "refusals_repeated":
+        return int(str(event.facts["count"]))
+    return event.kind == "rejected"
 
 
 def of_wallet(found: Audit, events: list[Event], wallet: Wallet) -> list[tuple[bool, str]]:

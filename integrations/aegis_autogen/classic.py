@@ -10,14 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import Any, Unpack
 from weakref import WeakValueDictionary
 
 from autogen import Agent, ConversableAgent
 
 from aegis_autogen import clients, functions
 from aegis_autogen.registration import Registration, registration_of
-from aegis_core.adapting import CallGovernor, Locks, warn_outside
+from aegis_core.adapting import CallGovernor, CallWishes, Locks, warn_outside
 from aegis_core.adapting.call_governor import Costs
 from aegis_core.protocol.errors import ConfigurationError
 
@@ -32,9 +32,9 @@ def register_governor(
     costs: Costs | None = None,
     locks: Locks | None = None,
     max_output_tokens: int = 4_096,
-    logic_density: int | None = None,
     approval_seconds: float = 600,
     intent: str | None = None,
+    **wishes: Unpack[CallWishes],
 ) -> None:
     """Let Aegis decide on every model call, tool call and code execution of an agent, in sync and async chats.
 
@@ -52,9 +52,9 @@ def register_governor(
         locks: the lock a tool holds while it runs: ``{"pay": "wallet_main"}``, with a `ToolLock` or a function of the
             arguments in place of the name; or a function of name and arguments.
         max_output_tokens: the cap on an answer; it is sent with each call.
-        logic_density: how hard the agent's work is, 1 to 10, for the choice of a model.
         intent: what the model calls are for. Rules read this, and nothing of the prompts.
         approval_seconds: how long a call waits for a human, blocking the chat; 0: it is refused.
+        **wishes: ``priority``, ``logic_density``, ``task_type``: a value, or a function of the call; see `CallWishes`.
 
     Raises:
         ConfigurationError: `aegis` is no agent of Aegis, or `conversable` none of AutoGen.
@@ -71,9 +71,9 @@ def register_governor(
         costs=costs,
         locks=locks,
         max_output_tokens=max_output_tokens,
-        logic_density=logic_density,
         approval_seconds=approval_seconds,
         intent=intent,
+        **wishes,
     )
     _warn_untested()
     clients.install()
@@ -109,6 +109,8 @@ def _gate(recipient: ConversableAgent, **_: object) -> tuple[bool, object]:
     if registration is None:
         return False, None
     _govern(recipient)
+    if tools := functions.tool_names(recipient):  # all that were registered before the chat
+        registration.calls.names.warn(tools)
     functions.raise_stopped(recipient)
     return False, None
 

@@ -9,7 +9,6 @@ provider's client, so that a fail-over asks again and an answer from AutoGen's c
 from __future__ import annotations
 
 import functools
-import threading
 from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any
@@ -20,8 +19,9 @@ from autogen.oai.client import PlaceHolderClient
 from aegis_autogen import functions
 from aegis_autogen.registration import Registration, registration_of
 from aegis_autogen.requests import make
+from aegis_core.protocol.process import new_lock
 
-_lock = threading.Lock()
+_lock = new_lock()
 _wraps: list[tuple[object, str, object, object]] = []
 _calling: ContextVar[tuple[Registration, object] | None] = ContextVar("aegis_autogen_calling", default=None)
 _selecting: ContextVar[Registration | None] = ContextVar("aegis_autogen_selecting", default=None)

@@ -54,6 +54,14 @@ def raise_stopped(agent: object) -> None:
         raise stopped
 
 
+def tool_names(agent: Any) -> set[str]:
+    """The tools that an agent executes or calls now, `execute_code` among them; empty where it has no functions."""
+    config: Any = getattr(agent, "llm_config", None) or {}
+    offered = [each.get("function", each) for each in (config.get("tools") or config.get("functions") or ())]
+    names = {*agent.function_map, *(each["name"] for each in offered)}
+    return names and {*names, "execute_code"}
+
+
 def group_tool_executor() -> object:
     """The agent of `autogen` 0.14's group patterns that executes everybody's tools; `pyautogen` 0.2 has none."""
     try:

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from aegis_autogen.registration import Registration
 from aegis_core.adapting import Attempts, ModelCall, Reading, ReceivedText, answers_in, extract, read_counts
+from aegis_core.adapting.caps import cap_in, cap_name, with_cap
+from aegis_core.adapting.request_settings import settings_in
 
-_CAPS = ("max_tokens", "max_completion_tokens", "max_output_tokens", "num_predict")
-"""Names of the output cap among the parameters of a request."""
-_CAP_OF_CLIENT = {"OllamaClient": "num_predict", "OpenAIResponsesClient": "max_output_tokens"}
-_NO_SETTINGS = frozenset(
-    {"messages", "tools", "functions", "model", "n", "best_of", "stream", "stream_options", "prompt", *_CAPS}
-)
-"""Parameters that are said elsewhere; of the others each counts as what a provider takes it for."""
-_REASONING = re.compile(r"(o\d|gpt-[5-9])")
-"""OpenAI's models that refuse `max_tokens`."""
+_MESSAGES = ("prompt", "functions")
+"""Of the other parameters these stand among messages and tools."""
 
 
 def make(registration: Registration, params: dict[str, Any], client_of: Callable[[str], Any]) -> object:
@@ -27,21 +21,20 @@ def make(registration: Registration, params: dict[str, Any], client_of: Callable
         AegisDenied: refused; the provider was not called.
         AegisError: nothing was decided; the provider was not called.
     """
-    cap_name = next((name for name in _CAPS if isinstance(params.get(name), int)), None)
     call = ModelCall(
         _messages(params),
-        tuple(params.get("tools") or params.get("functions") or ()),
+        (*(params.get("tools") or ()), *(params.get("functions") or ())),
         model=None if registration.models else str(params.get("model") or "unknown"),
         models=registration.models,
-        max_output_tokens=params[cap_name] if cap_name else None,
+        max_output_tokens=cap_in(params),
         lowers_cap=True,
         answers=answers_in(params.get("n"), params.get("best_of")),
-        settings={name: value for name, value in params.items() if name not in _NO_SETTINGS},
+        settings=settings_in({name: value for name, value in params.items() if name not in _MESSAGES}),
     )
     held = registration.calls.begin(call)
     model = held.model or ""
     client = client_of(model)
-    request = {**params, "model": model, cap_name or _cap_of(client, model): held.max_output_tokens}
+    request = with_cap({**params, "model": model}, cap_name(client, model, params), held.max_output_tokens)
     attempts = Attempts(registration.calls, call, held, client)
     try:
         with attempts.running():
@@ -57,13 +50,6 @@ def _messages(params: Mapping[str, Any]) -> list[dict[str, object]]:
     if "messages" in params:
         return list(params["messages"])
     return [{"role": "user", "content": str(params.get("prompt", ""))}]
-
-
-def _cap_of(client: object, model: str) -> str:
-    kind = type(client).__name__
-    if kind == "OpenAIClient" and _REASONING.match(model):
-        return "max_completion_tokens"
-    return _CAP_OF_CLIENT.get(kind, "max_tokens")
 
 
 def _counts_are_guessed(client: object, params: Mapping[str, object]) -> bool:

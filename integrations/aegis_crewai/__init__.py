@@ -23,7 +23,7 @@ _HOMES = {
     "GovernedCrew": "crew",
     "GovernedLLM": "llm",
     "GovernedTool": "tools",
-    "Place": "places",
+    "Place": "coverage",
     "RefusedTool": "tools",
     "govern_crew": "crew",
     "govern_tools": "tools",

@@ -40,6 +40,11 @@ class Place:
     value: Any = field(default=None, repr=False, compare=False)
     put: Callable[[object], None] | None = field(default=None, repr=False, compare=False)
 
+    @property
+    def late(self) -> bool:
+        """Whether it stands for tools that are known only when the agent runs."""
+        return self.note == _LATE
+
     def __str__(self) -> str:
         told = "governed" if self.governed else f"NOT GOVERNED{f' ({self.note})' if self.note else ''}"
         return f"{self.kind:8} {self.where}: {self.name}: {told}"

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, Unpack
 
 from crewai import Crew
 from crewai.utilities.converter import Converter, ConverterError
 
-from aegis_core.adapting import CallGovernor, Locks
+from aegis_core.adapting import CallGovernor, CallWishes, Locks
 from aegis_core.adapting.call_governor import Costs
+from aegis_core.adapting.tool_names import ToolNames
 from aegis_core.client.agent import Governor
 from aegis_core.client.sync import SyncGovernor
 from aegis_core.protocol.errors import ConfigurationError
@@ -28,6 +29,7 @@ def govern_crew(
     approval_seconds: float = 600,
     intent: str | None = None,
     strict: bool = False,
+    **wishes: Unpack[CallWishes],
 ) -> GovernedCrew:
     """Govern a crew in place: agents' and tasks' tools, and the models of agents, manager, planning, function calling,
     guardrails in words, and memory. Call it again after you add to the crew; what is governed stays as it is.
@@ -43,13 +45,18 @@ def govern_crew(
         approval_seconds: how long a call waits for a human, blocking; 0: it is refused.
         intent: what the model calls are for. Rules read this, and nothing of the prompts.
         strict: raise where something stays outside (embedders, tools that are resolved late).
+        **wishes: ``priority``, ``logic_density``, ``task_type``: a value, or a function of the call; see `CallWishes`.
 
     Raises:
-        ConfigurationError: `crew` or `governor` is something else; or `strict` found what cannot be governed.
+        ConfigurationError: `crew` or `governor` is something else; a name in `costs` or `locks` is of no tool of the
+            crew; or `strict` found what cannot be governed.
     """
     if not isinstance(crew, Crew):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise ConfigurationError(f"govern_crew takes a Crew of CrewAI; this is of type {type(crew).__name__}.")
-    governed = GovernedCrew(crew, governor, costs, locks, max_output_tokens, approval_seconds, intent)
+    terms: dict[str, Any] = {
+        "costs": costs, "locks": locks, "approval_seconds": approval_seconds, "intent": intent, **wishes
+    }  # fmt: skip
+    governed = GovernedCrew(crew, governor, max_output_tokens, terms)
     governed.govern()
     outside = [place for place in governed.report() if not place.governed]
     if strict and outside:
@@ -61,19 +68,11 @@ def govern_crew(
 class GovernedCrew:
     """What `govern_crew` answers: the crew, and what of it is governed. ``print`` it for the report as text."""
 
-    def __init__(
-        self,
-        crew: Crew,
-        governor: object,
-        costs: Costs | None,
-        locks: Locks | None,
-        max_output_tokens: int,
-        approval_seconds: float,
-        intent: str | None,
-    ) -> None:
+    def __init__(self, crew: Crew, governor: object, max_output_tokens: int, terms: dict[str, Any]) -> None:
+        """`terms`: what the `CallGovernor` of each agent is told."""
         self.crew = crew
-        self._governor, self._costs, self._locks = governor, costs, locks
-        self._cap, self._patience, self._intent = max_output_tokens, approval_seconds, intent
+        self._governor, self._cap, self._terms = governor, max_output_tokens, terms
+        self._names = ToolNames(costs=terms["costs"], locks=terms["locks"])
         self._callers: dict[int, CallGovernor] = {}
         self._made: dict[tuple[int, int], Any] = {}
         if isinstance(governor, Governor):
@@ -95,6 +94,11 @@ class GovernedCrew:
     def govern(self) -> None:
         """Put a governed one in every place that takes one."""
         self._hand_down()
+        tools = [place for place in self.report() if place.kind == "tool"]
+        if any(place.late for place in tools):
+            self._names.warn([place.name for place in tools])
+        else:
+            self._names.check([place.name for place in tools])
         for place in self.report():
             if place.put is not None:
                 place.put(self._governed(place))
@@ -133,14 +137,7 @@ class GovernedCrew:
         return self._callers[id(owner)]
 
     def _caller_of(self, aegis: object) -> CallGovernor:
-        return CallGovernor(
-            aegis,
-            framework="crewai",
-            costs=self._costs,
-            locks=self._locks,
-            approval_seconds=self._patience,
-            intent=self._intent,
-        )
+        return CallGovernor(aegis, framework="crewai", **self._terms)
 
 
 class GovernedConverter(Converter):

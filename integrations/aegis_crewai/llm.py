@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Unpack, cast
 from uuid import uuid4
 from weakref import WeakValueDictionary
 
@@ -18,7 +18,8 @@ from crewai.llms.base_llm import BaseLLM, call_stop_override, call_stream_overri
 from crewai.types.usage_metrics import UsageMetrics
 from pydantic import PrivateAttr
 
-from aegis_core.adapting import Attempts, CallGovernor, ModelCall, Reservation, answers_in
+from aegis_core.adapting import Attempts, CallGovernor, CallWishes, ModelCall, Reservation, answers_in
+from aegis_core.adapting.standing_in import warn_of_fail_over
 from aegis_core.protocol.errors import AegisError, ConfigurationError
 from aegis_crewai.denials import CallStopped, stopping
 from aegis_crewai.metering import Meter, metered
@@ -48,9 +49,9 @@ class GovernedLLM(BaseLLM):
         aegis: an agent of Aegis: `SyncGovernor.handshake`, or `Governor.handshake` for async code.
         models: a model of CrewAI or its name; of several, Aegis picks one for each call.
         max_output_tokens: the output cap of models that are given by name; one that you made keeps its own.
-        logic_density: how hard the work is, 1 to 10, for the choice among several.
         intent: what the calls are for. Rules read this, and nothing of the prompts.
         approval_seconds: how long a call waits for a human; 0: it is refused.
+        **wishes: ``priority``, ``logic_density``, ``task_type``: a value, or a function of the call; see `CallWishes`.
 
     Raises:
         ConfigurationError: `aegis` is not an agent of Aegis, or `models` is empty, ambiguous or governed already.
@@ -66,13 +67,12 @@ class GovernedLLM(BaseLLM):
         aegis: object,
         models: Models,
         max_output_tokens: int = 4_096,
-        logic_density: int | None = None,
         approval_seconds: float = 600,
         intent: str | None = None,
+        **wishes: Unpack[CallWishes],
     ) -> None:
         calls = aegis if isinstance(aegis, CallGovernor) else CallGovernor(
-            aegis, framework="crewai", logic_density=logic_density, approval_seconds=approval_seconds,
-            intent=intent,
+            aegis, framework="crewai", approval_seconds=approval_seconds, intent=intent, **wishes
         )  # fmt: skip
         behind = by_name(models, max_output_tokens)
         first = next(iter(behind.values()))
@@ -87,6 +87,7 @@ class GovernedLLM(BaseLLM):
             additional_params={"aegis": name},
         )
         self._calls, self._behind = calls, behind
+        warn_of_fail_over(behind.values(), GovernedLLM)
         _alive[name] = self
 
     @property

@@ -6,7 +6,6 @@ are added, so calls that run at the same time are not mixed up, whichever way a 
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -18,8 +17,9 @@ from crewai.events.stream_context import add_stream_sink, reset_stream_sinks
 from crewai.llms.base_llm import BaseLLM
 
 from aegis_core.adapting import Reading, ReceivedText, Reservation, read_counts
+from aegis_core.protocol.process import new_lock
 
-_lock = threading.Lock()
+_lock = new_lock()
 
 _COUNTERS = {
     "input_tokens": "prompt_tokens",

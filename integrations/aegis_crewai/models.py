@@ -8,14 +8,12 @@ from typing import Any, cast
 from crewai import LLM
 from crewai.llms.base_llm import BaseLLM
 
+from aegis_core.adapting.caps import cap_name, held_cap, is_listed
+from aegis_core.adapting.request_settings import SETTINGS, settings_in
 from aegis_core.protocol.errors import ConfigurationError
 
 Models = str | BaseLLM | Sequence[str | BaseLLM]
 
-_SETTINGS = (
-    "response_format", "previous_response_id", "service_tier", "modalities", "max_tool_calls", "extra_body",
-    "web_search_options", "speed", "inference_geo",
-)  # fmt: skip
 _SENT = ("role", "content", "tool_calls", "tool_call_id", "name")
 
 
@@ -26,7 +24,7 @@ def by_name(models: Models, cap: int) -> dict[str, BaseLLM]:
         ConfigurationError: none, two by the same name, something else, or one that is governed already.
     """
     given = [models] if isinstance(models, str | BaseLLM) else list(models)
-    made = [LLM(model=each, max_tokens=cap) if isinstance(each, str) else each for each in given]
+    made = [_made(each, cap) if isinstance(each, str) else each for each in given]
     for each in made:
         if not isinstance(each, BaseLLM):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ConfigurationError(f"models= takes models of CrewAI or their names; this is {type(each).__name__}.")
@@ -42,11 +40,25 @@ def output_cap(models: Iterable[BaseLLM]) -> int | float | None:
     """The largest output cap that the models send, in tokens; None where one sends none."""
     largest: int | float = 0
     for llm in models:
-        cap = llm._effective_max_tokens()  # pyright: ignore[reportPrivateUsage]  # noqa: SLF001 - there is no other word
+        cap = _cap_of(llm)
         if cap is None:
             return None
         largest = max(largest, cap)
     return largest
+
+
+def _made(name: str, cap: int) -> BaseLLM:
+    """A model by its name, with the cap in the field that its class sends."""
+    llm: BaseLLM = LLM(model=name)
+    setattr(llm, cap_name(llm, llm.model) or "max_tokens", cap)
+    return llm
+
+
+def _cap_of(llm: BaseLLM) -> int | float | None:
+    """CrewAI's own word tells of fields that some of its classes do not send."""
+    if is_listed(llm):
+        return held_cap(llm)
+    return llm._effective_max_tokens()  # pyright: ignore[reportPrivateUsage]  # noqa: SLF001 - there is no other word
 
 
 def settings_of(models: Iterable[BaseLLM], messages: object, schema: object = None) -> dict[str, object]:
@@ -54,10 +66,8 @@ def settings_of(models: Iterable[BaseLLM], messages: object, schema: object = No
     found: dict[str, object] = {} if schema is None else {"response_format": schema}
     for llm in models:
         more: Mapping[str, object] = getattr(llm, "additional_params", None) or {}
-        for name in _SETTINGS:
-            said = more.get(name) or getattr(llm, name, None)
-            if said is not None and name not in found:
-                found[name] = said
+        held = {name: getattr(llm, name, None) for name in SETTINGS}
+        found = {**settings_in(more, held), **found}
         if getattr(llm, "auto_chain", False) and (last := getattr(llm, "last_response_id", None)):
             found.setdefault("previous_response_id", last)
     if isinstance(messages, list) and any("cache_breakpoint" in each for each in cast("list[Any]", messages)):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Awaitable, Callable, Sequence
 from functools import update_wrapper
-from typing import Any, cast
+from typing import Any, Unpack, cast
 
 from crewai.hooks import ToolCallHookContext, get_after_tool_call_hooks, register_after_tool_call_hook
 from crewai.tools import BaseTool
@@ -17,7 +17,7 @@ from crewai.tools.base_tool import Tool
 from crewai.tools.tool_failure import ToolFailure
 from pydantic import PrivateAttr
 
-from aegis_core.adapting import CallGovernor, Locks, Reservation, ToolCall
+from aegis_core.adapting import CallGovernor, CallWishes, Locks, Reservation, ToolCall, tool_list
 from aegis_core.adapting.call_governor import Costs
 from aegis_core.protocol.denial import AegisDenied
 from aegis_core.protocol.errors import AegisError
@@ -43,6 +43,7 @@ def govern_tools(
     costs: Costs | None = None,
     locks: Locks | None = None,
     approval_seconds: float = 600,
+    **wishes: Unpack[CallWishes],
 ) -> list[BaseTool]:
     """Wrap tools so that each execution is asked for, paid for, and refused by itself.
 
@@ -56,13 +57,20 @@ def govern_tools(
         locks: the lock a tool holds while it runs: ``{"pay": "wallet_main"}``, with a `ToolLock` or a function of the
             arguments in place of the name; or a function of name and arguments.
         approval_seconds: how long a call waits for a human; 0: it is refused.
+        **wishes: ``priority``, ``logic_density``, ``task_type``: a value, or a function of the call; see `CallWishes`.
 
     Raises:
-        ConfigurationError: `aegis` is not an agent of Aegis.
+        ConfigurationError: `aegis` is not an agent of Aegis, `tools` are no tools, or a name in `costs` or `locks` is
+            none of theirs.
     """
-    calls = aegis if isinstance(aegis, CallGovernor) else CallGovernor(
-        aegis, framework="crewai", costs=costs, locks=locks, approval_seconds=approval_seconds
-    )  # fmt: skip
+    tools = tool_list("govern_tools", tools, _is_tool, "tools of CrewAI, or what an agent takes as tools")
+    if isinstance(aegis, CallGovernor):
+        calls = aegis
+    else:
+        calls = CallGovernor(
+            aegis, framework="crewai", costs=costs, locks=locks, approval_seconds=approval_seconds, **wishes
+        )
+        calls.names.check([tool.name for tool in tools])
     return [tool if isinstance(tool, GovernedTool) else GovernedTool(_tool(tool), calls) for tool in tools]
 
 
@@ -170,6 +178,10 @@ class GovernedTool(BaseTool):
         super().__setattr__(name, value)
         if name == "current_usage_count":
             self._inner.current_usage_count = value
+
+
+def _is_tool(value: object) -> bool:
+    return isinstance(value, BaseTool) or all(hasattr(value, name) for name in ("name", "func", "description"))
 
 
 def _tool(tool: object) -> BaseTool:

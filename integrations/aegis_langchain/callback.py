@@ -1,28 +1,33 @@
 """The callback: every model and tool call that LangChain announces is asked for first, and settled after it.
 
-It is a plain handler with `raise_error`, because LangChain swallows what other handlers raise. It cannot exchange the
-model nor lower its output cap, and sees no end of a call that asyncio cancelled: that grant ends at its deadline.
+It is a plain handler with `raise_error`, because LangChain swallows what other handlers raise in plain runs; in
+asynchronous ones it is awaited. It cannot exchange the model nor lower its output cap, and sees no end of a call that
+asyncio cancelled: that grant ends at its deadline.
 """
 
 from __future__ import annotations
 
-import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from typing import Any
+from functools import partial
+from typing import Any, Unpack
 from uuid import UUID
 
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import BaseMessage
 from langchain_core.outputs import LLMResult
 
-from aegis_core.adapting import CallGovernor, Locks, ModelCall, Reservation, ToolCall, answers_in
+from aegis_core.adapting import CallGovernor, CallWishes, Locks, ModelCall, Reservation, ToolCall, answers_in
 from aegis_core.adapting.call_governor import Costs
-from aegis_langchain.shapes import ANSWERS, openai_messages, settings_of
+from aegis_core.adapting.request_settings import ANSWERS
+from aegis_core.protocol.process import new_lock
+from aegis_langchain.either_way import NOTHING, Act, in_either_way
+from aegis_langchain.fallbacks import refuse_stand_in
+from aegis_langchain.log import leave_out
+from aegis_langchain.shapes import openai_messages, settings_of
 from aegis_langchain.usage import Heard, is_cached, read_result
 
-_MOST_OPEN = 10_000
-_MOST_BATCHES = 256
+_MOST_OPEN, _MOST_BATCHES = 10_000, 256
 
 
 class AegisCallbackHandler(BaseCallbackHandler):
@@ -35,6 +40,7 @@ class AegisCallbackHandler(BaseCallbackHandler):
             arguments in place of the name; or a function of name and arguments.
         intent: what the model calls are for. Rules read this, and nothing of the prompts.
         approval_seconds: how long a call waits for a human; 0: it is refused.
+        **wishes: ``priority``, ``logic_density``, ``task_type``: a value, or a function of the call; see `CallWishes`.
 
     Raises:
         ConfigurationError: `aegis` is not an agent of Aegis.
@@ -50,52 +56,61 @@ class AegisCallbackHandler(BaseCallbackHandler):
         locks: Locks | None = None,
         approval_seconds: float = 600,
         intent: str | None = None,
+        **wishes: Unpack[CallWishes],
     ) -> None:
         super().__init__()
         self._calls = CallGovernor(
-            aegis, framework="langchain", costs=costs, locks=locks, approval_seconds=approval_seconds, intent=intent
-        )
+            aegis, framework="langchain", costs=costs, locks=locks, approval_seconds=approval_seconds, intent=intent,
+            **wishes,
+        )  # fmt: skip
         self._held: OrderedDict[UUID, Reservation] = OrderedDict()
         self._heard: dict[UUID, Heard] = {}
         self._batches: OrderedDict[int, _Batch] = OrderedDict()
-        self._lock = threading.Lock()
+        self._lock = new_lock()
 
+    @in_either_way
     def on_chat_model_start(
         self, serialized: dict[str, object], messages: list[list[BaseMessage]], *, run_id: UUID, **kwargs: object
-    ) -> None:
+    ) -> Act:
         """Reserve. Raises `AegisDenied`, and the model is not called."""
+        refuse_stand_in(serialized, kwargs.get("parent_run_id"))  # before anything is held for it
         said = [message for batch in messages for message in batch]
-        self._hold(run_id, _model_call(openai_messages(said), kwargs, said), kwargs)
+        return self._hold(run_id, _model_call(openai_messages(said), kwargs, said), kwargs)
 
-    def on_llm_start(
-        self, serialized: dict[str, object], prompts: list[str], *, run_id: UUID, **kwargs: object
-    ) -> None:
+    @in_either_way
+    def on_llm_start(self, serialized: dict[str, object], prompts: list[str], *, run_id: UUID, **kwargs: object) -> Act:
         """The same for models that complete text."""
-        self._hold(run_id, _model_call([{"role": "user", "content": prompt} for prompt in prompts], kwargs), kwargs)
+        said: list[dict[str, object]] = [{"role": "user", "content": prompt} for prompt in prompts]
+        return self._hold(run_id, _model_call(said, kwargs), kwargs)
 
-    def on_llm_new_token(self, token: object, *, run_id: UUID, **kwargs: object) -> None:
+    @in_either_way
+    def on_llm_new_token(self, token: object, *, run_id: UUID, **kwargs: object) -> Act:
         """Remember what the provider has answered so far."""
         with self._lock:
             heard = self._heard.setdefault(run_id, Heard())
         heard.add(kwargs.get("chunk"))
+        return NOTHING
 
-    def on_llm_end(self, response: LLMResult, *, run_id: UUID, **kwargs: object) -> None:
+    @in_either_way
+    def on_llm_end(self, response: LLMResult, *, run_id: UUID, **kwargs: object) -> Act:
         """Settle what the provider counted; an answer from LangChain's cache costs nothing."""
         held, heard = self._taken(run_id)
         if held is None:
-            return
+            return NOTHING
         if is_cached(response):
-            held.settle(cost_usd=0)
-        else:
-            reading = heard.reading(held.model) if heard.counted else read_result(response, held.model)
-            held.settle(reading)
+            return Act(partial(held.settle, cost_usd=0), partial(held.asettle, cost_usd=0))
+        reading = heard.reading(held.model) if heard.counted else read_result(response, held.model)
+        return Act(partial(held.settle, reading), partial(held.asettle, reading))
 
-    def on_llm_error(self, error: BaseException, *, run_id: UUID, **kwargs: object) -> None:
+    @in_either_way
+    def on_llm_error(self, error: BaseException, *, run_id: UUID, **kwargs: object) -> Act:
         """Give the money back where certainly nothing was computed; else charge, see `Reservation.fail`."""
         held, heard = self._taken(run_id)
-        if held is not None:
-            held.fail(error, begun=heard.begun)
+        if held is None:
+            return NOTHING
+        return Act(partial(held.fail, error, begun=heard.begun), partial(held.afail, error, begun=heard.begun))
 
+    @in_either_way
     def on_tool_start(
         self,
         serialized: dict[str, object],
@@ -104,23 +119,24 @@ class AegisCallbackHandler(BaseCallbackHandler):
         run_id: UUID,
         inputs: dict[str, object] | None = None,
         **kwargs: object,
-    ) -> None:
+    ) -> Act:
         """Reserve what the tool costs, and take its lock. Raises `AegisDenied`, and the tool does not run."""
         name = str((serialized or {}).get("name") or kwargs.get("name") or "tool")
         arguments = input_str if inputs is None else inputs
-        self._hold(run_id, ToolCall(name, arguments, thread=_thread(kwargs)), kwargs)
+        self._calls.names.warn_of(name)
+        return self._hold(run_id, ToolCall(name, arguments, thread=_thread(kwargs)), kwargs)
 
-    def on_tool_end(self, output: object, *, run_id: UUID, **kwargs: object) -> None:
+    @in_either_way
+    def on_tool_end(self, output: object, *, run_id: UUID, **kwargs: object) -> Act:
         """Charge it, and give its lock back."""
         held, _ = self._taken(run_id)
-        if held is not None:
-            held.settle()
+        return NOTHING if held is None else Act(held.settle, held.asettle)
 
-    def on_tool_error(self, error: BaseException, *, run_id: UUID, **kwargs: object) -> None:
+    @in_either_way
+    def on_tool_error(self, error: BaseException, *, run_id: UUID, **kwargs: object) -> Act:
         """Give the money and the lock back."""
         held, _ = self._taken(run_id)
-        if held is not None:
-            held.release()
+        return NOTHING if held is None else Act(held.release, held.arelease)
 
     def __copy__(self) -> AegisCallbackHandler:
         return self
@@ -137,21 +153,39 @@ class AegisCallbackHandler(BaseCallbackHandler):
         handler._calls = calls
         return handler
 
-    def _hold(self, run_id: UUID, call: ModelCall | ToolCall, kwargs: Mapping[str, object]) -> None:
+    def _hold(self, run_id: UUID, call: ModelCall | ToolCall, kwargs: Mapping[str, object]) -> Act:
         batch = self._batch_of(kwargs)
+        return Act(partial(self._begin, run_id, call, batch), partial(self._abegin, run_id, call, batch))
+
+    def _begin(self, run_id: UUID, call: ModelCall | ToolCall, batch: _Batch) -> None:
         try:
-            held = self._calls.begin(call)
-        except BaseException:
-            self._drop(batch)
+            self._keep(run_id, self._calls.begin(call), batch)
+        except BaseException as error:
+            leave_out(error)
+            batch.dropped = True
             raise
+        finally:
+            for held in self._dropped(batch):
+                held.release()
+
+    async def _abegin(self, run_id: UUID, call: ModelCall | ToolCall, batch: _Batch) -> None:
+        try:
+            self._keep(run_id, await self._calls.abegin(call), batch)
+        except BaseException as error:
+            leave_out(error)
+            batch.dropped = True
+            raise
+        finally:
+            for held in self._dropped(batch):
+                await held.arelease()
+
+    def _keep(self, run_id: UUID, held: Reservation, batch: _Batch) -> None:
         held.enter()
         with self._lock:
             batch.runs.append(run_id)
             self._held[run_id] = held
             if len(self._held) > _MOST_OPEN:  # of cancelled calls, whose grants ended at their deadlines
                 self._heard.pop(self._held.popitem(last=False)[0], None)
-        if batch.dropped:
-            self._drop(batch)
 
     def _batch_of(self, kwargs: Mapping[str, object]) -> _Batch:
         """The calls that `generate` announces together, all with the same parameters, before it makes any of them."""
@@ -165,15 +199,13 @@ class AegisCallbackHandler(BaseCallbackHandler):
                 self._batches.popitem(last=False)
         return found
 
-    def _drop(self, batch: _Batch) -> None:
-        """Give back what the calls of a batch hold of which one was refused: none of them is made, and none is told."""
+    def _dropped(self, batch: _Batch) -> list[Reservation]:
+        """What to give back of a batch of which one call was refused: none of them is made, and none is told."""
+        if not batch.dropped:
+            return []
         with self._lock:
-            batch.dropped = True
             runs, batch.runs = batch.runs, []
-        for run_id in runs:
-            held, _ = self._taken(run_id)
-            if held is not None:
-                held.release()
+        return [held for held, _ in map(self._taken, runs) if held is not None]
 
     def _taken(self, run_id: UUID) -> tuple[Reservation | None, Heard]:
         with self._lock:
@@ -208,7 +240,7 @@ def _model_call(
         max_output_tokens=cap,
         thread=_thread(kwargs),
         answers=answers_in(*(params.get(name) for name in ANSWERS)),
-        settings=settings_of(said, params),
+        settings=settings_of(said, {}, params),
     )
 
 

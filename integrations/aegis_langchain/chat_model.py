@@ -5,40 +5,38 @@ This is the only complete chokepoint: all who hold the model pass it, by every e
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import aclosing
 from typing import Any, cast
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
-from langchain_core.runnables import Runnable, RunnableBinding
 from pydantic import PrivateAttr
 
 from aegis_core.adapting import Attempts, CallGovernor, ModelCall, Reservation, answers_in
-from aegis_langchain.shapes import (
-    ANSWERS,
+from aegis_core.adapting.caps import BY_TABLE, smallest_cap
+from aegis_core.adapting.request_settings import ANSWERS
+from aegis_core.adapting.wishes import Told
+from aegis_langchain.delegation import DelegatingChatModel
+from aegis_langchain.fallbacks import watch_fallbacks
+from aegis_langchain.models import (
     Models,
     cap_of,
+    capped,
+    more_keywords,
     named,
-    openai_messages,
-    openai_tools,
     own_settings,
-    settings_of,
+    takes_cap,
 )
+from aegis_langchain.shapes import openai_messages, settings_of
 from aegis_langchain.streaming import achunks, chunks
 from aegis_langchain.usage import Heard, read_result, streams
 
 _Begun = tuple[Attempts, BaseChatModel, dict[str, object]]
 
-_OPTIONS = "aegis_tool_options"
-"""Under this name a bound model carries what `bind_tools` was given, until it is known whose `bind_tools` it is."""
 
-_INHERITED = ("cache", "profile", "callbacks", "tags", "metadata", "disable_streaming", "output_version")
-"""Settings that LangChain obeys before it calls a model: it calls this one, so it reads them here."""
-
-
-class GovernedChatModel(BaseChatModel):
+class GovernedChatModel(DelegatingChatModel):
     """Every call is asked for first. Of several models Aegis recommends one, which is then called.
 
     Cache, callbacks, tags, metadata and token counts are those of the first model, unless they are given here; each
@@ -49,8 +47,11 @@ class GovernedChatModel(BaseChatModel):
         models: the models that may be called: one, several, or by name as the provider knows them. Of several the
             recommended one is called.
         max_output_tokens: the cap of an answer where the caller sets none; an answer may be cut to what is affordable.
-        cap_setting: the keyword by which these models take a cap; None: they take none, so the declared one is held.
-        logic_density: how hard the work is, 1 to 10, for the choice.
+        cap_setting: the keyword by which these models take a cap; ``auto``: each by its own, as its class and name say;
+            None: they take none, so the declared one is held.
+        priority: 1 to 10, or a function of the call; this and the next two are what rules match.
+        logic_density: how hard the work is, 1 to 10, for the choice; or a function of the call.
+        task_type: the kind of task, or a function of the call.
         intent: what the calls are for. Rules read this, and nothing of the prompts.
         approval_seconds: how long a call waits for a human; 0: it is refused.
 
@@ -59,7 +60,6 @@ class GovernedChatModel(BaseChatModel):
     """
 
     _calls: CallGovernor = PrivateAttr()
-    _models: dict[str, BaseChatModel] = PrivateAttr()
     _cap_setting: str | None = PrivateAttr()
 
     def __init__(
@@ -68,64 +68,22 @@ class GovernedChatModel(BaseChatModel):
         aegis: object,
         models: Models,
         max_output_tokens: int = 4_096,
-        cap_setting: str | None = "max_tokens",
-        logic_density: int | None = None,
+        cap_setting: str | None = BY_TABLE,
+        priority: Told[int] | None = None,
+        logic_density: Told[int] | None = None,
+        task_type: Told[str] | None = None,
         approval_seconds: float = 600,
         intent: str | None = None,
         **values: Any,
     ) -> None:
         if not isinstance(aegis, CallGovernor):
             aegis = CallGovernor(
-                aegis, framework="langchain", max_output_tokens=max_output_tokens, logic_density=logic_density,
-                approval_seconds=approval_seconds, intent=intent,
+                aegis, framework="langchain", max_output_tokens=max_output_tokens, approval_seconds=approval_seconds,
+                intent=intent, priority=priority, logic_density=logic_density, task_type=task_type,
             )  # fmt: skip
-        found = named(models)
-        first = next(iter(found.values()))
-        defaults: dict[str, Any] = {
-            name: getattr(first, name, None) for name in _INHERITED if getattr(first, name, None) is not None
-        }
-        super().__init__(**(defaults | values))
-        self._calls, self._models, self._cap_setting = aegis, found, cap_setting
-
-    @property
-    def _first(self) -> BaseChatModel:
-        return next(iter(self._models.values()))
-
-    @property
-    def _llm_type(self) -> str:
-        return "aegis"
-
-    @property
-    def _identifying_params(self) -> dict[str, object]:
-        return {"models": list(self._models)}
-
-    def _get_llm_string(self, stop: list[str] | None = None, **kwargs: object) -> str:
-        """The name of this model in LangChain's cache of answers: also what the models behind are set to."""
-        behind = {name: str(model) for name, model in self._models.items()}
-        return f"{super()._get_llm_string(stop, **kwargs)} {behind}"
-
-    def _get_ls_params(self, stop: list[str] | None = None, **kwargs: object) -> Any:
-        found = cast("dict[str, object]", self._first._get_ls_params(stop))  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
-        return found | {"ls_model_name": next(iter(self._models))}
-
-    def get_token_ids(self, text: str) -> list[int]:
-        """As the first model."""
-        return self._first.get_token_ids(text)
-
-    def get_num_tokens(self, text: str) -> int:
-        """As the first model."""
-        return self._first.get_num_tokens(text)
-
-    def get_num_tokens_from_messages(self, messages: list[BaseMessage], *args: Any, **kwargs: object) -> int:
-        """As the first model."""
-        return self._first.get_num_tokens_from_messages(messages, *args, **kwargs)
-
-    def bind_tools(
-        self, tools: Sequence[object], *, tool_choice: object = None, **kwargs: object
-    ) -> Runnable[Any, Any]:
-        """As the models' own `bind_tools`, which is called once it is known which of them answers."""
-        options = kwargs if tool_choice is None else {**kwargs, "tool_choice": tool_choice}
-        return self.bind(**{"tools": openai_tools(tools), _OPTIONS: options})
+        super().__init__(named(models), **values)
+        self._calls, self._cap_setting = aegis, cap_setting
+        watch_fallbacks()
 
     def _generate(
         self, messages: list[BaseMessage], stop: Any = None, run_manager: Any = None, **kwargs: object
@@ -190,22 +148,20 @@ class GovernedChatModel(BaseChatModel):
         await attempts.held.asettle(seen.reading(attempts.held.model))
 
     def _described(self, messages: list[BaseMessage], kwargs: Mapping[str, Any], run_manager: object) -> ModelCall:
-        names = tuple(self._models)
+        behind = self._models.values()
+        names = (str(kwargs["model"]),) if kwargs.get("model") else tuple(self._models)
         thread: object = (getattr(run_manager, "metadata", None) or cast("dict[str, object]", {})).get("thread_id")
-        declared = {**kwargs, **kwargs.get(_OPTIONS, {})}
-        caps = [cap for model in self._models.values() if (cap := cap_of(model, declared)) is not None]
+        more = {name: value for each in behind for name, value in more_keywords(each).items()}
         return ModelCall(
             openai_messages(messages),
             kwargs.get("tools") or (),
             model=names[0] if len(names) == 1 else None,
             models=names if len(names) > 1 else (),
-            max_output_tokens=min(caps, default=None),
-            lowers_cap=self._cap_setting is not None,
+            max_output_tokens=smallest_cap(cap_of(model, kwargs) for model in behind),
+            lowers_cap=takes_cap(self._models, self._cap_setting),
             thread=None if thread is None else str(thread),
-            answers=answers_in(
-                *(declared.get(name, getattr(model, name, None)) for model in self._models.values() for name in ANSWERS)
-            ),
-            settings=settings_of(messages, declared, *map(own_settings, self._models.values())),
+            answers=answers_in(*(kwargs.get(name, getattr(model, name, None)) for model in behind for name in ANSWERS)),
+            settings=settings_of(messages, {**more, **kwargs}, *map(own_settings, behind)),
         )
 
     def _begin(self, messages: list[BaseMessage], kwargs: dict[str, object], run_manager: object) -> _Begun:
@@ -234,16 +190,7 @@ class GovernedChatModel(BaseChatModel):
             raise
         return Attempts(self._calls, call, held, model), model, kwargs
 
-    def _chosen(self, held: Reservation, kwargs: dict[str, Any]) -> tuple[BaseChatModel, dict[str, object]]:
-        """The model to call, and the keywords as its own `bind_tools` would make them."""
-        model = self._models[held.model or ""]
-        options = kwargs.pop(_OPTIONS, None)
-        if options is not None:
-            bound: Any = model.bind_tools(kwargs.pop("tools"), **options)
-            while isinstance(bound, RunnableBinding):  # some models bind twice, and fakes not at all
-                kwargs = {**bound.kwargs, **kwargs}
-                bound = cast("Any", bound).bound
-            model = bound
-        if self._cap_setting is not None and held.max_output_tokens is not None:
-            kwargs = {**kwargs, self._cap_setting: held.max_output_tokens}
-        return model, kwargs
+    def _chosen(self, held: Reservation, kwargs: dict[str, Any]) -> tuple[BaseChatModel, dict[str, Any]]:
+        """The model to call, and the keywords as its own binding makes them."""
+        model, kwargs = self._called(held.model or "", kwargs)
+        return capped(model, held.model or "", kwargs, held.max_output_tokens, self._cap_setting)

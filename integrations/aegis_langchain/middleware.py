@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, cast
+from typing import Any, Unpack, cast
 
 from langchain.agents.middleware import AgentMiddleware, ModelRequest, ModelResponse
 from langchain_core.language_models import BaseChatModel
@@ -12,11 +12,13 @@ from langgraph.errors import GraphBubbleUp
 from langgraph.prebuilt.tool_node import ToolCallRequest
 from langgraph.types import Command, interrupt
 
-from aegis_core.adapting import CallGovernor, Clearance, Locks, ToolCall, ToolReview
+from aegis_core.adapting import CallGovernor, CallWishes, Clearance, Locks, ToolCall, ToolReview
 from aegis_core.adapting.call_governor import Costs
+from aegis_core.adapting.caps import BY_TABLE
 from aegis_core.protocol.denial import AegisDenied
 from aegis_langchain.chat_model import GovernedChatModel
-from aegis_langchain.shapes import Models, name_of, named
+from aegis_langchain.fallbacks import one_call
+from aegis_langchain.models import Models, name_of, named
 
 _Told = ToolMessage | Command[Any]
 
@@ -38,10 +40,10 @@ class AegisMiddleware(AgentMiddleware[Any, Any, Any]):
         locks: the lock a tool holds while it runs: ``{"pay": "wallet_main"}``, with a `ToolLock` or a function of the
             arguments in place of the name; or a function of name and arguments.
         max_output_tokens: the cap of an answer where the model sets none.
-        cap_setting: the keyword by which the models take a cap; None: they take none.
-        logic_density: how hard the work is, 1 to 10, for the choice of a model.
+        cap_setting: the keyword by which the models take a cap; ``auto``: each by its own; None: they take none.
         intent: what the model calls are for. Rules read this, and nothing of the prompts.
         approval_seconds: how long a call waits for a human where the graph cannot pause.
+        **wishes: ``priority``, ``logic_density``, ``task_type``: a value, or a function of the call; see `CallWishes`.
 
     Raises:
         ConfigurationError: `aegis` is not an agent of Aegis, or `models` are not chat models.
@@ -55,10 +57,10 @@ class AegisMiddleware(AgentMiddleware[Any, Any, Any]):
         costs: Costs | None = None,
         locks: Locks | None = None,
         max_output_tokens: int = 4_096,
-        cap_setting: str | None = "max_tokens",
-        logic_density: int | None = None,
+        cap_setting: str | None = BY_TABLE,
         approval_seconds: float = 600,
         intent: str | None = None,
+        **wishes: Unpack[CallWishes],
     ) -> None:
         super().__init__()
         self._calls = CallGovernor(
@@ -67,9 +69,9 @@ class AegisMiddleware(AgentMiddleware[Any, Any, Any]):
             costs=costs,
             locks=locks,
             max_output_tokens=max_output_tokens,
-            logic_density=logic_density,
             approval_seconds=approval_seconds,
             intent=intent,
+            **wishes,
         )
         self._review = ToolReview(self._calls, approval_seconds)
         self._models, self._cap_setting = named(models) if models is not None else None, cap_setting
@@ -82,13 +84,15 @@ class AegisMiddleware(AgentMiddleware[Any, Any, Any]):
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], ModelResponse[Any]]
     ) -> ModelResponse[Any]:
         """Let a governed model answer instead. Raises `AegisDenied`."""
-        return handler(request.override(model=self._governed(request.model)))
+        with one_call():
+            return handler(self._with_governed(request))
 
     async def awrap_model_call(
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], Awaitable[ModelResponse[Any]]]
     ) -> ModelResponse[Any]:
         """As `wrap_model_call`."""
-        return await handler(request.override(model=self._governed(request.model)))
+        with one_call():
+            return await handler(self._with_governed(request))
 
     def wrap_tool_call(self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], _Told]) -> _Told:
         """Judge the call, ask a person where one is needed, and run it or say why not."""
@@ -145,6 +149,11 @@ class AegisMiddleware(AgentMiddleware[Any, Any, Any]):
             raise
         _ = await (work.afail(_record(result)) if _failed(result) else work.afinish(_record(result)))
         return result
+
+    def _with_governed(self, request: ModelRequest[Any]) -> ModelRequest[Any]:
+        names = [each.name for each in request.tools if not isinstance(each, dict)]
+        self._calls.names.warn(names)  # other middleware may bring more
+        return request.override(model=self._governed(request.model))
 
     def _governed(self, model: BaseChatModel) -> BaseChatModel:
         """The governed model in front of an agent's own. It is made once: a model is dear to make."""

@@ -1,9 +1,8 @@
-"""Asking a model's stream for its usage, which some servers say only then."""
+"""A model's own stream, asked for its usage."""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Generator, Mapping
 from contextlib import aclosing, closing
 from typing import Any, cast
 
@@ -11,76 +10,52 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage
 from langchain_core.outputs import ChatGenerationChunk
 
-from aegis_core.metering.failures import status_of
+from aegis_core.adapting.stream_usage import USAGE_OPTION, awith_usage, with_usage
 from aegis_langchain.usage import Heard
 
-_OPTION = "stream_options"
 _SETTING = "stream_usage"
-
-_refusing: set[str] = set()
-"""Base URLs of servers that take no request for usage."""
-_lock = threading.Lock()
 
 
 def chunks(
     model: BaseChatModel, messages: list[BaseMessage], stop: Any, kwargs: dict[str, Any], seen: Heard
-) -> Iterator[ChatGenerationChunk]:
-    """A model's stream, asked for its usage; again without that where the server does not know it."""
-    asked = _asking(model, kwargs)
-    try:
-        with closing(cast("Any", model._stream(messages, stop, None, **asked))) as parts:  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+) -> Generator[ChatGenerationChunk]:
+    """The chunks, each of which `seen` hears first."""
+
+    def begin(asks: bool) -> Generator[ChatGenerationChunk]:
+        sent = {**kwargs, _SETTING: True} if asks else kwargs
+        with closing(cast("Any", model._stream(messages, stop, None, **sent))) as parts:  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
             for part in parts:
                 seen.add(part)
                 yield part
-    except Exception as error:
-        if asked is kwargs or seen.begun or not _is_refusal(error):
-            raise
-        _remember(model)
-        yield from chunks(model, messages, stop, kwargs, seen)
+
+    return with_usage(_address(model, kwargs), begin)
 
 
-async def achunks(
+def achunks(
     model: BaseChatModel, messages: list[BaseMessage], stop: Any, kwargs: dict[str, Any], seen: Heard
 ) -> AsyncGenerator[ChatGenerationChunk]:
     """As `chunks`."""
-    asked = _asking(model, kwargs)
-    try:
-        async with aclosing(cast("Any", model._astream(messages, stop, None, **asked))) as parts:  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+
+    async def begin(asks: bool) -> AsyncGenerator[ChatGenerationChunk]:
+        sent = {**kwargs, _SETTING: True} if asks else kwargs
+        async with aclosing(cast("Any", model._astream(messages, stop, None, **sent))) as parts:  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
             async for part in parts:
                 seen.add(part)
                 yield part
-    except Exception as error:
-        if asked is kwargs or seen.begun or not _is_refusal(error):
-            raise
-        _remember(model)
-        async for part in achunks(model, messages, stop, kwargs, seen):
-            yield part
+
+    return awith_usage(_address(model, kwargs), begin)
 
 
-def _asking(model: BaseChatModel, kwargs: dict[str, Any]) -> dict[str, Any]:
-    """The keywords with a request for usage; the same where the model takes none, or somebody has decided it."""
+def _address(model: BaseChatModel, kwargs: Mapping[str, Any]) -> str | None:
+    """Where a model's server is; None: the model takes no request for usage, or somebody has decided it."""
     more = cast("Mapping[str, object]", getattr(model, "model_kwargs", None) or {})
-    if _SETTING not in type(model).model_fields or _SETTING in kwargs or _OPTION in kwargs or _OPTION in more:
-        return kwargs
+    if _SETTING not in type(model).model_fields or _SETTING in kwargs or USAGE_OPTION in kwargs or USAGE_OPTION in more:
+        return None
     decided = _SETTING in model.model_fields_set and getattr(model, _SETTING) is not None
-    if decided or getattr(model, _SETTING) or _address(model) in _refusing:
-        return kwargs
+    if decided or getattr(model, _SETTING):
+        return None
     responses = getattr(model, "_use_responses_api", None)
     if callable(responses) and responses({**kwargs, **more}):  # its streams end with the usage
-        return kwargs
-    return {**kwargs, _SETTING: True}
-
-
-def _is_refusal(error: Exception) -> bool:
-    return status_of(error) in {400, 422} and _OPTION in str(error)
-
-
-def _remember(model: BaseChatModel) -> None:
-    with _lock:
-        if len(_refusing) < 1_024:
-            _refusing.add(_address(model))
-
-
-def _address(model: BaseChatModel) -> str:
+        return None
     client = getattr(model, "root_client", None) or getattr(model, "root_async_client", None)
     return str(getattr(client, "base_url", None) or getattr(model, "openai_api_base", None) or type(model).__name__)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Unpack
 
 from langchain_core.messages import ToolMessage
 from langchain_core.runnables import Runnable, RunnableConfig
 from langgraph.constants import END
 from langgraph.types import Command, Send, interrupt
 
-from aegis_core.adapting import CallGovernor, ToolBatch, ToolReview
+from aegis_core.adapting import CallGovernor, CallWishes, ToolBatch, ToolReview
 from aegis_core.adapting.call_governor import Costs
 from aegis_core.protocol.denial import AegisDenied
 from aegis_core.protocol.errors import ConfigurationError
@@ -24,6 +24,7 @@ def approval_node(
     end: str = END,
     costs: Costs | None = None,
     messages_key: str = "messages",
+    **wishes: Unpack[CallWishes],
 ) -> Runnable[Any, Any]:
     """A node between the model and the tools. It chooses where to go, so draw an edge to it and none from it.
 
@@ -39,11 +40,13 @@ def approval_node(
         costs: dollars a tool call costs: a mapping by name, or a function of name and arguments. The same as those of
             `GovernedToolNode`.
         messages_key: where the state keeps its messages.
+        **wishes: ``priority``, ``logic_density``, ``task_type``: a value, or a function of the call, the same as those
+            of `GovernedToolNode`; see `CallWishes`.
 
     Raises:
         ConfigurationError: `aegis` is not an agent of Aegis; or, when it runs, the graph has no checkpointer.
     """
-    review = ToolReview(CallGovernor(aegis, framework="langgraph", costs=costs))
+    review = ToolReview(CallGovernor(aegis, framework="langgraph", costs=costs, **wishes))
     return _ApprovalNode(review, tools=tools, model=model, end=end, key=messages_key)
 
 
@@ -53,7 +56,7 @@ class _ApprovalNode(Runnable[Any, Any]):
 
     def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Command[Any]:  # noqa: A002 - LangChain's name
         config = _checked(config)
-        pending = pending_of(input, self._key)
+        pending = self._pending_of(input)
         if pending is None:
             return Command(goto=self._end)
         batch = self._review.open([described(pending, call, config) for call in pending.calls], durable=True)
@@ -66,7 +69,7 @@ class _ApprovalNode(Runnable[Any, Any]):
 
     async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Command[Any]:  # noqa: A002
         config = _checked(config)
-        pending = pending_of(input, self._key)
+        pending = self._pending_of(input)
         if pending is None:
             return Command(goto=self._end)
         batch = await self._review.aopen([described(pending, call, config) for call in pending.calls], durable=True)
@@ -78,6 +81,12 @@ class _ApprovalNode(Runnable[Any, Any]):
             if each.state == "refused"
         }
         return self._onward(pending, batch, denials)
+
+    def _pending_of(self, given: Any) -> Pending | None:
+        pending = pending_of(given, self._key)
+        for call in pending.calls if pending else ():
+            self._review.calls.names.warn_of(call["name"])
+        return pending
 
     def _onward(self, pending: Pending, batch: ToolBatch, denials: dict[int, AegisDenied]) -> Command[Any]:
         if final := next((denial for denial in denials.values() if denial.final), None):

@@ -28,10 +28,21 @@ def questions_of(state: StateSnapshot) -> dict[str, Question]:
     return found
 
 
+def asks(state: StateSnapshot, approval_id: str) -> bool:
+    """Whether the thread is paused for this approval."""
+    return any(asked["approval_id"] == approval_id for each in questions_of(state).values() for asked in each["aegis"])
+
+
+def checkpoint_of(state: StateSnapshot) -> object:
+    """The name of the checkpoint at which the thread stands."""
+    return (state.config.get("configurable") or {}).get("checkpoint_id")
+
+
 def moment_of(state: StateSnapshot) -> str:
     """A name for where the thread stands and what it waits for."""
-    checkpoint = (state.config.get("configurable") or {}).get("checkpoint_id")
-    return canonical_json([checkpoint, {key: question["aegis"] for key, question in questions_of(state).items()}])
+    return canonical_json(
+        [checkpoint_of(state), {key: question["aegis"] for key, question in questions_of(state).items()}]
+    )
 
 
 def is_stalled(state: StateSnapshot, after: timedelta) -> bool:

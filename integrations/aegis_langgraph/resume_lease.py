@@ -17,8 +17,12 @@ Write = Callable[..., Awaitable[JournalEntry]]
 """`GovernedAgent.journal`, awaitable from where the resumer runs."""
 
 _MOST = 10_000
-_TRIES = 5
+_TRIES = 10
 """Times that a thread is carried on from one moment although the graph raised each time."""
+_PAUSE, _LONGEST = 0.5, 900.0
+"""Seconds between the first two of them, and at most; each pause is three times the one before it."""
+_RENEWED = "renewed"
+"""The result of an entry after which its holder started the next."""
 
 
 class ResumeLease:
@@ -45,8 +49,15 @@ class ResumeLease:
             if entry.state == "started":
                 self._held.append(place)
                 return True
-            failed += entry.state == "failed"
-            if entry.state == "finished" or failed == _TRIES or await self._now() < entry.at + self._lease:
+            if entry.state == "finished":
+                return False
+            rest = self._lease
+            if entry.state == "failed":  # its holder said so, and has let go
+                if entry.result == _RENEWED:
+                    continue
+                rest = timedelta(seconds=min(_PAUSE * 3**failed, _LONGEST))
+                failed += 1
+            if failed == _TRIES or await self._now() < entry.at + rest:
                 return False
         return False
 
@@ -59,10 +70,10 @@ class ResumeLease:
         return True
 
     async def end(self, *, failed: bool) -> None:
-        """Give it up: done, or, when the graph raised, to be tried again after the lease."""
+        """Give it up: done, or, when the graph raised, to be tried again after a pause."""
         for place in self._held:
-            act = "fail" if failed else "finish"
-            await self._write(act, self._key(place), runner=self._runner, result="")
+            act, result = "fail" if failed else "finish", "" if place == self._held[-1] else _RENEWED
+            await self._write(act, self._key(place), runner=self._runner, result=result)
 
     async def _start(self, place: int) -> JournalEntry:
         return await self._write("start", self._key(place), runner=self._runner)

@@ -7,15 +7,16 @@ from typing import Any, cast
 
 from langchain_core.messages import ToolCall as AskedCall
 from langchain_core.messages import ToolMessage
-from langchain_core.runnables import Runnable, RunnableConfig
+from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool
 from langgraph.errors import GraphBubbleUp
 from langgraph.prebuilt import ToolNode
 from langgraph.prebuilt.tool_node import ToolCallRequest
 from langgraph.types import Command, interrupt
 
-from aegis_core.adapting import CallGovernor, Clearance, Locks, ToolBatch, ToolReview
+from aegis_core.adapting import CallGovernor, Clearance, Locks, ToolBatch, ToolReview, tool_list
 from aegis_core.adapting.call_governor import Costs
+from aegis_core.adapting.wishes import Told
 from aegis_core.protocol.denial import AegisDenied
 from aegis_langgraph.shapes import Pending, can_pause, cleared, described, key_of, pending_of, told
 
@@ -25,8 +26,10 @@ _CLEARED = "__aegis_cleared"
 """Where a call of the node hands its clearances to the calls of the tools, which run in threads of their own."""
 
 
-class GovernedToolNode(Runnable[Any, Any]):
+class GovernedToolNode(ToolNode):
     """Runs the tool calls of the last AI message, as LangGraph's `ToolNode` does, each held, run once and settled.
+
+    It goes wherever one of these goes, as into ``create_react_agent(model, GovernedToolNode(…))``.
 
     With a checkpointer the execution journal is kept: what was finished is replayed when the node runs again, and what
     was started and never finished asks a person. A call that needs a person interrupts before any tool runs.
@@ -39,10 +42,14 @@ class GovernedToolNode(Runnable[Any, Any]):
             arguments in place of the name; or a function of name and arguments.
         messages_key: where the state keeps its messages.
         approval_seconds: how long a call waits for a human where the graph cannot pause.
+        priority: 1 to 10, or a function of the call; this and the next two are what rules match.
+        logic_density: how hard the work is, 1 to 10; or a function of the call.
+        task_type: the kind of task, or a function of the call.
         **options: further arguments of `ToolNode`, such as ``handle_tool_errors``.
 
     Raises:
-        ConfigurationError: `aegis` is not an agent of Aegis.
+        ConfigurationError: `aegis` is not an agent of Aegis, `tools` are no tools, or a name in `costs` or `locks` is
+            none of theirs.
     """
 
     def __init__(
@@ -54,20 +61,22 @@ class GovernedToolNode(Runnable[Any, Any]):
         locks: Locks | None = None,
         messages_key: str = "messages",
         approval_seconds: float = 600,
+        priority: Told[int] | None = None,
+        logic_density: Told[int] | None = None,
+        task_type: Told[str] | None = None,
         **options: Any,
     ) -> None:
-        self._review = ToolReview(
-            CallGovernor(aegis, framework="langgraph", costs=costs, locks=locks), approval_seconds
-        )
+        tools = tool_list("GovernedToolNode", tools, _is_tool, "tools of LangChain, or functions")
+        calls = CallGovernor(
+            aegis, framework="langgraph", costs=costs, locks=locks, priority=priority, logic_density=logic_density,
+            task_type=task_type,
+        )  # fmt: skip
+        self._review = ToolReview(calls, approval_seconds)
         self._key = messages_key
-        self._inner: Any = ToolNode(
+        super().__init__(  # pyright: ignore[reportUnknownMemberType]
             tools, messages_key=messages_key, wrap_tool_call=self._run, awrap_tool_call=self._arun, **options
         )
-
-    @property
-    def tools_by_name(self) -> dict[str, BaseTool]:
-        """The tools."""
-        return self._inner.tools_by_name
+        calls.names.check(self.tools_by_name)
 
     def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:  # noqa: A002 - LangChain's name
         """Judge all calls, ask once for those that need a person, run those that may."""
@@ -83,7 +92,7 @@ class GovernedToolNode(Runnable[Any, Any]):
             batch.clearances = [self._review.wait(each) for each in batch.clearances]
         denials = {n: self._review.refusal(each) for n, each in enumerate(batch.clearances) if _is_refused(each)}
         answers, passed = self._sorted(pending, batch, denials)
-        result = self._inner.invoke(*self._given(pending, batch, passed, config), **kwargs) if passed else None
+        result = super().invoke(*self._given(pending, batch, passed, config), **kwargs) if passed else None
         return self._answer(pending.state, answers, result, pending)
 
     async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:  # noqa: A002
@@ -100,7 +109,7 @@ class GovernedToolNode(Runnable[Any, Any]):
             batch.clearances = [await self._review.await_(each) for each in batch.clearances]
         denials = {n: await self._review.arefusal(each) for n, each in enumerate(batch.clearances) if _is_refused(each)}
         answers, passed = self._sorted(pending, batch, denials)
-        result = await self._inner.ainvoke(*self._given(pending, batch, passed, config), **kwargs) if passed else None
+        result = await super().ainvoke(*self._given(pending, batch, passed, config), **kwargs) if passed else None
         return self._answer(pending.state, answers, result, pending)
 
     def _sorted(
@@ -179,6 +188,10 @@ class GovernedToolNode(Runnable[Any, Any]):
             raise
         _ = await (work.afail(_record(result)) if _failed(result) else work.afinish(_record(result)))
         return result
+
+
+def _is_tool(value: object) -> bool:
+    return isinstance(value, BaseTool) or (callable(value) and not isinstance(value, type))
 
 
 def _is_durable(pending: Pending, config: RunnableConfig) -> bool:

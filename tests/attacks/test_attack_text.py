@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import io
+import json
 import os
 import subprocess
 import sys
 from decimal import Decimal
 
 import pytest
+from asking import AS_OPERATOR, asking, on_telegram
+from botapi import bot_api
 from fastapi import Response
 from guarding import DEFENDED, Guarded, Serve, bearer
-from pydantic import TypeAdapter
+from pydantic import SecretStr, TypeAdapter
+from receiver import receiver
+from rich.console import Console
 
+from aegis_core import Settings
 from aegis_core.api.routing import Writer
+from aegis_core.channels.telegram.message import text_of
+from aegis_core.cli.approvals_page import details, table
 from aegis_core.cli.usage import write_csv
 from aegis_core.governor.usage import UsageTotal
 
@@ -83,3 +92,43 @@ def test_a_credential_in_an_intent_is_stored_nowhere(serve: Serve) -> None:
     assert "Use [masked] and [masked]" in text
     for secret in (server.agent_key, session["session_token"]):
         assert secret[36:76] not in text
+
+
+@DEFENDED
+@pytest.mark.leaves("questions")
+def test_names_that_mix_scripts_for_those_who_approve(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, defended: bool
+) -> None:
+    """To the eye they are the names that an operator knows; in Cyrillic is the first vowel of each."""
+    if not defended:
+        monkeypatch.setattr("aegis_core.protocol.writing._mixed", lambda _name: "")
+    agent, tool, said = "p\u0430yroll-bot", "w\u0456re", "mixes Latin and Cyrillic"
+    webhook = {"approval_webhook_secret": SecretStr("whsec_" + "QWVnaXMg" * 4), "approval_webhook_allow_private": True}
+    with (
+        bot_api() as telegram,
+        receiver() as there,
+        asking(on_telegram(settings, telegram, approval_webhook_url=there.url, **webhook)) as place,
+    ):
+        waits = place.agent("Pay", agent, tool=tool, target_resource="treasury")
+        message = telegram.announced()
+        pending = telegram.reply(telegram.write("/pending"))
+        there.until(lambda: there.got)
+        posted = json.loads(there.got[0][1])
+        (asked,) = place.http.get(f"{place.url}/api/v1/approvals", headers=AS_OPERATOR).json()["approvals"]
+        (found,) = place.on_redis(lambda governor: governor.approvals.list())
+        telegram.press(message, "REJECT")
+        assert waits.result(60).startswith("REJECTED")
+    mixed = {"agent_id": "Latin and Cyrillic", "tool": "Latin and Cyrillic"} if defended else {}
+    assert asked["mixed_scripts"] == posted["approval"]["mixed_scripts"] == found.mixed_scripts == mixed
+    terminal = Console(file=io.StringIO(), width=240)
+    terminal.print(table((found,)), details(found))
+    screen = terminal.file.getvalue()  # type: ignore[attr-defined]
+    assert screen.count(f"{agent} ({said})") == (2 if defended else 0)
+    assert screen.count(f"{tool} ({said})") == (1 if defended else 0)
+    assert (f"{agent} ({said})" in pending) is defended
+    for text in (message.text.replace("</b>", "").replace("<b>", ""), posted["text"]):
+        assert (f"Agent ({said}): {agent}" in text) is defended
+        assert (f"Tool ({said}): {tool}" in text) is defended
+        assert "Target: treasury" in text
+    found.reason, found.arguments = "x" * 5_000, json.dumps({"long": "\U0001f600" * 20_000})
+    assert (f"Agent ({said})" in text_of(found, {})) is defended, "what else is said cannot push it out"

@@ -11,7 +11,7 @@ import pytest
 import aegis_core
 from aegis_core import Settings
 from aegis_core.adapting import CallGovernor, ModelCall, ToolCall
-from aegis_core.adapting.call_governor import tool_identifier
+from aegis_core.adapting.request_fields import tool_identifier
 from aegis_core.connect import read_policy_file
 from aegis_core.policy import AgentFacts, Policy
 from aegis_core.protocol.messages import RESOURCE_TYPES, PermissionRequest

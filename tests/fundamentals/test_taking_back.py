@@ -8,6 +8,7 @@ import pytest
 from two_doors import governor, settings, url  # noqa: F401 - fixtures
 
 from aegis_core import AegisDenied, Governor
+from aegis_core.protocol.errors import ConflictError
 
 pytestmark = pytest.mark.concurrent
 
@@ -46,3 +47,16 @@ async def test_a_grant_is_given_back_as_ever(governor: Governor) -> None:  # noq
     granted = await agent.request("Pay", **WISH | {"estimated_cost_usd": 1})
     await agent.release(granted.grant_id or "", by="caller")
     assert await events_of(governor) == [None]
+
+
+async def test_what_was_approved_meanwhile_is_not_taken_back_for_a_thread(governor: Governor) -> None:  # noqa: F811
+    """Somebody may be running it by now."""
+    agent = await governor.handshake("payer")
+    asked = await agent.request("Pay", **WISH)
+    await governor.approvals.decide(asked.escalation_id or "", "approve", by="ada")
+    with pytest.raises(ConflictError):
+        await agent.release(asked.grant_id or "", by="thread")
+    assert (await agent.request("Pay", **WISH)).granted
+    with pytest.raises(ConflictError):
+        await agent.release(asked.grant_id or "", by="thread")
+    await agent.release(asked.grant_id or "")

@@ -100,18 +100,23 @@ async def test_an_older_version_carries_what_a_later_one_wrote(
     assert "SCORE" in carried
     assert {kind.prefix for kind in KINDS} - carried == {
         "D", "P", "F", "X",  # never stored, or only written anew
-        "ALERT",  # the world comes near no limit; see below
+        "ALERT", "REFUSED",  # the world comes near no limit, and nothing is refused again; see below
     }  # fmt: skip
 
 
-async def test_an_older_version_carries_what_a_later_one_keeps_of_an_alert(
-    later: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("kind", "costs"),
+    [("ALERT", ("3.5", "0.5")), ("REFUSED", ("4.5", "5", "6"))],  # of a limit of 4: most and the rest, or too much
+)
+async def test_an_older_version_carries_what_a_later_one_keeps_of_an_agent(
+    later: Callable[[], None], monkeypatch: pytest.MonkeyPatch, kind: str, costs: tuple[str, ...]
 ) -> None:
     later()
     async with own_server() as store, opened(store) as (world, _):
         await world.port.handshake(Handshake(agent_id="near"))
         await world.port.set_budget("agent", "near", "day", 4)
-        await world.ask("near", "most", estimated_cost_usd="3.5")
+        for at, cost in enumerate(costs[:-1]):
+            await world.ask("near", f"before-{at}", estimated_cost_usd=cost)
         data = await dump(store)
     before = marked(data)
     monkeypatch.undo()
@@ -119,13 +124,13 @@ async def test_an_older_version_carries_what_a_later_one_keeps_of_an_alert(
         await store.command("FLUSHDB")
         await restore(store, data)
         async with opened(store) as (world, _):
-            await world.ask("near", "rest", estimated_cost_usd="0.5")
-        after = found(await dump(store))
-    alerts = {
-        (name, path): mark for name, all_ in before.items() for path, mark in all_.items() if path.endswith(".ALERT")
-    }
-    assert [name.rpartition("}:")[2] for name, _ in alerts] == ["a:near"]
-    assert {(name, path): after[name][path] for name, path in alerts} == alerts
+            await world.ask("near", "after", estimated_cost_usd=costs[-1])
+        stored = await dump(store)
+    after = found(stored)
+    marks = {(name, path): mark for name, all_ in before.items() for path, mark in all_.items() if kind in path}
+    assert [name.rpartition("}:")[2] for name, _ in marks] == ["a:near"]
+    assert {(name, path): after[name][path] for name, path in marks} == marks
+    assert all(stored[name]["value"] != data[name]["value"] for name, _ in marks), "it was written anew"
 
 
 def marked(data: dict[str, Any]) -> dict[str, dict[str, Any]]:

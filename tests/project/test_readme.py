@@ -22,15 +22,17 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").g
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
-_SNIPPET = re.compile(r"from (aegis_(?!core\b)[\w.]+) import (?!.*\bconnect)", re.DOTALL)
-"""A block that shows the lines to add, and connects to nothing by itself."""
+_ADAPTER = re.compile(r"^from (aegis_(?!core\b)[\w.]+) import", re.MULTILINE)
+"""A program that needs a framework."""
 
 
-def blocks(language: str, *, snippets: bool = False) -> list[object]:
+def blocks(language: str, *, online: bool = False) -> list[object]:
+    """Blocks of a language; `online`: those of the README that call a provider, or the others."""
     found: list[object] = []
     for page in PAGES:
         for number, match in enumerate(_BLOCK.finditer(page.read_text())):
-            if match[1] == language and bool(_SNIPPET.match(match[2])) == snippets:
+            calls = page.name == "README.md" and bool(_ADAPTER.search(match[2]))
+            if match[1] == language and calls == online:
                 found.append(pytest.param(match[2], id=f"{page.name}-{number}"))
     return found
 
@@ -83,21 +85,21 @@ def test_python(code: str, environment: dict[str, str]) -> None:
     ran([sys.executable, "-c", code], environment)
 
 
-@pytest.mark.parametrize("code", blocks("python", snippets=True))
-def test_lines_to_add_to_a_framework(code: str, environment: dict[str, str]) -> None:
-    """Around them stand a real agent of that framework and a scripted model; see `around`."""
-    adapter = _SNIPPET.match(code)
-    assert adapter is not None
-    around = [sys.executable, "-W", "ignore", ROOT / "tests" / "project" / "around.py", adapter[1]]
-    more = {"PYTHONPATH": str(ROOT / "tests"), "CREWAI_STORAGE_DIR": environment["HOME"]}
-    ran(around, environment | more, code)
+@pytest.mark.parametrize("code", blocks("python", online=True))
+def test_programs_of_frameworks(code: str, environment: dict[str, str]) -> None:
+    """As they stand; their provider is on loopback, see `around`."""
+    around = [sys.executable, "-W", "ignore", ROOT / "tests" / "project" / "around.py"]
+    ran(around, environment | {"PYTHONPATH": str(ROOT / "tests"), "CREWAI_STORAGE_DIR": environment["HOME"]}, code)
 
 
 def test_each_framework_has_its_lines() -> None:
     text = (ROOT / "README.md").read_text()
-    found = [match[1] for match in map(_SNIPPET.match, (each[2] for each in _BLOCK.finditer(text))) if match]
-    adapters = ["aegis_langchain", "aegis_langgraph", "aegis_crewai", "aegis_autogen", "aegis_autogen.agentchat"]
-    assert found == adapters
+    programs = [match[2] for match in _BLOCK.finditer(text) if _ADAPTER.search(match[2])]
+    assert [_ADAPTER.findall(each) for each in programs] == [
+        ["aegis_langchain"], ["aegis_langchain", "aegis_langgraph"], ["aegis_crewai"], ["aegis_autogen"],
+        ["aegis_autogen.agentchat"],
+    ]  # fmt: skip
+    assert all("with connect_sync() as governor:" in each for each in programs)
 
 
 @pytest.mark.parametrize("code", blocks("sh"))

@@ -23,7 +23,7 @@ from aegis_core.protocol.errors import AegisError, StoreError
 from aegis_core.protocol.messages import ExtendRequest, Handshake, PermissionRequest, ReleaseRequest, SettleRequest
 from aegis_core.store import layout
 from aegis_core.store import records as stored
-from aegis_core.store.records import Record
+from aegis_core.store.records import AlikeRefusals, Record
 from aegis_core.store.schema import Agent, Tenant
 from aegis_core.testing import private_settings
 
@@ -31,7 +31,8 @@ from .approval_model import GRANT, MOST_ASKED, MOST_OPEN, NEVER_ABOVE, RULES, De
 from .bench import DAY, HOUR, MINUTE, SECOND, USD, Bench
 from .model import Budget, Refused
 from .recording import first_step, step
-from .walk import named, rows_of
+from .refusal_model import as_stored
+from .walk import named, repeated, rows_of
 
 START = 1_774_612_800_000
 AGENTS, OPERATORS = ["ann", "bob"], ["ada", "eve", "cfo"]
@@ -426,9 +427,9 @@ class ApprovalMachine(RuleBasedStateMachine):
 
     @invariant()
     def every_key_is_in_order(self) -> None:
-        expected, self.desk.events = self.desk.events, []
         told = self._events()
-        assert told == expected, f"{told} instead of {expected}"
+        assert told == self.desk.events, f"{told} instead of {self.desk.events}"
+        self.desk.events.clear()
         records = [record for record in self.desk.records.values() if record.key]
         names = [f"r:{record.key}" for record in records] + [f"a:{agent}" for agent in AGENTS] + ["t", "v"]
         reader = self.bench.plain.pipeline(transaction=False)
@@ -443,6 +444,9 @@ class ApprovalMachine(RuleBasedStateMachine):
         assert dict(answered) == {r.key.encode(): r.at for r in records if r.how}
         assert {name: at for name, at in due if name[:2] == b"r:"} == {
             f"r:{r.key}".encode(): r.deadline for r in records if r.open
+        }
+        assert {name: at for name, at in due if name[:2] == b"a:"} == {
+            f"a:/{agent}".encode(): at for agent, at in self.desk.refusals_told.due.items()
         }
         for agent, values in zip(AGENTS, packed[len(records) :], strict=False):
             self._same_agent(named(Agent, values), agent, records)
@@ -471,6 +475,8 @@ class ApprovalMachine(RuleBasedStateMachine):
         pending = [r.amount for r in mine if r.state == "pending"]
         assert (got["OPEN"], got["QUESTIONS"], got["PENDING"]) == (len(mine), len(pending), sum(pending))
         self._same_purse(got["PURSE"], self.desk.purses[agent], mine)
+        refused = [named(AlikeRefusals, row) for row in got["REFUSED"]]
+        assert as_stored(refused) == self.desk.refusals_told.stored(agent)
 
     def _same_purse(self, purse: list[Any], budgets: list[Budget], held: list[Question]) -> None:
         """A budget that was rolled on is the model's; what is reserved in its window is what open grants hold there."""
@@ -513,6 +519,8 @@ def _event(kind: str, body: list[Any]) -> tuple[object, ...]:
     if kind.startswith("envelope"):
         envelope = named(stored.StoredEnvelope, body[1])
         return (kind, envelope["LIMIT"], envelope["USED"])
+    if kind == "refusals_repeated":
+        return repeated(body[1:])
     if kind == "ceiling_set":
         return (kind, body[1], None if body[2] is False else body[2])
     return (kind, body[1])

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from zoneinfo import ZoneInfo
 
 from .model import Budget, Refused
+from .refusal_model import Refusals
 
 SECOND, MINUTE, HOUR = 1_000, 60_000, 3_600_000
 USD = 1_000_000_000
@@ -78,6 +79,7 @@ class Question:
     at: int = 0
     claimed: bool = False
     edited: tuple[str, int] | None = None
+    lacking: Budget | None = None
 
     @property
     def open(self) -> bool:
@@ -112,6 +114,7 @@ class Desk:
         self.refusals: dict[tuple[str, str, int], tuple[int, int]] = {}
         """What a person refused: until when, and since when."""
         self.events: list[tuple[object, ...]] = []
+        self.refusals_told = Refusals(self.events)
 
     # --- asking
 
@@ -127,10 +130,15 @@ class Desk:
             self.sweep()
             record, envelope = self._judge(agent, request, tool, amount)
         self.records[request] = record
-        if record.state != "rejected":
-            self._hold(record, amount)
-            if envelope is not None:
-                envelope.used, envelope.uses, record.envelope = envelope.used + amount, envelope.uses + 1, envelope
+        if record.state == "rejected":
+            budget = record.lacking and (record.lacking.owner, record.lacking.kind)
+            if not self.refusals_told.counts(agent, self.now, record.code, (tool, budget), amount):
+                self._tell("rejected", record)
+            return record
+        self.refusals_told.tell(agent)
+        self._hold(record, amount)
+        if envelope is not None:
+            envelope.used, envelope.uses, record.envelope = envelope.used + amount, envelope.uses + 1, envelope
         self._tell({"live": "granted"}.get(record.state, record.state), record)
         return record
 
@@ -189,7 +197,8 @@ class Desk:
             return "policy"
         if sum(r.open for r in self.records.values() if r.agent == record.agent) >= MOST_OPEN:
             return "too_many_open_grants"
-        if any(b.used + record.amount > b.limit for b in self._budgets(record.agent)):
+        if tight := [b for b in self._budgets(record.agent) if b.used + record.amount > b.limit]:
+            record.lacking = tight[0]
             return "budget_exceeded"
         return "policy" if record.amount > NEVER_ABOVE else ""
 
@@ -355,10 +364,15 @@ class Desk:
         return False
 
     def sweep(self, most: int = 1 << 30) -> bool:
-        due = [r for r in self.records.values() if r.open and r.deadline <= self.now]
-        for record in sorted(due, key=lambda r: (r.deadline, r.key))[:most]:
-            self._end_if_overdue(record)
-        return any(r.open and r.deadline <= self.now for r in self.records.values())
+        due = [(r.deadline, f"r:{r.key}", r) for r in self.records.values() if r.open and r.deadline <= self.now]
+        due += self.refusals_told.overdue(self.now)
+        for _, _, it in sorted(due, key=lambda item: item[:2])[:most]:
+            if isinstance(it, Question):
+                self._end_if_overdue(it)
+            else:
+                self.refusals_told.end(it, self.now)
+        left = [r.deadline for r in self.records.values() if r.open]
+        return any(due <= self.now for due in (*left, *self.refusals_told.due.values()))
 
     def _end_if_overdue(self, record: Question) -> None:
         if not record.open or record.deadline > self.now:

@@ -348,7 +348,7 @@ class BudgetMachine(RuleBasedStateMachine):
         return Ask(
             request.agent_id, str(request.request_id), tuple(map(repr, content.items())), request.session_id,
             request.priority, request.resource_type, candidates or (Candidate(None, None, 0),), effect, code, born,
-            request.capability,
+            request.capability, request.model,
         )  # fmt: skip
 
     @granted
@@ -371,6 +371,18 @@ class BudgetMachine(RuleBasedStateMachine):
         if token is not None:
             fields["session_id"] = token
         self._ask(one, fields, token, one.asks[key].born)
+
+    @precondition(lambda self: any(r.state == "rejected" for one in self.sides for r in one.world.records.values()))
+    @step(which=side, number=pick, times=st.sampled_from([1, 1, 2, 3]), pause=st.sampled_from([0, 0, 4 * SECOND]))
+    def ask_for_what_was_refused(self, which: bool, number: int, times: int, pause: int) -> None:
+        one = self._one(which)
+        refused = [key for key, record in one.world.records.items() if record.state == "rejected" and key in one.asked]
+        if not refused:
+            return
+        fields = one.asked[refused[-1 - number % len(refused)]]
+        for time in range(times):
+            self._ask(one, {**fields, "session_id": None, "request_id": f"q{self.count}-{time}"}, None, 0)
+            self.wait_for(pause)
 
     # --- what becomes of grants
 

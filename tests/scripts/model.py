@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
+from .refusal_model import Refusals
+
 HOUR, MINUTE = 3_600_000, 60_000
 CELLS = 24
 BUSY = {"budget_exceeded", "too_many_open_grants", "too_many_questions", "too_much_pending"}
@@ -143,6 +145,7 @@ class Ask:
     code: str | None = None
     born: int = 0
     capability: str | None = None
+    model: str | None = None
 
 
 @dataclass
@@ -168,6 +171,9 @@ class Record:
     refund: str | None = None
     key: str = ""
     answered: int = 0
+    rule: str | None = None
+    lacking: Budget | None = None
+    repeated: bool = False
 
     @property
     def open(self) -> bool:
@@ -205,6 +211,7 @@ class World:
         self.tenant = [Budget("t", None, None, "d", timings.tenant_day)]
         self.shared: dict[str, list[Budget]] = {}
         self.events: list[tuple[object, ...]] = []
+        self.refusals = Refusals(self.events)
         self.bill: dict[tuple[int, str, str, str, str], dict[str, int]] = defaultdict(lambda: {"$": 0, "n": 0})
         self.policy, self.profiles = 1, 0
         self.escalate_above, self.deny_above = 5_000_000_000, 1 << 60
@@ -287,8 +294,9 @@ class World:
             record, budgets = self._judge(ask, sid)
         self.records[ask.agent, ask.request] = record
         if record.state == "rejected":
-            self._tell("rejected", record)
+            self._refuse(record)
             return record, True
+        self.refusals.tell(ask.agent)
         for budget in budgets:
             budget.reserved[budget.window] += record.amount
             record.held.append((budget, budget.window))
@@ -296,6 +304,14 @@ class World:
         self.sessions[sid].seen = self.now
         self._tell("granted" if record.state == "live" else "pending", record)
         return record, True
+
+    def _refuse(self, record: Record) -> None:
+        ask, lacking = record.ask, record.lacking
+        budget = lacking and (lacking.owner, lacking.kind, lacking.session if lacking.owner == "s" else None)
+        kind = (self.policy, record.rule, ask.resource, budget, ask.model, ask.capability)
+        record.repeated = self.refusals.counts(ask.agent, self.now, record.code, kind, record.amount)
+        if not record.repeated:
+            self._tell("rejected", record)
 
     def _judge(self, ask: Ask, sid: str) -> tuple[Record, list[Budget]]:
         code, choice, short = self._objection(ask, sid), ask.candidates[0], None
@@ -314,10 +330,11 @@ class World:
             elif short is not None:
                 code = "budget_exceeded"
         effect = ask.effect
+        rule = None if code in {"missing_capability", "priority_above_maximum", "budget_exceeded"} else effect
         if code is None and choice.amount > self.escalate_above:
-            effect = "escalate"
+            rule, effect = "much" if effect == "allow" else rule, "escalate"
         if code is None and choice.amount > self.deny_above:
-            code = "policy"
+            code, rule = "policy", "most"
         if code is None and effect == "escalate":
             held = self._waiting(ask.agent) + choice.amount
             asked = sum(r.state == "pending" for (name, _), r in self.records.items() if name == ask.agent)
@@ -334,7 +351,8 @@ class World:
         record = Record(
             ask, sid, state, code or ("escalated" if state == "pending" else "ok"), choice.amount, self.now + life,
             self.now, choice.model, choice.recommended,
-            lines, retry, escalated=state == "pending",
+            lines, retry, escalated=state == "pending", rule=rule,
+            lacking=short if code == "budget_exceeded" else None,
         )  # fmt: skip
         return record, budgets
 
@@ -437,19 +455,22 @@ class World:
         """End overdue records and idle sessions, the earliest first; answers whether some are left."""
         due = [(r.deadline, f"r:{r.key}", r) for r in self.records.values() if r.open and r.deadline <= self.now]
         due += [(s.due, f"s:{sid}", sid) for sid, s in self.sessions.items() if s.due <= self.now]
+        due += self.refusals.overdue(self.now)
         due.sort(key=lambda item: item[:2])
-        for _, _, it in due[:most]:
+        for _, name, it in due[:most]:
             if isinstance(it, Record):
                 self._end_if_overdue(it)
+                continue
+            if name.startswith("a"):
+                self.refusals.end(it, self.now)
                 continue
             session = self.sessions[it]
             session.due = session.seen + self.timings.idle
             if session.due <= self.now:
                 del self.sessions[it]
                 self.events.append(("session_closed", session.agent, it))
-        return any(r.open and r.deadline <= self.now for r in self.records.values()) or any(
-            s.due <= self.now for s in self.sessions.values()
-        )
+        left = [r.deadline for r in self.records.values() if r.open] + [s.due for s in self.sessions.values()]
+        return any(due <= self.now for due in (*left, *self.refusals.due.values()))
 
     def _end_if_overdue(self, record: Record) -> None:
         if record.open and record.deadline <= self.now:

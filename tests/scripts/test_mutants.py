@@ -63,7 +63,28 @@ MUTANTS: dict[str, tuple[str, ...]] = {
         "  event(charged > R[R_AMOUNT] and",
         "  if state == STATE_EXPIRED then return end\n  event(charged > R[R_AMOUNT] and",
     ),
-    "the event of a refusal is dropped": ("  event(kind, body, trace)\n  call('SET'", "  call('SET'"),
+    "the event of a refusal is dropped": ("if not again then event(kind, body, trace) end", ""),
+    "every refusal is told": ("repeated", "if same then", "if false then"),
+    "all refusals of an agent are alike": ("for field = 1, REFUSED_SINCE - 1 do", "for field = 1, 0 do"),
+    "refusals that are alike are counted for ever": (
+        "if G[G_REFUSED][1] and not counting(G) then tell_repeated(agent, G) end\n  local kinds",
+        "local kinds",
+    ),
+    "a grant tells nothing of refusals": (
+        "if G[G_REFUSED][1] then tell_repeated(agent, G) end\n  due_at('r:'",
+        "due_at('r:'",
+    ),
+    "a sweep tells nothing of refusals": (
+        "if G and G[G_REFUSED][1] then tell_repeated(agent, G) end\n    call('ZREM'",
+        "call('ZREM'",
+    ),
+    "refusals are told again": ("repeated", "G[G_REFUSED] = {}", ""),
+    "nobody is to tell of refusals": ("due_at('a:/' .. agent, alike_ends(G))", ""),
+    "a repeated refusal is remembered like the first": ("local brief = transient or again", "local brief = transient"),
+    "the last refusal is taken for the largest": (
+        "math.max(kind[REFUSED_MOST], refused[REFUSED_MOST])",
+        "refused[REFUSED_MOST]",
+    ),
     "the event of a grant is dropped": (
         "  event(kind, body, state == STATE_LIVE and trace) -- a question holds its trace\n",
         "",

@@ -195,7 +195,7 @@ async def test_data_of_a_development_version_is_refused_and_left_alone(server: S
 async def test_a_session_token_holds_in_every_process(server: Server) -> None:
     """Processes share the pepper of its hash through the server, whoever came first."""
     async with governed(server) as (_, agent), aegis_core.connect(settings=_settings(server)) as elsewhere:
-        verdict = await GovernedAgent(elsewhere.port, agent.session).request("Summarise", estimated_cost_usd=1)
+        verdict = await GovernedAgent(elsewhere.connection, agent.session).request("Summarise", estimated_cost_usd=1)
         assert verdict.granted
 
 

@@ -9,12 +9,13 @@ import msgpack
 
 from aegis_core.store import layout
 from aegis_core.store.packing import Named
-from aegis_core.store.records import Record
+from aegis_core.store.records import AlikeRefusals, Record
 from aegis_core.store.schema import Agent, Session, Tenant
 
 from .bench import DAY, TIMINGS, TRANSIENT, Side
 from .model import CELLS, World
 from .model import Record as Expected
+from .refusal_model import as_stored
 
 TRANSIENT_CODES = {"budget_exceeded", "too_many_open_grants", "too_much_pending", "too_many_questions"}
 
@@ -48,7 +49,8 @@ def check_events(one: Side) -> None:
     """The stream grew by exactly what the model announced, in its order."""
     entries: Any = one.bench.plain.xrange(layout.key(one.name, "e"), one.last_event, "+")
     told = [_event(fields) for _, fields in entries]
-    expected, one.world.events = one.world.events, []
+    expected = list(one.world.events)
+    one.world.events.clear()
     assert told == expected
     if entries:
         one.last_event = f"({entries[-1][0].decode()}"
@@ -71,12 +73,16 @@ def check_keys(one: Side, image: dict[bytes, Any], ttl: dict[bytes, int]) -> Non
             if record["STATE"] in {"G", "P"}:
                 open_records[tail.encode()] = record
             else:
-                transient = record["CODE"] in TRANSIENT_CODES
+                transient = (
+                    record["CODE"] in TRANSIENT_CODES or world.records[record["AGENT"], record["REQUEST"]].repeated
+                )
                 assert ttl[name] <= (TRANSIENT if transient else TIMINGS.keep), name
                 ended.add((record["AGENT"], record["REQUEST"]))
         elif head == "a":
             purses["a", tail] = named(Agent, value)["PURSE"]
             open_counts[tail] = tuple(named(Agent, value)[name] for name in ("OPEN", "PENDING", "QUESTIONS"))
+            refused = [named(AlikeRefusals, row) for row in named(Agent, value)["REFUSED"]]
+            assert as_stored(refused) == world.refusals.stored(tail)
         elif head == "s":
             purses["s", tail] = named(Session, value)["PURSE"]
         elif head == "b":
@@ -110,6 +116,7 @@ def _check_records(
     assert ended == {key for key, record in world.records.items() if not record.open}
     due = {f"r:{key.decode()}".encode(): r["DEADLINE"] for key, r in open_records.items()}
     due |= {f"s:{sid}".encode(): session.due for sid, session in world.sessions.items()}
+    due |= {f"a:/{agent}".encode(): at for agent, at in world.refusals.due.items()}
     assert dict(image.get(b"d", ([],))[0]) == due
     asked = {r.key.encode(): r for r in world.records.values() if r.escalated}
     assert dict(image.get(b"ap", ([],))[0]) == {key: r.created for key, r in asked.items() if r.open}
@@ -159,6 +166,13 @@ def _applied(record: Expected | None, owner: str, name: str | None, kind: str | 
     return name == {"a": record.ask.agent, "s": record.session}.get(owner)
 
 
+def repeated(body: list[Any]) -> tuple[Any, ...]:
+    """The event of repeated refusals, whose body lacks the time."""
+    agent, row = body
+    refused = named(AlikeRefusals, row)
+    return ("refusals_repeated", agent, *(refused[name] for name in ("SINCE", "UNTIL", "COUNT", "CODE", "MOST")))
+
+
 def _record(blob: bytes) -> dict[str, Any]:
     return named(Record, blob)
 
@@ -191,4 +205,6 @@ def _event(fields: dict[bytes, bytes]) -> tuple[Any, ...]:
             return (kind, body[0])
         case "tenant_opened":
             return (kind,)
+        case "refusals_repeated":
+            return repeated(body)
     return (kind, *body)

@@ -20,7 +20,7 @@ import pytest
 
 from aegis_core.adapting.call_governor import CallGovernor
 from aegis_core.adapting.tool_run import ToolRun
-from aegis_core.client import agent as agents
+from aegis_core.client import lock_block
 from aegis_core.client.agent import GovernedAgent, Governor
 from aegis_core.client.grants import Grant
 from aegis_core.client.leases import Lease
@@ -81,7 +81,7 @@ def test_the_keywords_of_a_settlement_are_the_fields_of_its_message() -> None:
 
 def test_the_keywords_of_a_lock_are_the_fields_of_its_message() -> None:
     assert hints(LockFields) == mirrored(AcquireLock, SAID_BY_LOCK | {"model_config"})
-    assert agents._SAID_ELSEWHERE.keys() == SAID_BY_LOCK  # pyright: ignore[reportPrivateUsage]
+    assert lock_block._SAID_ELSEWHERE.keys() == SAID_BY_LOCK  # pyright: ignore[reportPrivateUsage]
 
 
 @pytest.mark.parametrize("fields", [RequestFields, LockFields, SettleFields])

@@ -21,6 +21,7 @@ from aegis_core.governor.governor import ResourceGovernor
 from aegis_core.governor.tenant import ChannelStore
 from aegis_core.protocol.approvals import Approval, Decision
 from aegis_core.protocol.errors import AegisError, ConflictError, NotFoundError, StoreError
+from aegis_core.protocol.writing import told_name
 
 _MOST_REASON = 500
 _MOST_ALERT = 200
@@ -199,7 +200,7 @@ class Handlers:
             if not found:
                 return "Nothing waits for a decision."
             lines = [
-                f"<code>{one.approval_id}</code> {escape(one.agent_id)} {words.dollars(one.amount_usd)} "
+                f"<code>{one.approval_id}</code> {escape(told_name(one.agent_id))} {words.dollars(one.amount_usd)} "
                 f"until {words.clock(one.deadline)}: {escape(words.shortened(one.intent, 80))}"
                 for one in found[:_LISTED]
             ]
@@ -217,7 +218,7 @@ class Handlers:
                 f"left of {words.dollars(one.limit_usd)}"
                 for one in report.budgets
             ]
-            return "\n".join([f"<b>{escape(report.agent_id)}</b>", *lines])
+            return "\n".join([f"<b>{escape(told_name(report.agent_id))}</b>", *lines])
 
         await self._answer(message, answer)
 
@@ -229,7 +230,7 @@ class Handlers:
             found = await self._governor.operator.block(agent, author=_who(message.from_user))
             declined = sum(one.state == "declined" for one in found)
             return (
-                f"<b>{escape(agent)}</b> is blocked. {declined} questions were declined, "
+                f"<b>{escape(told_name(agent))}</b> is blocked. {declined} questions were declined, "
                 f"{len(found) - declined} grants are live. It goes on with: aegis unblock {escape(agent)}"
             )
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-import json
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -21,6 +20,7 @@ from aegis_core.channels.channel import Pace
 from aegis_core.channels.telegram.settings import TelegramSettings
 from aegis_core.governor.tenant import ChannelStore
 from aegis_core.protocol.errors import AegisError, AuthError, ChannelError, InvalidRequestError
+from aegis_core.protocol.parsing import loads
 
 _log = logging.getLogger("aegis.channels")
 _KINDS = ["message", "callback_query"]
@@ -96,7 +96,7 @@ class Hearing:
                 await self._store.refuse("stranger", "webhook")
             raise AuthError(f"The header {_HEADER} is missing or wrong.", code="bad_token")
         try:
-            update = json.loads(await read())
+            update = loads(await read())
         except (ValueError, RecursionError) as error:
             raise InvalidRequestError(f"The body is not JSON: {error}", code="malformed_json") from None
         await self._take(update)

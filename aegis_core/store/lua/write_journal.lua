@@ -61,6 +61,7 @@ if E[J_STATE] == 'unknown' and E[J_RUNNER] == runner then
   call('SET', name, encode(E), 'PX', keep)
   call('ZADD', index, NOW + keep, id)
   call('PEXPIRE', index, keep)
+  if thread and act == 'fail' then event('thread_failed', encode({NOW, agent, thread, problem})) end
 elseif E[J_STATE] ~= state or E[J_RESULT] ~= (result or false) then
   return {'NOT_RUNNER'}
 end

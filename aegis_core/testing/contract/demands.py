@@ -13,11 +13,15 @@ _NAME = "contract_demand"
 
 CAPABILITIES = {
     "retries": "the framework makes a failed call again when it is told to",
+    "fallbacks": "a program can name a model that stands in where another one fails",
     "cache": "the framework answers a repeated call of a model from a cache of its own",
     "nesting": "one governed agent runs as a part of another",
     "routing": "the adapter can exchange the model",
+    "caps": "the adapter sends the cap of an answer with the call",
+    "structured_output": "an answer can be asked for in a shape",
     "copying": "what is governed can be copied deeply",
     "pickling": "what is governed can be pickled",
+    "forking": "the framework works on in a forked child",
     "tools": "the adapter stands before tools",
     "tool_denial_as_text": "a refused tool call is told to the model, which goes on",
     "approvals": "a tool call can wait for a person",

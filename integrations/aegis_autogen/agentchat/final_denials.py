@@ -6,18 +6,18 @@ exception. So the run ends at its next model call: the one whose newest message 
 
 from __future__ import annotations
 
-import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 
 from autogen_core.models import FunctionExecutionResultMessage, LLMMessage
 
 from aegis_core.protocol.denial import AegisDenied
+from aegis_core.protocol.process import new_lock
 
 _MOST = 1_024
 
 _finals: OrderedDict[tuple[str, str], AegisDenied] = OrderedDict()
-_lock = threading.Lock()
+_lock = new_lock()
 
 
 def remember(denied: AegisDenied, call_id: str | None) -> None:

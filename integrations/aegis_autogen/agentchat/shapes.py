@@ -1,14 +1,12 @@
-"""AutoGen's messages and tools in the shape of OpenAI, and what a component says of itself."""
+"""AutoGen's messages, tools and answers in the shapes that the core reads."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from autogen_core import FunctionCall
 from autogen_core.models import (
     AssistantMessage,
-    ChatCompletionClient,
     CreateResult,
     FunctionExecutionResultMessage,
     LLMMessage,
@@ -17,11 +15,6 @@ from autogen_core.models import (
 from autogen_core.tools import Tool, ToolSchema
 
 from aegis_core.adapting import ReceivedText
-
-_SETTINGS = (
-    "response_format", "service_tier", "modalities", "audio", "prediction", "web_search_options", "max_tool_calls",
-    "extra_body", "cache_control", "speed", "inference_geo", "functions",
-)  # fmt: skip
 
 
 def shaped_messages(messages: Sequence[LLMMessage]) -> list[dict[str, object]]:
@@ -34,12 +27,6 @@ def shaped_tools(tools: Sequence[Tool | ToolSchema]) -> list[dict[str, object]]:
     return [{"type": "function", "function": tool if isinstance(tool, dict) else tool.schema} for tool in tools]
 
 
-def settings_of(sent: Mapping[str, object], config: Mapping[str, object], json_output: object) -> dict[str, object]:
-    """What a call says to the provider beside messages and tools that is input, or that changes what it may cost."""
-    said = {name: each for name in _SETTINGS if (each := sent.get(name, config.get(name))) is not None}
-    return said | ({"response_format": json_output} if isinstance(json_output, type) else {})
-
-
 def received_text(result: CreateResult) -> ReceivedText:
     """The text of an answer, thoughts and calls of tools included."""
     received = ReceivedText()
@@ -47,14 +34,6 @@ def received_text(result: CreateResult) -> ReceivedText:
     for piece in [result.content] if isinstance(result.content, str) else result.content:
         received.text(*([piece] if isinstance(piece, str) else [piece.name, piece.arguments]))
     return received
-
-
-def config_of(client: ChatCompletionClient) -> Mapping[str, Any]:
-    """The configuration of a client, as its component declares it; nothing where it declares none."""
-    try:
-        return client.dump_component().config
-    except Exception:  # noqa: BLE001 - a client need not be a component, and fails in its own way then
-        return {}
 
 
 def _shaped(message: LLMMessage) -> list[dict[str, object]]:

@@ -10,7 +10,7 @@ import asyncio
 import copy
 import inspect
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from typing import Any, cast, overload
+from typing import Any, Unpack, cast, overload
 
 from autogen_core import CancellationToken
 from autogen_core.tools import (
@@ -25,7 +25,7 @@ from autogen_core.tools import (
 from pydantic import BaseModel
 
 from aegis_autogen.agentchat.asking import HandOff, WaitInTool
-from aegis_core.adapting import CallGovernor, Locks
+from aegis_core.adapting import CallGovernor, CallWishes, Locks, tool_list
 from aegis_core.adapting.call_governor import Costs
 from aegis_core.protocol.denial import AegisDenied
 from aegis_core.protocol.errors import ConfigurationError
@@ -33,28 +33,20 @@ from aegis_core.protocol.errors import ConfigurationError
 AnyTool = BaseTool[Any, Any] | Callable[..., object]
 
 
+class ToolTerms(CallWishes, total=False):
+    """What `govern_tools` is told beside the tools and their agent."""
+
+    costs: Costs | None
+    locks: Locks | None
+    approval_seconds: float
+    hand_off: str | None
+    thread: str | None
+
+
 @overload
-def govern_tools(
-    tools: Workbench,
-    aegis: object,
-    *,
-    costs: Costs | None = None,
-    locks: Locks | None = None,
-    approval_seconds: float = 600,
-    hand_off: str | None = None,
-    thread: str | None = None,
-) -> Workbench: ...
+def govern_tools(tools: Workbench, aegis: object, **terms: Unpack[ToolTerms]) -> Workbench: ...
 @overload
-def govern_tools(
-    tools: Sequence[AnyTool],
-    aegis: object,
-    *,
-    costs: Costs | None = None,
-    locks: Locks | None = None,
-    approval_seconds: float = 600,
-    hand_off: str | None = None,
-    thread: str | None = None,
-) -> list[BaseTool[Any, Any]]: ...
+def govern_tools(tools: Sequence[AnyTool], aegis: object, **terms: Unpack[ToolTerms]) -> list[BaseTool[Any, Any]]: ...
 def govern_tools(
     tools: Workbench | Sequence[AnyTool],
     aegis: object,
@@ -64,6 +56,7 @@ def govern_tools(
     approval_seconds: float = 600,
     hand_off: str | None = None,
     thread: str | None = None,
+    **wishes: Unpack[CallWishes],
 ) -> Workbench | list[BaseTool[Any, Any]]:
     """Tools, functions or a workbench, for an agent's ``tools=`` or ``workbench=``, with Aegis in front of each call.
 
@@ -78,17 +71,25 @@ def govern_tools(
             `HandoffTermination` the team ends and its state can be saved; a process that loads it after the decision
             lets the model call the tool again.
         thread: names the conversation, the same in every process that carries it on; needed for `hand_off`.
+        **wishes: ``priority``, ``logic_density``, ``task_type``: a value, or a function of the call; see `CallWishes`.
 
     Raises:
-        ConfigurationError: `aegis` is no agent of Aegis, or `hand_off` has no `thread`.
+        ConfigurationError: `aegis` is no agent of Aegis, `hand_off` has no `thread`, `tools` are no tools, or a name in
+            `costs` or `locks` is none of theirs. Of a workbench that is a warning, when it lists its tools.
     """
-    calls = CallGovernor(aegis, framework="autogen", costs=costs, locks=locks, approval_seconds=approval_seconds)
+    if not isinstance(tools, Workbench):
+        tools = tool_list("govern_tools", tools, _is_tool, "tools of AutoGen, functions, or a workbench")
+    calls = CallGovernor(
+        aegis, framework="autogen", costs=costs, locks=locks, approval_seconds=approval_seconds, **wishes
+    )
     if hand_off is not None and thread is None:
         raise ConfigurationError("hand_off= needs thread=, which names the conversation in whichever process goes on.")
     asking = WaitInTool(calls, thread) if hand_off is None else HandOff(calls, thread, hand_off)
     if isinstance(tools, Workbench):
         return GovernedWorkbench(tools, asking)
-    return [_governed(tool, asking) for tool in tools]
+    governed = [_governed(tool, asking) for tool in tools]
+    calls.names.check([tool.name for tool in governed])
+    return governed
 
 
 class GovernedTool(BaseTool[Any, Any]):
@@ -159,7 +160,9 @@ class GovernedWorkbench(Workbench):
 
     async def list_tools(self) -> list[ToolSchema]:
         """Of the workbench inside."""
-        return await self._inner.list_tools()
+        listed = await self._inner.list_tools()
+        self._asking.calls.names.warn([each["name"] for each in listed])
+        return listed
 
     async def call_tool(
         self,
@@ -213,6 +216,10 @@ class _FailedError(Exception):
 
     def __init__(self, result: ToolResult) -> None:
         self.result = result
+
+
+def _is_tool(value: object) -> bool:
+    return isinstance(value, BaseTool) or (callable(value) and not isinstance(value, type))
 
 
 def _governed(tool: AnyTool, asking: WaitInTool) -> BaseTool[Any, Any]:

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 from aegis_autogen.agentchat import GovernedChatCompletionClient, govern_tools
 from autogen_agentchat.agents import AssistantAgent
 from autogen_agentchat.conditions import MaxMessageTermination
-from autogen_agentchat.messages import ModelClientStreamingChunkEvent, ToolCallExecutionEvent
+from autogen_agentchat.messages import ModelClientStreamingChunkEvent, StructuredMessage, ToolCallExecutionEvent
 from autogen_agentchat.teams import RoundRobinGroupChat
 from autogen_core import FunctionCall
 from autogen_core.models import ChatCompletionClient, CreateResult, ModelFamily, RequestUsage
@@ -28,6 +28,8 @@ _PICKLED: dict[int, Any] = {}
 
 class ScriptedClient(ChatCompletionClient):
     """A model on the script. Streams word by word, the result last."""
+
+    cap_argument = "max_tokens"
 
     def __init__(self, script: ModelScript, model: str | None = None) -> None:
         self.script, self.model = script, model or script.model
@@ -56,7 +58,9 @@ class ScriptedClient(ChatCompletionClient):
         yield result_of(turn)
 
     def _answer(self, extra: Any) -> Turn:
-        return self.script.answer(model=self.model, cap=(extra or {}).get("max_tokens"))
+        sent = extra or {}
+        assert set(sent) <= {self.cap_argument}, f"{self.model} does not know {set(sent)}"
+        return self.script.answer(model=self.model, cap=sent.get(self.cap_argument))
 
     async def close(self) -> None: ...
 
@@ -77,9 +81,17 @@ class ScriptedClient(ChatCompletionClient):
     @property
     def model_info(self) -> Any:
         return {
-            "vision": False, "function_calling": True, "json_output": False, "structured_output": False,
+            "vision": False, "function_calling": True, "json_output": False, "structured_output": True,
             "family": ModelFamily.UNKNOWN,
         }  # fmt: skip
+
+
+def behind(script: ModelScript, ask: Drive) -> dict[str, ChatCompletionClient]:
+    """The clients among which Aegis may choose; where they are mixed, as of several providers."""
+    kinds = {"BaseOpenAIChatCompletionClient": "max_completion_tokens", "OllamaChatCompletionClient": "num_predict"}
+    others = [type(name, (ScriptedClient,), {"cap_argument": argument}) for name, argument in kinds.items()]
+    made = [ScriptedClient, *others] if ask.mixed else [ScriptedClient] * len(ask.models)
+    return {name: kind(script, name) for kind, name in zip(made, ask.models, strict=True)}
 
 
 def _pickled(key: int) -> Any:
@@ -119,6 +131,7 @@ class AgentHarness:
         "stream": "agentchat is asynchronous throughout",
         "batch": "an agent of agentchat takes one task at a time",
         "retries": "agentchat has none; those of a provider's library happen within one call",
+        "fallbacks": "agentchat names no client that stands in for another one; a fail-over is the program's own",
     }
 
     proofs: ClassVar = {
@@ -150,7 +163,7 @@ class AgentHarness:
         return outcome_of(event.messages)
 
     def runner(self, agent: AssistantAgent, ask: Drive) -> Any:
-        return team_of(team_of(agent)) if ask.nested else agent
+        return team_of(team_of(agent, ask), ask) if ask.nested else agent
 
     def agent(self, aegis: Any, script: ModelScript, ask: Drive) -> AssistantAgent:
         inner: Any = ScriptedClient(script)
@@ -160,8 +173,9 @@ class AgentHarness:
             inner,
             aegis,
             model=script.model,
-            models={name: ScriptedClient(script, name) for name in ask.models},
+            models=behind(script, ask),
             max_output_tokens=script.cap or 4_096,
+            logic_density=ask.density,
             approval_seconds=ask.approval_seconds,
             thread=ask.thread,
         )
@@ -178,13 +192,15 @@ class AgentHarness:
             thread=ask.thread,
         )
         return AssistantAgent(
-            "assistant", client, tools=tools, model_client_stream=ask.mode == "astream", max_tool_iterations=40
-        )
+            "assistant", client, tools=tools, model_client_stream=ask.mode == "astream", max_tool_iterations=40,
+            output_content_type=ask.schema,
+        )  # fmt: skip
 
 
 def outcome_of(messages: Any) -> RunEnd:
     told = [each.content for event in messages if isinstance(event, ToolCallExecutionEvent) for each in event.content]
-    return RunEnd(messages[-1].content, told)
+    last = messages[-1].content
+    return RunEnd(last, told) if isinstance(last, str) else RunEnd(observations=told, parsed=last)
 
 
 def caught(work: Callable[[], RunEnd]) -> RunEnd:
@@ -200,9 +216,10 @@ class TeamHarness(AgentHarness):
     framework = "An agentchat team"
 
     def runner(self, agent: AssistantAgent, ask: Drive) -> Any:
-        return team_of(team_of(agent)) if ask.nested else team_of(agent)
+        return team_of(team_of(agent, ask), ask) if ask.nested else team_of(agent, ask)
 
 
-def team_of(member: Any) -> RoundRobinGroupChat:
+def team_of(member: Any, ask: Drive) -> RoundRobinGroupChat:
     """Ends after the task and one answer."""
-    return RoundRobinGroupChat([member], termination_condition=MaxMessageTermination(2))
+    shapes: Any = None if ask.schema is None else [StructuredMessage[ask.schema]]
+    return RoundRobinGroupChat([member], termination_condition=MaxMessageTermination(2), custom_message_types=shapes)

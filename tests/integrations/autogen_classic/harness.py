@@ -25,15 +25,19 @@ from aegis_core.testing import Drive, ModelScript, RunEnd, Turn, carry_out
 class ScriptedClient:
     """A model client on the script, as AutoGen lets users register their own."""
 
+    cap_parameter = "max_tokens"
+
     def __init__(self, config: dict[str, Any], run: Run) -> None:
         self._run = run
 
     def create(self, params: dict[str, Any]) -> Any:
         run = self._run
+        others = {name for name in params if name.startswith(("max_", "num_"))} - {self.cap_parameter}
+        assert not others, f"{params['model']} does not know {others}"
         try:
-            turn = run.script.answer(model=params["model"], cap=params.get("max_tokens"))
+            turn = run.script.answer(model=params["model"], cap=params.get(self.cap_parameter))
         except ConnectionError as error:
-            if not run.ask.retries:
+            if not (run.ask.retries or run.ask.fallback):
                 raise
             # The one kind of error after which AutoGen tries the next entry of its list.
             raise openai.APIError(str(error), request=None, body=None) from error  # type: ignore[arg-type]
@@ -52,6 +56,21 @@ class ScriptedClient:
         counts = (0, 0) if usage is None else (usage.prompt_tokens, usage.completion_tokens)
         names = ("prompt_tokens", "completion_tokens", "total_tokens", "cost", "model")
         return dict(zip(names, (*counts, sum(counts), 0.0, response.model), strict=True))
+
+
+class OpenAIResponsesClient(ScriptedClient):
+    """Takes the cap as the client of that name."""
+
+    cap_parameter = "max_output_tokens"
+
+
+class OllamaClient(ScriptedClient):
+    """Takes the cap as the client of that name."""
+
+    cap_parameter = "num_predict"
+
+
+MIXED: list[type[ScriptedClient]] = [ScriptedClient, OpenAIResponsesClient, OllamaClient]
 
 
 class Message(dict[str, Any]):
@@ -89,15 +108,28 @@ class Run:
     def __deepcopy__(self, memo: object) -> Run:
         return self
 
+    @property
+    def clients(self) -> list[tuple[str, type[ScriptedClient]]]:
+        """Of each entry of the config list."""
+        if self.ask.mixed:
+            return list(zip(self.ask.models, MIXED, strict=True))
+        return [(self.script.model, ScriptedClient)] * (self.ask.retries + 1)
+
     def config(self) -> dict[str, Any]:
-        entry: dict[str, Any] = {"model": self.script.model, "model_client_cls": "ScriptedClient", "api_key": "none"}
-        if self.script.cap is not None:
-            entry["max_tokens"] = self.script.cap
-        return {"config_list": [dict(entry) for _ in range(self.ask.retries + 1)], "cache_seed": None}
+        more: dict[str, Any] = {} if self.script.cap is None else {"max_tokens": self.script.cap}
+        more |= {} if self.ask.schema is None else {"response_format": self.ask.schema}
+        entries = [
+            {"model": model, "model_client_cls": kind.__name__, "api_key": "none", **more}
+            for model, kind in self.clients
+        ]
+        spare = [dict(entries[0])] if self.ask.fallback else []
+        return {"config_list": [*entries, *spare], "cache_seed": None}
 
     def activate(self, agent: ConversableAgent) -> None:
-        for _ in range(self.ask.retries + 1):
-            agent.register_model_client(model_client_cls=ScriptedClient, run=self)
+        for _, kind in self.clients:
+            agent.register_model_client(model_client_cls=kind, run=self)
+        if self.ask.fallback:
+            agent.register_model_client(model_client_cls=ScriptedClient, run=Run(self.ask.fallback, self.ask))
 
 
 class ClassicHarness:
@@ -121,6 +153,7 @@ class ClassicHarness:
         run = Run(script, ask)
         governed: dict[str, Any] = {
             "costs": ask.costs, "locks": ask.locks, "models": ask.models, "approval_seconds": ask.approval_seconds,
+            "logic_density": ask.density,
         }  # fmt: skip
         assistant = ConversableAgent("assistant", system_message="Help.", llm_config=run.config(), **QUIET)
         user = ConversableAgent("user", llm_config=False, is_termination_msg=ends, **QUIET)
@@ -138,7 +171,10 @@ class ClassicHarness:
             )
             register_governor(outer, aegis, **governed)
             assistant = outer
-        return caught(lambda: drive(user, assistant, run))
+        end = caught(lambda: drive(user, assistant, run))
+        if ask.schema is None or end.text is None:
+            return end
+        return RunEnd(end.text, end.observations, parsed=ask.schema.model_validate_json(end.text))
 
 
 QUIET: dict[str, Any] = {"human_input_mode": "NEVER", "code_execution_config": False}

@@ -118,6 +118,8 @@ class CrewHarness:
     modes = ("sync", "async", "stream", "astream", "batch")
     lacks: ClassVar = {
         "cache": "CrewAI caches no answers of models",
+        "caps": "a model of CrewAI reads its cap from itself; those that are given by name get the agent's",
+        "fallbacks": "CrewAI names no model that stands in for another one; a fail-over is the program's own",
         "cancelled_at_once": "CrewAI calls the model in a thread, which a cancelled kickoff leaves running",
         "abandoned_at_once": "CrewAI reads an abandoned stream to its end in a thread",
     }
@@ -126,7 +128,7 @@ class CrewHarness:
 
     def run(self, aegis: Any, script: ModelScript, ask: Drive) -> RunEnd:
         models = [ScriptedLLM(script, name) for name in ask.models or (script.model,)]
-        llm = GovernedLLM(aegis=aegis, models=models, approval_seconds=ask.approval_seconds)
+        llm = GovernedLLM(aegis=aegis, models=models, approval_seconds=ask.approval_seconds, logic_density=ask.density)
         if ask.copied:
             llm = copy.deepcopy(llm)
         if ask.pickled:
@@ -134,6 +136,7 @@ class CrewHarness:
         tools = [ScriptedTool(script, name) for name in script.tools]
         governed = govern_tools(tools, aegis, costs=ask.costs, locks=ask.locks, approval_seconds=ask.approval_seconds)
         crew = crew_of(llm, governed, script.user, ask.retries, stream=ask.mode in {"stream", "astream"})
+        crew.tasks[0].output_pydantic = ask.schema
         drivers: dict[str, Callable[[], str]] = {
             "sync": lambda: str(nested(crew) if ask.nested else crew.kickoff()),
             "batch": lambda: str(crew.kickoff_for_each([{"n": str(n)} for n in range(ask.batch)])[0]),
@@ -145,7 +148,7 @@ class CrewHarness:
             text = drivers[ask.mode]()
         except (Exception, asyncio.CancelledError) as error:
             return RunEnd(error=error, observations=models[0].observations)
-        return RunEnd(text, models[0].observations)
+        return RunEnd(text, models[0].observations, parsed=crew.tasks[0].output.pydantic)
 
 
 def crew_of(llm: Any, tools: Any, user: str, retries: int = 0, **values: Any) -> Crew:

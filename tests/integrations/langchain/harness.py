@@ -14,11 +14,13 @@ from typing import Any, ClassVar
 
 from aegis_langchain import AegisCallbackHandler, AegisMiddleware, GovernedChatModel
 from langchain.agents import create_agent
-from langchain.agents.middleware import ModelRetryMiddleware
+from langchain.agents.middleware import ModelFallbackMiddleware, ModelRetryMiddleware
+from langchain.agents.structured_output import ProviderStrategy
 from langchain_core.caches import InMemoryCache
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, ToolMessage
+from langchain_core.output_parsers import PydanticOutputParser
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_core.runnables import RunnableLambda
 from langchain_core.tools import BaseTool, StructuredTool, ToolException
@@ -44,6 +46,7 @@ class ScriptedChat(BaseChatModel):
 
     model_name: str
     max_tokens: int | None = None
+    cap_keyword: ClassVar = "max_tokens"
     _script: ModelScript = PrivateAttr()
 
     def __init__(self, script: ModelScript, **values: Any) -> None:
@@ -60,6 +63,9 @@ class ScriptedChat(BaseChatModel):
     def bind_tools(self, tools: Any, **kwargs: Any) -> Any:
         return self.bind(tools=[convert_to_openai_tool(tool) for tool in tools], **kwargs)
 
+    def with_structured_output(self, schema: Any, **kwargs: Any) -> Any:
+        return self.bind(response_format=schema) | PydanticOutputParser(pydantic_object=schema)
+
     def __deepcopy__(self, memo: Any = None) -> ScriptedChat:
         return self  # its script is the provider, of which there is one
 
@@ -68,7 +74,9 @@ class ScriptedChat(BaseChatModel):
         return (_provider, (id(self),))
 
     def _answer(self, kwargs: Any) -> Turn:
-        return self._script.answer(model=self.model_name, cap=kwargs.get("max_tokens", self.max_tokens))
+        others = {name for name in kwargs if name.startswith(("max_", "num_"))} - {self.cap_keyword}
+        assert not others, f"{self.model_name} does not know {others}"
+        return self._script.answer(model=self.model_name, cap=kwargs.get(self.cap_keyword, self.max_tokens))
 
     def _generate(
         self, messages: list[BaseMessage], stop: Any = None, run_manager: Any = None, **kwargs: Any
@@ -106,6 +114,16 @@ class ScriptedChat(BaseChatModel):
             yield chunk
         if turn.error is not None:
             raise turn.error
+
+
+def behind(script: ModelScript, ask: Drive, **values: Any) -> list[ScriptedChat]:
+    """The models among which Aegis may choose, or the script's; where they are mixed, as of several providers."""
+    kinds = {"BaseChatOpenAI": "max_completion_tokens", "ChatGoogleGenerativeAI": "max_output_tokens"}
+    others = [type(name, (ScriptedChat,), {"cap_keyword": keyword}) for name, keyword in kinds.items()]
+    made = [ScriptedChat, *others] if ask.mixed else [ScriptedChat] * len(ask.models)
+    return [kind(script, model_name=name, **values) for kind, name in zip(made, ask.models, strict=True)] or [
+        ScriptedChat(script, **values)
+    ]
 
 
 def usage_of(turn: Turn) -> Any:
@@ -219,6 +237,7 @@ class CallbackHarness:
     modes = ("sync", "async", "stream", "astream", "batch")
     lacks: ClassVar = {
         "routing": "a callback cannot exchange the model; use AegisMiddleware or GovernedChatModel",
+        "caps": "what a callback says of a call changes nothing in it; use AegisMiddleware or GovernedChatModel",
         "tool_denial_as_text": "LangChain raises what a callback raises; use AegisMiddleware for a ToolMessage",
         "cancelled_at_once": "LangChain tells no callback of a cancelled call; its grant ends at its deadline",
         "async_fence": "LangChain calls a plain callback of an asynchronous run in a thread whose context it drops",
@@ -246,9 +265,11 @@ class CallbackHarness:
         }
         if script.tools:
             return drive_agent(create_agent(model, tools_of(script)), script, ask, config)
-        target: Any = model
+        target: Any = model if ask.schema is None else model.with_structured_output(ask.schema)
         if ask.retries:
             target = model.with_retry(stop_after_attempt=ask.retries + 1, wait_exponential_jitter=False)
+        if ask.fallback:
+            target = target.with_fallbacks([ScriptedChat(ask.fallback)])
         if ask.nested:
             target = RunnableLambda(target.invoke)
         return drive(target, script, ask, config)
@@ -263,10 +284,10 @@ class MiddlewareHarness:
     proofs: ClassVar = {}
 
     def run(self, aegis: Any, script: ModelScript, ask: Drive) -> RunEnd:
-        models = [ScriptedChat(script, model_name=name) for name in ask.models] or None
         middleware: Any = AegisMiddleware(
-            aegis, models=models, costs=ask.costs, locks=ask.locks, approval_seconds=ask.approval_seconds
-        )
+            aegis, models=behind(script, ask) if ask.models else None, costs=ask.costs, locks=ask.locks,
+            approval_seconds=ask.approval_seconds, logic_density=ask.density,
+        )  # fmt: skip
         if ask.copied:
             middleware = copy.deepcopy(middleware)
         if ask.pickled:
@@ -280,7 +301,12 @@ class MiddlewareHarness:
         agent: Any = create_agent(
             ScriptedChat(script, cache=InMemoryCache() if ask.cached else None),
             tools_of(script),
-            middleware=[retry, middleware] if ask.retries else [middleware],
+            middleware=[
+                *([retry] if ask.retries else []),
+                middleware,
+                *([ModelFallbackMiddleware(ScriptedChat(ask.fallback))] if ask.fallback else []),
+            ],
+            response_format=None if ask.schema is None else ProviderStrategy(ask.schema),
             checkpointer=InMemorySaver() if script.tools else None,
         )
         if ask.nested:
@@ -295,7 +321,7 @@ class MiddlewareHarness:
 
 def wait_for_operator(aegis: Any, interrupts: Any) -> Any:
     """Wait until every approval that a run was interrupted for is decided; answers the value to resume with."""
-    approvals = SyncApprovals(aegis._portal, aegis.inner._port.approvals)
+    approvals = SyncApprovals(aegis._portal, aegis.inner.connection)
     resumes: dict[str, Any] = {}
     for each in interrupts:
         for asked in each.value["aegis"]:
@@ -321,9 +347,11 @@ class ChatModelHarness:
     proofs: ClassVar = {"tools": runs_no_tool}
 
     def run(self, aegis: Any, script: ModelScript, ask: Drive) -> RunEnd:
-        models = [ScriptedChat(script, model_name=name) for name in ask.models or (script.model,)]
         cache = InMemoryCache() if ask.cached else None
-        model: Any = GovernedChatModel(aegis=aegis, models=models, cache=cache, approval_seconds=ask.approval_seconds)
+        model: Any = GovernedChatModel(
+            aegis=aegis, models=behind(script, ask), cache=cache, approval_seconds=ask.approval_seconds,
+            logic_density=ask.density,
+        )  # fmt: skip
         if ask.copied:
             model = copy.deepcopy(model)
         if ask.pickled:
@@ -331,9 +359,11 @@ class ChatModelHarness:
         config = {"metadata": {"thread_id": ask.thread}}
         if script.tools:
             return drive_agent(create_agent(model, tools_of(script)), script, ask, config)
-        target = model
+        target = model if ask.schema is None else model.with_structured_output(ask.schema)
         if ask.retries:
             target = model.with_retry(stop_after_attempt=ask.retries + 1, wait_exponential_jitter=False)
+        if ask.fallback:
+            target = target.with_fallbacks([ScriptedChat(ask.fallback)])
         if ask.nested:
             target = RunnableLambda(target.invoke)
         return drive(target, script, ask, config)
@@ -365,6 +395,12 @@ def drive(target: Any, script: ModelScript, ask: Drive, config: Any) -> RunEnd:
             return "".join(words)
         return (await target.ainvoke(script.user, config)).text
 
+    def parsed() -> RunEnd:
+        invoked = target.ainvoke(script.user, config) if is_async(ask) else None
+        return RunEnd(parsed=asyncio.run(invoked) if invoked else target.invoke(script.user, config))
+
+    if ask.schema is not None:
+        return caught(parsed)
     return caught(lambda: RunEnd(asyncio.run(carry_out(abody(), ask.cancel)) if is_async(ask) else body()))
 
 
@@ -377,7 +413,7 @@ def drive_agent(agent: Any, script: ModelScript, ask: Drive, config: Any, aegis:
         state = asyncio.run(carry_out(run.abody(start), ask.cancel)) if is_async(ask) else run.body(start)
         messages = state["messages"]
         observations = [each.text for each in messages if isinstance(each, ToolMessage)]
-        return RunEnd(messages[-1].text, observations)
+        return RunEnd(messages[-1].text, observations, parsed=state.get("structured_response"))
 
     return caught(whole)
 

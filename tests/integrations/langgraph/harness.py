@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 from aegis_langchain import GovernedChatModel
@@ -14,7 +15,7 @@ from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.types import RetryPolicy
 
 from aegis_core.testing import Drive, ModelScript, RunEnd
-from integrations.langchain.harness import ScriptedChat, drive_agent, tools_of
+from integrations.langchain.harness import ScriptedChat, behind, drive_agent, tools_of
 
 
 def built(model: Any, tool_node: Any, gate: Any | None, tools: Any, retries: int = 0) -> StateGraph[Any]:
@@ -45,15 +46,15 @@ class GraphHarness:
 
     framework = "LangGraph"
     modes = ("sync", "async", "stream", "astream", "batch")
-    lacks: ClassVar = {"abandoned_at_once": "asyncio finalises an abandoned stream a moment later"}
+    lacks: ClassVar = {
+        "abandoned_at_once": "asyncio finalises an abandoned stream a moment later",
+        "structured_output": "nodes ask their models for shapes themselves; give them a GovernedChatModel",
+    }
     proofs: ClassVar = {}
 
     def run(self, aegis: Any, script: ModelScript, ask: Drive) -> RunEnd:
-        models = [
-            ScriptedChat(script, model_name=name, cache=InMemoryCache() if ask.cached else None)
-            for name in ask.models or (script.model,)
-        ]
-        model = GovernedChatModel(aegis=aegis, models=models)
+        models = behind(script, ask, cache=InMemoryCache() if ask.cached else None)
+        model = GovernedChatModel(aegis=aegis, models=models, logic_density=ask.density)
         tools = tools_of(script)
         parts: Any = (
             model,
@@ -62,6 +63,9 @@ class GraphHarness:
         )
         if ask.copied:
             parts = copy.deepcopy(parts)
+        if ask.fallback:
+            chain = model.with_fallbacks([ScriptedChat(ask.fallback)])
+            parts = (SimpleNamespace(bind_tools=lambda _: chain), *parts[1:])
         if ask.pickled:
             parts = (pickle.loads(pickle.dumps(model)), *parts[1:])
         graph: Any = built(*parts, tools, ask.retries).compile(checkpointer=InMemorySaver() if tools else None)

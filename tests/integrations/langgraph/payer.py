@@ -33,6 +33,13 @@ def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+class DyingSaver(SqliteSaver):
+    """Dies between what a step wrote and the checkpoint that would say so."""
+
+    def put(self, *_: Any, **__: Any) -> Any:
+        die()
+
+
 def build(governor: SyncGovernor, folder: Path, die_at: str = "") -> Any:
     aegis = governor.handshake("payer")
 
@@ -63,9 +70,8 @@ def build(governor: SyncGovernor, folder: Path, die_at: str = "") -> Any:
     graph.add_edge(START, "agent")
     graph.add_edge("agent", "approve")
     graph.add_edge("tools", "agent")
-    return graph.compile(
-        checkpointer=SqliteSaver(sqlite3.connect(folder / "threads.sqlite", check_same_thread=False, timeout=20))
-    )
+    connection = sqlite3.connect(folder / "threads.sqlite", check_same_thread=False, timeout=20)
+    return graph.compile(checkpointer=DyingSaver(connection) if die_at == "checkpoint" else SqliteSaver(connection))
 
 
 def main(act: str, thread: str, folder: Path, die_at: str = "") -> None:
@@ -81,7 +87,7 @@ def main(act: str, thread: str, folder: Path, die_at: str = "") -> None:
         (folder / f"ready-{os.getpid()}").touch()
 
         def ends() -> bool:
-            return (folder / "end").exists() or not graph.get_state(config).next or time.monotonic() > until
+            return (folder / "end").exists() or not graph.get_state(config).tasks or time.monotonic() > until
 
         resumer.run(until=ends, interval=0.1)
 

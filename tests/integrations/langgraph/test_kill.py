@@ -95,7 +95,7 @@ def approve(operator: SyncGovernor) -> None:
 
 def ended_with(graph: Any) -> str:
     state = graph.get_state(CONFIG)
-    assert not state.next, f"the thread has not ended: {state.next}"
+    assert not state.tasks, f"the thread has not ended: {state.tasks}"
     return state.values["messages"][-1].text
 
 
@@ -121,6 +121,23 @@ def test_killed_between_ticket_and_checkpoint(
         assert payments(tmp_path) == ["7"]
         assert ended_with(graph) == "I was told: paid 7"
     assert len(operator.approvals.list("approved")) == 1, "it asked a second time"
+
+
+def test_killed_between_the_writes_of_a_step_and_its_checkpoint(
+    operator: SyncGovernor, environment: dict[str, str], tmp_path: Path
+) -> None:
+    """The approval is read, and no next step is known: what the step wrote is all that there is."""
+    killed(environment, tmp_path)
+    approve(operator)
+    with started(environment, "resume-and-die", THREAD, str(tmp_path), "checkpoint") as process:
+        assert process.wait(PATIENCE) == -signal.SIGKILL
+    with built(operator, tmp_path) as graph:
+        state = graph.get_state(CONFIG)
+        assert (state.next, state.interrupts, [task.name for task in state.tasks]) == ((), (), ["approve"])
+        with two_resumers(environment, tmp_path, 5):
+            pass
+        assert payments(tmp_path) == ["7"]
+        assert ended_with(graph) == "I was told: paid 7"
 
 
 @pytest.mark.parametrize("die_at", ["before the payment", "after the payment"])

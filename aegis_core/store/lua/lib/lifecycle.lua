@@ -24,17 +24,25 @@ local function check_keys(id, R)
   end
 end
 
--- What a day cost, by agent, model and labels, for the operator's bill; and how much of it is `estimated`.
+-- What a day cost, by agent, model and labels, for the operator's bill; and how much of it is `estimated`. An agent that
+-- names more models than BILLED_ROWS a day has the others in one row, so that it fills no bill with names that it makes up.
 local function book(R, cost, calls, estimated)
   if cost == 0 and calls == 0 and estimated == 0 then return end
-  local G = fetch('a:' .. R[R_AGENT])
+  local G, day, key = fetch('a:' .. R[R_AGENT]), window_number('d'), bill()
   local labels = G and table.concat(G[G_LABELS], ',') or ''
-  local key = bill()
-  local field = R[R_AGENT] .. '\t' .. R[R_RESOURCE] .. '\t' .. (R[R_MODEL] or '') .. '\t' .. labels .. '\t'
+  local function row(model) return R[R_AGENT] .. '\t' .. R[R_RESOURCE] .. '\t' .. model .. '\t' .. labels .. '\t' end
+  local field = row(R[R_MODEL] or '')
+  if G and G[G_BILLED] == day and G[G_ROWS] >= BILLED_ROWS and call('HEXISTS', key, field .. 'n') == 0 then field = row('*') end
   call('HINCRBY', key, field .. '$', string.format('%.0f', cost))
   if estimated ~= 0 then call('HINCRBY', key, field .. '~', string.format('%.0f', estimated)) end
   local sum = call('HINCRBY', key, field .. 'n', calls)
-  if sum == calls then call('EXPIRE', key, 400 * 86400) end -- the first of its row, and so perhaps of the day
+  if sum ~= calls then return end
+  call('EXPIRE', key, 400 * 86400) -- the first of its row, and so perhaps of the day
+  if G then
+    if G[G_BILLED] ~= day then G[G_BILLED], G[G_ROWS] = day, 0 end
+    G[G_ROWS] = G[G_ROWS] + 1
+    change('a:' .. R[R_AGENT])
+  end
 end
 
 -- Moves money in every budget of the record. `before` is what the record counts as reserved now, `spent_before` what
@@ -319,6 +327,8 @@ local function sweep(most)
     local kind, id = string.sub(due[i], 1, 1), string.sub(due[i], 3)
     if kind == 's' then
       expire_session(id)
+    elseif kind == 'a' then
+      end_repeated(due[i])
     else
       local R = call('GET', PREFIX .. 'r:' .. id)
       if R then expire(id, complete_R(decode(R))) else call('ZREM', PREFIX .. 'd', due[i]) end

@@ -27,11 +27,23 @@ local body = encode(R)
 local kind = state == STATE_REJECTED and 'rejected' or state == STATE_LIVE and held and 'granted' or 'pending'
 if state == STATE_REJECTED then
   if code ~= 'too_many_requests' then -- those leave nothing, so that nobody fills the store with them
-    event(kind, body, trace)
-    call('SET', record_key, body, 'PX', transient and math.min(config[C_TRANSIENT], config[C_KEEP]) or config[C_KEEP])
+    local refused, said, lacking = NEW_REFUSED, decode(trace), code == 'budget_exceeded' and short
+    local owner = lacking and lines[lacking + M_OWNER]
+    refused[REFUSED_CODE], refused[REFUSED_POLICY], refused[REFUSED_RULE] = code, policy, rule or false
+    refused[REFUSED_RESOURCE], refused[REFUSED_OWNER] = resource, owner
+    refused[REFUSED_WINDOW] = lacking and lines[lacking + M_KIND]
+    refused[REFUSED_SESSION], refused[REFUSED_MODEL] = owner == 's' and sid, said.model or false
+    refused[REFUSED_TOOL], refused[REFUSED_TARGET] = said.tool or false, said.target_resource or false
+    refused[REFUSED_CAPABILITY], refused[REFUSED_SINCE], refused[REFUSED_UNTIL] = capability or false, NOW, NOW
+    refused[REFUSED_COUNT], refused[REFUSED_MOST] = 0, amount
+    local again = counts_as_repeated(agent, G, refused)
+    if not again then event(kind, body, trace) end
+    local brief = transient or again
+    call('SET', record_key, body, 'PX', brief and math.min(config[C_TRANSIENT], config[C_KEEP]) or config[C_KEEP])
   end
   flush()
 else
+  if G[G_REFUSED][1] then tell_repeated(agent, G) end
   due_at('r:' .. id, deadline)
   for i = 1, #purses do
     local b, owner = purses[i], lines[1 + (i - 1) * M_WIDTH + M_OWNER]

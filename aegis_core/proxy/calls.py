@@ -1,0 +1,201 @@
+"""One governed call from its first byte to its last: read, sized, asked for, forwarded, settled; or refused."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any, cast
+
+from aegis_core.governor.governor import ResourceGovernor
+from aegis_core.governor.proxy_keys import ProxyKey
+from aegis_core.protocol.errors import InvalidRequestError
+from aegis_core.protocol.fields import identifier
+from aegis_core.protocol.money import format_usd, to_nanos
+from aegis_core.proxy.asking import Asking, Call
+from aegis_core.proxy.duplicates import WAIT_SECONDS, Attempt, Duplicates
+from aegis_core.proxy.exchange import Exchange
+from aegis_core.proxy.forwarding import Forwarder, Sending
+from aegis_core.proxy.identity import Identity, Shown, session_name
+from aegis_core.proxy.replies import Client, Reply, refused, reply
+from aegis_core.proxy.request_body import RequestBody
+from aegis_core.proxy.routes import Route
+from aegis_core.proxy.settling import Held, Settler
+from aegis_core.proxy.sizing import Sizing, call_digest, edits_of
+from aegis_core.proxy.upstream_http import Headers
+from aegis_core.proxy.upstreams import Upstream
+
+_log = logging.getLogger("aegis.proxy")
+
+REMEMBERED_SECONDS = 1.0
+"""How long the same call is refused from memory, so that storms of retries do not reach Redis."""
+_MOST_REMEMBERED = 4_096
+_CHATS = frozenset({"chat", "completions"})
+
+
+class Calls:
+    """Governs the calls of one proxy."""
+
+    def __init__(self, governor: ResourceGovernor, identity: Identity, settler: Settler, sizing: Sizing) -> None:
+        self._sizing, self._settler, self._forwarder = sizing, settler, Forwarder(settler)
+        self._asking = Asking(governor, identity, settler)
+        self._refused: OrderedDict[tuple[str, bytes, str], tuple[float, Reply]] = OrderedDict()
+        self._duplicates = Duplicates()
+
+    async def free(
+        self, exchange: Exchange, route: Route, upstream: Upstream, client: Client, shown: Shown, body: bytes
+    ) -> None:
+        """Pass on what costs nothing."""
+        headers = upstream.headers(exchange.headers, own_credential=shown.own_credential)
+        await self._forwarder.free(exchange, Sending(client, route, upstream, headers, shown.query, body))
+
+    async def call(
+        self, exchange: Exchange, route: Route, upstream: Upstream, client: Client, key: ProxyKey, shown: Shown,
+        raw: bytes,
+    ) -> None:  # fmt: skip
+        """Govern a call: answers it, whatever comes.
+
+        Raises:
+            AegisError: nothing was decided, and nothing answered yet.
+        """
+        digest = call_digest(raw)
+        named = exchange.header(b"idempotency-key")[:256]
+        if not named:
+            await self._once(exchange, route, upstream, client, key, shown, raw, digest)
+            return
+        name = (key.key_id, named)
+        attempt, mine = self._duplicates.begin(name, digest, exchange.loop.time())
+        if not mine:
+            await self._repeat(exchange, client, attempt, digest)
+            return
+        exchange.record = []
+        try:
+            await self._once(exchange, route, upstream, client, key, shown, raw, digest)
+        finally:
+            record, exchange.record = exchange.record, None
+            self._duplicates.end(name, attempt, exchange.status, record)
+
+    async def _repeat(self, exchange: Exchange, client: Client, attempt: Attempt, digest: str) -> None:
+        """Answer a repeat as the first one was answered."""
+        if attempt.digest != digest:
+            text = "This Idempotency-Key was used for another call; use a new one."
+            await exchange.reply(reply(client, 400, "idempotency_key_reused", text))
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(WAIT_SECONDS):
+                await attempt.ended.wait()
+        if attempt.record is not None:
+            await exchange.replay(attempt.record)
+            return
+        text = "The call with this Idempotency-Key has no answer that can be repeated (yet); try again later."
+        await exchange.reply(reply(client, 503, "idempotency_in_flight", text))
+
+    async def _once(
+        self, exchange: Exchange, route: Route, upstream: Upstream, client: Client, key: ProxyKey, shown: Shown,
+        raw: bytes, digest: str,
+    ) -> None:  # fmt: skip
+        storm = (key.key_id, route.target, digest)
+        until, told = self._refused.get(storm, (0.0, None))
+        if told is not None and exchange.loop.time() < until:
+            await exchange.reply(told)
+            return
+        body = RequestBody(raw)
+        model = _model(route, body)
+        if not key.terms.allows(model):
+            allowed = ", ".join(key.terms.models)
+            text = f"Aegis refused this call: the key may call {allowed} only, not {model}. Choose one of those."
+            await exchange.reply(refused(client, "model_not_allowed", text))
+            return
+        sized = self._sizing.of(body, route.api, upstream.price_name(model), key.terms)
+        call = Call(
+            key, session_name(exchange.headers), client, model, sized, digest, _facts(exchange, route, upstream, key)
+        )
+        held = await self._asking.ask(call, exchange)
+        if held is None:
+            return
+        if isinstance(held, Reply):
+            self._remember(storm, exchange.loop.time(), held)
+            await exchange.reply(held)
+            return
+        try:
+            await self._forward(exchange, route, upstream, call, held, shown, body)
+        finally:
+            self._settler.release(held)  # where it was not sent; else it has ended
+
+    async def _forward(
+        self, exchange: Exchange, route: Route, upstream: Upstream, call: Call, held: Held, shown: Shown,
+        body: RequestBody,
+    ) -> None:  # fmt: skip
+        wants_usage = route.api in _CHATS and bool(body.values.get("stream")) and not _asks_for_usage(body.values)
+        edits = edits_of(
+            body, route.api, held.sized, held.cap, call.key.terms,
+            compatible=upstream.chat_meter != "openai_chat", usage=wants_usage,
+        )  # fmt: skip
+        sending = Sending(
+            call.client, route, upstream,
+            upstream.headers(exchange.headers, own_credential=shown.own_credential), shown.query,
+            body.spliced(edits), held.sized.bound.model, strips_usage=wants_usage,
+        )  # fmt: skip
+        await self._forwarder.call(exchange, sending, held, _said(held))
+        _log_call(exchange, call, held)
+
+    def _remember(self, storm: tuple[str, bytes, str], now: float, told: Reply) -> None:
+        self._refused[storm] = (now + REMEMBERED_SECONDS, told)
+        self._refused.move_to_end(storm)
+        if len(self._refused) > _MOST_REMEMBERED:
+            self._refused.popitem(last=False)
+
+
+def _model(route: Route, body: RequestBody) -> str:
+    """The model, as the client names it.
+
+    Raises:
+        InvalidRequestError: it names none, or what cannot be one.
+    """
+    said = route.model or body.values.get("model")
+    try:
+        return identifier(said) if isinstance(said, str) else identifier("")
+    except ValueError:
+        problem = "is no name of a model"
+        raise InvalidRequestError(f"model: {str(said)[:64]!r} {problem}", field="model", problem=problem) from None
+
+
+def _asks_for_usage(values: Mapping[str, Any]) -> bool:
+    options = values.get("stream_options")
+    return isinstance(options, Mapping) and bool(cast("Mapping[str, Any]", options).get("include_usage"))
+
+
+def _facts(exchange: Exchange, route: Route, upstream: Upstream, key: ProxyKey) -> dict[str, str]:
+    """What observers see beside the call: nothing of its content."""
+    agent = exchange.header(b"user-agent").decode("latin-1").partition(" ")[0][:64]
+    return {
+        "door": "proxy", "key": key.key_id, "upstream": upstream.name, "api": route.api,
+        "client": "".join(char for char in agent if char.isprintable()) or "unknown",
+    }  # fmt: skip
+
+
+def _said(held: Held) -> Headers:
+    """Headers of ours beside an upstream's answer."""
+    verdict = held.verdict
+    said = {
+        "source": "upstream", "grant": held.grant_id, "reserved-usd": f"{verdict.reserved_usd:f}",
+        "remaining-usd": f"{verdict.remaining_budget_usd:f}",
+    }  # fmt: skip
+    if held.cap is not None and held.cap != held.sized.asked:
+        said["max-output-tokens"] = str(held.cap)
+    if verdict.recommended_model:
+        said["recommended-model"] = verdict.recommended_model
+    return [(f"x-aegis-{name}".encode(), value.encode("ascii", "replace")) for name, value in said.items()]
+
+
+def _log_call(exchange: Exchange, call: Call, held: Held) -> None:
+    if not _log.isEnabledFor(logging.INFO):
+        return
+    facts = {
+        "agent_id": call.key.terms.agent_id, "model": call.model, **call.facts, "grant": held.grant_id,
+        "status": exchange.status, "bytes": exchange.sent, "reserved": format_usd(to_nanos(held.verdict.reserved_usd)),
+        "ms": round((exchange.loop.time() - exchange.began) * 1000, 1),
+    }  # fmt: skip
+    _log.info("call", extra={"facts": facts})

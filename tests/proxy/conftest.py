@@ -1,0 +1,32 @@
+"""A provider that bills and a proxy before it, for the tests of a module; each has keys and agents of its own."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "metering"))  # what providers answer, and cost by others' arithmetic
+
+from loopback import Stand, standing
+
+from aegis_core.testing import private_settings
+
+
+@pytest.fixture(scope="module")
+def _stand(server_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stand]:
+    settings = private_settings(url=server_url, tenant=f"t-{uuid4().hex[:12]}")
+    with standing(settings, tmp_path_factory.mktemp("proxy")) as found:
+        yield found
+
+
+@pytest.fixture
+def stand(_stand: Stand) -> Iterator[Stand]:
+    """The module's, with nothing asked and billed yet."""
+    _stand.provider.forget()
+    yield _stand
+    _stand.provider.closed.set()
+    _stand.provider.closed.clear()
