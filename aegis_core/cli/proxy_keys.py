@@ -70,11 +70,12 @@ def list_(tenant: TenantOption = None, json: JsonFlag = False) -> None:
         print_json([_plain(key) for key in found])
         return
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    table = Table(
-        "key", "agent", "models", "answers", "refusals", "made (UTC)", "revoked", box=None, header_style="bold"
-    )
+    names = ("key", "agent", "models", "answers", "refusals", "made (UTC)", "revoked")
+    # However narrow the terminal is, a key can be copied whole, and nothing is left out.
+    columns = [Column(name, overflow="fold", no_wrap=name == "key") for name in names]
+    table = Table(*columns, box=None, header_style="bold", pad_edge=False)
     for key in found:
         terms = key.terms
         table.add_row(

@@ -311,14 +311,23 @@ class GovernedAgent:
         return block_of(self.connection, self.session, resources, wait, ttl, None, wish)
 
     async def journal(
-        self, act: JournalAct, key: str, *, runner: str | None = None, result: str | None = None
+        self,
+        act: JournalAct,
+        key: str,
+        *,
+        runner: str | None = None,
+        result: str | None = None,
+        thread: str | None = None,
     ) -> JournalEntry:
         """Start, finish or look up a side effect that must not run twice; see `aegis_core.governor.journal`.
+
+        With ``fail``, `thread` names the conversation that cannot go on because of it: an event tells operators.
 
         Raises:
             ConflictError: another attempt started it, or the journal is full of unknown outcomes.
         """
-        message = parse(JournalRequest, agent_id=self.agent_id, act=act, key=key, runner=runner, result=result)
+        asked = {"act": act, "key": key, "runner": runner, "result": result, "thread": thread}
+        message = parse(JournalRequest, agent_id=self.agent_id, **asked)
         return await self._port.journal.write(message, token=self.session.session_token)
 
     async def budget(self) -> BudgetReport:

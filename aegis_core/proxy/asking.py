@@ -33,6 +33,8 @@ HOLD_SECONDS = 50.0
 """How long a client waits for a person; proxies on the way close a connection that is silent for a minute."""
 DECLINED_SECONDS = 60.0
 """For how long a session that a person refused is told so without being asked about again."""
+APPROVAL_NEEDED = "approval_needed"
+"""The code of the answer that a call waits for a person."""
 _MOST_WAITING = 4_096
 _INTENT = "Model call"
 
@@ -212,4 +214,4 @@ def _still_waiting(call: Call, verdict: Verdict) -> Reply:
         f"Aegis asks a person about this call of {call.model}, which may cost up to {asked}: {verdict.escalation_id}. "
         "Once it is approved (`aegis approvals`), send the message again: the next call of this session goes through."
     )
-    return refused(call.client, "approval_needed", text, approval=verdict.escalation_id or "")
+    return refused(call.client, APPROVAL_NEEDED, text, approval=verdict.escalation_id or "")

@@ -14,7 +14,7 @@ from aegis_core.governor.proxy_keys import ProxyKey
 from aegis_core.protocol.errors import InvalidRequestError
 from aegis_core.protocol.fields import identifier
 from aegis_core.protocol.money import format_usd, to_nanos
-from aegis_core.proxy.asking import Asking, Call
+from aegis_core.proxy.asking import APPROVAL_NEEDED, Asking, Call
 from aegis_core.proxy.duplicates import WAIT_SECONDS, Attempt, Duplicates
 from aegis_core.proxy.exchange import Exchange
 from aegis_core.proxy.forwarding import Forwarder, Sending
@@ -33,6 +33,8 @@ REMEMBERED_SECONDS = 1.0
 """How long the same call is refused from memory, so that storms of retries do not reach Redis."""
 _MOST_REMEMBERED = 4_096
 _CHATS = frozenset({"chat", "completions"})
+_Storm = tuple[str, bytes, bytes, str]
+"""By what the same call is known again: its key, session, target and body."""
 
 
 class Calls:
@@ -41,7 +43,7 @@ class Calls:
     def __init__(self, governor: ResourceGovernor, identity: Identity, settler: Settler, sizing: Sizing) -> None:
         self._sizing, self._settler, self._forwarder = sizing, settler, Forwarder(settler)
         self._asking = Asking(governor, identity, settler)
-        self._refused: OrderedDict[tuple[str, bytes, str], tuple[float, Reply]] = OrderedDict()
+        self._refused: OrderedDict[_Storm, tuple[float, Reply]] = OrderedDict()
         self._duplicates = Duplicates()
 
     async def free(
@@ -96,7 +98,8 @@ class Calls:
         self, exchange: Exchange, route: Route, upstream: Upstream, client: Client, key: ProxyKey, shown: Shown,
         raw: bytes, digest: str,
     ) -> None:  # fmt: skip
-        storm = (key.key_id, route.target, digest)
+        session = session_name(exchange.headers)
+        storm = (key.key_id, session, route.target, digest)
         until, told = self._refused.get(storm, (0.0, None))
         if told is not None and exchange.loop.time() < until:
             await exchange.reply(told)
@@ -109,14 +112,13 @@ class Calls:
             await exchange.reply(refused(client, "model_not_allowed", text))
             return
         sized = self._sizing.of(body, route.api, upstream.price_name(model), key.terms)
-        call = Call(
-            key, session_name(exchange.headers), client, model, sized, digest, _facts(exchange, route, upstream, key)
-        )
+        call = Call(key, session, client, model, sized, digest, _facts(exchange, route, upstream, key))
         held = await self._asking.ask(call, exchange)
         if held is None:
             return
         if isinstance(held, Reply):
-            self._remember(storm, exchange.loop.time(), held)
+            if held.code != APPROVAL_NEEDED:  # once it is approved, the same call goes through
+                self._remember(storm, exchange.loop.time(), held)
             await exchange.reply(held)
             return
         try:
@@ -141,7 +143,7 @@ class Calls:
         await self._forwarder.call(exchange, sending, held, _said(held))
         _log_call(exchange, call, held)
 
-    def _remember(self, storm: tuple[str, bytes, str], now: float, told: Reply) -> None:
+    def _remember(self, storm: _Storm, now: float, told: Reply) -> None:
         self._refused[storm] = (now + REMEMBERED_SECONDS, told)
         self._refused.move_to_end(storm)
         if len(self._refused) > _MOST_REMEMBERED:
@@ -171,7 +173,7 @@ def _facts(exchange: Exchange, route: Route, upstream: Upstream, key: ProxyKey) 
     """What observers see beside the call: nothing of its content."""
     agent = exchange.header(b"user-agent").decode("latin-1").partition(" ")[0][:64]
     return {
-        "door": "proxy", "key": key.key_id, "upstream": upstream.name, "api": route.api,
+        "door": "proxy", "caller": key.key_id, "upstream": upstream.name, "api": route.api,
         "client": "".join(char for char in agent if char.isprintable()) or "unknown",
     }  # fmt: skip
 

@@ -27,7 +27,7 @@ FRESH_SECONDS = 1.0
 _MOST_KEYS = 4_096
 _MOST_SESSIONS = 4_096
 _NEW_SESSIONS = 60
-"""New sessions of one key in a minute; further ones are its own."""
+"""New sessions of one key in a minute from the first one on; further ones are its own."""
 
 
 class Shown(NamedTuple):
@@ -87,7 +87,7 @@ class Identity:
         self._pepper = governor.tenant_store.pepper
         self._keys: OrderedDict[bytes, tuple[float, asyncio.Future[ProxyKey]]] = OrderedDict()
         self._sessions: OrderedDict[tuple[str, bytes], SessionOpened] = OrderedDict()
-        self._new: dict[str, tuple[int, int]] = {}
+        self._new: dict[str, tuple[float, int]] = {}
 
     async def key_of(self, secret: str) -> ProxyKey:
         """The key behind a secret.
@@ -132,11 +132,12 @@ class Identity:
 
     def _too_many(self, key_id: str) -> bool:
         """Whoever sends another name with each call must not crowd out its own sessions."""
-        minute = int(time.monotonic() // 60)
-        at, count = self._new.get(key_id, (minute, 0))
-        count = count + 1 if at == minute else 1
-        self._new[key_id] = (minute, count)
-        return count > _NEW_SESSIONS
+        now = time.monotonic()
+        since, count = self._new.get(key_id, (now, 0))
+        if now - since >= 60:
+            since, count = now, 0
+        self._new[key_id] = (since, count + 1)
+        return count >= _NEW_SESSIONS
 
 
 def _of_query(query: bytes) -> list[str]:

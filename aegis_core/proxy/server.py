@@ -73,8 +73,9 @@ def _run(settings: Settings, listener: socket.socket) -> None:
         server_header=False, date_header=False, proxy_headers=False, lifespan="on", timeout_keep_alive=IDLE_SECONDS,
         timeout_graceful_shutdown=max(1, int(settings.proxy_drain_seconds)),
     )  # fmt: skip
-    # uvicorn raises once more, after it has stopped, the signal that stopped it.
+    # uvicorn raises once more, after it has stopped, the signal that stopped it. To be told to stop is no failure.
     with asyncio.Runner(loop_factory=plan.get_loop_factory()) as runner, suppress(KeyboardInterrupt):
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         runner.run(uvicorn.Server(plan).serve(sockets=[listener]))
 
 

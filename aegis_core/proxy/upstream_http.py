@@ -8,6 +8,7 @@ needed here: redirects, cookies, compression, retries. Its errors say whether an
 from __future__ import annotations
 
 import asyncio
+import select
 import ssl
 from collections import deque
 from collections.abc import AsyncIterator, Iterable
@@ -76,6 +77,11 @@ class _Connection(asyncio.Protocol):
             self.fail("the upstream does not answer in HTTP/1.1")
         if self._head > _MOST_HEAD:
             self.fail("the headers of the answer are too long")
+
+    def on_message_begin(self) -> None:
+        """Another answer. After the one that was asked for, that is what nobody asked for: the parser gives up."""
+        if self.complete:
+            raise httptools.HttpParserError
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """One header, as it was sent."""
@@ -163,11 +169,19 @@ class _Connection(asyncio.Protocol):
     @property
     def silent(self) -> bool:
         """Whether nothing came since the last answer: what comes unasked is no answer to what is asked next."""
-        return not (self.begun or self.status or self._head or self.lost or self.problem)
+        heard = self.begun or self.status or self._head or self.lost or self.problem or self.transport.is_closing()
+        return not (heard or _has_unread(self.transport))
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
+
+
+def _has_unread(transport: asyncio.Transport) -> bool:
+    """Whether the loop has yet to read something, the end perhaps: a request sent after that end would be lost."""
+    poll = select.poll()
+    poll.register(transport.get_extra_info("socket"), select.POLLIN)
+    return bool(poll.poll(0))
 
 
 class Answer:
@@ -268,7 +282,7 @@ class UpstreamHttp:
         while self._idle:
             connection = self._idle.pop()
             young = connection.loop.time() - connection.idle_since < _IDLE_SECONDS[self._scheme]
-            if young and connection.silent and not connection.transport.is_closing():
+            if young and connection.silent:
                 return connection
             connection.transport.abort()
         return None

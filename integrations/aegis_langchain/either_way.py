@@ -44,7 +44,8 @@ def _marks() -> dict[str, object]:
     """The attributes by which a callable says that it is a coroutine function."""
     if sys.version_info >= (3, 12):
         return vars(inspect.markcoroutinefunction(_marked_here()))
-    return {"_is_coroutine": vars(asyncio.coroutines)["_is_coroutine"]}
+    # asyncio looks for a mark of its own; inspect for a flag of the code, as far as that is a function's.
+    return {"_is_coroutine": vars(asyncio.coroutines)["_is_coroutine"], "__code__": _done.__code__}
 
 
 def _marked_here() -> Callable[[], None]:

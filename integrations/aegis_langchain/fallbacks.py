@@ -17,25 +17,35 @@ from uuid import UUID
 
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.callbacks.manager import CallbackManager
+from langchain_core.runnables.config import var_child_runnable_config
 from langchain_core.runnables.fallbacks import RunnableWithFallbacks
 from langchain_core.tracers.context import register_configure_hook
 
 from aegis_core.protocol.errors import AegisError
 from aegis_core.protocol.process import new_lock
+from aegis_langchain.either_way import NOTHING, Act, in_either_way
 
 _MOST_RUNS = 10_000
 _GOVERNED = "GovernedChatModel"
 _MANAGERS, _FALLBACKS = CallbackManager.__module__, RunnableWithFallbacks.__module__
 """The modules of LangChain in which callbacks are called, and in which chains with fallbacks begin their runs."""
+_BETWEEN = {__name__, in_either_way.__module__, _MANAGERS}
+"""Where a callback of this module is called from that a chain with fallbacks begins."""
 
 _installed = new_lock()
 _guard: list[FallbackGuard] = []
 
 
 class Standing:
-    """A place in which several models may be tried. `refused`: why none but a governed one may be, from now on."""
+    """A place in which several models may be tried. `refused`: why none but a governed one may be, from now on.
+
+    `outer`: the place that this one is tried in, whose other models are refused where this one ends by that.
+    """
 
     refused: AegisError | None = None
+
+    def __init__(self, outer: Standing | None = None) -> None:
+        self.outer = outer
 
 
 _within: ContextVar[Standing | None] = ContextVar("aegis_langchain_standing", default=None)
@@ -67,33 +77,53 @@ def refuse_stand_in(serialized: object, parent_run_id: object) -> None:
 
 
 class FallbackGuard(BaseCallbackHandler):
-    """Refuses the models that would stand in for one that was refused. It only looks things up, so it runs inline."""
+    """Refuses the models that would stand in for one that was refused. It only looks things up."""
 
     raise_error = True
-    run_inline = True
     ignore_agent = ignore_retriever = ignore_retry = ignore_custom_event = True  # pyright: ignore[reportAssignmentType, reportIncompatibleMethodOverride]
 
     def __init__(self) -> None:
         super().__init__()
         self._runs: OrderedDict[UUID, Standing] = OrderedDict()
 
+    @property
+    def run_inline(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Called in the task of a chain's run, which shows who began it.
+
+        Not where `AsyncCallbackManager` is about to tell of a model: where a handler is inline, it tells the others
+        nothing of a model that completes text, and after an error leaves them what was to be awaited.
+        """
+        asking = inspect.currentframe()
+        while asking is not None and asking.f_code.co_name in {"run_inline", "<listcomp>", "<genexpr>"}:
+            asking = asking.f_back
+        return asking is None or asking.f_code.co_name not in {"on_llm_start", "on_chat_model_start"}
+
+    @in_either_way
     def on_chain_start(
         self, serialized: object, inputs: object, *, run_id: UUID, parent_run_id: UUID | None = None, **kwargs: object
-    ) -> None:
+    ) -> Act:
         """A chain with fallbacks is a place, and whatever runs below it stands there."""
         standing = self._below(parent_run_id)
         if kwargs.get("name") == RunnableWithFallbacks.__name__ or _is_begun_by_one():
-            standing = Standing()
+            standing = Standing(standing)
         self._note(run_id, standing)
+        return NOTHING
 
-    def on_chain_end(self, outputs: object, *, run_id: UUID, **kwargs: object) -> None:
+    @in_either_way
+    def on_chain_end(self, outputs: object, *, run_id: UUID, **kwargs: object) -> Act:
         """It is over."""
         self._runs.pop(run_id, None)
+        return NOTHING
 
-    def on_chain_error(self, error: BaseException, *, run_id: UUID, **kwargs: object) -> None:
-        """It is over."""
-        self._runs.pop(run_id, None)
+    @in_either_way
+    def on_chain_error(self, error: BaseException, *, run_id: UUID, **kwargs: object) -> Act:
+        """It is over, and so may be the place around it."""
+        below = self._runs.pop(run_id, None)
+        if below is not None and below.outer is not None and below.refused is error:
+            below.outer.refused = below.refused
+        return NOTHING
 
+    @in_either_way
     def on_chat_model_start(
         self,
         serialized: object,
@@ -102,23 +132,28 @@ class FallbackGuard(BaseCallbackHandler):
         run_id: UUID,
         parent_run_id: UUID | None = None,
         **kwargs: object,
-    ) -> None:
+    ) -> Act:
         """Raises the error of Aegis for which this model was called instead."""
         self.refuse(serialized, parent_run_id)
         self._note(run_id, self._below(parent_run_id))
+        return NOTHING
 
     on_llm_start = cast("Any", on_chat_model_start)
 
-    def on_llm_end(self, response: object, *, run_id: UUID, **kwargs: object) -> None:
+    @in_either_way
+    def on_llm_end(self, response: object, *, run_id: UUID, **kwargs: object) -> Act:
         """It answered."""
         self._runs.pop(run_id, None)
+        return NOTHING
 
-    def on_llm_error(self, error: BaseException, *, run_id: UUID, **kwargs: object) -> None:
+    @in_either_way
+    def on_llm_error(self, error: BaseException, *, run_id: UUID, **kwargs: object) -> Act:
         """It may have been refused."""
         below = self._runs.pop(run_id, None)
         for standing in (below, _within.get()):
             if standing is not None and isinstance(error, AegisError):
                 standing.refused = error
+        return NOTHING
 
     def refuse(self, serialized: object, parent_run_id: object) -> None:
         """Raise the error for which a model that begins below a run would be called instead of a governed one."""
@@ -127,7 +162,11 @@ class FallbackGuard(BaseCallbackHandler):
                 raise standing.refused
 
     def _below(self, parent_run_id: object) -> Standing | None:
-        return self._runs.get(parent_run_id) if isinstance(parent_run_id, UUID) else None
+        """The place of a run, or of the chain with fallbacks it runs in, which names its own parent to models."""
+        for each in (parent_run_id, _run_around()):
+            if isinstance(each, UUID) and (found := self._runs.get(each)) is not None:
+                return found
+        return None
 
     def _note(self, run_id: UUID, standing: Standing | None) -> None:
         if standing is not None:
@@ -136,10 +175,16 @@ class FallbackGuard(BaseCallbackHandler):
                 self._runs.popitem(last=False)
 
 
+def _run_around() -> object:
+    """The run in whose block this is called."""
+    around = var_child_runnable_config.get()
+    return getattr(around.get("callbacks"), "parent_run_id", None) if around else None
+
+
 def _is_begun_by_one() -> bool:
     """Whether a chain with fallbacks begins this run, under whatever name."""
     frame = inspect.currentframe()
-    while frame is not None and (module := frame.f_globals.get("__name__")) in {__name__, _MANAGERS}:
+    while frame is not None and (module := frame.f_globals.get("__name__")) in _BETWEEN:
         frame = frame.f_back
     return frame is not None and module == _FALLBACKS  # pyright: ignore[reportPossiblyUnboundVariable]
 

@@ -113,7 +113,7 @@ class TestConditions:
         }  # fmt: skip
         assert {name.split(".")[1] for name in NAMES if name.startswith("request.")} - {"intent", "given"} == set(
             PermissionRequest.model_fields
-        ) - {"request_id", "requirements", "within", "allows", "prompt_end", "arguments_json"}
+        ) - {"request_id", "requirements", "within", "allows", "prompt_end", "arguments_json", "cut_before_asking"}
         wanted = {
             "STRING": '"?" + {0} != ""',
             "INT": "{0} > -1",

@@ -87,6 +87,8 @@ def test_those_who_wait_for_a_lock_let_its_holder_end(governor: SyncGovernor) ->
 
 def test_a_pool_of_the_programs_own_stays_as_small_as_it_is(governor: SyncGovernor) -> None:
     """It may be small on purpose."""
+    governor.handshake("asks")
+    governor.set_budget("agent", "asks", "day", 100)
     calls = CallGovernor(governor.handshake("asks"), framework="custom", costs={"pay": 7})
     with ThreadPoolExecutor(THREADS, "few") as pool:
         waiting = [pool.submit(calls.begin, ToolCall("pay", {"to": number})) for number in range(THREADS)]

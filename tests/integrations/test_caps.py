@@ -73,7 +73,16 @@ def claude_client(at: Providers, model: str = "claude-haiku-4-5", **options: Any
     info: Any = {
         "vision": False, "function_calling": True, "json_output": True, "family": "unknown", "structured_output": True,
     }  # fmt: skip
-    return AnthropicChatCompletionClient(model=model, base_url=at.root, api_key="none", model_info=info, **options)
+    client: Any = AnthropicChatCompletionClient(
+        model=model, base_url=at.root, api_key="none", model_info=info, **options
+    )
+    create = client._client.messages.create
+
+    async def without_temperature(temperature: object = None, **request: Any) -> Any:
+        return await create(**request)
+
+    client._client.messages.create = without_temperature  # which autogen-ext sends, and Anthropic's SDK takes no longer
+    return client
 
 
 def asked_once(client: Any, aegis: Any, extra: Mapping[str, Any] | None = None, **options: Any) -> None:

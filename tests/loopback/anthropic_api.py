@@ -68,7 +68,7 @@ def events(asked: Asked, said: Said, bill: Bill) -> Iterator[Any]:
             yield {"type": "content_block_delta", "index": index, "delta": delta}
         yield {"type": "content_block_stop", "index": index}
     stop = {"stop_reason": "tool_use" if said.calls else "end_turn", "stop_sequence": None}
-    yield {"type": "message_delta", "delta": stop, "usage": {"output_tokens": bill.made}}
+    yield {"type": "message_delta", "delta": stop, "usage": _usage(bill)}
     yield {"type": "message_stop"}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import signal
 import socket
@@ -301,6 +302,18 @@ def test_the_doctor_calls_each_upstream_and_says_what_that_cost(
     assert all(key["revoked_at"] for key in listed)
 
 
+@pytest.fixture
+def _logs_of_its_own() -> Iterator[None]:
+    """The command sends logs to what stands for standard error, which is closed after it."""
+    loggers = [logging.getLogger(name) for name in ("aegis", "uvicorn", "uvicorn.error", "uvicorn.access")]
+    before = [(each.handlers, each.propagate, each.level) for each in loggers]
+    yield
+    for logger, (handlers, propagate, level) in zip(loggers, before, strict=True):
+        logger.handlers, logger.propagate = handlers, propagate
+        logger.setLevel(level)
+
+
+@pytest.mark.usefixtures("_logs_of_its_own")
 @pytest.mark.parametrize(
     ("more", "options", "says"),
     [

@@ -19,7 +19,11 @@ from aegis_core.testing.contract.tools import broken, pay, use
 from aegis_core.testing.scripts import Drive, Mode, ModelScript, RunEnd, Turn
 
 WALLET = "wallet_main"
-_LOCKS = {"pay": WALLET, "broken": WALLET}
+
+
+def _locks(script: ModelScript) -> dict[str, Any]:
+    """Each of its tools holds the wallet."""
+    return dict.fromkeys(script.tools, WALLET)
 
 
 class Locks(Base):
@@ -38,7 +42,7 @@ class Locks(Base):
             return pay(amount)
 
         script = ModelScript(Turn(tools=(use(7),)), Turn("Paid."), tools={"pay": look})
-        outcome = self.run(aegis, script, Drive(mode, locks=_LOCKS))
+        outcome = self.run(aegis, script, Drive(mode, locks=_locks(script)))
         assert (outcome.error, outcome.text) == (None, "Paid.")
         assert seen == [(aegis.agent_id, False)]
         assert governor.locks(WALLET) == ()
@@ -52,7 +56,7 @@ class Locks(Base):
         """And the tool's money is given back."""
         turns = Turn(tools=(use(7, tool="broken"),)), Turn("The bank is closed.")
         script = ModelScript(*turns, tools={"broken": broken})
-        self.run(aegis, script, Drive(mode, costs={"broken": "0.25"}, locks=_LOCKS))
+        self.run(aegis, script, Drive(mode, costs={"broken": "0.25"}, locks=_locks(script)))
         assert len(script.uses) >= 1
         assert governor.locks(WALLET) == ()
         assert (spent(aegis), reserved(aegis)) == (price(*turns[: len(script.calls)]), NOTHING)
@@ -91,7 +95,7 @@ class Locks(Base):
 
         turns = Turn(tools=(use(1, "a"), use(2, "b"), use(3, "c"))), Turn("Paid.")
         script = ModelScript(*turns, tools={"pay": alone})
-        outcome = self.run(aegis, script, Drive(mode, costs={"pay": "0.25"}, locks=_LOCKS))
+        outcome = self.run(aegis, script, Drive(mode, costs={"pay": "0.25"}, locks=_locks(script)))
         assert (outcome.error, outcome.text) == (None, "Paid.")
         assert sorted(entry.arguments["amount"] for entry in script.uses) == [1, 2, 3]
         assert crowds == [1, 1, 1]
@@ -133,7 +137,7 @@ class Locks(Base):
         """Not even for a moment."""
         lower_budget(governor, aegis, "2.50")
         script = ModelScript(Turn(tools=(use(7),)), Turn("I could not pay."), tools={"pay": pay})
-        self.run(aegis, script, Drive(costs={"pay": 7}, locks=_LOCKS))
+        self.run(aegis, script, Drive(costs={"pay": 7}, locks=_locks(script)))
         assert script.uses == []
         assert [event.kind for event in governor.events(limit=1_000) if event.kind.startswith("lock")] == []
 
@@ -152,7 +156,7 @@ class Locks(Base):
 
         script = ModelScript(Turn(tools=(use(7),)), Turn("Paid."), tools={"pay": look})
         with operator(governor, decision):
-            outcome = self.run(aegis, script, Drive(costs={"pay": 7}, locks=_LOCKS, approval_seconds=PATIENCE))
+            outcome = self.run(aegis, script, Drive(costs={"pay": 7}, locks=_locks(script), approval_seconds=PATIENCE))
         assert (outcome.error, outcome.text) == (None, "Paid.")
         assert held == [0, 1]
         assert governor.locks(WALLET) == ()
@@ -179,7 +183,7 @@ class Locks(Base):
             return pay(amount)
 
         script = ModelScript(Turn(tools=(use(1),)), Turn(tools=(use(2, "b"),)), Turn("Paid."), tools={"pay": look})
-        outcome = self.run(aegis, script, Drive(mode, locks=_LOCKS))
+        outcome = self.run(aegis, script, Drive(mode, locks=_locks(script)))
         assert (outcome.error, outcome.text) == (None, "Paid.")
         (first, shown), (second, shown_second) = found
         assert (first, second) == (shown, shown_second)

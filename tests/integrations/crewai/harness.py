@@ -120,6 +120,7 @@ class CrewHarness:
         "cache": "CrewAI caches no answers of models",
         "caps": "a model of CrewAI reads its cap from itself; those that are given by name get the agent's",
         "fallbacks": "CrewAI names no model that stands in for another one; a fail-over is the program's own",
+        "forking": "a crew hangs in a child that was forked after another crew ran: CrewAI's own threads are not there",
         "cancelled_at_once": "CrewAI calls the model in a thread, which a cancelled kickoff leaves running",
         "abandoned_at_once": "CrewAI reads an abandoned stream to its end in a thread",
     }

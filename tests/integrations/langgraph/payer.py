@@ -12,6 +12,7 @@ import os
 import signal
 import sqlite3
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -34,9 +35,20 @@ def die() -> None:
 
 
 class DyingSaver(SqliteSaver):
-    """Dies between what a step wrote and the checkpoint that would say so."""
+    """Dies between what a step wrote and the checkpoint that would say so.
+
+    LangGraph stores both from threads of its own, so the first is waited for.
+    """
+
+    _step_written = threading.Event()
+
+    def put_writes(self, config: Any, writes: Any, task_id: str, task_path: str = "") -> None:
+        super().put_writes(config, writes, task_id, task_path)
+        if any(channel != "__resume__" for channel, _ in writes):
+            self._step_written.set()
 
     def put(self, *_: Any, **__: Any) -> Any:
+        self._step_written.wait()
         die()
 
 

@@ -23,6 +23,8 @@ pytestmark = pytest.mark.concurrent
 @pytest.fixture
 def operator(settings: Settings) -> Iterator[SyncGovernor]:
     with connect_sync(settings=settings) as governor:
+        governor.handshake("payer")
+        governor.set_budget("agent", "payer", "day", 100)  # what waits for people holds at most half of a budget
         yield governor
 
 
@@ -71,6 +73,7 @@ def test_a_thread_that_went_on_to_its_end_leaves_its_question(operator: SyncGove
     assert (withdrawn(operator), day_of(aegis).reserved_usd) == ([(6, "thread")], 0)
 
 
+@pytest.mark.leaves("questions")
 def test_going_on_from_an_earlier_place_leaves_the_question(operator: SyncGovernor, aegis: SyncGovernedAgent) -> None:
     """The message that asked for the call is no longer in the thread, but in what it was before."""
     paying = Paying(aegis)

@@ -34,6 +34,8 @@ PATIENCE = 60.0
 @pytest.fixture
 def operator(settings: Settings) -> Iterator[SyncGovernor]:
     with connect_sync(settings=settings) as governor:
+        governor.handshake("payer")
+        governor.set_budget("agent", "payer", "day", 100)  # what waits for people holds at most half of a budget
         yield governor
 
 
