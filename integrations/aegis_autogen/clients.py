@@ -139,8 +139,11 @@ def _gated(client: object) -> object:
 
 
 def _client_of(wrapper: Any, mine: object, model: str) -> object:
-    """The client that serves a model: of the entry of the config list that names it, else the one whose turn it is."""
-    for client, config in zip(wrapper._clients, wrapper._config_list, strict=True):  # noqa: SLF001
-        if config.get("model") == model:
-            return client.inner if isinstance(client, ClientGate) else client
-    return mine
+    """The client that serves a model: the one whose turn it is, unless only other entries of the list name it."""
+    entries = zip(wrapper._clients, wrapper._config_list, strict=True)  # noqa: SLF001
+    naming = [
+        client.inner if isinstance(client, ClientGate) else client
+        for client, config in entries
+        if config.get("model") == model
+    ]
+    return mine if not naming or any(each is mine for each in naming) else naming[0]

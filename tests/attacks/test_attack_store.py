@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import suppress
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
 import redis
+from genai_prices.data import providers
 from guarding import DEFENDED, Serve, Weaken, bearer
 
 from aegis_core import Governor, Settings
+from aegis_core.connect import connect
+from aegis_core.governor.usage import UsageRow, total_by
+from aegis_core.metering.price_book import PriceBook
 from aegis_core.policy.loading import load_policy
-from aegis_core.protocol.errors import ConflictError
+from aegis_core.protocol.errors import ConflictError, UnknownModelError
 from aegis_core.protocol.journal import JournalRequest
 from aegis_core.protocol.locks import AcquireLock
 from aegis_core.store import layout
@@ -149,10 +155,24 @@ async def held(store: Store, tenant: str) -> dict[str, Any]:
     return found
 
 
+def _names(count: int) -> list[str]:
+    """So many models that have a price, by the names that they are counted by."""
+    book, found = PriceBook(), dict[str, None]()
+    for model in (model for provider in providers for model in provider.models):
+        with suppress(UnknownModelError):
+            if book.canonical(model.id) == model.id:
+                found[model.id] = None
+    return [name for name in found if name != "gpt-4o"][:count]
+
+
+async def _usage(settings: Settings, days: list[date]) -> list[UsageRow]:
+    async with connect(settings=settings) as governor:
+        port: Any = governor.port
+        return await port.usage(days)
+
+
 @DEFENDED
-def test_models_that_are_made_up_to_fill_the_bill(
-    serve: Serve, weaken: Weaken, settings: Settings, defended: bool
-) -> None:
+def test_naming_many_models_to_fill_the_bill(serve: Serve, weaken: Weaken, settings: Settings, defended: bool) -> None:
     """It is kept for 400 days, and what costs nothing stands in it, too."""
     if not defended:
         weaken("G[G_ROWS] >= BILLED_ROWS", "false")
@@ -160,23 +180,26 @@ def test_models_that_are_made_up_to_fill_the_bill(
     session, other = server.enter("a"), server.enter("b")
 
     def spend(who: dict[str, Any], model: str, cost: float) -> None:
-        grant = server.grant(who, resource_type="api_call", model=model, estimated_cost_usd=cost)
+        grant = server.grant(who, resource_type="llm_tokens", model=model, estimated_cost_usd=cost)
         path, headers = f"{API}/grants/{grant}/settle", bearer(who["session_token"])
         assert server.http.post(path, json={"cost_usd": cost}, headers=headers).status_code == 200
 
-    for at in range(100):
-        spend(session, f"made-up-{at}", 0.001)
-    spend(session, "made-up-7", 0.5)
+    priced = _names(100)
+    for each in priced:
+        spend(session, each, 0.001)
+    spend(session, priced[7], 0.5)
     spend(other, "gpt-4o", 0.25)
-    rows = server.http.get(f"{API}/usage?by=model", headers=bearer(server.operator_key)).json()["totals"]
-    by_name = {row["name"]: row for row in rows}
+    today = datetime.now(UTC).date()
+    days = [today + timedelta(days=each) for each in (-1, 0, 1)]
+    rows = total_by(asyncio.run(_usage(settings, days)), "model")
+    by_name = {row.name: row for row in rows}
     assert (len(by_name) == 64 + 2) is defended
-    assert sum(row["calls"] for row in rows) == 102
-    assert round(sum(row["cost_usd"] for row in rows), 6) == 0.85, "nothing is lost from it"
-    assert by_name["made-up-7"]["calls"] == 2, "whose row was there keeps it"
-    assert by_name["gpt-4o"]["calls"] == 1, "others have rows of their own"
+    assert sum(row.calls for row in rows) == 102
+    assert sum(row.cost_usd for row in rows) == Decimal("0.85"), "nothing is lost from it"
+    assert by_name[priced[7]].calls == 2, "whose row was there keeps it"
+    assert by_name["gpt-4o"].calls == 1, "others have rows of their own"
     if defended:
-        assert (by_name["*"]["calls"], round(by_name["*"]["cost_usd"], 6)) == (36, 0.036)
+        assert (by_name["*"].calls, by_name["*"].cost_usd) == (36, Decimal("0.036"))
 
 
 @DEFENDED

@@ -12,9 +12,10 @@ PAGE = HERE.parents[1] / "docs" / "threat-model.md"
 
 def written() -> set[str]:
     found: set[str] = set()
+    functions = ast.FunctionDef | ast.AsyncFunctionDef
     for path in HERE.glob("test_*.py"):
         if path != Path(__file__):
-            names = (node.name for node in ast.parse(path.read_text()).body if isinstance(node, ast.FunctionDef))
+            names = (node.name for node in ast.parse(path.read_text()).body if isinstance(node, functions))
             found |= {f"{path.name}::{name}" for name in names if name.startswith("test_")}
     return found
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from loopback import Providers, providers
 from loopback.answering import Asked, Said
+from loopback.clients import without_temperature
 
 from aegis_core.client.sync import SyncGovernedAgent
 from aegis_core.testing.contract.base import lower_budget, reserved, spent
@@ -73,16 +74,9 @@ def claude_client(at: Providers, model: str = "claude-haiku-4-5", **options: Any
     info: Any = {
         "vision": False, "function_calling": True, "json_output": True, "family": "unknown", "structured_output": True,
     }  # fmt: skip
-    client: Any = AnthropicChatCompletionClient(
-        model=model, base_url=at.root, api_key="none", model_info=info, **options
+    return without_temperature(
+        AnthropicChatCompletionClient(model=model, base_url=at.root, api_key="none", model_info=info, **options)
     )
-    create = client._client.messages.create
-
-    async def without_temperature(temperature: object = None, **request: Any) -> Any:
-        return await create(**request)
-
-    client._client.messages.create = without_temperature  # which autogen-ext sends, and Anthropic's SDK takes no longer
-    return client
 
 
 def asked_once(client: Any, aegis: Any, extra: Mapping[str, Any] | None = None, **options: Any) -> None:

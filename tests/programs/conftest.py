@@ -28,6 +28,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "programs" in item.path.parts:
             item.add_marker(pytest.mark.filterwarnings("ignore::DeprecationWarning"))
+            item.add_marker(pytest.mark.filterwarnings("ignore:Resolved model mismatch"))  # the names are undated
             item.add_marker(pytest.mark.concurrent)
 
 

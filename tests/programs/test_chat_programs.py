@@ -96,7 +96,10 @@ def test_nested_chats(governor: SyncGovernor) -> None:
 
         user = ConversableAgent("user", llm_config=False, **quiet)
         writer, facts, style = agent("writer", "write"), agent("facts", "facts"), agent("style", "style")
-        nested = [{"recipient": each, "summary_method": "last_msg", "max_turns": 1} for each in (facts, style)]
+        nested = [
+            {"recipient": each, "summary_method": "last_msg", "max_turns": 1, "message": "Look at it."}
+            for each in (facts, style)
+        ]
         writer.register_nested_chats(nested, trigger=user)
         chat = user.initiate_chat(writer, message="A text on Chur.", max_turns=1)
         assert chat.summary == "The style is fine."

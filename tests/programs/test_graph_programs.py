@@ -147,7 +147,7 @@ def test_a_supervisor_of_two_workers(governor: SyncGovernor) -> None:
 
 def test_time_travel(governor: SyncGovernor) -> None:
     """A booking waits for a person; the traveller goes back and asks for a cheaper one, which needs no approval."""
-    wishes = iter([900, 3])
+    wishes = iter([40, 3])
 
     def reply(messages: list[dict[str, Any]], _: dict[str, Any]) -> Said:
         if found := results(messages):

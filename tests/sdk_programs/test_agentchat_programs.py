@@ -14,6 +14,7 @@ from autogen_ext.models.anthropic import AnthropicChatCompletionClient
 from autogen_ext.models.openai import OpenAIChatCompletionClient
 from loopback import Providers
 from loopback.answering import Asked, Said
+from loopback.clients import without_temperature
 from pydantic import BaseModel
 
 from aegis_core.client.sync import SyncGovernedAgent
@@ -34,10 +35,10 @@ async def weigh(grams: int) -> str:
 def test_models_that_think_and_others_in_one_team(at: Providers, aegis: SyncGovernedAgent, settled: Settled) -> None:
     async def main() -> None:
         thinker = GovernedChatCompletionClient(OpenAIChatCompletionClient(model="o3-mini"), aegis)
-        writer = GovernedChatCompletionClient(
-            AnthropicChatCompletionClient(model="claude-haiku-4-5", base_url=at.root, api_key="none", model_info=INFO),
-            aegis,
+        claude = AnthropicChatCompletionClient(
+            model="claude-haiku-4-5", base_url=at.root, api_key="none", model_info=INFO
         )
+        writer = GovernedChatCompletionClient(without_temperature(claude), aegis)
         team = RoundRobinGroupChat(
             [AssistantAgent("thinker", thinker), AssistantAgent("writer", writer)],
             termination_condition=MaxMessageTermination(4),

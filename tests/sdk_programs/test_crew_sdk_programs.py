@@ -103,7 +103,8 @@ def test_nested_chats_of_classic_autogen(at: Providers, aegis: SyncGovernedAgent
     nested: Any = [{"recipient": critic, "summary_method": "last_msg", "max_turns": 1, "message": "Is it good?"}]
     outer = ConversableAgent("outer", llm_config=False, **quiet)
     outer.register_nested_chats(
-        [*nested, {"recipient": writer, "summary_method": "last_msg", "max_turns": 1}], trigger=user
+        [*nested, {"recipient": writer, "summary_method": "last_msg", "max_turns": 1, "message": "Write."}],
+        trigger=user,
     )
     user.initiate_chat(outer, message="Write a letter.", max_turns=1, silent=True)
     assert set(at.models) == {"gpt-4o-mini", "o3-mini"}

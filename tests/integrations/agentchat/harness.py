@@ -59,7 +59,7 @@ class ScriptedClient(ChatCompletionClient):
 
     def _answer(self, extra: Any) -> Turn:
         sent = extra or {}
-        assert set(sent) <= {self.cap_argument}, f"{self.model} does not know {set(sent)}"
+        assert set(sent) <= {self.cap_argument, "n"}, f"{self.model} does not know {set(sent)}"
         return self.script.answer(model=self.model, cap=sent.get(self.cap_argument))
 
     async def close(self) -> None: ...

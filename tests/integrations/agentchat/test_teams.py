@@ -388,7 +388,7 @@ async def test_the_model_and_cap_of_a_configured_client_are_read(aegis: SyncGove
     """They need not be said twice."""
     inner = OpenAIChatCompletionClient(model="gpt-4o-mini", api_key="none", max_tokens=50)
     client = GovernedChatCompletionClient(inner, aegis)
-    assert (client._model, client._declared) == ("gpt-4o-mini", 50)
+    assert (client._model, client._inner.cap) == ("gpt-4o-mini", 50)
     await client.close()
 
 

@@ -12,6 +12,7 @@ from autogen_core.models import ModelFamily
 from autogen_ext.models.openai import OpenAIChatCompletionClient
 
 from aegis_core.client.sync import SyncGovernedAgent
+from aegis_core.testing import Drive
 from integrations.ledger import S2
 
 from .harness import caught, outcome_of, team_of
@@ -34,7 +35,7 @@ def test_s2(s2: S2, s2_aegis: SyncGovernedAgent, alone: bool) -> None:
             system_message="",
             max_tool_iterations=20,
         )
-        runner: Any = agent if alone else team_of(agent)
+        runner: Any = agent if alone else team_of(agent, Drive())
         try:
             return outcome_of((await runner.run(task=s2.user)).messages)
         finally:

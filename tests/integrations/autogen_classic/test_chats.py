@@ -28,7 +28,7 @@ from aegis_core.connect import connect_sync
 from aegis_core.protocol.denial import AegisDenied
 from aegis_core.protocol.errors import AegisError, ConfigurationError, InvalidRequestError
 from aegis_core.store.embedded import join_sync
-from aegis_core.testing import ModelScript, ToolUse, Turn, private_settings
+from aegis_core.testing import Drive, ModelScript, ToolUse, Turn, private_settings
 from aegis_core.testing.contract.downtime import shut_down
 
 from .harness import QUIET, Run, ends
@@ -73,17 +73,10 @@ def spent(aegis: SyncGovernedAgent) -> Decimal:
 
 
 def agent_with(script: ModelScript, name: str = "assistant") -> ConversableAgent:
-    run = Run(script, ask=_ASK)
+    run = Run(script, Drive())
     agent = ConversableAgent(name, system_message="", llm_config=run.config(), **QUIET)
     run.activate(agent)
     return agent
-
-
-class _Plain:
-    retries = 0
-
-
-_ASK: Any = _Plain()
 
 
 def executor_of(**functions: Any) -> ConversableAgent:
@@ -231,7 +224,7 @@ def test_autogen_tells_the_model_of_malformed_calls(
 ) -> None:
     """Nothing runs then, so nothing is asked for or paid."""
     user = executor_of(pay=lambda amount: pytest.fail("ran"))
-    register_governor(user, aegis, costs={"pay": 3, "steal": 3})
+    register_governor(user, aegis, costs=lambda name, given: 3)
     assert told in user.generate_reply([calling(tool, arguments)])["tool_responses"][0]["content"]
     assert spent(aegis) == 0
 
@@ -404,7 +397,7 @@ def test_tools_of_group_patterns_stay_governed(governor: SyncGovernor, aegis: Sy
     from autogen.agentchat.group.patterns import RoundRobinPattern
 
     script = ModelScript(Turn(tools=(ToolUse("pay", {"amount": 7}, "call-1"),)), Turn("I could not pay."))
-    run = Run(script, _ASK)
+    run = Run(script, Drive())
 
     def pay(amount: int) -> str:
         raise AssertionError

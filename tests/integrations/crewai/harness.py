@@ -149,7 +149,8 @@ class CrewHarness:
             text = drivers[ask.mode]()
         except (Exception, asyncio.CancelledError) as error:
             return RunEnd(error=error, observations=models[0].observations)
-        return RunEnd(text, models[0].observations, parsed=crew.tasks[0].output.pydantic)
+        output = crew.tasks[0].output  # none where only copies of the crew ran
+        return RunEnd(text, models[0].observations, parsed=output.pydantic if output else None)
 
 
 def crew_of(llm: Any, tools: Any, user: str, retries: int = 0, **values: Any) -> Crew:
