@@ -136,9 +136,9 @@ def _masked(text: str) -> str:
     ("work", "make", "most"),
     [
         (gate._judge_query, lambda length: "&".join(f"a{at}=" for at in range(length // 6)).encode(), gate.MAX_TARGET),
-        # Fewer than a body may hold: a table of more leaves the caches of the processor, which is no square;
-        # and each of these lengths fills a table of the same share.
-        (without_repeats, lambda length: [(f"k{at}", 0) for at in range(length)] + [("k0", 1)], 5_000),
+        # Fewer than a body may hold: for a larger table the system hands out memory anew each time, which is no square
+        # of the length, but slow on a busy machine.
+        (without_repeats, lambda length: [(f"k{at}", 0) for at in range(length)] + [("k0", 1)], 1_600),
         (hash_arguments, lambda length: '{"a": [' + "1," * (length // 2) + "1]}", gate.MAX_BODY),
         (hash_arguments, lambda length: '{"a": "' + "\\ud83d" * (length // 6) + '"}', gate.MAX_BODY),
         (_masked, lambda length: '{"a":"' + "-----BEGIN A " * (length // 13) + '"}', MAX_SHOWN),

@@ -5,6 +5,7 @@ The one with a blob is deep, because the chain takes seconds to prepare its chec
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -54,4 +55,6 @@ def sent(anvil: Anvil, transaction: EvmTransaction, raw: bytes) -> int:
     """What the account has less for it."""
     before = anvil.balance(transaction.sender)
     assert anvil.rpc("eth_sendRawTransaction", "0x" + raw.hex()) == transaction.hash
+    while anvil.rpc("eth_getTransactionReceipt", transaction.hash) is None:  # its block may come a moment later
+        time.sleep(0.01)
     return before - anvil.balance(transaction.sender)

@@ -111,6 +111,7 @@ def test_plain_code_hands_it_over(settings: Settings) -> None:
         assert _of_thread.ties.ends == {}
 
 
+@pytest.mark.leaves("leases")
 def test_a_thread_that_ends_after_its_connection_is_left_in_peace(settings: Settings) -> None:
     closed, entered = threading.Event(), threading.Event()
     with aegis_core.connect_sync(settings=settings) as plain:

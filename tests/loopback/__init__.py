@@ -102,6 +102,9 @@ def providers(reply: Callable[[Asked], Said] = obedient) -> Iterator[Providers]:
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(sent)))
+            # SDKs keep clients for the process, and a connection that outlives its event loop fails the next call.
+            self.send_header("Connection", "close")
+            self.close_connection = True
             self.end_headers()
             self.wfile.write(sent)
 
