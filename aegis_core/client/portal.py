@@ -13,6 +13,7 @@ from types import FunctionType
 from typing import Concatenate, Generic, ParamSpec, TypeVar
 
 from aegis_core.client.pools import A_MOMENT, stepped_aside
+from aegis_core.client.ties import for_another
 from aegis_core.protocol.process import Process, check_process
 
 _T = TypeVar("_T")
@@ -172,7 +173,8 @@ def look_plain(method: object) -> None:
 
 
 async def _enter(manager: AbstractAsyncContextManager[_T]) -> _T:
-    return await manager.__aenter__()
+    with for_another():  # this task ends when it is entered
+        return await manager.__aenter__()
 
 
 async def _exit(manager: AbstractAsyncContextManager[object], error: BaseException | None) -> bool | None:

@@ -4,15 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 End = Callable[[], None]
+
+
+_for_another: ContextVar[bool] = ContextVar("aegis_entered_for_another", default=False)
+
+
+@contextmanager
+def for_another() -> Generator[None]:
+    """What the running task enters in this block belongs to somebody else: it ends without leaving it."""
+    before = _for_another.set(True)
+    try:
+        yield
+    finally:
+        _for_another.reset(before)
 
 
 def tie_to_task(end: End) -> End:
     """Call `end` when the running task has ended, unless what this answers was called before."""
     task = asyncio.current_task()
-    if task is None:
+    if task is None or _for_another.get():
         return _nothing
 
     def ended(_: asyncio.Task[object]) -> None:

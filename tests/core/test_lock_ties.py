@@ -127,3 +127,18 @@ def test_a_thread_that_ends_after_its_connection_is_left_in_peace(settings: Sett
         assert entered.wait(60)
     closed.set()
     thread.join()
+
+
+def test_the_lock_of_a_plain_permit_is_held_to_its_end(settings: Settings) -> None:
+    """The task of the loop that entered it ends at once."""
+    wish: Any = {"resource_type": "wallet_lock", "target_resource": "wallet", "estimated_cost_usd": 1}
+    with aegis_core.connect_sync(settings=settings) as plain:
+        ann, bob = plain.handshake("ann"), plain.handshake("bob")
+        with ann.permit("Sign", **wish) as grant:
+            for _ in range(5):
+                plain.budget("ann")  # the loop has done what was to be done
+            assert grant.fence > 0
+            with pytest.raises(LockTimeoutError):
+                bob.lock("wallet", wait=0).__enter__()
+        with bob.lock("wallet", wait=0):
+            pass
