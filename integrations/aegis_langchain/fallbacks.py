@@ -24,6 +24,7 @@ from langchain_core.tracers.context import register_configure_hook
 from aegis_core.protocol.errors import AegisError
 from aegis_core.protocol.process import new_lock
 from aegis_langchain.either_way import NOTHING, Act, in_either_way
+from aegis_langchain.log import leave_out
 
 _MOST_RUNS = 10_000
 _GOVERNED = "GovernedChatModel"
@@ -159,6 +160,7 @@ class FallbackGuard(BaseCallbackHandler):
         """Raise the error for which a model that begins below a run would be called instead of a governed one."""
         for standing in (self._below(parent_run_id), _within.get()):
             if standing is not None and standing.refused is not None and not _is_governed(serialized):
+                leave_out(standing.refused)
                 raise standing.refused
 
     def _below(self, parent_run_id: object) -> Standing | None:

@@ -7,7 +7,7 @@ import logging
 from typing import Any
 
 import pytest
-from aegis_langchain import AegisCallbackHandler
+from aegis_langchain import AegisCallbackHandler, GovernedChatModel
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.tools import tool
 
@@ -58,6 +58,7 @@ def test_refusals_are_not_logged(broke: SyncGovernedAgent, logged: pytest.LogCap
         lambda: asyncio.run(model().ainvoke("Hm?", config)),
         lambda: list(model().stream("Hm?", config)),
         lambda: pay.invoke({"amount": 3}, config),
+        lambda: GovernedChatModel(aegis=broke, models=model()).with_fallbacks([model()]).invoke("Hm?"),
     ):
         with pytest.raises(AegisDenied):
             call()
