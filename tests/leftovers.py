@@ -29,7 +29,7 @@ UNENDING = frozenset({
     "v", "ol",
 })  # fmt: skip
 """Names of keys, up to the colon, that may have no expiry: those to which the table of `layout` gives a bound."""
-ENDING = frozenset({"u", "f", "j", "ja", "jx", "ca", "cl", "ch", "cn", "cm", "cx", "l", "lq", "lw", "q", "x"})
+ENDING = frozenset({"u", "f", "j", "ja", "jl", "jx", "ca", "cl", "ch", "cn", "cm", "cx", "l", "lq", "lw", "q", "x"})
 """Those that must have one. The test of this module holds both against the table."""
 GLOBAL = frozenset(
     {

@@ -23,7 +23,7 @@ from aegis_core.client.leases import seconds
 from aegis_core.protocol.canonical import digest, storable
 from aegis_core.protocol.denial import AegisDenied
 from aegis_core.protocol.errors import ConfigurationError, LockPreemptedError, LockTimeoutError
-from aegis_core.protocol.journal import MAX_RESULT, JournalAct, JournalEntry
+from aegis_core.protocol.journal import JournalAct, JournalEntry, cut_result
 from aegis_core.protocol.messages import Framework, Verdict
 from aegis_core.protocol.money import UsdLike
 
@@ -288,7 +288,7 @@ class CallGovernor:
         if identity is None:
             raise ConfigurationError("The execution journal needs a call_id; without one a call cannot be recognised.")
         return await self.bridge.agent.journal(
-            act, identity, runner=runner, result=None if result is None else storable(result)[:MAX_RESULT]
+            act, identity, runner=runner, result=None if result is None else cut_result(storable(result))
         )
 
 

@@ -11,7 +11,7 @@ from aegis_core.adapting.calls import ToolCall
 from aegis_core.adapting.reservation import Reservation
 from aegis_core.protocol.canonical import canonical_json, storable
 from aegis_core.protocol.errors import AegisError
-from aegis_core.protocol.journal import MAX_RESULT
+from aegis_core.protocol.journal import MAX_RESULT, cut_result
 from aegis_core.protocol.process import Process
 
 if TYPE_CHECKING:
@@ -74,6 +74,8 @@ class ToolRun:
 
 
 def _packed(result: object) -> str:
-    """JSON of at most `MAX_RESULT` characters; what is longer is kept as the beginning of its text."""
+    """JSON of at most `MAX_RESULT` bytes; what is longer is kept as the beginning of its text."""
     text = storable(canonical_json(result))
-    return text if len(text) <= MAX_RESULT else canonical_json(text[: MAX_RESULT // 2] + " … (cut)")[:MAX_RESULT]
+    if cut_result(text) == text:
+        return text
+    return canonical_json(cut_result(text, MAX_RESULT // 3) + " … (cut)")  # quotes within it take two bytes then

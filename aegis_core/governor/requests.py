@@ -18,6 +18,7 @@ from aegis_core.policy.text import spaced, words_of
 from aegis_core.protocol.arguments import MAX_SHOWN, hash_of
 from aegis_core.protocol.canonical import record_id
 from aegis_core.protocol.errors import InvalidRequestError, UnknownModelError
+from aegis_core.protocol.fields import Scalar
 from aegis_core.protocol.masking import mask_json, mask_metadata, mask_text
 from aegis_core.protocol.messages import LOCK_TYPES, PermissionRequest, SettleRequest, Usage
 from aegis_core.protocol.money import to_nanos
@@ -44,9 +45,10 @@ class PreparedRequest(NamedTuple):
     @classmethod
     def of(cls, request: PermissionRequest, request_id: str, born: int, pepper: bytes = b"") -> PreparedRequest:
         """Mask, fingerprint and name a request. Secrets that a person would be shown are told apart by the `pepper`."""
-        trace = trace_of(request)
+        words = _masked(request)
+        trace = _traced(request, words)
         key = record_id(request.agent_id, request_id)
-        return cls(request, request_id, born, key, trace, _digest(trace, request), pepper)
+        return cls(request, request_id, born, key, trace, _digest(trace, request, words, pepper), pepper)
 
     def order(
         self, caller: SessionProof, rules: Rules, *, latest: bool, forecast: bool = False, inbox: str | None = None
@@ -207,22 +209,39 @@ _TRACED = (
 )  # fmt: skip
 
 
+_Words = tuple[str, str | None, dict[str, Scalar]]
+"""An intent, how a prompt ends, and metadata."""
+
+
 def trace_of(request: PermissionRequest) -> bytes:
     """What observers and approvers may see of a request, with secrets masked."""
+    return _traced(request, _masked(request))
+
+
+def _masked(request: PermissionRequest) -> _Words:
+    end = request.prompt_end
+    return mask_text(request.task_intent), end and mask_text(end), mask_metadata(request.metadata)
+
+
+def _traced(request: PermissionRequest, words: _Words) -> bytes:
     values = request.__dict__
-    trace: dict[str, object] = {"intent": mask_text(request.task_intent)}
+    trace: dict[str, object] = {"intent": words[0]}
     for name in _TRACED:
         if (value := values[name]) is not None:
             trace[name] = value
-    if request.prompt_end:
-        trace["prompt_end"] = mask_text(request.prompt_end)
-    if request.metadata:
-        trace["metadata"] = mask_metadata(request.metadata)
+    if words[1]:
+        trace["prompt_end"] = words[1]
+    if words[2]:
+        trace["metadata"] = words[2]
     return pack(trace)
 
 
-def _digest(trace: bytes, request: PermissionRequest) -> str:
-    """A fingerprint of the content: equal for a retry, different for another request under the same id."""
+def _digest(trace: bytes, request: PermissionRequest, words: _Words, pepper: bytes) -> str:
+    """A fingerprint of the content: equal for a retry, different for another request under the same id.
+
+    Also for one that differs in masked words only. They are taken in with the `pepper`, so that nobody who reads the
+    fingerprint can try words out.
+    """
     rest = [
         None if request.estimated_cost_usd is None else str(request.estimated_cost_usd), request.prompt_bytes,
         request.max_output_tokens, None if request.requirements is None else request.requirements.model_dump_json(),
@@ -237,6 +256,9 @@ def _digest(trace: bytes, request: PermissionRequest) -> str:
         rest.append(request.allows.model_dump_json())
     if request.prompt_tokens is not None:  # as text, which no other field's number is taken for
         rest.append(f"prompt_tokens={request.prompt_tokens}")
+    said = (request.task_intent, request.prompt_end, request.metadata)
+    if said != words:  # else the fingerprints of earlier versions stay as they were
+        rest.append(hmac.digest(pepper, b"aegis masked words" + pack(said), "sha256"))
     return blake2b(trace + pack(rest), digest_size=16).hexdigest()
 
 

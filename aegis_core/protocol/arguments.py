@@ -7,10 +7,15 @@ import json
 import math
 import re
 from collections.abc import Iterable, Mapping, Set
+from datetime import date, time, timedelta, tzinfo
 from decimal import Decimal
+from enum import Enum
+from fractions import Fraction
 from hashlib import blake2b
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 from pathlib import PurePath
 from typing import Any, cast
+from uuid import UUID
 
 import rfc8785
 from pydantic import BaseModel
@@ -31,6 +36,13 @@ _VERSION = "a2"
 """Goes before the digits, so that no hash of an older version is taken for one of these."""
 _SAFE = 2**53 - 1
 _TOO_LONG = 10**MAX_DIGITS
+_TELLING = (
+    date, time, timedelta, tzinfo, UUID, Fraction, complex, range, Enum, PurePath, IPv4Address, IPv6Address,
+    IPv4Interface, IPv6Interface, IPv4Network, IPv6Network,
+)  # fmt: skip
+"""Types whose ``repr`` says all that their values hold; an enumeration's value is told by its name."""
+_SEVERAL = ("getlist", "get_list", "getall", "multi_items")
+"""Methods of mappings that have several values of one key, of which ``items`` may show one."""
 _UNTELLING = re.compile(r" at 0x|\.\.\.|…|\*\*\*")
 """What stands in a ``repr`` that leaves something out: an address for the contents, a long array, a secret."""
 
@@ -62,12 +74,14 @@ def spelt_arguments(arguments: object) -> bytes:
     list, a subclass of text or numbers as its value, and text that holds a JSON object as that object. What JSON cannot
     say is spelt as an object that says what it was, such as ``{"$bytes": "61"}``: integers beyond 2^53, NaN and
     infinities, bytes, sets, decimals, mappings with other keys than text, models and dataclasses by their fields, and
-    anything else by its type and ``repr``. Keys that begin with ``$`` get another ``$``, so nothing looks like those.
+    dates, times, identifiers, fractions, enumerations, paths and addresses by their type and ``repr``. Keys that begin
+    with ``$`` get another ``$``, so nothing looks like those.
 
     Raises:
-        InvalidRequestError: what cannot be told from other arguments: an object whose ``repr`` is an address or leaves
-            something out, nesting beyond 64 levels, what holds itself, more than a million values, a number of more
-            than 4,300 digits, JSON text with a key twice.
+        InvalidRequestError: what cannot be told from other arguments: an object of another kind, whose ``repr`` may
+            leave something out, mappings with several values of a key, nesting beyond 64 levels, what holds itself,
+            more than a million values, a number of more than 4,300 digits, JSON text with a key twice or a number that
+            no float can be.
     """
     if isinstance(arguments, str):
         arguments = _parsed(arguments)
@@ -101,7 +115,10 @@ def _whole(digits: str) -> int:
 
 
 def _real(digits: str) -> float:
-    return float(_bounded(digits))
+    value = float(_bounded(digits))
+    if math.isinf(value):
+        raise _refused(f"hold the number {digits[:32]}, which is beyond what readers of JSON can hold; pass it as text")
+    return value
 
 
 def _bounded(digits: str) -> str:
@@ -140,27 +157,37 @@ class _Spelling:
         return spelt
 
     def _inner(self, value: object) -> Any:
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            return self._fields(value, {each.name: getattr(value, each.name) for each in dataclasses.fields(value)})
         if isinstance(value, Mapping):
             return self._mapping(cast("Mapping[object, object]", value))
         if isinstance(value, list | tuple):
             return [self.of(item) for item in cast("Iterable[object]", value)]
-        if isinstance(value, bytes | bytearray | memoryview):
-            return {"$bytes": bytes(cast("bytes", value)).hex()}
+        if isinstance(value, bytes | bytearray):
+            return {"$bytes": bytes(value).hex()}
         if isinstance(value, Set):
             return {"$set": _ordered(self.of(item) for item in cast("Set[object]", value))}
         if isinstance(value, Decimal):
             return {"$decimal": _decimal(value)}
-        if isinstance(value, BaseModel):
-            return {"$fields": [_name(value), self.of(dict(value))]}  # also those that its dump leaves out
-        if dataclasses.is_dataclass(value) and not isinstance(value, type):
-            fields = {each.name: getattr(value, each.name) for each in dataclasses.fields(value)}
-            return {"$fields": [_name(value), self.of(fields)]}
-        return {"$object": [_name(value), _text(str(value) if isinstance(value, PurePath) else _shown(value))]}
+        if isinstance(value, BaseModel):  # also the fields that its dump leaves out, and what it is iterated over
+            return self._fields(value, {**(value.__pydantic_extra__ or {}), **(value.__pydantic_private__ or {})})
+        return {"$object": [_name(value), _text(_shown(value))]}
+
+    def _fields(self, value: object, fields: dict[str, object]) -> dict[str, Any]:
+        """Of a model or a dataclass everything that it holds, whether declared or not."""
+        if isinstance(value, Mapping | Set | list | tuple):  # what it holds besides stands in no field
+            raise _untelling(value)
+        return {"$fields": [_name(value), self.of({**getattr(value, "__dict__", {}), **fields})]}
 
     def _mapping(self, value: Mapping[object, object]) -> dict[str, Any]:
+        if any(hasattr(type(value), name) for name in _SEVERAL):
+            raise _untelling(value)
         pairs = [(self.of(key), self.of(item)) for key, item in value.items()]
         if all(isinstance(key, str) for key, _ in pairs):
-            return {f"${key}" if key.startswith("$") else key: item for key, item in pairs}
+            found = {f"${key}" if key.startswith("$") else key: item for key, item in pairs}
+            if len(found) != len(pairs):  # keys that are text and compare otherwise
+                raise _untelling(value)
+            return found
         return {"$mapping": _ordered([key, item] for key, item in pairs)}
 
 
@@ -198,16 +225,24 @@ def _decimal(value: Decimal) -> str:
 
 
 def _shown(value: object) -> str:
+    if not isinstance(value, _TELLING):
+        raise _untelling(value)
     try:
-        shown = repr(value)
+        shown = str(value) if isinstance(value, PurePath) else value.name if isinstance(value, Enum) else repr(value)
     except ValueError:  # it holds a number that Python will not spell
         raise _too_long() from None
-    if _UNTELLING.search(shown):
-        raise _refused(
-            f"hold a value of the type {type(value).__qualname__} that cannot be told from others of it; pass what it "
-            "holds, as values of JSON"
-        )
+    except Exception:  # noqa: BLE001 - of a subclass, which may raise what it likes
+        raise _untelling(value) from None
+    if not isinstance(shown, str) or (not isinstance(value, PurePath) and _UNTELLING.search(shown)):
+        raise _untelling(value)
     return shown
+
+
+def _untelling(value: object) -> InvalidRequestError:
+    return _refused(
+        f"hold a value of the type {type(value).__qualname__} that cannot be told from others of it; pass what it "
+        "holds, as values of JSON"
+    )
 
 
 def _name(value: object) -> str:

@@ -10,13 +10,25 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from aegis_core.protocol.fields import Identifier
 from aegis_core.protocol.parsing import Message
 
 MAX_RESULT = 65_536
-"""Characters of a result that are kept."""
+"""Bytes of a result that are kept, in UTF-8."""
+
+
+def cut_result(text: str, most: int = MAX_RESULT) -> str:
+    """The beginning of a text that is longer than so many bytes, without half a character at its end."""
+    return text if len(text) <= most // 4 else text.encode()[:most].decode(errors="ignore")
+
+
+def _kept(text: str) -> str:
+    if len(text) > MAX_RESULT // 4 and len(text.encode()) > MAX_RESULT:
+        raise ValueError(f"at most {MAX_RESULT:,} bytes are kept")
+    return text
+
 
 JournalAct = Literal["start", "finish", "fail", "look", "refuse"]
 JournalState = Literal["started", "unknown", "finished", "failed", "absent", "refused"]
@@ -39,7 +51,7 @@ class JournalRequest(Message):
     act: JournalAct
     key: Identifier
     runner: Identifier | None = None
-    result: Annotated[str, Field(max_length=MAX_RESULT)] | None = None
+    result: Annotated[str, Field(max_length=MAX_RESULT), AfterValidator(_kept)] | None = None
     thread: Annotated[str, Field(min_length=1, max_length=256)] | None = None
 
 

@@ -20,6 +20,7 @@ Keys of a tenant share the hash tag ``{tenant}`` (one cluster slot) and the pref
 ``f:AGENT\tMODEL``       shares of the bound that settled (STRING)     expires after 30 days
 ``o``                   outcomes by task type, agent and model (HASH)  at most 4,000 rows
 ``j:ID``, ``ja:AGENT``  the execution journal; its ids by expiry      at most 2,000 an agent; expires
+``jl:AGENT``            the ids of its entries with long results      at most 128; expires
 ``jx:SESSION``          the last 128 refused calls (STRING)           expires when idle
 ``u:DAY``               what a day cost, for the bill (HASH)          expires after 400 days
 ``ca:CHANNEL``          how many alerts it was told (STRING)          expires after an hour
@@ -68,8 +69,8 @@ SESSIONS_KEPT = 64
 HEADS = frozenset(
     (
         "t", "a:", "s:", "r:", "d", "e", "ag", "as:", "b:", "bs", "p:", "pf", "pv", "k:", "ks", "f:", "o", "j:", "ja:",
-        "jx:", "u:", "ca:", "cl:", "ch:", "cn:", "cm:", "cx:", "l:", "lq:", "lw:", "lc", "ld", "la:", "ap", "ah", "q:",
-        "x:", "v", "ol", "i", "i:",
+        "jl:", "jx:", "u:", "ca:", "cl:", "ch:", "cn:", "cm:", "cx:", "l:", "lq:", "lw:", "lc", "ld", "la:", "ap", "ah",
+        "q:", "x:", "v", "ol", "i", "i:",
     )
 )  # fmt: skip
 """How the names of keys begin: the table above, for the check of the scripts."""

@@ -62,6 +62,9 @@ CONSTANTS: Mapping[str, Any] = {
     "FORECAST_FROM": 20,  # settled calls of an agent and model that are needed before a forecast
     "FORECAST_KEEP": 64,  # and how many are remembered
     "BILLED_ROWS": 64,  # that one agent may begin a day, for the models that it names
+    "LONG_RESULT": 4_096,  # bytes from which a result in the journal is long
+    "LONG_RESULTS": 128,  # long results that are kept of one agent
+    "RESULT_GONE": '"It was done. Its result was long, and is kept no longer."',  # JSON, as results of tools are
     "ALIKE": 10_000,  # ms in which refusals that are alike are told together
     "ALIKE_KINDS": 8,  # and how many kinds of them an agent's record counts at a time
     "ALERT_EVERY": 3_600_000,  # ms in which the same of reservations is said once

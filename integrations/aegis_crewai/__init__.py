@@ -5,7 +5,10 @@ CrewAI takes seconds to import, so it is loaded with the first of these names an
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from importlib import import_module
+from os import environ
 from typing import TYPE_CHECKING
 
 from aegis_core.adapting import missing_extra, warn_outside
@@ -42,12 +45,26 @@ __all__ = [
 ]
 
 
+@contextmanager
+def _own_environment() -> Generator[None]:
+    """Leave what the environment says of Aegis as it is: CrewAI reads the ``.env`` of the working directory into it,
+    and whoever wrote that file could have the program's key sent elsewhere."""
+    before = {name: value for name, value in environ.items() if name.startswith("AEGIS_")}
+    try:
+        yield
+    finally:
+        for name in [each for each in environ if each.startswith("AEGIS_")]:
+            del environ[name]
+        environ.update(before)
+
+
 def __getattr__(name: str) -> object:
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:
-        module = import_module(f"{__name__}.{home}")
+        with _own_environment():
+            module = import_module(f"{__name__}.{home}")
     except ModuleNotFoundError as error:
         if not (error.name or "").startswith("crewai"):
             raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -95,6 +96,31 @@ def test_other_arguments_under_an_approved_request_id(serve: Serve) -> None:
     assert (other.status_code, other.json()["code"]) == (409, "conflict")
     granted = server.ask(session, **wish).json()
     assert (granted["status"], granted["tool"], granted["arguments_hash"]) == ("GRANTED", "pay", "to-acme")
+
+
+@DEFENDED
+@pytest.mark.parametrize(
+    ("shown", "run"),
+    [
+        ({"task_intent": "Send it to 0x" + "1f" * 32}, {"task_intent": "Send it to 0x" + "2e" * 32}),
+        ({"metadata": {"pay_token": "sparrow"}}, {"metadata": {"pay_token": "cuckoo"}}),
+        ({"prompt_end": "password: sparrow"}, {"prompt_end": "password: cuckoo"}),
+    ],
+    ids=["intent", "metadata", "prompt"],
+)
+def test_other_masked_words_under_an_approved_request_id(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, shown: dict[str, Any], run: dict[str, Any], defended: bool
+) -> None:
+    """Which approvers see as the same."""
+    if not defended:
+        monkeypatch.setattr("aegis_core.governor.requests.hmac", SimpleNamespace(digest=lambda *_: b""))
+    server = serve()
+    ruled(server, {"name": "dear", "type": "max_cost", "limit_usd": 3, "effect": "escalate"})
+    session = server.enter("a")
+    wish = {"request_id": "r-9", "estimated_cost_usd": 4}
+    decided(server, server.ask(session, **wish, **shown).json())
+    answer = server.ask(session, **wish, **run)
+    assert (answer.status_code == 409) is defended, answer.text
 
 
 @DEFENDED

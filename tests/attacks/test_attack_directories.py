@@ -6,6 +6,8 @@ import json
 import os
 import runpy
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -163,3 +165,19 @@ def test_a_file_named_on_the_command_line(
     code, _, said = run_aegis(monkeypatch, capsys, "--env-file", "mine", "budget", "show")
     assert (code, "127.0.0.1:1" in said) == (1, True), said
     assert "AEGIS_ENV_FILE" not in os.environ
+
+
+def test_a_directory_in_which_crewai_is_imported(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("AEGIS_URL=http://127.0.0.1:9\nOTHER=read\n")
+    program = "import os; from aegis_crewai import govern_tools; print(*map(os.environ.get, ['AEGIS_URL', 'OTHER']))"
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("AEGIS_")}
+    ran = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", program],
+        cwd=tmp_path,
+        env=environment,
+        text=True,
+        capture_output=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.split() == ["None", "read"], "CrewAI no longer reads it, or it is not held off"

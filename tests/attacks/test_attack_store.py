@@ -232,3 +232,30 @@ async def test_locks_and_journals_end_at_a_ceiling(governor: Governor, monkeypat
     taking = (port.locks.acquire(f"lock-{at}", claim) for at in range(1_001))
     answers = await asyncio.gather(*taking, return_exceptions=True)
     assert [each.code for each in answers if isinstance(each, ConflictError)] == ["locks_full"]
+
+
+@DEFENDED
+async def test_results_in_the_journal_that_fill_the_store(settings: Settings, weaken: Weaken, defended: bool) -> None:
+    """Of long ones so many are kept; of older ones only that they are done, so nothing runs a second time."""
+    if not defended:
+        weaken("#result > LONG_RESULT", "false")
+    async with connect(settings=settings) as governor:
+        port: Any = governor.port
+        agent = await governor.handshake("a")
+
+        async def write(act: Any, at: int, result: str | None = None) -> Any:
+            message = JournalRequest(agent_id="a", act=act, key=f"call-{at}", runner="r", result=result)
+            return await port.journal.write(message, token=agent.session.session_token)
+
+        long = "\U0001f600" * 16_000
+        for at in range(140):
+            await write("start", at)
+            await write("finish", at, long)
+        kept = [await write("look", at) for at in range(140)]
+        assert {each.state for each in kept} == {"finished"}
+        whole = sum(each.result == long for each in kept)
+        assert whole == (128 if defended else 140)
+        if defended:
+            assert "kept no longer" in kept[0].result
+            with pytest.raises(ValueError, match="at most 65,536 bytes"):
+                JournalRequest(agent_id="a", act="finish", key="k", runner="r", result="\U0001f600" * 17_000)

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
+from enum import Enum
 from fractions import Fraction
 from pathlib import PurePosixPath
+from types import SimpleNamespace
 from typing import Any
 
+import httpx
 import pytest
 import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, RootModel, SecretStr
 
 from aegis_core.protocol.arguments import MAX_DEPTH, MAX_DIGITS, hash_arguments
 from aegis_core.protocol.errors import InvalidRequestError
@@ -122,6 +126,35 @@ class Order(BaseModel):
     to: str = Field(exclude=True)
 
 
+class Recipients(RootModel[list[Any]]):
+    def __iter__(self) -> Any:
+        return iter(self.root)
+
+
+class Transfer(BaseModel):
+    model_config = ConfigDict(extra="allow")
+
+    amount: int = 5
+    _account: str = PrivateAttr("")
+
+
+def transfer(account: str, **more: Any) -> Transfer:
+    made = Transfer(**more)
+    made._account = account
+    return made
+
+
+class Urgent(Payment):
+    def __init__(self, to: str, bank: str) -> None:
+        super().__init__("urgent", to)
+        self.bank = bank
+
+
+class Colour(Enum):
+    RED = 1
+    BLUE = 2
+
+
 def nested(value: object, levels: int) -> object:
     for _ in range(levels):
         value = [value]
@@ -136,6 +169,12 @@ def nested(value: object, levels: int) -> object:
         (PurePosixPath("/a at 0x1"), PurePosixPath("/a at 0x2")),
         ({1: "ada", "1": "eve"}, {"1": "eve"}),
         ({None: 1}, {"null": 1}),
+        (Recipients([["iban", "CH1"], ["iban", "CH2"]]), Recipients([["iban", "CH2"]])),
+        (Recipients([{"iban": "CH1"}]), Recipients([{"iban": "CH2"}])),
+        (transfer("mine"), transfer("yours")),
+        (transfer("mine", memo="rent"), transfer("mine", memo="fuel")),
+        (Urgent("ada", "north"), Urgent("ada", "south")),
+        (Colour.RED, Colour.BLUE),
         (Decimal("1.10"), Decimal("1.11")),
         (Fraction(1, 2), Fraction(1, 3)),
         (float("nan"), "nan"),
@@ -152,6 +191,21 @@ def test_what_is_equal_is_spelt_alike() -> None:
     assert hash_arguments({"x": Decimal("1.0")}) == hash_arguments({"x": Decimal("10E-1")})
     assert hash_arguments({"x": (1, 2)}) == hash_arguments({"x": [1.0, 2]})
     assert hash_arguments({"x": bytearray(b"a")}) == hash_arguments({"x": b"a"})
+
+
+class Key(str):
+    """Text that is equal to nothing but itself."""
+
+    __slots__ = ()
+    __hash__ = object.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+
+class Raising(timedelta):
+    def __repr__(self) -> str:
+        raise KeyError("none of your business")
 
 
 def circle() -> object:
@@ -173,6 +227,12 @@ def doubling() -> object:
         (object, "cannot be told from others"),
         (lambda: ValueError("pay at 0x1"), "ValueError that cannot be told"),
         (lambda: SecretStr("hunter2"), "SecretStr that cannot be told"),
+        (lambda: httpx.QueryParams("iban=CH1&iban=CH2"), "QueryParams that cannot be told"),
+        (lambda: re.compile("p" * 250), "Pattern that cannot be told"),
+        (lambda: SimpleNamespace(to="ada"), "SimpleNamespace that cannot be told"),
+        (lambda: memoryview(b"abcdefgh").cast("H"), "memoryview that cannot be told"),
+        (lambda: {Key("to"): "ada", Key("to"): "eve"}, "dict that cannot be told"),
+        (Raising, "Raising that cannot be told"),
         (lambda: nested("ada", MAX_DEPTH), "more than 64 levels"),
         (circle, "holds itself"),
         (doubling, "more than 1,000,000 values"),
@@ -197,6 +257,7 @@ def test_what_cannot_be_told_apart_is_refused_in_a_sentence(make: Callable[[], o
         ('{"a":' * 65 + "1" + "}" * 65, "levels deep"),
         ('{"a": ' + "9" * (MAX_DIGITS + 1) + "}", "digits"),
         ('{"a": 0.' + "9" * MAX_DIGITS + "}", "digits"),
+        ('{"a": 2e999}', "beyond what readers of JSON can hold"),
     ],
 )
 def test_text_that_readers_may_take_otherwise_is_refused(text: str, says: str) -> None:

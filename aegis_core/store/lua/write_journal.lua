@@ -59,6 +59,20 @@ local state = act == 'finish' and 'finished' or 'failed'
 if E[J_STATE] == 'unknown' and E[J_RUNNER] == runner then
   E[J_STATE], E[J_AT], E[J_RESULT] = state, NOW, result or false
   call('SET', name, encode(E), 'PX', keep)
+  if result and #result > LONG_RESULT then -- of these the oldest keep their end, so that nobody runs them again, and no result
+    local long = PREFIX .. 'jl:' .. agent
+    call('ZADD', long, NOW, id)
+    call('PEXPIRE', long, keep)
+    if call('ZCARD', long) > LONG_RESULTS then
+      local old = call('ZPOPMIN', long)[1]
+      local held = call('GET', PREFIX .. 'j:' .. old)
+      local O = held and complete_J(decode(held))
+      if O and O[J_RESULT] then
+        O[J_RESULT] = RESULT_GONE
+        call('SET', PREFIX .. 'j:' .. old, encode(O), 'KEEPTTL')
+      end
+    end
+  end
   call('ZADD', index, NOW + keep, id)
   call('PEXPIRE', index, keep)
   if thread and act == 'fail' then event('thread_failed', encode({NOW, agent, thread, problem})) end
