@@ -119,9 +119,13 @@ class WholeTee:
 class EventTee:
     """Server-sent events. They go on as they come, unless some are to be left out."""
 
-    def __init__(self, meter: StreamMeter, api: Api, *, strips_usage: bool = False) -> None:
-        """`strips_usage`: leave the event out in which a chat's usage comes, which its client had not asked for."""
+    def __init__(self, meter: StreamMeter, api: Api, *, strips_usage: bool = False, whole: bool = False) -> None:
+        """`strips_usage`: leave the event out in which a chat's usage comes, which its client had not asked for.
+
+        `whole`: let events go on only when they are.
+        """
         self._meter, self._wanted, self._strips = meter, _BY_API[api], strips_usage
+        self._holds = strips_usage or whole
         self._rest = b""
         self._first, self._over = self._wanted.first, False
         self._later: bytes | None = None  # of Gemini's running totals only the last ones count
@@ -141,7 +145,7 @@ class EventTee:
             self._meter.fail(ValueError("an event without an end"))
             self._rest, kept = b"", [*kept, self._rest]
         done = self._over and self._wanted.ends
-        return Passed(b"".join(kept) if self._strips else chunk, done)
+        return Passed(b"".join(kept) if self._holds else chunk, done)
 
     def end(self, *, broken: bool) -> bytes:
         """What is left, and perhaps is an event without its last line."""
@@ -152,7 +156,7 @@ class EventTee:
             self._add(self._later)
         if not self._over and (broken or not self._wanted.ends):
             self._meter.fail(ValueError("a stream without its end"))
-        return rest if self._strips else b""
+        return rest if self._holds else b""
 
     def reading(self) -> Reading:
         """As of `Tee`."""

@@ -324,6 +324,7 @@ def _logs_of_its_own() -> Iterator[None]:
         ({}, ("--upstream", "a:klingon=https://x.example"), "an upstream speaks one of openai, anthropic, gemini"),
         ({}, ("--upstream", "a=ftp://x.example"), "give https://HOST"),
         ({}, ("--upstream", "a=https://u:p@x.example"), "no credential"),
+        ({}, ("--fallback", "openai/gpt-5.5=nobody/gpt-4o"), "upstreams are openai"),
         ({"A_API_KEY": "sk-1"}, ("--upstream", "a=http://x.example"), "plain http beyond this machine"),
         ({"AEGIS_PROXY_KEYS_FILE": "keys.json"}, (), "chmod 600"),
         ({"AEGIS_URL": "http://127.0.0.1:9"}, (), ""),
