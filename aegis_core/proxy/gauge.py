@@ -46,7 +46,8 @@ class Gauge:
             reserved: nano-dollars.
             price: of a usage, in nano-dollars.
         """
-        self._api, self._model, self._reserved, self._price = api, model, reserved, price
+        self._api: Api = api
+        self._model, self._reserved, self._price = model, reserved, price
         self._events = self._stated = self._input = 0
 
     def exhausted(self, events: bytes) -> int | None:
