@@ -134,6 +134,15 @@ def _pyautogen(folder: Path) -> None:
     _run([*into, "--editable", f"{ROOT}[pyautogen]", *PYAUTOGEN_TOOLS])
 
 
+SDKS_PINNED = ("openai-agents==0.24.0", "pydantic-ai-slim[openai]==2.66.0", "litellm==1.110.2")
+
+
+def _sdks(folder: Path) -> None:
+    _run([UV, "venv", "--quiet", "--system-certs", "--clear", "--python", sys.executable, str(folder)])
+    into = [UV, "pip", "install", "--quiet", "--system-certs", "--python", str(folder / "bin" / "python")]
+    _run([*into, *SDKS_PINNED])
+
+
 ANVIL_VERSION = "1.7.1"
 
 
@@ -177,8 +186,12 @@ PYAUTOGEN = Fetched(
 ANVIL = Fetched(f"anvil {ANVIL_VERSION}, a chain for tests", HOME / "anvil", ANVIL_VERSION, _anvil)
 
 
+SDKS = Fetched("an environment with SDKs that need a newer `openai`", HOME / "sdks", SDKS_PINNED, _sdks)
+"""Clients of the proxy, which the adapters' frameworks cannot stand beside."""
+
+
 def main() -> None:
-    everything = [WHEELS, THIRD_PARTY, ANVIL]
+    everything = [WHEELS, THIRD_PARTY, ANVIL, SDKS]
     if sys.version_info < PYAUTOGEN_BELOW:
         everything.append(PYAUTOGEN)
     with ThreadPoolExecutor() as pool:

@@ -240,7 +240,7 @@ async def _unless_left(work: Coroutine[Any, Any, _T], exchange: Exchange) -> _T 
 
 def refusal_of(call: Call, verdict: Verdict) -> Reply:
     """The answer for a verdict that is no grant: reason, what is left, until when."""
-    error = denied(ModelCall((), model=call.model), verdict)
+    error = denied(ModelCall((), model=call.model, max_output_tokens=call.sized.asked), verdict)
     facts = {
         name.replace("_", "-"): str(value) for name in ("asked_usd", "left_usd") if (value := error.facts.get(name))
     }

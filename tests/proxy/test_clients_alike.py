@@ -17,9 +17,6 @@ from google import genai
 from loopback import MODELS, Handler, Stand, charged, estimated
 from payloads import MAKERS, Spent
 
-from aegis_core.proxy.app import Proxy
-from aegis_core.proxy.exchange import Exchange
-
 SAID: Any = [{"role": "user", "content": "What is the weather in Bern?"}]
 SCHEMA: dict[str, Any] = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 FUNCTION: dict[str, Any] = {"name": "get_weather", "description": "Get weather for a city.", "parameters": SCHEMA}
@@ -197,20 +194,6 @@ def test_a_client_gets_the_same_and_the_provider_is_asked_the_same(
     sent, forwarded = ({(name.lower(), value) for name, value in asked.headers} for asked in (before, after))
     differ = {name for name, _ in sent ^ forwarded}
     assert differ <= OWN_HEADERS | CREDENTIALS
-
-
-@pytest.fixture
-def arrived(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
-    """The paths that a proxy in this process was asked for."""
-    found: list[bytes] = []
-    handle = Proxy.handle
-
-    async def noted(self: Proxy, exchange: Exchange) -> None:
-        found.append(exchange.path)
-        await handle(self, exchange)
-
-    monkeypatch.setattr(Proxy, "handle", noted)
-    return found
 
 
 @pytest.mark.parametrize("streamed", [False, True], ids=["whole", "stream"])
