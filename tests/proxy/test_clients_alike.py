@@ -16,19 +16,13 @@ import pytest
 from google import genai
 from loopback import MODELS, Handler, Stand, charged, estimated
 from payloads import MAKERS, Spent
+from spliced import SPLICED, changed
 
 SAID: Any = [{"role": "user", "content": "What is the weather in Bern?"}]
 SCHEMA: dict[str, Any] = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 FUNCTION: dict[str, Any] = {"name": "get_weather", "description": "Get weather for a city.", "parameters": SCHEMA}
 NAMED = {"name": "get_weather", "arguments": '{"city": "Bern"}'}
 
-SPLICED: dict[str, set[str]] = {
-    "openai_chat": {"max_completion_tokens", "stream_options"},
-    "openai_responses": {"max_output_tokens"},
-    "anthropic": {"max_tokens"},
-    "gemini": {"generationConfig.maxOutputTokens"},
-}
-"""Members of a body that may be others than without the proxy."""
 OWN_HEADERS = {"host", "content-length", "connection", "accept-encoding"}
 """Headers that belong to a connection, or by which nothing is compressed."""
 CREDENTIALS = {"authorization", "x-api-key", "x-goog-api-key"}
@@ -157,16 +151,6 @@ def calls_the_tool(api: str, stand: Stand) -> Callable[[Handler, Any], None]:
             handler.whole(whole)
 
     return act
-
-
-def changed(before: Any, after: Any, path: str = "") -> set[str]:
-    """The members that differ, as far in as both are objects."""
-    if isinstance(before, dict) and isinstance(after, dict):
-        names = {*before, *after}
-        return {each for name in names for each in changed(before.get(name), after.get(name), f"{path}.{name}")}
-    if path == ".generationConfig" and before is None:
-        return changed({}, after, path)
-    return set() if before == after else {path.lstrip(".")}
 
 
 @pytest.mark.parametrize("tools", [False, True], ids=["text", "tools"])
