@@ -180,17 +180,22 @@ class Calls:
             return None
         if held is None:
             return None
-        ready = self._ready(exchange, route, upstream, other, held, shown, body)
+        try:
+            ready = self._ready(exchange, route, upstream, other, held, shown, body, asked=call)
+        except BaseException:
+            self._settler.release(held)  # it was not sent
+            raise
         name = f"{upstream.name}/{fallback.model}".encode("ascii", "replace")
         return ready._replace(said=[*ready.said, (b"x-aegis-fallback", name)])
 
     def _ready(
         self, exchange: Exchange, route: Route, upstream: Upstream, call: Call, held: Held, shown: Shown,
-        body: RequestBody,
+        body: RequestBody, asked: Call | None = None,
     ) -> Ready:  # fmt: skip
-        """A call as it is sent."""
+        """A call as it is sent. `asked`: as its client named it, where this is its fallback."""
         served, terms = held.sized.bound.model, call.key.terms
         chosen = call.model if served == call.sized.bound.model else served
+        told = partial(self._cut_off, exchange, route, asked or call, held)
         route, renames = renamed(route, body, chosen)
         streams = route.streams or bool(body.values.get("stream"))
         wants_usage = route.api in _CHATS and streams and not _asks_for_usage(body.values)
@@ -206,7 +211,7 @@ class Calls:
             call.client, route, upstream,
             upstream.headers(exchange.headers, own_credential=shown.own_credential), shown.query,
             body.spliced([*renames, *edits]), served, wants_usage, gauge,
-            partial(self._cut_off, exchange, route, call, held) if gauge else None,
+            told,
         )  # fmt: skip
         said = _said(held)
         if chosen != call.model:

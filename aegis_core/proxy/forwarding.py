@@ -196,9 +196,9 @@ class Forwarder:
                 if data:
                     await _begin(exchange, answer, headers)
                     await exchange.write(data)
-                if gauge and held.open and (nanos := gauge.exhausted(data)) is not None:
-                    await self._cut(exchange, ready, nanos)
-                    return False
+                    if gauge and held.open and (nanos := gauge.exhausted(data)) is not None:
+                        await self._cut(exchange, ready, nanos)
+                        return False
         except (ReadError, ReadTimeout) as error:
             rest = tee.end(broken=True)
             await self._settle(held, tee)

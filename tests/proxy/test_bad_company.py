@@ -19,6 +19,7 @@ from aegis_core.proxy import exchange, upstreams
 SAID: Any = [{"role": "user", "content": "Hello there"}]
 CHAT: dict[str, Any] = {"model": "gpt-5.5", "messages": SAID, "max_completion_tokens": 9_000}
 MESSAGE: dict[str, Any] = {"model": "claude-opus-4-6", "messages": SAID, "max_tokens": 9_000}
+PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg"
 
 
 @pytest.mark.parametrize(
@@ -148,6 +149,3 @@ def test_thirty_megabytes_go_on_as_they_came(stand: Stand) -> None:
     assert answer.status_code == 200, answer.text
     assert stand.provider.asked[-1].body == body
     stand.ended(key.terms.agent_id)
-
-
-PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg"
