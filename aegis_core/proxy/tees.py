@@ -19,6 +19,8 @@ _PARSED_WHOLE = 4 * 1024 * 1024
 
 _EVENT_END = re.compile(rb"\r?\n\r?\n|\r\r")
 _USAGE = re.compile(rb'"usage"\s*:\s*[^n\s]')  # not those that are null
+_NO_USAGE_YET = re.compile(rb',\s*"usage"\s*:\s*null(?=\s*[,}])|"usage"\s*:\s*null\s*,\s*')
+"""What stands in every other chunk of a stream whose usage was asked for. Within a text its quotes would be escaped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +122,8 @@ class EventTee:
     """Server-sent events. They go on as they come, unless some are to be left out."""
 
     def __init__(self, meter: StreamMeter, api: Api, *, strips_usage: bool = False, whole: bool = False) -> None:
-        """`strips_usage`: leave the event out in which a chat's usage comes, which its client had not asked for.
+        """`strips_usage`: leave the event out in which a chat's usage comes, which its client had not asked for, and the
+        word in the others that it comes later.
 
         `whole`: let events go on only when they are.
         """
@@ -138,7 +141,7 @@ class EventTee:
         for found in _EVENT_END.finditer(data):
             event = data[begin : found.end()]
             if not self._look(event):
-                kept.append(event)
+                kept.append(_NO_USAGE_YET.sub(b"", event, count=1) if self._strips else event)
             begin = found.end()
         self._rest = data[begin:]
         if len(self._rest) > _MOST_EVENT:
