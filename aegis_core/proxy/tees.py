@@ -122,9 +122,10 @@ class EventTee:
     """Server-sent events. They go on as they come, unless some are to be left out."""
 
     def __init__(self, meter: StreamMeter, api: Api, *, strips_usage: bool = False, whole: bool = False) -> None:
-        """`strips_usage`: leave the event out in which a chat's usage comes, which its client had not asked for, and the
-        word in the others that it comes later.
+        """How a stream is handed on.
 
+        `strips_usage`: leave the event out in which a chat's usage comes, which its client had not asked for, and what
+        says in the others that it comes later.
         `whole`: let events go on only when they are.
         """
         self._meter, self._wanted, self._strips = meter, _BY_API[api], strips_usage
