@@ -53,6 +53,7 @@ ifneq ($(filter-out none,$(FRAMEWORKS)),)
 	@$(MAKE) --no-print-directory $(VENV)/.frameworks-$(FRAMEWORKS)
 	$(BIN)/python examples/four_frameworks/show.py $(FRAMEWORKS)
 endif
+	$(BIN)/python examples/changing_one_url.py
 
 # What tests need of a package index: they download nothing themselves. Without one this says so, and they are skipped.
 fetched: $(VENV)/.dev

@@ -157,6 +157,10 @@ class Settings(BaseSettings):
         default_factory=dict[str, str],
         description="Further upstreams of the proxy, or other URLs, as JSON from names to URLs.",
     )
+    proxy_fallbacks: dict[str, str] = Field(
+        default_factory=dict[str, str],
+        description="Who answers where an upstream fails, as JSON from UPSTREAM/MODEL to UPSTREAM/MODEL.",
+    )
     proxy_keys_file: Path | None = Field(
         default=None, description="The providers' keys, as JSON from names of upstreams; readable by you alone."
     )
@@ -213,8 +217,10 @@ def load_settings(*, working_directory: bool = False, **overrides: Any) -> Setti
         found = invalid(error)
         name = found.field if found.field == "USE_FAKE_REDIS" else f"AEGIS_{found.field.upper()}"
         raise ConfigurationError(f"{name} {found.facts['problem']}", field=name) from None
-    except SettingsError as error:  # of the two variables that are JSON
+    except SettingsError as error:  # of the three variables that are JSON
         name, shown = "AEGIS_MODELS", '{"my-deployment": "gpt-4o"}'
         if "proxy_upstreams" in str(error):
             name, shown = "AEGIS_PROXY_UPSTREAMS", '{"openrouter": "https://openrouter.ai/api"}'
+        if "proxy_fallbacks" in str(error):
+            name, shown = "AEGIS_PROXY_FALLBACKS", '{"openai/gpt-5.5": "azure/gpt-5.5"}'
         raise ConfigurationError(f"{name} is not valid JSON; give {shown}", field=name) from None

@@ -134,15 +134,38 @@ def _pyautogen(folder: Path) -> None:
     _run([*into, "--editable", f"{ROOT}[pyautogen]", *PYAUTOGEN_TOOLS])
 
 
-ANVIL_VERSION = "1.7.1"
+SDKS_PINNED = ("openai-agents==0.24.0", "pydantic-ai-slim[openai]==2.66.0", "litellm==1.110.2")
 
 
-def _anvil(folder: Path) -> None:
+def _sdks(folder: Path) -> None:
+    _run([UV, "venv", "--quiet", "--system-certs", "--clear", "--python", sys.executable, str(folder)])
+    into = [UV, "pip", "install", "--quiet", "--system-certs", "--python", str(folder / "bin" / "python")]
+    _run([*into, *SDKS_PINNED])
+
+
+JAVASCRIPT_PINNED = (
+    "openai@7.59.0", "@anthropic-ai/sdk@1.14.0", "@google/genai@3.3.0", "ai@7.0.173", "@ai-sdk/openai@4.0.118",
+    "@ai-sdk/anthropic@4.0.105", "@ai-sdk/google@4.0.121",
+)  # fmt: skip
+
+
+def _javascript(folder: Path) -> None:
+    _npm_install(folder, *JAVASCRIPT_PINNED)
+
+
+def _npm_install(folder: Path, *packages: str) -> None:
     npm = shutil.which("npm")
     if npm is None:
         raise UnreachableError("npm is not installed.")
     options = ["--no-audit", "--no-fund", "--ignore-scripts", "--silent", "--prefix", str(folder)]
-    _run([npm, "install", *options, f"@foundry-rs/anvil@{ANVIL_VERSION}"])
+    _run([npm, "install", *options, *packages])
+
+
+ANVIL_VERSION = "1.7.1"
+
+
+def _anvil(folder: Path) -> None:
+    _npm_install(folder, f"@foundry-rs/anvil@{ANVIL_VERSION}")
     found = [*folder.glob("node_modules/@foundry-rs/anvil-*/bin/anvil")]
     if not found:
         raise UnreachableError(f"The package @foundry-rs/anvil {ANVIL_VERSION} has no program for this machine.")
@@ -177,8 +200,15 @@ PYAUTOGEN = Fetched(
 ANVIL = Fetched(f"anvil {ANVIL_VERSION}, a chain for tests", HOME / "anvil", ANVIL_VERSION, _anvil)
 
 
+SDKS = Fetched("an environment with SDKs that need a newer `openai`", HOME / "sdks", SDKS_PINNED, _sdks)
+"""Clients of the proxy, which the adapters' frameworks cannot stand beside."""
+
+
+JAVASCRIPT = Fetched("SDKs for JavaScript", HOME / "javascript", JAVASCRIPT_PINNED, _javascript)
+
+
 def main() -> None:
-    everything = [WHEELS, THIRD_PARTY, ANVIL]
+    everything = [WHEELS, THIRD_PARTY, ANVIL, SDKS, JAVASCRIPT]
     if sys.version_info < PYAUTOGEN_BELOW:
         everything.append(PYAUTOGEN)
     with ThreadPoolExecutor() as pool:

@@ -34,6 +34,10 @@ def proxy(
     host: Annotated[str | None, typer.Option(help="Address to listen on; default AEGIS_HOST, 127.0.0.1.")] = None,
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="Default AEGIS_PROXY_PORT, 8080.")] = None,
     upstream: UpstreamOption = None,
+    fallback: Annotated[
+        list[str] | None,
+        typer.Option("--fallback", help="UPSTREAM/MODEL=UPSTREAM/MODEL: who answers where the first one fails."),
+    ] = None,
     workers: Annotated[int, typer.Option(min=1, max=256, help="Processes; a good number is that of the cores.")] = 1,
     tenant: TenantOption = None,
 ) -> None:
@@ -44,6 +48,8 @@ def proxy(
     if context.invoked_subcommand is not None:
         return
     settings = proxy_settings(upstream, tenant, serves=True, host=host, proxy_port=port)
+    fallbacks = settings.proxy_fallbacks | pairs("fallback", fallback)
+    settings = settings.model_copy(update={"proxy_fallbacks": fallbacks})
     with _server_extra():
         from aegis_core.proxy.server import serve
     serve(settings, host=settings.host, port=settings.proxy_port, workers=workers)

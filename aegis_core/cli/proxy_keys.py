@@ -29,6 +29,12 @@ def create(
     min_output_tokens: Annotated[int, typer.Option(help="Down to how much it may be cut to what is left.")] = 8_192,
     refusal_status: Annotated[int, typer.Option(help="402, 400 (aider) or 429: the HTTP status of refusals.")] = 402,
     hosted_calls: Annotated[int | None, typer.Option(help="Calls of hosted tools that are allowed unasked.")] = None,
+    route: Annotated[
+        str, typer.Option(help="keep, or rewrite: call the recommended model of the same provider, if no dearer.")
+    ] = "keep",
+    cut_streams: Annotated[
+        bool, typer.Option("--cut-streams", help="Break a stream off once it has cost more than was reserved.")
+    ] = False,
     tenant: TenantOption = None,
     json: JsonFlag = False,
 ) -> None:
@@ -40,7 +46,8 @@ def create(
 
     terms = parse(
         KeyTerms, agent_id=agent, models=tuple(model or ()), max_output_tokens=max_output_tokens,
-        min_output_tokens=min_output_tokens, refusal_status=refusal_status, hosted_calls=hosted_calls,
+        min_output_tokens=min_output_tokens, refusal_status=refusal_status, hosted_calls=hosted_calls, route=route,
+        cut_streams=cut_streams,
     )  # fmt: skip
     labels, budgets = pairs("label", label), pairs("budget", budget)
 

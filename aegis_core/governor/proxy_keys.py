@@ -45,6 +45,9 @@ class KeyTerms(Message):
         min_output_tokens: down to how much that cap may be cut, to what is affordable or needs no person.
         refusal_status: the HTTP status of refusals that waiting does not cure.
         hosted_calls: calls of each hosted tool within one call, where the request bounds none; None: refused.
+        route: ``rewrite`` puts the recommended model of the same provider in the place of the one that is named, where
+            it costs no more.
+        cut_streams: break a stream off once it has cost more than was reserved.
     """
 
     agent_id: Identifier
@@ -53,6 +56,8 @@ class KeyTerms(Message):
     min_output_tokens: Annotated[int, Field(ge=1, le=10_000_000)] = 8_192
     refusal_status: Literal[400, 402, 429] = 402
     hosted_calls: Annotated[int, Field(ge=1, le=1_000)] | None = None
+    route: Literal["keep", "rewrite"] = "keep"
+    cut_streams: bool = False
 
     def allows(self, model: str) -> bool:
         """Whether a model may be called. Case does not count, as it does not for providers."""

@@ -15,8 +15,9 @@ from aegis_core.governor.governor import ResourceGovernor
 from aegis_core.governor.proxy_keys import ProxyKey
 from aegis_core.protocol.errors import AegisError, ConfigurationError
 from aegis_core.protocol.masking import mask_text
-from aegis_core.proxy.calls import Calls
+from aegis_core.proxy.calls import Calls, Fallbacks
 from aegis_core.proxy.exchange import ClientGoneError, Exchange, Message, Receive, Send
+from aegis_core.proxy.fallbacks import open_fallbacks
 from aegis_core.proxy.identity import Identity, Shown, shown_by
 from aegis_core.proxy.replies import Client, refused, reply, reply_to
 from aegis_core.proxy.routes import Dialect, Route, find
@@ -41,12 +42,14 @@ class Proxy:
         settler: what ends grants.
     """
 
-    def __init__(self, governor: ResourceGovernor, upstreams: Mapping[str, Upstream], most_body: int) -> None:
+    def __init__(
+        self, governor: ResourceGovernor, upstreams: Mapping[str, Upstream], fallbacks: Fallbacks, most_body: int
+    ) -> None:
         self.upstreams, self._most = dict(upstreams), most_body
         self.governor = governor
         self._identity, sizing = Identity(governor), Sizing()
         self.settler = Settler(governor, sizing)
-        self._calls = Calls(governor, self._identity, self.settler, sizing)
+        self._calls = Calls(governor, self._identity, self.settler, sizing, fallbacks)
 
     async def handle(self, exchange: Exchange) -> None:
         """Answer one request, whatever comes of it."""
@@ -139,11 +142,12 @@ async def opened(settings: Settings) -> AsyncGenerator[Proxy]:
         ConfigurationError: a setting, an upstream or a server that cannot be used. StoreError: Redis is not reached.
     """
     upstreams = open_upstreams(settings.proxy_upstreams, settings.proxy_keys_file)
+    fallbacks = open_fallbacks(settings.proxy_fallbacks, upstreams)
     async with connect(settings=settings) as governor:
         if not isinstance(governor.port, ResourceGovernor):
             raise ConfigurationError("The proxy decides on Redis itself; point AEGIS_URL at it, not at an HTTP API.")
         await asyncio.to_thread(governor.port.arbiter.warm)
-        proxy = Proxy(governor.port, upstreams, settings.proxy_max_body_mb * 1024 * 1024)
+        proxy = Proxy(governor.port, upstreams, fallbacks, settings.proxy_max_body_mb * 1024 * 1024)
         try:
             yield proxy
         finally:

@@ -20,12 +20,13 @@ from aegis_core.governor.proxy_keys import ProxyKey
 from aegis_core.metering.allowed import AllowedRates, allowance_of
 from aegis_core.protocol.errors import AuthError, NotFoundError
 from aegis_core.protocol.keywords import RequestFields
-from aegis_core.protocol.messages import PermissionRequest, ReleaseRequest, Verdict
+from aegis_core.protocol.messages import PermissionRequest, ReleaseRequest, Requirements, Verdict
 from aegis_core.protocol.money import format_usd, to_nanos
 from aegis_core.protocol.parsing import parse
 from aegis_core.proxy.exchange import Exchange
 from aegis_core.proxy.identity import Caller, Identity
 from aegis_core.proxy.replies import LONGEST_RETRY_AFTER, Client, Reply, refused, reply
+from aegis_core.proxy.rerouting import served_by
 from aegis_core.proxy.settling import Held, Settler
 from aegis_core.proxy.sizing import Sized
 
@@ -53,6 +54,8 @@ class Call:
         sized: its size.
         digest: by which the same call is known again.
         facts: references that observers see.
+        models: those of which the recommended one answers, instead of the one that is named; none: that one does.
+        tools: whether it must be able to call tools.
     """
 
     key: ProxyKey
@@ -62,6 +65,16 @@ class Call:
     sized: Sized
     digest: str
     facts: dict[str, str]
+    models: tuple[str, ...] = ()
+    tools: bool = False
+
+    def fields(self) -> RequestFields:
+        """What the governor is told of it."""
+        found = self.sized.fields()
+        if self.models:
+            del found["model"]
+            found["requirements"] = Requirements(tools=self.tools, models=self.models, or_strongest=True)
+        return found
 
 
 class _Waiting(NamedTuple):
@@ -90,18 +103,48 @@ class Asking:
         if told is not None and exchange.loop.time() < until:
             return told
         before = self._waiting.pop(place, None)
-        if before is not None and self._cap_within(call.sized, before.nanos) is not None:
+        if before is not None and self._cap_within(self._sized(call, before.verdict), before.nanos) is not None:
             found = await self._decided(place, call, before, exchange)
             if found is not _ASK_ANEW:
                 return found
         verdict = await self._verdict(call)
+        if call.models and verdict.code == "no_model":  # none of them serves it, so the one that was named does
+            call = replace(call, models=())
+            verdict = await self._verdict(call)
         if verdict.granted:
-            return self._settler.hold(verdict, call.sized)
+            return self._settler.hold(verdict, self._sized(call, verdict))
         if verdict.status != "PENDING":
             return refusal_of(call, verdict)
         waiting = _Waiting(verdict, to_nanos(verdict.reserved_usd))
         found = await self._decided(place, call, waiting, exchange)
         return refusal_of(call, replace(verdict, status="REJECTED")) if found is _ASK_ANEW else found
+
+    async def at_once(self, call: Call) -> Held | None:
+        """What is held for a call that no person is asked about; None: it is refused, or one would be.
+
+        Raises:
+            AegisError: nothing was decided.
+        """
+        verdict = await self._verdict(call)
+        if verdict.granted:
+            return self._settler.hold(verdict, call.sized)
+        if verdict.status == "PENDING":
+            message = ReleaseRequest(agent_id=call.key.terms.agent_id, by="caller")
+            await self._governor.release(verdict.grant_id or "", message)
+        return None
+
+    def decline(self, call: Call, made: Reply, now: float) -> None:
+        """Answer further calls of this session and model like this for a minute, without asking."""
+        self._declined[call.key.key_id, call.session, call.model] = (now + DECLINED_SECONDS, made)
+        if len(self._declined) > _MOST_WAITING:
+            self._declined.popitem(last=False)
+
+    def _sized(self, call: Call, verdict: Verdict) -> Sized:
+        """The size of a call with the model that was chosen for it."""
+        prices, chosen = self._governor.arbiter.prices, verdict.recommended_model
+        if not call.models or not chosen or prices.canonical(chosen) == prices.canonical(call.sized.bound.model):
+            return call.sized
+        return served_by(call.sized, chosen)
 
     async def _verdict(self, call: Call) -> Verdict:
         """The decision, in a session that is opened again where it had ended."""
@@ -116,7 +159,7 @@ class Asking:
     async def _request(self, call: Call, caller: Caller) -> Verdict:
         session = caller.session
         fields: RequestFields = {
-            **call.sized.fields(), "resource_type": "llm_tokens", "priority": min(5, session.max_priority),
+            **call.fields(), "resource_type": "llm_tokens", "priority": min(5, session.max_priority),
             "arguments_hash": call.digest, "metadata": {**call.facts},
         }  # fmt: skip
         message = parse(
@@ -146,22 +189,21 @@ class Asking:
         if verdict.state != "declined":
             return _ASK_ANEW
         made = refusal_of(call, verdict)
-        self._declined[place] = (exchange.loop.time() + DECLINED_SECONDS, made)
-        if len(self._declined) > _MOST_WAITING:
-            self._declined.popitem(last=False)
+        self.decline(call, made, exchange.loop.time())
         return made
 
     async def _approved(self, call: Call, waiting: _Waiting, verdict: Verdict) -> Held | Reply:
         """Take over what was approved, for which the call may have to be cut: the operator may have lowered it."""
-        cap = self._cap_within(call.sized, to_nanos(verdict.reserved_usd))
+        sized = self._sized(call, waiting.verdict)
+        cap = self._cap_within(sized, to_nanos(verdict.reserved_usd))
         if cap is None:
             await self._governor.release(verdict.grant_id or "", ReleaseRequest(agent_id=verdict.agent_id))
             text = f"Aegis refused this call of {call.model}: it costs more than what was approved."
             return refused(call.client, "not_approved", text)
         own = waiting.verdict.max_output_tokens
-        cut = min(cap, own // call.sized.answers) if own and call.sized.cap else cap
-        total = cut * call.sized.answers if call.sized.cap and cut != call.sized.cap else None
-        return self._settler.hold(replace(verdict, max_output_tokens=total), call.sized)
+        cut = min(cap, own // sized.answers) if own and sized.cap else cap
+        total = cut * sized.answers if sized.cap and cut != sized.cap else None
+        return self._settler.hold(replace(verdict, max_output_tokens=total), sized)
 
     def _cap_within(self, sized: Sized, nanos: int) -> int | None:
         """The longest answer with which a call costs at most so much; 0 where it has none; None: there is none."""
@@ -198,7 +240,7 @@ async def _unless_left(work: Coroutine[Any, Any, _T], exchange: Exchange) -> _T 
 
 def refusal_of(call: Call, verdict: Verdict) -> Reply:
     """The answer for a verdict that is no grant: reason, what is left, until when."""
-    error = denied(ModelCall((), model=call.model), verdict)
+    error = denied(ModelCall((), model=call.model, max_output_tokens=call.sized.asked), verdict)
     facts = {
         name.replace("_", "-"): str(value) for name in ("asked_usd", "left_usd") if (value := error.facts.get(name))
     }

@@ -7,23 +7,28 @@ import logging
 from collections import OrderedDict
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
+from functools import partial
 from typing import Any, cast
 
 from aegis_core.governor.governor import ResourceGovernor
-from aegis_core.governor.proxy_keys import ProxyKey
-from aegis_core.protocol.errors import InvalidRequestError
+from aegis_core.governor.proxy_keys import KeyTerms, ProxyKey
+from aegis_core.protocol.errors import AegisError, InvalidRequestError
 from aegis_core.protocol.fields import identifier
 from aegis_core.protocol.money import format_usd, to_nanos
-from aegis_core.proxy.asking import APPROVAL_NEEDED, Asking, Call
+from aegis_core.proxy.asking import APPROVAL_NEEDED, DECLINED_SECONDS, Asking, Call
 from aegis_core.proxy.duplicates import WAIT_SECONDS, Attempt, Duplicates
 from aegis_core.proxy.exchange import Exchange
-from aegis_core.proxy.forwarding import Forwarder, Sending
+from aegis_core.proxy.fallbacks import Fallback
+from aegis_core.proxy.forwarding import Forwarder, Ready, Sending
+from aegis_core.proxy.gauge import Gauge
 from aegis_core.proxy.identity import Identity, Shown, session_name
 from aegis_core.proxy.replies import Client, Reply, refused, reply
 from aegis_core.proxy.request_body import RequestBody
+from aegis_core.proxy.rerouting import no_dearer, renamed
 from aegis_core.proxy.routes import Route
 from aegis_core.proxy.settling import Held, Settler
-from aegis_core.proxy.sizing import Sizing, call_digest, edits_of
+from aegis_core.proxy.sizing import Sized, Sizing, call_digest, edits_of
 from aegis_core.proxy.upstream_http import Headers
 from aegis_core.proxy.upstreams import Upstream
 
@@ -33,6 +38,8 @@ REMEMBERED_SECONDS = 1.0
 """How long the same call is refused from memory, so that storms of retries do not reach Redis."""
 _MOST_REMEMBERED = 4_096
 _CHATS = frozenset({"chat", "completions"})
+Fallbacks = Mapping[tuple[str, str], Fallback]
+"""By upstream and model."""
 _Storm = tuple[str, bytes, bytes, str]
 """By what the same call is known again: its key, session, target and body."""
 
@@ -40,7 +47,10 @@ _Storm = tuple[str, bytes, bytes, str]
 class Calls:
     """Governs the calls of one proxy."""
 
-    def __init__(self, governor: ResourceGovernor, identity: Identity, settler: Settler, sizing: Sizing) -> None:
+    def __init__(
+        self, governor: ResourceGovernor, identity: Identity, settler: Settler, sizing: Sizing, fallbacks: Fallbacks
+    ) -> None:
+        self._governor, self._fallbacks = governor, fallbacks
         self._sizing, self._settler, self._forwarder = sizing, settler, Forwarder(settler)
         self._asking = Asking(governor, identity, settler)
         self._refused: OrderedDict[_Storm, tuple[float, Reply]] = OrderedDict()
@@ -112,7 +122,12 @@ class Calls:
             await exchange.reply(refused(client, "model_not_allowed", text))
             return
         sized = self._sizing.of(body, route.api, upstream.price_name(model), key.terms)
-        call = Call(key, session, client, model, sized, digest, _facts(exchange, route, upstream, key))
+        models = () if key.terms.route == "keep" else self._models(upstream, route, body, sized, key.terms)
+        if models:
+            name = upstream.price_name(model)
+            sized = self._sizing.of(body, route.api, name, key.terms, (name, *models))
+        facts = _facts(exchange, route, upstream, key)
+        call = Call(key, session, client, model, sized, digest, facts, models, bool(body.values.get("tools")))
         held = await self._asking.ask(call, exchange)
         if held is None:
             return
@@ -126,22 +141,97 @@ class Calls:
         finally:
             self._settler.release(held)  # where it was not sent; else it has ended
 
+    def _models(
+        self, upstream: Upstream, route: Route, body: RequestBody, sized: Sized, terms: KeyTerms
+    ) -> tuple[str, ...]:
+        return no_dearer(self._governor.arbiter, upstream, route.api, body, sized, terms)
+
     async def _forward(
         self, exchange: Exchange, route: Route, upstream: Upstream, call: Call, held: Held, shown: Shown,
         body: RequestBody,
     ) -> None:  # fmt: skip
-        wants_usage = route.api in _CHATS and bool(body.values.get("stream")) and not _asks_for_usage(body.values)
+        ready = self._ready(exchange, route, upstream, call, held, shown, body)
+        fallback = None
+        if not shown.own_credential:  # a client's own credential is for the one provider
+            served = held.sized.bound.model if call.models else call.model
+            fallback = self._fallbacks.get((upstream.name, served)) or self._fallbacks.get((upstream.name, call.model))
+
+        async def spare() -> Ready | None:
+            assert fallback is not None
+            return await self._instead(exchange, route, fallback, call, shown, body)
+
+        ended = await self._forwarder.call(exchange, ready, spare if fallback else None)
+        _log_call(exchange, call, ended)
+
+    async def _instead(
+        self, exchange: Exchange, route: Route, fallback: Fallback, call: Call, shown: Shown, body: RequestBody
+    ) -> Ready | None:
+        """The same call to its fallback, with a grant of its own; None: it may not be made."""
+        upstream, terms = fallback.upstream, call.key.terms
+        if not upstream.has_key or not terms.allows(fallback.model):
+            return None
+        try:
+            sized = self._sizing.of(body, route.api, upstream.price_name(fallback.model), terms)
+            facts = {**call.facts, "upstream": upstream.name, "fallback_of": call.facts["upstream"]}
+            other = replace(call, model=fallback.model, sized=sized, facts=facts, models=())
+            held = await self._asking.at_once(other)
+        except AegisError as error:
+            _log.warning("there is no fallback", extra={"facts": {**call.facts, "error": error.code}})
+            return None
+        if held is None:
+            return None
+        try:
+            ready = self._ready(exchange, route, upstream, other, held, shown, body, asked=call)
+        except BaseException:
+            self._settler.release(held)  # it was not sent
+            raise
+        name = f"{upstream.name}/{fallback.model}".encode("ascii", "replace")
+        return ready._replace(said=[*ready.said, (b"x-aegis-fallback", name)])
+
+    def _ready(
+        self, exchange: Exchange, route: Route, upstream: Upstream, call: Call, held: Held, shown: Shown,
+        body: RequestBody, asked: Call | None = None,
+    ) -> Ready:  # fmt: skip
+        """A call as it is sent. `asked`: as its client named it, where this is its fallback."""
+        served, terms = held.sized.bound.model, call.key.terms
+        chosen = call.model if served == call.sized.bound.model else served
+        told = partial(self._cut_off, exchange, route, asked or call, held)
+        route, renames = renamed(route, body, chosen)
+        streams = route.streams or bool(body.values.get("stream"))
+        wants_usage = route.api in _CHATS and streams and not _asks_for_usage(body.values)
         edits = edits_of(
-            body, route.api, held.sized, held.cap, call.key.terms,
+            body, route.api, held.sized, held.cap, terms,
             compatible=upstream.chat_meter != "openai_chat", usage=wants_usage,
         )  # fmt: skip
+        gauge = None
+        if terms.cut_streams and streams:
+            reserved = to_nanos(held.verdict.reserved_usd)
+            gauge = Gauge(route.api, served, reserved, self._governor.arbiter.prices.price)
         sending = Sending(
             call.client, route, upstream,
             upstream.headers(exchange.headers, own_credential=shown.own_credential), shown.query,
-            body.spliced(edits), held.sized.bound.model, strips_usage=wants_usage,
+            body.spliced([*renames, *edits]), served, wants_usage, gauge,
+            told,
         )  # fmt: skip
-        await self._forwarder.call(exchange, sending, held, _said(held))
-        _log_call(exchange, call, held)
+        said = _said(held)
+        if chosen != call.model:
+            said.append((b"x-aegis-model", chosen.encode("ascii", "replace")))
+        return Ready(sending, held, said)
+
+    def _cut_off(self, exchange: Exchange, route: Route, call: Call, held: Held) -> Reply:
+        """What is told a client whose stream is cut, and further calls like it."""
+        reserved = format_usd(to_nanos(held.verdict.reserved_usd))
+        text = (
+            f"Aegis cut this answer of {call.model}: it had cost more than the {reserved} that were reserved for it. "
+            "For a minute the same is refused; give the answer a lower cap, or the key a higher one."
+        )
+        told, now = refused(call.client, "reservation_exhausted", text), exchange.loop.time()
+        if call.session:
+            self._asking.decline(call, told, now)
+        else:
+            storm = (call.key.key_id, call.session, route.target, call.digest)
+            self._remember(storm, now - REMEMBERED_SECONDS + DECLINED_SECONDS, told)
+        return told
 
     def _remember(self, storm: _Storm, now: float, told: Reply) -> None:
         self._refused[storm] = (now + REMEMBERED_SECONDS, told)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from aegis_core.metering.extract import StreamMeter
 from aegis_core.metering.failures import judge
 from aegis_core.proxy.exchange import DRAIN_SECONDS, Exchange
+from aegis_core.proxy.fallbacks import FALLS_BACK
+from aegis_core.proxy.gauge import Gauge, cut_event
 from aegis_core.proxy.replies import Client, Reply, reply
 from aegis_core.proxy.routes import Api, Route
 from aegis_core.proxy.settling import Held, Settler
@@ -36,6 +40,8 @@ class Sending:
         body: likewise.
         model: as it is priced.
         strips_usage: leave out of a stream the usage for which the client had not asked.
+        gauge: what says when a stream has cost more than was reserved; None: it is never cut.
+        told: makes what a client is told of its stream that is cut, and is answered when it asks again.
     """
 
     client: Client
@@ -46,6 +52,8 @@ class Sending:
     body: bytes
     model: str = ""
     strips_usage: bool = False
+    gauge: Gauge | None = None
+    told: Callable[[], Reply] | None = None
 
     @property
     def target(self) -> bytes:
@@ -54,29 +62,54 @@ class Sending:
         return path + b"?" + self.query if self.query else path
 
 
+class Ready(NamedTuple):
+    """A call with the money that is held for it, and headers of ours for its client."""
+
+    sending: Sending
+    held: Held
+    said: Headers
+
+
+Spare = Callable[[], Awaitable[Ready | None]]
+"""Makes a failed call ready for its fallback, with a grant of its own; None: that is refused, too."""
+
+
 class Forwarder:
     """Forwards calls, and what is free."""
 
     def __init__(self, settler: Settler) -> None:
         self._settler = settler
 
-    async def call(self, exchange: Exchange, sending: Sending, held: Held, said: Headers) -> None:
-        """Forward a call for which money is held, and end that. `said`: headers of ours for its client.
+    async def call(self, exchange: Exchange, ready: Ready, spare: Spare | None = None) -> Held:
+        """Forward a call for which money is held, and end that; where its upstream fails, its fallback's.
 
         Whatever comes of it, what is held ends: by the usage of the answer, free where certainly nothing was computed,
-        else as it was reserved.
+        else as it was reserved. Answers what was held for the call whose answer went on.
         """
         exchange.watch()
+        following = await self._attempt(exchange, ready, spare)
+        if following is None:
+            return ready.held
+        await self._attempt(exchange, following, None)
+        return following.held
+
+    async def _attempt(self, exchange: Exchange, ready: Ready, spare: Spare | None) -> Ready | None:
+        """Forward one call, and answer the client; else the one that follows it, before the first byte."""
+        held = ready.held
         try:
             async with asyncio.timeout(None) as exchange.limit:
-                answer = await self._sent(exchange, sending, held)
-                if answer is not None:
-                    await self._relay(exchange, sending, held, answer, said)
+                try:
+                    upstream, sending = ready.sending.upstream.http, ready.sending
+                    answer = await upstream.send(b"POST", sending.target, sending.headers, sending.body)
+                except (ConnectError, ReadError, ReadTimeout) as error:
+                    return await self._unanswered(exchange, ready, error, spare)
+                return await self._relay(exchange, ready, answer, spare)
         except TimeoutError:
             self._settler.charge(held, f"its client had left {DRAIN_SECONDS:g} s before")
         except BaseException as error:
             self._settler.charge(held, f"{type(error).__name__} after it was sent")
             raise
+        return None
 
     async def free(self, exchange: Exchange, sending: Sending) -> None:
         """Forward what costs nothing."""
@@ -96,30 +129,39 @@ class Forwarder:
                 answer.abort()
             raise
 
-    async def _sent(self, exchange: Exchange, sending: Sending, held: Held) -> Answer | None:
-        """The answer's head; None: there is none, and the client was told why."""
-        upstream = sending.upstream.http
-        try:
-            return await upstream.send(b"POST", sending.target, sending.headers, sending.body)
-        except (ConnectError, ReadError, ReadTimeout) as error:
-            await self._fail(held, error, received=False)
-            await exchange.reply(_failed(sending, error))
-            return None
+    async def _unanswered(
+        self, exchange: Exchange, ready: Ready, error: Exception, spare: Spare | None
+    ) -> Ready | None:
+        """The call that follows; None: there is none, and the client was told why."""
+        await self._fail(ready.held, error, received=False)
+        following = None if isinstance(error, ReadTimeout) else await self._following(exchange, ready.held, spare)
+        if following is None:
+            await exchange.reply(_failed(ready.sending, error))
+        return following
 
-    async def _relay(self, exchange: Exchange, sending: Sending, held: Held, answer: Answer, said: Headers) -> None:
+    async def _following(self, exchange: Exchange, held: Held, spare: Spare | None) -> Ready | None:
+        """The fallback's call, while its client is there."""
+        if spare is None or exchange.gone_at is not None:
+            return None
+        await self._settler.ended(held)  # what comes back of its money may pay the other one
+        return await spare()
+
+    async def _relay(self, exchange: Exchange, ready: Ready, answer: Answer, spare: Spare | None) -> Ready | None:
         whole = False
         try:
             if not 200 <= answer.status < 300:
-                await self._refusal(exchange, sending, held, answer, said)
-            else:
-                await self._answer(exchange, sending, held, answer, said)
-            whole = True
+                following = await self._refusal(exchange, ready, answer, spare)
+                whole = following is None
+                return following
+            whole = await self._answer(exchange, ready, answer)
+            return None
         finally:
             if not whole:
                 answer.abort()
 
-    async def _refusal(self, exchange: Exchange, sending: Sending, held: Held, answer: Answer, said: Headers) -> None:
-        """The upstream's own error goes on as it is; what it cost is judged by its status."""
+    async def _refusal(self, exchange: Exchange, ready: Ready, answer: Answer, spare: Spare | None) -> Ready | None:
+        """The upstream's own error goes on as it is, if no fallback does; what it cost is judged by its status."""
+        sending, held, said = ready
         provider = sending.upstream.name if sending.upstream.name in _BILLED_BY else ""
         outcome = judge(answer.status, provider=provider)
         if outcome.kind == "released":
@@ -127,18 +169,24 @@ class Forwarder:
         else:
             self._settler.charge(held, outcome.reason)
         await asyncio.sleep(0)
+        if answer.status in FALLS_BACK and (following := await self._following(exchange, held, spare)):
+            return following
         headers = [each for each in passed_back(answer.headers, changed=False) if each[0] != b"location"]
         await exchange.start(answer.status, [*headers, *said])
         try:
             async for chunk in answer.chunks():
                 await exchange.write(chunk)
         except (ReadError, ReadTimeout):
-            return  # the connection is closed before the end, as the upstream did
+            return None  # the connection is closed before the end, as the upstream did
         await exchange.write(b"", more=False)
+        return None
 
-    async def _answer(self, exchange: Exchange, sending: Sending, held: Held, answer: Answer, said: Headers) -> None:
+    async def _answer(self, exchange: Exchange, ready: Ready, answer: Answer) -> bool:
+        """Hand an answer on; false: not to its end, because it was cut."""
+        sending, held, said = ready
         tee = _tee(sending, answer)
-        stripped = sending.strips_usage and isinstance(tee, EventTee)
+        gauge = sending.gauge if isinstance(tee, EventTee) else None
+        stripped = (sending.strips_usage or sending.gauge is not None) and isinstance(tee, EventTee)
         headers = [*passed_back(answer.headers, changed=stripped), *said]
         try:
             async for chunk in answer.chunks():
@@ -148,6 +196,9 @@ class Forwarder:
                 if data:
                     await _begin(exchange, answer, headers)
                     await exchange.write(data)
+                    if gauge and held.open and (nanos := gauge.exhausted(data)) is not None:
+                        await self._cut(exchange, ready, nanos)
+                        return False
         except (ReadError, ReadTimeout) as error:
             rest = tee.end(broken=True)
             await self._settle(held, tee)
@@ -155,11 +206,21 @@ class Forwarder:
                 await exchange.reply(_failed(sending, error))
             elif rest:
                 await exchange.write(rest)
-            return
+            return True
         rest = tee.end(broken=False)
         await self._settle(held, tee)
         await _begin(exchange, answer, headers)
         await exchange.write(rest, more=False)
+        return True
+
+    async def _cut(self, exchange: Exchange, ready: Ready, nanos: int) -> None:
+        """End a stream that has cost more than was reserved, with an error that its client raises."""
+        self._settler.cut(ready.held, nanos)
+        assert ready.sending.told is not None
+        told = ready.sending.told()  # before the client hears of it, so that it cannot ask again before
+        await asyncio.sleep(0)
+        await exchange.write(cut_event(ready.sending.route.api, told))
+        await exchange.write(b"", more=False)
 
     async def _settle(self, held: Held, tee: Tee) -> None:
         """Charge what was read; on its way before the client sees the end, and so before its next call is asked for."""
@@ -189,7 +250,7 @@ def _tee(sending: Sending, answer: Answer) -> Tee:
     if named.get(b"content-encoding", b"identity").lower() != b"identity":
         meter.fail(ValueError("the answer is compressed"))
     if named.get(b"content-type", b"").lower().startswith(b"text/event-stream") and api in _STREAMED:
-        return EventTee(meter, api, strips_usage=sending.strips_usage)
+        return EventTee(meter, api, strips_usage=sending.strips_usage, whole=sending.gauge is not None)
     return WholeTee(meter)
 
 

@@ -21,6 +21,7 @@ from aegis_core.connect import open_store
 from aegis_core.protocol.errors import ConfigurationError
 from aegis_core.protocol.hosts import is_loopback
 from aegis_core.proxy.app import ProxyApp
+from aegis_core.proxy.fallbacks import open_fallbacks
 from aegis_core.proxy.upstreams import open_upstreams
 from aegis_core.settings import Settings
 
@@ -45,6 +46,7 @@ def serve(settings: Settings, *, host: str, port: int, workers: int = 1) -> None
     """
     configure_logs(settings.log_level)
     upstreams = open_upstreams(settings.proxy_upstreams, settings.proxy_keys_file)
+    open_fallbacks(settings.proxy_fallbacks, upstreams)
     asyncio.run(_look(settings))
     with _bound(host, port) as listener:
         shown = f"[{host}]" if ":" in host else host

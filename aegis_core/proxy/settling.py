@@ -16,6 +16,7 @@ from aegis_core.metering.prompt import WIDEST_WINDOW
 from aegis_core.metering.reading import NO_USAGE, Reading
 from aegis_core.protocol.errors import AegisError, StoreError
 from aegis_core.protocol.messages import ExtendRequest, Receipt, ReleaseRequest, SettleRequest, Verdict
+from aegis_core.protocol.money import to_nanos, to_usd
 from aegis_core.proxy.sizing import Sized, Sizing
 
 _log = logging.getLogger("aegis.proxy")
@@ -24,6 +25,8 @@ _PAUSES = (0.1, 0.3, 1.0, 2.0, 5.0, 10.0, 20.0)
 """Seconds between tries to tell Redis how a call ended; the last one is repeated."""
 _PATIENCE = 900.0
 """Seconds for which that is tried. A grant that nobody ended is charged at its estimate."""
+_TOLD_WITHIN = 5.0
+"""Seconds for which a fallback waits for the end of what was held before it."""
 
 
 @dataclass(slots=True, eq=False)
@@ -36,6 +39,7 @@ class Held:
         cap: on one answer, as it was granted.
         open: until it is ended.
         receipt: what became of the money, once that is known.
+        ending: what tells the governor that it ended.
         timer: of its next extension.
     """
 
@@ -44,6 +48,7 @@ class Held:
     cap: int | None
     open: bool = True
     receipt: Receipt | None = None
+    ending: asyncio.Task[None] | None = None
     timer: asyncio.TimerHandle | None = None
 
     @property
@@ -62,7 +67,8 @@ class Settler:
     def hold(self, verdict: Verdict, sized: Sized) -> Held:
         """Take a granted verdict over, and keep it alive until it ends."""
         cut = verdict.max_output_tokens
-        held = Held(verdict, sized, cut // sized.answers if cut else sized.cap)
+        cap = cut // sized.answers if cut else sized.cap
+        held = Held(verdict, sized, cap if cap is None or sized.cap is None else min(cap, sized.cap))
         self._keep_alive(held)
         return held
 
@@ -84,11 +90,23 @@ class Settler:
         if self._claim(held):
             self._charge_reserved(held, reason)
 
+    def cut(self, held: Held, nanos: int) -> None:
+        """Charge at least so much, marked as estimated: the answer was broken off when it had cost that."""
+        if self._claim(held):
+            usd = to_usd(max(nanos, to_nanos(held.verdict.reserved_usd)))
+            message = SettleRequest(agent_id=held.verdict.agent_id, cost_usd=usd, estimated=True)
+            self._post(held, lambda: self._governor.settle(held.grant_id, message))
+
     def release(self, held: Held) -> None:
         """Give the money back: certainly nothing was computed."""
         if self._claim(held):
             message = ReleaseRequest(agent_id=held.verdict.agent_id)
             self._post(held, lambda: self._governor.release(held.grant_id, message))
+
+    async def ended(self, held: Held) -> None:
+        """Wait until the governor knows how it ended, as long as it answers."""
+        if held.ending is not None:
+            await asyncio.wait({held.ending}, timeout=_TOLD_WITHIN)
 
     async def drain(self) -> None:
         """Wait until everything that is on its way has ended."""
@@ -112,7 +130,7 @@ class Settler:
         self._post(held, lambda: self._governor.settle(held.grant_id, message))
 
     def _post(self, held: Held, act: Callable[[], Awaitable[Receipt]]) -> None:
-        task = asyncio.create_task(self._tell(held, act))
+        task = held.ending = asyncio.create_task(self._tell(held, act))
         self._running.add(task)
         task.add_done_callback(self._running.discard)
 

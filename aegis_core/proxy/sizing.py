@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from aegis_core.adapting.estimate import Estimate, InputBounds
@@ -97,7 +97,7 @@ class Sizing:
     def __init__(self) -> None:
         self._bounds = InputBounds()
 
-    def of(self, body: RequestBody, api: Api, model: str, terms: KeyTerms) -> Sized:
+    def of(self, body: RequestBody, api: Api, model: str, terms: KeyTerms, models: Sequence[str] = ()) -> Sized:
         """Bound a call.
 
         Args:
@@ -105,6 +105,7 @@ class Sizing:
             api: its shape.
             model: as it is priced.
             terms: of the key.
+            models: those of which one may answer instead: the bound holds for whichever counts most.
 
         Raises:
             InvalidRequestError: something in it that nobody can bound; says what to do.
@@ -133,7 +134,7 @@ class Sizing:
                 raise refusal(
                     "thinking", f"{thoughts:,} tokens of thoughts leave nothing of the {cap:,} that this key allows"
                 )
-        estimate = self._estimate(body, api, model, terms, cap, answers)
+        estimate = self._estimate(body, api, model, models, terms, cap, answers)
         exact = estimate.bound.output_tokens == cap * answers
         least = min(cap, max(terms.min_output_tokens, thoughts + AFTER_THOUGHTS if thoughts else 0))
         return Sized(estimate, cap, asked, least if exact else None, answers)
@@ -145,7 +146,9 @@ class Sizing:
                 sized.estimate, input_tokens, sized.bound.model, response_id=response_id, output_tokens=output_tokens
             )
 
-    def _estimate(self, body: RequestBody, api: Api, model: str, terms: KeyTerms, cap: int, answers: int) -> Estimate:
+    def _estimate(
+        self, body: RequestBody, api: Api, model: str, models: Sequence[str], terms: KeyTerms, cap: int, answers: int
+    ) -> Estimate:
         values = dict(body.values)
         given = values.get(_MESSAGES.get(api, ""))
         listed: Any = [{"role": "user", "content": given}] if isinstance(given, str) else given
@@ -164,7 +167,8 @@ class Sizing:
             if isinstance(held := settings.get(name), Mapping):
                 inner = cast("Mapping[str, Any]", held)
                 settings[name] = {key: value for key, value in inner.items() if key not in _CAPS["generate"]}
-        return self._bounds.estimate(messages, tools, model, (), settings, cap=cap, answers=answers)
+        found = self._bounds.estimate(messages, tools, model, models, settings, cap=cap, answers=answers)
+        return replace(found, bound=replace(found.bound, model=model)) if models else found
 
 
 def call_digest(body: bytes) -> str:

@@ -19,6 +19,8 @@ _PARSED_WHOLE = 4 * 1024 * 1024
 
 _EVENT_END = re.compile(rb"\r?\n\r?\n|\r\r")
 _USAGE = re.compile(rb'"usage"\s*:\s*[^n\s]')  # not those that are null
+_NO_USAGE_YET = re.compile(rb',\s*"usage"\s*:\s*null(?=\s*[,}])|"usage"\s*:\s*null\s*,\s*')
+"""What stands in every other chunk of a stream whose usage was asked for. Within a text its quotes would be escaped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,9 +121,15 @@ class WholeTee:
 class EventTee:
     """Server-sent events. They go on as they come, unless some are to be left out."""
 
-    def __init__(self, meter: StreamMeter, api: Api, *, strips_usage: bool = False) -> None:
-        """`strips_usage`: leave the event out in which a chat's usage comes, which its client had not asked for."""
+    def __init__(self, meter: StreamMeter, api: Api, *, strips_usage: bool = False, whole: bool = False) -> None:
+        """How a stream is handed on.
+
+        `strips_usage`: leave the event out in which a chat's usage comes, which its client had not asked for, and what
+        says in the others that it comes later.
+        `whole`: let events go on only when they are.
+        """
         self._meter, self._wanted, self._strips = meter, _BY_API[api], strips_usage
+        self._holds = strips_usage or whole
         self._rest = b""
         self._first, self._over = self._wanted.first, False
         self._later: bytes | None = None  # of Gemini's running totals only the last ones count
@@ -134,14 +142,14 @@ class EventTee:
         for found in _EVENT_END.finditer(data):
             event = data[begin : found.end()]
             if not self._look(event):
-                kept.append(event)
+                kept.append(_NO_USAGE_YET.sub(b"", event, count=1) if self._strips else event)
             begin = found.end()
         self._rest = data[begin:]
         if len(self._rest) > _MOST_EVENT:
             self._meter.fail(ValueError("an event without an end"))
             self._rest, kept = b"", [*kept, self._rest]
         done = self._over and self._wanted.ends
-        return Passed(b"".join(kept) if self._strips else chunk, done)
+        return Passed(b"".join(kept) if self._holds else chunk, done)
 
     def end(self, *, broken: bool) -> bytes:
         """What is left, and perhaps is an event without its last line."""
@@ -152,7 +160,7 @@ class EventTee:
             self._add(self._later)
         if not self._over and (broken or not self._wanted.ends):
             self._meter.fail(ValueError("a stream without its end"))
-        return rest if self._strips else b""
+        return rest if self._holds else b""
 
     def reading(self) -> Reading:
         """As of `Tee`."""

@@ -13,6 +13,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "metering"))  # what provider
 
 from loopback import Stand, standing
 
+from aegis_core.proxy.app import Proxy
+from aegis_core.proxy.exchange import Exchange
 from aegis_core.testing import private_settings
 
 
@@ -30,3 +32,17 @@ def stand(_stand: Stand) -> Iterator[Stand]:
     yield _stand
     _stand.provider.closed.set()
     _stand.provider.closed.clear()
+
+
+@pytest.fixture
+def arrived(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """The paths that a proxy in this process was asked for."""
+    found: list[bytes] = []
+    handle = Proxy.handle
+
+    async def noted(self: Proxy, exchange: Exchange) -> None:
+        found.append(exchange.path)
+        await handle(self, exchange)
+
+    monkeypatch.setattr(Proxy, "handle", noted)
+    return found

@@ -76,7 +76,6 @@ def test_a_loop_with_the_official_sdk(before_s2: Stand, s2: S2, key: ProxyKey) -
     agrees(before_s2, s2, key, refused.value)
 
 
-@pytest.mark.deep
 def test_an_agent_of_langchain(before_s2: Stand, s2: S2, key: ProxyKey) -> None:
     from langchain.agents import create_agent
     from langchain_openai import ChatOpenAI
@@ -93,7 +92,6 @@ def test_an_agent_of_langchain(before_s2: Stand, s2: S2, key: ProxyKey) -> None:
     agrees(before_s2, s2, key, refused.value)
 
 
-@pytest.mark.deep
 async def test_an_agent_of_autogen(before_s2: Stand, s2: S2, key: ProxyKey) -> None:
     from autogen_agentchat.agents import AssistantAgent
     from autogen_ext.models.openai import OpenAIChatCompletionClient

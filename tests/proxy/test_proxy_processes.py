@@ -7,13 +7,10 @@ import json
 import logging
 import os
 import signal
-import socket
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -22,6 +19,7 @@ import httpx
 import pytest
 from loopback import PROVIDER_KEY, Handler, Provider, event_of, providing
 from payloads import MAKERS, Spent
+from proxy_process import AEGIS, MESSAGE, commanded, running_proxy, wait_for
 from serving import free_port
 from typer.testing import CliRunner
 
@@ -30,11 +28,6 @@ from aegis_core import Settings
 from aegis_core.cli import app
 
 pytestmark = pytest.mark.concurrent
-
-MESSAGE: dict[str, Any] = {
-    "model": "claude-opus-4-6", "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 900,
-}  # fmt: skip
-AEGIS = [sys.executable, "-c", "from aegis_core.cli import main; main()"]
 
 
 @pytest.fixture
@@ -50,53 +43,6 @@ def environment(settings: Settings, provider: Provider, tmp_path: Path) -> dict[
         "AEGIS_PROXY_UPSTREAMS": json.dumps({"anthropic": provider.url}), "HOME": str(tmp_path),
         "AEGIS_PROXY_DRAIN_SECONDS": "30",
     }  # fmt: skip
-
-
-class Running:
-    """A proxy that serves."""
-
-    def __init__(self, process: subprocess.Popen[str], url: str, log: list[str]) -> None:
-        self.process, self.url, self.log = process, url, log
-
-
-@contextmanager
-def running_proxy(environment: dict[str, str], folder: Path, *options: str) -> Iterator[Running]:
-    with subprocess.Popen(
-        [*AEGIS, "proxy", "--port", "0", *options], env=environment, cwd=folder, text=True, stderr=subprocess.PIPE,
-        start_new_session=True,
-    ) as process:  # fmt: skip
-        assert process.stderr is not None
-        log: list[str] = []
-        try:
-            for line in process.stderr:
-                log.append(line)
-                if '"serving"' in line:
-                    break
-            assert log, "the proxy ended"
-            url = json.loads(log[-1])["url"]
-            reader = threading.Thread(target=lambda: log.extend(process.stderr or ()), daemon=True)
-            reader.start()
-            until = time.monotonic() + 60
-            while True:
-                try:
-                    httpx.get(f"{url}/aegis/health", timeout=5, trust_env=False)
-                    break
-                except httpx.HTTPError:
-                    assert process.poll() is None, "".join(log)
-                    assert time.monotonic() < until, "".join(log)
-            yield Running(process, url, log)
-        finally:
-            if process.poll() is None:
-                process.kill()
-            process.wait(30)
-
-
-def commanded(environment: dict[str, str], folder: Path, *command: str) -> str:
-    done = subprocess.run(
-        [*AEGIS, *command], env=environment, cwd=folder, text=True, capture_output=True, timeout=60, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout.strip()
 
 
 def post(url: str, key: str, **more: Any) -> httpx.Response:
@@ -199,7 +145,7 @@ def test_without_redis_nothing_is_forwarded_and_what_was_on_its_way_is_charged_l
     own = aegis_core.Settings(url=environment["AEGIS_URL"], tenant=environment["AEGIS_TENANT"])
     redis = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     try:
-        _wait_for(port)
+        wait_for(port)
         key = commanded(environment, tmp_path, "proxy", "keys", "create", "--agent", "ada")
         with running_proxy(environment, tmp_path) as running:
             with httpx.stream(
@@ -219,7 +165,7 @@ def test_without_redis_nothing_is_forwarded_and_what_was_on_its_way_is_charged_l
             assert refused.json()["error"]["type"] == "api_error"
             assert len(provider.asked) == asked
             redis = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-            _wait_for(port)
+            wait_for(port)
             until = time.monotonic() + 60
             while not (found := asyncio.run(ends(own))):
                 assert time.monotonic() < until, "".join(running.log)
@@ -229,15 +175,6 @@ def test_without_redis_nothing_is_forwarded_and_what_was_on_its_way_is_charged_l
     finally:
         redis.kill()
         redis.wait()
-
-
-def _wait_for(port: int) -> None:
-    until = time.monotonic() + 30
-    while time.monotonic() < until:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-    raise AssertionError("redis-server does not answer")
 
 
 def test_the_commands_about_keys(settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -324,6 +261,7 @@ def _logs_of_its_own() -> Iterator[None]:
         ({}, ("--upstream", "a:klingon=https://x.example"), "an upstream speaks one of openai, anthropic, gemini"),
         ({}, ("--upstream", "a=ftp://x.example"), "give https://HOST"),
         ({}, ("--upstream", "a=https://u:p@x.example"), "no credential"),
+        ({}, ("--fallback", "openai/gpt-5.5=nobody/gpt-4o"), "upstreams are openai"),
         ({"A_API_KEY": "sk-1"}, ("--upstream", "a=http://x.example"), "plain http beyond this machine"),
         ({"AEGIS_PROXY_KEYS_FILE": "keys.json"}, (), "chmod 600"),
         ({"AEGIS_URL": "http://127.0.0.1:9"}, (), ""),

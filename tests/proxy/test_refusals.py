@@ -70,6 +70,13 @@ def test_a_refusal_says_in_headers_whose_it_is_and_that_trying_again_is_no_use(s
         assert said["x-aegis-left-usd"] == "0.000001000"
 
 
+def test_a_cap_is_asked_for_only_where_the_client_sent_none(stand: Stand) -> None:
+    key = stand.key(budget="0.000001", min_output_tokens=1)
+    capped = stand.post("/v1/chat/completions", key, {**CHAT, "max_completion_tokens": 500})
+    assert "give the model a cap" not in message_of(capped)
+    assert "give the model a cap" in message_of(stand.post("/v1/chat/completions", key, CHAT))
+
+
 def test_each_provider_has_its_own_shape(stand: Stand) -> None:
     key = stand.key(budget="0.000001", min_output_tokens=1)
     found = {api: stand.post(path, key, body).json() for api, (path, body) in PATHS.items()}

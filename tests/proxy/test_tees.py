@@ -54,8 +54,15 @@ def test_the_usage_that_was_not_asked_for_is_left_out_and_nothing_else() -> None
     for size in (1, 50, 100_000):
         tee = EventTee(StreamMeter("openai_chat", model="gpt-5.5"), "chat", strips_usage=True)
         kept = b"".join(tee.feed(raw[at : at + size]).data for at in range(0, len(raw), size)) + tee.end(broken=False)
-        assert kept == raw.replace(usage, b"")
+        assert kept == raw.replace(usage, b"").replace(b', "usage": null', b"")
         assert tee.reading().exact
+
+
+def test_a_text_that_speaks_of_usage_is_not_changed() -> None:
+    text = json.dumps('{"a": 1, "usage": null, "b": 2}')
+    first = f'data: {{"usage":null, "choices":[{{"index":0,"delta":{{"content":{text}}}}}]}}\n\n'.encode()
+    tee = EventTee(StreamMeter("openai_chat", model="gpt-5.5"), "chat", strips_usage=True)
+    assert tee.feed(first).data == first.replace(b'"usage":null, ', b"", 1)
 
 
 def test_an_answer_without_a_last_line_is_read_too() -> None:
