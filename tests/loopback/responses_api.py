@@ -96,7 +96,7 @@ def _response(asked: Asked, bill: Bill, status: str, output: list[Any], usage: A
         "id": f"resp_{bill.number}", "object": "response", "created_at": 1, "status": status, "model": asked.model,
         "output": output, "parallel_tool_calls": True, "tool_choice": "auto", "tools": [], "usage": usage,
         "error": None, "incomplete_details": None, "instructions": None, "metadata": {}, "temperature": 1, "top_p": 1,
-        "text": {"format": {"type": "text"}},
+        "text": asked.body.get("text") or {"format": {"type": "text"}},
     }  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from autogen_agentchat.teams import SelectorGroupChat, Swarm
 from autogen_ext.models.openai import OpenAIChatCompletionClient
 from paid_model import MODEL, Provider, Said, check_books, last_of, provider, results
 
+from aegis_core import AegisDenied
 from aegis_core.client.sync import SyncGovernor
 
 
@@ -122,7 +123,7 @@ async def test_a_selector_that_is_refused_ends_the_team(governor: SyncGovernor) 
         team = SelectorGroupChat(
             [poet, critic], client(serves, chooser), termination_condition=MaxMessageTermination(5)
         )
-        with pytest.raises(RuntimeError, match="budget_exceeded"):
+        with pytest.raises(AegisDenied, match="it costs up to"):
             await team.run(task="A poem.")
         assert serves.requests == []
         check_books(governor, serves)

@@ -11,7 +11,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "metering"))  # what providers answer, and cost by others' arithmetic
 
-from loopback import Stand, standing
+from stands import Stand, standing
 
 from aegis_core.proxy.app import Proxy
 from aegis_core.proxy.exchange import Exchange

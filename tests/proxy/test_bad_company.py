@@ -11,8 +11,8 @@ from typing import Any
 
 import httpx
 import pytest
-from loopback import Handler, Stand, charged, estimated, event_of, proxying
 from payloads import MAKERS, Spent
+from stands import Handler, Stand, charged, estimated, event_of, proxying
 
 from aegis_core.proxy import exchange, upstreams
 

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from loopback import Stand
+from stands import Stand
 
 from aegis_core.policy.loading import load_policy
 from aegis_core.protocol.errors import InvalidRequestError

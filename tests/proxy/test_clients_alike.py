@@ -14,9 +14,9 @@ import anthropic
 import openai
 import pytest
 from google import genai
-from loopback import MODELS, Handler, Stand, charged, estimated
 from payloads import MAKERS, Spent
 from spliced import SPLICED, changed
+from stands import MODELS, Handler, Stand, charged, estimated
 
 SAID: Any = [{"role": "user", "content": "What is the weather in Bern?"}]
 SCHEMA: dict[str, Any] = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}

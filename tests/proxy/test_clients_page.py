@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from fetching import SDKS
-from loopback import PROVIDER_KEY, Stand, charged, estimated
+from stands import PROVIDER_KEY, Stand, charged, estimated
 
 from aegis_core.governor.proxy_keys import ProxyKey
 

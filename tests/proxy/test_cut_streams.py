@@ -10,8 +10,8 @@ from typing import Any
 import httpx
 import openai
 import pytest
-from loopback import Handler, Provider, Stand, charged, estimated, event_of, providing, proxying, upstreams_of
 from payloads import MAKERS, Spent
+from stands import Handler, Provider, Stand, charged, estimated, event_of, providing, proxying, upstreams_of
 
 SAID: Any = [{"role": "user", "content": "Hello there"}]
 CHAT: dict[str, Any] = {"model": "gpt-5.5", "messages": SAID, "max_completion_tokens": 9_000}

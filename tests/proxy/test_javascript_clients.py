@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 from fetching import JAVASCRIPT
-from loopback import Stand, charged, estimated
 from payloads import Spent
 from spliced import SPLICED, changed
+from stands import Stand, charged, estimated
 
 pytestmark = [pytest.mark.deep, pytest.mark.skipif(shutil.which("node") is None, reason="needs Node")]
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
-from loopback import Stand, charged
+from stands import Stand, charged
 
 from aegis_core.governor.proxy_keys import ProxyKey
 from aegis_core.policy.loading import load_policy

@@ -11,7 +11,7 @@ from urllib.parse import unquote
 
 import pytest
 import redis
-from loopback import PROVIDER_KEY, Stand, charged
+from stands import PROVIDER_KEY, Stand, charged
 
 SAID: Any = [{"role": "user", "content": "Hello there"}]
 MESSAGE: dict[str, Any] = {"model": "claude-opus-4-6", "messages": SAID, "max_tokens": 900}

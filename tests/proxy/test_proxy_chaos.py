@@ -25,11 +25,11 @@ from typing import Any
 
 import httpx
 import pytest
-from loopback import PROVIDER_KEY, Handler, Provider, providing
 from payloads import MAKERS, Spent
 from proxy_process import MESSAGE, commanded, running_proxy, wait_for
 from rows import listed_price
 from serving import free_port
+from stands import PROVIDER_KEY, Handler, Provider, providing
 
 import aegis_core
 from aegis_core import Settings
@@ -44,7 +44,7 @@ CLIENTS, STREAMS = 64, 12
 PROVIDER = f"""
 import sys, threading
 sys.path[:0] = [{str(ROOT / "tests" / "proxy")!r}, {str(ROOT / "tests" / "metering")!r}]
-from loopback import providing
+from stands import providing
 with providing() as provider:
     provider.pause = 0.1
     print(provider.url, flush=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
-from loopback import Handler, Stand, charged
+from stands import Handler, Stand, charged
 
 from aegis_core.proxy import calls
 

@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import openai
 import pytest
-from loopback import Stand, standing
+from stands import Stand, standing
 
 from aegis_core.governor.proxy_keys import ProxyKey
 from aegis_core.testing import private_settings

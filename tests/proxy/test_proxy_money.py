@@ -11,8 +11,8 @@ from typing import Any
 
 import httpx
 import pytest
-from loopback import Handler, Stand, charged, estimated, event_of, proxying, upstreams_of
 from payloads import MAKERS, Spent
+from stands import Handler, Stand, charged, estimated, event_of, proxying, upstreams_of
 
 import aegis_core
 from aegis_core.governor.proxy_keys import KeyTerms

@@ -17,10 +17,10 @@ from typing import Any
 
 import httpx
 import pytest
-from loopback import PROVIDER_KEY, Handler, Provider, event_of, providing
 from payloads import MAKERS, Spent
 from proxy_process import AEGIS, MESSAGE, commanded, running_proxy, wait_for
 from serving import free_port
+from stands import PROVIDER_KEY, Handler, Provider, event_of, providing
 from typer.testing import CliRunner
 
 import aegis_core

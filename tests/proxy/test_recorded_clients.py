@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from loopback import PROVIDER_KEY, Stand, api_of
 from spliced import SPLICED, changed
+from stands import PROVIDER_KEY, Stand, api_of
 
 RECORDED = Path(__file__).parents[3] / "shared" / "design" / "recorded"
 CREDENTIALS = {"authorization", "x-api-key", "x-goog-api-key"}

@@ -9,7 +9,7 @@ import httpx
 import openai
 import pytest
 from google import genai
-from loopback import MODELS, Stand
+from stands import MODELS, Stand
 
 SAID: Any = [{"role": "user", "content": "Hello there"}]
 CHAT: dict[str, Any] = {"model": "gpt-5.5", "messages": SAID}

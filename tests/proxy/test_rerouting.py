@@ -12,9 +12,9 @@ from typing import Any
 
 import httpx
 import pytest
-from loopback import Handler, Stand, charged, estimated, providing, proxying, upstreams_of
 from payloads import MAKERS, Spent
 from rows import listed_price
+from stands import Handler, Stand, charged, estimated, providing, proxying, upstreams_of
 from typer.testing import CliRunner
 
 from aegis_core import Settings

@@ -9,8 +9,8 @@ import anthropic
 import openai
 import pytest
 from google import genai
-from loopback import MODELS, PROVIDER_KEY, Stand, charged, estimated
 from payloads import Spent
+from stands import MODELS, PROVIDER_KEY, Stand, charged, estimated
 
 SDKS = ("openai_chat", "openai_responses", "anthropic", "gemini")
 SAID: Any = [{"role": "user", "content": "Hello there"}]

@@ -46,7 +46,7 @@ def test_a_crew_for_each_of_several_inputs(at: Providers, aegis: SyncGovernedAge
 def test_a_crew_with_a_manager(at: Providers, aegis: SyncGovernedAgent, settled: Settled) -> None:
     from crewai import Process
 
-    at.reply = lambda _: Said("Thought: I know it.\nFinal Answer: It is done.")
+    at.reply = lambda _: Said("It is done.")
     crew = quiet_crew(
         aegis, ("writer", "Write a line.", {"llm": "openai/gpt-4o-mini"}),
         process=Process.hierarchical, manager_llm="openai/gpt-4.1-mini",

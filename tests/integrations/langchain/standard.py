@@ -99,21 +99,29 @@ def agent() -> SyncGovernedAgent:
     return _WORLD["aegis"]
 
 
-class BareOpenAI(ChatOpenAI):
+class Unsaved:
+    """LangChain loads classes of its own packages only, so these are not written down."""
+
+    @classmethod
+    def is_lc_serializable(cls) -> bool:
+        return False
+
+
+class BareOpenAI(Unsaved, ChatOpenAI):
     """As a program would make it, but for the address."""
 
     def __init__(self, **values: Any) -> None:
         super().__init__(**{"base_url": at().openai, "api_key": "none", **values})
 
 
-class BareAnthropic(ChatAnthropic):
+class BareAnthropic(Unsaved, ChatAnthropic):
     """As a program would make it, but for the address."""
 
     def __init__(self, **values: Any) -> None:
         super().__init__(**{"base_url": at().root, "api_key": "none", **values})
 
 
-class BareGemini(ChatGoogleGenerativeAI):
+class BareGemini(Unsaved, ChatGoogleGenerativeAI):
     """As a program would make it, but for the address."""
 
     def __init__(self, **values: Any) -> None:

@@ -56,7 +56,8 @@ class TestGovernedResponses(_Governed, Responses, ChatModelIntegrationTests): ..
 
 
 @pytest.mark.deep
-class TestBareOpenAI(_Bare, OpenAI, ChatModelIntegrationTests): ...
+class TestBareOpenAI(_Bare, OpenAI, ChatModelIntegrationTests):
+    chat_model_params: Any = OpenAI.chat_model_params | {"stream_usage": True}  # a governed model asks for it itself
 
 
 @pytest.mark.deep
