@@ -258,7 +258,7 @@ def _digest(trace: bytes, request: PermissionRequest, words: _Words, pepper: byt
         rest.append(f"prompt_tokens={request.prompt_tokens}")
     said = (request.task_intent, request.prompt_end, request.metadata)
     if said != words:  # else the fingerprints of earlier versions stay as they were
-        rest.append(hmac.digest(pepper, b"aegis masked words" + pack(said), "sha256"))
+        rest.append(hmac.digest(pepper, b"aegis masked words" + pack(said), "sha256").hex())
     return blake2b(trace + pack(rest), digest_size=16).hexdigest()
 
 

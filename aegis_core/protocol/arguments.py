@@ -41,6 +41,7 @@ _TELLING = (
     IPv4Interface, IPv6Interface, IPv4Network, IPv6Network,
 )  # fmt: skip
 """Types whose ``repr`` says all that their values hold; an enumeration's value is told by its name."""
+_CONTAINERS = (Mapping, Set, list, tuple)
 _SEVERAL = ("getlist", "get_list", "getall", "multi_items")
 """Methods of mappings that have several values of one key, of which ``items`` may show one."""
 _UNTELLING = re.compile(r" at 0x|\.\.\.|…|\*\*\*")
@@ -175,9 +176,10 @@ class _Spelling:
 
     def _fields(self, value: object, fields: dict[str, object]) -> dict[str, Any]:
         """Of a model or a dataclass everything that it holds, whether declared or not."""
-        if isinstance(value, Mapping | Set | list | tuple):  # what it holds besides stands in no field
+        if isinstance(value, _CONTAINERS):  # what it holds besides stands in no field
             raise _untelling(value)
-        return {"$fields": [_name(value), self.of({**getattr(value, "__dict__", {}), **fields})]}
+        held: dict[str, object] = getattr(value, "__dict__", {})
+        return {"$fields": [_name(value), self.of({**held, **fields})]}
 
     def _mapping(self, value: Mapping[object, object]) -> dict[str, Any]:
         if any(hasattr(type(value), name) for name in _SEVERAL):
@@ -227,7 +229,8 @@ def _decimal(value: Decimal) -> str:
 def _shown(value: object) -> str:
     if not isinstance(value, _TELLING):
         raise _untelling(value)
-    try:
+    shown: object
+    try:  # the name of an enumeration's value is None where that is made of several
         shown = str(value) if isinstance(value, PurePath) else value.name if isinstance(value, Enum) else repr(value)
     except ValueError:  # it holds a number that Python will not spell
         raise _too_long() from None
