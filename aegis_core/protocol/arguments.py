@@ -177,7 +177,7 @@ class _Spelling:
     def _fields(self, value: object, fields: dict[str, object]) -> dict[str, Any]:
         """Of a model or a dataclass everything that it holds, whether declared or not."""
         if isinstance(value, _CONTAINERS):  # what it holds besides stands in no field
-            raise _untelling(value)
+            raise _untelling(cast("object", value))
         held: dict[str, object] = getattr(value, "__dict__", {})
         return {"$fields": [_name(value), self.of({**held, **fields})]}
 
@@ -229,14 +229,16 @@ def _decimal(value: Decimal) -> str:
 def _shown(value: object) -> str:
     if not isinstance(value, _TELLING):
         raise _untelling(value)
-    shown: object
-    try:  # the name of an enumeration's value is None where that is made of several
-        shown = str(value) if isinstance(value, PurePath) else value.name if isinstance(value, Enum) else repr(value)
+    try:
+        name = cast("str | None", value.name) if isinstance(value, Enum) else repr(value)
+        shown = str(value) if isinstance(value, PurePath) else name
     except ValueError:  # it holds a number that Python will not spell
         raise _too_long() from None
     except Exception:  # noqa: BLE001 - of a subclass, which may raise what it likes
         raise _untelling(value) from None
-    if not isinstance(shown, str) or (not isinstance(value, PurePath) and _UNTELLING.search(shown)):
+    if shown is None or (  # an enumeration's value has no name where it is made of several
+        not isinstance(value, PurePath) and _UNTELLING.search(shown)
+    ):
         raise _untelling(value)
     return shown
 
