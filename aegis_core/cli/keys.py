@@ -45,9 +45,11 @@ def list_(tenant: TenantOption = None, json: JsonFlag = False) -> None:
         print_json(found)
         return
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    table = Table("key", "role", "name", "made (UTC)", "by", "revoked", box=None, header_style="bold", pad_edge=False)
+    names = ("key", "role", "name", "made (UTC)", "by", "revoked")
+    columns = [Column(name, overflow="fold", no_wrap=name == "key") for name in names]
+    table = Table(*columns, box=None, header_style="bold", pad_edge=False)
     for key in found:
         revoked = f"{key.revoked_at:%Y-%m-%d %H:%M}" if key.revoked_at else ""
         table.add_row(
