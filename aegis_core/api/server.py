@@ -51,14 +51,24 @@ def serve(settings: Settings, agrees: Callable[[str], bool] | None = None) -> No
         runner.run(_serve(settings, plan, agrees))
 
 
-def http_protocol(settings: Settings) -> type[asyncio.Protocol] | Literal["auto"]:
-    """How connections are read: by httptools within bounds; else by h11, which has one of 64 KB for headers."""
+def http_protocol(
+    settings: Settings, *, write_seconds: float | None = None
+) -> type[asyncio.Protocol] | Literal["auto"]:
+    """How connections are read: by httptools within bounds; else by h11, which has one of 64 KB for headers.
+
+    Args:
+        settings: those of the server.
+        write_seconds: how long an answer may lie unread, where the application gives it longer than is usual.
+    """
     if find_spec("httptools") is None:
         return "auto"
     from aegis_core.api.wire import BoundedProtocol
 
+    patience = write_seconds
+
     class Bounded(BoundedProtocol):
         bounds = bounds_of(settings)
+        write_seconds = patience
 
     return Bounded
 

@@ -15,6 +15,8 @@ from aegis_core.protocol.fields import Scalar
 from aegis_core.protocol.parsing import loads
 
 MASK = "[masked]"
+LONG = 2_048
+"""Characters of arguments from which they are masked beside an event loop."""
 
 _HINTS = (
     "key", "token", "secret", "passw", "passphrase", "bearer", "-----begin", "sk-", "sk_", "pk-", "pk_", "rk-", "rk_",
@@ -53,6 +55,11 @@ _TOKEN_FIELD = re.compile(r"(?:^|[^A-Za-z]|[a-z](?=[TK]))(?i:token|key)$")
 _OPAQUE = re.compile(r"(?!0x[0-9a-fA-F]{40}$)(?=\S*\d)\S{12,}")
 """What is no name or address: masked in a field that is called a token or key, of a currency or a document, say."""
 _SECRET_NAME = re.compile(r"(?i)(key|token|secret|passw|passphrase|credential|authorization|mnemonic)")
+
+
+_SHORTEST = 6
+"""Characters of the shortest thing that a pattern above finds: ``://`` with a name and a password of none and one, and
+an ``@``."""
 
 
 def mask_text(text: str) -> str:
@@ -95,7 +102,8 @@ def mask_json(text: str, key: bytes) -> str:
     value = loads(text)
     if rfc8785.dumps(value).decode() != text:
         raise ValueError("not spelt as RFC 8785 says")
-    return rfc8785.dumps(masked(value, "")).decode()
+    shown = masked(value, "")
+    return text if shown == value else rfc8785.dumps(shown).decode()
 
 
 def _field_kind(name: str, value: object) -> str:
@@ -107,6 +115,8 @@ def _field_kind(name: str, value: object) -> str:
 
 def _marked(text: str, mark: Callable[[str, str], str]) -> str:
     """As `mask_text`, with marks of one's own; what is marked already is not marked again."""
+    if len(text) < _SHORTEST:
+        return text
     lower = text.lower()
     if not any(hint in lower for hint in _HINTS):
         return text
