@@ -35,7 +35,8 @@ def parse(model: type[_Model], /, **values: object) -> _Model:
 
 def invalid(error: ValidationError) -> InvalidRequestError:
     """Translate pydantic's report into the one error of the project; `errors` lists every field, or says how many."""
-    if isinstance(error, ValidationError) and (count := error.error_count()) > _MOST_FAULTS:
+    counted = getattr(error, "error_count", None)  # FastAPI's, which reports like pydantic's, does not count
+    if counted is not None and (count := counted()) > _MOST_FAULTS:
         problem = f"there are {count:,} faults in the message"  # to put all into words may take as long as to find them
         return InvalidRequestError(problem, field="", problem=problem, errors=[{"field": "", "problem": problem}])
     problems = [_problem(item["loc"], item["type"], item["msg"], item.get("ctx", {})) for item in error.errors()]
