@@ -53,9 +53,16 @@ def configure_logs(level: str) -> None:
         logger = logging.getLogger(name)
         logger.handlers, logger.propagate = [handler], False
         logger.setLevel(level.upper())
-    logging.getLogger("uvicorn.error").handlers = []
+    server = logging.getLogger("uvicorn.error")
+    server.handlers = []
+    server.addFilter(_tells_something)
     access = logging.getLogger("uvicorn.access")
     access.handlers, access.propagate = [], False
+
+
+def _tells_something(record: logging.LogRecord) -> bool:
+    """Leave out what any stranger can have uvicorn say, thousands of times a second, and what says nothing of whom."""
+    return not record.getMessage().startswith(("Invalid HTTP request", "Unsupported upgrade", "No supported Web"))
 
 
 class RequestLog:

@@ -17,6 +17,8 @@ MAX_AFTERWARDS, FAST_AFTERWARDS = 16 * 1024 * 1024, 64 * 1024
 """Bytes of a body that may come once it is answered, so that its sender reads why, and how many of them at once."""
 PACE_SECONDS = 0.005
 """How long nothing is read after each part of the rest."""
+GIVEN_UP_SECONDS = 0.25
+"""From a refusal of more that comes to the end of the connection."""
 FREE_PIECES, LEAST_PIECE = 1_024, 256
 """Pieces of a body that may be of any size, and bytes that those beyond must have on average: each takes a call."""
 
@@ -93,6 +95,8 @@ class BoundedProtocol(BoundedConnection, HttpToolsProtocol):
         """From here on the connection is idle, unless more was asked."""
         self.changed()
         super().on_response_complete()
+        if self._excess and not self.transport.is_closing():
+            self.flow.pause_reading()  # the answers that were asked for are given, but no more is taken
 
     def send_400_response(self, msg: str) -> None:
         """What the parser did not understand, or was told not to go on with."""
@@ -113,7 +117,7 @@ class BoundedProtocol(BoundedConnection, HttpToolsProtocol):
             self.loop.call_later(PACE_SECONDS, self._read_on)
 
     def _read_on(self) -> None:
-        if not self.transport.is_closing():
+        if not self._excess and not self.transport.is_closing():
             self.flow.resume_reading()
 
     def _exceeded(self) -> _Excess:
@@ -129,7 +133,9 @@ class BoundedProtocol(BoundedConnection, HttpToolsProtocol):
             self.transport.write(_LONG_BODY)
             cycle.disconnected = True
             cycle.message_event.set()
-        self.transport.close()
+        # Whoever has to connect anew at once for more of the same would cost more than one that is kept for a moment.
+        self.flow.pause_reading()
+        self.loop.call_later(GIVEN_UP_SECONDS, self.transport.close)
 
     def _latest(self) -> RequestResponseCycle | None:
         return cast("RequestResponseCycle | None", self.cycle)  # before the first request there is none

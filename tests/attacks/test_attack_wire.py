@@ -198,7 +198,7 @@ def test_requests_that_queue_on_one_connection(
         last = ASKED[:-2] + b"Connection: close\r\n\r\n"
         assert ended(door.line(ASKED * 7 + last)).count(b"HTTP/1.1 200") == 8, "a few may"
         came = ended(door.line(ASKED * 70 + last)).count(b"HTTP/1.1 200")
-        assert came == 71 if not defended else came <= 1
+        assert came <= 10 if defended else came == 71
 
 
 @DOORS
