@@ -25,6 +25,8 @@ from contextlib import contextmanager, suppress
 
 from over_http import serving
 
+from aegis_core.protocol.arguments import hash_of
+
 OPERATOR = secrets.token_urlsafe(24)
 WANTED = 0.8
 MARKS = "\u0327\u030d"
@@ -60,6 +62,12 @@ def permission(agent: str, token: str, **fields: object) -> bytes:
     return message("/api/v1/request-permission", spelt(asked(agent, **fields)), token)
 
 
+def asking(agent: str, token: str, arguments: str) -> bytes:
+    """A question about arguments, with the hash that is theirs."""
+    bound = hash_of(arguments.encode())
+    return permission(agent, token, estimated_cost_usd=6, tool="t", arguments_hash=bound, arguments_json=arguments)
+
+
 def inputs(agent: str, token: str, key: str) -> dict[str, list[bytes]]:
     """What hostile connections send, by what it is called: in turns where there are several."""
     handshake = "/api/v1/handshake"
@@ -81,9 +89,18 @@ def inputs(agent: str, token: str, key: str) -> dict[str, list[bytes]]:
         "bodies with 8,000 faults": [permission(agent, token, **wrong)],
         "brackets, 250 KB of them": [message(handshake, b"[" * 250_000, key)],
         "keys given twice": [message(handshake, b'{"agent_id":"a","agent_id":"b"}', key)],
-        "arguments of 60 KB": [
-            permission(agent, token, tool="t", arguments_hash="x", arguments_json="[" + "1," * 30_000 + "1]")
-        ],
+        "120,000 faults under a made-up token": [permission(agent, MADE_UP, within=[0] * 120_000)],
+        "3,900 faults under a made-up token": [permission(agent, MADE_UP, within=[0] * 3_900)],
+        "120,000 faults": [permission(agent, token, within=[0] * 120_000)],
+        "arguments of 60 KB": [asking(agent, token, "[" + "1," * 30_000 + "1]")],
+        "arguments of 4,000 values": [asking(agent, token, "[" + '"0x0123456789",' * 3_900 + '"0x"]')],
+        "13,000 headers": [message("/api/v1/health", None, "", "a:b\r\n" * 13_000)],
+        "1,500 parameters": [message("/api/v1/health?" + "&".join(f"{at:x}=" for at in range(1_500)), None, "")],
+        "paths of 4,000 parts": [message("/api/v1/locks" + "/a" * 4_000, None, "")],
+        "the OpenAPI document": [message("/openapi.json", None, "")],
+        "chunks of one byte": [CHUNKED + b"1\r\na\r\n" * 40_000],
+        BODIES: [CHUNKED + b"ea60\r\n" + b"a" * 60_000 + b"\r\n", *[b"ea60\r\n" + b"a" * 60_000 + b"\r\n"] * 63],
+        PIPELINES: [message("/", None, "") * 2_000],
         "refusals that are alike": [permission(agent, token, task_intent="drop database")],
         "refusals that differ": [
             permission(agent, token, task_intent="drop database", target_resource=f"t{at}", metadata={"m": "x" * 1_000})
@@ -96,6 +113,15 @@ def inputs(agent: str, token: str, key: str) -> dict[str, list[bytes]]:
 
 
 LEFT = "connections that are opened and left"
+BODIES = "bodies that go on after their refusal"
+PIPELINES = "pipelines of 2,000 requests"
+UNREAD = frozenset({BODIES, PIPELINES})
+"""Sent without waiting for what is answered."""
+MADE_UP = f"aegis_st_s{'3' * 24}_{'B' * 43}_default"
+CHUNKED = (
+    b"POST /api/v1/request-permission HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+    b"Transfer-Encoding: chunked\r\n\r\n"
+)
 
 
 def call(port: int, path: str, body: object, token: str) -> dict[str, str]:
@@ -134,13 +160,35 @@ async def sending(port: int, parts: list[bytes], until: float, *, leaves: bool =
     return count
 
 
-async def load(
-    port: int, connections: list[list[bytes]], begin: float, seconds: float, *, leaves: bool = False
-) -> float:
+async def pouring(port: int, parts: list[bytes], until: float) -> int:
+    """Send these in turns on one connection, whatever is answered, until it is closed; how many answers were read."""
+    count = 0
+    while time.monotonic() < until:
+        with suppress(OSError, asyncio.IncompleteReadError):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            reading = asyncio.ensure_future(reader.read())
+            try:
+                at = 0
+                while time.monotonic() < until and not reading.done():
+                    writer.write(parts[at % len(parts)] if at < len(parts) else parts[-1])
+                    await writer.drain()
+                    at += 1
+                    count += 1
+            finally:
+                writer.close()
+                reading.cancel()
+                await asyncio.gather(reading, return_exceptions=True)
+    return count
+
+
+async def load(port: int, connections: list[list[bytes]], begin: float, seconds: float, *, name: str = "") -> float:
     """Answers per second on these connections, from a moment on."""
     await asyncio.sleep(max(0.0, begin - time.monotonic()))
     until = time.monotonic() + seconds
-    counts = await asyncio.gather(*(sending(port, parts, until, leaves=leaves) for parts in connections))
+    if name in UNREAD:
+        counts = await asyncio.gather(*(pouring(port, parts, until) for parts in connections))
+    else:
+        counts = await asyncio.gather(*(sending(port, parts, until, leaves=name == LEFT) for parts in connections))
     return sum(counts) / seconds
 
 
@@ -165,7 +213,7 @@ def stand_beside(port: int, name: str, number: int, begin: float, seconds: float
     agent = f"beside-{secrets.token_hex(4)}"
     key, token = entered(port, agent, os.environ["HOSTILE_OPERATOR"])
     parts = {"honest": [permission(agent, token)], **inputs(agent, token, key)}
-    asyncio.run(load(port, [parts[name]] * number, begin, seconds, leaves=name == LEFT))
+    asyncio.run(load(port, [parts[name]] * number, begin, seconds, name=name))
 
 
 def measured(port: int, honest: list[list[bytes]], name: str, number: int, seconds: float) -> float:

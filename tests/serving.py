@@ -77,11 +77,18 @@ def serving(settings: Settings, *, log_level: str = "error", bind: str = "127.0.
     """Serve until the block ends; answers the URL."""
     secret = settings.operator_secret or SecretStr(OPERATOR)  # else one would be made in the user's own directory
     settings = settings.model_copy(update={"log_level": log_level, "operator_secret": secret})
+    plan = uvicorn.Config(
+        create_app(settings), log_config=None, ws="none", http=http_protocol(settings), timeout_graceful_shutdown=1
+    )
+    with running(plan, bind) as url:
+        yield url
+
+
+@contextmanager
+def running(plan: uvicorn.Config, bind: str = "127.0.0.1") -> Iterator[str]:
+    """The same for a server of any application."""
     with socket.socket() as listener:
         listener.bind((bind, 0))
-        plan = uvicorn.Config(
-            create_app(settings), log_config=None, ws="none", http=http_protocol(settings), timeout_graceful_shutdown=1
-        )
         server = uvicorn.Server(plan)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()

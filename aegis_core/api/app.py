@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import json
 import logging
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -13,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.routing import BaseRoute
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
 from starlette.types import Scope
 
 from aegis_core.api import (
@@ -94,6 +97,7 @@ def create_app(
         openapi_tags=_TAGS,
         lifespan=lambda app: _life(app, settings, store, close_store=close_store, bounded=bounded),
         redirect_slashes=False,
+        openapi_url=None,
         docs_url=None,
         redoc_url=None,
         # FastAPI's own would put paths into spans as they came, and some hold a credential by mistake.
@@ -103,11 +107,11 @@ def create_app(
     app.add_exception_handler(AegisError, problems.on_aegis_error)
     app.add_exception_handler(RequestValidationError, problems.on_invalid)
     app.add_exception_handler(HTTPException, problems.on_http_error)
-    app.add_middleware(RequestGate, host=settings.host, keys=_keys_on)
     proxies = read_networks(settings.trusted_proxies)
     if proxies:
         app.add_middleware(ForwardedBound, of_one=settings.max_connections_per_address, proxies=proxies)
-    app.add_middleware(RequestLog)  # added last, so it is the outermost
+    app.add_middleware(RequestGate, host=settings.host, keys=_keys_on)
+    app.add_middleware(RequestLog, secret=_secret_of)  # added last, so it is the outermost
     _document(app)
     return app
 
@@ -170,14 +174,26 @@ async def _keys_on(scope: Scope) -> bool:
     return await service.auth.keys.on()
 
 
+def _secret_of(scope: Scope) -> str:
+    service: Service | None = getattr(scope["app"].state, "service", None)
+    return service.auth.secret if service else ""
+
+
 def _document(app: FastAPI) -> None:
-    """Complete the OpenAPI document when it is first asked for."""
+    """Complete the OpenAPI document when it is first asked for, and keep it as it is sent: anybody may ask."""
     plain = app.openapi
     made: dict[str, Any] = {}
+    spelt: list[bytes] = []
 
     def openapi() -> dict[str, Any]:
         if not made:
             made.update(schemas.completed(plain()))
         return made
 
+    async def document(_: Request) -> Response:
+        if not spelt:
+            spelt.append(json.dumps(openapi()).encode())
+        return Response(spelt[0], media_type="application/json")
+
     app.openapi = openapi
+    app.router.routes.append(Route("/openapi.json", document))

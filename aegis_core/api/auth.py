@@ -54,7 +54,8 @@ class Auth:
     """Reads and judges credentials."""
 
     def __init__(self, operator_secret: str, contexts: TenantContexts, keys: KeyWatch) -> None:
-        self._secret, self.contexts, self.keys = operator_secret.encode(), contexts, keys
+        self.secret, self.contexts, self.keys = operator_secret, contexts, keys
+        self._secret = operator_secret.encode()
 
     async def caller(self, request: Request, *, fresh: bool = False) -> Caller:
         """Who calls. `fresh`: do not trust the last second on whether keys are asked for.
@@ -91,8 +92,19 @@ class Auth:
         Raises:
             AuthError: as `caller`; for what only reads, also a session token that does not hold.
         """
+        if request.method == "GET":
+            return await self.confirm(request)
+        await self.caller(request)
+        return None
+
+    async def confirm(self, request: Request) -> None:
+        """Judge also a session token now, before much is read or worked on for who shows it.
+
+        Raises:
+            AuthError: as `caller`, and a session token that does not hold.
+        """
         caller = await self.caller(request)
-        if caller.role == "session" and request.method == "GET":
+        if caller.role == "session" and caller.agent is None:
             request.scope[_CALLER] = caller._replace(agent=await self._agent_of(caller))
 
     async def _nobody(self, fresh: bool) -> Caller:

@@ -1,7 +1,7 @@
 """How many connections a server holds, in all and of one address, and how long one may take for a message.
 
 Whoever can connect can leave it at that. So a server bounds how many it holds, long before the system runs out of
-descriptors, and a message that does not go on ends its connection.
+descriptors, and a connection ends on which a message does not go on, whose answers nobody reads, or which is idle.
 """
 
 from __future__ import annotations
@@ -25,12 +25,18 @@ BODY_SECONDS = 30.0
 """From there to the end of its body."""
 IDLE_SECONDS = 30
 """Between two messages."""
+WRITE_SECONDS = 30.0
+"""How long what was answered may lie here because nobody reads it, or next to nothing, also once it is closed."""
+_LEAST_READ = 64 * 1024
+"""Bytes of a large answer that are to be read in this time."""
 
 _OTHER_DESCRIPTORS = 200
 """What a server opens besides: files, its connections to Redis, and connections that are being refused."""
 _REFUSALS = 50
 """Connections that may wait at a time to be told that there are too many; others are closed without a word."""
 _REFUSAL_SECONDS = 2.0
+_MOST_FORWARDED = 16
+"""Entries of X-Forwarded-For, from the last, that are looked at: more proxies stand before no server."""
 
 _CODE = "too_many_connections"
 _DETAIL = "There are as many connections as this server takes, in all or of one address; try again later."
@@ -91,25 +97,37 @@ class ConnectionBounds:
 
 
 class BoundedConnection(asyncio.Protocol):
-    """Mixed into one of uvicorn's protocols. Which part of a message is on its way, that one says."""
+    """Mixed into one of uvicorn's protocols, which says what part of a message is on its way and what it works on.
+
+    One timer looks from time to time how long the connection has been as it is: to note the time of a change costs a
+    request far less than to set and cancel a timer.
+    """
 
     bounds: ClassVar[ConnectionBounds]
+    write_seconds: ClassVar[float | None] = None
+    """In place of `WRITE_SECONDS`."""
     part: Literal["headers", "body"] | None
     transport: asyncio.Transport
     client: tuple[str, int] | None
     loop: asyncio.AbstractEventLoop
 
     def __init__(self) -> None:
-        self.part, self._timed = "headers", cast("Literal['headers', 'body'] | None", None)
+        self.part, self._timed = "headers", cast("Literal['headers', 'body'] | None", "headers")
         self._timer: asyncio.TimerHandle | None = None
         self._admitted, self._refused = False, False
+        self._since, self._unread, self._unread_since = 0.0, 0, cast("float | None", None)
+
+    def works(self) -> bool:
+        """Whether an answer is being made, which may take as long as it does."""
+        raise NotImplementedError
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Count it, and begin to wait for its first message."""
         super().connection_made(transport)
         self._admitted = self.bounds.admit(self.client)
         if self._admitted:
-            self.watch()
+            self.changed()
+            self._look()
         elif self.bounds.begin_refusal():
             self._refused = True
             self._timer = self.loop.call_later(_REFUSAL_SECONDS, self._end)
@@ -120,10 +138,22 @@ class BoundedConnection(asyncio.Protocol):
         """Go on, or refuse once something was asked: who is told before that may only see a connection break."""
         if self._admitted:
             super().data_received(data)
-            self.watch()
+            if self.part != self._timed:  # a message that came whole costs one comparison
+                self._timed = self.part
+                self.changed()
         elif self._refused and not self.transport.is_closing():
             self.transport.write(_FULL)
             self.transport.close()
+
+    def pause_writing(self) -> None:
+        """More lies here than is kept of what the other side does not read."""
+        super().pause_writing()
+        self._unread, self._unread_since = self.transport.get_write_buffer_size(), self.loop.time()
+
+    def resume_writing(self) -> None:
+        """It reads on."""
+        super().resume_writing()
+        self._unread_since = None
 
     def connection_lost(self, exc: Exception | None) -> None:
         """It counts no more."""
@@ -138,15 +168,36 @@ class BoundedConnection(asyncio.Protocol):
             self._refused = False
             self.bounds.end_refusal()
 
-    def watch(self) -> None:
-        """Wait as long as the part takes that is on its way. A message that came whole costs one comparison."""
-        if self.part == self._timed:
-            return
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timed = self.part
-        seconds = {"headers": HEADER_SECONDS, "body": BODY_SECONDS}.get(self.part or "")
-        self._timer = None if seconds is None else self.loop.call_later(seconds, self._end)
+    def changed(self) -> None:
+        """What is on its way, or worked on, is another thing from now on."""
+        self._since = self.loop.time()
+
+    def _look(self) -> None:
+        """End what has lasted too long; else look again when it will have, and before anything shorter could."""
+        now, ends = self.loop.time(), self._ends()
+        if ends is not None and ends <= now:
+            return self._end()
+        soon = min(HEADER_SECONDS, BODY_SECONDS, IDLE_SECONDS, self._patience())
+        self._timer = self.loop.call_later(soon if ends is None else min(soon, ends - now), self._look)
+        return None
+
+    def _ends(self) -> float | None:
+        """When the time is over for what the connection is at; None: it has all the time it wants."""
+        left = self.transport.get_write_buffer_size()
+        begins = self._unread_since is None and self.transport.is_closing()  # unsent, it keeps a closed connection open
+        if begins or (self._unread_since is not None and left <= self._unread - _LEAST_READ):
+            self._unread, self._unread_since = left, self.loop.time()
+        ends: list[float] = []
+        if self._unread_since is not None:
+            ends.append(self._unread_since + self._patience())
+        if self.part is not None:
+            ends.append(self._since + (HEADER_SECONDS if self.part == "headers" else BODY_SECONDS))
+        elif not self.works():
+            ends.append(self._since + IDLE_SECONDS)
+        return min(ends, default=None)
+
+    def _patience(self) -> float:
+        return WRITE_SECONDS if self.write_seconds is None else self.write_seconds
 
     def _end(self) -> None:
         self._timer = None
@@ -179,8 +230,9 @@ class ForwardedBound:
         client = scope.get("client")
         if not client or not _is_in(client[0], self._proxies):
             return None
-        said = b",".join(value for name, value in scope["headers"] if name == b"x-forwarded-for").decode("latin-1")
-        for address in reversed([each.strip() for each in said.split(",")]):
+        said = b",".join(value for name, value in scope["headers"] if name == b"x-forwarded-for")
+        for entry in reversed(said.rsplit(b",", _MOST_FORWARDED)[-_MOST_FORWARDED:]):
+            address = entry.strip()[:64].decode("latin-1")
             if not _is_in(address, self._proxies):
                 return site_of(address)
         return None

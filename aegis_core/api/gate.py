@@ -7,7 +7,7 @@ server may have other addresses and names: a page that reaches it has no credent
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import lru_cache
 from urllib.parse import unquote_plus
 
@@ -25,6 +25,12 @@ MAX_TARGET = 8 * 1024
 """Bytes of a path with its query."""
 MAX_HEADERS = 32 * 1024
 """Bytes of all names and values of headers together."""
+MAX_FIELDS = 128
+"""Headers, of whatever size."""
+MAX_PARAMETERS = 32
+"""Parameters of a query."""
+MAX_SEGMENTS = 160
+"""Parts of a path: names may hold slashes, and have at most 128 letters."""
 
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 _SHOWN_ONCE = frozenset({b"authorization", b"x-aegis-session", b"x-aegis-tenant", b"host"})
@@ -114,10 +120,14 @@ def _judge_target(scope: Scope) -> None:
             f"The path and its query are longer than {MAX_TARGET // 1024} KB.", code="path_too_long",
             limit_bytes=MAX_TARGET,
         )  # fmt: skip
+    if scope["path"].count("/") > MAX_SEGMENTS:
+        raise InvalidRequestError(f"The path has more than {MAX_SEGMENTS} parts.", code="path_too_long")
 
 
-def _read_headers(headers: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+def _read_headers(headers: Sequence[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
     """Those that are judged, by their names. All are counted, in one pass, because every request goes through it."""
+    if len(headers) > MAX_FIELDS:
+        raise InvalidRequestError(f"There are more than {MAX_FIELDS} headers.", code="headers_too_large")
     size, repeated = 0, False
     found: dict[bytes, bytes] = {}
     for name, value in headers:
@@ -139,6 +149,8 @@ def _judge_query(query: bytes) -> None:
     """No parameter takes several values: a proxy might judge one of two, and the server obey the other."""
     if b"&" not in query:
         return
+    if query.count(b"&") >= MAX_PARAMETERS:
+        raise InvalidRequestError(f"The query has more than {MAX_PARAMETERS} parameters.", code="too_many_parameters")
     seen: set[str] = set()
     for part in query.decode("latin-1").split("&"):
         name = unquote_plus(part.partition("=")[0])[:100]

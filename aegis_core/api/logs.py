@@ -7,7 +7,9 @@ import logging
 import re
 import sys
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import lru_cache
 from secrets import token_hex
 from typing import cast
 
@@ -15,7 +17,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from aegis_core.api.problems import problem
-from aegis_core.protocol.masking import mask_text
+from aegis_core.protocol.masking import MASK, mask_text
 
 AGENT = "aegis.agent_id"
 """Where a route puts the agent's name into the scope."""
@@ -51,22 +53,31 @@ def configure_logs(level: str) -> None:
         logger = logging.getLogger(name)
         logger.handlers, logger.propagate = [handler], False
         logger.setLevel(level.upper())
-    logging.getLogger("uvicorn.error").handlers = []
+    server = logging.getLogger("uvicorn.error")
+    server.handlers = []
+    server.addFilter(_tells_something)
     access = logging.getLogger("uvicorn.access")
     access.handlers, access.propagate = [], False
+
+
+def _tells_something(record: logging.LogRecord) -> bool:
+    """Leave out what any stranger can have uvicorn say, thousands of times a second, and what says nothing of whom."""
+    return not record.getMessage().startswith(("Invalid HTTP request", "Unsupported upgrade", "No supported Web"))
 
 
 class RequestLog:
     """Pure ASGI middleware, the outermost: request id, log line, and the answer to what nobody foresaw."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
+    def __init__(self, app: ASGIApp, *, secret: Callable[[Scope], str]) -> None:
+        """`secret`: what no line shows, whatever it looks like."""
+        self._app, self._secret = app, secret
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
         began = time.perf_counter()
-        request_id = _request_id(scope)
+        given = _request_id(scope)
+        request_id = given or token_hex(12).encode()
         status = 0
 
         async def sending(message: Message) -> None:
@@ -87,31 +98,49 @@ class RequestLog:
                 await problem(500, "unforeseen", text, {}, {})(scope, receive, sending)
         finally:
             if _log.isEnabledFor(logging.INFO):
-                _log.info("request", extra={"facts": _facts(scope, request_id, status, began)})
+                secret = self._secret(scope)
+                shown = _shown(given.decode(), secret) if given else request_id.decode()
+                _log.info("request", extra={"facts": _facts(scope, secret, shown, status, began)})
 
 
-def _facts(scope: Scope, request_id: bytes, status: int, began: float) -> dict[str, object]:
+def _facts(scope: Scope, secret: str, request_id: str, status: int, began: float) -> dict[str, object]:
     facts: dict[str, object] = {
-        "request_id": request_id.decode(),
+        "request_id": request_id,
         "method": scope["method"],
-        "path": _shown_path(scope),
+        "path": _shown_path(scope, secret),
         "status": status,
         "ms": round((time.perf_counter() - began) * 1000, 2),
     }
     if AGENT in scope:
-        facts["agent_id"] = scope[AGENT]
+        facts["agent_id"] = _shown(scope[AGENT], secret)
     return facts
 
 
-def _shown_path(scope: Scope) -> str:
+def _shown_path(scope: Scope, secret: str) -> str:
     """The path; some put a credential there, by mistake. That of a route without parameters has room for none."""
-    path = cast("str", scope["path"])[:_LONGEST_PATH]
-    known = scope.get("endpoint") is not None and not scope.get("path_params")
-    return path if known else mask_text(path)
+    path = cast("str", scope["path"])
+    if scope.get("endpoint") is not None and not scope.get("path_params"):
+        return path[:_LONGEST_PATH]
+    return mask_text(_without(path, secret)[:_LONGEST_PATH])
+
+
+def _shown(name: str, secret: str) -> str:
+    """A name, in the place of which some put a credential, too."""
+    return _masked(_without(name, secret))
+
+
+def _without(text: str, secret: str) -> str:
+    """An operator may have chosen a secret that looks like none."""
+    return text.replace(secret, MASK) if secret and secret in text else text
+
+
+_masked = lru_cache(maxsize=1_024)(mask_text)
+"""Of names, at most 128 letters each: the same ones come again and again."""
 
 
 def _request_id(scope: Scope) -> bytes:
+    """What the caller calls the request; empty: it does not."""
     for name, value in scope["headers"]:
         if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
             return value
-    return token_hex(12).encode()
+    return b""

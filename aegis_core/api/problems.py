@@ -31,6 +31,7 @@ MEDIA_TYPE = "application/problem+json"
 _MOST_ERRORS = 20
 
 _BY_CODE = {
+    "too_many_parameters": 414,
     "malformed_json": 400,
     "repeated_header": 400,
     "bad_token": 401,
@@ -127,6 +128,8 @@ async def on_http_error(request: Request, error: Exception) -> Response:
 
 def unreadable(error: ValidationError) -> InvalidRequestError:
     """A body that is no JSON, or not the message that was expected."""
+    if error.error_count() > 1:  # what is no JSON has one
+        return invalid(error)
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
     if first["type"] == "json_invalid":
         text = first["msg"].removeprefix("Invalid JSON: ")

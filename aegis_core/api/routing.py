@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Coroutine
+import re
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
@@ -28,6 +29,9 @@ READING = problems(401, 403, 404, 413, 422, 503)
 
 _LARGE = 2 * 1024
 """Bytes of a body from which it is parsed beside the event loop: a report on all that is wrong in it takes longest."""
+MAX_ITEMS = 4_000
+"""Commas beyond texts in a message of an agent. Only operators' documents have more."""
+_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
 
 _Model = TypeVar("_Model", bound=BaseModel)
 _Answer = TypeVar("_Answer")
@@ -94,10 +98,28 @@ def service_of(request: Request) -> Service:
 
 async def read(request: Request, model: type[_Model]) -> _Model:
     """The body as a message. JSON types are taken at their word: ``"5"`` and ``true`` are not priorities."""
+    if _may_be_large(request.scope["headers"]):
+        await auth_of(request).confirm(request)
     body = await request.body()
     if len(body) > _LARGE:
+        if body.count(b",") > MAX_ITEMS and (await auth_of(request).caller(request)).role != "operator":
+            await asyncio.to_thread(_refuse_many, body)
         return await asyncio.to_thread(_parsed, model, body)
     return _parsed(model, body)
+
+
+def _may_be_large(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    """A body that comes in chunks announces no length."""
+    for name, value in headers:
+        if name == b"content-length":
+            return int(value) > _LARGE  # the gate has seen that it is a number
+    return True
+
+
+def _refuse_many(body: bytes) -> None:
+    """What holds more than any message has fields is not even looked at for faults, which all would be found."""
+    if _STRING.sub(b"", body).count(b",") > MAX_ITEMS:
+        raise InvalidRequestError(f"The body holds more than {MAX_ITEMS:,} values.", code="too_large")
 
 
 def _parsed(model: type[_Model], body: bytes) -> _Model:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from importlib.util import find_spec
@@ -21,6 +22,10 @@ from aegis_core.protocol.errors import ConfigurationError
 from aegis_core.settings import Settings
 
 _log = logging.getLogger("aegis.http")
+
+SWITCH_SECONDS = 0.000_5
+"""How long a thread that parses or masks may keep the event loop waiting, which Python else lets it do ten times longer
+before each step of every answer."""
 
 
 def serve(settings: Settings, agrees: Callable[[str], bool] | None = None) -> None:
@@ -46,19 +51,30 @@ def serve(settings: Settings, agrees: Callable[[str], bool] | None = None) -> No
         http=http_protocol(settings), ws="none", access_log=False, server_header=False, proxy_headers=False,
         backlog=128, timeout_keep_alive=IDLE_SECONDS, timeout_graceful_shutdown=5,
     )  # fmt: skip
+    sys.setswitchinterval(SWITCH_SECONDS)
     # uvicorn raises once more, after it has stopped, the signal that stopped it.
     with asyncio.Runner(loop_factory=plan.get_loop_factory()) as runner, suppress(KeyboardInterrupt):
         runner.run(_serve(settings, plan, agrees))
 
 
-def http_protocol(settings: Settings) -> type[asyncio.Protocol] | Literal["auto"]:
-    """How connections are read: by httptools within bounds; else by h11, which has one of 64 KB for headers."""
+def http_protocol(
+    settings: Settings, *, write_seconds: float | None = None
+) -> type[asyncio.Protocol] | Literal["auto"]:
+    """How connections are read: by httptools within bounds; else by h11, which has one of 64 KB for headers.
+
+    Args:
+        settings: those of the server.
+        write_seconds: how long an answer may lie unread, where the application gives it longer than is usual.
+    """
     if find_spec("httptools") is None:
         return "auto"
     from aegis_core.api.wire import BoundedProtocol
 
+    patience = write_seconds
+
     class Bounded(BoundedProtocol):
         bounds = bounds_of(settings)
+        write_seconds = patience
 
     return Bounded
 

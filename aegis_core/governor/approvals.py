@@ -195,7 +195,9 @@ class HITLManager:
             for asker in policy.askers(request, judged.facts, at_ms(now))
             if not asker.counted and bound > asker.above_nanos
         ]
-        shown = shown_arguments(edit.arguments_json, request.arguments_hash, self._store.pepper)
+        shown = await asyncio.to_thread(
+            shown_arguments, edit.arguments_json, request.arguments_hash, self._store.pepper
+        )
         return Edit(
             judged.version, judged.effect, judged.reason, limits_of(judged.ruling), amount, bound, trace_of(request),
             content_of(request), terms, shown or False,

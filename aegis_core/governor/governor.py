@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable
 from datetime import date, datetime
 from decimal import Decimal
+from functools import partial
 
 from aegis_core.arbiter.arbiter import Appraisal, Arbiter
 from aegis_core.governor import budgets
@@ -36,6 +37,7 @@ from aegis_core.policy.engine import Policy
 from aegis_core.policy.facts import AgentFacts
 from aegis_core.protocol.errors import InvalidRequestError, StaleError
 from aegis_core.protocol.ids import RequestIds, born_at
+from aegis_core.protocol.masking import LONG
 from aegis_core.protocol.messages import (
     LOCK_TYPES,
     AgentSummary,
@@ -165,13 +167,11 @@ class ResourceGovernor:
         for _ in range(4):
             sid, facts = await self._rules.facts_of(request.agent_id, caller.session)
             rules = self._rule(request, facts, appraisal)
-            order = asked.order(
-                SessionProof(sid, caller.token),
-                rules,
-                latest=latest,
-                forecast=self._forecast,
-                inbox=self._ledger.inbox(),
-            )
+            proof, inbox = SessionProof(sid, caller.token), self._ledger.inbox()
+            making = partial(asked.order, proof, rules, latest=latest, forecast=self._forecast, inbox=inbox)
+            # To mask arguments for a person may take longer than others should wait for.
+            shows = rules.askers and len(request.arguments_json or "") > LONG
+            order = await asyncio.to_thread(making) if shows else making()
             word, found = await self._ledger.authorize(order)
             if word in {"NEW", "OLD"}:
                 if word == "OLD":

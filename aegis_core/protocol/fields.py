@@ -141,7 +141,7 @@ def _printable(value: str) -> str:
 Identifier = Annotated[
     str, AfterValidator(identifier), WithJsonSchema({"type": "string", "pattern": r"^[\p{L}\p{N}_.:@/-]{1,128}$"})
 ]
-Capabilities = Annotated[tuple[Identifier, ...], AfterValidator(_together), Field(max_length=64)]
+Capabilities = Annotated[tuple[Identifier, ...], Field(max_length=64, fail_fast=True), AfterValidator(_together)]
 Intent = Annotated[str, AfterValidator(_printable), Field(min_length=1, max_length=MAX_INTENT)]
 Window = Annotated[
     str,

@@ -44,8 +44,8 @@ class AcquireLock(Message):
     mode: LockMode = "exclusive"
     preemption: Preemption | None = None
     grace_seconds: Annotated[float, Field(ge=0.05, le=600, allow_inf_nan=False)] | None = None
-    also: tuple[Identifier, ...] = Field(default=(), max_length=15)
-    within: tuple[HeldLock, ...] = Field(default=(), max_length=16)
+    also: tuple[Identifier, ...] = Field(default=(), max_length=15, fail_fast=True)
+    within: tuple[HeldLock, ...] = Field(default=(), max_length=16, fail_fast=True)
     lock_token: LockToken | None = None
 
 

@@ -15,6 +15,8 @@ from aegis_core.protocol.fields import Scalar
 from aegis_core.protocol.parsing import loads
 
 MASK = "[masked]"
+LONG = 2_048
+"""Characters of arguments from which they are masked beside an event loop."""
 
 _HINTS = (
     "key", "token", "secret", "passw", "passphrase", "bearer", "-----begin", "sk-", "sk_", "pk-", "pk_", "rk-", "rk_",
@@ -55,13 +57,25 @@ _OPAQUE = re.compile(r"(?!0x[0-9a-fA-F]{40}$)(?=\S*\d)\S{12,}")
 _SECRET_NAME = re.compile(r"(?i)(key|token|secret|passw|passphrase|credential|authorization|mnemonic)")
 
 
+_SHORTEST, _SHORTEST_0X = 6, 66
+"""Characters of the shortest thing that a pattern above finds, ``://:a@``, and of the shortest with ``0x``."""
+
+
+def _hints(text: str) -> bool:
+    """Whether a pattern may find something. A loop, because a generator would take twice as long."""
+    size = len(text)
+    if size < _SHORTEST:
+        return False
+    lower = text.lower()
+    for hint in _HINTS:  # noqa: SIM110
+        if hint in lower and (size >= _SHORTEST_0X or hint != "0x"):
+            return True
+    return False
+
+
 def mask_text(text: str) -> str:
     """The text with what looks like a credential replaced: known key shapes, ``password: …``, bearer tokens, PEM."""
-    lower = text.lower()
-    for hint in _HINTS:
-        if hint in lower:
-            break
-    else:
+    if not _hints(text):
         return text
     text = _SECRET.sub(MASK, text)
     text = _BEARER.sub(rf"\1{MASK}", text)
@@ -95,7 +109,8 @@ def mask_json(text: str, key: bytes) -> str:
     value = loads(text)
     if rfc8785.dumps(value).decode() != text:
         raise ValueError("not spelt as RFC 8785 says")
-    return rfc8785.dumps(masked(value, "")).decode()
+    shown = masked(value, "")
+    return text if shown == value else rfc8785.dumps(shown).decode()
 
 
 def _field_kind(name: str, value: object) -> str:
@@ -107,8 +122,7 @@ def _field_kind(name: str, value: object) -> str:
 
 def _marked(text: str, mark: Callable[[str, str], str]) -> str:
     """As `mask_text`, with marks of one's own; what is marked already is not marked again."""
-    lower = text.lower()
-    if not any(hint in lower for hint in _HINTS):
+    if not _hints(text):
         return text
 
     def known(found: re.Match[str]) -> str:

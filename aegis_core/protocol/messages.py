@@ -11,11 +11,11 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from aegis_core.protocol.arguments import MAX_SHOWN
 from aegis_core.protocol.fields import Capabilities, Identifier, Intent, LockToken, LockTtl, Metadata, Usd, Window
-from aegis_core.protocol.parsing import Message
+from aegis_core.protocol.parsing import Message, readable
 from aegis_core.protocol.usage import Allowance, Usage
 
 Status = Literal["GRANTED", "PENDING", "REJECTED"]
@@ -44,8 +44,8 @@ class Requirements(Message):
     tools: bool = False
     vision: bool = False
     min_context_tokens: Annotated[int, Field(ge=0, le=100_000_000)] = 0
-    providers: tuple[Identifier, ...] = Field(default=(), max_length=32)
-    models: tuple[Identifier, ...] = Field(default=(), max_length=64)
+    providers: tuple[Identifier, ...] = Field(default=(), max_length=32, fail_fast=True)
+    models: tuple[Identifier, ...] = Field(default=(), max_length=64, fail_fast=True)
     or_strongest: bool = False
     ceiling_usd: Usd | None = None
 
@@ -60,7 +60,7 @@ class HeldLock(Message):
 BYTES_PER_TOKEN = 2
 """Bytes of UTF-8 for which a token is reserved; see `metering.tokens` for what that covers."""
 
-ArgumentsJson = Annotated[str, Field(max_length=MAX_SHOWN)]
+ArgumentsJson = Annotated[str, Field(max_length=MAX_SHOWN), AfterValidator(readable)]
 
 
 class PermissionRequest(Message):
@@ -77,7 +77,7 @@ class PermissionRequest(Message):
     `allows` says what the call may consume beside plain text: media, hosted tools, a tier.
     `prompt_end` is how the prompt of a model call ends. No rule reads it; a person who is asked is shown it.
     `arguments_json` is the JSON (RFC 8785) that `arguments_hash` is of, for a person who is asked, kept, masked, only
-    while somebody is; empty where it is longer than 64 KiB, so that nobody can be asked.
+    while somebody is; empty (longer than 64 KiB, more than 4,000 values), nobody can be asked.
     """
 
     agent_id: Identifier
@@ -90,7 +90,7 @@ class PermissionRequest(Message):
     target_resource: Identifier | None = None
     fence: Annotated[int, Field(ge=1, le=2**53 - 1)] | None = None
     lock_ttl_seconds: LockTtl = 30
-    within: tuple[HeldLock, ...] = Field(default=(), max_length=16)
+    within: tuple[HeldLock, ...] = Field(default=(), max_length=16, fail_fast=True)
     session_id: Identifier | None = None
     request_id: Identifier | None = None
     capability: Identifier | None = None

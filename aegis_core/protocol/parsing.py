@@ -18,6 +18,7 @@ class Message(BaseModel):
 
 
 _Model = TypeVar("_Model", bound=Message)
+_MOST_FAULTS = 100
 
 
 def parse(model: type[_Model], /, **values: object) -> _Model:
@@ -33,7 +34,11 @@ def parse(model: type[_Model], /, **values: object) -> _Model:
 
 
 def invalid(error: ValidationError) -> InvalidRequestError:
-    """Translate pydantic's report into the one error of the project; `errors` lists every field."""
+    """Translate pydantic's report into the one error of the project; `errors` lists every field, or says how many."""
+    counted = getattr(error, "error_count", None)  # FastAPI's, which reports like pydantic's, does not count
+    if counted is not None and (count := counted()) > _MOST_FAULTS:
+        problem = f"there are {count:,} faults in the message"  # to put all into words may take as long as to find them
+        return InvalidRequestError(problem, field="", problem=problem, errors=[{"field": "", "problem": problem}])
     problems = [_problem(item["loc"], item["type"], item["msg"], item.get("ctx", {})) for item in error.errors()]
     field_name, problem = problems[0]
     return InvalidRequestError(
@@ -58,6 +63,7 @@ def without_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:
 MAX_NESTING = 512
 """Containers within one another that JSON of others may have: more than any reader here needs."""
 
+_TEXT = re.compile(r'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
 _STRUCTURE = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[\[\]{}]', re.DOTALL)
 """A whole string, or a bracket that is not in one."""
 
@@ -84,6 +90,20 @@ def loads(text: str | bytes, **hooks: Any) -> Any:
             if depth > MAX_NESTING:
                 raise NestingError(f"is nested more than {MAX_NESTING} levels deep")
     return json.loads(text, **hooks)
+
+
+MAX_SHOWN_VALUES = 4_000
+"""Values in arguments that a person is asked about; more nobody reads."""
+
+
+def readable(text: str) -> str:
+    """JSON as it is, or nothing where it holds more values than a person reads. They are counted without parsing it."""
+    raw = text.count(",") + text.count("[") + text.count("{")
+    if raw <= MAX_SHOWN_VALUES:
+        return text
+    bare = _TEXT.sub("", text)
+    values = bare.count(",") + bare.count("[") + bare.count("{")
+    return text if values <= MAX_SHOWN_VALUES else ""
 
 
 def first_repeat(pairs: list[tuple[str, Any]]) -> str | None:

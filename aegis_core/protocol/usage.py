@@ -120,7 +120,7 @@ class Usage(CallTokens):
     speed: Identifier | None = None
     inference_geo: Identifier | None = None
     stated_cost_usd: Usd | None = None
-    iterations: Annotated[tuple[CallTokens, ...], Field(max_length=MOST_ITERATIONS)] = ()
+    iterations: Annotated[tuple[CallTokens, ...], Field(max_length=MOST_ITERATIONS, fail_fast=True)] = ()
 
     @property
     def all_input_tokens(self) -> int:

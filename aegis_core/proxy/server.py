@@ -11,6 +11,7 @@ import time
 from contextlib import suppress
 from multiprocessing.connection import wait
 from multiprocessing.context import SpawnProcess
+from typing import Literal
 
 import uvicorn
 
@@ -21,6 +22,7 @@ from aegis_core.connect import open_store
 from aegis_core.protocol.errors import ConfigurationError
 from aegis_core.protocol.hosts import is_loopback
 from aegis_core.proxy.app import ProxyApp
+from aegis_core.proxy.exchange import STALL_SECONDS
 from aegis_core.proxy.fallbacks import open_fallbacks
 from aegis_core.proxy.upstreams import open_upstreams
 from aegis_core.settings import Settings
@@ -71,7 +73,7 @@ def _run(settings: Settings, listener: socket.socket) -> None:
     configure_logs(settings.log_level)
     logging.getLogger("uvicorn.error").addFilter(_expected)
     plan = uvicorn.Config(
-        ProxyApp(settings), log_config=None, http=http_protocol(settings), ws="none", access_log=False,
+        ProxyApp(settings), log_config=None, http=proxy_protocol(settings), ws="none", access_log=False,
         server_header=False, date_header=False, proxy_headers=False, lifespan="on", timeout_keep_alive=IDLE_SECONDS,
         timeout_graceful_shutdown=max(1, int(settings.proxy_drain_seconds)),
     )  # fmt: skip
@@ -79,6 +81,11 @@ def _run(settings: Settings, listener: socket.socket) -> None:
     with asyncio.Runner(loop_factory=plan.get_loop_factory()) as runner, suppress(KeyboardInterrupt):
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         runner.run(uvicorn.Server(plan).serve(sockets=[listener]))
+
+
+def proxy_protocol(settings: Settings) -> type[asyncio.Protocol] | Literal["auto"]:
+    """How connections are read: as the server of the API reads them, with more patience for who reads slowly."""
+    return http_protocol(settings, write_seconds=2 * STALL_SECONDS)
 
 
 async def _look(settings: Settings) -> None:

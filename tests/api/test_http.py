@@ -236,7 +236,10 @@ class TestBadBodies:
         assert [error["field"] for error in problem["errors"]] == ["resource_type", "priority"]
 
     def test_a_flood_of_bad_fields_gets_a_short_answer(self, agent: Agent) -> None:
-        assert len(agent.ask(**{f"f{number}": 1 for number in range(5_000)}).json()["errors"]) == 20
+        assert len(agent.ask(**{f"f{number}": 1 for number in range(90)}).json()["errors"]) == 20
+        many = agent.ask(**{f"f{number}": 1 for number in range(3_000)}).json()
+        assert many["detail"] == "there are 3,000 faults in the message"
+        assert agent.ask(**{f"f{number}": 1 for number in range(5_000)}).json()["code"] == "too_large"
 
     @pytest.mark.parametrize("content", [b"", b"{", b"{'a': 1}", b"\xff\xfe", b'{"a": "\\ud800"}', b"[" * 100_000])
     def test_what_is_not_json_is_told_so(self, http: httpx.Client, content: bytes) -> None:

@@ -23,12 +23,12 @@ from rows import listed_price
 
 import aegis_core
 from aegis_core import Governor, Settings
-from aegis_core.api.server import http_protocol
 from aegis_core.client.portal import Portal
 from aegis_core.governor.proxy_keys import KeyTerms, ProxyKey
 from aegis_core.protocol.messages import Event
 from aegis_core.protocol.profiles import Profile
 from aegis_core.proxy.app import ProxyApp
+from aegis_core.proxy.server import proxy_protocol
 
 PROVIDER_KEY = "sk-of-the-provider-0123456789"
 MODELS = {
@@ -210,7 +210,7 @@ def proxying(settings: Settings) -> Iterator[str]:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         plan = uvicorn.Config(
-            ProxyApp(settings), log_config=None, ws="none", http=http_protocol(settings), lifespan="on",
+            ProxyApp(settings), log_config=None, ws="none", http=proxy_protocol(settings), lifespan="on",
             timeout_graceful_shutdown=2,
         )  # fmt: skip
         server = uvicorn.Server(plan)
