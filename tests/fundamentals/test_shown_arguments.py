@@ -30,7 +30,7 @@ TAIL = "rm -rf /srv/archive"
 LONG = {"command": "set -u; " + "printf 'ok'; " * 400 + TAIL}
 WISH: dict[str, Any] = {"resource_type": "api_call", "estimated_cost_usd": 7, "tool": "run"}
 
-SPELT_OTHERWISE = ('{"to": "bob"}', '{"to":"eve","to":"bob"}', "[" * 60_000, "1e999")
+SPELT_OTHERWISE = ('{"to": "bob"}', '{"to":"eve","to":"bob"}', "[" * 3_000, "1e999")
 SECRETS = (
     "sk-abcdefghij0123456789", "ghp_abcdefghijklmnopqrstuvwxyz12", "AKIAABCDEFGHIJKLMNOP", "0x" + "5e" * 32,
     "eyJhbGciOiJIUzI1.eyJzdWIiOiIxMjM0.c2lnbmF0dXJl",
@@ -137,7 +137,7 @@ async def test_what_is_too_long_to_be_read_is_refused_only_where_a_person_is_ask
         ('{"to":"ana"}', hash_arguments({"to": "bob"})),
         *(
             (text, hash_of(text.encode()))
-            for text in ('{"to": "bob"}', '{"to":"eve","to":"bob"}', "[" * 60_000, "1e999")
+            for text in ('{"to": "bob"}', '{"to":"eve","to":"bob"}', "[" * 3_000, "1e999")
         ),
     ],
     ids=["another", "with a space", "a key twice", "nested", "no number"],

@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from stands import providers
+from loopback import providers
 
 from aegis_core import AegisDenied, connect_sync
 
