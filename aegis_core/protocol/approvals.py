@@ -9,9 +9,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from aegis_core.protocol.arguments import ArgumentsJson
 from aegis_core.protocol.denial import AegisDenied
 from aegis_core.protocol.fields import Identifier, Usd
-from aegis_core.protocol.messages import ArgumentsJson, BudgetLine, ResourceType, TakenBackBy, Verdict
+from aegis_core.protocol.messages import BudgetLine, ResourceType, TakenBackBy, Verdict
 from aegis_core.protocol.parsing import Message
 
 Decision = Literal["approve", "reject"]

@@ -14,14 +14,14 @@ from fractions import Fraction
 from hashlib import blake2b
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 from pathlib import PurePath
-from typing import Any, cast
+from typing import Annotated, Any, cast
 from uuid import UUID
 
 import rfc8785
-from pydantic import BaseModel
+from pydantic import AfterValidator, BaseModel, Field
 
 from aegis_core.protocol.errors import InvalidRequestError
-from aegis_core.protocol.parsing import NestingError, first_repeat, loads
+from aegis_core.protocol.parsing import NestingError, first_repeat, loads, readable
 
 MAX_DEPTH = 64
 """Containers within one another."""
@@ -29,6 +29,8 @@ MAX_VALUES = 1_000_000
 """Values in all; one that is reached in two ways counts twice."""
 MAX_SHOWN = 65_536
 """Bytes of spelt arguments about which a person can be asked; longer ones nobody reads."""
+ArgumentsJson = Annotated[str, Field(max_length=MAX_SHOWN), AfterValidator(readable)]
+"""The field of messages that holds spelt arguments."""
 MAX_DIGITS = 4_300
 """Digits of a number, as Python reads it from text."""
 

@@ -11,11 +11,11 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
-from aegis_core.protocol.arguments import MAX_SHOWN
+from aegis_core.protocol.arguments import ArgumentsJson
 from aegis_core.protocol.fields import Capabilities, Identifier, Intent, LockToken, LockTtl, Metadata, Usd, Window
-from aegis_core.protocol.parsing import Message, readable
+from aegis_core.protocol.parsing import Message
 from aegis_core.protocol.usage import Allowance, Usage
 
 Status = Literal["GRANTED", "PENDING", "REJECTED"]
@@ -59,8 +59,6 @@ class HeldLock(Message):
 
 BYTES_PER_TOKEN = 2
 """Bytes of UTF-8 for which a token is reserved; see `metering.tokens` for what that covers."""
-
-ArgumentsJson = Annotated[str, Field(max_length=MAX_SHOWN), AfterValidator(readable)]
 
 
 class PermissionRequest(Message):
