@@ -112,10 +112,25 @@ def charges(settings: Settings) -> list[tuple[str, Decimal, Decimal, bool]]:
 
 
 def without_open(settings: Settings, walk: Any, *, sweeps: bool) -> dict[str, int]:
-    """The walk, once every grant has ended."""
-    until = time.monotonic() + 60
-    while (found := walked(settings, walk, sweeps=sweeps))["open"]:
-        assert time.monotonic() < until, found
+    """The walk, once every grant has ended.
+
+    A walk reads one key after another, so it is made only when nobody writes: a proxy that lives may still tell of
+    calls whose clients have their answers.
+    """
+
+    async def run() -> None:
+        until = time.monotonic() + 60
+        async with aegis_core.connect(settings=settings) as governor:
+            port: Any = governor.port
+            while any(budget.reserved_usd for budget in (await governor.budget("ada")).budgets):
+                assert time.monotonic() < until, await governor.budget("ada")
+                if sweeps:
+                    await port._ledger.sweep()
+                await asyncio.sleep(0.05)
+
+    asyncio.run(run())
+    found = walked(settings, walk, sweeps=sweeps)
+    assert not found["open"]
     return found
 
 
