@@ -15,6 +15,7 @@ from uuid import uuid4
 import hypothesis
 import pytest
 import redis
+from authorities import few_authorities
 from leftovers import MARK, Processes, complaints, keyspace
 from rooms import ROOMS, belongs
 
@@ -50,6 +51,7 @@ def pytest_sessionstart() -> None:
         if name.startswith("AEGIS_") or name == "USE_FAKE_REDIS":
             del os.environ[name]
     os.environ[MARK] = uuid4().hex
+    few_authorities()
 
 
 @pytest.fixture(scope="session", autouse=True)
