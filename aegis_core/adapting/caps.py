@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any, TypeGuard, cast
 
 from aegis_core.metering.names import parse_name
@@ -68,7 +69,7 @@ def cap_name(client: object, model: str, *said: Mapping[str, Any]) -> str | None
     if kind is None:
         fields = [name for name in (_USUAL, *CAPS) if name in getattr(type(client), "model_fields", ())]
         return next(iter([*used, *fields]), _USUAL)
-    if _THINKS.match(parse_name(model).bare.rpartition("/")[2]):
+    if _thinks(model):
         return "max_completion_tokens"
     return next((each for each in used if each in _OF_CHAT), _USUAL)
 
@@ -88,8 +89,18 @@ def held_cap(client: object) -> int | None:
 
 def _listed(client: object) -> str | None:
     """The nearest of a client's classes that the table knows."""
-    classes = (each.__name__ for each in type(client).__mro__)
+    return _listed_class(type(client))
+
+
+@lru_cache(maxsize=256)
+def _listed_class(kind: type) -> str | None:
+    classes = (each.__name__ for each in kind.__mro__)
     return next((name for name in classes if name in _BY_CLASS or name in _AS_THEY_ARE), None)
+
+
+@lru_cache(maxsize=256)
+def _thinks(model: str) -> bool:
+    return _THINKS.match(parse_name(model).bare.rpartition("/")[2]) is not None
 
 
 def is_field(client: object) -> bool:

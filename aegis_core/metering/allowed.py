@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from typing import TYPE_CHECKING, Literal
 
 from aegis_core.metering.bound import Bound
 from aegis_core.protocol.usage import TOOL_FIELDS, Allowance
@@ -36,18 +37,27 @@ class AllowedRates:
 
 def allowance_of(bound: Bound) -> Allowance:
     """What a bound allows, as a request says it."""
+    said = bound.service_tier, bound.speed, bound.inference_geo
+    media = bound.audio_tokens, bound.image_tokens, bound.video_tokens, bound.audio_output, bound.image_output
+    hosted = tuple(map(bound.hosted.get, TOOL_FIELDS)) if bound.hosted else ()
+    return _allowance(bound.cache_write or "none", media, said, hosted)
+
+
+@lru_cache(maxsize=256)
+def _allowance(
+    cache_write: Literal["none", "5m", "1h"],
+    media: tuple[int, int, int, bool, bool],
+    said: tuple[str | None, str | None, str | None],
+    hosted: tuple[int | None, ...],
+) -> Allowance:
+    """Most calls allow the same, and to check it takes longer than to remember it."""
+    audio, image, video, speaks, draws = media
+    tier, speed, place = said
     return Allowance(
-        cache_write=bound.cache_write or "none",
-        audio_input_tokens=bound.audio_tokens,
-        image_input_tokens=bound.image_tokens,
-        video_input_tokens=bound.video_tokens,
-        audio_output=bound.audio_output,
-        image_output=bound.image_output,
-        service_tier=bound.service_tier,
-        speed=bound.speed,
-        inference_geo=bound.inference_geo,
-        **{name: bound.hosted.get(name, 0) for name in TOOL_FIELDS},
-    )
+        cache_write=cache_write, audio_input_tokens=audio, image_input_tokens=image, video_input_tokens=video,
+        audio_output=speaks, image_output=draws, service_tier=tier, speed=speed, inference_geo=place,
+        **{name: calls or 0 for name, calls in zip(TOOL_FIELDS, hosted, strict=False)},
+    )  # fmt: skip
 
 
 def _bound(model: str, input_tokens: int, allows: Allowance) -> Bound:

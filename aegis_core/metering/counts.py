@@ -35,7 +35,8 @@ def read_counts(
     if given.get("input_tokens") is None and given.get("output_tokens") is None:
         return Reading(None, (NO_USAGE,), text.most, complete=finished)
     tally = Tally()
-    found = {name: tally.count(given, name) for name in given}
+    # Most are absent or nought.
+    found = {name: 0 if type(said) is int and not said else tally.count(given, name) for name, said in given.items()}
     found = {"input_tokens": 0, "output_tokens": 0, **found}
     if not found["input_tokens"]:
         tally.doubt(NO_INPUT)

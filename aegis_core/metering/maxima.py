@@ -7,7 +7,7 @@ has a configured default or must be capped by the caller.
 from __future__ import annotations
 
 import json
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from typing import NamedTuple
 
@@ -27,6 +27,7 @@ def maxima_of(canonical: str) -> Maxima | None:
     return _table().get(canonical.lower())
 
 
+@lru_cache(maxsize=1024)
 def maxima_by_name(name: str) -> Maxima | None:
     """What is known of a model by a spelling of its name, as far as the price list is not needed to tell."""
     bare = parse_name(name).bare.rpartition("/")[2]

@@ -95,6 +95,8 @@ class Tally:
         value = get(holder, *names)
         if value is None:
             return 0
+        if type(value) is int and 0 <= value <= most:  # nearly all are
+            return value
         if isinstance(value, float) and value.is_integer():
             value = int(value)
         if isinstance(value, bool) or not isinstance(value, int):

@@ -11,7 +11,7 @@ from langchain_core.runnables import Runnable
 from pydantic import PrivateAttr
 
 from aegis_langchain.binding import Binding, check_parsers, exchanged
-from aegis_langchain.models import profile_of
+from aegis_langchain.models import has_field, profile_of
 from aegis_langchain.usage import streams
 
 _INHERITED = ("cache", "callbacks", "tags", "metadata", "disable_streaming", "output_version")
@@ -61,7 +61,7 @@ class DelegatingChatModel(BaseChatModel):
 
     def _should_stream(self, *, async_api: bool, run_manager: Any = None, **kwargs: Any) -> bool:
         first = self._first
-        streaming = "streaming" in type(first).model_fields and getattr(first, "streaming", None) is True
+        streaming = has_field(type(first), "streaming") and getattr(first, "streaming", None) is True
         return (streaming and streams(first) and not self._streaming_disabled(**kwargs)) or super()._should_stream(
             async_api=async_api, run_manager=run_manager, **kwargs
         )

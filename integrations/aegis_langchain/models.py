@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, cast
 
 from langchain_core.language_models import BaseChatModel
@@ -16,8 +17,18 @@ Models = Mapping[str, BaseChatModel] | Sequence[BaseChatModel] | BaseChatModel
 
 def own_settings(model: BaseChatModel) -> dict[str, object]:
     """What a model is set to, which it sends with each request."""
-    fields = type(model).model_fields
-    return {name: getattr(model, name) for name in SETTINGS if name in fields}
+    return {name: getattr(model, name) for name in _settings_of(type(model))}
+
+
+@lru_cache(maxsize=256)
+def _settings_of(kind: type[BaseChatModel]) -> tuple[str, ...]:
+    return tuple(name for name in SETTINGS if has_field(kind, name))
+
+
+@lru_cache(maxsize=1024)
+def has_field(kind: type[BaseChatModel], name: str) -> bool:
+    """Whether models of a class have a field; Pydantic takes long to tell."""
+    return name in kind.model_fields
 
 
 def more_keywords(model: BaseChatModel) -> Mapping[str, object]:

@@ -29,6 +29,7 @@ _OUTPUTS = {
     "image_output_tokens": ("image",),
 }
 _TIERS = ("priority", "flex")
+_PREFIXES = ("", *(f"{tier}_" for tier in _TIERS))
 """Before such a word langchain-openai writes the kinds of tokens of a call that was served at that tier."""
 
 _ENDS = ("finish_reason", "stop_reason", "status")
@@ -173,8 +174,9 @@ def _plus(values: Iterable[Any]) -> Any:
 
 def _sum(details: Mapping[str, Any], names: Sequence[str]) -> Any:
     """A kind under its names, with each tier's word before it; what is no number is left for the reader to doubt."""
-    prefixes = ("", *(f"{tier}_" for tier in _TIERS))
-    found = [details[prefix + name] for name in names for prefix in prefixes if details.get(prefix + name) is not None]
+    if not details:
+        return 0
+    found = [details[prefix + name] for name in names for prefix in _PREFIXES if details.get(prefix + name) is not None]
     return sum(found) if all(isinstance(each, int) for each in found) else found[0]
 
 
