@@ -60,7 +60,7 @@ def _wait(request: Request) -> float:
 
 @router.post(
     "/handshake", tags=["Agents"], summary="Register an agent and open a session",
-    response_model=SessionOpened, responses=problems(400, 401, 403, 404, 413, 415, 422, 429, 503),
+    response_model=SessionOpened, responses=problems(401, 403, 404, 415, 422, 429, 503),
     openapi_extra=body(Handshake) | {"parameters": [SESSION_PARAMETER]},
 )  # fmt: skip
 async def handshake(request: Request) -> Response:

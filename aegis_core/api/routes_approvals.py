@@ -132,7 +132,7 @@ async def envelopes(request: Request) -> Response:
 
 @router.post(
     "/envelopes", tags=["Approvals"], summary="Approve in advance",
-    response_model=Envelope, responses=problems(400, 401, 403, 404, 409, 413, 415, 422, 503),
+    response_model=Envelope, responses=problems(401, 403, 404, 409, 415, 422, 503),
     openapi_extra=body(EnvelopeRequest, operator=True),
 )  # fmt: skip
 async def approve_ahead(request: Request) -> Response:

@@ -21,7 +21,7 @@ _health, _ready = map(Writer, (Health, Readiness))
 
 @router.get(
     f"{PREFIX}/health", tags=["Server"], summary="Is the process alive?",
-    response_model=Health, responses=problems(403, 413),
+    response_model=Health, responses=problems(403),
 )  # fmt: skip
 async def health() -> Response:
     """Says nothing about Redis; see `/ready`."""
@@ -30,7 +30,7 @@ async def health() -> Response:
 
 @router.get(
     f"{PREFIX}/ready", tags=["Server"], summary="Can decisions be made?",
-    response_model=Readiness, responses=problems(401, 403, 413, 422, 503),
+    response_model=Readiness, responses=problems(401, 403, 422, 503),
 )  # fmt: skip
 async def ready(request: Request, verbose: Verbose = None) -> Response:
     """Asks Redis. Where there are keys, strangers learn no more than that. With `verbose`, the state of the channels is
@@ -52,7 +52,7 @@ async def ready(request: Request, verbose: Verbose = None) -> Response:
     "/metrics", tags=["Server"], summary="Figures for Prometheus",
     response_class=Response, responses={
         200: {"description": "Text in Prometheus's format.", "content": {"text/plain": {"schema": {"type": "string"}}}},
-        **problems(401, 403, 404, 413, 503),
+        **problems(401, 403, 404, 503),
     },
     openapi_extra=security(),
 )  # fmt: skip

@@ -22,10 +22,10 @@ from aegis_core.protocol.errors import InvalidRequestError
 from aegis_core.protocol.parsing import first_repeat
 
 PREFIX = "/api/v1"
-ACTING = problems(400, 401, 403, 404, 409, 413, 415, 422, 503)
-WRITING = problems(400, 401, 403, 404, 413, 415, 422, 503)
-BRAKING = problems(401, 403, 404, 413, 415, 422, 503)
-READING = problems(401, 403, 404, 413, 422, 503)
+ACTING = problems(401, 403, 404, 409, 415, 422, 503)
+WRITING = problems(401, 403, 404, 415, 422, 503)
+BRAKING = problems(401, 403, 404, 415, 422, 503)
+READING = problems(401, 403, 404, 422, 503)
 
 _LARGE = 2 * 1024
 """Bytes of a body from which it is parsed beside the event loop: a report on all that is wrong in it takes longest."""

@@ -175,17 +175,20 @@ _EXAMPLES: dict[type[BaseModel], Document] = {
     },
 }
 _WORDS = {
-    400: "The body is not JSON.",
+    400: "The body is not JSON, or a header that says who calls is given twice.",
     401: "A credential is wrong, or missing where one is needed.",
     403: "The thing belongs to somebody else, or the request comes from a foreign page or host.",
     404: "Something named does not exist.",
     409: "An id was reused with other content, or the thing is closed or decided otherwise.",
     413: "The body is too large.",
+    414: "The path and its query are too long, or there are too many parameters.",
     415: "The body is not declared as JSON.",
     422: "A field cannot be accepted; the answer names it.",
     429: "There is no room for more of them.",
+    431: "The headers are too large together, or too many.",
     503: "Redis does not answer as it must. No decision was made.",
 }
+_OF_THE_GATE = (400, 413, 414, 431)
 _HEADERS = {
     401: {"WWW-Authenticate": {"required": True, "schema": {"type": "string"}}},
     429: {"Retry-After": {"required": True, "schema": {"type": "string"}}},
@@ -204,11 +207,11 @@ _BEARER = {
 
 
 def problems(*statuses: int) -> dict[int | str, Document]:
-    """The `responses` of a route that may answer with these errors."""
+    """The `responses` of a route that may answer with these errors, and with those of the gate before all routes."""
     content = {MEDIA_TYPE: {"schema": {"$ref": _REF.format(model="Problem")}}}
     return {
         status: {"description": _WORDS[status], "content": content, "headers": _HEADERS.get(status, {})}
-        for status in statuses
+        for status in sorted({*statuses, *_OF_THE_GATE})
     }
 
 
