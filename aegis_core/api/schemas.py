@@ -183,7 +183,7 @@ _WORDS = {
     413: "The body is too large.",
     415: "The body is not declared as JSON.",
     422: "A field cannot be accepted; the answer names it.",
-    429: "There is no room for more of them.",
+    429: "There is no room for more of them, or there were too many in this second.",
     503: "Redis does not answer as it must. No decision was made.",
 }
 _HEADERS = {

@@ -123,11 +123,12 @@ def test_one_question_of_each_of_many_fresh_names(serve: Serve, weaken: Weaken, 
 @DEFENDED
 def test_more_requests_than_anybody_needs(serve: Serve, weaken: Weaken, settings: Settings, defended: bool) -> None:
     if not defended:
-        weaken("if before >= most then code", "if false then code")
+        weaken("local beyond = before >= most", "local beyond = false")
     with moved_by_hand(settings.url) as clock:
         server = serve(max_requests_per_second=3)
         one, two = server.enter("one"), server.enter("two")
         other = server.enter("other", key=server.operator_key)
+        clock.advance(1)
 
         def codes(*agents: dict[str, Any]) -> list[str]:
             wish = {"task_intent": "drop database", "estimated_cost_usd": 0}
