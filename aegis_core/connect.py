@@ -281,4 +281,8 @@ def config_of(settings: Settings) -> Config:
         refusal=int(settings.refusal_seconds * 1000),
         requests=settings.max_requests_per_second,
         share=settings.pending_share,
+        waits=settings.max_lock_waits,
+        key_waits=settings.max_lock_waits_per_key,
+        key_agents=settings.max_agents_per_key,
+        key_locks=settings.max_locks_per_key,
     )

@@ -143,9 +143,13 @@ class Settings(BaseSettings):
     idempotency_seconds: Annotated[float, Field(ge=60, le=604_800)] = 3_600
     pending_share: Annotated[float, Field(ge=0.001, le=1)] = 0.5
     max_requests_per_second: Annotated[int, Field(ge=1, le=1_000_000)] = 10_000
+    max_lock_waits: Annotated[int, Field(ge=1, le=10_000)] = 64
+    max_lock_waits_per_key: Annotated[int, Field(ge=1, le=10_000)] = 1_024
+    max_locks_per_key: Annotated[int, Field(ge=1, le=10_000)] = 5_000
     session_idle_seconds: Annotated[float, Field(ge=1, le=31_536_000)] = 86_400
     max_open_grants: Annotated[int, Field(ge=1, le=100_000)] = 1_000
     max_agents: Annotated[int, Field(ge=1, le=100_000_000)] = 1_000_000
+    max_agents_per_key: Annotated[int, Field(ge=1, le=100_000_000)] = 100_000
     estimated_alert_percent: Annotated[float, Field(ge=0, le=100)] = Field(
         default=20, description="From which share of estimated dollars on an agent's last hour is an event; 0: never."
     )

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
+from math import ceil
 from typing import Any, cast
 
 from fastapi.exceptions import RequestValidationError
@@ -42,6 +43,7 @@ _BY_CODE = {
     "headers_too_large": 431,
     "not_json": 415,
     "too_many_agents": 429,
+    "too_many_requests": 429,
 }
 _BY_KIND: tuple[tuple[type[AegisError], int], ...] = (
     (InvalidRequestError, 422),
@@ -101,7 +103,9 @@ def problem(status: int, code: str, detail: str, facts: Mapping[str, Any], heade
 
 def response_to(error: AegisError) -> Response:
     """The answer that tells a caller of an error."""
-    return problem(status_of(error), error.code, error.message, error.facts, {})
+    seconds = error.facts.get("retry_after_seconds")
+    headers = {} if seconds is None else {"Retry-After": str(ceil(seconds))}
+    return problem(status_of(error), error.code, error.message, error.facts, headers)
 
 
 async def on_aegis_error(_: Request, error: Exception) -> Response:

@@ -129,7 +129,7 @@ async def extend(request: Request, grant_id: GrantId) -> Response:
 
 @router.post(
     "/journal", tags=["Grants"], summary="Start or finish a side effect that must not run twice",
-    response_model=JournalEntry, responses=ACTING, openapi_extra=body(JournalRequest),
+    response_model=JournalEntry, responses=ACTING | problems(429), openapi_extra=body(JournalRequest),
 )  # fmt: skip
 async def journal(request: Request) -> Response:
     """`start` before it and `finish` after it; what was started and never finished has an unknown outcome."""

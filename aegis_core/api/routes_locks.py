@@ -9,7 +9,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 
 from aegis_core.api.logs import AGENT
 from aegis_core.api.routing import ACTING, PREFIX, READING, WRITING, GuardedRoute, Writer, auth_of, read, while_there
-from aegis_core.api.schemas import Wait, body, security
+from aegis_core.api.schemas import Wait, body, problems, security
 from aegis_core.protocol.fields import Identifier
 from aegis_core.protocol.locks import (
     AcquireLock,
@@ -55,7 +55,7 @@ async def locks(request: Request, resource: Annotated[Identifier | None, Query()
 
 @router.post(
     "/locks/{resource:path}/acquire", tags=["Locks"], summary="Take a lock, or a place in its queue",
-    response_model=LockState, responses=ACTING, openapi_extra=body(AcquireLock),
+    response_model=LockState, responses=ACTING | problems(429), openapi_extra=body(AcquireLock),
 )  # fmt: skip
 async def acquire(request: Request, resource: Resource, wait: Wait = 0) -> Response:
     """Without `wait` it only tries. With it, an answer `waiting` keeps its place for 15 s: ask again with its token.

@@ -184,7 +184,7 @@ _WORDS = {
     414: "The path and its query are too long, or there are too many parameters.",
     415: "The body is not declared as JSON.",
     422: "A field cannot be accepted; the answer names it.",
-    429: "There is no room for more of them.",
+    429: "There is no room for more of them, or there were too many in this second.",
     431: "The headers are too large together, or too many.",
     503: "Redis does not answer as it must. No decision was made.",
 }

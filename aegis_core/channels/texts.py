@@ -8,6 +8,7 @@ from decimal import Decimal
 from aegis_core.protocol.approvals import Approval
 from aegis_core.protocol.masking import both_ends, visible
 from aegis_core.protocol.money import format_usd
+from aegis_core.protocol.writing import told_letters
 
 _MOST_QUOTED, _MOST_FACT, _MOST_PROMPT = 600, 300, 240
 
@@ -37,12 +38,12 @@ def shortened(text: str, most: int) -> str:
 
 
 def facts(approval: Approval) -> list[tuple[str, str]]:
-    """The verified facts, each with its name. All that is absent is left out. Which scripts a name of the agent's mixes
-    stands with the fact's name, which nobody shortens."""
+    """The verified facts, each with its name. All that is absent is left out. What the letters of a name of the agent's
+    may hide stands with the fact's name, which nobody shortens."""
 
     def title(title: str, field: str) -> str:
-        mixed = approval.mixed_scripts.get(field)
-        return f"{title} (mixes {mixed})" if mixed else title
+        hides = told_letters(approval.mixed_scripts.get(field), approval.looks_like.get(field))
+        return f"{title} ({hides})" if hides else title
 
     rows: list[tuple[str, str | None]] = [
         (title("Agent", "agent_id"), approval.agent_id),

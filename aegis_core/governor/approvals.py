@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections.abc import Callable
 from contextlib import suppress
 from decimal import Decimal
 from typing import Any, Literal, cast, get_args
@@ -38,7 +39,7 @@ from aegis_core.protocol.errors import (
 from aegis_core.protocol.messages import TakenBackBy
 from aegis_core.protocol.money import to_nanos, to_usd
 from aegis_core.protocol.parsing import parse
-from aegis_core.protocol.writing import mixed_scripts
+from aegis_core.protocol.writing import looks_like, mixed_scripts
 from aegis_core.store.approvals import ApprovalStore
 from aegis_core.store.arguments import Edit, Ruled, TermsRow
 from aegis_core.store.records import Question, Record
@@ -295,13 +296,14 @@ def approval_of(record: Record, key: str, tenant: str) -> Approval:
         prompt_end=said.get("prompt_end", ""),
         original=_original(*question.original) if question.original else None,
         withdrawn_by=cast("TakenBackBy | None", question.taken_back or None),
-        mixed_scripts=_mixed({"agent_id": record.agent, **said}),
+        mixed_scripts=_of_names(mixed_scripts, {"agent_id": record.agent, **said}),
+        looks_like=_of_names(looks_like, {"agent_id": record.agent, **said}),
     )
 
 
-def _mixed(names: dict[str, Any]) -> dict[str, str]:
-    found = ((name, mixed_scripts(names.get(name) or "")) for name in ("agent_id", "tool", "target_resource"))
-    return {name: mixed for name, mixed in found if mixed}
+def _of_names(say: Callable[[str], str], names: dict[str, Any]) -> dict[str, str]:
+    found = ((name, say(names.get(name) or "")) for name in ("agent_id", "tool", "target_resource"))
+    return {name: said for name, said in found if said}
 
 
 def _original(amount: int, said: dict[str, Any]) -> OriginalRequest:

@@ -27,6 +27,7 @@ from aegis_core.governor.locks import StateLockManager
 from aegis_core.governor.notifier import Notifier
 from aegis_core.governor.operators import Operator
 from aegis_core.governor.outcomes import Outcomes
+from aegis_core.governor.pacing import in_turn
 from aegis_core.governor.rejudging import Rejudge
 from aegis_core.governor.requests import PreparedRequest, Rules, settlement_of, unasked
 from aegis_core.governor.rulebook import Rulebook
@@ -160,18 +161,17 @@ class ResourceGovernor:
         if self.outcomes.stale:
             await self.outcomes.refresh()
         asked = PreparedRequest.of(request, request_id, born, self._ledger.store.pepper)
-        latest = caller.session is None
         appraisal, key = self._arbiter.appraise(request, (), self.outcomes.evidence), asked.key
         if request.resource_type in LOCK_TYPES:
             await self._notifier.open()  # a hand-over and a notice to go are heard from the start
         for _ in range(4):
             sid, facts = await self._rules.facts_of(request.agent_id, caller.session)
             rules = self._rule(request, facts, appraisal)
-            proof, inbox = SessionProof(sid, caller.token), self._ledger.inbox()
+            proof, latest, inbox = SessionProof(sid, caller.token), caller.session is None, self._ledger.inbox()
             making = partial(asked.order, proof, rules, latest=latest, forecast=self._forecast, inbox=inbox)
             # To mask arguments for a person may take longer than others should wait for.
             shows = rules.askers and len(request.arguments_json or "") > LONG
-            order = await asyncio.to_thread(making) if shows else making()
+            order = await in_turn(making) if shows else making()
             word, found = await self._ledger.authorize(order)
             if word in {"NEW", "OLD"}:
                 if word == "OLD":

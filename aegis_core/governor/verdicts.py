@@ -32,7 +32,9 @@ _REASONS = {
     "missing_capability": "The session did not register the capability that this request needs.",
     "priority_above_maximum": "The priority is above the maximum that the session registered.",
     "target_needed": "Name the lock in target_resource.",
-    "locks_full": "There are as many locks, or waits for this one, as there may be.",
+    "locks_full": "There are as many locks, or waits for this one, as there may be: in all, of this agent or of all "
+    "that its key let in.",
+    "too_many_waits": "This agent, or all that its key let in, waits for the lock as often as it may.",
     "lock_deadlock": "Waiting for the lock would close a cycle of waits, and an earlier claim goes first. "
     "Give back what is held, and take all of it again.",
     "lock_lost": "A lease that it stood on, or its place in the queue, is no more. Ask again.",

@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import NamedTuple
 from unicodedata import category
 
-from aegis_core.policy.lookalikes import LOOKALIKES
+from aegis_core.protocol.lookalikes import LOOKALIKES
 from aegis_core.protocol.unicode import normal
 
 # Scripts written without spaces: each character is a word, which makes a phrase match as a substring does.

@@ -119,7 +119,8 @@ class Approval:
     `content` is a fingerprint of what is asked: an edit by an operator changes it. `arguments` is all of the JSON that
     `arguments_hash` is of, with secrets as kind and keyed digest; only `get` reads it, and it is empty where none is
     kept. `original` is what was asked before an edit. `mixed_scripts` says of `agent_id`, `tool` and `target_resource`
-    which scripts the name mixes, where it does: such a name may look like another.
+    which scripts the name mixes, where it does: such a name may look like another. `looks_like` says which name in
+    ASCII one that is wholly in another script may be taken for.
     """
 
     approval_id: str
@@ -162,6 +163,7 @@ class Approval:
     original: OriginalRequest | None = None
     withdrawn_by: TakenBackBy | None = None
     mixed_scripts: dict[str, str] = field(default_factory=dict[str, str])
+    looks_like: dict[str, str] = field(default_factory=dict[str, str])
 
 
 @dataclass(slots=True)

@@ -1,4 +1,5 @@
-"""In which scripts a name is written, so that whoever decides sees when it mixes some whose letters look alike."""
+"""In which scripts a name is written, so that whoever decides sees when it mixes some whose letters look alike, or is
+a Latin name to the eye only."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ from functools import lru_cache
 from importlib import import_module
 from typing import Any
 
+from aegis_core.protocol.lookalikes import LOOKALIKES
 from aegis_core.protocol.masking import visible
 
 _SCRIPTS = (
@@ -24,17 +26,34 @@ _TOGETHER = (
 
 
 def told_name(name: str) -> str:
-    """A name for people, on one line, with the scripts that it mixes: ``pаy-bot (mixes Latin and Cyrillic)``.
+    """A name for people, on one line, with what its letters may hide: ``pаy-bot (mixes Latin and Cyrillic)``.
 
     No name holds a space or a bracket, so none can say so, or the opposite, by itself.
     """
-    mixed = mixed_scripts(name)
-    return f"{visible(name)} (mixes {mixed})" if mixed else visible(name)
+    hides = told_letters(mixed_scripts(name), looks_like(name))
+    return f"{visible(name)} ({hides})" if hides else visible(name)
+
+
+def told_letters(mixed: str | None, alike: str | None) -> str:
+    """What a person is told of a name that mixes scripts, or looks like another; empty where it does neither."""
+    return f"mixes {mixed}" if mixed else f"looks like {alike}" if alike else ""
 
 
 def mixed_scripts(name: str) -> str:
     """The scripts that a name mixes, in their order, such as ``Latin and Cyrillic``; empty where it mixes none."""
     return "" if name.isascii() else _mixed(name)
+
+
+def looks_like(name: str) -> str:
+    """The name in ASCII for which a name in one other script may be taken, such as ``ada`` for one in Cyrillic; empty
+    where it looks like none, is written in Latin letters, or mixes scripts, which is told anyway."""
+    return "" if name.isascii() or mixed_scripts(name) else _alike(name)
+
+
+@lru_cache(1_024)
+def _alike(name: str) -> str:
+    latin = name.translate(LOOKALIKES).lower()
+    return latin if latin.isascii() and not _patterns()[0][1].search(name) else ""
 
 
 @lru_cache(1_024)

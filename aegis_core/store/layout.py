@@ -12,6 +12,7 @@ Keys of a tenant share the hash tag ``{tenant}`` (one cluster slot) and the pref
                         refusals (ZSET)
 ``e``                   the events (STREAM)                           about ``events_kept``
 ``ag``, ``as:AGENT``    names of agents; sessions of an agent (ZSET)  as many as those
+``ac``                  how many agents each key registered (HASH)    as many as keys, made by operators only
 ``b:OWNER``, ``bs``     a shared budget; their names (SET)            made by operators only
 ``p:VERSION``           a policy document                             the last 100
 ``pf``                  the agent profiles                            one
@@ -34,9 +35,11 @@ Keys of a tenant share the hash tag ``{tenant}`` (one cluster slot) and the pref
                                                                       after its last lease
 ``lq:NAME``, ``lw:NAME``  its queue: tokens by rank (ZSET), and the   at most 10,000 waiters; expire likewise
                         packed ``Waiter`` of each token (HASH)
+``lp:NAME``             its places of each agent and key (HASH)       as many as waiters; expires likewise
 ``lc``                  the last fence and the last place (packed)    one
 ``ld``                  names of locks by their next expiry (ZSET)    as many as those; at most 10,000
 ``la:AGENT``            what an agent holds and waits for (ZSET)      at most 1,000 an agent
+``lk:KEY``              the same of all agents of a key (ZSET)        at most 10,000 a key
 ``ap``, ``ah``          open approvals; ended ones (ZSET)             as many as open; the last 10,000
 ``q:ID``, ``q:ID:e``    the arguments that a question shows, masked:   as long as its record; expire
                         as asked, and as edited (STRING)
@@ -68,9 +71,9 @@ SESSIONS_KEPT = 64
 
 HEADS = frozenset(
     (
-        "t", "a:", "s:", "r:", "d", "e", "ag", "as:", "b:", "bs", "p:", "pf", "pv", "k:", "ks", "f:", "o", "j:", "ja:",
-        "jl:", "jx:", "u:", "ca:", "cl:", "ch:", "cn:", "cm:", "cx:", "l:", "lq:", "lw:", "lc", "ld", "la:", "ap", "ah",
-        "q:", "x:", "v", "ol", "i", "i:",
+        "t", "a:", "s:", "r:", "d", "e", "ag", "as:", "ac", "b:", "bs", "p:", "pf", "pv", "k:", "ks", "f:", "o", "j:",
+        "ja:", "jl:", "jx:", "u:", "ca:", "cl:", "ch:", "cn:", "cm:", "cx:", "l:", "lq:", "lw:", "lp:", "lc", "ld",
+        "la:", "lk:", "ap", "ah", "q:", "x:", "v", "ol", "i", "i:",
     )
 )  # fmt: skip
 """How the names of keys begin: the table above, for the check of the scripts."""

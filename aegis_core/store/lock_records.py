@@ -26,7 +26,8 @@ class Lock(NamedTuple):
 
 
 class Holder(NamedTuple):
-    """Who holds a lock. `waits` are `Lien` rows: what the same chain of claims waits for besides."""
+    """Who holds a lock. `waits` are `Lien` rows: what the same chain of claims waits for besides. `credential`: what
+    opened the session, if anything did."""
 
     token: str
     agent: str
@@ -46,10 +47,11 @@ class Holder(NamedTuple):
     chain: str
     waits: list[Any]
     session: str
+    credential: Text = False
 
 
 class Waiter(NamedTuple):
-    """Who waits for a lock. `within` are `Lien` rows: what it holds meanwhile."""
+    """Who waits for a lock. `within` are `Lien` rows: what it holds meanwhile. `credential`: as of a `Holder`."""
 
     agent: str
     priority: int
@@ -64,6 +66,7 @@ class Waiter(NamedTuple):
     chain: str
     within: list[Any]
     session: str
+    credential: Text = False
 
 
 class LockCounters(NamedTuple):

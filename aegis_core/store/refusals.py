@@ -77,8 +77,21 @@ def _too_old(answer: list[Any]) -> AegisError:
 
 
 def _too_many(answer: list[Any]) -> AegisError:
+    whose = "The tenant already has {} agents, its ceiling (AEGIS_MAX_AGENTS)."
+    if len(answer) > 2:
+        whose = (
+            "This key already registered {} agents, which is the most (AEGIS_MAX_AGENTS_PER_KEY). Shake hands as one "
+            "of them."
+        )
+    return ConflictError(whose.format(answer[1]), code="too_many_agents")
+
+
+def _too_fast(answer: list[Any]) -> AegisError:
     return ConflictError(
-        f"The tenant already has {answer[1]} agents, its ceiling (AEGIS_MAX_AGENTS).", code="too_many_agents"
+        f"More than {int(answer[1]):,} requests in this second (AEGIS_MAX_REQUESTS_PER_SECOND), of this agent or of "
+        "all that its key let in. Nothing was done; try again in a second.",
+        code="too_many_requests",
+        retry_after_seconds=int(answer[2]) / 1000,
     )
 
 
@@ -129,9 +142,27 @@ def _lock_differs(answer: list[Any]) -> AegisError:
 
 
 def _locks_full(answer: list[Any]) -> AegisError:
-    whose = {"queue": "The lock's queue", "tenant": "The tenant", "agent": "The agent"}[answer[1].decode()]
+    whose = {
+        "queue": "The lock's queue",
+        "tenant": "The tenant",
+        "agent": "The agent",
+        "key": "All that the agent's key let in",
+    }[answer[1].decode()]
     return ConflictError(
         f"{whose} already has {int(answer[2]):,} locks or waits, which is the most.", code="locks_full"
+    )
+
+
+def _too_many_waits(answer: list[Any]) -> AegisError:
+    resource, by_key, most = answer[1].decode(), answer[2] == b"key", int(answer[3])
+    whose = "All that the agent's key let in" if by_key else "The agent"
+    setting = "AEGIS_MAX_LOCK_WAITS_PER_KEY" if by_key else "AEGIS_MAX_LOCK_WAITS"
+    return ConflictError(
+        f"{whose} already waits for {resource} {most:,} times, which is the most ({setting}). Take it, or leave its "
+        "queue, before waiting again.",
+        code="too_many_waits",
+        resource=resource,
+        most=most,
     )
 
 
@@ -196,6 +227,8 @@ _SPECIAL: dict[str, Callable[[list[Any]], AegisError]] = {
     "PRIORITY": _priority,
     "LOCK_DIFFERS": _lock_differs,
     "LOCKS_FULL": _locks_full,
+    "TOO_MANY_WAITS": _too_many_waits,
+    "TOO_MANY_REQUESTS": _too_fast,
     "TOKEN_USED": _token_used,
     "DECIDED": _decided,
     "NOT_AN_OPERATOR_OF_IT": _not_named,

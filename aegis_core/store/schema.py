@@ -100,6 +100,10 @@ class Config(NamedTuple):
     refusal: int
     requests: int = 10_000
     share: float = 0.5
+    waits: int = 64
+    key_waits: int = 1_024
+    key_agents: int = 100_000
+    key_locks: int = 5_000
 
 
 class Shared(NamedTuple):

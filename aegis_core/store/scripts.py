@@ -24,7 +24,7 @@ from aegis_core.store.lua_names import LuaNames
 from aegis_core.store.packing import Named
 
 _PARTS = (
-    "prelude", "windows", "budgets", "records", "repeated",
+    "prelude", "windows", "budgets", "records", "rate", "repeated",
     "locks", "queues", "handing", "lock_books", "claims", "lock_of_record",
     "lifecycle", "learning",
 )  # fmt: skip

@@ -5,13 +5,11 @@ CrewAI takes seconds to import, so it is loaded with the first of these names an
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from contextlib import contextmanager
 from importlib import import_module
-from os import environ
 from typing import TYPE_CHECKING
 
 from aegis_core.adapting import missing_extra, warn_outside
+from aegis_crewai.environment import own_environment, refuse_read_settings
 
 if TYPE_CHECKING:
     from aegis_crewai.coverage import Place
@@ -45,17 +43,7 @@ __all__ = [
 ]
 
 
-@contextmanager
-def _own_environment() -> Generator[None]:
-    """Leave what the environment says of Aegis as it is: CrewAI reads the ``.env`` of the working directory into it,
-    and whoever wrote that file could have the program's key sent elsewhere."""
-    before = {name: value for name, value in environ.items() if name.startswith("AEGIS_")}
-    try:
-        yield
-    finally:
-        for name in [each for each in environ if each.startswith("AEGIS_")]:
-            del environ[name]
-        environ.update(before)
+refuse_read_settings()  # now, for a program that connects before it uses any of these
 
 
 def __getattr__(name: str) -> object:
@@ -63,7 +51,8 @@ def __getattr__(name: str) -> object:
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:
-        with _own_environment():
+        refuse_read_settings()
+        with own_environment():
             module = import_module(f"{__name__}.{home}")
     except ModuleNotFoundError as error:
         if not (error.name or "").startswith("crewai"):

@@ -167,17 +167,77 @@ def test_a_file_named_on_the_command_line(
     assert "AEGIS_ENV_FILE" not in os.environ
 
 
-def test_a_directory_in_which_crewai_is_imported(tmp_path: Path) -> None:
-    (tmp_path / ".env").write_text("AEGIS_URL=http://127.0.0.1:9\nOTHER=read\n")
-    program = "import os; from aegis_crewai import govern_tools; print(*map(os.environ.get, ['AEGIS_URL', 'OTHER']))"
+def _ran_in(directory: Path, program: str, **more: str) -> subprocess.CompletedProcess[str]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("AEGIS_")}
-    ran = subprocess.run(
+    return subprocess.run(
         [sys.executable, "-W", "ignore", "-c", program],
-        cwd=tmp_path,
-        env=environment,
+        cwd=directory,
+        env=environment | more,
         text=True,
         capture_output=True,
         check=False,
     )
+
+
+ELSEWHERE = "AEGIS_URL=http://127.0.0.1:9\naegis_api_key=theirs\nUSE_FAKE_REDIS=true\nOTHER=read\n"
+SAY = "import os; print(*map(os.environ.get, ['AEGIS_URL', 'aegis_api_key', 'USE_FAKE_REDIS', 'OTHER']))"
+
+
+def test_a_directory_in_which_crewai_is_imported(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text(ELSEWHERE)
+    ran = _ran_in(tmp_path, f"from aegis_crewai import govern_tools; {SAY}")
     assert ran.returncode == 0, ran.stderr
-    assert ran.stdout.split() == ["None", "read"], "CrewAI no longer reads it, or it is not held off"
+    assert ran.stdout.split() == ["None", "None", "None", "read"], "CrewAI no longer reads it, or it is not held off"
+
+
+def test_a_directory_in_which_crewai_was_imported_before(tmp_path: Path) -> None:
+    """Then the settings are there already; the program ends before it connects, unless it trusts the file by name."""
+    (tmp_path / ".env").write_text(ELSEWHERE)
+    program = f"""
+import aegis_core, crewai; {SAY}
+try:
+    import aegis_crewai
+except aegis_core.ConfigurationError as error:
+    print(error)
+os.environ["AEGIS_ENV_FILE"] = ".env"
+import aegis_crewai; print(aegis_crewai.govern_tools.__name__)
+"""
+    ran = _ran_in(tmp_path, program)
+    assert ran.returncode == 0, ran.stderr
+    read, said, goes_on = ran.stdout.splitlines()
+    assert read.split() == ["http://127.0.0.1:9", "theirs", "true", "read"], "CrewAI no longer reads it"
+    assert said.startswith(f"AEGIS_URL, aegis_api_key, USE_FAKE_REDIS: {tmp_path / '.env'} says so")
+    assert said.endswith(f"start the program with AEGIS_ENV_FILE={tmp_path / '.env'}.")
+    assert goes_on == "govern_tools"
+
+
+AS_CREWAI = (
+    "import sys, types, dotenv; sys.modules['crewai'] = types.ModuleType('crewai'); dotenv.load_dotenv('.env'); "
+)
+"""What its import does here, without the seconds that it takes."""
+
+
+@pytest.mark.parametrize(
+    ("program", "started", "goes_on"),
+    [
+        (AS_CREWAI + "import aegis_crewai", {}, False),
+        ("import aegis_crewai; " + AS_CREWAI + "aegis_crewai.govern_tools", {}, False),
+        (AS_CREWAI + "import aegis_crewai", {"AEGIS_ENV_FILE": ".env"}, True),
+        (AS_CREWAI + "import aegis_crewai", {"AEGIS_ENV_FILE": "other.env"}, False),
+        (AS_CREWAI + "import aegis_crewai", {"AEGIS_URL": "http://127.0.0.1:8"}, False),
+        pytest.param(
+            AS_CREWAI + "import aegis_crewai",
+            {"AEGIS_URL": "http://127.0.0.1:9", "aegis_api_key": "theirs", "USE_FAKE_REDIS": "true"},
+            True,
+            marks=pytest.mark.skipif(sys.platform != "linux", reason="only Linux says with what a process was started"),
+        ),
+    ],
+    ids=["before", "between", "it names the file", "it names another", "one is its own", "all are its own"],
+)
+def test_who_trusts_a_directory_in_which_crewai_was_imported(
+    tmp_path: Path, program: str, started: dict[str, str], goes_on: bool
+) -> None:
+    (tmp_path / ".env").write_text(ELSEWHERE)
+    ran = _ran_in(tmp_path, program, **started)
+    assert (ran.returncode == 0) is goes_on, ran.stderr
+    assert ("ConfigurationError: " in ran.stderr) is not goes_on

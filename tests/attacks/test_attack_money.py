@@ -83,6 +83,16 @@ def test_a_flood_of_expensive_questions(serve: Serve, weaken: Weaken, defended: 
     assert server.ask(other, estimated_cost_usd=5).json()["status"] == "GRANTED"  # what is left of half the day
 
 
+def test_what_others_left_of_a_budget_may_be_held_whole(serve: Serve) -> None:
+    """The share is of the limit, as the threat model says; one of the rest would keep the last of it from all."""
+    server = serve(agent_day_usd=1_000)
+    flood, other = server.enter("flood"), server.enter("other")
+    for _ in range(13):
+        server.grant(other, estimated_cost_usd=4.9)
+    answers = [server.ask(flood, estimated_cost_usd=9).json()["code"] for _ in range(5)]
+    assert answers == ["approval_needed"] * 4 + ["budget_exceeded"], "$36 of the $36.30 that are left, below half of $100"
+
+
 @DEFENDED
 @pytest.mark.leaves("leases")
 def test_requests_that_queue_for_ones_own_lock(serve: Serve, weaken: Weaken, defended: bool) -> None:
@@ -123,11 +133,12 @@ def test_one_question_of_each_of_many_fresh_names(serve: Serve, weaken: Weaken, 
 @DEFENDED
 def test_more_requests_than_anybody_needs(serve: Serve, weaken: Weaken, settings: Settings, defended: bool) -> None:
     if not defended:
-        weaken("if before >= most then code", "if false then code")
+        weaken("local beyond = before >= most", "local beyond = false")
     with moved_by_hand(settings.url) as clock:
         server = serve(max_requests_per_second=3)
         one, two = server.enter("one"), server.enter("two")
         other = server.enter("other", key=server.operator_key)
+        clock.advance(1)
 
         def codes(*agents: dict[str, Any]) -> list[str]:
             wish = {"task_intent": "drop database", "estimated_cost_usd": 0}

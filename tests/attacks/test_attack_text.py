@@ -24,6 +24,7 @@ from aegis_core.channels.telegram.message import text_of
 from aegis_core.cli.approvals_page import details, table
 from aegis_core.cli.usage import write_csv
 from aegis_core.governor.usage import UsageTotal
+from aegis_core.protocol.approvals import Approval
 
 API = "/api/v1"
 HOSTILE = "pay \x1b[2J\x1b]0;owned\x07 \x9b31m \u202egnp.exe\u202c <script>alert(1)</script> [bold red]ok[/] \u200b"
@@ -132,3 +133,28 @@ def test_names_that_mix_scripts_for_those_who_approve(
         assert "Target: treasury" in text
     found.reason, found.arguments = "x" * 5_000, json.dumps({"long": "\U0001f600" * 20_000})
     assert (f"Agent ({said})" in text_of(found, {})) is defended, "what else is said cannot push it out"
+
+
+@DEFENDED
+@pytest.mark.leaves("questions")
+def test_a_name_wholly_in_another_script_for_those_who_approve(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, defended: bool
+) -> None:
+    """All of its letters are Cyrillic, so it mixes nothing, and to the eye it is the agent that an operator knows."""
+    if not defended:
+        monkeypatch.setattr("aegis_core.protocol.writing._alike", lambda _name: "")
+    agent = "\u0440\u0430\u0443\u0435\u0433"
+    server = serve(agent_day_usd=100)
+    server.enter("payer")
+    verdict = server.ask(server.enter(agent), estimated_cost_usd=6, tool="\u0441\u043e\u0440\u0443").json()
+    assert verdict["status"] == "PENDING"
+    path = f"{API}/approvals/{verdict['grant_id']}"
+    asked = server.http.get(path, headers=bearer(server.operator_key)).json()
+    alike = {"agent_id": "payer", "tool": "copy"} if defended else {}
+    assert (asked["looks_like"], asked["mixed_scripts"]) == (alike, {})
+    found = TypeAdapter(Approval).validate_python(asked)
+    terminal = Console(file=io.StringIO(), width=240)
+    terminal.print(table((found,)), details(found))
+    screen = terminal.file.getvalue()  # type: ignore[attr-defined]
+    assert screen.count(f"{agent} (looks like payer)") == (2 if defended else 0)
+    assert ("Agent (looks like payer)" in text_of(found, {})) is defended

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -147,6 +151,40 @@ def test_arguments_that_take_long_to_mask_beside_the_calls_of_others(
         assert verdict["status"] == "PENDING", verdict
         loop, worker = where
         assert (worker != loop) is beside
+
+
+@DEFENDED
+def test_arguments_that_take_long_to_mask_from_many_at_once(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, defended: bool
+) -> None:
+    """Threads of Python take turns with the loop, so a few that always mask would leave it half of its time."""
+    if not defended:
+        monkeypatch.setattr(governor, "in_turn", asyncio.to_thread)
+    pieces: list[tuple[float, float, float]] = []
+    both = threading.Barrier(2)
+    mask = requests.mask_json
+
+    def masks(*given: Any) -> str:
+        began, working = time.monotonic(), time.thread_time()
+        with suppress(threading.BrokenBarrierError):
+            both.wait(0.05 if defended else 20)  # until somebody else masks as well, or nobody comes
+        while time.thread_time() - working < 0.02:
+            mask(*given)
+        pieces.append((began, time.monotonic(), time.thread_time() - working))
+        return mask(*given)
+
+    monkeypatch.setattr(requests, "mask_json", masks)
+    server = serve()
+    sessions = [server.enter(f"flood-{at}") for at in range(4)]
+    assert server.http.put(f"{API}/policy", json=BEFORE_PAYING, headers=AS_OPERATOR).status_code == 200
+    spelt = rfc8785.dumps({"keys": ["0x0"] * 1_200})
+    wish = {"tool": "pay", "arguments_hash": hash_of(spelt), "arguments_json": spelt.decode()}
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda session: server.ask(session, **wish).json(), sessions))
+    assert [answer["status"] for answer in answers] == ["PENDING"] * 4
+    pieces.sort()
+    rested = [later[0] - before[1] >= 3 * before[2] for before, later in pairwise(pieces)]
+    assert all(rested) if defended else not any(rested[::2]), pieces
 
 
 def test_the_document_is_spelt_once(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:

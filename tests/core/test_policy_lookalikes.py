@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aegis_core.policy import AgentFacts, compile_policy, default_policy
-from aegis_core.policy.lookalikes import LOOKALIKES
 from aegis_core.policy.text import fold
+from aegis_core.protocol.lookalikes import LOOKALIKES
 from aegis_core.protocol.messages import PermissionRequest
 
 DISGUISES = {letter: [chr(code) for code, latin in LOOKALIKES.items() if latin == letter] for letter in ascii_lowercase}

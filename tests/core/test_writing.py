@@ -8,7 +8,7 @@ import unicodedata
 import pytest
 
 from aegis_core.protocol.fields import identifier
-from aegis_core.protocol.writing import mixed_scripts, told_name
+from aegis_core.protocol.writing import looks_like, mixed_scripts, told_name
 
 
 @pytest.mark.parametrize(
@@ -45,6 +45,35 @@ def test_names_that_do_not(name: str) -> None:
     """Digits and signs are of no script; Chinese, Japanese and Korean are written in several, beside Latin letters."""
     assert identifier(name) == name
     assert mixed_scripts(name) == ""
+    assert told_name(name) == name
+
+
+@pytest.mark.parametrize(
+    ("name", "latin"),
+    [
+        ("\u0430\u0501\u0430", "ada"),
+        ("\u0410\u0501\u0430-7", "ada-7"),
+        ("\u0440\u0430\u0443\u0435\u0433_2", "payer_2"),
+        ("\u0391\u0392\u0395\u039f", "abeo"),
+        ("\u13aa\u13a1\u13a2", "art"),
+    ],
+)
+def test_names_that_look_latin(name: str, latin: str) -> None:
+    assert identifier(name) == name
+    assert looks_like(name) == latin
+    assert told_name(name) == f"{name} (looks like {latin})"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "ada", "jos\u00e9", "\u0142aska", "s\u00f8ren", "k\u0131rm\u0131z\u0131",
+        "\u0441\u0447\u0451\u0442-7", "\u0431\u043e\u0442", "\u03c7\u03c1\u03ad\u03c9\u03c3\u03b7_1", "\u8acb\u6c42",
+    ],
+)  # fmt: skip
+def test_names_that_look_like_no_other(name: str) -> None:
+    assert identifier(name) == name
+    assert looks_like(name) == ""
     assert told_name(name) == name
 
 

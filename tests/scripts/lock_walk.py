@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,6 +29,7 @@ class Lock:
     holders: dict[str, dict[str, Any]] = field(default_factory=dict)
     queue: list[str] = field(default_factory=list)
     waiters: dict[str, dict[str, Any]] = field(default_factory=dict)
+    places: dict[str, int] = field(default_factory=dict)
 
     def fits(self, weight: int, mode: str) -> bool:
         used = sum(holder["WEIGHT"] for holder in self.holders.values() if holder["MODE"] == "exclusive")
@@ -36,7 +38,7 @@ class Lock:
 
 
 def read(plain: redis.Redis, tenant: str) -> tuple[dict[str, Lock], dict[str, set[str]], set[str]]:
-    """The locks, what each agent holds or waits for, and the index of locks. Every key is looked at."""
+    """The locks, what each agent and each key holds or waits for, and the index of locks. Every key is looked at."""
     names: Any = sorted(
         name.decode() for name in plain.keys(f"ae:{{{tenant}}}:l*")
     )  # what is drawn must not depend on chance
@@ -63,13 +65,16 @@ def read(plain: redis.Redis, tenant: str) -> tuple[dict[str, Lock], dict[str, se
             locks.setdefault(tail, Lock()).waiters = {
                 token.decode(): named(Waiter, packed) for token, packed in plain.hgetall(name).items()
             }
-        elif head == "la":
-            owned[tail] = {member.decode() for member in plain.zrange(name, 0, -1)}
+        elif head == "lp":
+            places = {whose.decode(): int(count) for whose, count in plain.hgetall(name).items()}
+            locks.setdefault(tail, Lock()).places = places
+        elif head in {"la", "lk"}:
+            owned[f"{head}:{tail}"] = {member.decode() for member in plain.zrange(name, 0, -1)}
         elif head == "ld":
             index = {member.decode() for member in plain.zrange(name, 0, -1)}
         else:
             assert head == "lc", f"{name} is not documented"
-        assert expires == (head in {"l", "lq", "lw"}), f"{name} expires or not, against what is documented"
+        assert expires == (head in {"l", "lq", "lw", "lp"}), f"{name} expires or not, against what is documented"
     return locks, owned, index
 
 
@@ -81,9 +86,17 @@ def check_books(locks: dict[str, Lock], owned: dict[str, set[str]], index: set[s
         assert not set(lock.queue) & set(lock.holders), "a waiter was kept after its grant"
         assert lock.holders or lock.queue, f"{name} is kept though nobody needs it"
         for token, one in (*lock.holders.items(), *lock.waiters.items()):
-            claims.setdefault(one["AGENT"], set()).add(f"{token}\t{name}")
+            for whose in _counted(one, "la:", "lk:"):
+                claims.setdefault(whose, set()).add(f"{token}\t{name}")
+        places = Counter(whose for one in lock.waiters.values() for whose in _counted(one, "a:", "k:"))
+        assert places == lock.places, f"the places in the queue of {name} are not counted right"
     assert claims == owned
     assert index == set(locks)
+
+
+def _counted(one: dict[str, Any], agents: str, keys: str) -> list[str]:
+    """With whom a holder or waiter counts."""
+    return [f"{agents}{one['AGENT']}", *([f"{keys}{one['CREDENTIAL']}"] if one["CREDENTIAL"] else [])]
 
 
 def check_permits(locks: dict[str, Lock]) -> None:

@@ -92,9 +92,10 @@ MUTANTS: dict[str, tuple[str, ...]] = {
         _NOTE + "  if kind == 'expired' then return end\n",
     ),
     "what an agent holds is forgotten": (
-        "  call('ZREM', PREFIX .. 'la:' .. H[H_AGENT], H[H_TOKEN] .. '\\t' .. name)\n",
+        "  forget_claim(H[H_AGENT], H[H_CREDENTIAL], H[H_TOKEN], name)\n",
         "",
     ),
+    "a place that was left is counted": ("    count_place(name, W, -1)\n", ""),
     "a lock stays when nobody needs it": ("      call('DEL', PREFIX .. 'l:' .. name)\n", ""),
     "a lock has no expiry": (", 'PX', last - NOW + KEPT)", ")"),
     "a queue has no expiry": ("      if L[L_QUEUED] == 1 then\n", "      if false then\n"),

@@ -12,6 +12,8 @@ local refused = impostor(agent, sid, session_token)
 if refused then return {refused} end
 local S = fetch('s:' .. sid)
 if not S or S[S_AGENT] ~= agent then return {'NO_SESSION'} end
+refused = refuse_beyond_rate(agent, G, S)
+if refused then return refused end
 open_books(blobs[3])
 open_lock(names[1], blobs[4])
 if NOW % 8 == 0 then look_around(8) end

@@ -2,6 +2,8 @@
 T = fetch('t')
 if not T then return {'NO_TENANT'} end
 if zone_missing() then return {'ZONE', NOW, T[T_ZONE][Z_NAME]} end
+local refused = not is_local and refuse_beyond_rate(agent, nil, nil, credential)
+if refused then return refused end
 local G, S, config = fetch('a:' .. agent), fetch('s:' .. sid), T[T_CONFIG]
 if S and S[S_TOKEN] ~= token then return {'BAD_TOKEN'} end
 if G and G[G_STATUS] ~= 'active' then return {'BLOCKED'} end
@@ -12,6 +14,9 @@ end
 if not S then
   if not G then
     if T[T_AGENTS] >= config[C_AGENTS] then return {'TOO_MANY_AGENTS', config[C_AGENTS]} end
+    if credential and tonumber(call('HGET', PREFIX .. 'ac', credential) or 0) >= config[C_KEY_AGENTS] then
+      return {'TOO_MANY_AGENTS', config[C_KEY_AGENTS], 'key'}
+    end
     G = NEW_G
     G[G_STATUS], G[G_FRAMEWORK], G[G_OPEN], G[G_SESSION], G[G_LABELS] = 'active', framework, 0, sid, {}
     G[G_PURSE], G[G_REGISTERED], G[G_SEEN] = {new_budget('d', config[C_AGENT_DAY])}, NOW, NOW
@@ -20,6 +25,7 @@ if not S then
     HELD['a:' .. agent] = G
     T[T_AGENTS] = T[T_AGENTS] + 1
     call('ZADD', PREFIX .. 'ag', 0, agent)
+    if credential then call('HINCRBY', PREFIX .. 'ac', credential, 1) end
   end
   G[G_FRAMEWORK], G[G_SESSION], G[G_SEEN] = framework, sid, NOW
   S = NEW_S

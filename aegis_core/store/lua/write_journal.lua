@@ -4,7 +4,13 @@ T = fetch('t')
 if not T then return {'NO_TENANT'} end
 local refused = impostor(agent, sid, token)
 if refused then return {refused} end
-if not fetch('a:' .. agent) then return {'NO_AGENT'} end
+local G = fetch('a:' .. agent)
+if not G then return {'NO_AGENT'} end
+if act == 'start' or act == 'refuse' then -- what says how a call ended is never refused
+  local S = sid and fetch('s:' .. sid)
+  refused = S and refuse_beyond_rate(agent, G, S)
+  if refused then return refused end
+end
 
 if act == 'refuse' then
   local S = sid and fetch('s:' .. sid)

@@ -92,6 +92,7 @@ local function take(agent, sid, names, token, priority, ttl, permits, weight, mo
       call('HSET', PREFIX .. 'lw:' .. names[i], token, encode(known))
       call('PEXPIRE', PREFIX .. 'lw:' .. names[i], ALIVE + KEPT)
       call('PEXPIRE', PREFIX .. 'lq:' .. names[i], ALIVE + KEPT)
+      call('PEXPIRE', PREFIX .. 'lp:' .. names[i], ALIVE + KEPT)
       HEADS[names[i]] = nil
       dirty(names[i])
     end
@@ -121,16 +122,23 @@ local function take(agent, sid, names, token, priority, ttl, permits, weight, mo
     if weight > permitted then return 'LOCK_DIFFERS', names[i], 'weight', permitted end
     free = free and L[L_QUEUED] == 0 and fits(L[L_HOLDERS], permitted, weight, mode)
   end
-  local mine = PREFIX .. 'la:' .. agent
-  if call('ZCARD', mine) + #names > MOST_OF_AGENT then
-    call('ZREMRANGEBYSCORE', mine, '-inf', NOW - 30 * 86400000)
-    if call('ZCARD', mine) + #names > MOST_OF_AGENT then return 'LOCKS_FULL', 'agent', MOST_OF_AGENT end
+  local config, whose = T[T_CONFIG], S and S[S_CREDENTIAL]
+  if has_no_room(PREFIX .. 'la:' .. agent, #names, MOST_OF_AGENT) then return 'LOCKS_FULL', 'agent', MOST_OF_AGENT end
+  if whose and has_no_room(PREFIX .. 'lk:' .. whose, #names, config[C_KEY_LOCKS]) then
+    return 'LOCKS_FULL', 'key', config[C_KEY_LOCKS]
+  end
+  for i = 1, queue and not free and #names or 0 do
+    if has_places(names[i], 'a:' .. agent, config[C_WAITS]) then return 'TOO_MANY_WAITS', names[i], 'agent', config[C_WAITS] end
+    if whose and has_places(names[i], 'k:' .. whose, config[C_KEY_WAITS]) then
+      return 'TOO_MANY_WAITS', names[i], 'key', config[C_KEY_WAITS]
+    end
   end
   N[N_RANK] = math.max(NOW * 1024, N[N_RANK] + 1)
   local W = NEW_W
   W[W_AGENT], W[W_PRIORITY], W[W_RANK], W[W_WEIGHT], W[W_MODE] = agent, priority, N[N_RANK] - priority * STEP, weight, mode
   W[W_SINCE], W[W_TTL], W[W_ALIVE], W[W_INBOX], W[W_NAMES] = NOW, ttl, NOW + ALIVE, inbox, names
   W[W_CHAIN], W[W_WITHIN], W[W_SESSION] = string.format('%s.%.0f', token, N[N_RANK]), within, sid -- a token may come twice
+  W[W_CREDENTIAL] = whose or false
   for at = 1, #within - 1, within[1] do
     local outer = held_by(open_lock(within[at + I_LOCK]), within[at + I_TOKEN])
     if not outer or outer[H_AGENT] ~= agent then
@@ -153,7 +161,7 @@ local function take(agent, sid, names, token, priority, ttl, permits, weight, mo
         L[L_PERMITS], L[L_PREEMPTION] = permits or 1, preemption or 'after_grace'
         L[L_GRACE] = grace or 5000
       end
-      call('ZADD', mine, NOW, token .. '\t' .. names[i])
+      note_claim(agent, whose, token, names[i])
     end
   end
   if free then
@@ -166,6 +174,7 @@ local function take(agent, sid, names, token, priority, ttl, permits, weight, mo
       call('ZADD', PREFIX .. 'lq:' .. name, W[W_RANK], token)
       call('HSET', PREFIX .. 'lw:' .. name, token, packed)
       L[L_QUEUED] = L[L_QUEUED] + 1
+      count_place(name, W, 1)
       if L[L_QUEUED] == 1 then
         call('PEXPIRE', PREFIX .. 'lw:' .. name, ALIVE + KEPT)
         call('PEXPIRE', PREFIX .. 'lq:' .. name, ALIVE + KEPT)

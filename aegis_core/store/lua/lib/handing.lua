@@ -39,6 +39,7 @@ local function give(name, token, W)
   H[H_PRIORITY], H[H_RANK], H[H_WEIGHT], H[H_MODE] = W[W_PRIORITY], W[W_RANK], W[W_WEIGHT], W[W_MODE]
   H[H_SINCE], H[H_WAITED], H[H_TTL], H[H_CLAIMED], H[H_EVICTED] = NOW, NOW - W[W_SINCE], W[W_TTL], present, 0
   H[H_INBOX], H[H_NAMES], H[H_CHAIN], H[H_WAITS] = W[W_INBOX], W[W_NAMES], W[W_CHAIN], inherited(name, token, W)
+  H[H_CREDENTIAL] = W[W_CREDENTIAL]
   local holders = LOCKS[name][L_HOLDERS]
   holders[#holders + 1] = H
   TOUCHED[name] = true

@@ -22,6 +22,36 @@ local function note_lock(kind, agent, name, fence, priority, waited, held, more)
     encode({NOW, agent, name, fence, priority, math.max(waited, 0), math.max(held, 0), more or false}))
 end
 
+-- What an agent holds and waits for, and all agents of the credential that opened its session.
+local function note_claim(agent, whose, token, name)
+  call('ZADD', PREFIX .. 'la:' .. agent, NOW, token .. '\t' .. name)
+  if whose then call('ZADD', PREFIX .. 'lk:' .. whose, NOW, token .. '\t' .. name) end
+end
+local function forget_claim(agent, whose, token, name)
+  call('ZREM', PREFIX .. 'la:' .. agent, token .. '\t' .. name)
+  if whose then call('ZREM', PREFIX .. 'lk:' .. whose, token .. '\t' .. name) end
+end
+-- Whether a set of those has no room for more; of the lost there, nobody hears for so long.
+local function has_no_room(claims, more, most)
+  if call('ZCARD', claims) + more <= most then return false end
+  call('ZREMRANGEBYSCORE', claims, '-inf', NOW - 30 * 86400000)
+  return call('ZCARD', claims) + more > most
+end
+
+-- How many places in a queue each agent has, and each credential. With the queue they begin and end, whatever was lost.
+local function count_place(name, W, more)
+  local places, queued = PREFIX .. 'lp:' .. name, LOCKS[name][L_QUEUED]
+  if queued == 0 or queued == 1 and more > 0 then call('DEL', places) end
+  if queued == 0 then return end
+  for _, whose in ipairs({'a:' .. W[W_AGENT], W[W_CREDENTIAL] and 'k:' .. W[W_CREDENTIAL] or nil}) do
+    if call('HINCRBY', places, whose, more) <= 0 then call('HDEL', places, whose) end
+  end
+  if more > 0 and queued == 1 then call('PEXPIRE', places, ALIVE + KEPT) end
+end
+local function has_places(name, whose, most)
+  return tonumber(call('HGET', PREFIX .. 'lp:' .. name, whose) or 0) >= most
+end
+
 local function mark(name) -- its queue may have moved
   if not MARKED[name] and LOCKS[name][L_QUEUED] > 0 then MARKED[name], DIRTY[#DIRTY + 1] = true, name end
 end
@@ -57,7 +87,7 @@ end
 local function drop(name, L, at, kind, more)
   local H = table.remove(L[L_HOLDERS], at)
   dirty(name)
-  call('ZREM', PREFIX .. 'la:' .. H[H_AGENT], H[H_TOKEN] .. '\t' .. name)
+  forget_claim(H[H_AGENT], H[H_CREDENTIAL], H[H_TOKEN], name)
   note_lock(kind, H[H_AGENT], name, H[H_FENCE], H[H_PRIORITY], H[H_WAITED], NOW - H[H_SINCE], more)
   if kind ~= 'released' then tell(H[H_INBOX], TELL_LOST, H[H_TOKEN], name, H[H_FENCE], NOW) end
   detach(H[H_WAITS])

@@ -23,20 +23,8 @@ if fence and not code then -- of the lock named like the target: one who lost it
   end
   if not held then code = 'stale_fence' end
 end
--- How many requests of this second there were of the agent over HTTP, and of all agents of the credential that opened its
--- session. A process with credentials of Redis could do anything anyway.
-if not S[S_LOCAL] then
-  local second, whose, most = math.floor(NOW / 1000), S[S_CREDENTIAL] or '', T[T_CONFIG][C_REQUESTS]
-  if T[T_SECOND] ~= second or not T[T_ASKED] then T[T_SECOND], T[T_ASKED] = second, {} end
-  if G[G_SECOND] ~= second then G[G_SECOND], G[G_ASKED] = second, 0 end
-  local all = T[T_ASKED][whose] or 0
-  local before = math.max(G[G_ASKED], all)
-  if before >= most then code, transient, retry = 'too_many_requests', true, NOW + 1000 - NOW % 1000 end
-  if before <= most then -- one beyond is counted, and told; what follows in this second leaves nothing
-    G[G_ASKED], T[T_ASKED][whose] = G[G_ASKED] + 1, all + 1
-    change('t'); change('a:' .. agent)
-    if code == 'too_many_requests' then event('requests_limited', encode({NOW, agent, most, whose})) end
-  end
+if not S[S_LOCAL] and beyond_rate(agent, G, S[S_CREDENTIAL] or '') then
+  code, transient, retry = 'too_many_requests', true, next_second()
 end
 if code then effect = 'deny'
 elseif T[T_STATUS] ~= 'active' then code = 'tenant_halted'

@@ -8,8 +8,9 @@ local function leave(token, W, kind, more)
     call('ZREM', PREFIX .. 'lq:' .. name, token)
     call('HDEL', PREFIX .. 'lw:' .. name, token)
     L[L_QUEUED], HEADS[name] = L[L_QUEUED] - 1, nil
+    count_place(name, W, -1)
     if kind then
-      call('ZREM', PREFIX .. 'la:' .. W[W_AGENT], token .. '\t' .. name)
+      forget_claim(W[W_AGENT], W[W_CREDENTIAL], token, name)
       note_lock(kind, W[W_AGENT], name, false, W[W_PRIORITY], NOW - W[W_SINCE], 0, more)
     end
     dirty(name)
