@@ -32,7 +32,7 @@ with socket.create_server(("127.0.0.1", {PORT}), backlog=128) as listener:
     socket.send_fds(link, [b"there"], [listener.fileno()])
 link.recv(1)  # until the other end is closed
 """
-LONGEST = 120
+LONGEST = 240
 
 
 @dataclass(frozen=True)

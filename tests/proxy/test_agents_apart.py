@@ -6,21 +6,16 @@ Each does a task in two calls with a tool between them, and is stopped between t
 from __future__ import annotations
 
 import importlib.util
-import json
 import shutil
+import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
-from apart import URL, Apart, apart
+from apart import URL
 from fetching import JAVASCRIPT, SDKS
-from loopback import Providers, providers
-from loopback.answering import Asked, Said
-from stands import Stand, charged, estimated, proxying, standing
-
-from aegis_core.testing import private_settings
+from places import FEW, MANY, ORDER, Place, task
+from stands import charged, estimated
 
 PROGRAMS = Path(__file__).with_name("agent_programs")
 NEEDS = {
@@ -28,54 +23,12 @@ NEEDS = {
     "openai_agents.py": "agents", "pydantic_agent.py": "pydantic_ai", "ai_sdk.mjs": "node",
 }  # fmt: skip
 AGENTS = [pytest.param(name, marks=[] if name == "openai_loop.py" else [pytest.mark.deep]) for name in NEEDS]
+READS = ("read_file", {"name": "order.txt"})
 DAY, CLAUDES_DAY = "0.02", "0.13"
-"""Dollars of which a call with 120,000 tokens leaves too little for the next one."""
-TASK = "Read the file order.txt and tell what Ada ordered."
-ORDER = "Ada ordered three mills."
+"""Dollars of which a call with `MANY` tokens leaves too little for the next one."""
 
 
-@pytest.fixture(scope="module")
-def _place(server_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Providers, Stand, Apart]]:
-    settings = private_settings(url=server_url, tenant=f"t-{uuid4().hex[:12]}")
-    with (
-        apart() as place,
-        providers() as upstream,
-        standing(settings, tmp_path_factory.mktemp("apart"), url=upstream.root) as stand,
-        proxying(stand.settings, place.listener) as url,
-    ):
-        assert url == URL
-        yield upstream, stand, place
-
-
-@pytest.fixture
-def upstream(_place: tuple[Providers, Stand, Apart]) -> Providers:
-    """The provider, which wants the file read, and then repeats what stands in it."""
-    found = _place[0]
-    found.requests.clear()
-    found.bills.clear()
-    found.reply = lambda asked: wants_the_file(asked, 90)
-    return found
-
-
-@pytest.fixture
-def stand(_place: tuple[Providers, Stand, Apart]) -> Stand:
-    return _place[1]
-
-
-@pytest.fixture
-def place(_place: tuple[Providers, Stand, Apart]) -> Apart:
-    return _place[2]
-
-
-def wants_the_file(asked: Asked, sent: int) -> Said:
-    """The call of the tool, billed with so many tokens, or what was read."""
-    if not asked.answered:
-        return Said(calls=(("read_file", {"name": "order.txt"}),), sent=sent)
-    assert ORDER in json.dumps(asked.body)
-    return Said(ORDER, sent=150)
-
-
-def run(place: Apart, program: str, secret: str, folder: Path) -> tuple[int, str, str]:
+def run(place: Place, program: str, secret: str, folder: Path) -> subprocess.CompletedProcess[str]:
     """A program with this key and the proxy's address, and nothing else of ours."""
     (folder / "order.txt").write_text(ORDER)
     environment = {"PATH": "/usr/bin:/bin", "HOME": str(folder), "LANG": "C.UTF-8"}
@@ -89,11 +42,10 @@ def run(place: Apart, program: str, secret: str, folder: Path) -> tuple[int, str
     else:
         here = importlib.util.find_spec(NEEDS[program]) is not None
         runs = sys.executable if here else str(SDKS.path() / "bin" / "python")
-    done = place.run([runs, PROGRAMS / program, TASK], environment, folder)
-    return done.returncode, done.stdout, done.stderr
+    return place.apart.run([runs, PROGRAMS / program, task(folder)], environment, folder)
 
 
-def test_nothing_but_the_proxy_is_there(place: Apart, upstream: Providers, tmp_path: Path) -> None:
+def test_nothing_but_the_proxy_is_there(place: Place, tmp_path: Path) -> None:
     """Not the provider's port on this machine, no machine elsewhere, no name; the proxy answers."""
     code = """
 import socket, sys, urllib.request
@@ -105,34 +57,35 @@ for host, port in (("127.0.0.1", int(sys.argv[2])), ("192.0.2.1", 443), ("exampl
     except OSError as error:
         print(type(error).__name__)
 """
-    port = upstream.root.rpartition(":")[2]
-    done = place.run([sys.executable, "-c", code, URL, port], {"PATH": "/usr/bin:/bin"}, tmp_path)
+    port = place.upstream.root.rpartition(":")[2]
+    done = place.apart.run([sys.executable, "-c", code, URL, port], {"PATH": "/usr/bin:/bin"}, tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["200", "ConnectionRefusedError", "OSError", "gaierror"]
-    assert upstream.requests == []
+    assert place.upstream.requests == []
 
 
 @pytest.mark.parametrize("program", AGENTS)
-def test_an_agent_does_its_task(stand: Stand, upstream: Providers, place: Apart, tmp_path: Path, program: str) -> None:
-    key = stand.key(budget="5")
-    code, said, complaint = run(place, program, key.secret or "", tmp_path)
-    assert (code, said.strip()) == (0, ORDER), complaint
-    assert len(upstream.requests) == 2
-    ends = stand.ended(key.terms.agent_id, 2)
-    assert (estimated(ends), charged(ends)) == ([False, False], upstream.usd)
+def test_an_agent_does_its_task(place: Place, tmp_path: Path, program: str) -> None:
+    place.wants(*READS, FEW)
+    key = place.stand.key(budget="5")
+    done = run(place, program, key.secret or "", tmp_path)
+    assert (done.returncode, done.stdout.strip()) == (0, ORDER), done.stderr
+    assert len(place.upstream.requests) == 2
+    ends = place.stand.ended(key.terms.agent_id, 2)
+    assert (estimated(ends), charged(ends)) == ([False, False], place.upstream.usd)
 
 
 @pytest.mark.parametrize("program", AGENTS)
 def test_an_agent_is_stopped_in_the_middle_by_its_budget(
-    stand: Stand, upstream: Providers, place: Apart, arrived: list[bytes], tmp_path: Path, program: str
+    place: Place, arrived: list[bytes], tmp_path: Path, program: str
 ) -> None:
     """The first call eats the budget; the second is refused once, in a sentence that its person reads."""
-    upstream.reply = lambda asked: wants_the_file(asked, 120_000)
+    place.wants(*READS, MANY)
     day = CLAUDES_DAY if program in {"anthropic_loop.py", "ai_sdk.mjs"} else DAY
-    key = stand.key(budget=day)
-    code, said, complaint = run(place, program, key.secret or "", tmp_path)
-    assert (code, said) == (1, "")
-    assert "Aegis refused this call of" in complaint
-    assert f"of ${day} is left until" in complaint
-    assert (len(arrived), len(upstream.requests)) == (2, 1)
-    assert charged(stand.ended(key.terms.agent_id)) == upstream.usd
+    key = place.stand.key(budget=day)
+    done = run(place, program, key.secret or "", tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "Aegis refused this call of" in done.stderr
+    assert f"of ${day} is left until" in done.stderr
+    assert (len(arrived), len(place.upstream.requests)) == (2, 1)
+    assert charged(place.stand.ended(key.terms.agent_id)) == place.upstream.usd
