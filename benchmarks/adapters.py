@@ -1,6 +1,6 @@
 """What an adapter adds to one call of a model: the same agent with Aegis and without, turn by turn in one run.
 
-Usage: python benchmarks/adapters.py [--calls 20] [--rounds 5] [--only langchain] [--json]
+Usage: python benchmarks/adapters.py [--calls 15] [--rounds 5] [--only langchain] [--json]
 
 The agents use their frameworks' own clients of OpenAI, and a provider on loopback that answers at once, in a process
 of its own: a real one takes a hundred times as long. The governor is in this process, its server an embedded one. Each
@@ -125,7 +125,7 @@ def summed_up(rounds: list[Measured]) -> dict[str, float]:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--calls", type=int, default=20, help="of each of the two agents, in each round")
+    parser.add_argument("--calls", type=int, default=15, help="of each of the two agents, in each round")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only", default="", help="rows whose name holds this")
     parser.add_argument("--json", action="store_true")
