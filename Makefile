@@ -15,7 +15,7 @@ AGE = import sys; print(sys.version.split()[0]); sys.exit(sys.version_info < (3,
 new_enough = @found=$$($(PYTHON) -c '$(AGE)') || { echo "Aegis needs Python 3.11 or newer; $(PYTHON) is \
 $${found:-not there}. Name another with make PYTHON=python3.12." >&2; exit 1; }
 
-.PHONY: help demo test test-deep check bench clean fetched
+.PHONY: help demo test test-deep check bench clean fetched fetched-deep
 help:
 	@echo "make demo   run the main job on an embedded server    make test    every test on a real server"
 	@echo "make test ROOM=store   the tests of one room          make test-deep   hunts, long runs and soaks (half an hour)"
@@ -59,6 +59,9 @@ endif
 fetched: $(VENV)/.dev
 	@$(BIN)/python tests/fetching.py
 
+fetched-deep: $(VENV)/.dev
+	@$(BIN)/python tests/fetching.py deep
+
 # Tests wait for processes and servers a good part of their time, so there is one worker more than there are cores.
 WORKERS ?= $(shell $(BIN)/python -c 'import os; print((os.cpu_count() or 1) + 1)')
 
@@ -70,7 +73,7 @@ else
 endif
 
 # Free hunts for mutants, long state machines and soaks: before a change of the scripts is called done, and nightly.
-test-deep: $(VENV)/.dev fetched
+test-deep: $(VENV)/.dev fetched-deep
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -rs --durations=20 -m deep $(if $(ROOM),--room $(ROOM)) $(ARGS)
 
 check: $(VENV)/.dev

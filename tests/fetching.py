@@ -1,5 +1,7 @@
 """Fetches what tests need of a package index before they run: ``make test`` starts this, and no test downloads a thing.
 
+Usage: python tests/fetching.py [deep], the second for ``make test-deep``, whose agents are another gigabyte
+
 Where something cannot be had this says so and goes on. The tests that need it are then skipped for that reason; in
 continuous integration they fail.
 """
@@ -45,7 +47,8 @@ class Fetched:
     def path(self) -> Path:
         """The folder, for a test, which ends here where it was not filled."""
         if not self._is_there():
-            said = f"{self.what}: not fetched; `make fetched` does it, and needs a package index"
+            how = "make fetched-deep" if self in AGENTS.values() else "make fetched"
+            said = f"{self.what}: not fetched; `{how}` does it, and needs a package index"
             if os.environ.get("CI"):
                 pytest.fail(said)
             pytest.skip(said)
@@ -161,6 +164,16 @@ def _npm_install(folder: Path, *packages: str) -> None:
     _run([npm, "install", *options, *packages])
 
 
+AGENTS_PINNED = {
+    "claude-code": "@anthropic-ai/claude-code@2.1.332", "codex": "@openai/codex@0.171.0",
+    "gemini-cli": "@google/gemini-cli@0.61.0", "opencode": "opencode-ai@1.18.33",
+}  # fmt: skip
+
+
+def _agent(package: str) -> Callable[[Path], None]:
+    return lambda folder: _npm_install(folder, package)
+
+
 ANVIL_VERSION = "1.7.1"
 
 
@@ -207,8 +220,16 @@ SDKS = Fetched("an environment with SDKs that need a newer `openai`", HOME / "sd
 JAVASCRIPT = Fetched("SDKs for JavaScript", HOME / "javascript", JAVASCRIPT_PINNED, _javascript)
 
 
+AGENTS = {
+    name: Fetched(f"{name}, an agent that asks through the proxy", HOME / name, package, _agent(package))
+    for name, package in AGENTS_PINNED.items()
+}
+
+
 def main() -> None:
     everything = [WHEELS, THIRD_PARTY, ANVIL, SDKS, JAVASCRIPT]
+    if sys.argv[1:] == ["deep"]:
+        everything += AGENTS.values()
     if sys.version_info < PYAUTOGEN_BELOW:
         everything.append(PYAUTOGEN)
     with ThreadPoolExecutor() as pool:

@@ -12,7 +12,7 @@ from aegis_core.protocol.parsing import parse
 
 if TYPE_CHECKING:
     from aegis_core.governor.governor import ResourceGovernor
-    from aegis_core.governor.proxy_keys import ProxyKey
+    from aegis_core.governor.proxy_keys import KeyTerms, ProxyKey
 
 app = typer.Typer(help="Make, list and revoke keys of the proxy.", no_args_is_help=True)
 
@@ -68,7 +68,9 @@ def create(
 
 @app.command("list")
 def list_(tenant: TenantOption = None, json: JsonFlag = False) -> None:
-    """List all keys of the proxy, revoked ones included.
+    """List all keys of the proxy with their terms, revoked ones included.
+
+    `answers` are the least and the highest cap on one, in tokens; `more` is what a key has beyond the defaults.
 
     Example: aegis proxy keys list --json
     """
@@ -79,7 +81,7 @@ def list_(tenant: TenantOption = None, json: JsonFlag = False) -> None:
     from rich.console import Console
     from rich.table import Column, Table
 
-    names = ("key", "agent", "models", "answers", "refusals", "made (UTC)", "revoked")
+    names = ("key", "agent", "models", "answers", "refusals", "more", "made (UTC)", "revoked")
     # However narrow the terminal is, a key can be copied whole, and nothing is left out.
     columns = [Column(name, overflow="fold", no_wrap=name == "key") for name in names]
     table = Table(*columns, box=None, header_style="bold", pad_edge=False)
@@ -87,7 +89,7 @@ def list_(tenant: TenantOption = None, json: JsonFlag = False) -> None:
         terms = key.terms
         table.add_row(
             key.key_id, shown(terms.agent_id), shown(" ".join(terms.models) or "any"),
-            f"{terms.min_output_tokens:,}–{terms.max_output_tokens:,}", str(terms.refusal_status),
+            f"{terms.min_output_tokens:,}–{terms.max_output_tokens:,}", str(terms.refusal_status), _more(terms),
             f"{key.made_at:%Y-%m-%d %H:%M}", f"{key.revoked_at:%Y-%m-%d %H:%M}" if key.revoked_at else "",
         )  # fmt: skip
     Console().print(table if found else "There are no keys of the proxy, so nobody can call through it.")
@@ -116,6 +118,13 @@ def pairs(name: str, given: list[str] | None) -> dict[str, str]:
             raise InvalidRequestError(f"{name}: {problem}", field=name, problem=problem)
         found[key] = value
     return found
+
+
+def _more(terms: KeyTerms) -> str:
+    """The terms that few keys have, by the names of their options."""
+    hosted = "" if terms.hosted_calls is None else f"hosted calls {terms.hosted_calls:,}"
+    route = "" if terms.route == "keep" else f"route {terms.route}"
+    return ", ".join(filter(None, (hosted, route, "cut streams" if terms.cut_streams else "")))
 
 
 def _plain(key: ProxyKey) -> dict[str, object]:

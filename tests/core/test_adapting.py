@@ -227,6 +227,25 @@ def test_a_denial_says_what_why_what_is_left_and_what_to_do(settings: Settings) 
     assert (caught.value.code, caught.value.final, caught.value.facts["times"]) == ("budget_exceeded", False, 1)
 
 
+@pytest.mark.filterwarnings("ignore:A call of .* has no output cap")
+def test_a_call_without_a_cap_is_told_what_the_smallest_useful_answer_costs(
+    plain: SyncGovernor, agent: SyncGovernedAgent
+) -> None:
+    plain.set_budget("agent", "a", "day", "0.00002")
+    calls = CallGovernor(agent, framework="custom")
+    with pytest.raises(
+        AegisDenied, match=r"nothing caps its answer \(the smallest useful one costs up to \$"
+    ) as caught:
+        calls.begin(ModelCall([user("Hello")], model=MODEL))
+    verdict = caught.value.verdict
+    assert verdict.least_usd is not None
+    assert verdict.asked_usd is not None
+    assert 0 < verdict.least_usd < verdict.asked_usd
+    assert f"costs up to ${verdict.least_usd:f}".rstrip("0") in caught.value.message
+    plain.set_budget("agent", "a", "day", verdict.least_usd)
+    calls.begin(ModelCall([user("Hello")], model=MODEL, lowers_cap=True)).release()
+
+
 def test_the_third_identical_refusal_is_final_whoever_counts(plain: SyncGovernor, agent: SyncGovernedAgent) -> None:
     plain.set_budget("agent", "a", "day", "2.50")
     finals: list[bool] = []

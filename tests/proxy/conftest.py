@@ -11,6 +11,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "metering"))  # what providers answer, and cost by others' arithmetic
 
+from places import Place, placed
 from stands import Stand, standing
 
 from aegis_core.proxy.app import Proxy
@@ -32,6 +33,21 @@ def stand(_stand: Stand) -> Iterator[Stand]:
     yield _stand
     _stand.provider.closed.set()
     _stand.provider.closed.clear()
+
+
+@pytest.fixture(scope="module")
+def _place(server_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    settings = private_settings(url=server_url, tenant=f"t-{uuid4().hex[:12]}")
+    with placed(settings, tmp_path_factory.mktemp("place")) as found:
+        yield found
+
+
+@pytest.fixture
+def place(_place: Place) -> Place:
+    """The module's, with nothing asked and billed yet."""
+    _place.upstream.requests.clear()
+    _place.upstream.bills.clear()
+    return _place
 
 
 @pytest.fixture

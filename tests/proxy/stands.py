@@ -205,16 +205,15 @@ def upstreams_of(settings: Settings, url: str, folder: Path, *others: str) -> Se
 
 
 @contextmanager
-def proxying(settings: Settings) -> Iterator[str]:
-    """Serve the proxy until the block ends; answers its URL."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
+def proxying(settings: Settings, listener: socket.socket | None = None) -> Iterator[str]:
+    """Serve the proxy until the block ends; answers its URL. `listener`: where, else on any port of loopback."""
+    with listener or socket.create_server(("127.0.0.1", 0)) as bound:
         plan = uvicorn.Config(
             ProxyApp(settings), log_config=None, ws="none", http=proxy_protocol(settings), lifespan="on",
             timeout_graceful_shutdown=2,
         )  # fmt: skip
         server = uvicorn.Server(plan)
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]}, daemon=True)
         thread.start()
         until = time.monotonic() + 60
         while not server.started:
@@ -222,7 +221,7 @@ def proxying(settings: Settings) -> Iterator[str]:
             assert time.monotonic() < until, "the proxy does not answer"
             time.sleep(0.005)
         try:
-            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+            yield f"http://127.0.0.1:{bound.getsockname()[1]}"
         finally:
             server.should_exit = True
             thread.join(30)

@@ -208,8 +208,19 @@ def test_the_commands_about_keys(settings: Settings, monkeypatch: pytest.MonkeyP
     assert own["budgets"] == {"week": 9, "day": 20}
     assert json.loads(run("keys", "list", "--json").stdout) == [], "it opens no HTTP API"
     assert found["key_id"] in run("proxy", "keys", "list").output
+    run(
+        "proxy", "keys", "create", "--agent", "eve", "--min-output-tokens", "7", "--max-output-tokens", "4321",
+        "--hosted-calls", "3", "--route", "rewrite", "--cut-streams",
+    )  # fmt: skip
+    monkeypatch.setenv("COLUMNS", "200")
+    rows = [line.split() for line in run("proxy", "keys", "list").output.splitlines()[1:]]
+    assert {row[1]: row[2:-2] for row in rows} == {
+        "ada": ["claude-*", "8,192–32,000", "400"],
+        "eve": ["any", "7–4,321", "402", "hosted", "calls", "3,", "route", "rewrite,", "cut", "streams"],
+    }, "every term is shown, the newer ones where a key has them"
     run("proxy", "keys", "revoke", found["key_id"])
-    assert json.loads(run("proxy", "keys", "list", "--json").stdout)[0]["revoked_at"]
+    ended = [each["key_id"] for each in json.loads(run("proxy", "keys", "list", "--json").stdout) if each["revoked_at"]]
+    assert ended == [found["key_id"]]
     for wrong in (("revoke", "k0"), ("create", "--agent", "a b"), ("create", "--agent", "a", "--budget", "day")):
         done = runner.invoke(app, ("proxy", "keys", *wrong))
         assert done.exit_code != 0

@@ -1,0 +1,133 @@
+"""Agents of the command line as people install them: how each is told of the proxy, and to read one file."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from apart import URL
+from fetching import AGENTS
+
+
+@dataclass(frozen=True)
+class Agent:
+    """One agent.
+
+    Attributes:
+        package: what it is in `AGENTS`.
+        command: that does a task and ends, of the folder where its package is; the task follows.
+        tool: what it calls to read a file, and the arguments for ``order.txt``.
+        settings: what stands in files of its home, for a key.
+        environment: likewise, beside where its home is.
+        day: dollars of which its first call leaves too little for the next one.
+        beside: calls that it makes before its task.
+        free: requests that it makes before, of which none reaches a provider.
+    """
+
+    package: str
+    command: Callable[[Path], list[str | Path]]
+    tool: tuple[str, Mapping[str, object]]
+    settings: Callable[[str], dict[str, object]]
+    environment: Callable[[str], dict[str, str]]
+    day: str
+    beside: int = 0
+    free: int = 0
+
+    def prepare(self, home: Path, key: str) -> dict[str, str]:
+        """Write its files; answers its environment."""
+        for name, value in self.settings(key).items():
+            (home / name).parent.mkdir(parents=True, exist_ok=True)
+            (home / name).write_text(value if isinstance(value, str) else json.dumps(value))
+        plain = {"PATH": "/usr/bin:/bin", "HOME": str(home), "TMPDIR": str(home), "LANG": "C.UTF-8"}
+        return plain | self.environment(key)
+
+
+def program(folder: Path, *patterns: str) -> Path:
+    """The program of a package for this machine, which its own start script would look for."""
+    found = [path for pattern in patterns for path in sorted(folder.glob(f"node_modules/{pattern}")) if path.is_file()]
+    if not found:
+        pytest.skip(f"{folder.name} has no program for this machine")
+    return found[0]
+
+
+def _node(folder: Path, script: str) -> list[str | Path]:
+    runs = shutil.which("node")
+    if runs is None:
+        pytest.skip("needs Node")
+    return [runs, folder / "node_modules" / ".bin" / script]
+
+
+def _codex(folder: Path) -> list[str | Path]:
+    options = ["--skip-git-repo-check", "--dangerously-bypass-approvals-and-sandbox"]
+    return [*_node(folder, "codex"), "exec", *options]
+
+
+CODEX_READS = ("exec_command", {"cmd": "cat order.txt"})
+CODEX_CONFIG = f"""
+model = "gpt-5.5"
+model_provider = "aegis"
+web_search = "disabled"
+[model_providers.aegis]
+name = "aegis"
+base_url = "{URL}/v1"
+env_key = "AEGIS_PX_KEY"
+wire_api = "responses"
+"""
+CODEX_AT_OPENAI = f"""
+model = "gpt-5.5"
+openai_base_url = "{URL}/v1"
+web_search = "disabled"
+"""
+
+COMMAND_LINE: dict[str, Agent] = {
+    "claude-code": Agent(
+        "claude-code",
+        lambda folder: [
+            program(folder, "@anthropic-ai/claude-code-*/claude"), "--model", "claude-opus-4-6",
+            "--allowedTools=Read", "--print",
+        ],
+        ("Read", {"file_path": "order.txt"}),
+        lambda _: {},
+        lambda key: {"ANTHROPIC_BASE_URL": URL, "ANTHROPIC_API_KEY": key},
+        "1.00",
+        free=1,  # /api/hello: whether anybody is there
+    ),
+    "codex": Agent(
+        "codex", _codex, CODEX_READS, lambda _: {".codex/config.toml": CODEX_CONFIG},
+        lambda key: {"AEGIS_PX_KEY": key}, "0.70",
+    ),
+    "codex at OpenAI": Agent(
+        "codex", _codex, CODEX_READS, lambda _: {".codex/config.toml": CODEX_AT_OPENAI},
+        lambda key: {"CODEX_API_KEY": key}, "0.70",
+        free=1,  # a WebSocket, which is answered 426
+    ),
+    "gemini-cli": Agent(
+        "gemini-cli",
+        lambda folder: [*_node(folder, "gemini"), "--model", "gemini-2.5-flash", "--approval-mode=yolo", "--prompt"],
+        ("read_file", {"file_path": "order.txt"}),
+        lambda _: {".gemini/settings.json": {"security": {"auth": {"selectedType": "gemini-api-key"}}}},
+        lambda key: {"GOOGLE_GEMINI_BASE_URL": URL, "GEMINI_API_KEY": key, "GEMINI_CLI_TRUST_WORKSPACE": "true"},
+        "0.045",
+    ),
+    "opencode": Agent(
+        "opencode",
+        lambda folder: [
+            program(folder, "opencode-*-baseline/bin/opencode", "opencode-*/bin/opencode"), "run", "--model",
+            "anthropic/claude-sonnet-4-5",
+        ],
+        ("read", {"filePath": "order.txt"}),
+        lambda key: {
+            "opencode.json": {
+                "provider": {"anthropic": {"options": {"baseURL": f"{URL}/v1", "apiKey": key}}}, "permission": "allow",
+            }
+        },
+        lambda _: {"OPENCODE_DISABLE_AUTOUPDATE": "1", "OPENCODE_DISABLE_MODELS_FETCH": "1"},
+        "0.50",
+        beside=1,  # a title
+    ),
+}  # fmt: skip
+assert {agent.package for agent in COMMAND_LINE.values()} == AGENTS.keys()
