@@ -50,7 +50,8 @@ async def events(
     """One event for each decision and act, in their order. With `wait`, answers as soon as there is one."""
     governor = (await auth_of(request).overseer(request)).context.governor
     if latest is not None:
-        return _page(EventPage(await governor.latest_events(latest), "0"))
+        found = await governor.latest_events(latest)
+        return _page(EventPage(found, found[-1].id if found else "0"))
     if after == "$" and order == "asc":
         after = await governor.tenant_store.newest_event()
     said = {

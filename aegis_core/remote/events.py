@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, TypeVar
 
 from aegis_core.protocol.events import Event, EventPage, EventQuery
-from aegis_core.remote.calls import Call, Query, segment
+from aegis_core.remote.calls import Query, segment
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
+_T = TypeVar("_T")
 
 
 class RemoteEvents:
     """What a governor behind a server shows of the events of its tenant."""
 
-    _call: Call
     _token: str | None
+
+    if TYPE_CHECKING:
+
+        async def _call(
+            self, method: str, path: str, kind: type[_T], *, body: BaseModel | None = None, query: Query | None = None,
+            token: str | None = None, session: str | None = None, wait: float = 0, retry: bool = False,
+        ) -> _T: ...  # fmt: skip
 
     async def events(self, *, after: str = "0", limit: int = 100, wait: float = 0) -> tuple[Event, ...]:
         """As `EventViews.events`."""

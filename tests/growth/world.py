@@ -252,8 +252,11 @@ async def drive(world: World) -> AsyncIterator[None]:
     yield
 
 
-_LATER = {"policy_digest", "profiles_version", "price_version", "credential", "rules", "stopped_by", "answered_by", "usage", "outcome",
- *Evidence._fields}  # fmt: skip
+_LATER = {
+    "policy_digest", "profiles_version", "price_version", "credential", "rules", "stopped_by", "answered_by", "usage",
+    "outcome", *Evidence._fields,
+}  # fmt: skip
+"""Facts that the first version of the schema did not keep."""
 
 
 def _first_facts(facts: Any) -> Any:
