@@ -6,6 +6,7 @@ import time
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi.responses import StreamingResponse
 
 from aegis_core.api.routing import PREFIX, READING, GuardedRoute, Writer, auth_of
 from aegis_core.api.schemas import Latest, Wait, security
@@ -67,6 +68,31 @@ async def events(
         after = page.next
         # The governor blocks for a moment only, so that a server that stops does not wait for it.
         await governor.reader.something_after(after, left)
+
+
+@router.get(
+    "/events/stream", tags=["Operators"], summary="Events as they happen", response_class=StreamingResponse,
+    responses={**READING, 200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}},
+    openapi_extra=security(),
+)  # fmt: skip
+async def stream(
+    request: Request,
+    after: Annotated[Cursor | None, Query(description="Events after this id; by default from now on.")] = None,
+    kind: Annotated[Names | None, _only(f"of this kind: {_MANY}")] = None,
+    agent: Annotated[Identifier | None, _only("of this agent")] = None,
+    code: Annotated[Names | None, _only(f"with this code: {_MANY}")] = None,
+) -> Response:
+    """Server-sent events. `Last-Event-ID` resumes; `event: gap` says that some after it are kept no longer."""
+    context = (await auth_of(request).overseer(request)).context
+    after = request.headers.get("last-event-id") or after or "$"
+    if after == "$":
+        after = await context.governor.reader.newest()
+    query = parse(EventQuery, after=after, kind=kind, agent=agent, code=code, limit=500)
+    await context.governor.reader.check_past(after)
+    context.streams.check_room()
+    lines = context.streams.lines(query, lambda: auth_of(request).overseer(request))
+    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    return StreamingResponse(lines, media_type="text/event-stream", headers=headers)
 
 
 @router.get(

@@ -108,8 +108,6 @@ KINDS: Mapping[str, KindOf] = {
     "channel_failed": KindOf("A channel does not work.", "problem direction by"),
     "channel_recovered": KindOf("A channel works again.", "problem direction by"),
     "channel_refused": KindOf("Somebody's word on a channel did not count.", "channel act by"),
-    "handshake_refused": KindOf("An agent was not let in; once an hour for each agent and reason.", "channel act by"),
-    "login_refused": KindOf("A credential was not right; once an hour for each address.", "channel act by"),
 }
 """By the name of the kind, in the order of the page."""
 
@@ -220,8 +218,8 @@ FACTS: Mapping[str, str] = {
 _HEAD = """# Events
 
 Every decision, settlement and act of an operator is one event of its tenant, written in the same step as what it tells
-of. `aegis events`, `GET /api/v1/events`, the stream `GET /api/v1/events/stream`, webhooks and `aegis export jsonl` show
-the same events.
+of. `aegis events`, `GET /api/v1/events` and the stream `GET /api/v1/events/stream` show the same events;
+[operations](operations.md#what-is-in-the-events) says how to find them.
 
 Each has an `id` (its place in the stream), a `number`, a time `at`, a `kind`, the `tenant`, and an `agent_id` where it
 is about an agent. Numbers are dense: where one is missing between two, an event is gone. What else it says are its

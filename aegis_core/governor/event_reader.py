@@ -29,7 +29,7 @@ class EventReader:
         block = int(min(wait, self._ledger.store.timeout / 2) * 1000) or None
         entries = await self._ledger.all_events(after, limit, block)
         if not entries and after != "$":
-            await self._check_past(after)
+            await self.check_past(after)
         return tuple(decode_event(entry_id, fields, self._tenant) for entry_id, fields in entries)
 
     async def latest(self, limit: int) -> tuple[Event, ...]:
@@ -46,15 +46,15 @@ class EventReader:
                 yield event
                 after = event.id
 
-    async def find(self, query: EventQuery) -> EventPage:
+    async def find(self, query: EventQuery, *, tell: bool = True) -> EventPage:
         """As `EventViews` has it."""
-        now = at_ms(await self._ledger.tell_counted())
+        now = at_ms(await self._ledger.tell_counted() if tell else 0)  # of use where a time is relative to it
         low, high = _time(query.since, now, "-"), _time(query.until, now, "+")
         after, back, trimmed = query.after, query.order == "desc", False
         if after == "$":
             after = None if back else await self._stream.last()
         if after is not None:
-            await self._check_past(after)
+            await self.check_past(after)
             trimmed = not back and await self._stream.is_before_first(after)
             low, high = (low, _earlier(high, after)) if back else (_later(low, after), high)
         found: list[Event] = []
@@ -73,6 +73,10 @@ class EventReader:
                 break
             low, high = (low, f"({last}") if back else (f"({last}", high)
         return EventPage(tuple(found), last, more, trimmed)
+
+    async def newest(self) -> str:
+        """The id of the newest event that there ever was."""
+        return await self._stream.last()
 
     async def something_after(self, after: str, seconds: float) -> None:
         """Wait a moment, at most so many seconds, for an event after an id."""
@@ -96,7 +100,8 @@ class EventReader:
         event = decode_event(entry_id, fields, self._tenant)
         return event if query.matches(event) else None
 
-    async def _check_past(self, after: str) -> None:
+    async def check_past(self, after: str) -> None:
+        """Refuse a cursor that lies after all events there ever were."""
         newest = await self._stream.last()
         if placed(after) > placed(newest):
             problem = f"lies after the newest event of this tenant, {newest}: it is of another tenant or server"

@@ -330,7 +330,7 @@ BODIES: Mapping[str, type[Named]] = {
     "profiles_published": ProfilesPublished,
     "tenant_mode": ModeSet,
     "agent_forgotten": AgentForgotten,
-    **dict.fromkeys(("channel_refused", "handshake_refused", "login_refused"), ChannelRefused),
+    "channel_refused": ChannelRefused,
     "thread_failed": ThreadFailed,
     "outcome_unknown": OutcomeUnknown,
     "outcomes_reset": OutcomesReset,

@@ -78,6 +78,7 @@ TABLE: dict[tuple[str, str], Row] = {
     ("GET", f"{API}/agents"): Row(OPERATORS),
     ("GET", f"{API}/events"): Row(OPERATORS),
     ("GET", f"{API}/events/{{event_id}}"): Row(OPERATORS),
+    ("GET", f"{API}/events/stream"): Row(OPERATORS),
     ("GET", f"{API}/keys"): Row(OPERATORS),
     ("POST", f"{API}/keys"): Row(OPERATORS, _plain({"role": "operator"})),
     ("POST", f"{API}/keys/{{key_id}}/rotate"): Row(OPERATORS),
