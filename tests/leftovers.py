@@ -16,6 +16,8 @@ from typing import Any
 import msgpack
 import redis
 
+from aegis_core.governor.event_catalog import KINDS
+from aegis_core.governor.events import decode_event
 from aegis_core.store import layout
 from aegis_core.store.packing import Named
 from aegis_core.store.records import Record
@@ -25,8 +27,8 @@ from tests.scripts import lock_walk
 from tests.scripts.walk import named, rows_of
 
 UNENDING = frozenset({
-    "t", "a", "s", "r", "d", "e", "ag", "as", "b", "bs", "p", "pf", "pv", "k", "ks", "o", "lc", "ld", "la", "lk", "ap",
-    "ah", "v", "ol", "ac",
+    "t", "a", "s", "r", "d", "e", "c", "ag", "as", "b", "bs", "p", "pf", "pv", "k", "ks", "o", "lc", "ld", "la", "lk",
+    "ap", "ah", "v", "ol", "ac",
 })  # fmt: skip
 """Names of keys, up to the colon, that may have no expiry: those to which the table of `layout` gives a bound."""
 ENDING = frozenset({
@@ -137,6 +139,19 @@ class Walk:
                     found.append(f"the budget {name} {kind} reserves {counted}, and open records hold {expected}")
         return found
 
+    def undeclared(self) -> list[str]:
+        """What the newest events say that `event_catalog` does not declare."""
+        if "e" not in self.expires:
+            return []
+        entries: Any = self.server.xrevrange(f"{self.prefix}e", count=50)
+        events = [decode_event(entry_id.decode(), fields, self.tenant) for entry_id, fields in entries]
+        said = {(event.kind, fact) for event in events for fact in event.facts}
+        return sorted(
+            f"an event {kind} says {fact}, which nothing declares"
+            for kind, fact in said
+            if kind not in KINDS or fact not in KINDS[kind].facts.split()
+        )
+
     def left(self) -> set[str]:
         """What is still open: grants, questions, leases."""
         found = {OPEN_STATES[record["STATE"]] for record in self.open_records().values()}
@@ -203,7 +218,7 @@ def complaints(server: redis.Redis, before: Collection[str], may_leave: set[str]
     for tenant in of.keys() - before:
         if "anything" not in may_leave:
             walk = Walk(server, tenant, of[tenant])
-            wrong = [*(f"the key {name}" for name in walk.undocumented()), *walk.differences()]
+            wrong = [*(f"the key {name}" for name in walk.undocumented()), *walk.differences(), *walk.undeclared()]
             wrong += [f"open {what}" for what in sorted(walk.left() - may_leave)]
             found += [f"{tenant}: {each}" for each in wrong]
         server.unlink(*(f"ae:{{{tenant}}}:{name}" for name in of[tenant]))

@@ -25,6 +25,7 @@ from aegis_core.api import (
     routes_agents,
     routes_approvals,
     routes_channels,
+    routes_events,
     routes_locks,
     routes_operators,
     routes_policy,
@@ -153,8 +154,8 @@ def _routes(settings: Settings) -> list[BaseRoute]:
     """Included routers would match each path twice, at a tenth of the rate; the busiest route is looked at first."""
     return [
         *routes_agents.hot.routes, *routes_agents.router.routes, *routes_approvals.router.routes,
-        *routes_operators.router.routes, *routes_locks.router.routes, *routes_policy.router.routes,
-        *routes_server.router.routes,
+        *routes_operators.router.routes, *routes_events.router.routes, *routes_locks.router.routes,
+        *routes_policy.router.routes, *routes_server.router.routes,
         *routes_channels.posted_to(settings),
         *docs_page.routes,
     ]  # fmt: skip

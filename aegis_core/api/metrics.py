@@ -4,61 +4,103 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_left
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import accumulate
 
-from prometheus_client import CollectorRegistry, Gauge, generate_latest
-from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
-from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client import CollectorRegistry, Gauge
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, choose_encoder
 from prometheus_client.registry import Collector
 
+from aegis_core.governor.counts import TenantCounts
 from aegis_core.governor.governor import ResourceGovernor
 from aegis_core.policy.rules.condition import MISMATCHES
 from aegis_core.protocol.errors import AegisError
-from aegis_core.protocol.messages import Verdict
 
 MEDIA_TYPE = CONTENT_TYPE_LATEST
 _SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 
 
-class _Verdicts(Collector):
-    """What is counted with each verdict, in one event loop: without the locks of the library's own counters, which cost
-    as much as a tenth of the whole answer."""
+_EVER = 2**53 / 1000 - 1
+"""Seconds from which a bucket has no end."""
+
+
+class _Durations(Collector):
+    """How long verdicts took, in one event loop: without the locks of the library's own histogram, which cost as much
+    as a tenth of the whole answer."""
 
     def __init__(self) -> None:
-        self._by_code: Counter[tuple[str, str]] = Counter()
         self._below, self._sum = [0] * (len(_SECONDS) + 1), 0.0
-
-    def count(self, status: str, code: str) -> None:
-        """One verdict."""
-        self._by_code[status, code] += 1
 
     def took(self, seconds: float) -> None:
         """How long one took."""
         self._below[bisect_left(_SECONDS, seconds)] += 1
         self._sum += seconds
 
-    def collect(self) -> Iterator[CounterMetricFamily | HistogramMetricFamily]:
-        """Both in Prometheus's form."""
-        decisions = CounterMetricFamily("aegis_decisions", "Verdicts of this process.", labels=("status", "code"))
-        for key, count in self._by_code.items():
+    def collect(self) -> Iterator[HistogramMetricFamily]:
+        """In Prometheus's form."""
+        title = "Time from a read request to its verdict, where nobody was waited for. Of this process."
+        yield _histogram("aegis_request_permission_seconds", title, _SECONDS, self._below, self._sum)
+
+
+class _Tenant(Collector):
+    """What the scripts counted, whichever process decided."""
+
+    def __init__(self) -> None:
+        self.counts: TenantCounts | None = None
+
+    def collect(self) -> Iterator[Metric]:
+        """In Prometheus's form; nothing while the store is down, rather than figures of the past."""
+        counts = self.counts
+        if counts is None:
+            return
+        decisions = CounterMetricFamily(
+            "aegis_decisions", "Decisions of all processes of the tenant.", labels=("status", "code")
+        )
+        for key, count in sorted(counts.decisions.items()):
             decisions.add_metric(key, count)
         yield decisions
-        title = "Time from a read request to its verdict, where nobody was waited for."
-        bounds = [*(str(bound) for bound in _SECONDS), "+Inf"]
-        buckets = list(zip(bounds, accumulate(self._below), strict=True))
-        yield HistogramMetricFamily("aegis_request_permission_seconds", title, buckets=buckets, sum_value=self._sum)
+        events = CounterMetricFamily("aegis_events", "Events but for decisions, by kind.", labels=("kind",))
+        for kind, count in sorted(counts.events.items()):
+            events.add_metric((kind,), count)
+        yield events
+        yield CounterMetricFamily("aegis_approval_answers", "Questions that were answered.", counts.answers)
+        yield CounterMetricFamily(
+            "aegis_approval_answer_seconds", "How long answered questions had waited.", counts.answer_seconds
+        )
+        bounds = [bound for bound in counts.waits if bound < _EVER]
+        title = "How long leases were waited for, of those that were."
+        yield _histogram("aegis_lock_wait_seconds", title, bounds, list(counts.waits.values()), counts.wait_seconds)
+        for name, title, value in (
+            ("charged_usd", "What was charged, corrections included.", counts.charged),
+            ("estimated_usd", "How much of it is estimated.", counts.estimated),
+            ("approvals_open", "Questions that wait for a person.", counts.approvals_open),
+            ("approval_oldest_seconds", "How long the oldest has waited.", counts.oldest_approval_seconds),
+            ("events_kept", "Events that are kept.", counts.events_kept),
+            ("event_oldest_seconds", "How old the oldest of them is.", counts.oldest_event_seconds),
+            ("event_last_number", "The number of the newest event.", counts.last_number),
+            ("policy_version", "The version of the policy in force.", counts.policy_version),
+            ("observing", "1 while rules only say what they would decide.", int(counts.observing)),
+        ):
+            yield GaugeMetricFamily(f"aegis_{name}", title, value)
+
+
+def _histogram(
+    name: str, title: str, bounds: Sequence[float], counts: Sequence[int], total: float
+) -> HistogramMetricFamily:
+    ends = [*(str(float(bound)) for bound in bounds), "+Inf"]
+    return HistogramMetricFamily(name, title, buckets=list(zip(ends, accumulate(counts), strict=True)), sum_value=total)
 
 
 class Metrics:
-    """Counts what this process decided for a tenant, and looks at its money when asked."""
+    """The figures of a tenant: what its scripts counted, its money, and how fast this process answers."""
 
     def __init__(self, governor: ResourceGovernor) -> None:
         self._governor = governor
         self._registry = registry = CollectorRegistry()
-        self._verdicts = _Verdicts()
-        registry.register(self._verdicts)
+        self._durations, self._tenant = _Durations(), _Tenant()
+        registry.register(self._durations)
+        registry.register(self._tenant)
         self._budget = Gauge(
             "aegis_tenant_budget_usd", "The tenant's own budgets.", ("window", "part"), registry=registry
         )
@@ -71,20 +113,22 @@ class Metrics:
         )
         mismatches.set_function(lambda: MISMATCHES.count)
 
-    def count(self, verdict: Verdict, began: float | None) -> None:
+    def took(self, began: float | None) -> None:
         """One verdict. `began`: when its request was read, by `time.perf_counter`; None when it waited for a person."""
-        self._verdicts.count(verdict.status, verdict.code)
         if began is not None:
-            self._verdicts.took(time.perf_counter() - began)
+            self._durations.took(time.perf_counter() - began)
 
-    async def page(self) -> bytes:
-        """Everything in Prometheus's words. A store that is down is a figure like the others."""
+    async def page(self, accept: str = "") -> tuple[bytes, str]:
+        """Everything in Prometheus's words, or OpenMetrics where that is accepted; and its media type. A store that is
+        down is a figure like the others."""
         try:
             await self._look()
             self._up.set(1)
         except AegisError:
+            self._tenant.counts = None
             self._up.set(0)
-        return generate_latest(self._registry)
+        encode, media_type = choose_encoder(accept)
+        return encode(self._registry), media_type
 
     async def _look(self) -> None:
         for state in await self._governor.shared_budgets():
@@ -92,4 +136,5 @@ class Metrics:
                 parts = {"limit": state.limit_usd, "spent": state.spent_usd, "reserved": state.reserved_usd}
                 for part, amount in parts.items():
                     self._budget.labels(state.window, part).set(float(amount))
+        self._tenant.counts = await self._governor.tenant_store.counts()
         self._open.set(await self._governor.tenant_store.count_open())

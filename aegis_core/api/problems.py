@@ -44,6 +44,7 @@ _BY_CODE = {
     "not_json": 415,
     "too_many_agents": 429,
     "too_many_requests": 429,
+    "too_many_viewers": 429,
 }
 _BY_KIND: tuple[tuple[type[AegisError], int], ...] = (
     (InvalidRequestError, 422),

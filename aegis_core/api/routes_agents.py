@@ -93,7 +93,7 @@ async def request_permission(request: Request) -> Response:
     except NotFoundError as error:
         await auth_of(request).recheck(caller, message.agent_id, error)
         raise
-    caller.context.metrics.count(verdict, began)
+    caller.context.metrics.took(began)
     return _verdict(verdict)
 
 

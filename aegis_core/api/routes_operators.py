@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request, Response
@@ -24,25 +23,21 @@ from aegis_core.api.routing import ACTING, BRAKING, PREFIX, READING, WRITING, Gu
 from aegis_core.api.schemas import (
     AgentId,
     AgentPage,
-    EventId,
-    EventPage,
     GrantId,
     KeyId,
-    Latest,
     Limit,
-    Wait,
     body,
     security,
 )
 from aegis_core.governor.operators import ApiKey, OpenRecord, RefundWish
 from aegis_core.protocol.errors import NotFoundError
 from aegis_core.protocol.fields import Identifier
-from aegis_core.protocol.messages import BudgetChange, BudgetState, Event, Scope
+from aegis_core.protocol.messages import BudgetChange, BudgetState, Scope
 
 router = APIRouter(prefix=PREFIX, route_class=GuardedRoute)
 
-_state, _agents, _events, _keys, _key, _done, _braked, _mode, _forgotten, _refund = map(
-    Writer, (BudgetState, AgentPage, EventPage, Keys, ApiKey, Done, Braked, ModeNow, Forgotten, RefundMade)
+_state, _agents, _keys, _key, _done, _braked, _mode, _forgotten, _refund = map(
+    Writer, (BudgetState, AgentPage, Keys, ApiKey, Done, Braked, ModeNow, Forgotten, RefundMade)
 )
 
 
@@ -90,33 +85,6 @@ async def agents(request: Request, after: Annotated[Identifier | None, Query()] 
     caller = await auth_of(request).overseer(request)
     page = await caller.context.governor.agents(after=after, limit=limit)
     return _agents(AgentPage(page, page[-1].agent_id if len(page) == limit else None))
-
-
-@router.get(
-    "/events", tags=["Operators"], summary="What happened",
-    response_model=EventPage, responses=READING, openapi_extra=security(),
-)  # fmt: skip
-async def events(
-    request: Request, after: EventId = "0", limit: Limit = 100, wait: Wait = 0, latest: Latest = None
-) -> Response:
-    """One event for each decision and act, in their order. With `wait`, answers as soon as there is one."""
-    context = (await auth_of(request).overseer(request)).context
-    if latest is not None:
-        return _events(_page(await context.governor.latest_events(latest), "0"))
-    if after == "$":
-        after = await context.governor.tenant_store.newest_event()
-    until = time.monotonic() + wait
-    left = wait
-    while True:
-        # The governor blocks for a moment only, so that a server that stops does not wait for it.
-        found = await context.governor.events(after=after, limit=limit, wait=max(0.0, left))
-        left = until - time.monotonic()
-        if found or left <= 0:
-            return _events(_page(found, after))
-
-
-def _page(found: tuple[Event, ...], after: str) -> EventPage:
-    return EventPage(found, found[-1].id if found else after)
 
 
 @router.get(

@@ -6,7 +6,6 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
-from aegis_core.api.metrics import MEDIA_TYPE
 from aegis_core.api.routing import PREFIX, Writer, auth_of, service_of
 from aegis_core.api.schemas import Health, Readiness, problems, security
 from aegis_core.channels.registry import channels_health
@@ -60,4 +59,5 @@ async def metrics(request: Request) -> Response:
     """Verdicts of this process, and the budgets and open grants of the caller's tenant. For operators, where there are
     keys."""
     context = await auth_of(request).observer(request)
-    return Response(await context.metrics.page(), media_type=MEDIA_TYPE)
+    body, media_type = await context.metrics.page(request.headers.get("accept", ""))
+    return Response(body, media_type=media_type)

@@ -20,7 +20,6 @@ from aegis_core.protocol.locks import AcquireLock, ForceRelease, ReleaseLock, Re
 from aegis_core.protocol.messages import (
     AgentSummary,
     BudgetChange,
-    Event,
     ExtendRequest,
     Handshake,
     PermissionRequest,
@@ -36,14 +35,6 @@ class AgentPage:
 
     agents: tuple[AgentSummary, ...]
     next: str | None
-
-
-@dataclass(slots=True)
-class EventPage:
-    """Some events, oldest first. Pass `next` as `after` for those that follow."""
-
-    events: tuple[Event, ...]
-    next: str
 
 
 @dataclass(slots=True)
@@ -109,14 +100,6 @@ Limit = Annotated[int, Query(ge=1, le=500, description="The most entries of a pa
 Latest = Annotated[
     int | None, Query(ge=1, le=500, description="The newest so many instead, oldest of them first; at once.")
 ]
-EventId = Annotated[
-    str,
-    Query(
-        pattern=r"^(\$|[0-9]{1,19}(-[0-9]{1,19})?)$",
-        description="Events after this id; `0`: from the oldest kept, `$`: from now on.",
-    ),
-]
-
 Document = dict[str, Any]
 
 _EXAMPLES: dict[type[BaseModel], Document] = {

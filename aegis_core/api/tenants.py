@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from aegis_core.api.event_stream import EventStreams
 from aegis_core.api.metrics import Metrics
 from aegis_core.connect import operator_of, tenant_store, visit_tenant
 from aegis_core.governor.credentials import tenant_of_token
@@ -34,11 +35,12 @@ class TenantContext:
 
     governor: ResourceGovernor
     metrics: Metrics
+    streams: EventStreams
 
     @classmethod
     def of(cls, governor: ResourceGovernor) -> TenantContext:
         """A context with nothing counted yet."""
-        return cls(governor, Metrics(governor))
+        return cls(governor, Metrics(governor), EventStreams(governor.reader))
 
     @property
     def tenant(self) -> str:

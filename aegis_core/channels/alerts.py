@@ -15,7 +15,7 @@ from aegis_core.channels.texts import shortened
 from aegis_core.governor.budgets import budget_name
 from aegis_core.governor.tenant import ChannelStore
 from aegis_core.protocol.errors import AegisError, ChannelError
-from aegis_core.protocol.messages import Event
+from aegis_core.protocol.events import Event
 from aegis_core.protocol.windows import window_name
 from aegis_core.protocol.writing import told_name
 

@@ -72,7 +72,7 @@ app.command()(serve.serve)
 app.command()(doctor.doctor)
 app.command()(demo.demo)
 app.command()(replay.replay)
-app.command()(events.events)
+app.add_typer(events.app, name="events")
 app.command()(usage.usage)
 app.command()(refund.refund)
 for brake in (brakes.block, brakes.unblock, brakes.halt, brakes.resume, brakes.mode, brakes.forget):

@@ -18,8 +18,9 @@ from aegis_core.arbiter.catalog import load_catalog
 from aegis_core.cli.demo_page import Page, money
 from aegis_core.client.agent import GovernedAgent, Governor
 from aegis_core.connect import connect
+from aegis_core.protocol.events import Event
 from aegis_core.protocol.keywords import RequestFields
-from aegis_core.protocol.messages import Event, Framework, Receipt, SessionOpened, Usage, Verdict
+from aegis_core.protocol.messages import Framework, Receipt, SessionOpened, Usage, Verdict
 from aegis_core.protocol.money import to_usd
 from aegis_core.settings import Settings
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from decimal import Decimal
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -20,8 +20,9 @@ from aegis_core.cli.common import (
 )
 from aegis_core.client.agent import Governor
 from aegis_core.protocol.errors import InvalidRequestError
+from aegis_core.protocol.events import Event, EventQuery
 from aegis_core.protocol.masking import visible
-from aegis_core.protocol.messages import Event
+from aegis_core.protocol.parsing import parse
 from aegis_core.protocol.windows import window_name
 
 if TYPE_CHECKING:
@@ -45,38 +46,145 @@ _AMOUNTS = {
 _ID = re.compile(r"\d{1,15}(-\d{1,15})?")
 
 
+app = typer.Typer(help="Decisions, settlements and acts of operators.", invoke_without_command=True)
+_Text = str | None
+
+
+@app.callback(invoke_without_command=True)
 def events(
+    context: typer.Context,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Stay and show each event as it happens.")] = False,
-    after: Annotated[str | None, typer.Option(help="Only those after the event of this id.")] = None,
+    after: Annotated[_Text, typer.Option(help="Only those after the event of this id.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="How many to show first.")] = 50,
+    since: Annotated[_Text, typer.Option(help="From then on: 03:00, 2026-11-30T03:00, or 15m, 2h, 7d ago.")] = None,
+    until: Annotated[_Text, typer.Option(help="Before then; as --since.")] = None,
+    kind: Annotated[_Text, typer.Option(help="Of this kind; several with commas.")] = None,
+    agent: Annotated[_Text, typer.Option(help="Of this agent.")] = None,
+    session: Annotated[_Text, typer.Option(help="Of this session.")] = None,
+    code: Annotated[_Text, typer.Option(help="With this code; several with commas.")] = None,
+    rule: Annotated[_Text, typer.Option(help="In which this rule matched.")] = None,
+    model: Annotated[_Text, typer.Option(help="About this model.")] = None,
+    order: Annotated[_Text, typer.Option(help="asc, or desc for the newest first.")] = None,
     tenant: TenantOption = None,
     json: JsonFlag = False,
 ) -> None:
     """Show decisions, settlements, expiries and acts of operators, oldest first. Times are UTC.
 
-    Example: aegis events --follow --json | jq 'select(.kind == "rejected")'
+    Without a time or an id to begin with, these are the newest. Example:
+    aegis events --since 2h --kind rejected --code budget_exceeded --json | jq .facts.stopped_by
     """
+    if context.invoked_subcommand is not None:
+        return
     if after is not None and not _ID.fullmatch(after):
         raise InvalidRequestError(f"after: {after!r} is not the id of an event, such as 1795385013802-0", field="after")
+    if follow and (until or order == "desc"):
+        raise InvalidRequestError("follow: has no end, so neither --until nor --order desc", field="follow")
+    said = {
+        "since": since, "until": until, "kind": kind, "agent": agent, "session": session, "code": code, "rule": rule,
+        "model": model,
+    }  # fmt: skip
+    query = parse(EventQuery, **{name: value for name, value in said.items() if value is not None})
+    from_start = after is not None or since is not None or order == "asc"
+    newest_first = order == "desc" or not from_start
+    query = parse(EventQuery, **query.model_dump() | {"order": "desc" if newest_first else order or "asc"})
+    show = _shown(json)
+
+    async def work(governor: Governor) -> None:
+        found, last = await _pages(governor, query, after, limit)
+        for event in reversed(found) if newest_first and order is None else found:
+            show(event)
+            last = event.id
+        if follow:
+            async for event in governor.follow(after=last or "$"):
+                if query.matches(event):
+                    show(event)
+
+    with_governor(tenant, work)
+
+
+@app.command()
+def show(
+    event_id: Annotated[str, typer.Argument(metavar="ID", help="The id of an event, as `aegis events --json` has it.")],
+    tenant: TenantOption = None,
+    json: JsonFlag = False,
+) -> None:
+    """Show one event whole: of a decision its budgets, the rules that matched, the models weighed, and what came of it.
+
+    Example: aegis events show 1795385013802-0
+    """
+
+    async def work(governor: Governor) -> None:
+        event = await governor.port.event(event_id)
+        later = await _what_came_of(governor, event)
+        if json:
+            sys.stdout.write(json_line({"event": event, "later": later}) + "\n")
+            return
+        stdout_console().print(_page(event, later), soft_wrap=True, end="")
+
+    with_governor(tenant, work)
+
+
+async def _pages(governor: Governor, query: EventQuery, after: str | None, most: int) -> tuple[list[Event], str | None]:
+    """The first so many events of a query, and where the last page ended."""
+    found: list[Event] = []
+    while len(found) < most:
+        page = await governor.port.find_events(
+            query.model_copy(update={"after": after, "limit": min(500, most - len(found))})
+        )
+        if page.trimmed:
+            typer.echo("Some events after that one are kept no longer.", err=True)
+        found += page.events
+        after = page.next
+        if not page.more:
+            break
+    return found, None if query.order == "desc" else after
+
+
+async def _what_came_of(governor: Governor, event: Event) -> list[Event]:
+    """The later events about the same request."""
+    if event.agent_id is None or "grant_id" not in event.facts:
+        return []
+    query = EventQuery(agent=event.agent_id, after=event.id)
+    found, _ = await _pages(governor, query, event.id, 10_000)
+    return [each for each in found if each.facts.get("grant_id") == event.facts["grant_id"]]
+
+
+def _shown(json: bool) -> Callable[[Event], None]:
     console = stdout_console()
 
-    def show(event: Event) -> None:
+    def show_one(event: Event) -> None:
         if json:
             sys.stdout.write(json_line(event) + "\n")
             sys.stdout.flush()
         else:
             console.print(_row(event) if console.is_terminal else _line(event), soft_wrap=not console.is_terminal)
 
-    async def work(governor: Governor) -> None:
-        last = after or "0"
-        for event in await (governor.events(after=after, limit=limit) if after else governor.latest_events(limit)):
-            show(event)
-            last = event.id
-        if follow:
-            async for event in governor.follow(after=last):
-                show(event)
+    return show_one
 
-    with_governor(tenant, work)
+
+def _page(event: Event, later: list[Event]) -> Text:
+    """One event, a fact a line; what lies within a fact is indented."""
+    from rich.text import Text
+
+    lines = [f"{event.at:%Y-%m-%d %H:%M:%S} UTC  {event.kind}  {event.agent_id or '-'}  (event {event.number or '?'})"]
+    lines += _facts(event.facts, "  ")
+    if later:
+        lines += ["later:", *(f"  {_line(each).plain}" for each in later)]
+    return Text("".join(f"{visible(line)}\n" for line in lines))
+
+
+def _facts(facts: dict[str, Any], indent: str) -> Iterator[str]:
+    for name, value in facts.items():
+        if isinstance(value, dict):
+            yield f"{indent}{name}:"
+            yield from _facts(cast("dict[str, Any]", value), indent + "  ")
+        elif isinstance(value, list) and value and isinstance(value[0], dict):
+            yield f"{indent}{name}:"
+            for each in cast("list[dict[str, Any]]", value):
+                yield indent + "  " + "  ".join(f"{key} {part}" for key, part in each.items())
+        else:
+            text = ", ".join(map(str, cast("list[Any]", value))) if isinstance(value, list) else value
+            yield f"{indent}{name}: {text}"
 
 
 def _row(event: Event) -> Table:
@@ -121,6 +229,7 @@ def _details(event: Event) -> Iterator[str]:
         yield f"until {facts['deadline'][11:19]}"
     if model := facts.get("recommended_model") or facts.get("model"):
         yield visible(model)
+    yield from _stop(facts)
     if rule := facts.get("rule"):
         yield visible(f"{rule}: {facts['reason']}" if facts.get("reason") else rule)
     elif facts.get("code") not in {None, "ok"}:
@@ -134,6 +243,13 @@ def _details(event: Event) -> Iterator[str]:
     if intent := request.get("intent"):
         short = visible(intent[:100])
         yield f"“{short}…”" if len(intent) > 100 else f"“{short}”"
+
+
+def _stop(facts: dict[str, Any]) -> Iterator[str]:
+    stop = facts.get("stopped_by", {})
+    if stop.get("unit") == "usd":
+        left, limit = (dollars(Decimal(repr(stop[name]))) for name in ("left", "limit"))
+        yield visible(f"{left} of {limit} left of {stop['name']} {stop.get('window', '')}".strip())
 
 
 def _money(event: Event) -> Iterator[str]:

@@ -14,6 +14,7 @@ from aegis_core.protocol.approvals import (
     EnvelopeRequest,
     Listing,
 )
+from aegis_core.protocol.events import Event, EventPage, EventQuery
 from aegis_core.protocol.journal import JournalEntry, JournalRequest
 from aegis_core.protocol.locks import (
     AcquireLock,
@@ -28,7 +29,6 @@ from aegis_core.protocol.messages import (
     AgentSummary,
     BudgetReport,
     BudgetState,
-    Event,
     ExtendRequest,
     Handshake,
     PermissionRequest,
@@ -168,6 +168,10 @@ class GovernorPort(Protocol):
     async def events(self, *, after: str = "0", limit: int = 100, wait: float = 0) -> tuple[Event, ...]: ...
 
     async def latest_events(self, limit: int) -> tuple[Event, ...]: ...
+
+    async def find_events(self, query: EventQuery) -> EventPage: ...
+
+    async def event(self, event_id: str) -> Event: ...
 
     def follow(self, *, after: str = "$") -> AsyncIterator[Event]: ...
 

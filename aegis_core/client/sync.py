@@ -188,6 +188,7 @@ class SyncGovernor(Bridged[Governor]):
     locks = Bridged.method(Governor.locks, Portal.run)
     agents = Bridged.method(Governor.agents, Portal.run)
     events = Bridged.method(Governor.events, Portal.run)
+    find_events = Bridged.method(Governor.find_events, Portal.run)
 
     @property
     def tenant(self) -> str:

@@ -100,6 +100,17 @@ def lines_of(record: Record) -> tuple[tuple[BudgetLine, ...], Decimal]:
     return tuple(lines), day
 
 
+def line_facts(record: Record) -> list[dict[str, object]]:
+    """The budgets of a decision as its event names them: what was left of each, for a refusal without what it asked."""
+    return [
+        {
+            "budget": budget_name(owner), "window": _window(kind), "limit_usd": float(_usd(limit)),
+            "left_usd": float(_usd(max(0, room))),
+        }
+        for owner, kind, limit, room in _lines(record.lines)
+    ]  # fmt: skip
+
+
 def shortage(record: Record) -> str:
     """One sentence on why the money did not suffice: which budget, its limit, what was left and what was asked."""
     if record.short is False:

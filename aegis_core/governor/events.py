@@ -7,19 +7,22 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
+from aegis_core.governor.decision_facts import call_facts, decision_facts
 from aegis_core.protocol.errors import InvalidRequestError
-from aegis_core.protocol.messages import Event
+from aegis_core.protocol.events import Event
 from aegis_core.protocol.money import to_usd
 from aegis_core.store.event_bodies import (
     BODIES,
     BudgetCrossed,
     BudgetForecast,
     BudgetSet,
+    CallFacts,
     CeilingSet,
     EnvelopePut,
     EstimatesHigh,
     Handshaken,
     LockTold,
+    OutcomeUnknown,
     PolicyPublished,
     Refunded,
     RefusalsRepeated,
@@ -30,8 +33,7 @@ from aegis_core.store.event_bodies import (
     ThreadFailed,
 )
 from aegis_core.store.packing import decode, unpack
-from aegis_core.store.records import AlikeRefusals, Question, Record, StoredEnvelope
-from aegis_core.store.states import STATE_OF
+from aegis_core.store.records import AlikeRefusals, Record, StoredEnvelope
 
 _EVENT_ID = re.compile(r"\d{1,19}(-\d{1,19})?|\$")
 
@@ -50,53 +52,19 @@ def check_cursor(after: str) -> None:
 def decode_event(entry_id: str, fields: dict[bytes, bytes], tenant: str) -> Event:
     """One entry of the stream as an `Event`; unknown kinds keep their raw values, so that nothing is hidden."""
     kind, values = fields[b"k"].decode(), unpack(fields[b"b"])
+    number = int(fields[b"n"]) if b"n" in fields else None
     if kind not in BODIES:
-        return Event(entry_id, _at(values[0]), kind, tenant, None, {"values": values[1:]})
+        return Event(entry_id, _at(values[0]), kind, tenant, None, {"values": values[1:]}, number)
     of = BODIES[kind]
     body: Any = decode(of, values)
     if isinstance(body, Record):
-        facts = _record_facts(body)
-        if b"q" in fields:
-            facts["request"] = unpack(fields[b"q"])
-        if body.question is not None:
-            facts |= _question_facts(body.question)
-        return Event(entry_id, _at(body.changed), kind, tenant, body.agent, facts)
+        said = fields.get(b"q")
+        facts = decision_facts(body, unpack(said) if said else None)
+        if b"s" in fields:
+            facts |= call_facts(decode(CallFacts, unpack(fields[b"s"])))
+        return Event(entry_id, _at(body.changed), kind, tenant, body.agent, facts, number)
     agent, facts = _FACTS.get(of, _as_named)(body)
-    return Event(entry_id, _at(body.at), kind, tenant, agent or None, facts)
-
-
-def _record_facts(record: Record) -> dict[str, object]:
-    facts: dict[str, object] = {
-        "request_id": record.request,
-        "session_id": record.session,
-        "code": record.code,
-        "resource_type": record.resource,
-        "policy_version": record.policy,
-        "amount_usd": _usd(record.amount),
-        "charged_usd": _usd(record.charged),
-        "estimated": record.estimated or None,
-        "model": record.model or None,
-        "recommended_model": record.recommended or None,
-        "rule": record.rule or None,
-        "reason": record.reason or None,
-        "would_be": STATE_OF[record.would].status if record.would else None,
-        "envelope_id": record.envelope or None,
-        "deadline": _at(record.deadline).isoformat() if record.deadline else None,
-    }
-    return {name: value for name, value in facts.items() if value is not None}
-
-
-def _question_facts(question: Question) -> dict[str, object]:
-    facts: dict[str, object] = {
-        "request": question.trace,
-        "quorum": question.quorum if question.quorum > 1 else None,
-        "votes": [{"by": vote.operator, "decision": vote.word} for vote in question.words] or None,
-        "decided_by": question.by or None,
-        "decision_reason": question.why or None,
-        "edited": bool(question.edited) or None,
-        "withdrawn_by": question.taken_back or None,
-    }
-    return {name: value for name, value in facts.items() if value is not None}
+    return Event(entry_id, _at(body.at), kind, tenant, agent or None, facts, number)
 
 
 def _usd(nanos: int) -> float:
@@ -211,6 +179,10 @@ def _thread(body: ThreadFailed) -> _Said:
     return body.agent, {"thread": body.thread, "problem": body.problem}
 
 
+def _unknown(body: OutcomeUnknown) -> _Said:
+    return body.agent, {"call": body.call, "started_at": _at(body.started).isoformat()}
+
+
 def _limited(body: RequestsLimited) -> _Said:
     return body.agent, {"per_second": body.most, "credential": body.credential or None}
 
@@ -242,6 +214,7 @@ _FACTS: dict[type, Callable[[Any], _Said]] = {
     TenantConfigured: _configured,
     LockTold: _lock,
     ThreadFailed: _thread,
+    OutcomeUnknown: _unknown,
     RequestsLimited: _limited,
     RefusalsRepeated: _repeated,
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import Iterable
 from datetime import date, datetime
 from decimal import Decimal
 from functools import partial
@@ -20,7 +20,7 @@ from aegis_core.governor.credentials import (
     new_session,
     of_tenant,
 )
-from aegis_core.governor.events import check_cursor, decode_event
+from aegis_core.governor.event_reader import EventReader, EventViews
 from aegis_core.governor.journal import Journal
 from aegis_core.governor.lock_wait import pause_of
 from aegis_core.governor.locks import StateLockManager
@@ -29,8 +29,9 @@ from aegis_core.governor.operators import Operator
 from aegis_core.governor.outcomes import Outcomes
 from aegis_core.governor.pacing import in_turn
 from aegis_core.governor.rejudging import Rejudge
-from aegis_core.governor.requests import PreparedRequest, Rules, settlement_of, unasked
+from aegis_core.governor.requests import PreparedRequest, Rules, unasked
 from aegis_core.governor.rulebook import Rulebook
+from aegis_core.governor.settlements import settlement_of
 from aegis_core.governor.tenant import TenantStore
 from aegis_core.governor.usage import UsageRow, decode_usage
 from aegis_core.governor.verdicts import grant_key, receipt_of, session_of, summary_of, verdict_of
@@ -44,7 +45,6 @@ from aegis_core.protocol.messages import (
     AgentSummary,
     BudgetReport,
     BudgetState,
-    Event,
     ExtendRequest,
     Handshake,
     PermissionRequest,
@@ -64,7 +64,7 @@ from aegis_core.store.operators import OperatorStore
 from aegis_core.store.verbs import Act, OpenSession, Settle
 
 
-class ResourceGovernor:
+class ResourceGovernor(EventViews):
     """Decides for one tenant on one store. Made by `aegis_core.connect`."""
 
     def __init__(
@@ -79,7 +79,7 @@ class ResourceGovernor:
         self.tenant = ledger.tenant
         self.tenant_store = TenantStore(ledger)
         self._ledger, self._arbiter, self._ids = ledger, arbiter, RequestIds(server_ms)
-        self._registry = OperatorStore(ledger)
+        self._registry, self.reader = OperatorStore(ledger), EventReader(ledger)
         self._rules, self.operator = Rulebook(ledger, self._registry, policy), Operator(self._registry)
         self.outcomes = Outcomes(self._registry, arbiter.tier_of)
         self._warm, self._forecast, self.journal = False, forecast, Journal(ledger)
@@ -193,7 +193,8 @@ class ResourceGovernor:
         appraisal = unasked(request, ruling, appraisal)
         top = max([candidate.nanos for candidate in appraisal.candidates], default=0)
         askers = self._rules.policy.askers(request, facts, self._ids.now()) if ruling.may_ask(top) else ()
-        return Rules(self._rules.policy_version, self._rules.profiles_version, ruling, appraisal, askers)
+        basis = self._rules.basis(self._arbiter.prices.version)
+        return Rules(self._rules.policy_version, self._rules.profiles_version, ruling, appraisal, askers, basis)
 
     async def wait_for(self, grant_id: str, seconds: float, *, claims: bool = True) -> Verdict:
         """The verdict of a grant once it is no longer PENDING, or as it stands after `seconds`.
@@ -297,22 +298,6 @@ class ResourceGovernor:
         profile_of = (await self.operator.profiles()).of
         return tuple(summary_of(row, profile_of(row[0]).labels) for row in await self._ledger.list_agents(after, limit))
 
-    async def events(self, *, after: str = "0", limit: int = 100, wait: float = 0) -> tuple[Event, ...]:
-        """Events after an id, oldest first; with `wait`, up to that many seconds for the first one."""
-        check_cursor(after)
-        block = int(min(wait, self._ledger.store.timeout / 2) * 1000) or None
-        entries = await self._ledger.all_events(after, limit, block)
-        return tuple(decode_event(entry_id, fields, self.tenant) for entry_id, fields in entries)
-
-    async def follow(self, *, after: str = "$") -> AsyncIterator[Event]:
-        """Every event from now on (or after an id), for ever."""
-        while True:
-            if after == "$":
-                after = await self._ledger.newest_event()
-            for event in await self.events(after=after, limit=500, wait=2):
-                yield event
-                after = event.id
-
     async def usage(self, days: Iterable[date]) -> list[UsageRow]:
         """What was charged on those days (of the tenant's zone), by agent, resource type, model and labels."""
         rows: list[UsageRow] = []
@@ -325,11 +310,6 @@ class ResourceGovernor:
         version = await self._ledger.publish_policy(policy.document, policy.digest, author)
         self._rules.policy_version, self._rules.policy = version, policy
         return version
-
-    async def latest_events(self, limit: int) -> tuple[Event, ...]:
-        """The newest events, oldest of them first."""
-        entries = await self._ledger.latest_events(limit)
-        return tuple(decode_event(entry_id, fields, self.tenant) for entry_id, fields in entries)
 
     async def clock(self) -> datetime:
         """The server's time, by which everything is decided."""

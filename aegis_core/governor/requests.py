@@ -5,26 +5,23 @@ from __future__ import annotations
 import hmac
 from functools import lru_cache
 from hashlib import blake2b
-from typing import NamedTuple
-
-from pydantic import TypeAdapter
+from typing import Literal, NamedTuple, TypeVar
 
 from aegis_core.arbiter.arbiter import Appraisal, Candidate
-from aegis_core.metering.charges import given_away
-from aegis_core.metering.price_book import PriceBook
 from aegis_core.policy.asking import Asker
 from aegis_core.policy.ruling import Ruling
 from aegis_core.policy.text import spaced, words_of
 from aegis_core.protocol.arguments import MAX_SHOWN, hash_of
 from aegis_core.protocol.canonical import record_id
-from aegis_core.protocol.errors import InvalidRequestError, UnknownModelError
+from aegis_core.protocol.errors import InvalidRequestError
 from aegis_core.protocol.fields import Scalar
 from aegis_core.protocol.masking import mask_json, mask_metadata, mask_text
-from aegis_core.protocol.messages import LOCK_TYPES, PermissionRequest, SettleRequest, Usage
+from aegis_core.protocol.messages import LOCK_TYPES, PermissionRequest
 from aegis_core.protocol.money import to_nanos
 from aegis_core.store import arguments
 from aegis_core.store.arguments import CandidateRow as Choice
 from aegis_core.store.arguments import CounterRow, Limit, WantedLock
+from aegis_core.store.event_bodies import Evidence
 from aegis_core.store.ledger import SessionProof
 from aegis_core.store.lock_records import Lien
 from aegis_core.store.packing import pack, row_list
@@ -46,9 +43,13 @@ class PreparedRequest(NamedTuple):
     def of(cls, request: PermissionRequest, request_id: str, born: int, pepper: bytes = b"") -> PreparedRequest:
         """Mask, fingerprint and name a request. Secrets that a person would be shown are told apart by the `pepper`."""
         words = _masked(request)
-        trace = _traced(request, words)
+        facts = _traced(request, words)
+        trace, told = pack(facts), evidence_of(request, pepper)
         key = record_id(request.agent_id, request_id)
-        return cls(request, request_id, born, key, trace, _digest(trace, request, words, pepper), pepper)
+        digest = _digest(trace, request, words, pepper)  # which the evidence is no part of
+        if told:
+            trace = pack(facts | {"evidence": told})
+        return cls(request, request_id, born, key, trace, digest, pepper)
 
     def order(
         self, caller: SessionProof, rules: Rules, *, latest: bool, forecast: bool = False, inbox: str | None = None
@@ -68,7 +69,7 @@ class PreparedRequest(NamedTuple):
             profiles=rules.profiles_version, askers=askers, content=content, words=folded, fence=request.fence,
             target=request.target_resource or "", chosen_for=appraisal.why,
             lock=_lock(request, inbox) if request.resource_type in LOCK_TYPES else None, shown=shown,
-            too_long=bool(askers) and request.arguments_json == "",
+            too_long=bool(askers) and request.arguments_json == "", matched=_matched(ruling), basis=rules.basis,
         )  # fmt: skip
 
 
@@ -81,6 +82,7 @@ class Rules(NamedTuple):
     ruling: Ruling
     appraisal: Appraisal
     askers: tuple[Asker, ...] = ()
+    basis: str = ""
 
 
 def unasked(request: PermissionRequest, ruling: Ruling, appraisal: Appraisal) -> Appraisal:
@@ -136,6 +138,12 @@ def limits_of(ruling: Ruling) -> list[object]:
     for limit in ruling.limits:
         flat += Limit(limit.nanos, limit.effect, limit.rule, limit.reason, limit.observed)
     return flat
+
+
+def _matched(ruling: Ruling) -> str | None:
+    """The rules that matched; one that only observes goes on its own account."""
+    names = ruling.matched or tuple(each.rule for each in ruling.observed)
+    return "\t".join(names) or None
 
 
 def _counters(ruling: Ruling) -> list[object]:
@@ -215,7 +223,7 @@ _Words = tuple[str, str | None, dict[str, Scalar]]
 
 def trace_of(request: PermissionRequest) -> bytes:
     """What observers and approvers may see of a request, with secrets masked."""
-    return _traced(request, _masked(request))
+    return pack(_traced(request, _masked(request)))
 
 
 def _masked(request: PermissionRequest) -> _Words:
@@ -223,7 +231,7 @@ def _masked(request: PermissionRequest) -> _Words:
     return mask_text(request.task_intent), end and mask_text(end), mask_metadata(request.metadata)
 
 
-def _traced(request: PermissionRequest, words: _Words) -> bytes:
+def _traced(request: PermissionRequest, words: _Words) -> dict[str, object]:
     values = request.__dict__
     trace: dict[str, object] = {"intent": words[0]}
     for name in _TRACED:
@@ -233,7 +241,31 @@ def _traced(request: PermissionRequest, words: _Words) -> bytes:
         trace["prompt_end"] = words[1]
     if words[2]:
         trace["metadata"] = words[2]
-    return pack(trace)
+    return trace
+
+
+def evidence_of(request: PermissionRequest, pepper: bytes) -> list[object]:
+    """What a request says for later, without the end that it does not say. Empty: nothing."""
+    needs, hashes = request.requirements, (request.prompt_hash, request.prefix_hash)
+    prompt, prefix = (
+        each and hmac.digest(pepper, b"aegis prompt" + each.encode(), "sha256").hex()[:16] for each in hashes
+    )
+    said: list[object] = list(Evidence(
+        _or_false(request.prompt_tokens), _or_false(request.prompt_bytes), _or_false(request.max_output_tokens),
+        needs.model_dump(mode="json", exclude_defaults=True) if needs else False, _or_false(request.temperature),
+        prompt or False, prefix or False, request.traceparent or False, request.experiment_arm or False,
+        request.propensity or False,
+    ))  # fmt: skip
+    while said and said[-1] is False:
+        said.pop()
+    return said
+
+
+_N = TypeVar("_N", int, float)
+
+
+def _or_false(value: _N | None) -> _N | Literal[False]:
+    return False if value is None else value
 
 
 def _digest(trace: bytes, request: PermissionRequest, words: _Words, pepper: bytes) -> str:
@@ -260,79 +292,3 @@ def _digest(trace: bytes, request: PermissionRequest, words: _Words, pepper: byt
     if said != words:  # else the fingerprints of earlier versions stay as they were
         rest.append(hmac.digest(pepper, b"aegis masked words" + pack(said), "sha256").hex())
     return blake2b(trace + pack(rest), digest_size=16).hexdigest()
-
-
-class Settlement(NamedTuple):
-    """What a settlement charges in nano-dollars (None: what was reserved), a fingerprint of its content, and the
-    outcome that it counts.
-
-    `answered` is the model whose tokens it reports, by the one name that this has here. `estimated`: nobody knows.
-    `capped`: what it comes to above the reservation is not believed.
-    """
-
-    cost: int | None
-    digest: str
-    outcome: float | None
-    answered: str | None
-    estimated: bool
-    capped: bool
-
-
-def settlement_of(message: SettleRequest, prices: PriceBook) -> Settlement:
-    """Read a settlement.
-
-    Raises:
-        UnknownModelError, InvalidRequestError: it reports tokens without a known price, and is not `estimated`.
-    """
-    cost, answered = _cost_of(message, prices)
-    outcome = message.outcome
-    if outcome is None and message.escalation_usage is not None:
-        outcome = 0.0  # the first answer did not pass
-    digest = blake2b(_content_of(message), digest_size=16).hexdigest()
-    return Settlement(
-        cost, digest, outcome, answered, message.estimated or cost is None, capped=message.within_reservation
-    )
-
-
-def _content_of(message: SettleRequest) -> bytes:
-    """What two settlements say alike when they are one.
-
-    Later fields that are not given are left out, so that a repeat of an older version's settlement is one, too.
-    """
-    usd = message.cost_usd
-    said: dict[str, object] = {"cost_usd": None if usd is None else float(usd), "usage": _counts_of(message.usage)}
-    if message.escalation_usage is not None:
-        said["escalation_usage"] = _counts_of(message.escalation_usage)
-    if message.outcome is not None:
-        said["outcome"] = message.outcome
-    said |= {name: True for name in ("estimated", "within_reservation") if getattr(message, name)}
-    return _CONTENT.dump_json(said)
-
-
-def _counts_of(usage: Usage | None) -> dict[str, object] | None:
-    """The counts that a usage gives, and the first ones always."""
-    return usage and usage.model_dump(
-        mode="json", exclude=set(Usage.model_fields) - _FIRST_COUNTS - usage.model_fields_set
-    )
-
-
-def _cost_of(message: SettleRequest, prices: PriceBook) -> tuple[int | None, str | None]:
-    """What a settlement says that it cost, None where nobody knows, and the model that answered."""
-    if message.usage is None:
-        return None if message.cost_usd is None else to_nanos(message.cost_usd, "cost_usd"), None
-    used = [usage for usage in (message.usage, message.escalation_usage) if usage]
-    answered: str | None = None
-    try:
-        if prices.knows(message.usage.model):  # else the provider may have stated the cost
-            answered = prices.canonical(message.usage.model)
-        if any(given_away(prices, usage) for usage in used):
-            return None, answered
-        return sum(map(prices.price, used)), answered
-    except (UnknownModelError, InvalidRequestError):
-        if not message.estimated:
-            raise
-        return None, answered
-
-
-_CONTENT = TypeAdapter(dict[str, object])
-_FIRST_COUNTS = frozenset({"model", "input_tokens", "output_tokens", "cached_input_tokens"})

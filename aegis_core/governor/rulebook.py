@@ -70,6 +70,10 @@ class Rulebook:
             _hold(self._known, agent, profile)
         return profile
 
+    def basis(self, prices: str) -> str:
+        """By what a decision is made: the policy's digest, the profiles' version, the prices' version; shortened."""
+        return f"{self.policy.digest[:12]} {self.profiles_version} {prices[-24:]}"
+
     async def reload(self, word: str, agent: str) -> None:
         """Read again what the script called old: the policy (``STALE``), the profiles (``PROFILE``), or the session."""
         if word == "STALE":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from aegis_core.governor.counts import TenantCounts, counts_of
 from aegis_core.governor.credentials import caller_of
 from aegis_core.store import layout
 from aegis_core.store.channels import ChannelHealth, ChannelStore, Direction, DirectionHealth
@@ -57,6 +58,10 @@ class TenantStore:
             found.update(member for member, _ in page)
             if int(cursor) == 0:
                 return len(found)
+
+    async def counts(self) -> TenantCounts:
+        """What the scripts counted, and how things stand."""
+        return await counts_of(self._ledger)
 
     async def newest_event(self) -> str:
         """The id of the newest event, ``0-0`` before the first."""

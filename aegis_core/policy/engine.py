@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from datetime import datetime
 
 from aegis_core.policy.asking import DEFAULT, Asker
@@ -74,9 +75,15 @@ class Policy:
         best = self._deciding.strictest(case, 2 * len(self._compiled))
         allowed = self._allowed[request.resource_type]
         if self._noting is None or not (noted := self._noting.all(case)):
-            return allowed if best is None else objection(best, case, allowed)
-        rules = sorted([*self._standing[request.resource_type], *noted], key=lambda each: each.order)
-        return compose(case, best, rules)
+            ruling = allowed if best is None else objection(best, case, allowed)
+        else:
+            rules = sorted([*self._standing[request.resource_type], *noted], key=lambda each: each.order)
+            ruling = compose(case, best, rules)
+        if best is None:
+            return ruling
+        # Few requests meet an objection, so only of those all rules are tried that could have decided.
+        names = tuple(each.rule.name for each in self._deciding.all(case))
+        return replace(ruling, matched=(*names, *(each.rule for each in ruling.observed)))
 
     def askers(self, request: PermissionRequest, facts: AgentFacts, now: datetime | None = None) -> tuple[Asker, ...]:
         """Every rule that asks a person about a request, or would above an amount or a count, with its terms.

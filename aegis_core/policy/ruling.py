@@ -66,6 +66,7 @@ class Ruling:
         counters: the rate, repeat and spend rules that the request falls under, in the order of the policy.
         models: the only models that may be used and recommended, in the policy's order; empty means any.
         observed: the observed rules that matched, in the order of the policy.
+        matched: the names of all rules that matched whatever the amount and the counts are, where one of them objects.
     """
 
     effect: Effect
@@ -75,6 +76,7 @@ class Ruling:
     counters: tuple[Counter, ...] = ()
     models: tuple[str, ...] = ()
     observed: tuple[Observed, ...] = ()
+    matched: tuple[str, ...] = ()
 
     @property
     def would_be(self) -> Effect:

@@ -3,6 +3,7 @@
 The messages can be imported from here; the rest by its module.
 """
 
+from aegis_core.protocol.events import Event
 from aegis_core.protocol.messages import (
     BYTES_PER_TOKEN,
     AgentSummary,
@@ -10,7 +11,6 @@ from aegis_core.protocol.messages import (
     BudgetLine,
     BudgetReport,
     BudgetState,
-    Event,
     ExtendRequest,
     Framework,
     GrantState,

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import Field, model_validator
 
 from aegis_core.protocol.arguments import ArgumentsJson
+from aegis_core.protocol.evidence import RequestEvidence, SettlementEvidence
 from aegis_core.protocol.fields import Capabilities, Identifier, Intent, LockToken, LockTtl, Metadata, Usd, Window
 from aegis_core.protocol.parsing import Message
 from aegis_core.protocol.usage import Allowance, Usage
@@ -61,7 +62,7 @@ BYTES_PER_TOKEN = 2
 """Bytes of UTF-8 for which a token is reserved; see `metering.tokens` for what that covers."""
 
 
-class PermissionRequest(Message):
+class PermissionRequest(RequestEvidence):
     """One ask. Either `estimated_cost_usd`, or sizes from which the core estimates on the safe side; the higher counts.
 
     `prompt_bytes` (UTF-8) or `prompt_tokens` (the most that the caller counts) is the size of the prompt. `model` says
@@ -115,7 +116,7 @@ class PermissionRequest(Message):
         return self
 
 
-class SettleRequest(Message):
+class SettleRequest(SettlementEvidence):
     """What a grant really cost: exactly one of `cost_usd` and `usage`, or `estimated` where nobody knows.
 
     `estimated` alone charges what was reserved. An amount beside it is charged, and marked as reckoned; a usage without
@@ -334,15 +335,3 @@ class AgentSummary:
     limit_usd: Usd
     registered_at: datetime
     last_seen_at: datetime
-
-
-@dataclass(slots=True)
-class Event:
-    """One thing that happened, in the order in which it was decided. `id` resumes a listing after it."""
-
-    id: str
-    at: datetime
-    kind: str
-    tenant: str
-    agent_id: str | None = None
-    facts: dict[str, Any] = field(default_factory=dict[str, Any])

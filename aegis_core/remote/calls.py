@@ -5,10 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 from typing import Protocol, TypeVar
+from urllib.parse import quote
 
 from pydantic import BaseModel, TypeAdapter
 
 _T = TypeVar("_T")
+
+
+def segment(text: str) -> str:
+    """A text as one segment of a path, dots included, which would else be taken for steps."""
+    return quote(text, safe="") if text.strip(".") else text.replace(".", "%2E")
+
 
 Query = Mapping[str, str | int | float]
 """What follows the question mark of an address."""

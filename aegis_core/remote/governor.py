@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn, TypeVar, cast
 from urllib.parse import urlsplit
@@ -33,7 +32,6 @@ from aegis_core.protocol.messages import (
     BudgetChange,
     BudgetReport,
     BudgetState,
-    Event,
     ExtendRequest,
     Handshake,
     PermissionRequest,
@@ -48,6 +46,7 @@ from aegis_core.protocol.process import Process, check_process
 from aegis_core.protocol.profiles import Profile, ProfileSet
 from aegis_core.remote.approvals import RemoteApprovals, segment
 from aegis_core.remote.calls import Query, adapter
+from aegis_core.remote.events import RemoteEvents
 from aegis_core.remote.locks import RemoteLocks
 
 if TYPE_CHECKING:
@@ -97,13 +96,7 @@ class _Version:
     version: int
 
 
-@dataclass(slots=True)
-class _EventPage:
-    events: tuple[Event, ...]
-    next: str
-
-
-class RemoteGovernor:
+class RemoteGovernor(RemoteEvents):
     """A governor behind ``aegis serve``. Made by `aegis_core.connect` for ``http(s)://``.
 
     Args:
@@ -221,29 +214,6 @@ class RemoteGovernor:
         query = {"limit": limit} if after is None else {"limit": limit, "after": after}
         page: _AgentPage = await self._call("GET", "/agents", _AgentPage, query=query, token=self._token, retry=True)
         return page.agents
-
-    async def events(self, *, after: str = "0", limit: int = 100, wait: float = 0) -> tuple[Event, ...]:
-        """As `ResourceGovernor.events`."""
-        return (await self._events(after, limit, wait)).events
-
-    async def latest_events(self, limit: int) -> tuple[Event, ...]:
-        """As `ResourceGovernor.latest_events`."""
-        query = {"latest": limit}
-        page: _EventPage = await self._call("GET", "/events", _EventPage, query=query, token=self._token, retry=True)
-        return page.events
-
-    async def _events(self, after: str, limit: int, wait: float) -> _EventPage:
-        query = {"after": after, "limit": limit}
-        return await self._call("GET", "/events", _EventPage, query=query, token=self._token, wait=wait, retry=True)
-
-    async def follow(self, *, after: str = "$") -> AsyncIterator[Event]:
-        """Every event from now on (or after an id), for ever."""
-        wait = 0.0 if after == "$" else 30.0
-        while True:
-            page = await self._events(after, 500, wait)
-            after, wait = page.next, 30.0
-            for event in page.events:
-                yield event
 
     async def aclose(self) -> None:
         """Close the connections; open grants stay open."""

@@ -196,7 +196,7 @@ class Ledger:
 
     async def latest_events(self, most: int) -> list[tuple[str, dict[bytes, bytes]]]:
         """The newest events, oldest of them first, with what is only counted until now."""
-        await self._tell_counted()
+        await self.tell_counted()
         entries: Any = await self.store.command("XREVRANGE", layout.key(self.tenant, "e"), "+", "-", "COUNT", most)
         return _decoded(entries[::-1])
 
@@ -217,12 +217,15 @@ class Ledger:
         found = await self.events(after, most, block_ms)
         if found or after == "$":
             return found
-        await self._tell_counted()
+        await self.tell_counted()
         return await self.events(after, most)
 
-    async def _tell_counted(self) -> None:
-        with suppress(StoreError):  # what cannot be written now can be read all the same
-            await self.call(self.store.scripts.sweep, verbs.Sweep(200, early=True))
+    async def tell_counted(self) -> int:
+        """Tell of refusals that are only counted until now; answers the server's time in ms, 0 where nothing can be
+        written now, for what is there can be read all the same."""
+        with suppress(StoreError):
+            return int((await self.call(self.store.scripts.sweep, verbs.Sweep(200, early=True)))[2])
+        return 0
 
     def begin(self, script: Script[_Arguments], arguments: _Arguments) -> Coroutine[object, object, Any]:
         """`call`, on its way to the server before anybody awaits it."""

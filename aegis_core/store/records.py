@@ -96,12 +96,27 @@ class RecordLock(NamedTuple):
         return decode(Standing, self.stands) if self.stands else None
 
 
+class Bar(NamedTuple):
+    """What a request would have passed: in this unit (``usd`` in nano-dollars) so much is allowed, was left and was
+    asked. `owner` and `window`: of the budget of which it is a share."""
+
+    unit: str
+    limit: int
+    left: int
+    asked: int | Literal[False]
+    owner: Text
+    window: str | int | Literal[False]
+
+
 class Record(NamedTuple):
     """Request, grant and idempotency in one. `lines` are `LineRow` rows, `short` the first that lacks room, from 0.
 
     `estimated`: what it cost is not known, so `charged` is what was reserved or reckoned. `refunded`: how much of it
     operators took back since, and the id of the last `refund`. `credential`: while it waits, for a person or a lock,
-    the credential (or ``""``) with which its money counts as waiting.
+    the credential (or ``""``) with which its money counts as waiting. `matched`: the rules that matched, between tabs,
+    where there is another than `rule`. `bar`: the `Bar` that stood in the way of a refusal or question. `basis`: by
+    what it was judged: the policy's digest, the version of the profiles and of the prices. `key`: the credential that
+    opened the session.
     """
 
     state: str
@@ -137,6 +152,10 @@ class Record(NamedTuple):
     refunded: int = 0
     refund: Text = False
     credential: Text = False
+    matched: Text = False
+    bar: list[Any] | Literal[False] = False
+    basis: Text = False
+    key: Text = False
 
     @property
     def lease(self) -> RecordLock | None:

@@ -18,11 +18,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
+from aegis_core.protocol.arguments import MAX_SHOWN
 from aegis_core.protocol.locks import Told
+from aegis_core.store.counts import COUNTS, WAIT_BUCKETS_MS
 from aegis_core.store.lock_records import Holder, Lien, Lock, LockCounters, Waiter
 from aegis_core.store.packing import Named
 from aegis_core.store.records import (
     AlikeRefusals,
+    Bar,
     LineRow,
     Question,
     Record,
@@ -68,6 +71,9 @@ CONSTANTS: Mapping[str, Any] = {
     "ALIKE": 10_000,  # ms in which refusals that are alike are told together
     "ALIKE_KINDS": 8,  # and how many kinds of them an agent's record counts at a time
     "ALERT_EVERY": 3_600_000,  # ms in which the same of reservations is said once
+    **COUNTS,
+    "WAIT_BUCKETS": WAIT_BUCKETS_MS,
+    "MOST_SHOWN": MAX_SHOWN,
     "RING": 24,  # a rolling window counts so many whole cells, and the partial one before them
 }
 """What a script may name besides the fields. A table stands in parentheses, so that it can be indexed at once."""
@@ -226,12 +232,14 @@ class Session(NamedTuple):
 
 
 class JournalLine(NamedTuple):
-    """A call in the execution journal: ``unknown`` until its `runner` says how it ended."""
+    """A call in the execution journal: ``unknown`` until its `runner` says how it ended. `told`: that nobody knows
+    was an event."""
 
     state: str
     at: int
     result: Text
     runner: str
+    told: bool = False
 
 
 class StoredPolicy(NamedTuple):
@@ -316,8 +324,9 @@ KINDS = (
     Kind("B", Budget, one={"ring": "E", "alert": "ALERT"}),
     Kind("ALERT", BudgetAlert),
     Kind("E", Cell, rows=True),
-    Kind("R", Record, one={"lines": "M", "asked": "Q", "lock": "K"}),
+    Kind("R", Record, one={"lines": "M", "asked": "Q", "lock": "K", "bar": "BAR"}),
     Kind("M", LineRow, rows=True),
+    Kind("BAR", Bar),
     Kind("Q", Question, many={"votes": "O"}),
     Kind("O", StoredVote),
     Kind("K", RecordLock, one={"within": "I"}),

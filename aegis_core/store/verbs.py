@@ -20,6 +20,7 @@ class Authorize(NamedTuple):
 
     `forecast` is the least that one may reserve; `latest`: the caller means the agent's open session; `words`: the
     intent as phrases read it. `shown` is what a person who is asked may read of the arguments; `too_long`: nobody can.
+    `matched`: the rules that matched, between tabs; `basis`: by which versions.
     """
 
     id: str
@@ -55,11 +56,14 @@ class Authorize(NamedTuple):
     lock: WantedLock | None
     shown: Given = None
     too_long: bool = False
+    matched: Given = None
+    basis: Text = False
 
 
 class Settle(NamedTuple):
     """Settle, release or extend one grant. Without a `cost` it is settled at its reservation. `capped`: a `cost` above
-    what could be reserved is not believed. `by`: who takes back a question."""
+    what could be reserved is not believed. `by`: who takes back a question. `facts`: what its event says of the
+    call."""
 
     id: str
     agent: Given
@@ -74,6 +78,7 @@ class Settle(NamedTuple):
     estimated: bool = False
     capped: bool = False
     by: str = "agent"
+    facts: bytes | None = None
 
 
 class Look(NamedTuple):

@@ -10,7 +10,8 @@ from payer import FEE_NANOS, WALLET
 from wallet import StaleFenceError, Wallet
 
 from aegis_core import Governor
-from aegis_core.protocol.messages import BudgetState, Event
+from aegis_core.protocol.events import Event
+from aegis_core.protocol.messages import BudgetState
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import httpx
 import pytest
 from guarding import AS_OPERATOR, bearer, guarded, made_keys
 from prometheus_client.parser import text_string_to_metric_families
 from serving import serving
 
-from aegis_core import Settings, StoreError
+from aegis_core import Governor, Settings, StoreError
 
 
 def figures(page: str) -> dict[str, float]:
@@ -68,3 +70,56 @@ def test_a_store_that_is_down_is_a_figure(settings: Settings, monkeypatch: pytes
         for headers in ({}, AS_OPERATOR):
             answer = http.get("/metrics", headers=headers)
             assert (answer.status_code, figures(answer.text)["aegis_store_up"]) == (200, 0)
+
+
+@pytest.mark.leaves("grants", "questions")
+async def test_decisions_of_other_processes_are_counted(settings: Settings, governor: Governor) -> None:
+    agent = await governor.handshake("a")
+    for at in range(60):
+        granted = await agent.request(f"Work {at}", estimated_cost_usd="0.01")
+        assert granted.grant_id
+        await agent.settle(granted.grant_id, cost_usd="0.005", estimated=at % 2 == 0)
+    for _ in range(5):
+        await agent.request("drop database", estimated_cost_usd=1)
+    asked = await agent.request("Pay", estimated_cost_usd=6)
+    assert asked.escalation_id
+    with serving(settings) as url:
+        async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=30) as http:
+            page = (await http.get("/metrics")).text
+            await governor.approvals.decide(asked.escalation_id, "reject", by="ada")
+            accept = {"Accept": "application/openmetrics-text; version=1.0.0"}
+            opened = await http.get("/metrics", headers=accept)
+        found = figures(page)
+        assert found["aegis_decisions_total code=ok status=GRANTED"] == 60
+        assert found["aegis_decisions_total code=policy status=REJECTED"] == 5, "those that are told together, too"
+        assert found["aegis_decisions_total code=approval_needed status=PENDING"] == 1
+        assert found["aegis_events_total kind=settled"] == 60
+        assert found["aegis_charged_usd"] == pytest.approx(0.3)
+        assert found["aegis_estimated_usd"] == pytest.approx(0.15)
+        assert found["aegis_approvals_open"] == 1
+        assert found["aegis_event_last_number"] == found["aegis_events_kept"]
+        assert found["aegis_policy_version"] == 1
+        assert opened.headers["content-type"].startswith("application/openmetrics-text")
+        assert opened.text.endswith("# EOF\n")
+        assert "aegis_approval_answers_total 1.0" in opened.text
+
+
+@pytest.mark.leaves("leases")
+async def test_waits_for_locks_are_counted(settings: Settings, governor: Governor) -> None:
+    one, other = [await governor.handshake(name) for name in ("a", "b")]
+
+    async def take() -> None:
+        async with other.lock("wallet", wait=30):
+            pass
+
+    async with one.lock("wallet"):
+        waiting = asyncio.create_task(take())
+        for _ in range(3_000):
+            if (await governor.locks("wallet"))[0].queued:
+                break
+            await asyncio.sleep(0.01)
+    await waiting
+    counts = await governor.port.tenant_store.counts()  # type: ignore[attr-defined]
+    assert sum(counts.waits.values()) == 1
+    assert counts.wait_seconds > 0
+    assert counts.events["lock_acquired"] == 2

@@ -77,6 +77,8 @@ TABLE: dict[tuple[str, str], Row] = {
     ("PUT", f"{API}/budgets/{{scope}}/{{name}}"): Row(OPERATORS, _plain({"window": "day", "limit_usd": 9})),
     ("GET", f"{API}/agents"): Row(OPERATORS),
     ("GET", f"{API}/events"): Row(OPERATORS),
+    ("GET", f"{API}/events/{{event_id}}"): Row(OPERATORS),
+    ("GET", f"{API}/events/stream"): Row(OPERATORS),
     ("GET", f"{API}/keys"): Row(OPERATORS),
     ("POST", f"{API}/keys"): Row(OPERATORS, _plain({"role": "operator"})),
     ("POST", f"{API}/keys/{{key_id}}/rotate"): Row(OPERATORS),

@@ -23,7 +23,7 @@ from aegis_core.channels.schedule import Agenda
 from aegis_core.governor.governor import ResourceGovernor
 from aegis_core.protocol.approvals import Approval
 from aegis_core.protocol.errors import ChannelError
-from aegis_core.protocol.messages import Event
+from aegis_core.protocol.events import Event
 from aegis_core.store import layout
 from aegis_core.store.channels import ChannelStore
 from aegis_core.testing import virtual_governor

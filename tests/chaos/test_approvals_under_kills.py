@@ -21,7 +21,7 @@ import pytest
 from aegis_core import Governor, Settings, connect
 from aegis_core.client.agent import GovernedAgent
 from aegis_core.protocol.errors import ConflictError
-from aegis_core.protocol.messages import Event
+from aegis_core.protocol.events import Event
 from aegis_core.store.embedded import join_sync, server_status
 from aegis_core.testing import private_settings
 from tests.serving import free_port

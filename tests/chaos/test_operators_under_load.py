@@ -18,7 +18,7 @@ import pytest
 from aegis_core import Governor, Settings, connect
 from aegis_core.governor.governor import ResourceGovernor
 from aegis_core.policy import load_policy
-from aegis_core.protocol.messages import Event
+from aegis_core.protocol.events import Event
 from aegis_core.store.embedded import join_sync
 from aegis_core.testing import private_settings
 

@@ -33,6 +33,7 @@ from aegis_core.protocol.messages import (
 )
 from aegis_core.protocol.profiles import Profile
 from aegis_core.store.channels import ChannelStore
+from aegis_core.store.event_bodies import Evidence
 from aegis_core.store.ledger import SessionProof
 from aegis_core.store.lock_records import Lien
 from aegis_core.store.locks import LockClaim, LockStore
@@ -247,8 +248,22 @@ async def drive(world: World) -> AsyncIterator[None]:
         tell(agent, _sorted((await port.budget(agent)).budgets))
     tell("shared", _sorted(await port.shared_budgets()))
     for each in await port.events(limit=1_000):
-        tell(each.kind, (each.at, each.agent_id, each.facts))
+        tell(each.kind, (each.at, each.agent_id, _first_facts(each.facts)))
     yield
+
+
+_LATER = {
+    "policy_digest", "profiles_version", "price_version", "credential", "rules", "stopped_by", "answered_by", "usage",
+    "outcome", *Evidence._fields,
+}  # fmt: skip
+"""Facts that the first version of the schema did not keep."""
+
+
+def _first_facts(facts: Any) -> Any:
+    """Those that the first version of the schema kept."""
+    return {
+        name: _first_facts(fact) if name == "request" else fact for name, fact in facts.items() if name not in _LATER
+    }
 
 
 async def _operators(world: World) -> None:

@@ -25,7 +25,7 @@ import aegis_core
 from aegis_core import Governor, Settings
 from aegis_core.client.portal import Portal
 from aegis_core.governor.proxy_keys import KeyTerms, ProxyKey
-from aegis_core.protocol.messages import Event
+from aegis_core.protocol.events import Event
 from aegis_core.protocol.profiles import Profile
 from aegis_core.proxy.app import ProxyApp
 from aegis_core.proxy.server import proxy_protocol

@@ -63,7 +63,7 @@ MUTANTS: dict[str, tuple[str, ...]] = {
         "  event(charged > R[R_AMOUNT] and",
         "  if state == STATE_EXPIRED then return end\n  event(charged > R[R_AMOUNT] and",
     ),
-    "the event of a refusal is dropped": ("if not again then event(kind, body, trace) end", ""),
+    "the event of a refusal is dropped": ("if not again then event(kind, body, trace, code) end", ""),
     "every refusal is told": ("repeated", "if same then", "if false then"),
     "all refusals of an agent are alike": ("for field = 1, REFUSED_SINCE - 1 do", "for field = 1, 0 do"),
     "refusals that are alike are counted for ever": (
@@ -86,7 +86,7 @@ MUTANTS: dict[str, tuple[str, ...]] = {
         "refused[REFUSED_MOST]",
     ),
     "the event of a grant is dropped": (
-        "  event(kind, body, state == STATE_LIVE and trace) -- a question holds its trace\n",
+        "  event(kind, body, state == STATE_LIVE and trace, R[R_CODE]) -- a question holds its trace\n",
         "",
     ),
     "a replay is an event again": (

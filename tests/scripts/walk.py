@@ -31,7 +31,7 @@ def read(one: Side) -> tuple[dict[bytes, Any], dict[bytes, int]]:
         kind = name[:2]
         if kind in {b"d", b"ag", b"as", b"ap", b"ah"}:
             reader.zrange(full, 0, -1, withscores=True)
-        elif kind in {b"u:", b"o"}:
+        elif kind in {b"u:", b"o", b"c"}:
             reader.hgetall(full)
         elif kind == b"bs":
             reader.smembers(full)
@@ -93,7 +93,9 @@ def check_keys(one: Side, image: dict[bytes, Any], ttl: dict[bytes, int]) -> Non
             assert ttl[name] <= 400 * DAY
             bill |= {(int(tail), field.decode()): int(number) for field, number in value.items()}
         else:
-            assert head in {"d", "e", "ag", "as", "bs", "p", "pf", "ap", "ah", "pv", "o"}, f"{name!r} is not documented"
+            assert head in {"d", "e", "ag", "as", "bs", "p", "pf", "ap", "ah", "pv", "o", "c"}, (
+                f"{name!r} is not documented"
+            )
     _check_records(world, open_records, ended, image, open_counts)
     assert bill == {
         (day, "\t".join((*row, sort))): number

@@ -25,8 +25,9 @@ from aegis_core import (
 from aegis_core.client.leases import Lease
 from aegis_core.client.sync import SyncGovernedAgent, SyncGovernor, SyncGrant, SyncLease
 from aegis_core.protocol.approvals import Approval, Envelope
+from aegis_core.protocol.events import Event
 from aegis_core.protocol.locks import LockSummary
-from aegis_core.protocol.messages import AgentSummary, BudgetLine, BudgetReport, BudgetState, Event, SessionOpened
+from aegis_core.protocol.messages import AgentSummary, BudgetLine, BudgetReport, BudgetState, SessionOpened
 
 
 async def asynchronous() -> None:

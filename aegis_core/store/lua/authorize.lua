@@ -13,9 +13,11 @@ if lease then
   lease[K_CLAIMED], lease[K_WITHIN], lease[K_QUEUED], lease[K_LOST] = false, lock[WANTED_WITHIN], false, false
 end
 if lease and not code and not asked then
-  local trouble
-  trouble, stands = attend(id, agent, sid, lease, lock[WANTED_INBOX])
-  if trouble then code, transient, effect = trouble, true, 'deny'
+  local trouble, most
+  trouble, stands, most = attend(id, agent, sid, lease, lock[WANTED_INBOX])
+  if trouble then
+    code, transient, effect = trouble, true, 'deny'
+    if most then stands_at(({locks_full = 'locks', too_many_waits = 'waits'})[trouble] or 'permits', most, 0, 1) else bar = false end
   elseif crowded and not lease[K_CLAIMED] then -- it would wait, and hold what others need
     give_back_lock('lk_' .. id, agent, target)
     code, transient, retry, effect = crowded, true, NOW + T[T_CONFIG][C_TRANSIENT], 'deny'

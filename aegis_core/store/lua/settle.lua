@@ -36,7 +36,7 @@ local state, repeated, late, body = R[R_STATE], false, false, nil
 if act == 'settle' then
   if state == STATE_LIVE and not (R[R_LOCK] and not R[R_LOCK][K_CLAIMED]) then
     R[R_SETTLED], R[R_ESTIMATED] = digest, estimated
-    body = close(id, R, STATE_SETTLED, cost)
+    body = close(id, R, STATE_SETTLED, cost, nil, nil, facts)
     if not estimated then learn(R, cost) end
     if outcome then note_outcome(R, outcome, answered) end
   elseif state == STATE_SETTLED and R[R_SETTLED] == digest then
@@ -49,7 +49,7 @@ if act == 'settle' then
     correct_envelope(R, cost - estimate)
     R[R_STATE], R[R_CHARGED], R[R_CHANGED], R[R_SETTLED], R[R_ESTIMATED] = STATE_SETTLED, cost, NOW, digest, estimated
     body = store_ended(id, R)
-    event(cost > R[R_AMOUNT] and 'overrun' or 'settled', body)
+    event(cost > R[R_AMOUNT] and 'overrun' or 'settled', body, nil, nil, facts)
     if outcome then note_outcome(R, outcome, answered) end
     late = true
   else

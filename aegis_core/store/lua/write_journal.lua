@@ -36,6 +36,11 @@ if act == 'look' then
 elseif act == 'start' then
   if E then
     if E[J_STATE] == 'unknown' and E[J_RUNNER] == runner then return {'OK', encode({'started', E[J_AT], false, 0})} end
+    if E[J_STATE] == 'unknown' and not E[J_TOLD] then -- once: who asks again learns nothing new
+      E[J_TOLD] = true
+      call('SET', name, encode(E), 'KEEPTTL')
+      event('outcome_unknown', encode({NOW, agent, id, E[J_AT]}))
+    end
     return {'OK', encode({E[J_STATE], E[J_AT], E[J_RESULT], 0})}
   end
   call('ZREMRANGEBYSCORE', index, '-inf', NOW)

@@ -73,6 +73,7 @@ else
   end
   if full then
     code, transient, effect = 'too_many_open_grants', true, 'deny'
+    stands_at('grants', T[T_CONFIG][C_OPEN], 0, 1)
   elseif short then
     object('deny', 'budget_exceeded')
     if code then transient, retry = true, window_end(lines[short + M_KIND]) end
@@ -83,7 +84,9 @@ local recommended, model, bound = chosen[CANDIDATE_RECOMMENDED], chosen[CANDIDAT
 -- Thresholds on what it may cost at most.
 for at = 0, judged and #limits - 1 or -1, LIMIT_WIDTH do
   if bound > limits[at + LIMIT_ABOVE] then
-    object(limits[at + LIMIT_EFFECT], 'policy', limits[at + LIMIT_OBSERVED], limits[at + LIMIT_RULE],
-      limits[at + LIMIT_REASON])
+    if object(limits[at + LIMIT_EFFECT], 'policy', limits[at + LIMIT_OBSERVED], limits[at + LIMIT_RULE],
+        limits[at + LIMIT_REASON]) then
+      stands_at('usd', limits[at + LIMIT_ABOVE], limits[at + LIMIT_ABOVE], bound)
+    end
   end
 end

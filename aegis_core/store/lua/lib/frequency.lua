@@ -9,7 +9,7 @@ local function count_all()
   for at = 0, #counters - 1, COUNTER_WIDTH do
     local kind, name = counters[at + COUNTER_KIND], counters[at + COUNTER_RULE]
     local limit, span = counters[at + COUNTER_LIMIT], counters[at + COUNTER_SPAN]
-    local over
+    local over, used
     if kind == 'repeat' then
       local from, seen = 1, 0
       while true do
@@ -19,7 +19,7 @@ local function count_all()
         if second and second * 1000 > NOW - span then seen = seen + 1 end
         from = place + 1
       end
-      over = seen > limit
+      over, used = seen > limit, seen - 1 -- the list holds this one already
     elseif kind == 'rate' then
       cell = math.floor(NOW / span)
       local c = complete_U(kept[name])
@@ -29,18 +29,22 @@ local function count_all()
       elseif c[U_CELL] < cell then
         c[U_CELL], c[U_PRESENT], c[U_BEFORE] = cell, 0, c[U_CELL] == cell - 1 and c[U_PRESENT] or 0
       end
-      over = c[U_PRESENT] + c[U_BEFORE] * (1 - (NOW % span) / span) >= limit
+      used = c[U_PRESENT] + c[U_BEFORE] * (1 - (NOW % span) / span)
+      over = used >= limit
       if not over and not code then c[U_PRESENT] = c[U_PRESENT] + 1 end
       kept[name] = c
     else
       local b = complete_B(kept[name]) or new_budget(span, MAX)
       roll(b)
-      over = b[B_SPENT] + bound > limit
+      over, used = b[B_SPENT] + bound > limit, b[B_SPENT]
       kept[name] = b
     end
     if over then
-      object(counters[at + COUNTER_EFFECT], kind == 'spend' and 'policy' or kind .. '_limit',
-        counters[at + COUNTER_OBSERVED], name, counters[at + COUNTER_REASON])
+      if object(counters[at + COUNTER_EFFECT], kind == 'spend' and 'policy' or kind .. '_limit',
+          counters[at + COUNTER_OBSERVED], name, counters[at + COUNTER_REASON]) then
+        stands_at(kind == 'spend' and 'usd' or 'requests', limit, math.max(0, math.floor(limit - used)),
+          kind == 'spend' and bound or 1)
+      end
       if code and kind ~= 'spend' then transient, retry = true, NOW + span end
     end
   end

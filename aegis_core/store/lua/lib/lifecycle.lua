@@ -17,6 +17,7 @@ local function bill() return PREFIX .. 'u:' .. string.format('%.0f', window_numb
 local function check_keys(id, R)
   call('ZSCORE', PREFIX .. 'd', 'r:' .. id)
   call('XLEN', PREFIX .. 'e')
+  call('HLEN', PREFIX .. 'c')
   call('HLEN', bill())
   if R[R_ASKED] then
     call('ZSCORE', PREFIX .. 'ap', id)
@@ -34,7 +35,11 @@ local function book(R, cost, calls, estimated)
   local field = row(R[R_MODEL] or '')
   if G and G[G_BILLED] == day and G[G_ROWS] >= BILLED_ROWS and call('HEXISTS', key, field .. 'n') == 0 then field = row('*') end
   call('HINCRBY', key, field .. '$', string.format('%.0f', cost))
-  if estimated ~= 0 then call('HINCRBY', key, field .. '~', string.format('%.0f', estimated)) end
+  count(COUNT_CHARGED, string.format('%.0f', cost))
+  if estimated ~= 0 then
+    call('HINCRBY', key, field .. '~', string.format('%.0f', estimated))
+    count(COUNT_ESTIMATED, string.format('%.0f', estimated))
+  end
   local sum = call('HINCRBY', key, field .. 'n', calls)
   if sum ~= calls then return end
   call('EXPIRE', key, 400 * 86400) -- the first of its row, and so perhaps of the day
@@ -109,6 +114,8 @@ local function answer(id, R, how, by, why)
     change('a:' .. R[R_AGENT])
   end
   end_waiting(R)
+  count(COUNT_ANSWERED, 1)
+  count(COUNT_ANSWER_MS, string.format('%.0f', math.max(0, Q[Q_AT] - R[R_CREATED])))
   call('ZREM', PREFIX .. 'ap', id)
   call('ZADD', PREFIX .. 'ah', Q[Q_AT], id)
   if string.find(id, '^[01]') then call('ZREMRANGEBYRANK', PREFIX .. 'ah', 0, -HISTORY - 1) end -- an eighth of the time
@@ -129,7 +136,7 @@ end
 
 -- Ends an open record: reserved becomes charged or free, and its lock goes to the next in the queue. One event. `by` and
 -- `why` answer a question.
-local function close(id, R, state, charged, by, why)
+local function close(id, R, state, charged, by, why, facts)
   check_keys(id, R)
   local lease = R[R_LOCK]
   if lease and R[R_STATE] == STATE_LIVE then
@@ -154,7 +161,7 @@ local function close(id, R, state, charged, by, why)
     call('PEXPIRE', PREFIX .. 'q:' .. id .. ':e', T[T_CONFIG][C_KEEP])
   end
   call('ZREM', PREFIX .. 'd', 'r:' .. id)
-  event(charged > R[R_AMOUNT] and 'overrun' or ENDED[state], body)
+  event(charged > R[R_AMOUNT] and 'overrun' or ENDED[state], body, nil, nil, facts)
   return body
 end
 
@@ -226,9 +233,9 @@ end
 
 -- Takes the lock that a record is about. Answers what is in the way of it, or how its claim stands.
 local function attend(id, agent, sid, lease, inbox)
-  local trouble, stands = attend_lock('lk_' .. id, agent, sid, lease, inbox)
+  local trouble, stands, most = attend_lock('lk_' .. id, agent, sid, lease, inbox)
   if stands then lease[K_CLAIMED] = stands[D_STATE] == 'held' end
-  return trouble, stands
+  return trouble, stands, most
 end
 
 -- The agent learns that its grant is live: from now on it may be used, and its time begins. One that was stopped meanwhile

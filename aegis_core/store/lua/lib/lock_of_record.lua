@@ -29,11 +29,12 @@ local function attend_lock(token, agent, sid, lease, inbox)
   end
   local G, S = fetch('a:' .. agent), fetch('s:' .. sid) -- whose ceilings may have been lowered since it was judged
   local priority = math.min(lease[K_PRIORITY], G[G_PRIORITY], S and S[S_PRIORITY] or 10)
-  local word, what = take(agent, sid, {name}, token, priority, lease[K_TTL], 1, 1, 'exclusive', nil, nil, true, inbox, within)
+  local word, what, most, in_force = take(agent, sid, {name}, token, priority, lease[K_TTL], 1, 1, 'exclusive', nil, nil, true, inbox, within)
   save()
   lease[K_QUEUED] = true
   if what == 'known' then return nil, how(token, name) end
-  return TROUBLE[what] or TROUBLE[word] or 'lock_unavailable'
+  return TROUBLE[what] or TROUBLE[word] or 'lock_unavailable', nil,
+    word == 'LOCKS_FULL' and most or (word == 'LOCK_DIFFERS' or word == 'TOO_MANY_WAITS') and in_force -- what the limit is
 end
 
 -- Its grant is over. The holder of a block of it hears so. Answers whether it was held until now.

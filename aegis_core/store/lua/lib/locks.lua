@@ -18,6 +18,12 @@ local function tell(inbox, kind, token, name, fence, at)
 end
 
 local function note_lock(kind, agent, name, fence, priority, waited, held, more)
+  if kind == 'acquired' and waited > 0 then
+    count(COUNT_WAITED_MS, string.format('%.0f', waited))
+    for i = 1, #(WAIT_BUCKETS) do
+      if waited <= (WAIT_BUCKETS)[i] then count(COUNT_WAITED .. (WAIT_BUCKETS)[i], 1); break end
+    end
+  end
   event('lock_' .. kind,
     encode({NOW, agent, name, fence, priority, math.max(waited, 0), math.max(held, 0), more or false}))
 end

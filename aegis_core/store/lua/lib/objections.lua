@@ -2,8 +2,15 @@
 local SEVERITY = {allow = 0, observe = 0, escalate = 1, deny = 2}
 local retry, transient, short = false, false, false
 local watched = T[T_MODE] == 'observe'
-local fired = {}
+local fired, hit = {}, matched and {matched} or {}
+local bar = false -- what stood in the way, where it is a number
+local function stands_at(unit, limit, left, wanted)
+  bar = NEW_BAR
+  bar[BAR_UNIT], bar[BAR_LIMIT], bar[BAR_LEFT], bar[BAR_ASKED] = unit, limit, left, wanted
+end
+-- Answers whether this one decides for now.
 local function object(severity, why, observed, by, because)
+  if by then hit[#hit + 1] = by end
   if SEVERITY[severity] > SEVERITY[would] then
     would = severity
     if watched or observed then rule, reason = by or rule or why, because or reason end
@@ -11,8 +18,9 @@ local function object(severity, why, observed, by, because)
   if watched or observed then return end
   if by then fired[by] = true end
   if SEVERITY[severity] <= SEVERITY[effect] then return end
-  effect, rule, reason = severity, by, because
+  effect, rule, reason, bar = severity, by, because, false
   if severity == 'deny' then code = why end
+  return true
 end
 
 -- What a tenant can't watch instead of enforcing: who may act at all, and what cannot be carried out.
@@ -25,6 +33,7 @@ if fence and not code then -- of the lock named like the target: one who lost it
 end
 if not S[S_LOCAL] and beyond_rate(agent, G, S[S_CREDENTIAL] or '') then
   code, transient, retry = 'too_many_requests', true, next_second()
+  stands_at('requests', T[T_CONFIG][C_REQUESTS], 0, 1)
 end
 if code then effect = 'deny'
 elseif T[T_STATUS] ~= 'active' then code = 'tenant_halted'
@@ -40,5 +49,6 @@ if judged then
       and (not G[G_CAPABILITIES] or string.find(G[G_CAPABILITIES], held, 1, true))) then
     object('deny', 'missing_capability')
   end
-  if priority > math.min(S[S_PRIORITY], G[G_PRIORITY]) then object('deny', 'priority_above_maximum') end
+  local most = math.min(S[S_PRIORITY], G[G_PRIORITY])
+  if priority > most and object('deny', 'priority_above_maximum') then stands_at('priority', most, most, priority) end
 end

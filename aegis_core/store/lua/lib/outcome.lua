@@ -23,10 +23,13 @@ if state == STATE_PENDING and asked[Q_REMIND] > 0 then asked[Q_REMIND] = math.ma
 local held = not lease or lease[K_CLAIMED]
 local waits = state == STATE_PENDING or state == STATE_LIVE and not held
 R[R_CREDENTIAL] = waits and (S[S_CREDENTIAL] or '')
+R[R_KEY], R[R_BASIS], R[R_BAR] = S[S_CREDENTIAL] or false, basis, state ~= STATE_LIVE and bar
+R[R_MATCHED] = (hit[2] or hit[1] and hit[1] ~= rule) and table.concat(hit, '\t') or false
 local body = encode(R)
 local kind = state == STATE_REJECTED and 'rejected' or state == STATE_LIVE and held and 'granted' or 'pending'
 if state == STATE_REJECTED then
-  if code ~= 'too_many_requests' then -- those leave nothing, so that nobody fills the store with them
+  local again = true -- as those beyond what a second may have leave no event, so that nobody fills the store with them
+  if code ~= 'too_many_requests' then
     local refused, said, lacking = NEW_REFUSED, decode(trace), code == 'budget_exceeded' and short
     local owner = lacking and lines[lacking + M_OWNER]
     refused[REFUSED_CODE], refused[REFUSED_POLICY], refused[REFUSED_RULE] = code, policy, rule or false
@@ -36,11 +39,12 @@ if state == STATE_REJECTED then
     refused[REFUSED_TOOL], refused[REFUSED_TARGET] = said.tool or false, said.target_resource or false
     refused[REFUSED_CAPABILITY], refused[REFUSED_SINCE], refused[REFUSED_UNTIL] = capability or false, NOW, NOW
     refused[REFUSED_COUNT], refused[REFUSED_MOST] = 0, amount
-    local again = counts_as_repeated(agent, G, refused)
-    if not again then event(kind, body, trace) end
+    again = counts_as_repeated(agent, G, refused)
+    if not again then event(kind, body, trace, code) end
     local brief = transient or again
     call('SET', record_key, body, 'PX', brief and math.min(config[C_TRANSIENT], config[C_KEEP]) or config[C_KEEP])
   end
+  if again then count(kind .. '\t' .. code, 1) end
   flush()
 else
   if G[G_REFUSED][1] then tell_repeated(agent, G) end
@@ -67,7 +71,7 @@ else
     change('v')
   end
   G[G_OPEN], G[G_SEEN], S[S_SEEN] = G[G_OPEN] + 1, NOW, NOW
-  event(kind, body, state == STATE_LIVE and trace) -- a question holds its trace
+  event(kind, body, state == STATE_LIVE and trace, R[R_CODE]) -- a question holds its trace
   if next(CHANGED) then -- what a sweep or a shared budget left
     CHANGED.t, CHANGED['a:' .. agent] = nil, nil
     flush()

@@ -49,22 +49,29 @@ end
 -- for a person or a lock, of it or of all agents of its credential, never holds more than a share of what others need.
 if asked then
   if refusal then
-    code, transient, retry, effect = 'refused_before', true, refusal[X_UNTIL], 'deny'
+    code, transient, retry, effect, bar = 'refused_before', true, refusal[X_UNTIL], 'deny', false
     reason = 'the same request was refused by ' .. refusal[X_OPERATOR] .. (refusal[X_WHY] and ': ' .. refusal[X_WHY] or '')
   end
 end
 if asked and not code and too_long then -- nobody could see what is approved
   code, effect, reason = 'too_long_to_approve', 'deny', false
+  stands_at('bytes', MOST_SHOWN, MOST_SHOWN, false)
 end
-local crowded = false
+local crowded, asked_for = false, bar
 for round = 1, (asked or lock) and not code and 2 or 0 do
   crowded = asked and G[G_QUESTIONS] >= most and 'too_many_questions'
+  bar = asked_for
+  if crowded then stands_at('questions', most, 0, 1) end
   local whole = waiting_in(T[T_WAITING] and T[T_WAITING][S[S_CREDENTIAL] or ''])
   local pending = math.max(G[G_PENDING], waiting_in(G[G_WAITING]), whole) + amount
   for at = 1, crowded and 0 or #lines - 1, M_WIDTH do
     local owner, limit = lines[at + M_OWNER], lines[at + M_LIMIT]
     local most_pending = owner ~= 'a' and owner ~= 's' and limit and limit * T[T_CONFIG][C_SHARE]
-    if most_pending and pending > most_pending then crowded = 'too_much_pending' end
+    if most_pending and pending > most_pending then
+      crowded = 'too_much_pending'
+      stands_at('usd', math.floor(most_pending), math.max(0, math.floor(most_pending) - pending + amount), amount)
+      bar[BAR_OWNER], bar[BAR_WINDOW] = owner, lines[at + M_KIND]
+    end
   end
   if not crowded or not behind or (round == 2 and not asked) then break end
   if round == 2 then return {'SWEEP'} end

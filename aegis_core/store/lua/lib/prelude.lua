@@ -67,12 +67,21 @@ local function fit(body, trace, kept)
   return body, trace, math.min(kept, math.max(100, math.floor(kept * EVENT_BYTES / size)))
 end
 
-local function event(kind, body, trace)
-  local kept = T[T_CONFIG][C_EVENTS]
+-- Counts for those who measure: sums that only grow, so that whoever reads them misses none.
+local function count(field, more) call('HINCRBY', PREFIX .. 'c', field, more) end
+
+-- One event, under the next number of the tenant. `trace` is of a request; `facts` of how it was settled. Of decisions the
+-- `code` is counted, too.
+local function event(kind, body, trace, code, facts)
+  local kept, counts = T[T_CONFIG][C_EVENTS], PREFIX .. 'c'
+  local number = call('HINCRBY', counts, COUNT_EVENTS, 1)
+  call('HINCRBY', counts, code and kind .. '\t' .. code or kind, 1)
   if #body + (trace and #trace or 0) > EVENT_BYTES then body, trace, kept = fit(body, trace, kept) end
   if trace then
-    call('XADD', PREFIX .. 'e', 'MAXLEN', '~', kept, '*', 'k', kind, 'b', body, 'q', trace)
+    call('XADD', PREFIX .. 'e', 'MAXLEN', '~', kept, '*', 'k', kind, 'n', number, 'b', body, 'q', trace)
+  elseif facts then
+    call('XADD', PREFIX .. 'e', 'MAXLEN', '~', kept, '*', 'k', kind, 'n', number, 'b', body, 's', facts)
   else
-    call('XADD', PREFIX .. 'e', 'MAXLEN', '~', kept, '*', 'k', kind, 'b', body)
+    call('XADD', PREFIX .. 'e', 'MAXLEN', '~', kept, '*', 'k', kind, 'n', number, 'b', body)
   end
 end

@@ -1,0 +1,261 @@
+"""Every kind of event and every fact, declared: ``docs/events.md`` is made of it, and tests hold scripts against it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+
+class KindOf(NamedTuple):
+    """What a kind of event tells, and which facts it may have."""
+
+    tells: str
+    facts: str
+
+
+_DECISION = (
+    "grant_id request_id session_id created_at code resource_type policy_version policy_digest profiles_version "
+    "price_version amount_usd charged_usd estimated late model recommended_model rule rules reason stopped_by would_be "
+    "envelope_id deadline credential budgets routing request traceparent quorum votes decided_by decision_reason "
+    "edited withdrawn_by"
+)
+_CALL = " answered_by usage outcome error_class attempt parent_request_id latency_ms escalation_model"
+_BUDGET = "owner session_id window limit_usd "
+_LOCK = "resource fence priority waited_seconds held_seconds because_of"
+_ENVELOPE = "envelope_id session_id tool rule phrase resource_type limit_usd used_usd uses expires_at reason by"
+
+KINDS: Mapping[str, KindOf] = {
+    "granted": KindOf("A request was granted; `code` is `approved` where a person had been asked.", _DECISION),
+    "pending": KindOf("A request waits, for a person or for its lock.", _DECISION),
+    "rejected": KindOf("A request was refused; `stopped_by` names the rule, budget or ceiling.", _DECISION),
+    "refusals_repeated": KindOf(
+        "More refusals like one that left its event, counted together.",
+        "count since until code policy_version rule resource_type owner window session_id model tool target_resource "
+        "capability most_usd",
+    ),
+    "requests_limited": KindOf(
+        "An agent, or all agents of a credential, asked more often than a second may have; what follows in that second "
+        "is refused without an event.",
+        "per_second credential",
+    ),
+    "settled": KindOf("A grant ended with what was really spent.", _DECISION + _CALL),
+    "overrun": KindOf("A grant ended with more than was reserved.", _DECISION + _CALL),
+    "released": KindOf("A grant or question ended with nothing spent.", _DECISION),
+    "extended": KindOf("The deadline of a grant was moved.", _DECISION),
+    "expired": KindOf("A grant was not ended by its deadline, and was charged whole.", _DECISION),
+    "refunded": KindOf(
+        "An operator took back some of a charge.",
+        "grant_id request_id refund_usd charged_usd refunded_usd reason by",
+    ),
+    "approved": KindOf("A question was approved, so its grant is live.", _DECISION),
+    "declined": KindOf("A question was rejected by a person.", _DECISION),
+    "timed_out": KindOf("A question was not answered in time.", _DECISION),
+    "voted": KindOf("An operator said a word on a question that needs more of them.", _DECISION),
+    "handshake": KindOf(
+        "An agent opened a session.", "session_id framework max_priority capabilities session_budget_usd"
+    ),
+    "session_closed": KindOf("A session ended, because it was idle or one too many.", "session_id"),
+    "budget_crossed": KindOf("80 or 100 % of a limit are spent.", _BUDGET + "committed_usd spent_usd percent"),
+    "budget_reserved": KindOf(
+        "80 or 100 % of a limit are spent or reserved.", _BUDGET + "committed_usd spent_usd percent"
+    ),
+    "budget_forecast": KindOf(
+        "At the pace of the last hour a budget is used up before its window ends.",
+        _BUDGET + "spent_usd last_hour_usd gone_at",
+    ),
+    "budget_set": KindOf("A limit was set.", _BUDGET + "before_usd by"),
+    "estimates_high": KindOf(
+        "Much of what an agent was charged in an hour is estimated.", "charged_usd estimated_usd percent"
+    ),
+    **{
+        f"lock_{name}": KindOf(tells, _LOCK)
+        for name, tells in {
+            "acquired": "A lock was taken.",
+            "waiting": "Somebody waits in the queue of a lock.",
+            "released": "A lock was given back.",
+            "cancelled": "Somebody left the queue.",
+            "preempting": "A holder was told to go, because somebody of higher priority waits.",
+            "evicted": "A holder that had been told to go lost the lock.",
+            "expired": "A lease ended because it was not renewed.",
+            "unclaimed": "A lock was handed to somebody who did not come for it.",
+            "abandoned": "Somebody who waited is gone.",
+            "forced": "An operator took a lock from its holder.",
+            "wounded": "Somebody left a queue, because a cycle of waits would have closed.",
+        }.items()
+    },
+    "thread_failed": KindOf("A conversation cannot go on.", "thread problem"),
+    "outcome_unknown": KindOf(
+        "A call was started earlier and nobody knows whether it was carried out, so it is not run again.",
+        "call started_at",
+    ),
+    "agent_blocked": KindOf("An agent was blocked.", "by"),
+    "agent_active": KindOf("An agent may go on.", "by"),
+    "agent_forgotten": KindOf("An agent's words were removed.", "removed by"),
+    "tenant_halted": KindOf("All agents of the tenant were halted.", "by"),
+    "tenant_active": KindOf("The tenant goes on.", "by"),
+    "tenant_mode": KindOf("Rules decide (`enforce`), or only say what they would (`observe`).", "mode by"),
+    "tenant_opened": KindOf("The tenant was made.", "tenant_day_usd policy"),
+    "tenant_configured": KindOf("The tenant's settings are others.", "timezone timings"),
+    "policy_published": KindOf("A policy is in force.", "policy_version digest by"),
+    "profiles_published": KindOf("Agent profiles are in force.", "profiles_version by"),
+    "prices_changed": KindOf("Other prices are in use.", "version before by"),
+    "outcomes_reset": KindOf("What was learned from outcomes was forgotten.", "rows by"),
+    "envelope_made": KindOf("Something was approved in advance.", _ENVELOPE),
+    "envelope_revoked": KindOf("An approval in advance ended.", _ENVELOPE),
+    "ceiling_set": KindOf("Up to how much an operator may approve.", "operator limit_usd by"),
+    "key_created": KindOf("An API key was made.", "key_id role name by"),
+    "key_revoked": KindOf("An API key was revoked.", "key_id role name by"),
+    "channel_failed": KindOf("A channel does not work.", "problem direction by"),
+    "channel_recovered": KindOf("A channel works again.", "problem direction by"),
+    "channel_refused": KindOf("Somebody's word on a channel did not count.", "channel act by"),
+}
+"""By the name of the kind, in the order of the page."""
+
+FACTS: Mapping[str, str] = {
+    "act": "what was tried, or why it was refused",
+    "amount_usd": "what was reserved, or of a refusal asked",
+    "answered_by": "the model whose tokens were reported",
+    "attempt": "which attempt the call was, from 1",
+    "because_of": "whose claim, whose act, or which place in the queue",
+    "before": "what was in use before",
+    "before_usd": "the limit before",
+    "budgets": "every budget that applied: `budget`, `window`, `limit_usd`, and `left_usd` after the decision",
+    "by": "who did it",
+    "call": "the id of the call in the execution journal",
+    "capabilities": "what the agent says it can do",
+    "capability": "what the request needed",
+    "channel": "where",
+    "charged_usd": "what was charged",
+    "code": "why, for programs",
+    "committed_usd": "spent and reserved together",
+    "count": "how many",
+    "created_at": "when it was asked",
+    "credential": "the id of the key that opened the session (`aegis keys list` names it)",
+    "deadline": "until when it may be ended or answered",
+    "decided_by": "who answered the question",
+    "decision_reason": "what that person said",
+    "digest": "SHA-256 of the policy",
+    "direction": "`sending` or `hearing`",
+    "edited": "an operator changed the request",
+    "envelope_id": "by which approval in advance",
+    "error_class": "the class of the error that the call ended in",
+    "escalation_model": "the model that was called when the first answer did not pass",
+    "estimated": "the charge is estimated",
+    "estimated_usd": "how much of it is estimated",
+    "expires_at": "until when",
+    "fence": "the number of the lease",
+    "framework": "the agent's framework",
+    "gone_at": "when the budget is used up",
+    "grant_id": "the grant; `settle` and `aegis refund` take it",
+    "held_seconds": "how long the lock was held",
+    "key_id": "the id of the key",
+    "last_hour_usd": "what was charged in the last hour",
+    "late": "settled after its deadline, in place of its charge",
+    "latency_ms": "how long the provider took",
+    "limit_usd": "the limit",
+    "max_priority": "the highest priority of the session",
+    "mode": "`enforce` or `observe`",
+    "model": "the model that it was priced for",
+    "most_usd": "the largest amount among them",
+    "name": "its name",
+    "operator": "whose ceiling",
+    "outcome": "how well the task was done, 0 to 1",
+    "owner": "whose budget",
+    "parent_request_id": "the request that this call belongs to",
+    "per_second": "how many requests a second may have",
+    "percent": "how much of it",
+    "phrase": "which words it covers",
+    "policy": "digest of the policy",
+    "policy_digest": "beginning of the digest of the policy that decided",
+    "policy_version": "version of the policy that decided",
+    "price_version": "version of the prices",
+    "priority": "with which priority",
+    "problem": "what is wrong",
+    "profiles_version": "version of the profiles that decided",
+    "quorum": "how many operators must approve",
+    "reason": "why, for people",
+    "recommended_model": "the model that was recommended",
+    "refund_usd": "what was taken back",
+    "refunded_usd": "all that was taken back, this included",
+    "removed": "how many",
+    "request": "what the request said: `intent`, `tool`, sizes, `requirements`, `temperature`, keyed hashes of its "
+    "prompt, `experiment_arm`",
+    "request_id": "the request, as its agent names it",
+    "resource": "the lock",
+    "resource_type": "what was to be consumed",
+    "role": "agent or operator",
+    "routing": "why this model, what it was expected to cost, and what the strongest would have",
+    "rows": "how many rows",
+    "rule": "the rule that decided",
+    "rules": "every rule that matched",
+    "session_budget_usd": "the budget that the session gave itself",
+    "session_id": "the session",
+    "since": "from when",
+    "spent_usd": "what is spent",
+    "started_at": "when it was started",
+    "stopped_by": "what stood in the way: `kind` (rule, budget, ceiling, lock, brake, …), `name`, and for numbers "
+    "`unit`, `limit`, `left`, `asked`",
+    "target_resource": "what it acted on",
+    "tenant_day_usd": "the tenant's budget for a day",
+    "thread": "the conversation",
+    "timezone": "the tenant's time zone",
+    "timings": "its settings",
+    "tool": "the tool",
+    "traceparent": "where the request stands in a trace (W3C)",
+    "until": "until when",
+    "usage": "tokens and calls by kind, as the provider reported them",
+    "used_usd": "how much of it is used",
+    "uses": "how often it was used",
+    "version": "the version",
+    "votes": "what operators said so far",
+    "waited_seconds": "how long it was waited for",
+    "window": "of which window",
+    "withdrawn_by": "who took the question back",
+    "would_be": "what the rules would have decided, were they enforced",
+}
+"""By the name of the fact."""
+
+_HEAD = """# Events
+
+Every decision, settlement and act of an operator is one event of its tenant, written in the same step as what it tells
+of. `aegis events`, `GET /api/v1/events` and the stream `GET /api/v1/events/stream` show the same events;
+[operations](operations.md#what-is-in-the-events) says how to find them.
+
+Each has an `id` (its place in the stream), a `number`, a time `at`, a `kind`, the `tenant`, and an `agent_id` where it
+is about an agent. Numbers are dense: where one is missing between two, an event is gone. What else it says are its
+`facts`; those that say nothing are left out. Amounts are dollars, times are UTC. Texts of prompts and answers are never
+stored: of a prompt an event has its size, and hashes keyed with a secret of the server. Of what adapters describe, the
+last 240 characters of the last message are kept, masked, for people who are asked.
+
+This page is made of `aegis_core/governor/event_catalog.py`:
+
+`python -m aegis_core.governor.event_catalog > docs/events.md`
+"""
+
+
+def page() -> str:
+    """The page of the documentation."""
+    lines = [_HEAD, "## Kinds", "", "| kind | tells |", "| --- | --- |"]
+    lines += [f"| `{kind}` | {each.tells} |" for kind, each in KINDS.items()]
+    lines += ["", "## Facts", "", "| fact | says | of |", "| --- | --- | --- |"]
+    for fact, says in FACTS.items():
+        lines.append(f"| `{fact}` | {says} | {_of(fact)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _of(fact: str) -> str:
+    kinds = [kind for kind, each in KINDS.items() if fact in each.facts.split()]
+    whole = [
+        (name, group)
+        for name, group in (("decisions and how they end", _DECISION_KINDS), ("locks", _LOCK_KINDS))
+        if group <= set(kinds)
+    ]
+    covered = {kind for _, group in whole for kind in group}
+    return ", ".join([*(name for name, _ in whole), *(f"`{kind}`" for kind in kinds if kind not in covered)])
+
+
+_DECISION_KINDS = {kind for kind, each in KINDS.items() if each.facts.startswith(_DECISION)}
+_LOCK_KINDS = {kind for kind in KINDS if kind.startswith("lock_")}
+
+if __name__ == "__main__":
+    print(page(), end="")

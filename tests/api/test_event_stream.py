@@ -1,0 +1,89 @@
+"""Events as they happen: complete and in order for every viewer, with a word where retention was faster."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+from serving import serving
+
+from aegis_core import Governor, Settings
+from aegis_core.api import event_stream
+
+pytestmark = [pytest.mark.concurrent, pytest.mark.leaves("grants")]
+
+
+async def seen(http: httpx.AsyncClient, **headers: str) -> AsyncIterator[tuple[str, dict[str, Any]]]:
+    kind, number = "message", ""
+    async with http.stream("GET", "/api/v1/events/stream", params={"after": "0"}, headers=headers) as answer:
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        async for line in answer.aiter_lines():
+            name, _, text = line.partition(": ")
+            if name == "event":
+                kind = text
+            elif name == "id":
+                number = text
+            elif name == "data":
+                told = json.loads(text)
+                assert kind != "message" or told["id"] == number
+                yield kind, told
+                kind = "message"
+
+
+async def view(http: httpx.AsyncClient, last: int) -> list[int]:
+    numbers: list[int] = []
+    async for kind, event in seen(http):
+        assert kind == "message"
+        numbers.append(event["number"])
+        if event["number"] == last:
+            break
+    return numbers
+
+
+async def test_every_viewer_sees_each_event_once_and_in_order(settings: Settings, governor: Governor) -> None:
+    agent = await governor.handshake("a")
+    last = 2 + 60
+    with serving(settings) as url:
+        async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=60) as http:
+            viewers = [asyncio.create_task(view(http, last)) for _ in range(10)]
+            for at in range(60):
+                await agent.request(f"Work {at}", estimated_cost_usd="0.01")
+            for numbers in await asyncio.gather(*viewers):
+                assert numbers == list(range(1, last + 1))
+
+
+async def test_a_resume_from_before_the_trim_says_so(settings: Settings, governor: Governor) -> None:
+    agent = await governor.handshake("a")
+    for at in range(10):
+        await agent.request(f"Work {at}", estimated_cost_usd="0.01")
+    every = await governor.events(limit=100)
+    stream: Any = governor.port.reader._stream  # type: ignore[attr-defined]
+    await stream._store.command("XTRIM", stream._key, "MAXLEN", 4)
+    with serving(settings) as url:
+        async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=60) as http:
+            for resumed, kinds in ((every[2], ["gap", "message"]), (every[-3], ["message", "message"])):
+                found: list[tuple[str, dict[str, Any]]] = []
+                async for each in seen(http, **{"Last-Event-ID": resumed.id}):
+                    found.append(each)
+                    if len(found) == 2:
+                        break
+                assert [kind for kind, _ in found] == kinds
+                if kinds[0] == "gap":
+                    assert found[0][1] == {"first_id": every[-4].id, "first_number": every[-4].number}
+            future = await http.get("/api/v1/events/stream", headers={"Last-Event-ID": "99999999999999-0"})
+            assert (future.status_code, future.json()["code"]) == (422, "invalid_request")
+
+
+async def test_there_are_at_most_so_many_viewers(
+    settings: Settings, governor: Governor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert governor
+    monkeypatch.setattr(event_stream, "MOST_VIEWERS", 0)
+    with serving(settings) as url:
+        async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=60) as http:
+            answer = await http.get("/api/v1/events/stream")
+    assert (answer.status_code, answer.json()["code"]) == (429, "too_many_viewers")
