@@ -7,7 +7,7 @@ from aegis_core.governor.credentials import caller_of
 from aegis_core.store import layout
 from aegis_core.store.channels import ChannelHealth, ChannelStore, Direction, DirectionHealth
 from aegis_core.store.ledger import Ledger
-from aegis_core.store.schema import ShownNotice
+from aegis_core.store.records import ShownNotice
 
 __all__ = ["ChannelHealth", "ChannelStore", "Direction", "DirectionHealth", "ShownNotice", "TenantStore"]
 

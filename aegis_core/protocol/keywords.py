@@ -75,6 +75,18 @@ class RequestFields(TypedDict, total=False):
     """What the call may consume beside plain text: media, hosted tools, a tier, a cache."""
     prompt_end: str | None
     """How the prompt of a model call ends, at most 500 characters: for people who are asked, never for rules."""
+    traceparent: str | None
+    """The W3C trace that the call belongs to; the event of the decision names it."""
+    prompt_hash: str | None
+    """Names the prompt without its words, 64 hexadecimal digits, for those who look for repeated calls."""
+    prefix_hash: str | None
+    """The same of the part of the prompt that a provider could cache."""
+    temperature: float | None
+    """The temperature that the model will be called with."""
+    experiment_arm: str | None
+    """The arm of an experiment that the call was given to."""
+    propensity: float | None
+    """With what probability it was given to that arm, above 0 and at most 1."""
     metadata: dict[str, Scalar]
     """References that observers see beside the request, never contents."""
 
@@ -101,7 +113,7 @@ class LockFields(TypedDict, total=False):
 class SettleFields(TypedDict, total=False):
     """What `settle` takes: one of dollars, usage and a provider's answer, or `estimated` where nobody knows.
 
-    The first five are the fields of `SettleRequest`; the others are read where the program runs.
+    `response`, `provider` and `request` are read where the program runs; the others are the fields of `SettleRequest`.
     """
 
     cost_usd: UsdLike | None
@@ -114,6 +126,14 @@ class SettleFields(TypedDict, total=False):
     """How well the task was done, 0 to 1; the choice of models learns from it."""
     estimated: bool
     """Nobody knows what it cost: alone it charges what was reserved; beside an amount it marks that as reckoned."""
+    error_class: str | None
+    """The class of the error that the call ended in."""
+    attempt: int | None
+    """Which attempt it was, from 1."""
+    parent_request_id: str | None
+    """Of which request it was an attempt."""
+    latency_ms: int | None
+    """How long the provider took, in milliseconds."""
     response: object
     """What the provider answered: an object of its SDK, a dictionary, JSON, or all chunks of a stream. It is charged
     exactly where it says what was consumed, else what was reserved is, marked as estimated."""

@@ -222,3 +222,12 @@ class AlikeRefusals(NamedTuple):
     until: int
     count: int  # pyright: ignore[reportIncompatibleMethodOverride]
     most: int
+
+
+class ShownNotice(NamedTuple):
+    """What a channel has shown of one approval: which message, and what it said; 0 for no time (any more)."""
+
+    ref: str
+    face: str
+    deadline: int
+    remind_at: int

@@ -30,6 +30,7 @@ from aegis_core.store.records import (
     Question,
     Record,
     RecordLock,
+    ShownNotice,
     Standing,
     StoredEnvelope,
     StoredRefusal,
@@ -274,15 +275,6 @@ class Key(NamedTuple):
     made: int
     revoked: int
     terms: Text = False
-
-
-class ShownNotice(NamedTuple):
-    """What a channel has shown of one approval: which message, and what it said; 0 for no time (any more)."""
-
-    ref: str
-    face: str
-    deadline: int
-    remind_at: int
 
 
 class Score(NamedTuple):

@@ -27,7 +27,7 @@ INTRUDERS = {"wrong key", "revoked key", "wrong session"}
 FOREIGNERS = {"foreign agent key", "foreign operator key", "foreign session"}
 """Their credentials hold, in another tenant: they may do there what they may, and touch nothing here."""
 
-NAMING_ONE = ("{grant_id}", "{key_id}", "{name}", "{approval_id}", "{envelope_id}", "/force-release")
+NAMING_ONE = ("{event_id}", "{grant_id}", "{key_id}", "{name}", "{approval_id}", "{envelope_id}", "/force-release")
 OPERATORS = {"operator key", "operator secret"}
 ENTER = OPERATORS | {"agent key"}
 AGENTS = OPERATORS | {"session"}
@@ -171,6 +171,7 @@ def case(home: Guarded, credentials: dict[str, dict[str, str]]) -> Iterator[dict
         "agent_id": "mine", "grant_id": verdict["grant_id"], "key_id": key["key_id"], "version": 1, "scope": "tenant",
         "name": home.settings.tenant, "approval_id": asked["escalation_id"], "envelope_id": envelope["envelope_id"],
         "operator": "somebody",
+        "event_id": home.http.get(f"{API}/events?latest=1", headers=AS_OPERATOR).json()["events"][0]["id"],
     }  # fmt: skip
     for path, body in (("resume", None), ("agents/mine/unblock", None)):
         theirs = home.http.post(f"{API}/{path}", json=body, headers=credentials["foreign operator key"])
@@ -192,7 +193,11 @@ def call(
 ) -> httpx.Response:
     make = TABLE[method, path].body
     body = {} if make is None else {"json": make(case)}
-    return home.http.request(method, path.format(**case), headers={**credential, **more}, **body)
+    with home.http.stream(method, path.format(**case), headers={**credential, **more}, **body) as answer:
+        if answer.headers["content-type"].startswith("text/event-stream"):  # it does not end
+            return httpx.Response(answer.status_code, headers=answer.headers)
+        answer.read()
+        return answer
 
 
 @pytest.mark.parametrize("role", ROLES)

@@ -406,11 +406,8 @@ TITLES = st.sampled_from(["", "W" * 300, "$x_{2$ and \\frac", "a\nb\x00\ud800\uf
 )
 
 
-@settings(max_examples=25, deadline=None, phases=[Phase.generate])  # a picture takes too long to look for a smaller one
-@given(CURVES, st.floats(0, 0.99), TITLES, st.floats(0, 3))
-def test_no_word_of_the_picture_stands_where_its_lines_or_other_words_are(
-    rows: list[tuple[float, float, int]], ratio: float, title: str, retained: float
-) -> None:
+def has_readable_words(rows: list[tuple[float, float, int]], ratio: float, title: str, retained: float) -> None:
+    """No word of the picture of such a report stands where its lines or other words are."""
     made = [Outcome(str(n), "", "", weak, strong) for n, (weak, strong, _) in enumerate(rows)]
     names = ("Aegis", "chance", "a router of a long name", "one that knows the answers beforehand")
     scores = [score for *_, score in rows], [0] * len(rows), range(len(rows)), [o.gain for o in made]
@@ -440,6 +437,26 @@ def test_no_word_of_the_picture_stands_where_its_lines_or_other_words_are(
             apart = box.x1 <= other.x0 or box.x0 >= other.x1 or box.y1 <= other.y0 or box.y0 >= other.y1
             assert apart, (box, other)
     assert "set to keep 97 %:" in words_of(picture.svg(title, lines, ratio, mark))
+
+
+PICTURES = given(CURVES, st.floats(0, 0.99), TITLES, st.floats(0, 3))
+
+
+@settings(max_examples=6, deadline=None, phases=[Phase.generate])  # a picture takes too long to look for a smaller one
+@PICTURES
+def test_no_word_of_the_picture_stands_where_its_lines_or_other_words_are(
+    rows: list[tuple[float, float, int]], ratio: float, title: str, retained: float
+) -> None:
+    has_readable_words(rows, ratio, title, retained)
+
+
+@pytest.mark.deep
+@settings(max_examples=60, deadline=None, phases=[Phase.generate])
+@PICTURES
+def test_no_word_of_many_pictures_stands_where_their_lines_or_other_words_are(
+    rows: list[tuple[float, float, int]], ratio: float, title: str, retained: float
+) -> None:
+    has_readable_words(rows, ratio, title, retained)
 
 
 @pytest.mark.parametrize("package", ["numpy", "scipy", "matplotlib"])

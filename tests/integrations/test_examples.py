@@ -62,7 +62,9 @@ def test_it_ends_gracefully_after_a_denial(name: str, tmp_path: Path) -> None:
     assert all(each in said for each in TOLD[name]), said
 
 
-@pytest.mark.parametrize("name", BROKE)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=() if n == "langchain_agent" else pytest.mark.deep) for n in BROKE]
+)
 def test_it_ends_gracefully_where_nothing_is_left(name: str, tmp_path: Path) -> None:
     said = printed(name, tmp_path, AEGIS_AGENT_DAY_USD="0.000001")
     assert BROKE[name] in said.splitlines()[-1], said

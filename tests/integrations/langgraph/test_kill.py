@@ -99,6 +99,7 @@ def ended_with(graph: Any) -> str:
     return state.values["messages"][-1].text
 
 
+@pytest.mark.deep
 def test_killed_at_the_interrupt(operator: SyncGovernor, environment: dict[str, str], tmp_path: Path) -> None:
     killed(environment, tmp_path)
     with two_resumers(environment, tmp_path):
@@ -123,6 +124,7 @@ def test_killed_between_ticket_and_checkpoint(
     assert len(operator.approvals.list("approved")) == 1, "it asked a second time"
 
 
+@pytest.mark.deep
 def test_killed_between_the_writes_of_a_step_and_its_checkpoint(
     operator: SyncGovernor, environment: dict[str, str], tmp_path: Path
 ) -> None:
@@ -140,7 +142,7 @@ def test_killed_between_the_writes_of_a_step_and_its_checkpoint(
         assert ended_with(graph) == "I was told: paid 7"
 
 
-@pytest.mark.parametrize("die_at", ["before the payment", "after the payment"])
+@pytest.mark.parametrize("die_at", [pytest.param("before the payment", marks=pytest.mark.deep), "after the payment"])
 def test_killed_inside_a_tool_asks_what_became_of_it(
     operator: SyncGovernor, environment: dict[str, str], tmp_path: Path, die_at: str
 ) -> None:
