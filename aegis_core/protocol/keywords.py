@@ -78,7 +78,7 @@ class RequestFields(TypedDict, total=False):
     traceparent: str | None
     """The W3C trace that the call belongs to; the event of the decision names it."""
     prompt_hash: str | None
-    """Names the prompt without its words, 64 hexadecimal digits, for those who look for repeated calls."""
+    """Names the prompt without its words, in 16 to 64 hexadecimal digits, for those who look for repeated calls."""
     prefix_hash: str | None
     """The same of the part of the prompt that a provider could cache."""
     temperature: float | None
