@@ -37,7 +37,13 @@ CHECKS = [
     negative_data_rejection,
 ]
 KNOWN = "crew-researcher-01"
-NARROWER = {"/api/v1/agents", "/api/v1/approvals", "/api/v1/locks", "/api/v1/policy/versions/{version}"}
+NARROWER = {
+    "/api/v1/agents",
+    "/api/v1/approvals",
+    "/api/v1/events",
+    "/api/v1/locks",
+    "/api/v1/policy/versions/{version}",
+}
 """They refuse what the document can't exclude."""
 AS_OPERATOR = {"Authorization": f"Bearer {OPERATOR}"}
 

@@ -20,7 +20,7 @@ def test_the_highest_priority_every_capability_and_fifty_fresh_names(
     serve: Serve, weaken: Weaken, defended: bool
 ) -> None:
     if not defended:
-        weaken("priority > math.min(S[S_PRIORITY], G[G_PRIORITY])", "priority > S[S_PRIORITY]")
+        weaken("local most = math.min(S[S_PRIORITY], G[G_PRIORITY])", "local most = S[S_PRIORITY]")
     server = serve(tenant_day_usd=20)
     profiles = {"profiles": [{"match": "*", "max_priority": 4, "capabilities": []}]}
     assert server.http.put(f"{API}/profiles", json=profiles, headers=bearer(server.operator_key)).status_code == 200

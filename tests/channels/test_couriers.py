@@ -270,7 +270,7 @@ async def test_everything_that_a_channel_keeps_expires(rich: Settings) -> None:
         store, prefix = port._ledger.store, f"ae:{{{rich.tenant}}}:c"
 
         async def keys() -> dict[str, int]:
-            names = [name.decode() for name in await store.command("KEYS", prefix + "*")]
+            names = [name.decode() for name in await store.command("KEYS", prefix + "?:*")]
             return {name[len(prefix) - 1 :]: int(await store.command("PTTL", name)) for name in names}
 
         found = await until_kept(keys, lambda found: len(found) == 5)
