@@ -46,7 +46,7 @@ _AMOUNTS = {
 _ID = re.compile(r"\d{1,15}(-\d{1,15})?")
 
 
-app = typer.Typer(help="Decisions, settlements and acts of operators.", invoke_without_command=True)
+app = typer.Typer(invoke_without_command=True)
 _Text = str | None
 
 
@@ -70,8 +70,9 @@ def events(
 ) -> None:
     """Show decisions, settlements, expiries and acts of operators, oldest first. Times are UTC.
 
-    Without a time or an id to begin with, these are the newest. Example:
-    aegis events --since 2h --kind rejected --code budget_exceeded --json | jq .facts.stopped_by
+    Without a time or an id to begin with, these are the newest.
+
+    Example: aegis events --since 2h --code budget_exceeded --json
     """
     if context.invoked_subcommand is not None:
         return

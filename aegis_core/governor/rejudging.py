@@ -85,7 +85,7 @@ class Rejudge:
 
 
 def _request_of(record: Record, said: dict[str, object], edit: ApprovalEdit | None) -> PermissionRequest:
-    fields = {name: said[name] for name in said if name not in {"intent", "metadata"}}
+    fields = {name: said[name] for name in said if name not in {"intent", "metadata", "evidence"}}
     asked: dict[str, object] = {
         "agent_id": record.agent, "task_intent": said["intent"], "metadata": said.get("metadata") or {},
         "estimated_cost_usd": to_usd(record.amount),

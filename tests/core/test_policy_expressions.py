@@ -16,6 +16,7 @@ from aegis_core.policy.conditions import NAMES, compile_expression
 from aegis_core.policy.regexes import ExpressionError, compile_regex
 from aegis_core.policy.rules.condition import MISMATCHES
 from aegis_core.protocol.errors import PolicyError
+from aegis_core.protocol.evidence import RequestEvidence
 from aegis_core.protocol.messages import PermissionRequest
 
 FACTS = AgentFacts("agent-7", "crewai", frozenset({"web"}), 8, {"team": "research"})
@@ -113,7 +114,10 @@ class TestConditions:
         }  # fmt: skip
         assert {name.split(".")[1] for name in NAMES if name.startswith("request.")} - {"intent", "given"} == set(
             PermissionRequest.model_fields
-        ) - {"request_id", "requirements", "within", "allows", "prompt_end", "arguments_json", "cut_before_asking"}
+        ) - {
+            "request_id", "requirements", "within", "allows", "prompt_end", "arguments_json", "cut_before_asking",
+            *set(RequestEvidence.model_fields) - {"model_config"},
+        }  # fmt: skip
         wanted = {
             "STRING": '"?" + {0} != ""',
             "INT": "{0} > -1",
