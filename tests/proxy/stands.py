@@ -36,6 +36,8 @@ MODELS = {
     "gemini": "gemini-3.8-flash",
 }  # fmt: skip
 
+_BILLING = threading.Lock()
+
 
 @dataclass
 class Asked:
@@ -127,7 +129,9 @@ class Handler(BaseHTTPRequestHandler):
         self.provider.asked.append(Asked(self.path, [*self.headers.items()], raw))
 
     def bill(self, api: str) -> None:
-        self.provider.billed += listed_price(self.provider.spent, MODELS[api], datetime.now(UTC))
+        price = listed_price(self.provider.spent, MODELS[api], datetime.now(UTC))
+        with _BILLING:  # calls end in threads of their own
+            self.provider.billed += price
 
     def whole(self, value: object, status: int = 200, **headers: str) -> None:
         sent = json.dumps(value).encode()

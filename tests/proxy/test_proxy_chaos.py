@@ -76,15 +76,10 @@ def environment_of(settings: Settings, url: str, home: Path) -> dict[str, str]:
     }  # fmt: skip
 
 
-def walked(settings: Settings, walk: Any, *, sweeps: bool = False) -> dict[str, int]:
-    """The invariants on what lies in Redis; those past their deadline are swept first, where asked."""
+def walked(settings: Settings, walk: Any) -> dict[str, int]:
+    """The invariants on what lies in Redis."""
 
     async def run() -> dict[str, int]:
-        if sweeps:
-            async with aegis_core.connect(settings=settings) as governor:
-                port: Any = governor.port
-                while await port._ledger.sweep():
-                    pass
         store = await open_store(settings)
         try:
             return await walk(store, settings.tenant)
@@ -129,7 +124,7 @@ def without_open(settings: Settings, walk: Any, *, sweeps: bool) -> dict[str, in
                 await asyncio.sleep(0.05)
 
     asyncio.run(run())
-    found = walked(settings, walk, sweeps=sweeps)
+    found = walked(settings, walk)
     assert not found["open"]
     return found
 
