@@ -184,7 +184,7 @@ def test_naming_many_models_to_fill_the_bill(serve: Serve, weaken: Weaken, setti
         path, headers = f"{API}/grants/{grant}/settle", bearer(who["session_token"])
         assert server.http.post(path, json={"cost_usd": cost}, headers=headers).status_code == 200
 
-    priced = _names(100)
+    priced = _names(70)
     for each in priced:
         spend(session, each, 0.001)
     spend(session, priced[7], 0.5)
@@ -194,12 +194,12 @@ def test_naming_many_models_to_fill_the_bill(serve: Serve, weaken: Weaken, setti
     rows = total_by(asyncio.run(_usage(settings, days)), "model")
     by_name = {row.name: row for row in rows}
     assert (len(by_name) == 64 + 2) is defended
-    assert sum(row.calls for row in rows) == 102
-    assert sum(row.cost_usd for row in rows) == Decimal("0.85"), "nothing is lost from it"
+    assert sum(row.calls for row in rows) == 72
+    assert sum(row.cost_usd for row in rows) == Decimal("0.82"), "nothing is lost from it"
     assert by_name[priced[7]].calls == 2, "whose row was there keeps it"
     assert by_name["gpt-4o"].calls == 1, "others have rows of their own"
     if defended:
-        assert (by_name["*"].calls, by_name["*"].cost_usd) == (36, Decimal("0.036"))
+        assert (by_name["*"].calls, by_name["*"].cost_usd) == (6, Decimal("0.006"))
 
 
 @DEFENDED
