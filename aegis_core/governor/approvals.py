@@ -12,7 +12,7 @@ from typing import Any, Literal, cast, get_args
 from aegis_core.governor.budgets import at_ms, checked, lines_of
 from aegis_core.governor.notifier import Notifier
 from aegis_core.governor.rejudging import Rejudge
-from aegis_core.governor.requests import content_of, limits_of, shown_arguments, trace_of
+from aegis_core.governor.requests import content_of, edited_trace, limits_of, shown_arguments
 from aegis_core.governor.rulebook import Rulebook
 from aegis_core.governor.verdicts import grant_key
 from aegis_core.policy.text import spaced, words
@@ -182,7 +182,7 @@ class HITLManager:
 
     async def _edited(self, key: str, edit: ApprovalEdit) -> Edit:
         """The changed request under the policy in force, as ``decide.lua`` reads it."""
-        record, _, now = await self._look(key)
+        record, question, now = await self._look(key)
         judged = await self._again.judge(record, edit, at_ms(now))
         request, policy = judged.request, self._rules.policy
         if edit.estimated_cost_usd is None:
@@ -200,8 +200,8 @@ class HITLManager:
             shown_arguments, edit.arguments_json, request.arguments_hash, self._store.pepper
         )
         return Edit(
-            judged.version, judged.effect, judged.reason, limits_of(judged.ruling), amount, bound, trace_of(request),
-            content_of(request), terms, shown or False,
+            judged.version, judged.effect, judged.reason, limits_of(judged.ruling), amount, bound,
+            edited_trace(request, question.trace), content_of(request), terms, shown or False,
         )  # fmt: skip
 
     async def approve_ahead(self, envelope: EnvelopeRequest, *, by: str) -> Envelope:

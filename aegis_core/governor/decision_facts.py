@@ -139,9 +139,8 @@ def _request(said: Facts) -> Facts:
     said = dict(said)
     told: list[Any] = said.pop("evidence", None) or []
     evidence = decode(Evidence, told)._asdict()
-    trace = evidence.pop("traceparent")
-    facts: Facts = {"request": said | {name: value for name, value in evidence.items() if value is not False}}
-    return facts | {"traceparent": trace} if trace else facts
+    own = {name: value for name in ("traceparent", "http_request_id") if (value := evidence.pop(name))}
+    return {"request": said | {name: value for name, value in evidence.items() if value is not False}, **own}
 
 
 def call_facts(call: CallFacts) -> Facts:

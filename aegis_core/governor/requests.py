@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+from collections.abc import Mapping
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Literal, NamedTuple, TypeVar
@@ -38,18 +39,30 @@ class PreparedRequest(NamedTuple):
     trace: bytes
     digest: str
     pepper: bytes
+    prompt_end: str | None
 
     @classmethod
-    def of(cls, request: PermissionRequest, request_id: str, born: int, pepper: bytes = b"") -> PreparedRequest:
+    def of(
+        cls,
+        request: PermissionRequest,
+        request_id: str,
+        born: int,
+        pepper: bytes = b"",
+        http_request_id: str | None = None,
+    ) -> PreparedRequest:
         """Mask, fingerprint and name a request. Secrets that a person would be shown are told apart by the `pepper`."""
+        names = PromptNames.of(request, pepper)
+        if names.prompt and request.arguments_hash is None:  # a call of a model is known again by its prompt
+            request = request.model_copy(update={"arguments_hash": names.prompt})
         words = _masked(request)
         facts = _traced(request, words)
-        trace, told = pack(facts), evidence_of(request, pepper)
+        trace, told = pack(facts), evidence_of(request, names, http_request_id)
         key = record_id(request.agent_id, request_id)
         digest = _digest(trace, request, words, pepper)  # which the evidence is no part of
-        if told:
-            trace = pack(facts | {"evidence": told})
-        return cls(request, request_id, born, key, trace, digest, pepper)
+        end = facts.pop("prompt_end", None)
+        if told or end:
+            trace = pack(facts | {"evidence": told} if told else facts)
+        return cls(request, request_id, born, key, trace, digest, pepper, words[1])
 
     def order(
         self, caller: SessionProof, rules: Rules, *, latest: bool, forecast: bool = False, inbox: str | None = None
@@ -70,6 +83,7 @@ class PreparedRequest(NamedTuple):
             target=request.target_resource or "", chosen_for=appraisal.why,
             lock=_lock(request, inbox) if request.resource_type in LOCK_TYPES else None, shown=shown,
             too_long=bool(askers) and request.arguments_json == "", matched=_matched(ruling), basis=rules.basis,
+            prompt_end=self.prompt_end if askers else None,
         )  # fmt: skip
 
 
@@ -221,9 +235,15 @@ _Words = tuple[str, str | None, dict[str, Scalar]]
 """An intent, how a prompt ends, and metadata."""
 
 
-def trace_of(request: PermissionRequest) -> bytes:
-    """What observers and approvers may see of a request, with secrets masked."""
-    return pack(_traced(request, _masked(request)))
+def edited_trace(request: PermissionRequest, before: Mapping[str, object]) -> bytes:
+    """What observers and approvers may see of a request that was changed, with secrets masked.
+
+    Args:
+        request: as an operator changed it.
+        before: what was kept of it as it was asked. Its evidence is still of the same call.
+    """
+    facts = _traced(request, _masked(request))
+    return pack(facts | {"evidence": told} if (told := before.get("evidence")) else facts)
 
 
 def _masked(request: PermissionRequest) -> _Words:
@@ -244,17 +264,37 @@ def _traced(request: PermissionRequest, words: _Words) -> dict[str, object]:
     return trace
 
 
-def evidence_of(request: PermissionRequest, pepper: bytes) -> list[object]:
+class PromptNames(NamedTuple):
+    """A prompt and its prefix by hashes under a key of the server, so that nobody can try texts out on them."""
+
+    prompt: str | None
+    prefix: str | None
+
+    @classmethod
+    def of(cls, request: PermissionRequest, pepper: bytes) -> PromptNames:
+        """Those of a request. None: it says none."""
+        return cls(*(each and keyed_prompt(each, pepper) for each in (request.prompt_hash, request.prefix_hash)))
+
+
+def keyed_prompt(said: str, pepper: bytes) -> str:
+    """The name under which a prompt is stored whose hash its caller said, in 32 hexadecimal digits."""
+    return hmac.digest(pepper, b"aegis prompt" + said.encode(), "sha256").hex()[:32]
+
+
+_SHORT = 16
+"""Digits of such a name in an event: enough to tell a tenant's prompts apart."""
+
+
+def evidence_of(request: PermissionRequest, names: PromptNames, http_request_id: str | None = None) -> list[object]:
     """What a request says for later, without the end that it does not say. Empty: nothing."""
-    needs, hashes = request.requirements, (request.prompt_hash, request.prefix_hash)
-    prompt, prefix = (
-        each and hmac.digest(pepper, b"aegis prompt" + each.encode(), "sha256").hex()[:16] for each in hashes
-    )
+    needs, sizes = request.requirements, (request.prompt_bytes, request.prompt_size_bytes)
+    prompt, prefix = (each and each[:_SHORT] for each in names)
     said: list[object] = list(Evidence(
-        _or_false(request.prompt_tokens), _or_false(request.prompt_bytes), _or_false(request.max_output_tokens),
+        _or_false(request.prompt_tokens), _or_false(next((each for each in sizes if each is not None), None)),
+        _or_false(request.max_output_tokens),
         needs.model_dump(mode="json", exclude_defaults=True) if needs else False, _or_false(request.temperature),
-        prompt or False, prefix or False, request.traceparent or False, request.experiment_arm or False,
-        request.propensity or False,
+        prompt or False, prefix or False, request.traceparent or False, request.experiment_arm or False, request.propensity or False,
+        http_request_id or False,
     ))  # fmt: skip
     while said and said[-1] is False:
         said.pop()

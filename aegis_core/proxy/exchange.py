@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, cast
 
 from aegis_core.protocol.errors import AegisError, InvalidRequestError
+from aegis_core.protocol.evidence import traceparent_in
 from aegis_core.proxy.replies import Reply
 from aegis_core.proxy.upstream_http import Headers
 
@@ -62,6 +63,11 @@ class Exchange:
     def header(self, name: bytes) -> bytes:
         """The first header of a name; empty: there is none."""
         return next((value for each, value in self.headers if each == name), b"")
+
+    def traceparent(self) -> str | None:
+        """The client's place in a trace; None: it says none, several, or what is none."""
+        found = [value for each, value in self.headers if each == b"traceparent"]
+        return traceparent_in(found[0].decode("latin-1")) if len(found) == 1 else None
 
     async def body(self, most: int) -> bytes:
         """The whole body.

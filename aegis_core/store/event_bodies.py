@@ -49,6 +49,7 @@ class Evidence(NamedTuple):
     traceparent: Text = False
     experiment_arm: Text = False
     propensity: float | Literal[False] = False
+    http_request_id: Text = False
 
 
 class Handshaken(NamedTuple):

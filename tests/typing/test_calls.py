@@ -87,9 +87,11 @@ def test_the_keywords_of_a_lock_are_the_fields_of_its_message() -> None:
 @pytest.mark.parametrize("fields", [RequestFields, LockFields, SettleFields])
 def test_every_keyword_has_its_documentation(fields: type) -> None:
     tree = ast.parse(inspect.getsource(keywords))
-    body = next(each.body for each in tree.body if isinstance(each, ast.ClassDef) and each.name == fields.__name__)
+    names = {fields.__name__, *(base.__name__ for base in fields.__orig_bases__)}  # type: ignore[attr-defined]
+    bodies = [each.body for each in tree.body if isinstance(each, ast.ClassDef) and each.name in names]
     documented = {
         field.target.id
+        for body in bodies
         for field, text in pairwise(body)
         if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(text, ast.Expr)
     }
