@@ -87,8 +87,10 @@ def test_the_keywords_of_a_lock_are_the_fields_of_its_message() -> None:
 @pytest.mark.parametrize("fields", [RequestFields, LockFields, SettleFields])
 def test_every_keyword_has_its_documentation(fields: type) -> None:
     tree = ast.parse(inspect.getsource(keywords))
-    names = {fields.__name__, *(base.__name__ for base in fields.__orig_bases__)}  # type: ignore[attr-defined]
-    bodies = [each.body for each in tree.body if isinstance(each, ast.ClassDef) and each.name in names]
+    classes = {each.name: each for each in tree.body if isinstance(each, ast.ClassDef)}
+    own = classes[fields.__name__]
+    inherited = [classes[base.id] for base in own.bases if isinstance(base, ast.Name) and base.id in classes]
+    bodies = [each.body for each in (own, *inherited)]
     documented = {
         field.target.id
         for body in bodies
