@@ -79,9 +79,10 @@ class HITLManager:
                 bell.clear()
                 record, question, now = await self._look(key, claims=claims)
                 left = until - loop.time()
-                if record.state != PENDING or left <= 0 or (seen is not None and question != seen):
+                news = question._replace(told=False)  # that a channel showed it is none
+                if record.state != PENDING or left <= 0 or (seen is not None and news != seen):
                     return await self._whole(record, key)
-                seen = question
+                seen = news
                 await bell.wait(min(left, (record.deadline - now) / 1000 + 0.005))
 
     async def _whole(self, record: Record, key: str) -> Approval:
@@ -298,6 +299,7 @@ def approval_of(record: Record, key: str, tenant: str) -> Approval:
         withdrawn_by=cast("TakenBackBy | None", question.taken_back or None),
         mixed_scripts=_of_names(mixed_scripts, {"agent_id": record.agent, **said}),
         looks_like=_of_names(looks_like, {"agent_id": record.agent, **said}),
+        shown_at={channel: at_ms(at) for channel, at in question.told or ()},
     )
 
 

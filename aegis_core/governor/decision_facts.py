@@ -167,6 +167,7 @@ def _question_facts(question: Question) -> Facts:
         "decision_reason": question.why or None,
         "edited": bool(question.edited) or None,
         "withdrawn_by": question.taken_back or None,
+        "shown_at": {channel: at_ms(at).isoformat() for channel, at in question.told or ()} or None,
     }
 
 

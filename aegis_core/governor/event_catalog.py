@@ -17,7 +17,7 @@ _DECISION = (
     "grant_id request_id session_id created_at code resource_type policy_version policy_digest profiles_version "
     "price_version amount_usd charged_usd estimated late model recommended_model rule rules reason stopped_by would_be "
     "envelope_id deadline credential budgets routing request traceparent quorum votes decided_by decision_reason "
-    "edited withdrawn_by http_request_id"
+    "edited withdrawn_by shown_at http_request_id"
 )
 _CALL = " answered_by usage outcome error_class attempt parent_request_id latency_ms escalation_model"
 _CALL_FAILED = " error_class attempt parent_request_id latency_ms"
@@ -192,6 +192,7 @@ FACTS: Mapping[str, str] = {
     "rules": "every rule that matched",
     "session_budget_usd": "the budget that the session gave itself",
     "session_id": "the session",
+    "shown_at": "when people were first shown the question, by channel",
     "since": "from when",
     "spent_usd": "what is spent",
     "started_at": "when it was started",

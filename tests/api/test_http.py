@@ -592,8 +592,9 @@ def test_a_credential_in_the_name_of_a_request_reaches_no_event(http: httpx.Clie
 @pytest.mark.parametrize(
     ("sent", "said", "expected"),
     [
-        ([TRACE], None, TRACE), ([TRACE], OTHER_TRACE, OTHER_TRACE), ([LATER + "-more"], None, LATER), ([""], None, None),
-        ([TRACE + "-more"], None, None), (["00-abc"], None, None), ([TRACE, OTHER_TRACE], None, None),
+        ([TRACE], None, TRACE), ([TRACE], OTHER_TRACE, OTHER_TRACE), ([LATER + "-more"], None, LATER),
+        ([""], None, None), ([TRACE + "-more"], None, None), (["00-abc"], None, None),
+        ([TRACE, OTHER_TRACE], None, None),
         ([TRACE.replace("4bf92f3577b34da6a3ce929d0e0e4736", "0" * 32)], None, None),
     ],
     ids=["header", "body", "later", "empty", "long", "short", "two", "zeros"],
