@@ -55,6 +55,13 @@ KINDS: Mapping[str, KindOf] = {
     "handshake": KindOf(
         "An agent opened a session.", "session_id framework max_priority capabilities session_budget_usd"
     ),
+    "handshake_refused": KindOf(
+        "A session was not opened. Of equal refusals of an hour the first, tenth, hundredth … are told.",
+        "code credential count",
+    ),
+    "login_failed": KindOf(
+        "A credential did not hold; the first, tenth, hundredth … of an hour from an address.", "code address count"
+    ),
     "session_closed": KindOf("A session ended, because it was idle or one too many.", "session_id"),
     "budget_crossed": KindOf("80 or 100 % of a limit are spent.", _BUDGET + "committed_usd spent_usd percent"),
     "budget_reserved": KindOf(
@@ -114,6 +121,7 @@ KINDS: Mapping[str, KindOf] = {
 
 FACTS: Mapping[str, str] = {
     "act": "what was tried, or why it was refused",
+    "address": "from where; `*`: from very many",
     "amount_usd": "what was reserved, or of a refusal asked",
     "answered_by": "the model whose tokens were reported",
     "attempt": "which attempt the call was, from 1",

@@ -293,8 +293,8 @@ def evidence_of(request: PermissionRequest, names: PromptNames, http_request_id:
         _or_false(request.prompt_tokens), _or_false(next((each for each in sizes if each is not None), None)),
         _or_false(request.max_output_tokens),
         needs.model_dump(mode="json", exclude_defaults=True) if needs else False, _or_false(request.temperature),
-        prompt or False, prefix or False, request.traceparent or False, request.experiment_arm or False, request.propensity or False,
-        http_request_id or False,
+        prompt or False, prefix or False, request.traceparent or False, request.experiment_arm or False,
+        request.propensity or False, http_request_id or False,
     ))  # fmt: skip
     while said and said[-1] is False:
         said.pop()

@@ -37,6 +37,7 @@ class Exchange:
         path: as it was sent.
         query: likewise.
         headers: names in lower case.
+        address: of the client.
         status: of the answer, 0 until it begins.
         sent: bytes of its body that were handed on.
         gone_at: when the client was seen to have left, in the time of the loop; None: it is there.
@@ -49,6 +50,7 @@ class Exchange:
         self.path: bytes = scope.get("raw_path") or scope["path"].encode()
         self.query: bytes = scope["query_string"]
         self.headers: Headers = list(scope["headers"])
+        self.address: str = (scope.get("client") or ("",))[0]
         self.status = self.sent = 0
         self.gone_at: float | None = None
         self.loop = asyncio.get_running_loop()

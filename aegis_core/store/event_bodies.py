@@ -64,6 +64,25 @@ class Handshaken(NamedTuple):
     limit: int | Literal[False]
 
 
+class HandshakeRefused(NamedTuple):
+    """A session was not opened: so many times within an hour, for the same reason."""
+
+    at: int
+    agent: Text
+    code: str
+    credential: Text
+    count: int  # pyright: ignore[reportIncompatibleMethodOverride]
+
+
+class LoginFailed(NamedTuple):
+    """A credential did not hold: so many times within an hour from one address (``*``: from many)."""
+
+    at: int
+    address: str
+    code: str
+    count: int  # pyright: ignore[reportIncompatibleMethodOverride]
+
+
 class SessionClosed(NamedTuple):
     """A session ended."""
 
@@ -319,6 +338,8 @@ BODIES: Mapping[str, type[Named]] = {
     **dict.fromkeys(("channel_failed", "channel_recovered"), ChannelTold),
     **dict.fromkeys(("envelope_made", "envelope_revoked"), EnvelopePut),
     "handshake": Handshaken,
+    "handshake_refused": HandshakeRefused,
+    "login_failed": LoginFailed,
     "session_closed": SessionClosed,
     "requests_limited": RequestsLimited,
     "refusals_repeated": RefusalsRepeated,
