@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
@@ -150,3 +151,14 @@ def test_rules_know_a_call_again_by_the_keyed_name_of_its_prompt(stand: Stand) -
     found = [event.facts["request"] for event in stand.events(key.terms.agent_id, "granted")]
     assert found[0]["arguments_hash"] == found[1]["arguments_hash"]
     assert found[0]["arguments_hash"].startswith(found[0]["prompt_hash"])
+
+
+def test_a_key_that_does_not_hold_is_told(stand: Stand) -> None:
+    path, body = SURFACES["chat"]
+    for _ in range(3):
+        assert stand.post(path, "aegis_px_of-nobody", body).status_code == 401
+    until = time.monotonic() + 30
+    while not (found := [each for each in stand.run(stand.port.latest_events(50)) if each.kind == "login_failed"]):
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    assert (found[0].facts["code"], found[0].facts["address"], found[0].facts["count"]) == ("bad_key", "127.0.0.1", 1)
