@@ -202,7 +202,7 @@ class HITLManager:
         )
         return Edit(
             judged.version, judged.effect, judged.reason, limits_of(judged.ruling), amount, bound,
-            edited_trace(request, question.trace), content_of(request), terms, shown or False,
+            edited_trace(request, question.trace), content_of(request, request.arguments_hash), terms, shown or False,
         )  # fmt: skip
 
     async def approve_ahead(self, envelope: EnvelopeRequest, *, by: str) -> Envelope:

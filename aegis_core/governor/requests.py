@@ -39,6 +39,7 @@ class PreparedRequest(NamedTuple):
     trace: bytes
     digest: str
     pepper: bytes
+    bound: str | None
     prompt_end: str | None
 
     @classmethod
@@ -52,17 +53,18 @@ class PreparedRequest(NamedTuple):
     ) -> PreparedRequest:
         """Mask, fingerprint and name a request. Secrets that a person would be shown are told apart by the `pepper`."""
         names = PromptNames.of(request, pepper)
-        if names.prompt and request.arguments_hash is None:  # a call of a model is known again by its prompt
-            request = request.model_copy(update={"arguments_hash": names.prompt})
+        bound = request.arguments_hash or names.prompt  # a call of a model is known again by its prompt
         words = _masked(request)
         facts = _traced(request, words)
+        if bound:
+            facts["arguments_hash"] = bound
         trace, told = pack(facts), evidence_of(request, names, http_request_id)
         key = record_id(request.agent_id, request_id)
         digest = _digest(trace, request, words, pepper)  # which the evidence is no part of
         end = facts.pop("prompt_end", None)
         if told or end:
             trace = pack(facts | {"evidence": told} if told else facts)
-        return cls(request, request_id, born, key, trace, digest, pepper, words[1])
+        return cls(request, request_id, born, key, trace, digest, pepper, bound, words[1])
 
     def order(
         self, caller: SessionProof, rules: Rules, *, latest: bool, forecast: bool = False, inbox: str | None = None
@@ -70,7 +72,7 @@ class PreparedRequest(NamedTuple):
         """What ``authorize.lua`` is called with, under the rules that the governor holds."""
         request, ruling, appraisal = self.request, rules.ruling, rules.appraisal
         code, reason = _refused_before(request, appraisal) or (None, ruling.reason)
-        askers, content, folded = _questions(request, rules.askers)
+        askers, content, folded = _questions(request, rules.askers, self.bound)
         shown = shown_arguments(request.arguments_json, request.arguments_hash, self.pepper) if askers else None
         return Authorize(
             id=self.key, digest=self.digest, policy=rules.policy_version, agent=request.agent_id, sid=caller.session,
@@ -78,7 +80,8 @@ class PreparedRequest(NamedTuple):
             capability=request.capability, resource=request.resource_type, candidates=_candidates(request, appraisal),
             effect=ruling.effect, rule=ruling.rule, reason=reason, code=code, limits=limits_of(ruling),
             trace=self.trace, forecast=_least(request, appraisal) if forecast else None, would=ruling.would_be,
-            counters=_counters(ruling), fingerprint=_fingerprint(request) if ruling.counters else None, latest=latest,
+            counters=_counters(ruling), latest=latest,
+            fingerprint=_fingerprint(request, self.bound) if ruling.counters else None,
             profiles=rules.profiles_version, askers=askers, content=content, words=folded, fence=request.fence,
             target=request.target_resource or "", chosen_for=appraisal.why,
             lock=_lock(request, inbox) if request.resource_type in LOCK_TYPES else None, shown=shown,
@@ -170,13 +173,15 @@ def _counters(ruling: Ruling) -> list[object]:
     return flat
 
 
-def _questions(request: PermissionRequest, askers: tuple[Asker, ...]) -> tuple[list[object], str | None, str | None]:
+def _questions(
+    request: PermissionRequest, askers: tuple[Asker, ...], bound: str | None
+) -> tuple[list[object], str | None, str | None]:
     """Who would ask a person, by what the same question is known again, and the intent as phrases read it."""
     if not askers:
         return [], None, None
     return (
         [item for asker in askers for item in _asker(asker)],
-        content_of(request),
+        content_of(request, bound),
         spaced(words_of(request.task_intent)),
     )
 
@@ -209,19 +214,20 @@ def shown_arguments(text: str | None, bound: str | None, pepper: bytes) -> str |
     raise InvalidRequestError(f"arguments_json: {problem}", field="arguments_json", problem=problem)
 
 
-def content_of(request: PermissionRequest) -> str:
-    """The same for two requests of an agent that a person would take for the same question."""
+def content_of(request: PermissionRequest, bound: str | None) -> str:
+    """The same for two requests of an agent that a person would take for the same question. `bound`: the hash of its
+    arguments, or the name of its prompt."""
     said = (
-        request.agent_id, request.tool, request.arguments_hash, request.target_resource, request.resource_type,
+        request.agent_id, request.tool, bound, request.target_resource, request.resource_type,
         " ".join(words_of(request.task_intent)), request.model, str(request.estimated_cost_usd),
     )  # fmt: skip
     return blake2b(pack(said), digest_size=16).hexdigest()
 
 
-def _fingerprint(request: PermissionRequest) -> str:
+def _fingerprint(request: PermissionRequest, bound: str | None) -> str:
     """Eight characters that are the same for the same tool or intent with the same arguments."""
     what = request.tool or " ".join(words_of(request.task_intent))
-    text = f"{what}\0{request.arguments_hash}\0{request.target_resource}\0{request.resource_type}"
+    text = f"{what}\0{bound}\0{request.target_resource}\0{request.resource_type}"
     return blake2b(text.encode(), digest_size=4).hexdigest()
 
 
@@ -278,7 +284,7 @@ class PromptNames(NamedTuple):
 
 def keyed_prompt(said: str, pepper: bytes) -> str:
     """The name under which a prompt is stored whose hash its caller said, in 32 hexadecimal digits."""
-    return hmac.digest(pepper, b"aegis prompt" + said.encode(), "sha256").hex()[:32]
+    return blake2b(said.encode(), digest_size=16, key=pepper[:64], person=b"aegis prompt").hexdigest()
 
 
 _SHORT = 16
