@@ -9,7 +9,7 @@ from aegis_core.governor.budgets import at_ms, budget_name, line_facts
 from aegis_core.protocol.canonical import record_id
 from aegis_core.protocol.money import to_usd
 from aegis_core.protocol.windows import window_name
-from aegis_core.store.event_bodies import COUNTS_OF_USAGE, CallFacts, Evidence
+from aegis_core.store.call_evidence import COUNTS_OF_USAGE, CallFacts, Evidence
 from aegis_core.store.packing import decode
 from aegis_core.store.records import Bar, Question, Record
 from aegis_core.store.states import LIVE, PENDING, REJECTED, SETTLED, STATE_OF

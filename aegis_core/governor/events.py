@@ -11,12 +11,12 @@ from aegis_core.governor.decision_facts import call_facts, decision_facts
 from aegis_core.protocol.errors import InvalidRequestError
 from aegis_core.protocol.events import Event
 from aegis_core.protocol.money import to_usd
+from aegis_core.store.call_evidence import CallFacts
 from aegis_core.store.event_bodies import (
     BODIES,
     BudgetCrossed,
     BudgetForecast,
     BudgetSet,
-    CallFacts,
     CeilingSet,
     EnvelopePut,
     EstimatesHigh,

@@ -22,7 +22,7 @@ from aegis_core.protocol.money import to_nanos
 from aegis_core.store import arguments
 from aegis_core.store.arguments import CandidateRow as Choice
 from aegis_core.store.arguments import CounterRow, Limit, WantedLock
-from aegis_core.store.event_bodies import Evidence
+from aegis_core.store.call_evidence import Evidence
 from aegis_core.store.ledger import SessionProof
 from aegis_core.store.lock_records import Lien
 from aegis_core.store.packing import pack, row_list

@@ -13,7 +13,7 @@ from aegis_core.protocol.errors import InvalidRequestError, UnknownModelError
 from aegis_core.protocol.evidence import SettlementEvidence
 from aegis_core.protocol.messages import SettleRequest, Usage
 from aegis_core.protocol.money import to_nanos
-from aegis_core.store.event_bodies import COUNTS_OF_USAGE, CallFacts
+from aegis_core.store.call_evidence import COUNTS_OF_USAGE, CallFacts
 from aegis_core.store.packing import pack
 
 
