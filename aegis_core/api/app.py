@@ -143,6 +143,7 @@ async def _life(
                 yield
         finally:
             gc.unfreeze()
+            await app.state.service.auth.failed.aclose()
             await contexts.aclose()
             await governor.aclose()
     finally:

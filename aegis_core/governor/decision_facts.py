@@ -9,7 +9,7 @@ from aegis_core.governor.budgets import at_ms, budget_name, line_facts
 from aegis_core.protocol.canonical import record_id
 from aegis_core.protocol.money import to_usd
 from aegis_core.protocol.windows import window_name
-from aegis_core.store.event_bodies import COUNTS_OF_USAGE, CallFacts, Evidence
+from aegis_core.store.call_evidence import COUNTS_OF_USAGE, CallFacts, Evidence
 from aegis_core.store.packing import decode
 from aegis_core.store.records import Bar, Question, Record
 from aegis_core.store.states import LIVE, PENDING, REJECTED, SETTLED, STATE_OF
@@ -139,9 +139,8 @@ def _request(said: Facts) -> Facts:
     said = dict(said)
     told: list[Any] = said.pop("evidence", None) or []
     evidence = decode(Evidence, told)._asdict()
-    trace = evidence.pop("traceparent")
-    facts: Facts = {"request": said | {name: value for name, value in evidence.items() if value is not False}}
-    return facts | {"traceparent": trace} if trace else facts
+    own = {name: value for name in ("traceparent", "http_request_id") if (value := evidence.pop(name))}
+    return {"request": said | {name: value for name, value in evidence.items() if value is not False}, **own}
 
 
 def call_facts(call: CallFacts) -> Facts:
@@ -168,6 +167,7 @@ def _question_facts(question: Question) -> Facts:
         "decision_reason": question.why or None,
         "edited": bool(question.edited) or None,
         "withdrawn_by": question.taken_back or None,
+        "shown_at": {channel: at_ms(at).isoformat() for channel, at in question.told or ()} or None,
     }
 
 

@@ -17,9 +17,10 @@ _DECISION = (
     "grant_id request_id session_id created_at code resource_type policy_version policy_digest profiles_version "
     "price_version amount_usd charged_usd estimated late model recommended_model rule rules reason stopped_by would_be "
     "envelope_id deadline credential budgets routing request traceparent quorum votes decided_by decision_reason "
-    "edited withdrawn_by"
+    "edited withdrawn_by shown_at http_request_id"
 )
 _CALL = " answered_by usage outcome error_class attempt parent_request_id latency_ms escalation_model"
+_CALL_FAILED = " error_class attempt parent_request_id latency_ms"
 _BUDGET = "owner session_id window limit_usd "
 _LOCK = "resource fence priority waited_seconds held_seconds because_of"
 _ENVELOPE = "envelope_id session_id tool rule phrase resource_type limit_usd used_usd uses expires_at reason by"
@@ -40,7 +41,7 @@ KINDS: Mapping[str, KindOf] = {
     ),
     "settled": KindOf("A grant ended with what was really spent.", _DECISION + _CALL),
     "overrun": KindOf("A grant ended with more than was reserved.", _DECISION + _CALL),
-    "released": KindOf("A grant or question ended with nothing spent.", _DECISION),
+    "released": KindOf("A grant or question ended with nothing spent.", _DECISION + _CALL_FAILED),
     "extended": KindOf("The deadline of a grant was moved.", _DECISION),
     "expired": KindOf("A grant was not ended by its deadline, and was charged whole.", _DECISION),
     "refunded": KindOf(
@@ -53,6 +54,13 @@ KINDS: Mapping[str, KindOf] = {
     "voted": KindOf("An operator said a word on a question that needs more of them.", _DECISION),
     "handshake": KindOf(
         "An agent opened a session.", "session_id framework max_priority capabilities session_budget_usd"
+    ),
+    "handshake_refused": KindOf(
+        "A session was not opened. Of equal refusals of an hour the first, tenth, hundredth … are told.",
+        "code credential count",
+    ),
+    "login_failed": KindOf(
+        "A credential did not hold; the first, tenth, hundredth … of an hour from an address.", "code address count"
     ),
     "session_closed": KindOf("A session ended, because it was idle or one too many.", "session_id"),
     "budget_crossed": KindOf("80 or 100 % of a limit are spent.", _BUDGET + "committed_usd spent_usd percent"),
@@ -113,6 +121,7 @@ KINDS: Mapping[str, KindOf] = {
 
 FACTS: Mapping[str, str] = {
     "act": "what was tried, or why it was refused",
+    "address": "from where; `*`: from very many",
     "amount_usd": "what was reserved, or of a refusal asked",
     "answered_by": "the model whose tokens were reported",
     "attempt": "which attempt the call was, from 1",
@@ -147,6 +156,7 @@ FACTS: Mapping[str, str] = {
     "framework": "the agent's framework",
     "gone_at": "when the budget is used up",
     "grant_id": "the grant; `settle` and `aegis refund` take it",
+    "http_request_id": "what the log of the server, and its answer's `X-Request-Id`, call the HTTP request",
     "held_seconds": "how long the lock was held",
     "key_id": "the id of the key",
     "last_hour_usd": "what was charged in the last hour",
@@ -190,6 +200,7 @@ FACTS: Mapping[str, str] = {
     "rules": "every rule that matched",
     "session_budget_usd": "the budget that the session gave itself",
     "session_id": "the session",
+    "shown_at": "when people were first shown the question, by channel",
     "since": "from when",
     "spent_usd": "what is spent",
     "started_at": "when it was started",
@@ -224,8 +235,8 @@ of. `aegis events`, `GET /api/v1/events` and the stream `GET /api/v1/events/stre
 Each has an `id` (its place in the stream), a `number`, a time `at`, a `kind`, the `tenant`, and an `agent_id` where it
 is about an agent. Numbers are dense: where one is missing between two, an event is gone. What else it says are its
 `facts`; those that say nothing are left out. Amounts are dollars, times are UTC. Texts of prompts and answers are never
-stored: of a prompt an event has its size, and hashes keyed with a secret of the server. Of what adapters describe, the
-last 240 characters of the last message are kept, masked, for people who are asked.
+stored: of a prompt an event has its size, and hashes keyed with a secret of the server. Where a person is asked about a
+call that an adapter describes, the last 240 characters of its last message are kept, masked, with that question.
 
 This page is made of `aegis_core/governor/event_catalog.py`:
 

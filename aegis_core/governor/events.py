@@ -11,17 +11,19 @@ from aegis_core.governor.decision_facts import call_facts, decision_facts
 from aegis_core.protocol.errors import InvalidRequestError
 from aegis_core.protocol.events import Event
 from aegis_core.protocol.money import to_usd
+from aegis_core.store.call_evidence import CallFacts
 from aegis_core.store.event_bodies import (
     BODIES,
     BudgetCrossed,
     BudgetForecast,
     BudgetSet,
-    CallFacts,
     CeilingSet,
     EnvelopePut,
     EstimatesHigh,
     Handshaken,
+    HandshakeRefused,
     LockTold,
+    LoginFailed,
     OutcomeUnknown,
     PolicyPublished,
     Refunded,
@@ -94,6 +96,14 @@ def _handshake(body: Handshaken) -> _Said:
         "capabilities": [name for name in body.capabilities.split(",") if name],
         "session_budget_usd": _usd(body.limit) if body.limit is not False else None,
     }
+
+
+def _turned_away(body: HandshakeRefused) -> _Said:
+    return body.agent or None, {"code": body.code, "credential": body.credential or None, "count": body.count}
+
+
+def _login_failed(body: LoginFailed) -> _Said:
+    return None, {"code": body.code, "address": body.address, "count": body.count}
 
 
 def _session_closed(body: SessionClosed) -> _Said:
@@ -201,6 +211,8 @@ def _repeated(body: RefusalsRepeated) -> _Said:
 
 _FACTS: dict[type, Callable[[Any], _Said]] = {
     Handshaken: _handshake,
+    HandshakeRefused: _turned_away,
+    LoginFailed: _login_failed,
     SessionClosed: _session_closed,
     BudgetCrossed: _crossed,
     BudgetForecast: _forecast,

@@ -6,6 +6,7 @@ from typing import cast
 
 from aegis_core.governor.budgets import at_ms
 from aegis_core.governor.credentials import caller_of
+from aegis_core.governor.requests import keyed_prompt
 from aegis_core.protocol.canonical import record_id
 from aegis_core.protocol.journal import JournalEntry, JournalRequest, JournalState
 from aegis_core.protocol.masking import mask_text
@@ -35,10 +36,13 @@ class Journal:
             NotFoundError: the agent is unknown, or what is to be finished was never started.
             ConflictError: another attempt started it (``not_runner``), or there is no room (``journal_full``).
         """
-        caller = caller_of(token, self._ledger.store.pepper)
+        pepper = self._ledger.store.pepper
+        caller = caller_of(token, pepper)
+        # A refused call may be named by the hash of its prompt, with which nobody shall try texts out.
+        key = keyed_prompt(message.key, pepper) if message.act == "refuse" else message.key
         order = WriteJournal(
             act=message.act, agent=message.agent_id, sid=caller.session, token=caller.token,
-            id=record_id(message.agent_id, message.key), runner=message.runner or "", result=message.result,
+            id=record_id(message.agent_id, key), runner=message.runner or "", result=message.result,
             most=ENTRIES_KEPT, keep=KEPT_MS, thread=message.thread, problem=mask_text(message.result or "")[:_TOLD],
         )  # fmt: skip
         state, at, result, times = await self._ledger.journal(order)

@@ -222,5 +222,11 @@ class RefuseOnChannel(NamedTuple):
     channel: str
     who: str
     act: str
-    keep: int
-    most: int
+
+
+class NoteLogin(NamedTuple):
+    """Tell that a credential did not hold, so many `times` from one address. `why`: the code of the refusal."""
+
+    address: str
+    why: str
+    times: int

@@ -35,7 +35,8 @@ class Question(NamedTuple):
     when it is answered, since the record's own is then that of its grant. `judged` is the policy's version by which it
     was judged again, 0 for the record's own. `unjudged`, only in an answer: the version by which it must be judged
     before its agent may use it. `shown`: so many bytes of arguments are kept for approvers. `original` is the amount
-    and the trace before it was edited. `taken_back`: by whom, where it was withdrawn."""
+    and the trace before it was edited. `taken_back`: by whom, where it was withdrawn. `told`: channels that showed it,
+    each with the time of the first one."""
 
     quorum: int
     approves: bool
@@ -56,6 +57,7 @@ class Question(NamedTuple):
     shown: int = 0
     original: list[Any] | Literal[False] = False
     taken_back: Text = False
+    told: list[list[Any]] | Literal[False] = False
 
     @property
     def words(self) -> list[StoredVote]:

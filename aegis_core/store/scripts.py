@@ -24,7 +24,7 @@ from aegis_core.store.lua_names import LuaNames
 from aegis_core.store.packing import Named
 
 _PARTS = (
-    "prelude", "windows", "budgets", "records", "rate", "repeated",
+    "prelude", "windows", "budgets", "records", "rate", "repeated", "doors",
     "locks", "queues", "handing", "lock_books", "claims", "lock_of_record",
     "lifecycle", "learning",
 )  # fmt: skip
@@ -101,6 +101,7 @@ class ScriptSet:
         self.tell_channel = make(operator_verbs.TellChannel)
         self.keep_notice = make(operator_verbs.KeepNotice)
         self.refuse_on_channel = make(operator_verbs.RefuseOnChannel)
+        self.note_login = make(operator_verbs.NoteLogin)
         self.lock_acquire = make(verbs.LockAcquire)
         self.lock_release = make(verbs.LockRelease)
         self.lock_renew = make(verbs.LockRenew)

@@ -20,7 +20,8 @@ class Authorize(NamedTuple):
 
     `forecast` is the least that one may reserve; `latest`: the caller means the agent's open session; `words`: the
     intent as phrases read it. `shown` is what a person who is asked may read of the arguments; `too_long`: nobody can.
-    `matched`: the rules that matched, between tabs; `basis`: by which versions.
+    `matched`: the rules that matched, between tabs; `basis`: by which versions. `prompt_end` is kept only of what a
+    person is asked.
     """
 
     id: str
@@ -58,6 +59,7 @@ class Authorize(NamedTuple):
     too_long: bool = False
     matched: Given = None
     basis: Text = False
+    prompt_end: Given = None
 
 
 class Settle(NamedTuple):

@@ -51,6 +51,13 @@ def same(one: list[Any], other: list[Any]) -> None:
         assert second == first
 
 
+def unshown(value: Any) -> Any:
+    """Without when channels showed a question, which was not kept yet when the data was written."""
+    if isinstance(value, dict):
+        return {name: unshown(each) for name, each in value.items() if name != "shown_at"}
+    return [unshown(each) for each in value] if isinstance(value, list) else value
+
+
 @pytest.fixture
 def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """Turns this process into one of a later version."""
@@ -67,13 +74,13 @@ def test_the_data_holds_every_kind_of_record() -> None:
 
 
 async def test_old_data_ends_as_fresh_data_does() -> None:
-    same(await told(None), await told(DATA))
+    same(unshown(await told(None)), unshown(await told(DATA)))
 
 
 async def test_a_later_version_reads_old_data(later: Callable[[], None]) -> None:
     fresh = await told(None)
     later()
-    same(fresh, await told(DATA))
+    same(unshown(fresh), unshown(await told(DATA)))
 
 
 async def test_a_later_version_goes_on_with_its_own_data(later: Callable[[], None]) -> None:

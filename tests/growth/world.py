@@ -32,8 +32,8 @@ from aegis_core.protocol.messages import (
     Verdict,
 )
 from aegis_core.protocol.profiles import Profile
+from aegis_core.store.call_evidence import Evidence
 from aegis_core.store.channels import ChannelStore
-from aegis_core.store.event_bodies import Evidence
 from aegis_core.store.ledger import SessionProof
 from aegis_core.store.lock_records import Lien
 from aegis_core.store.locks import LockClaim, LockStore

@@ -57,7 +57,7 @@ if act == 'settle' then
     return {'CLOSED', encode(R)}
   end
 elseif act == 'release' then
-  if state == STATE_LIVE and by ~= 'thread' then body = close(id, R, STATE_RELEASED, least)
+  if state == STATE_LIVE and by ~= 'thread' then body = close(id, R, STATE_RELEASED, least, nil, nil, facts)
   elseif state == STATE_PENDING then
     R[R_ASKED][Q_TAKEN_BACK] = by
     body = close(id, R, STATE_RELEASED, 0)

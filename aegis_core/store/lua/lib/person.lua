@@ -19,6 +19,7 @@ if judged and not code and effect == 'escalate' then
   Q[Q_APPROVES] = Q[Q_APPROVES] and #asking > 0
   Q[Q_VOTES], Q[Q_HOW], Q[Q_BY], Q[Q_AT], Q[Q_WHY] = {}, false, false, 0, false
   Q[Q_CLAIMED], Q[Q_CONTENT], Q[Q_EDITED], Q[Q_TRACE] = false, content, false, decode(trace)
+  Q[Q_TRACE].prompt_end = prompt_end -- of what nobody is asked about it is not kept
   asked, span, most = Q, span or T[T_CONFIG][C_APPROVAL], most or T[T_CONFIG][C_QUESTIONS]
 
   -- What a person approved in advance, when it covers this request whole: by an operator who could have approved it alone,
