@@ -32,7 +32,7 @@ UNENDING = frozenset({
 })  # fmt: skip
 """Names of keys, up to the colon, that may have no expiry: those to which the table of `layout` gives a bound."""
 ENDING = frozenset({
-    "u", "f", "j", "ja", "jl", "jx", "ca", "cl", "ch", "cn", "cm", "cx", "l", "lq", "lw", "lp", "q", "x",
+    "u", "f", "j", "ja", "jl", "jx", "ca", "cl", "ch", "cn", "cm", "cx", "l", "lq", "lw", "lp", "q", "x", "w",
 })  # fmt: skip
 """Those that must have one. The test of this module holds both against the table."""
 GLOBAL = frozenset(

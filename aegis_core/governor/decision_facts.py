@@ -49,10 +49,13 @@ STOPS: dict[str, tuple[str, str]] = {
 code says so."""
 
 
-def decision_facts(record: Record, said: Facts | None) -> Facts:
-    """The facts of a record; `said` is what its request said, where the record does not hold it."""
+def decision_facts(record: Record, said: Facts | None, words: Facts | None = None) -> Facts:
+    """The facts of a record; `said` is what its request said, where the record does not hold it, and `words` what of it
+    lies apart. What an operator made of the request stands in its record."""
     question, grant = record.question, record_id(record.agent, record.request)
     said = question.trace if said is None and question else said
+    if said is not None and words:
+        said = words | said
     facts: Facts = {
         "grant_id": "gr_" + grant,
         "request_id": record.request,

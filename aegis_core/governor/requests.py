@@ -20,12 +20,14 @@ from aegis_core.protocol.messages import LOCK_TYPES, PermissionRequest
 from aegis_core.protocol.money import to_nanos
 from aegis_core.store import arguments
 from aegis_core.store.arguments import CandidateRow as Choice
-from aegis_core.store.arguments import CounterRow, Limit, WantedLock
+from aegis_core.store.arguments import CounterRow, Limit, Said, WantedLock
 from aegis_core.store.event_bodies import Evidence
 from aegis_core.store.ledger import SessionProof
 from aegis_core.store.lock_records import Lien
 from aegis_core.store.packing import pack, row_list
 from aegis_core.store.verbs import Authorize
+from aegis_core.store.words import NAMES as WORDS
+from aegis_core.store.words import said_of
 
 
 class PreparedRequest(NamedTuple):
@@ -36,6 +38,7 @@ class PreparedRequest(NamedTuple):
     born: int
     key: str
     trace: bytes
+    said: Said
     digest: str
     pepper: bytes
 
@@ -44,12 +47,13 @@ class PreparedRequest(NamedTuple):
         """Mask, fingerprint and name a request. Secrets that a person would be shown are told apart by the `pepper`."""
         words = _masked(request)
         facts = _traced(request, words)
-        trace, told = pack(facts), evidence_of(request, pepper)
-        key = record_id(request.agent_id, request_id)
-        digest = _digest(trace, request, words, pepper)  # which the evidence is no part of
-        if told:
-            trace = pack(facts | {"evidence": told})
-        return cls(request, request_id, born, key, trace, digest, pepper)
+        digest = _digest(pack(facts), request, words, pepper)  # which the evidence is no part of
+        said = said_of({name: facts.pop(name) for name in WORDS if name in facts})
+        if told := evidence_of(request, pepper):
+            facts["evidence"] = told
+        return cls(
+            request, request_id, born, record_id(request.agent_id, request_id), pack(facts), said, digest, pepper
+        )
 
     def order(
         self, caller: SessionProof, rules: Rules, *, latest: bool, forecast: bool = False, inbox: str | None = None
@@ -70,6 +74,7 @@ class PreparedRequest(NamedTuple):
             target=request.target_resource or "", chosen_for=appraisal.why,
             lock=_lock(request, inbox) if request.resource_type in LOCK_TYPES else None, shown=shown,
             too_long=bool(askers) and request.arguments_json == "", matched=_matched(ruling), basis=rules.basis,
+            said=self.said,
         )  # fmt: skip
 
 

@@ -20,7 +20,7 @@ class Authorize(NamedTuple):
 
     `forecast` is the least that one may reserve; `latest`: the caller means the agent's open session; `words`: the
     intent as phrases read it. `shown` is what a person who is asked may read of the arguments; `too_long`: nobody can.
-    `matched`: the rules that matched, between tabs; `basis`: by which versions.
+    `matched`: the rules that matched, between tabs; `basis`: by which versions. `said`, a `Said`: what the agent wrote.
     """
 
     id: str
@@ -58,6 +58,7 @@ class Authorize(NamedTuple):
     too_long: bool = False
     matched: Given = None
     basis: Text = False
+    said: Sequence[Any] = ()
 
 
 class Settle(NamedTuple):
@@ -148,7 +149,7 @@ class ReadSession(NamedTuple):
 class WriteJournal(NamedTuple):
     """Write or read a line of the execution journal, or count a refusal of it.
 
-    `thread`: of a failure, the conversation that cannot go on because of this `problem`, of which an event tells.
+    `thread`: of a failure, the conversation that cannot go on because of what is `said`, of which an event tells.
     """
 
     act: str
@@ -161,7 +162,7 @@ class WriteJournal(NamedTuple):
     most: int
     keep: int
     thread: Given
-    problem: str
+    said: Sequence[Any]
 
 
 class DecideAll(NamedTuple):
