@@ -78,6 +78,9 @@ def decision_facts(record: Record, said: Facts | None, words: Facts | None = Non
         "envelope_id": record.envelope or None,
         "deadline": at_ms(record.deadline).isoformat() if record.deadline else None,
         "credential": record.key or None,
+        "task_type": record.task or None,
+        "labels": dict(pair.split("=", 1) for pair in record.labels.split(",")) if record.labels else None,
+        "lock": lease.resource if (lease := record.lease) else None,
         **_basis(record.basis or ""),
     }
     if record.state in (LIVE, PENDING, REJECTED):

@@ -17,7 +17,7 @@ _DECISION = (
     "grant_id request_id session_id created_at code resource_type policy_version policy_digest profiles_version "
     "price_version amount_usd charged_usd estimated late model recommended_model rule rules reason stopped_by would_be "
     "envelope_id deadline credential budgets routing request traceparent quorum votes decided_by decision_reason "
-    "edited withdrawn_by words_gone"
+    "edited withdrawn_by words_gone task_type labels lock"
 )
 _CALL = " answered_by usage outcome error_class attempt parent_request_id latency_ms escalation_model"
 _BUDGET = "owner session_id window limit_usd "
@@ -149,10 +149,12 @@ FACTS: Mapping[str, str] = {
     "grant_id": "the grant; `settle` and `aegis refund` take it",
     "held_seconds": "how long the lock was held",
     "key_id": "the id of the key",
+    "labels": "the labels of its agent when it asked",
     "last_hour_usd": "what was charged in the last hour",
     "late": "settled after its deadline, in place of its charge",
     "latency_ms": "how long the provider took",
     "limit_usd": "the limit",
+    "lock": "the lock that it is about",
     "max_priority": "the highest priority of the session",
     "mode": "`enforce` or `observe`",
     "model": "the model that it was priced for",
@@ -196,6 +198,7 @@ FACTS: Mapping[str, str] = {
     "stopped_by": "what stood in the way: `kind` (rule, budget, ceiling, lock, brake, …), `name`, and for numbers "
     "`unit`, `limit`, `left`, `asked`",
     "target_resource": "what it acted on",
+    "task_type": "the type of the task",
     "tenant_day_usd": "the tenant's budget for a day",
     "thread": "the conversation",
     "timezone": "the tenant's time zone",

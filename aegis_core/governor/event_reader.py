@@ -8,6 +8,8 @@ from datetime import datetime
 from aegis_core.governor.budgets import at_ms
 from aegis_core.governor.event_words import told_events
 from aegis_core.governor.events import check_cursor, decode_event
+from aegis_core.governor.observing import ActivityReader
+from aegis_core.protocol.activity import ActivityPage, ActivityQuery
 from aegis_core.protocol.errors import InvalidRequestError, NotFoundError
 from aegis_core.protocol.events import Event, EventPage, EventQuery, moment
 from aegis_core.store.ledger import Ledger
@@ -112,6 +114,7 @@ class EventViews:
     """What a governor shows of the events of its tenant."""
 
     reader: EventReader
+    activity_reader: ActivityReader
 
     async def events(self, *, after: str = "0", limit: int = 100, wait: float = 0) -> tuple[Event, ...]:
         """Events after an id, oldest first; with `wait`, up to that many seconds for the first one."""
@@ -132,6 +135,14 @@ class EventViews:
             InvalidRequestError: the cursor is no place in this tenant's events.
         """
         return await self.reader.find(query)
+
+    async def activity(self, query: ActivityQuery) -> ActivityPage:
+        """Sums of the events by the hour, grouped. They are kept longer than the events, and counted a moment later.
+
+        Raises:
+            InvalidRequestError: a time that is no time, or too many hours.
+        """
+        return await self.activity_reader.find(query)
 
     async def event(self, event_id: str) -> Event:
         """One event. Raises NotFoundError: it is not kept (any more)."""

@@ -74,7 +74,7 @@ class PreparedRequest(NamedTuple):
             target=request.target_resource or "", chosen_for=appraisal.why,
             lock=_lock(request, inbox) if request.resource_type in LOCK_TYPES else None, shown=shown,
             too_long=bool(askers) and request.arguments_json == "", matched=_matched(ruling), basis=rules.basis,
-            said=self.said,
+            said=self.said, task=request.task_type or False,
         )  # fmt: skip
 
 

@@ -118,7 +118,7 @@ class Record(NamedTuple):
     the credential (or ``""``) with which its money counts as waiting. `matched`: the rules that matched, between tabs,
     where there is another than `rule`. `bar`: the `Bar` that stood in the way of a refusal or question. `basis`: by
     what it was judged: the policy's digest, the version of the profiles and of the prices. `key`: the credential that
-    opened the session.
+    opened the session. `task`: the type of the task; `labels`: those of its agent when it asked, between commas.
     """
 
     state: str
@@ -158,6 +158,8 @@ class Record(NamedTuple):
     bar: list[Any] | Literal[False] = False
     basis: Text = False
     key: Text = False
+    task: Text = False
+    labels: Text = False
 
     @property
     def lease(self) -> RecordLock | None:

@@ -20,7 +20,7 @@ from typing import Any, Literal, NamedTuple
 
 from aegis_core.protocol.arguments import MAX_SHOWN
 from aegis_core.protocol.locks import Told
-from aegis_core.store.counts import COUNTS, WAIT_BUCKETS_MS
+from aegis_core.store.counts import COUNTS, ROLLUPS, WAIT_BUCKETS_MS
 from aegis_core.store.lock_records import Holder, Lien, Lock, LockCounters, Waiter
 from aegis_core.store.packing import Named
 from aegis_core.store.records import (
@@ -75,6 +75,7 @@ CONSTANTS: Mapping[str, Any] = {
     "ALERT_EVERY": 3_600_000,  # ms in which the same of reservations is said once
     **COUNTS,
     **WORDS,
+    **ROLLUPS,
     "WAIT_BUCKETS": WAIT_BUCKETS_MS,
     "MOST_SHOWN": MAX_SHOWN,
     "RING": 24,  # a rolling window counts so many whole cells, and the partial one before them

@@ -59,6 +59,7 @@ class Authorize(NamedTuple):
     matched: Given = None
     basis: Text = False
     said: Sequence[Any] = ()
+    task: Text = False
 
 
 class Settle(NamedTuple):
@@ -163,6 +164,31 @@ class WriteJournal(NamedTuple):
     keep: int
     thread: Given
     said: Sequence[Any]
+
+
+class HoldRollups(NamedTuple):
+    """Take, keep or (with no time) give up the lease of who counts events."""
+
+    holder: str
+    milliseconds: int
+
+
+class CommitRollups(NamedTuple):
+    """Add sums of events and move the cursor. `added`: hour, names, agent and sums of each row."""
+
+    fence: int
+    before: str
+    cursor: str
+    number: int
+    missed: int
+    added: Sequence[Sequence[Any]]
+
+
+class TrimEvents(NamedTuple):
+    """Remove what is too old, and of `most` agents after one the words of events that are gone."""
+
+    after: Given
+    most: int
 
 
 class DecideAll(NamedTuple):

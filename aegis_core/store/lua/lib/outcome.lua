@@ -24,6 +24,7 @@ local held = not lease or lease[K_CLAIMED]
 local waits = state == STATE_PENDING or state == STATE_LIVE and not held
 R[R_CREDENTIAL] = waits and (S[S_CREDENTIAL] or '')
 R[R_KEY], R[R_BASIS], R[R_BAR] = S[S_CREDENTIAL] or false, basis, state ~= STATE_LIVE and bar
+R[R_TASK], R[R_LABELS] = task, G[G_LABELS][1] and table.concat(G[G_LABELS], ',') or false
 R[R_MATCHED] = (hit[2] or hit[1] and hit[1] ~= rule) and table.concat(hit, '\t') or false
 local body = encode(R)
 local kind = state == STATE_REJECTED and 'rejected' or state == STATE_LIVE and held and 'granted' or 'pending'
