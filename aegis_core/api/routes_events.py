@@ -20,7 +20,7 @@ _page, _event, _activity = Writer(EventPage), Writer(Event), Writer(ActivityPage
 
 _AGO = "a time in UTC (`2026-11-30T03:00`, `03:00`) or how long ago (`15m`, `2h`, `7d`)"
 _MANY = "one, or several with commas"
-_BY = "What one row is of: `hour`, `agent`, `model`, `task_type`, `rule`, `lock`, `labels`, `label:NAME`; several with commas"
+_BY = "What a row is of: `hour`, `agent`, `model`, `task_type`, `rule`, `lock`, `labels`, `label:NAME`; or several"
 
 
 def _only(what: str) -> object:

@@ -13,11 +13,11 @@ from aegis_core.client.connection import Connection, Opening
 from aegis_core.client.grants import Grant, OnError, check_on_error
 from aegis_core.client.lock_block import LockBlock, block_of, held_of, in_background
 from aegis_core.client.ports import ApprovalsPort, GovernorPort
+from aegis_core.protocol.activity import ActivityPage, ActivityQuery
 from aegis_core.protocol.arguments import bound_arguments
 from aegis_core.protocol.canonical import record_id
 from aegis_core.protocol.denial import AegisDenied
 from aegis_core.protocol.errors import AegisError, InvalidRequestError, StoreError
-from aegis_core.protocol.activity import ActivityPage, ActivityQuery
 from aegis_core.protocol.events import Event, EventPage, EventQuery
 from aegis_core.protocol.journal import JournalAct, JournalEntry, JournalRequest
 from aegis_core.protocol.keywords import LockFields, RequestFields, SettleFields

@@ -21,11 +21,11 @@ from aegis_core.governor.credentials import (
     of_tenant,
 )
 from aegis_core.governor.event_reader import EventReader, EventViews
-from aegis_core.governor.observing import ActivityReader, TenantObservation
 from aegis_core.governor.journal import Journal
 from aegis_core.governor.lock_wait import pause_of
 from aegis_core.governor.locks import StateLockManager
 from aegis_core.governor.notifier import Notifier
+from aegis_core.governor.observing import ActivityReader, TenantObservation
 from aegis_core.governor.operators import Operator
 from aegis_core.governor.outcomes import Outcomes
 from aegis_core.governor.pacing import in_turn

@@ -46,7 +46,7 @@ class TenantObservation:
         order = CommitRollups(fence, counted.before, counted.cursor, counted.number, counted.missed, added)
         return await self._store.commit(order)
 
-    async def leave(self, fence: int) -> None:
+    async def leave(self) -> None:
         """Give the lease up, so that another process goes on at once."""
         await self._store.hold(0)
 

@@ -46,7 +46,7 @@ class RollupPort(Protocol):
         """Add sums and move the cursor in one step; false where fence or cursor are not the stored ones any more."""
         ...
 
-    async def leave(self, fence: int) -> None:
+    async def leave(self) -> None:
         """Give the lease up, so that another process goes on at once."""
         ...
 

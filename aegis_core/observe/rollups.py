@@ -14,7 +14,7 @@ class RollupConsumer:
     """Counts the events of one tenant. Where it is, is stored with the sums, in the same step."""
 
     def __init__(self, port: RollupPort) -> None:
-        self._port, self._fence = port, 0
+        self._port, self._held = port, False
 
     async def look(self) -> int | None:
         """Count everything that there is; answers how many events, None where another process counts.
@@ -24,7 +24,7 @@ class RollupConsumer:
         """
         counted = 0
         while (lease := await self._port.hold(LEASE_SECONDS)) is not None:
-            self._fence = lease.fence
+            self._held = True
             read = await self._count(lease)
             if read is None:
                 return None
@@ -35,8 +35,8 @@ class RollupConsumer:
 
     async def leave(self) -> None:
         """Let another process go on at once."""
-        if self._fence:
-            await self._port.leave(self._fence)
+        if self._held:
+            await self._port.leave()
 
     async def _count(self, lease: Lease) -> int | None:
         events = await self._port.page(lease.cursor, PAGE)

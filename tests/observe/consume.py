@@ -49,8 +49,8 @@ class Killed:
         self._at("committed")
         return done
 
-    async def leave(self, fence: int) -> None:
-        await self._port.leave(fence)
+    async def leave(self) -> None:
+        await self._port.leave()
 
 
 async def main(url: str, tenant: str, place: str, times: int) -> None:
@@ -59,7 +59,7 @@ async def main(url: str, tenant: str, place: str, times: int) -> None:
     store = await open_store(private_settings(url=url, tenant=tenant))
     governor = await open_governor(store, private_settings(url=url, tenant=tenant))
     consumer = RollupConsumer(Killed(governor.observation, place, times))
-    while await consumer.look() is None:  # the lease of the one that was killed is not over yet
+    while await consumer.look() is None:  # noqa: ASYNC110 - the lease of the one that was killed is not over yet
         await asyncio.sleep(0.02)
     await governor.aclose()
     await store.aclose()

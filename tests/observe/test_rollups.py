@@ -43,9 +43,11 @@ def resources(governor: Governor) -> ResourceGovernor:
 async def work(governor: Governor, rounds: int = 6) -> None:
     """Some of everything that is summed up."""
     port = resources(governor)
-    rules = {"schema": 1, "rules": [{"name": "no-fees", "type": "blocked_intent", "phrases": ["pay fees"]},
-                                    {"name": "asks", "type": "sensitive_intent", "phrases": ["wire money"]}]}  # fmt: skip
-    await port.publish_policy(load_policy(json.dumps(rules)), author="ada")
+    rules = [
+        {"name": "no-fees", "type": "blocked_intent", "phrases": ["pay fees"]},
+        {"name": "asks", "type": "sensitive_intent", "phrases": ["wire money"]},
+    ]
+    await port.publish_policy(load_policy(json.dumps({"schema": 1, "rules": rules})), author="ada")
     await port.operator.set_profile(Profile(match="ann", labels={"team": "x", "env": "test"}), author="ada")
     for name in ("ann", "bob"):
         agent = await governor.handshake(name)
@@ -56,12 +58,17 @@ async def work(governor: Governor, rounds: int = 6) -> None:
             if at % 3 == 2:
                 await agent.release(granted.grant_id)
             else:
-                usage = {"model": task["model"], "input_tokens": 100 + at, "output_tokens": 5, "cached_input_tokens": 50}
+                usage = {
+                    "model": task["model"],
+                    "input_tokens": 100 + at,
+                    "output_tokens": 5,
+                    "cached_input_tokens": 50,
+                }
                 await agent.settle(granted.grant_id, usage=usage, outcome=0.25, attempt=1 + at % 2, latency_ms=40)
             await agent.request(f"pay fees {at}", estimated_cost_usd=1)
         asked = await agent.request("wire money", estimated_cost_usd=1)
         await governor.approvals.decide(str(asked.escalation_id), "reject", by="ada")
-        locked = await agent.request("Work", resource_type="wallet_lock", target_resource="purse")
+        locked = await agent.request("Work", resource_type="wallet_lock", target_resource="purse", estimated_cost_usd=0)
         assert locked.grant_id
         await agent.release(locked.grant_id)
 
@@ -215,7 +222,8 @@ async def test_the_oldest_hours_make_room(virtual: Virtual) -> None:
     name = layout.key(governor.tenant, "hc")
     for hour in range(4):
         for at in range(3):
-            await agent.request("Work", estimated_cost_usd=0, task_type=f"task-{hour}-{at}")
+            granted = await agent.request("Work", estimated_cost_usd=0, task_type=f"task-{hour}-{at}")
+            await agent.release(str(granted.grant_id))
         await consumer.look()
         await clock.advance(hours=1)
     assert int(await store.command("HGET", name, "rows")) == 12
@@ -228,12 +236,10 @@ async def test_the_oldest_hours_make_room(virtual: Virtual) -> None:
     assert left[:-1] == hours[1:], "of three rows, which are enough"
     assert int(await store.command("HGET", name, "rows")) == 200_000 + 1 - 3
     await clock.advance(days=401)
-    await governor.handshake("a")
-    await agent.request("Work", estimated_cost_usd=0)
-    await consumer.look()
+    agent = await governor.handshake("a")
     for _ in range(60):
-        await consumer.look()
         await agent.request("Work", estimated_cost_usd=0)
+        await consumer.look()
     assert len(await store.command("KEYS", layout.key(governor.tenant, "h:*"))) == 1, "none is older than 400 days"
 
 
@@ -267,7 +273,7 @@ def test_it_is_counted_by_a_server_and_read_alike_everywhere(settings: Settings)
     async def read(url: str) -> tuple[Any, Any]:
         remote = aegis_core.connect(url, tenant=settings.tenant, token=OPERATOR)
         async with remote as far, aegis_core.connect(settings=settings) as near:
-            while (found := await far.activity(by="agent,model")).behind:
+            while (found := await far.activity(by="agent,model")).behind:  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
             return found, await near.activity(by="agent,model")
 
@@ -277,9 +283,30 @@ def test_it_is_counted_by_a_server_and_read_alike_everywhere(settings: Settings)
     assert far.total.requests == 2 * (3 + 3 + 2)
 
 
-async def test_the_command_counts_and_shows(settings: Settings) -> None:
-    async with aegis_core.connect(settings=settings) as governor:
-        await work(governor, 2)
+def test_the_commands_count_and_show(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def ask() -> None:
+        async with aegis_core.connect(settings=settings) as governor:
+            await work(governor, 2)
+
+    asyncio.run(ask())
     environment = {"AEGIS_URL": settings.url, "AEGIS_TENANT": settings.tenant}
-    first = await asyncio.to_thread(run_aegis, "activity", environment=environment)
-    print(first)
+
+    def aegis(*arguments: str) -> tuple[int, str, str]:
+        return run_aegis(monkeypatch, capsys, *arguments, environment=environment)
+
+    assert "Nothing happened" in aegis("activity")[1]
+    code, out, _ = aegis("observe", "--once")
+    assert code == 0
+    assert "events counted, 0 removed" in out
+    code, out, err = aegis("activity", "--by", "agent,model", "--since", "2h")
+    assert (code, err) == (0, "")
+    lines = [line.split() for line in out.splitlines()]
+    assert lines[0][:4] == ["agent", "model", "requests", "refused"]
+    assert ["ann", "gpt-4o", "1", "0"] in [line[:4] for line in lines]
+    page = json.loads(aegis("activity", "--by", "rule", "--json")[1])
+    assert {row["names"]["rule"]: row["sums"]["rejected"] for row in page["rows"]}["no-fees"] == 4
+    code, _, err = aegis("activity", "--by", "nobody")
+    assert code == 1
+    assert "by: must be of hour, agent" in err
