@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,12 +18,14 @@ from aegis_core.cli.common import (
     with_resources,
 )
 from aegis_core.client.agent import Governor
-from aegis_core.governor.governor import ResourceGovernor
 from aegis_core.observe.retention import Retention
 from aegis_core.observe.rollups import RollupConsumer
 from aegis_core.observe.running import observe as run
 from aegis_core.protocol.activity import ActivityPage
 from aegis_core.protocol.errors import ConflictError
+
+if TYPE_CHECKING:
+    from aegis_core.governor.governor import ResourceGovernor
 
 _Text = str | None
 

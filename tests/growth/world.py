@@ -261,10 +261,9 @@ _LATER = {
 
 def _first_facts(facts: Any) -> Any:
     """Those that the first version of the schema kept."""
-    kept = {name: fact for name, fact in facts.items() if name not in _LATER}
-    if "request" in kept:
-        kept.pop("task_type", None)  # which is told of by itself since
-        kept["request"] = _first_facts(kept["request"])
+    kept = {name: fact for name, fact in facts.items() if name not in _LATER | {"task_type"}}
+    if "request" in kept:  # which said the type of its task always
+        kept["request"] = {name: fact for name, fact in kept["request"].items() if name not in _LATER}
     return kept
 
 
