@@ -52,13 +52,13 @@ async def work(governor: Governor, rounds: int = 6) -> None:
     for name in ("ann", "bob"):
         agent = await governor.handshake(name)
         for at in range(rounds):
-            task = {"task_type": ("draft", "review")[at % 2], "model": ("gpt-4o", "gpt-4o-mini")[at % 2]}
+            task: Any = {"task_type": ("draft", "review")[at % 2], "model": ("gpt-4o", "gpt-4o-mini")[at % 2]}
             granted = await agent.request("Work", estimated_cost_usd="0.1", **task)
             assert granted.grant_id
             if at % 3 == 2:
                 await agent.release(granted.grant_id)
             else:
-                usage = {
+                usage: Any = {
                     "model": task["model"],
                     "input_tokens": 100 + at,
                     "output_tokens": 5,
@@ -175,7 +175,8 @@ async def test_a_consumer_that_is_killed_loses_nothing_and_counts_nothing_twice(
 async def test_a_holder_that_was_overtaken_writes_nothing(virtual: Virtual) -> None:
     governor, clock, store = virtual
     await work(governor, 2)
-    observation, other = (TenantObservation(resources(governor)._ledger) for _ in range(2))
+    port: Any = resources(governor)
+    observation, other = (TenantObservation(port._ledger) for _ in range(2))
     slow = await observation.hold(10)
     assert slow is not None
     assert await other.hold(10) is None
