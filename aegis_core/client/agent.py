@@ -14,6 +14,7 @@ from aegis_core.client.grants import Grant, OnError, check_on_error
 from aegis_core.client.lock_block import LockBlock, block_of, held_of, in_background
 from aegis_core.client.ports import ApprovalsPort, GovernorPort
 from aegis_core.client.tracing import current_traceparent
+from aegis_core.protocol.activity import ActivityPage, ActivityQuery
 from aegis_core.protocol.arguments import bound_arguments
 from aegis_core.protocol.canonical import record_id
 from aegis_core.protocol.denial import AegisDenied
@@ -123,6 +124,10 @@ class Governor:
     async def find_events(self, **query: object) -> EventPage:
         """A page of the events that the fields of `EventQuery` ask for: ``since="2h", code="budget_exceeded"``."""
         return await self.port.find_events(parse(EventQuery, **query))
+
+    async def activity(self, **query: object) -> ActivityPage:
+        """Sums of the events by the hour, as the fields of `ActivityQuery` group them: ``since="7d", by="model"``."""
+        return await self.port.activity(parse(ActivityQuery, **query))
 
     async def locks(self, resource: str | None = None) -> tuple[LockSummary, ...]:
         """Every lock that is held or waited for, or the one of that name: who holds it, and who waits."""

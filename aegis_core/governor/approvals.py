@@ -266,7 +266,7 @@ def approval_of(record: Record, key: str, tenant: str) -> Approval:
         session_id=record.session,
         request_id=record.request,
         grant_id="gr_" + key,
-        intent=said["intent"],
+        intent=said.get("intent", ""),
         resource_type=said["resource_type"],
         amount_usd=to_usd(record.amount),
         rule=record.rule or None,

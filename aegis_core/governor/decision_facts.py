@@ -49,10 +49,13 @@ STOPS: dict[str, tuple[str, str]] = {
 code says so."""
 
 
-def decision_facts(record: Record, said: Facts | None) -> Facts:
-    """The facts of a record; `said` is what its request said, where the record does not hold it."""
+def decision_facts(record: Record, said: Facts | None, words: Facts | None = None) -> Facts:
+    """The facts of a record; `said` is what its request said, where the record does not hold it, and `words` what of it
+    lies apart. What an operator made of the request stands in its record."""
     question, grant = record.question, record_id(record.agent, record.request)
     said = question.trace if said is None and question else said
+    if said is not None and words:
+        said = words | said
     facts: Facts = {
         "grant_id": "gr_" + grant,
         "request_id": record.request,
@@ -75,6 +78,9 @@ def decision_facts(record: Record, said: Facts | None) -> Facts:
         "envelope_id": record.envelope or None,
         "deadline": at_ms(record.deadline).isoformat() if record.deadline else None,
         "credential": record.key or None,
+        "task_type": record.task or None,
+        "labels": dict(pair.split("=", 1) for pair in record.labels.split(",")) if record.labels else None,
+        "lock": lease.resource if (lease := record.lease) else None,
         **_basis(record.basis or ""),
     }
     if record.state in (LIVE, PENDING, REJECTED):

@@ -17,7 +17,7 @@ _DECISION = (
     "grant_id request_id session_id created_at code resource_type policy_version policy_digest profiles_version "
     "price_version amount_usd charged_usd estimated late model recommended_model rule rules reason stopped_by would_be "
     "envelope_id deadline credential budgets routing request traceparent quorum votes decided_by decision_reason "
-    "edited withdrawn_by shown_at http_request_id"
+    "edited withdrawn_by shown_at http_request_id words_gone task_type labels lock"
 )
 _CALL = " answered_by usage outcome error_class attempt parent_request_id latency_ms escalation_model"
 _CALL_FAILED = " error_class attempt parent_request_id latency_ms"
@@ -32,7 +32,7 @@ KINDS: Mapping[str, KindOf] = {
     "refusals_repeated": KindOf(
         "More refusals like one that left its event, counted together.",
         "count since until code policy_version rule resource_type owner window session_id model tool target_resource "
-        "capability most_usd",
+        "capability most_usd words_gone",
     ),
     "requests_limited": KindOf(
         "An agent, or all agents of a credential, asked more often than a second may have; what follows in that second "
@@ -91,14 +91,14 @@ KINDS: Mapping[str, KindOf] = {
             "wounded": "Somebody left a queue, because a cycle of waits would have closed.",
         }.items()
     },
-    "thread_failed": KindOf("A conversation cannot go on.", "thread problem"),
+    "thread_failed": KindOf("A conversation cannot go on.", "thread problem words_gone"),
     "outcome_unknown": KindOf(
         "A call was started earlier and nobody knows whether it was carried out, so it is not run again.",
         "call started_at",
     ),
     "agent_blocked": KindOf("An agent was blocked.", "by"),
     "agent_active": KindOf("An agent may go on.", "by"),
-    "agent_forgotten": KindOf("An agent's words were removed.", "removed by"),
+    "agent_forgotten": KindOf("What an agent wrote was removed; its events stay.", "removed by"),
     "tenant_halted": KindOf("All agents of the tenant were halted.", "by"),
     "tenant_active": KindOf("The tenant goes on.", "by"),
     "tenant_mode": KindOf("Rules decide (`enforce`), or only say what they would (`observe`).", "mode by"),
@@ -159,10 +159,12 @@ FACTS: Mapping[str, str] = {
     "http_request_id": "what the log of the server, and its answer's `X-Request-Id`, call the HTTP request",
     "held_seconds": "how long the lock was held",
     "key_id": "the id of the key",
+    "labels": "the labels of its agent when it asked",
     "last_hour_usd": "what was charged in the last hour",
     "late": "settled after its deadline, in place of its charge",
     "latency_ms": "how long the provider took",
     "limit_usd": "the limit",
+    "lock": "the lock that it is about",
     "max_priority": "the highest priority of the session",
     "mode": "`enforce` or `observe`",
     "model": "the model that it was priced for",
@@ -207,6 +209,7 @@ FACTS: Mapping[str, str] = {
     "stopped_by": "what stood in the way: `kind` (rule, budget, ceiling, lock, brake, …), `name`, and for numbers "
     "`unit`, `limit`, `left`, `asked`",
     "target_resource": "what it acted on",
+    "task_type": "the type of the task",
     "tenant_day_usd": "the tenant's budget for a day",
     "thread": "the conversation",
     "timezone": "the tenant's time zone",
@@ -222,6 +225,7 @@ FACTS: Mapping[str, str] = {
     "waited_seconds": "how long it was waited for",
     "window": "of which window",
     "withdrawn_by": "who took the question back",
+    "words_gone": "what the agent wrote was removed or changed, or is kept no longer",
     "would_be": "what the rules would have decided, were they enforced",
 }
 """By the name of the fact."""
@@ -237,6 +241,11 @@ is about an agent. Numbers are dense: where one is missing between two, an event
 `facts`; those that say nothing are left out. Amounts are dollars, times are UTC. Texts of prompts and answers are never
 stored: of a prompt an event has its size, and hashes keyed with a secret of the server. Where a person is asked about a
 call that an adapter describes, the last 240 characters of its last message are kept, masked, with that question.
+
+What an agent wrote itself (`intent`, `prompt_end`, `metadata`, `tool`, `target_resource`, `capability`, and the
+`thread` and `problem` of a conversation) lies apart from its events, in one key of each agent. An event keeps a salted
+digest of it. After `aegis forget` its events stay, with every amount, and say `words_gone`. Names of the agent itself,
+of its sessions and requests, of models, types of tasks and locks are facts.
 
 This page is made of `aegis_core/governor/event_catalog.py`:
 

@@ -25,6 +25,7 @@ from aegis_core.governor.journal import Journal
 from aegis_core.governor.lock_wait import pause_of
 from aegis_core.governor.locks import StateLockManager
 from aegis_core.governor.notifier import Notifier
+from aegis_core.governor.observing import ActivityReader, TenantObservation
 from aegis_core.governor.operators import Operator
 from aegis_core.governor.outcomes import Outcomes
 from aegis_core.governor.pacing import in_turn
@@ -80,6 +81,7 @@ class ResourceGovernor(EventViews):
         self.tenant_store = TenantStore(ledger)
         self._ledger, self._arbiter, self._ids = ledger, arbiter, RequestIds(server_ms)
         self._registry, self.reader = OperatorStore(ledger), EventReader(ledger)
+        self.activity_reader, self.observation = ActivityReader(ledger), TenantObservation(ledger)
         self._rules, self.operator = Rulebook(ledger, self._registry, policy), Operator(self._registry)
         self.outcomes = Outcomes(self._registry, arbiter.tier_of)
         self._warm, self._forecast, self.journal = False, forecast, Journal(ledger)

@@ -10,8 +10,10 @@ from aegis_core.governor.requests import keyed_prompt
 from aegis_core.protocol.canonical import record_id
 from aegis_core.protocol.journal import JournalEntry, JournalRequest, JournalState
 from aegis_core.protocol.masking import mask_text
+from aegis_core.store.arguments import Said
 from aegis_core.store.ledger import Ledger
 from aegis_core.store.verbs import WriteJournal
+from aegis_core.store.words import said_of
 
 ENTRIES_KEPT = 2_000
 """Entries of one agent. Beyond them the oldest that ended makes room; those of unknown outcome stay."""
@@ -43,8 +45,15 @@ class Journal:
         order = WriteJournal(
             act=message.act, agent=message.agent_id, sid=caller.session, token=caller.token,
             id=record_id(message.agent_id, key), runner=message.runner or "", result=message.result,
-            most=ENTRIES_KEPT, keep=KEPT_MS, thread=message.thread, problem=mask_text(message.result or "")[:_TOLD],
+            most=ENTRIES_KEPT, keep=KEPT_MS, thread=message.thread, said=_said(message),
         )  # fmt: skip
         state, at, result, times = await self._ledger.journal(order)
         known = result if isinstance(result, str) else None
         return JournalEntry(message.key, cast("JournalState", state), at_ms(at), known, times)
+
+
+def _said(message: JournalRequest) -> Said | tuple[()]:
+    """Why a conversation cannot go on, in its agent's words."""
+    if message.thread is None or message.act != "fail":
+        return ()
+    return said_of({"thread": message.thread, "problem": mask_text(message.result or "")[:_TOLD]})

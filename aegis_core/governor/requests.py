@@ -21,12 +21,14 @@ from aegis_core.protocol.messages import LOCK_TYPES, PermissionRequest
 from aegis_core.protocol.money import to_nanos
 from aegis_core.store import arguments
 from aegis_core.store.arguments import CandidateRow as Choice
-from aegis_core.store.arguments import CounterRow, Limit, WantedLock
+from aegis_core.store.arguments import CounterRow, Limit, Said, WantedLock
 from aegis_core.store.call_evidence import Evidence
 from aegis_core.store.ledger import SessionProof
 from aegis_core.store.lock_records import Lien
 from aegis_core.store.packing import pack, row_list
 from aegis_core.store.verbs import Authorize
+from aegis_core.store.words import NAMES as WORDS
+from aegis_core.store.words import said_of
 
 
 class PreparedRequest(NamedTuple):
@@ -37,10 +39,11 @@ class PreparedRequest(NamedTuple):
     born: int
     key: str
     trace: bytes
+    said: Said
     digest: str
     pepper: bytes
     bound: str | None
-    prompt_end: str | None
+    spoken: Mapping[str, object]
 
     @classmethod
     def of(
@@ -58,13 +61,13 @@ class PreparedRequest(NamedTuple):
         facts = _traced(request, words)
         if bound:
             facts["arguments_hash"] = bound
-        trace, told = pack(facts), evidence_of(request, names, http_request_id)
+        digest = _digest(pack(facts), request, words, pepper)  # which the evidence is no part of
+        spoken = {name: facts.pop(name) for name in WORDS if name in facts}
+        if told := evidence_of(request, names, http_request_id):
+            facts["evidence"] = told
+        said = said_of({name: text for name, text in spoken.items() if name != "prompt_end"})
         key = record_id(request.agent_id, request_id)
-        digest = _digest(trace, request, words, pepper)  # which the evidence is no part of
-        end = facts.pop("prompt_end", None)
-        if told or end:
-            trace = pack(facts | {"evidence": told} if told else facts)
-        return cls(request, request_id, born, key, trace, digest, pepper, bound, words[1])
+        return cls(request, request_id, born, key, pack(facts), said, digest, pepper, bound, spoken)
 
     def order(
         self, caller: SessionProof, rules: Rules, *, latest: bool, forecast: bool = False, inbox: str | None = None
@@ -86,7 +89,8 @@ class PreparedRequest(NamedTuple):
             target=request.target_resource or "", chosen_for=appraisal.why,
             lock=_lock(request, inbox) if request.resource_type in LOCK_TYPES else None, shown=shown,
             too_long=bool(askers) and request.arguments_json == "", matched=_matched(ruling), basis=rules.basis,
-            prompt_end=self.prompt_end if askers else None,
+            said=self.said, said_asked=said_of(self.spoken) if askers and "prompt_end" in self.spoken else False,
+            task=request.task_type or False,
         )  # fmt: skip
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from aegis_core.governor.counts import TenantCounts, counts_of
 from aegis_core.governor.credentials import caller_of
+from aegis_core.governor.event_words import told_events
+from aegis_core.protocol.events import Event
 from aegis_core.store import layout
 from aegis_core.store.channels import ChannelHealth, ChannelStore, Direction, DirectionHealth
 from aegis_core.store.ledger import Ledger
@@ -81,6 +83,10 @@ class TenantStore:
         """
         store = self._ledger.store
         await self._ledger.call(store.scripts.note_login, NoteLogin(address, why, times))
+
+    async def told(self, entry_id: str, fields: dict[bytes, bytes]) -> Event:
+        """One of `entries` as an event, with what its agent wrote."""
+        return (await told_events(self._ledger, [(entry_id, fields)]))[0]
 
     def channel_store(self, channel: str) -> ChannelStore:
         """What a channel remembers of this tenant."""

@@ -217,11 +217,12 @@ class KeyPut(NamedTuple):
 
 
 class AgentForgotten(NamedTuple):
-    """So many events of an agent were removed."""
+    """So many texts of an agent were removed."""
 
     at: int
     removed: int
     author: str
+    agent: Text = False
 
 
 class ProfilesPublished(NamedTuple):

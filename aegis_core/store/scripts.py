@@ -24,7 +24,7 @@ from aegis_core.store.lua_names import LuaNames
 from aegis_core.store.packing import Named
 
 _PARTS = (
-    "prelude", "windows", "budgets", "records", "rate", "repeated", "doors",
+    "prelude", "words", "windows", "budgets", "records", "rate", "repeated", "doors",
     "locks", "queues", "handing", "lock_books", "claims", "lock_of_record",
     "lifecycle", "learning",
 )  # fmt: skip
@@ -88,6 +88,12 @@ class ScriptSet:
         self.brake = make(operator_verbs.Brake)
         self.list_open = make(operator_verbs.ListOpen)
         self.note = make(operator_verbs.Note)
+        self.hold_rollups = make(verbs.HoldRollups)
+        self.commit_rollups = make(verbs.CommitRollups)
+        self.trim_events = make(verbs.TrimEvents)
+        self.forget_questions = make(operator_verbs.ForgetQuestions)
+        self.forget = make(operator_verbs.Forget)
+        self.read_words = make(operator_verbs.ReadWords)
         self.note_prices = make(operator_verbs.NotePrices)
         self.refund = make(operator_verbs.Refund)
         self.note_forecasts = make(operator_verbs.NoteForecasts)
@@ -143,6 +149,8 @@ class _Assembly:
 
     def _verb(self, verb: type[Named]) -> str:
         name, flags = name_of(verb), ", flags = {'allow-oom'}" if verb in _CLOSING else ""
+        if verb is operator_verbs.ReadWords:  # events are read on a server that takes no writes, too
+            flags = ", flags = {'no-writes'}"
         self._used, called = [], [verb]
         self.made[name] = self._used, called
         each = ""
