@@ -51,7 +51,7 @@ async def apply_policy(request: Request) -> Response:
 )  # fmt: skip
 async def policy_versions(request: Request) -> Response:
     """Who put which version in force, when, and which one it replaced."""
-    caller = await auth_of(request).operator(request)
+    caller = await auth_of(request).viewer(request)
     return _history(PolicyHistory(tuple(await caller.context.governor.operator.policy_history())))
 
 
@@ -82,7 +82,7 @@ async def _publish(caller: Caller, found: Policy) -> Response:
 
 
 async def _stored_version(request: Request, wanted: int | None) -> Response:
-    caller = await auth_of(request).operator(request)
+    caller = await auth_of(request).viewer(request)
     version, found = await caller.context.governor.operator.policy_version(wanted)
     return _stored(StoredPolicy(version, found.digest, len(found.rules), json.loads(found.document)))
 
@@ -93,7 +93,7 @@ async def _stored_version(request: Request, wanted: int | None) -> Response:
 )  # fmt: skip
 async def profiles(request: Request) -> Response:
     """What bounds every handshake, by name or pattern."""
-    caller = await auth_of(request).operator(request)
+    caller = await auth_of(request).viewer(request)
     return _profiles(await caller.context.governor.operator.profiles())
 
 

@@ -8,7 +8,7 @@ from hashlib import blake2b
 from typing import Literal, NamedTuple, TypeVar
 
 from aegis_core.arbiter.arbiter import Appraisal, Candidate
-from aegis_core.policy.asking import Asker
+from aegis_core.policy.asking import Asker, AskingTerms
 from aegis_core.policy.ruling import Ruling
 from aegis_core.policy.text import spaced, words_of
 from aegis_core.protocol.arguments import MAX_SHOWN, hash_of
@@ -25,6 +25,7 @@ from aegis_core.store.event_bodies import Evidence
 from aegis_core.store.ledger import SessionProof
 from aegis_core.store.lock_records import Lien
 from aegis_core.store.packing import pack, row_list
+from aegis_core.store.records import Text
 from aegis_core.store.verbs import Authorize
 
 
@@ -169,12 +170,20 @@ def _questions(request: PermissionRequest, askers: tuple[Asker, ...]) -> tuple[l
 
 def _asker(asker: Asker) -> arguments.AskerRow:
     terms = asker.terms
+    operators, role, groups = deciders_of(terms)
     return arguments.AskerRow(
         rule=asker.rule, above=asker.above_nanos, counted=asker.counted, quorum=terms.quorum,
         span=int(terms.timeout_seconds * 1000) if terms.timeout_seconds else False,
-        approves=terms.on_timeout == "approve", operators=list(terms.operators) if terms.operators else False,
+        approves=terms.on_timeout == "approve", operators=operators,
         remind=int(terms.remind_seconds * 1000) if terms.remind_seconds else 0, most=terms.max_open or False,
+        role=role, groups=groups,
     )  # fmt: skip
+
+
+def deciders_of(terms: AskingTerms) -> tuple[list[str] | Literal[False], Text, list[str | int] | Literal[False]]:
+    """Who may decide, as scripts read it: persons, a role, and groups of which so many must approve."""
+    groups = [value for group in terms.groups or () for value in (group.role, group.quorum)]
+    return list(terms.named or ()) or False, terms.approver_role or False, groups or False
 
 
 def shown_arguments(text: str | None, bound: str | None, pepper: bytes) -> str | None:

@@ -233,6 +233,20 @@ class KeyPut(NamedTuple):
     role: Text
     name: Text
     author: str
+    person: Text = False
+
+
+class PersonPut(NamedTuple):
+    """A person was added, changed or removed, or got or lost a credential. `nanos`: up to how much the person may
+    approve; False: anything."""
+
+    at: int
+    person: str
+    role: str
+    groups: list[str]
+    nanos: int | Literal[False]
+    credential: Text
+    author: str
 
 
 class AgentForgotten(NamedTuple):
@@ -315,6 +329,9 @@ BODIES: Mapping[str, type[Named]] = {
     **dict.fromkeys((f"lock_{kind}" for kind in _LOCK_KINDS), LockTold),
     **dict.fromkeys(("agent_blocked", "agent_active", "tenant_halted", "tenant_active"), AgentActed),
     **dict.fromkeys(("key_created", "key_revoked"), KeyPut),
+    **dict.fromkeys(
+        ("person_added", "person_changed", "person_removed", "credential_added", "credential_revoked"), PersonPut
+    ),
     **dict.fromkeys(("channel_failed", "channel_recovered"), ChannelTold),
     **dict.fromkeys(("envelope_made", "envelope_revoked"), EnvelopePut),
     "handshake": Handshaken,

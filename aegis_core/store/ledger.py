@@ -7,7 +7,7 @@ import hmac
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from functools import partial
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar, cast
 
 import hiredis
 
@@ -240,6 +240,8 @@ class Ledger:
     ) -> Any:
         """Run a script; answer its control answers, and send it once more when its reply was lost."""
         zone, sweeps, lost = None, 0, False
+        if ":" in (getattr(arguments, "author", None) or "") and type(arguments) not in _BY_CREDENTIAL:
+            arguments = cast("Any", arguments)._replace(author=await self._person_of(cast("Any", arguments).author))
         while True:
             try:
                 answer = answer or await self.store.run(script, self._root, arguments, zone, sent)
@@ -260,6 +262,13 @@ class Ledger:
                     pass
             else:
                 raise refusal(word.decode(), answer)
+
+    async def _person_of(self, by: str) -> str:
+        """The one name under which a person acts, whatever the door: that behind a credential, else the credential."""
+        name = await self.store.command("HGET", layout.key(self.tenant, "pc"), by)
+        if name == b"":
+            raise refusal("CREDENTIAL_ENDED", [])
+        return name.decode() if name else by
 
 
 async def _first_try(sent: asyncio.Future[Any] | None) -> Any:
@@ -284,5 +293,7 @@ def _decoded(entries: Any) -> list[tuple[str, dict[bytes, bytes]]]:
     return [(entry_id.decode(), dict(fields)) for entry_id, fields in entries]
 
 
+_BY_CREDENTIAL = frozenset({operator_verbs.PutEnvelope, operator_verbs.SetCeiling})
+"""Whose scripts look up themselves who the author is, and what that person may."""
 _RELOAD = frozenset({b"STALE", b"PROFILE", b"SESSION"})
 _FINAL = frozenset({b"NEW", b"OLD", b"OK"}) | _RELOAD
