@@ -21,10 +21,8 @@ from aegis_core.store.event_bodies import (
     EnvelopePut,
     EstimatesHigh,
     Handshaken,
-    KeyPut,
     LockTold,
     OutcomeUnknown,
-    PersonPut,
     PolicyPublished,
     Refunded,
     RefusalsRepeated,
@@ -35,6 +33,7 @@ from aegis_core.store.event_bodies import (
     ThreadFailed,
 )
 from aegis_core.store.packing import decode, unpack
+from aegis_core.store.people import KeyPut, PersonPut
 from aegis_core.store.records import AlikeRefusals, Record, StoredEnvelope
 
 _EVENT_ID = re.compile(r"\d{1,19}(-\d{1,19})?|\$")

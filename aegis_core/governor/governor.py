@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import date, datetime
 from decimal import Decimal
 from functools import partial
@@ -62,6 +62,9 @@ from aegis_core.store.layout import SESSIONS_KEPT
 from aegis_core.store.ledger import Ledger, SessionProof
 from aegis_core.store.operators import OperatorStore
 from aegis_core.store.verbs import Act, OpenSession, Settle
+
+Over = Callable[[Policy, Policy], None]
+"""Compares the policy in force with the one that shall take its place."""
 
 
 class ResourceGovernor(EventViews):
@@ -305,9 +308,24 @@ class ResourceGovernor(EventViews):
             rows += decode_usage(day, await self._ledger.usage(day.toordinal() - date(1970, 1, 1).toordinal()))
         return rows
 
-    async def publish_policy(self, policy: Policy, *, author: str) -> int:
-        """Put a policy in force at the very next request everywhere; answers its version."""
-        version = await self._ledger.publish_policy(policy.document, policy.digest, author)
+    async def publish_policy(self, policy: Policy, *, author: str, over: Over | None = None) -> int:
+        """Put a policy in force at the very next request everywhere; answers its version.
+
+        Args:
+            policy: the whole of it.
+            author: who publishes.
+            over: sees the policy in force first, and raises where this one must not take its place.
+        """
+        for _ in range(4):
+            expected = None
+            if over is not None:
+                expected, present = await self.operator.policy_version()
+                over(present, policy)
+            version = await self._ledger.publish_policy(policy.document, policy.digest, author, expected)
+            if version is not None:
+                break
+        else:
+            raise StaleError("The policy changes faster than it can be compared; nothing changed.", reason="stale")
         self._rules.policy_version, self._rules.policy = version, policy
         return version
 

@@ -43,6 +43,11 @@ class People:
             )
         return found
 
+    async def behind(self, credential: str) -> tuple[str, Person | None]:
+        """Who stands behind a credential: the person's name (empty where it ended, itself where it is nobody's)."""
+        who, rows = await self._registry.read_people(credential)
+        return who, person_of(*rows[0]) if rows else None
+
     async def find(self, name: str) -> Person | None:
         """The same, or None. One who was removed is found, too."""
         _, rows = await self._registry.read_people(name)

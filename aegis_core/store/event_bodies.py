@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
 from aegis_core.store.packing import Named
+from aegis_core.store.people import KeyPut, PersonPut
 from aegis_core.store.records import Record, Text
 from aegis_core.store.states import STATES
 
@@ -222,30 +223,6 @@ class ModeSet(NamedTuple):
 
     at: int
     mode: str
-    author: str
-
-
-class KeyPut(NamedTuple):
-    """An API key was made or revoked."""
-
-    at: int
-    key_id: str
-    role: Text
-    name: Text
-    author: str
-    person: Text = False
-
-
-class PersonPut(NamedTuple):
-    """A person was added, changed or removed, or got or lost a credential. `nanos`: up to how much the person may
-    approve; False: anything."""
-
-    at: int
-    person: str
-    role: str
-    groups: list[str]
-    nanos: int | Literal[False]
-    credential: Text
     author: str
 
 

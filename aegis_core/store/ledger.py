@@ -127,10 +127,11 @@ class Ledger:
         answer = await self.call(self.store.scripts.open_tenant, order)
         return int(answer[1]), int(answer[2])
 
-    async def publish_policy(self, document: str, digest: str, author: str, parent: int | None = None) -> int:
-        """Put a document in force; answers its version."""
-        order = operator_verbs.PublishPolicy(document, digest, author, layout.POLICIES_KEPT, parent)
-        return int((await self.call(self.store.scripts.publish_policy, order))[1])
+    async def publish_policy(self, document: str, digest: str, author: str, expected: int | None = None) -> int | None:
+        """Put a document in force; answers its version. None: another than the expected version was in force."""
+        order = operator_verbs.PublishPolicy(document, digest, author, layout.POLICIES_KEPT, None, expected)
+        answer = await self.call(self.store.scripts.publish_policy, order)
+        return None if answer[0] == b"STALE" else int(answer[1])
 
     async def read_policy(self) -> tuple[int, str]:
         """Version and text of the document in force."""

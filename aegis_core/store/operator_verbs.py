@@ -42,13 +42,14 @@ class OpenTenant(NamedTuple):
 
 
 class PublishPolicy(NamedTuple):
-    """Put a policy in force."""
+    """Put a policy in force, with `expected` only in place of that version."""
 
     document: str
     fingerprint: str
     author: str
     keep: int
     parent: int | None
+    expected: int | None = None
 
 
 class ReadPolicy(NamedTuple):

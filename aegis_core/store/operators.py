@@ -83,12 +83,12 @@ class OperatorStore:
         row, nanos = unpack(answer[1])
         return decode(Person, row), nanos
 
-    async def read_people(self, name: str | None) -> tuple[str | None, list[tuple[Person, int | bool]]]:
+    async def read_people(self, name: str | None) -> tuple[str, list[tuple[Person, int | bool]]]:
         """One person, by name or credential, or all: each with up to how many nano-dollars it may approve. First whose
         the credential is, empty for one that ended."""
         answer = await self._ledger.call(self._scripts.read_people, acts.ReadPeople(name))
         who, rows, ceilings = unpack(answer[1])
-        return who, [(decode(Person, row), nanos) for row, nanos in zip(rows, ceilings, strict=True)]
+        return who or "", [(decode(Person, row), nanos) for row, nanos in zip(rows, ceilings, strict=True)]
 
     async def note_prices(self, version: str) -> None:
         """Remember the version of the prices in use; a change is an event."""

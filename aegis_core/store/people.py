@@ -1,9 +1,10 @@
-"""Persons and the keys of the HTTP API as they are stored, and what the scripts know of roles. Part of `schema`."""
+"""Persons and the keys of the HTTP API as they are stored, what the scripts know of roles, and what events tell of both.
+Part of `schema` and `event_bodies`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from aegis_core.protocol.people import RESERVED_NAMES
 from aegis_core.store.records import Text
@@ -48,3 +49,27 @@ class Person(NamedTuple):
     author: str
     made: int
     removed: int
+
+
+class KeyPut(NamedTuple):
+    """An API key was made or revoked."""
+
+    at: int
+    key_id: str
+    role: Text
+    name: Text
+    author: str
+    person: Text = False
+
+
+class PersonPut(NamedTuple):
+    """A person was added, changed or removed, or got or lost a credential. `nanos`: up to how much the person may
+    approve; False: anything."""
+
+    at: int
+    person: str
+    role: str
+    groups: list[str]
+    nanos: int | Literal[False]
+    credential: Text
+    author: str

@@ -29,7 +29,7 @@ _MISSING = {
     "NO_ENTRY": ("entry", "This call was never started, so it has no end."),
     "NO_KEY": ("key", "There is no such API key."),
     "NO_PERSON": ("person", "There is no such person; `aegis people list` shows who there is."),
-    "NO_CREDENTIAL": ("credential", "The person has no such credential."),
+    "NOT_LINKED": ("credential", "The person has no such credential."),
     "NO_LOCK": ("lock", "Nobody holds that lock (with that fence)."),
     "NO_APPROVAL": ("approval", "There is no such approval; ended ones are forgotten after a while."),
     "NO_ENVELOPE": ("envelope", "There is no such envelope: it was revoked, or its time has passed."),
@@ -40,7 +40,7 @@ _FORBIDDEN = {
     "BLOCKED": ("agent_blocked", "The agent is blocked by its operator."),
     "OWN_LIMIT": ("own_limit", "Nobody sets a limit, role or groups of their own; another owner must."),
     "ROLE_NEEDED": ("role_needed", "This person may look, and decides nothing; an owner gives the role approver."),
-    "NOBODYS_CREDENTIAL": (
+    "NOBODYS": (
         "nobodys_credential",
         "Several persons must agree, and this credential is nobody's: say whose (aegis people credential add NAME).",
     ),
@@ -280,7 +280,7 @@ _SPECIAL: dict[str, Callable[[list[Any]], AegisError]] = {
     "DECIDED": _decided,
     "NOT_AN_OPERATOR_OF_IT": _not_named,
     "NOT_OF_ITS_ROLE": _not_of_role,
-    "PERSON_REMOVED": _gone,
+    "BELONGS_NO_MORE": _gone,
     "CREDENTIAL_ENDED": lambda _: AuthError(
         "This credential was revoked, or its person removed; it decides nothing.", code="credential_ended"
     ),

@@ -12,7 +12,7 @@ if act == 'created' then
   Y[Y_TERMS] = terms or false
   if person then
     local _, P = person_of(person)
-    if P and P[PERSON_REMOVED] > 0 then return {'PERSON_REMOVED', false, person} end
+    if P and P[PERSON_REMOVED] > 0 then return {'BELONGS_NO_MORE', false, person} end
     if P and role and P[PERSON_ROLE] ~= role then return {'OTHER_ROLE', person, P[PERSON_ROLE]} end
     if not P then
       if not role then return {'NO_PERSON'} end

@@ -17,7 +17,7 @@ if mine and (nanos ~= nil or groups or role and role ~= P[PERSON_ROLE]) then ret
 for i = 1, #credentials do
   local whose = call('HGET', PREFIX .. 'pc', credentials[i])
   if act == 'revoked' then
-    if whose ~= name then return {'NO_CREDENTIAL'} end
+    if whose ~= name then return {'NOT_LINKED'} end
   elseif whose and whose ~= '' and whose ~= name then
     return {'CREDENTIAL_TAKEN', credentials[i], whose}
   end

@@ -37,10 +37,10 @@ end
 -- word, but never counted beside persons.
 local function unfit(Q, by, name, P)
   if name == '' then return 'CREDENTIAL_ENDED' end
-  if P and P[PERSON_REMOVED] > 0 then return 'PERSON_REMOVED' end
+  if P and P[PERSON_REMOVED] > 0 then return 'BELONGS_NO_MORE' end
   if P and not has(name, P, 'approver') then return 'ROLE_NEEDED' end
   if not P and string.find(by, ':', 1, true) and Q[Q_QUORUM] > 1 and call('HLEN', PREFIX .. 'pe') > 0 then
-    return 'NOBODYS_CREDENTIAL'
+    return 'NOBODYS'
   end
   if not names(Q[Q_OPERATORS], name) then return 'NOT_AN_OPERATOR_OF_IT' end
   for i = 1, Q[Q_ROLES] and #Q[Q_ROLES] or 0 do
