@@ -16,6 +16,7 @@ from aegis_core.store import layout, operator_verbs, verbs
 from aegis_core.store.arguments import Ruled
 from aegis_core.store.batching import Looks
 from aegis_core.store.packing import Named, decode, unpack
+from aegis_core.store.people import Person
 from aegis_core.store.pipeline import ConnectionLostError
 from aegis_core.store.records import Record
 from aegis_core.store.refusals import refusal
@@ -159,6 +160,13 @@ class Ledger:
         session = decode(Session, unpack(blob)) if blob else None
         if session is None or not hmac.compare_digest(str(session.token), str(caller.token)):
             raise refusal("BAD_TOKEN", [])
+        if session.credential and await self.store.command(
+            "HGET", layout.key(self.tenant, "pc"), f"key:{session.credential}"
+        ) == b"":  # fmt: skip
+            order = operator_verbs.ReadKeys(session.credential)
+            people = unpack((await self.call(self.store.scripts.read_keys, order))[1])[2]
+            if not people or not people[0] or decode(Person, people[0]).removed:
+                raise refusal("BAD_TOKEN", [])
         return session.agent
 
     async def journal(self, order: verbs.WriteJournal) -> tuple[str, int, str | bool, int]:

@@ -1,4 +1,4 @@
-"""Persons and the keys of the HTTP API as they are stored, what the scripts know of roles, and what events tell of both.
+"""Persons and keys of the HTTP API as they are stored, what the scripts know of roles, and what events tell of both.
 Part of `schema` and `event_bodies`."""
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ def test_an_operator_lists_shows_and_releases(here: Settings, aegis) -> None:
     assert [line.split(" · held")[0] for line in lines] == [
         f"lock_{kind:9} trader · wallet_main · fence {fence}" for kind in ("acquired", "forced")
     ]
-    assert lines[1].endswith(" s · because of cli")
+    assert lines[1].endswith(" s · because of " + whoami())
 
 
 @pytest.mark.parametrize("command", ["list", "show", "release"])

@@ -83,7 +83,7 @@ class Handlers:
         return message.chat.id != self._chat and not own
 
     async def _may(self, user: User, needed: PersonRole) -> bool:
-        """Whether the person behind a user id may do what a role may. One that is listed and nobody's is an operator."""
+        """Whether the person behind a user id may do what a role may. One that is listed and nobody's: an operator."""
         who, person = await self._governor.operator.people.behind(_who(user))
         if person is None:
             return who != "" and user.id in self._operators
