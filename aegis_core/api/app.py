@@ -28,15 +28,17 @@ from aegis_core.api import (
     routes_events,
     routes_locks,
     routes_operators,
+    routes_people,
     routes_policy,
     routes_server,
     schemas,
 )
-from aegis_core.api.auth import Auth, operator_secret
+from aegis_core.api.auth import Auth
 from aegis_core.api.connections import ForwardedBound
 from aegis_core.api.gate import RequestGate
 from aegis_core.api.logs import RequestLog, configure_logs
 from aegis_core.api.routing import Service
+from aegis_core.api.secret import operator_secret
 from aegis_core.api.tenants import KeyWatch, TenantContext, TenantContexts
 from aegis_core.channels.registry import open_channels
 from aegis_core.channels.runner import running
@@ -71,6 +73,7 @@ _TAGS = [
     {"name": "Approvals", "description": "What waits for a person, and what was approved in advance."},
     {"name": "Locks", "description": "Who may touch what, one at a time."},
     {"name": "Operators", "description": "Limits, agents, events, brakes and keys."},
+    {"name": "People", "description": "Persons, what each may do, and their credentials."},
     {"name": "Policy", "description": "The rules and the profiles of agents, with their versions."},
     {"name": "Server", "description": "For those who run it."},
 ]
@@ -159,7 +162,8 @@ def _routes(settings: Settings) -> list[BaseRoute]:
     """Included routers would match each path twice, at a tenth of the rate; the busiest route is looked at first."""
     return [
         *routes_agents.hot.routes, *routes_agents.router.routes, *routes_approvals.router.routes,
-        *routes_operators.router.routes, *routes_events.router.routes, *routes_locks.router.routes,
+        *routes_people.router.routes, *routes_operators.router.routes,
+        *routes_events.router.routes, *routes_locks.router.routes,
         *routes_policy.router.routes, *routes_server.router.routes,
         *routes_channels.posted_to(settings),
         *docs_page.routes,

@@ -1,4 +1,4 @@
-"""Who calls: a session token speaks for an agent, an API key for agents or operators, the operator secret too.
+"""Who calls: a session token speaks for an agent, an API key for agents or a person, the operator secret for an owner.
 
 A tenant follows from the credential alone. Without keys, a missing credential is accepted for agents' calls, because
 the gate lets nobody but programs of this machine in.
@@ -7,29 +7,23 @@ the gate lets nobody but programs of this machine in.
 from __future__ import annotations
 
 import hmac
-import os
-import secrets
-from contextlib import suppress
-from pathlib import Path
 from typing import Literal, NamedTuple
 
-import platformdirs
 from starlette.requests import Request
 
+from aegis_core.api.secret import SECRET_FILE
 from aegis_core.api.tenants import KeyWatch, TenantContext, TenantContexts
 from aegis_core.governor.credentials import Entrance
 from aegis_core.governor.failed_logins import FailedLogins
-from aegis_core.protocol.errors import AuthError, ConfigurationError, NotFoundError, StoreError
-from aegis_core.protocol.hosts import is_loopback
+from aegis_core.governor.people import may
+from aegis_core.protocol.errors import AuthError, NotFoundError, StoreError
 from aegis_core.protocol.ids import spelt
-from aegis_core.settings import Settings
+from aegis_core.protocol.people import PersonRole
+from aegis_core.store.people import RANKS
 
 _CALLER = "aegis.caller"
 """Where a request's scope keeps who calls."""
 _SESSION_PREFIX, _KEY_PREFIX = "aegis_st_", "aegis_key_"
-SECRET_FILE = "operator-secret"  # noqa: S105 - the name of a file
-SHORTEST_SECRET = 16
-"""Characters of an operator secret."""
 SESSION_HEADER = "X-Aegis-Session"
 _TENANT_HEADER, _AUTHORIZATION, _SESSION = b"x-aegis-tenant", b"authorization", SESSION_HEADER.lower().encode()
 
@@ -38,10 +32,12 @@ class Caller(NamedTuple):
     """Who calls, and whose context it is about.
 
     ``nobody`` showed nothing, which only a server without keys accepts. A ``session`` is not verified yet: its `token`
-    is judged by the decision itself. An ``agent`` holds a key and may shake hands; an ``operator`` may do everything.
+    is judged by the decision itself. An ``agent`` holds a key and may shake hands. The others are persons' roles, each
+    of which may do what those before it may: a ``viewer`` reads, an ``approver`` decides, an ``operator`` governs
+    agents, an ``owner`` persons. `name` is the person's, whatever the credential.
     """
 
-    role: Literal["nobody", "session", "agent", "operator"]
+    role: Literal["nobody", "session", "agent", "viewer", "approver", "operator", "owner"]
     context: TenantContext
     name: str = "operator"
     token: str | None = None
@@ -49,6 +45,21 @@ class Caller(NamedTuple):
     """Whose `token` it is, once that was looked up."""
     credential: str | None = None
     """The id of the key that was shown, or ``operator-secret``."""
+
+    @property
+    def proof(self) -> str | None:
+        """The credential as persons have it, such as ``key:k0123456789abcdef``."""
+        return f"key:{self.credential}" if self.credential not in {None, SECRET_FILE} else self.credential
+
+    @property
+    def is_person(self) -> bool:
+        """Whether it is a person's credential."""
+        return self.role in RANKS
+
+    @property
+    def governs(self) -> bool:
+        """Whether it is an operator, or an owner."""
+        return may(self.role, "operator")
 
 
 class Auth:
@@ -129,14 +140,14 @@ class Auth:
             context, key = await self.contexts.of_key(token)
             return Caller(key.role, context, key.name, credential=key.key_id)
         if hmac.compare_digest(token.encode(), self._secret):
-            return Caller("operator", self.contexts.home, credential=SECRET_FILE)
+            return Caller("owner", self.contexts.home, credential=SECRET_FILE)
         raise AuthError("This is neither a session token nor the operator secret nor an API key.", code="bad_token")
 
     async def asker(self, request: Request) -> Caller:
         """Let pass who may ask and settle: sessions, operators, and nobody in particular where there are no keys.
 
         Raises:
-            AuthError: an agent's key, which opens sessions only.
+            AuthError: an agent's key, which opens sessions only; or a person's who may not act for agents.
         """
         caller = await self.caller(request)
         if caller.role == "agent":
@@ -144,7 +155,7 @@ class Auth:
                 "An API key opens sessions: shake hands with it, and send the session token here.",
                 code="session_needed",
             )
-        return caller
+        return self._at_least("operator", caller) if caller.is_person else caller
 
     async def entrant(self, request: Request) -> tuple[Caller, Entrance]:
         """Let pass who may shake hands, and say what that proves. A live agent is taken over with a token of its own.
@@ -153,6 +164,8 @@ class Auth:
             AuthError: a session token that does not hold, or one where a key is asked for.
         """
         caller = await self.caller(request, fresh=True)
+        if caller.is_person:
+            self._at_least("operator", caller)
         if caller.role == "session":
             await self._agent_of(caller)
             if await self.keys.on(fresh=True) or caller.context is not self.contexts.home:
@@ -165,11 +178,11 @@ class Auth:
         guarded = caller.role == "agent"
         return caller, Entrance(trusted=False, guarded=guarded, token=token, credential=caller.credential)
 
-    async def operator(self, request: Request) -> Caller:
-        """Let operators pass.
+    async def operator(self, request: Request, needed: PersonRole = "operator") -> Caller:
+        """Let persons pass who have a role, or one that may do more.
 
         Raises:
-            AuthError: neither an operator's key nor the operator secret.
+            AuthError: no person's key nor the operator secret, or the person may do less.
         """
         caller = await self.caller(request, fresh=True)
         if caller.role == "nobody":
@@ -178,9 +191,30 @@ class Auth:
             )
         if caller.role == "session":
             await self._agent_of(caller)
-        if caller.role != "operator":
+        if not caller.is_person:
             whose = "a session token speaks for an agent" if caller.role == "session" else "this key is an agent's"
             raise AuthError(f"This is for operators; {whose}.", code="operator_only")
+        return self._at_least(needed, caller)
+
+    async def owner(self, request: Request) -> Caller:
+        """Let owners pass. Raises as `operator`."""
+        return await self.operator(request, "owner")
+
+    async def approver(self, request: Request) -> Caller:
+        """Let pass who may decide. Raises as `operator`."""
+        return await self.operator(request, "approver")
+
+    async def viewer(self, request: Request) -> Caller:
+        """Let every person pass, to look. Raises as `operator`."""
+        return await self.operator(request, "viewer")
+
+    @staticmethod
+    def _at_least(needed: PersonRole, caller: Caller) -> Caller:
+        if not may(caller.role, needed):
+            raise AuthError(
+                f"This takes the role {needed}, and {caller.name} is {caller.role}; an owner can change that.",
+                code="role_needed", role=caller.role, needed=needed,
+            )  # fmt: skip
         return caller
 
     async def reader(self, request: Request, agent_id: str | None = None) -> tuple[Caller, str | None]:
@@ -189,7 +223,9 @@ class Auth:
         Raises:
             AuthError: a wrong token, or another agent's.
         """
-        caller = await self.asker(request)
+        caller = await self.caller(request)
+        if not caller.is_person:
+            caller = await self.asker(request)
         if caller.token is None:
             return caller, None
         agent = await self._agent_of(caller)
@@ -197,12 +233,15 @@ class Auth:
             raise AuthError("This belongs to another agent.", code="not_yours")
         return caller, agent
 
-    async def overseer(self, request: Request) -> Caller:
-        """Let pass who may read about all agents: operators, and anybody of this machine where there are no keys.
+    async def overseer(self, request: Request, *, again: bool = False) -> Caller:
+        """Let pass who may read about all agents: persons, and anybody of this machine where there are no keys. With
+        `again` what was found for this request before is asked for once more.
 
         Raises:
             AuthError: a session token, right or wrong, or an agent's key.
         """
+        if again:
+            request.scope.pop(_CALLER, None)
         caller = await self.caller(request)
         if caller.role == "session":
             await self._agent_of(caller)
@@ -237,66 +276,3 @@ class Auth:
     @staticmethod
     async def _agent_of(caller: Caller) -> str:
         return caller.agent or await caller.context.governor.tenant_store.agent_of(caller.token)
-
-
-def check_bind(host: str, *, keys: bool) -> None:
-    """Refuse to serve other machines while there are no keys.
-
-    Raises:
-        ConfigurationError: not a loopback address, and no API key is asked for.
-    """
-    if not keys and not is_loopback(host):
-        raise ConfigurationError(
-            f"Without API keys the server may not listen on {host}: everybody who reaches it could spend. "
-            "Make one (aegis keys create operator), or use --host 127.0.0.1 (AEGIS_HOST).",
-            host=host,
-        )
-
-
-def operator_secret(settings: Settings) -> str:
-    """The operator secret of the settings, else the one in the user's data directory, made on first use.
-
-    Raises:
-        ConfigurationError: it is too short, the file cannot be used, or others can read it.
-    """
-    if settings.operator_secret is not None:
-        secret = settings.operator_secret.get_secret_value()
-        if len(secret) < SHORTEST_SECRET:
-            raise ConfigurationError(
-                f"AEGIS_OPERATOR_SECRET has fewer than {SHORTEST_SECRET} characters, so it could be guessed; where it "
-                "is not set, one is made.",
-                field="AEGIS_OPERATOR_SECRET",
-            )
-        return secret
-    path = secret_path(settings)
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if not path.exists():
-            _write_once(path, f"aegis_op_{secrets.token_urlsafe(32)}\n")
-        if path.stat().st_mode & 0o077:
-            raise ConfigurationError(f"{path} is open to other users: chmod 600 {path}", path=str(path))
-        secret = path.read_text("ascii").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(
-            f"The operator secret cannot be kept in {path}: {error}; set AEGIS_OPERATOR_SECRET"
-        ) from None
-    if len(secret) < SHORTEST_SECRET:
-        raise ConfigurationError(f"{path} holds no secret; remove it, and a new one is made", path=str(path))
-    return secret
-
-
-def secret_path(settings: Settings) -> Path:
-    """Where the operator secret lies when the settings hold none."""
-    return (settings.data_dir or platformdirs.user_data_path("aegis")).expanduser() / SECRET_FILE
-
-
-def _write_once(path: Path, text: str) -> None:
-    """Write a whole file or none: of several servers that start at once, one wins and the others read its secret."""
-    draft = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        file.write(text)
-    try:
-        with suppress(FileExistsError):
-            os.link(draft, path)
-    finally:
-        draft.unlink()

@@ -77,6 +77,7 @@ class EventStreams:
                 page = await self._reader.find(query, tell=False)
                 query = query.model_copy(update={"after": page.next})
                 if text := _written(page):
+                    await allowed()  # who was removed a moment ago is shown nothing more
                     yield text
                     spoke = time.monotonic()
                 if page.more:

@@ -16,7 +16,7 @@ Mode = Literal["enforce", "observe"]
 
 
 class KeyWish(Message):
-    """An API key to make: for agents, which may shake hands, or for operators, who may do everything."""
+    """An API key to make: for agents, which may shake hands, or a person's, who has the role."""
 
     role: Role
     name: Identifier = "unnamed"

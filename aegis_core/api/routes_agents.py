@@ -172,7 +172,7 @@ async def look(request: Request, grant_id: GrantId, wait: Wait = 0) -> Response:
     governor = caller.context.governor
     if agent is not None and (await governor.wait_for(grant_id, 0, claims=False)).agent_id != agent:
         raise AuthError("This belongs to another agent.", code="not_yours")
-    return _verdict(await governor.wait_for(grant_id, wait, claims=caller.role != "operator"))
+    return _verdict(await governor.wait_for(grant_id, wait, claims=not caller.is_person))
 
 
 @router.get(

@@ -74,7 +74,7 @@ async def approvals(
     limit: Limit = 100,
 ) -> Response:
     """Open ones, the longest waiting first; ended ones, the newest first, as long as they are remembered."""
-    caller = await auth_of(request).operator(request)
+    caller = await auth_of(request).viewer(request)
     found = await caller.context.governor.approvals.list(status, agent_id=agent_id, after=after, limit=limit)
     return _page(ApprovalPage(found, found[-1].approval_id if len(found) == limit else None))
 
@@ -103,19 +103,21 @@ async def decide(request: Request, approval_id: ApprovalId) -> Response:
     who decided what and when. Who decides is read from the credential. An `edit` is judged by the policy first."""
     auth = auth_of(request)
     try:
-        caller = await auth.operator(request)
+        caller = await auth.approver(request)
     except AuthError as error:
-        if error.code == "operator_only":  # somebody with a credential, but no operator's: that is worth a trace
+        if error.code in {"operator_only", "role_needed"}:  # somebody's credential, who decides nothing: worth a trace
             stranger = await auth.caller(request)
             name = stranger.name if stranger.token is None else (await auth.reader(request))[1] or ""
             approvals = stranger.context.governor.approvals
-            await approvals.trace_refusal(f"agent:{name}", error.code, of="stranger")
+            whose = stranger.name if error.code == "role_needed" else f"agent:{name}"
+            await approvals.trace_refusal(whose, error.code, of="stranger")
         raise
     message = await read(request, DecisionRequest)
     approvals = caller.context.governor.approvals
     done = await approvals.decide(
-        approval_id, message.decision, by=caller.name, reason=message.reason, edit=message.edit, content=message.content
-    )
+        approval_id, message.decision, by=caller.name, reason=message.reason, edit=message.edit,
+        content=message.content, credential=caller.proof,
+    )  # fmt: skip
     request.scope[AGENT] = done.agent_id
     return _approval(done)
 
@@ -126,7 +128,7 @@ async def decide(request: Request, approval_id: ApprovalId) -> Response:
 )  # fmt: skip
 async def envelopes(request: Request) -> Response:
     """And how much of it is used."""
-    caller = await auth_of(request).operator(request)
+    caller = await auth_of(request).viewer(request)
     return _envelopes(Envelopes(await caller.context.governor.approvals.envelopes()))
 
 
@@ -138,7 +140,7 @@ async def envelopes(request: Request) -> Response:
 async def approve_ahead(request: Request) -> Response:
     """What one agent or session asks for, of one kind, is granted without asking, up to an amount and a time. What
     exceeds it asks again."""
-    caller = await auth_of(request).operator(request)
+    caller = await auth_of(request).approver(request)
     message = await read(request, EnvelopeRequest)
     return _envelope(await caller.context.governor.approvals.approve_ahead(message, by=caller.name))
 
@@ -149,7 +151,7 @@ async def approve_ahead(request: Request) -> Response:
 )  # fmt: skip
 async def revoke(request: Request, envelope_id: EnvelopeId) -> Response:
     """At once, for the very next request."""
-    caller = await auth_of(request).operator(request)
+    caller = await auth_of(request).approver(request)
     return _envelope(await caller.context.governor.approvals.revoke(envelope_id, by=caller.name))
 
 
@@ -159,7 +161,7 @@ async def revoke(request: Request, envelope_id: EnvelopeId) -> Response:
 )  # fmt: skip
 async def limits(request: Request) -> Response:
     """By the names that their credentials carry."""
-    caller = await auth_of(request).operator(request)
+    caller = await auth_of(request).viewer(request)
     return _limits(Limits(await caller.context.governor.approvals.limits()))
 
 
@@ -169,10 +171,8 @@ async def limits(request: Request) -> Response:
 )  # fmt: skip
 async def set_limit(request: Request, operator: Operator) -> Response:
     """From the next decision on; null lifts the limit. Nobody sets a limit of their own."""
-    caller = await auth_of(request).operator(request)
+    caller = await auth_of(request).owner(request)
     message = await read(request, OperatorLimit)
-    if caller.name == operator:
-        raise AuthError("Nobody sets a limit of their own; another operator must.", code="own_limit")
     approvals = caller.context.governor.approvals
     await approvals.set_limit(operator, message.approve_up_to_usd, by=caller.name)
     return _done(Done())

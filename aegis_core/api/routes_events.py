@@ -92,7 +92,7 @@ async def stream(
     query = parse(EventQuery, after=after, kind=kind, agent=agent, code=code, limit=500)
     await context.governor.reader.check_past(after)
     context.streams.check_room()
-    lines = context.streams.lines(query, lambda: auth_of(request).overseer(request))
+    lines = context.streams.lines(query, lambda: auth_of(request).overseer(request, again=True))
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     return StreamingResponse(lines, media_type="text/event-stream", headers=headers)
 

@@ -30,7 +30,8 @@ from aegis_core.api.schemas import (
     security,
 )
 from aegis_core.governor.operators import ApiKey, OpenRecord, RefundWish
-from aegis_core.protocol.errors import NotFoundError
+from aegis_core.governor.people import may
+from aegis_core.protocol.errors import AuthError, NotFoundError
 from aegis_core.protocol.fields import Identifier
 from aegis_core.protocol.messages import BudgetChange, BudgetState, Scope
 
@@ -93,7 +94,7 @@ async def agents(request: Request, after: Annotated[Identifier | None, Query()] 
 )  # fmt: skip
 async def keys(request: Request) -> Response:
     """Never the keys themselves: what is stored are their hashes."""
-    caller = await auth_of(request).operator(request)
+    caller = await auth_of(request).viewer(request)
     return _keys(Keys(tuple(await caller.context.governor.operator.keys())))
 
 
@@ -102,9 +103,12 @@ async def keys(request: Request) -> Response:
     response_model=ApiKey, responses=WRITING, openapi_extra=body(KeyWish, operator=True),
 )  # fmt: skip
 async def create_key(request: Request) -> Response:
-    """`secret` is the key, shown this once. From a tenant's first key on, its server asks for credentials."""
+    """`secret` is the key, shown this once. From a tenant's first key on, its server asks for credentials. Operators
+    make keys for agents; a person's is an owner's to make, and adds the person where there is none of the name."""
     caller = await auth_of(request).operator(request)
     wish = await read(request, KeyWish)
+    if wish.role != "agent":
+        caller = await auth_of(request).owner(request)
     made = await caller.context.governor.operator.create_key(wish.role, name=wish.name, author=caller.name)
     auth_of(request).keys.expire()
     return _key(made)
@@ -115,8 +119,9 @@ async def create_key(request: Request) -> Response:
     response_model=ApiKey, responses=BRAKING, openapi_extra=security(operator=True),
 )  # fmt: skip
 async def rotate_key(request: Request, key_id: KeyId) -> Response:
-    """A new key of the same role and name; the old one ends at once."""
-    caller = await auth_of(request).operator(request)
+    """A new key of the same person, or for agents of the same name; the old one ends at once. Persons rotate their own;
+    of others', operators those of agents, and owners all."""
+    caller = await _holder(request, key_id)
     return _key(await caller.context.governor.operator.rotate_key(key_id, author=caller.name))
 
 
@@ -125,11 +130,23 @@ async def rotate_key(request: Request, key_id: KeyId) -> Response:
     response_model=Done, responses=READING, openapi_extra=security(operator=True),
 )  # fmt: skip
 async def revoke_key(request: Request, key_id: KeyId) -> Response:
-    """It ends at once. Sessions that it opened go on until they are idle; block their agents to end those, too."""
-    caller = await auth_of(request).operator(request)
+    """It ends at once. Sessions that it opened go on until they are idle; block their agents to end those, too.
+    Who may is as for rotating it."""
+    caller = await _holder(request, key_id)
     await caller.context.governor.operator.revoke_key(key_id, author=caller.name)
     auth_of(request).keys.expire()
     return _done(Done())
+
+
+async def _holder(request: Request, key_id: str) -> Caller:
+    """Who may end or replace a key: whose it is, of an agents' key an operator, and every owner."""
+    caller = await auth_of(request).viewer(request)
+    if may(caller.role, "owner"):
+        return caller
+    person = (await caller.context.governor.operator.key(key_id)).person
+    if person is not None and person != caller.name:
+        raise AuthError("This key is another person's; that person or an owner may.", code="not_yours")
+    return caller if person is not None else await auth_of(request).operator(request)
 
 
 @router.post(
@@ -194,9 +211,12 @@ async def resume(request: Request) -> Response:
     response_model=ModeNow, responses=WRITING, openapi_extra=body(ModeChange, operator=True),
 )  # fmt: skip
 async def set_mode(request: Request) -> Response:
-    """While observing, everything is granted and booked, and verdicts say `would_be`."""
+    """While observing, everything is granted and booked, and verdicts say `would_be`; nobody is asked, so it takes an
+    owner."""
     caller = await auth_of(request).operator(request)
     wanted = (await read(request, ModeChange)).mode
+    if wanted == "observe":  # nobody is asked then
+        await auth_of(request).owner(request)
     await caller.context.governor.operator.set_mode(wanted, author=caller.name)
     return _mode(ModeNow(wanted))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from functools import partial
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Request, Response
@@ -12,8 +13,11 @@ from aegis_core.api.auth import Caller
 from aegis_core.api.messages import PolicyHistory, PolicyNow, Rollback, StoredPolicy, VersionNow
 from aegis_core.api.routing import PREFIX, READING, WRITING, GuardedRoute, Writer, auth_of, read
 from aegis_core.api.schemas import body, document_body, security
+from aegis_core.governor.people import may
 from aegis_core.policy.engine import Policy
 from aegis_core.policy.loading import load_policy
+from aegis_core.policy.weakening import weakened
+from aegis_core.protocol.errors import AuthError
 from aegis_core.protocol.profiles import ProfileSet
 
 router = APIRouter(prefix=PREFIX, route_class=GuardedRoute)
@@ -38,7 +42,8 @@ async def policy(request: Request) -> Response:
 )  # fmt: skip
 async def apply_policy(request: Request) -> Response:
     """The body is the document. It decides the very next request of every process. One that cannot be loaded is refused
-    with its line, its field and the nearest name that is known, and the last good one stays."""
+    with its line, its field and the nearest name that is known, and the last good one stays. One that asks less of
+    those who approve (a quorum, approvers, a role), takes an owner."""
     caller = await auth_of(request).operator(request)
     text = await request.body()
     # Compiling takes time that grows with the document; agents are answered meanwhile.
@@ -51,7 +56,7 @@ async def apply_policy(request: Request) -> Response:
 )  # fmt: skip
 async def policy_versions(request: Request) -> Response:
     """Who put which version in force, when, and which one it replaced."""
-    caller = await auth_of(request).operator(request)
+    caller = await auth_of(request).viewer(request)
     return _history(PolicyHistory(tuple(await caller.context.governor.operator.policy_history())))
 
 
@@ -77,12 +82,27 @@ async def rollback(request: Request) -> Response:
 
 
 async def _publish(caller: Caller, found: Policy) -> Response:
-    version = await caller.context.governor.publish_policy(found, author=caller.name)
+    governor, over = caller.context.governor, None
+    if not may(caller.role, "owner"):
+        person = await governor.operator.people.find(caller.name)
+        limited = person is not None and person.approve_up_to_usd is not None
+        over = partial(_as_strict, every=limited)
+    version = await governor.publish_policy(found, author=caller.name, over=over)
     return _now(PolicyNow(version, found.digest, len(found.rules)))
 
 
+def _as_strict(present: Policy, found: Policy, *, every: bool) -> None:
+    """Whoever is no owner asks no less of persons; who may approve only up to a limit, takes no rule away either."""
+    if lost := weakened(present, found, every=every):
+        rules = "; ".join(f"{name}: {less}" for name, less in lost.items())
+        raise AuthError(
+            f"This would ask less of those who approve, which takes an owner. {rules}.", code="weakens_approvals",
+            rules=list(lost),
+        )  # fmt: skip
+
+
 async def _stored_version(request: Request, wanted: int | None) -> Response:
-    caller = await auth_of(request).operator(request)
+    caller = await auth_of(request).viewer(request)
     version, found = await caller.context.governor.operator.policy_version(wanted)
     return _stored(StoredPolicy(version, found.digest, len(found.rules), json.loads(found.document)))
 
@@ -93,7 +113,7 @@ async def _stored_version(request: Request, wanted: int | None) -> Response:
 )  # fmt: skip
 async def profiles(request: Request) -> Response:
     """What bounds every handshake, by name or pattern."""
-    caller = await auth_of(request).operator(request)
+    caller = await auth_of(request).viewer(request)
     return _profiles(await caller.context.governor.operator.profiles())
 
 

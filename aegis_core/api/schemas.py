@@ -26,6 +26,7 @@ from aegis_core.protocol.messages import (
     ReleaseRequest,
     SettleRequest,
 )
+from aegis_core.protocol.people import CredentialWish, PersonChange, PersonWish
 from aegis_core.protocol.profiles import ProfileSet
 
 
@@ -142,6 +143,9 @@ _EXAMPLES: dict[type[BaseModel], Document] = {
     OperatorLimit: {"approve_up_to_usd": 100},
     KeyWish: {"role": "agent", "name": "research-cluster"},
     ModeChange: {"mode": "observe"},
+    PersonWish: {"name": "ada", "role": "approver", "groups": ["finance"], "telegram": 123, "approve_up_to_usd": 50},
+    PersonChange: {"role": "operator", "approve_up_to_usd": None},
+    CredentialWish: {"kind": "key"},
     RefundWish: {"usd": 0.5, "reason": "the provider credited it"},
     Rollback: {"version": 1},
     ProfileSet: {

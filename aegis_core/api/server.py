@@ -13,9 +13,9 @@ from typing import Literal
 import uvicorn
 
 from aegis_core.api.app import create_app
-from aegis_core.api.auth import check_bind, operator_secret, secret_path
 from aegis_core.api.connections import IDLE_SECONDS, bounds_of
 from aegis_core.api.logs import configure_logs
+from aegis_core.api.secret import check_bind, operator_secret, secret_path
 from aegis_core.channels.registry import configured
 from aegis_core.connect import open_store, operator_of, read_policy_file, replacement
 from aegis_core.protocol.errors import ConfigurationError

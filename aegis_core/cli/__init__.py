@@ -21,6 +21,7 @@ from aegis_core.cli import (
     events,
     keys,
     locks,
+    people,
     policy,
     prices,
     profiles,
@@ -84,6 +85,7 @@ app.add_typer(approvals.app, name="approvals")
 app.add_typer(budget.app, name="budget")
 app.add_typer(profiles.app, name="profiles")
 app.add_typer(keys.app, name="keys")
+app.add_typer(people.app, name="people")
 app.add_typer(locks.app, name="locks")
 app.add_typer(agents.app, name="agents")
 app.add_typer(policy.app, name="policy")

@@ -15,6 +15,7 @@ from aegis_core.cli.common import (
     shown,
     shown_name,
     stdout_console,
+    whoami,
     with_governor,
     with_resources,
 )
@@ -58,7 +59,7 @@ def label(
         if key in pairs:
             raise InvalidRequestError(f"label: {key!r} is given twice", field="label")
         pairs[key] = value
-    with_resources(tenant, lambda governor: governor.label_agent(agent, pairs, author="cli"))
+    with_resources(tenant, lambda governor: governor.label_agent(agent, pairs, author=whoami()))
     stdout_console().print(f"{shown(agent)}: {shown(_words(pairs)) or 'no labels'}")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import re
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,9 +17,9 @@ from aegis_core.cli.common import (
     shown,
     shown_name,
     stdout_console,
+    whoami,
     with_governor,
 )
-from aegis_core.connect import with_overrides
 from aegis_core.protocol.errors import InvalidRequestError
 
 if TYPE_CHECKING:
@@ -43,23 +42,6 @@ _WHOLE = len("ap_") + 32
 _PAGE = 500
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)([smhd]?)")
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3_600, "d": 86_400}
-
-
-def whoami(named: str | None) -> str:
-    """The operator's name in the events: what was given, else the user of this machine.
-
-    Raises:
-        InvalidRequestError: a name was given, and a remote governor would not take it.
-    """
-    if named:
-        if with_overrides(None).url.startswith(("http://", "https://")):
-            problem = "a server reads from the credential who decides; leave it out"
-            raise InvalidRequestError(f"as: {problem}", field="as", problem=problem)
-        return named
-    try:
-        return f"cli:{getpass.getuser()}"
-    except (OSError, KeyError):  # a container without names
-        return "cli"
 
 
 @app.command("list")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from aegis_core.cli.common import JsonFlag, TenantOption, dollars, print_json, shown, with_resources
+from aegis_core.cli.common import JsonFlag, TenantOption, dollars, print_json, shown, whoami, with_resources
 from aegis_core.protocol.errors import InvalidRequestError
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ def block(agent: Agent, tenant: TenantOption = None, json: JsonFlag = False) -> 
 
     Example: aegis block crew-researcher-01
     """
-    _show(with_resources(tenant, lambda governor: governor.operator.block(agent, author="cli")), json)
+    _show(with_resources(tenant, lambda governor: governor.operator.block(agent, author=whoami())), json)
 
 
 def unblock(agent: Agent, tenant: TenantOption = None) -> None:
@@ -29,7 +29,7 @@ def unblock(agent: Agent, tenant: TenantOption = None) -> None:
 
     Example: aegis unblock crew-researcher-01
     """
-    with_resources(tenant, lambda governor: governor.operator.unblock(agent, author="cli"))
+    with_resources(tenant, lambda governor: governor.operator.unblock(agent, author=whoami()))
 
 
 def halt(tenant: TenantOption = None, everything: All = False, json: JsonFlag = False) -> None:
@@ -39,7 +39,7 @@ def halt(tenant: TenantOption = None, everything: All = False, json: JsonFlag = 
     """
     found: list[OpenRecord] = []
     for name in _tenants(tenant, everything):
-        found += with_resources(name, lambda governor: governor.operator.halt(author="cli"))
+        found += with_resources(name, lambda governor: governor.operator.halt(author=whoami()))
     _show(found, json)
 
 
@@ -49,7 +49,7 @@ def resume(tenant: TenantOption = None, everything: All = False) -> None:
     Example: aegis resume --all
     """
     for name in _tenants(tenant, everything):
-        with_resources(name, lambda governor: governor.operator.resume(author="cli"))
+        with_resources(name, lambda governor: governor.operator.resume(author=whoami()))
 
 
 def mode(
@@ -63,7 +63,7 @@ def mode(
     if choice not in {"enforce", "observe"}:
         raise InvalidRequestError(f"mode: must be enforce or observe, not {choice!r}", field="mode")
     wanted = "observe" if choice == "observe" else "enforce"
-    with_resources(tenant, lambda governor: governor.operator.set_mode(wanted, author="cli"))
+    with_resources(tenant, lambda governor: governor.operator.set_mode(wanted, author=whoami()))
 
 
 def forget(agent: Agent, tenant: TenantOption = None) -> None:
@@ -71,7 +71,7 @@ def forget(agent: Agent, tenant: TenantOption = None) -> None:
 
     Example: aegis forget crew-researcher-01
     """
-    removed = with_resources(tenant, lambda governor: governor.operator.forget(agent, author="cli"))
+    removed = with_resources(tenant, lambda governor: governor.operator.forget(agent, author=whoami()))
     typer.echo(f"{removed} texts removed.")
 
 

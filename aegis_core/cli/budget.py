@@ -15,6 +15,7 @@ from aegis_core.cli.common import (
     print_json,
     shown,
     stdout_console,
+    whoami,
     with_governor,
     with_resources,
 )
@@ -72,7 +73,7 @@ def set_(
             )
         if scope == "model" and isinstance(governor.port, ResourceGovernor):
             governor.port.arbiter.prices.resolve(name)  # a budget of a model that nobody can call caps nothing
-        return await governor.set_budget(scope, name, window, limit, author="cli")
+        return await governor.set_budget(scope, name, window, limit, author=whoami())
 
     from aegis_core.governor.governor import ResourceGovernor
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import getpass
 import json
 import sys
 from collections.abc import Awaitable, Callable
@@ -15,7 +16,7 @@ import typer
 
 from aegis_core.client.agent import Governor
 from aegis_core.connect import connect, with_overrides
-from aegis_core.protocol.errors import ConfigurationError
+from aegis_core.protocol.errors import ConfigurationError, InvalidRequestError
 from aegis_core.protocol.masking import visible
 from aegis_core.protocol.money import format_usd
 from aegis_core.protocol.writing import told_name
@@ -63,6 +64,24 @@ def with_resources(tenant: str | None, work: Callable[[ResourceGovernor], Awaita
         return await work(governor.port)
 
     return with_governor(tenant, run)
+
+
+def whoami(named: str | None = None) -> str:
+    """Who acts, in the events: what was given, else the user of this machine, for whom a person's name stands there
+    where an owner said so (`aegis people credential add NAME --terminal USER`).
+
+    Raises:
+        InvalidRequestError: a name was given, and a remote governor would not take it.
+    """
+    if named:
+        if with_overrides(None).url.startswith(("http://", "https://")):
+            problem = "a server reads from the credential who decides; leave it out"
+            raise InvalidRequestError(f"as: {problem}", field="as", problem=problem)
+        return named
+    try:
+        return f"cli:{getpass.getuser()}"
+    except (OSError, KeyError):  # a container without names
+        return "cli"
 
 
 def stdout_console() -> Console:

@@ -231,7 +231,7 @@ def _of_secret(settings: Settings) -> Iterator[Finding]:
     if settings.operator_secret is not None:
         return
     try:
-        from aegis_core.api.auth import secret_path
+        from aegis_core.api.secret import secret_path
     except ModuleNotFoundError:  # without the extra `server` none was made
         return
     path = secret_path(settings)

@@ -6,31 +6,36 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from aegis_core.cli.common import JsonFlag, TenantOption, print_json, shown, with_resources
+from aegis_core.cli.common import JsonFlag, TenantOption, print_json, shown, whoami, with_resources
 from aegis_core.protocol.errors import InvalidRequestError
 
 if TYPE_CHECKING:
-    from aegis_core.governor.operators import ApiKey
+    from aegis_core.governor.operators import ApiKey, Role
 
 app = typer.Typer(help="Make, list, rotate and revoke API keys.", no_args_is_help=True)
 
 
+_ROLES: dict[str, Role] = {each: each for each in ("agent", "viewer", "approver", "operator", "owner")}  # pyright: ignore[reportAssignmentType]
+
+
 @app.command()
 def create(
-    role: Annotated[str, typer.Argument(help="agent (asks) or operator (decides)")],
-    name: Annotated[str, typer.Option(help="Whom or what it is for.")] = "unnamed",
+    role: Annotated[str, typer.Argument(help="agent (asks), or a person's: viewer, approver, operator or owner")],
+    name: Annotated[str, typer.Option(help="Whose, or what it is for.")] = "unnamed",
     tenant: TenantOption = None,
     json: JsonFlag = False,
 ) -> None:
     """Make a key. It is shown once; only its hash is stored. From the first key on, the HTTP API asks for one.
 
+    A person's key is of the person of that name, who is added where there is none; `aegis people` changes persons.
+
     Example: aegis keys create agent --name research-cluster
     """
-    if role not in {"agent", "operator"}:
-        raise InvalidRequestError(f"role: must be agent or operator, not {role!r}", field="role")
-    kind = "operator" if role == "operator" else "agent"
+    kind = _ROLES.get(role)
+    if kind is None:
+        raise InvalidRequestError(f"role: must be one of {', '.join(_ROLES)}, not {role!r}", field="role")
     _show_new(
-        with_resources(tenant, lambda governor: governor.operator.create_key(kind, name=name, author="cli")), json
+        with_resources(tenant, lambda governor: governor.operator.create_key(kind, name=name, author=whoami())), json
     )
 
 
@@ -64,11 +69,11 @@ def rotate(
     tenant: TenantOption = None,
     json: JsonFlag = False,
 ) -> None:
-    """Make a key of the same role and name, and revoke the old one.
+    """Make a key of the same person, or for agents of the same name, and revoke the old one.
 
     Example: aegis keys rotate k0123456789abcdef
     """
-    _show_new(with_resources(tenant, lambda governor: governor.operator.rotate_key(key, author="cli")), json)
+    _show_new(with_resources(tenant, lambda governor: governor.operator.rotate_key(key, author=whoami())), json)
 
 
 @app.command()
@@ -77,7 +82,7 @@ def revoke(key: Annotated[str, typer.Argument(help="The key's id.")], tenant: Te
 
     Example: aegis keys revoke k0123456789abcdef
     """
-    with_resources(tenant, lambda governor: governor.operator.revoke_key(key, author="cli"))
+    with_resources(tenant, lambda governor: governor.operator.revoke_key(key, author=whoami()))
 
 
 def _show_new(made: ApiKey, json: bool) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from aegis_core.cli.common import JsonFlag, TenantOption, print_json, shown, stdout_console, with_governor
+from aegis_core.cli.common import JsonFlag, TenantOption, print_json, shown, stdout_console, whoami, with_governor
 from aegis_core.client.agent import Governor
 from aegis_core.protocol.errors import NotFoundError
 from aegis_core.protocol.locks import LockSummary, LockTaken
@@ -94,7 +94,7 @@ def release(
     """
 
     async def take(governor: Governor) -> tuple[LockTaken, ...]:
-        return await governor.port.locks.force_release(resource, fence=fence, author="cli")
+        return await governor.port.locks.force_release(resource, fence=fence, author=whoami())
 
     taken = with_governor(tenant, take)
     if json:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from aegis_core.cli import policy_page as page
-from aegis_core.cli.common import JsonFlag, TenantOption, print_json, shown, stdout_console, with_resources
+from aegis_core.cli.common import JsonFlag, TenantOption, print_json, shown, stdout_console, whoami, with_resources
 from aegis_core.connect import read_policy_file
 from aegis_core.policy import AgentFacts, Policy
 from aegis_core.policy.diff import Change, compare
@@ -32,7 +32,9 @@ app = typer.Typer(
 )
 
 FileArgument = Annotated[Path, typer.Argument(help="A rules file.", show_default=False)]
-AuthorOption = Annotated[str, typer.Option("--author", help="Who is recorded as the author.")]
+AuthorOption = Annotated[
+    str | None, typer.Option("--author", help="Who is recorded as the author; default: who you are here.")
+]
 PolicyOption = Annotated[
     Path | None, typer.Option("--policy", help="A rules file; default: the policy in force.", show_default=False)
 ]
@@ -78,9 +80,7 @@ def diff(
 
 
 @app.command()
-def apply(
-    file: FileArgument, author: AuthorOption = "cli", tenant: TenantOption = None, json: JsonFlag = False
-) -> None:
+def apply(file: FileArgument, author: AuthorOption = None, tenant: TenantOption = None, json: JsonFlag = False) -> None:
     """Put a rules file in force: it decides the very next request in every process.
 
     Example: aegis policy apply rules.json --author dana
@@ -91,7 +91,7 @@ def apply(
         version, present = await governor.operator.policy_version()
         if present.digest == policy.digest:
             return version, [], False
-        return await governor.publish_policy(policy, author=author), compare(present, policy), True
+        return await governor.publish_policy(policy, author=author or whoami()), compare(present, policy), True
 
     version, changes, applied = with_resources(tenant, work)
     if json:
@@ -124,7 +124,7 @@ def history(tenant: TenantOption = None, json: JsonFlag = False) -> None:
 @app.command()
 def rollback(
     version: Annotated[int, typer.Argument(min=1, help="The version whose rules shall hold again.")],
-    author: AuthorOption = "cli",
+    author: AuthorOption = None,
     tenant: TenantOption = None,
     json: JsonFlag = False,
 ) -> None:
@@ -136,7 +136,7 @@ def rollback(
     async def work(governor: ResourceGovernor) -> tuple[int, list[Change]]:
         _, present = await governor.operator.policy_version()
         _, policy = await governor.operator.policy_version(version)
-        return await governor.publish_policy(policy, author=author), compare(present, policy)
+        return await governor.publish_policy(policy, author=author or whoami()), compare(present, policy)
 
     made, changes = with_resources(tenant, work)
     if json:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from aegis_core.cli.common import JsonFlag, TenantOption, dollars, print_json, shown, with_resources
+from aegis_core.cli.common import JsonFlag, TenantOption, dollars, print_json, shown, whoami, with_resources
 from aegis_core.protocol.errors import InvalidRequestError
 
 app = typer.Typer(help="Show and apply agent profiles.", no_args_is_help=True)
@@ -52,5 +52,5 @@ def apply(
         profiles = load_profiles(file.read_text("utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidRequestError(f"{file}: cannot be read: {error}", field="file") from None
-    version = with_resources(tenant, lambda governor: governor.operator.set_profiles(profiles, author="cli"))
+    version = with_resources(tenant, lambda governor: governor.operator.set_profiles(profiles, author=whoami()))
     typer.echo(f"Profiles version {version} with {len(profiles.profiles)} profiles is in force.")

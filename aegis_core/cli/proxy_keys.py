@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from aegis_core.cli.common import JsonFlag, TenantOption, print_json, shown, with_resources
+from aegis_core.cli.common import JsonFlag, TenantOption, print_json, shown, whoami, with_resources
 from aegis_core.protocol.errors import InvalidRequestError
 from aegis_core.protocol.parsing import parse
 
@@ -55,8 +55,8 @@ def create(
         operator = governor.operator
         if labels or budgets:  # first, so that the key is never in force without them
             profiles = narrowed(await operator.profiles(), terms.agent_id, labels, budgets)
-            await operator.set_profiles(profiles, author="cli")
-        return await operator.proxy_keys.create(terms, author="cli")
+            await operator.set_profiles(profiles, author=whoami())
+        return await operator.proxy_keys.create(terms, author=whoami())
 
     made = with_resources(tenant, make)
     if json:
@@ -101,7 +101,7 @@ def revoke(key: Annotated[str, typer.Argument(help="The key's id.")], tenant: Te
 
     Example: aegis proxy keys revoke k0123456789abcdef
     """
-    with_resources(tenant, lambda governor: governor.operator.proxy_keys.revoke(key, author="cli"))
+    with_resources(tenant, lambda governor: governor.operator.proxy_keys.revoke(key, author=whoami()))
 
 
 def pairs(name: str, given: list[str] | None) -> dict[str, str]:

@@ -6,7 +6,16 @@ from typing import Annotated
 
 import typer
 
-from aegis_core.cli.common import JsonFlag, TenantOption, dollars, print_json, shown, stdout_console, with_resources
+from aegis_core.cli.common import (
+    JsonFlag,
+    TenantOption,
+    dollars,
+    print_json,
+    shown,
+    stdout_console,
+    whoami,
+    with_resources,
+)
 
 
 def refund(
@@ -20,7 +29,7 @@ def refund(
 
     Example: aegis refund gr_0f3c2a9d4b5e6f708192a3b4c5d6e7f8 --usd 0.50 --reason "the provider credited it"
     """
-    made = with_resources(tenant, lambda governor: governor.operator.refund(grant, usd, reason=reason, author="cli"))
+    made = with_resources(tenant, lambda governor: governor.operator.refund(grant, usd, reason=reason, author=whoami()))
     if json:
         print_json(made)
         return

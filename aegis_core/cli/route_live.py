@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from aegis_core.cli.common import JsonFlag, TenantOption, dollars, print_json, shown, stdout_console, with_resources
+from aegis_core.cli.common import (
+    JsonFlag,
+    TenantOption,
+    dollars,
+    print_json,
+    shown,
+    stdout_console,
+    whoami,
+    with_resources,
+)
 from aegis_core.protocol.errors import InvalidRequestError
 
 if TYPE_CHECKING:
@@ -105,7 +114,7 @@ def reset(tenant: TenantOption = None, json: JsonFlag = False) -> None:
 
     Example: aegis route reset --tenant acme
     """
-    rows = with_resources(tenant, lambda governor: governor.outcomes.reset(author="cli"))
+    rows = with_resources(tenant, lambda governor: governor.outcomes.reset(author=whoami()))
     if json:
         print_json({"rows": rows})
     else:

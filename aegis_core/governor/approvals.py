@@ -12,7 +12,7 @@ from typing import Any, Literal, cast, get_args
 from aegis_core.governor.budgets import at_ms, checked, lines_of
 from aegis_core.governor.notifier import Notifier
 from aegis_core.governor.rejudging import Rejudge
-from aegis_core.governor.requests import content_of, edited_trace, limits_of, shown_arguments
+from aegis_core.governor.requests import content_of, deciders_of, edited_trace, limits_of, shown_arguments
 from aegis_core.governor.rulebook import Rulebook
 from aegis_core.governor.verdicts import grant_key
 from aegis_core.policy.text import spaced, words
@@ -138,38 +138,39 @@ class HITLManager:
 
     async def decide(
         self, approval_id: str, decision: Decision, *, by: str, reason: str = "", edit: ApprovalEdit | None = None,
-        content: str | None = None,
+        content: str | None = None, credential: str | None = None,
     ) -> Approval:  # fmt: skip
-        """Say yes or no. The same word of the same operator again is a harmless repeat.
+        """Say yes or no. The same word of the same person again is a harmless repeat.
 
         Args:
             approval_id: the ``escalation_id`` of a verdict.
             decision: ``approve`` or ``reject``. With a quorum, one rejection is enough, and approvals are counted.
-            by: who decides, from a credential.
+            by: who decides: a person's name, or one of the person's credentials, such as ``telegram:123``.
             reason: told to the agent, and to anyone who asks later.
             edit: approve another amount or other arguments; the policy judges the changed request first.
             content: `Approval.content` as it was looked at. An approval does not count for what was edited since.
+            credential: with which a person of this name said so; it stands in the vote and its event.
 
         Raises:
             NotFoundError: no such approval.
             ConflictError: it was decided otherwise, edited since, timed out, or its agent is blocked; or the edit is
                 refused, or the whole by a policy that is newer than the question.
-            AuthError: its rule names other operators, or the amount is above this operator's own limit.
+            AuthError: its rule asks others, the amount is above the person's limit, or the person may not decide.
         """
         message = parse(DecisionRequest, decision=decision, reason=reason, edit=edit, content=content)
         key, who = grant_key(approval_id), checked(by, "by")
         try:
-            return await self._decide(key, who, message)
+            return await self._decide(key, who, message, credential)
         except (AuthError, ConflictError, NotFoundError) as error:
             await self.trace_refusal(who, f"{error.code} {_PREFIX}{key}")
             raise
 
-    async def _decide(self, key: str, who: str, message: DecisionRequest) -> Approval:
+    async def _decide(self, key: str, who: str, message: DecisionRequest, credential: str | None) -> Approval:
         ruled: Ruled | Literal[False] = False
         for _ in range(4):
             changed = await self._edited(key, message.edit) if message.edit else False
             why, seen = message.reason or False, message.content or False
-            order = Decide(key, who, message.decision, why, seen, changed, ruled)
+            order = Decide(key, who, message.decision, why, seen, changed, ruled, credential or False)
             if (record := await self._store.decide(order)) is not None:
                 return approval_of(record, key, self.tenant)
             record, _, now = await self._look(key)
@@ -191,9 +192,7 @@ class HITLManager:
         else:
             amount = bound = to_nanos(edit.estimated_cost_usd)
         terms = [
-            TermsRow(
-                asker.terms.quorum, asker.terms.on_timeout == "approve", list(asker.terms.operators or ()) or False
-            )
+            TermsRow(asker.terms.quorum, asker.terms.on_timeout == "approve", *deciders_of(asker.terms))
             for asker in policy.askers(request, judged.facts, at_ms(now))
             if not asker.counted and bound > asker.above_nanos
         ]
@@ -276,11 +275,16 @@ def approval_of(record: Record, key: str, tenant: str) -> Approval:
         remaining_budget_usd=day,
         budgets=lines,
         quorum=question.quorum,
-        missing=max(0, question.quorum - approvals) if status == "open" else 0,
+        missing=max(1, question.quorum - approvals) if status == "open" else 0,
         operators=tuple(question.operators or ()),
+        approver_roles=tuple(question.roles or ()),
+        groups=dict(zip((question.groups or ())[::2], (question.groups or ())[1::2], strict=True)),
         on_timeout="approve" if question.approves else "reject",
         remind_at=at_ms(question.remind) if question.remind and status == "open" else None,
-        votes=tuple(Vote(vote.operator, vote.word, at_ms(vote.at), vote.why or "") for vote in question.words),
+        votes=tuple(
+            Vote(vote.operator, vote.word, at_ms(vote.at), vote.why or "", vote.credential or None)
+            for vote in question.words
+        ),
         decided_by=question.by or None,
         decided_at=at_ms(question.at) if question.how else None,
         decision_reason=question.why or "",

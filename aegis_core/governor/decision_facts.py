@@ -168,7 +168,11 @@ def call_facts(call: CallFacts) -> Facts:
 def _question_facts(question: Question) -> Facts:
     return {
         "quorum": question.quorum if question.quorum > 1 else None,
-        "votes": [{"by": vote.operator, "decision": vote.word} for vote in question.words] or None,
+        "votes": [
+            {"by": vote.operator, "decision": vote.word} | ({"credential": vote.credential} if vote.credential else {})
+            for vote in question.words
+        ]
+        or None,
         "decided_by": question.by or None,
         "decision_reason": question.why or None,
         "edited": bool(question.edited) or None,

@@ -22,6 +22,7 @@ _DECISION = (
 _CALL = " answered_by usage outcome error_class attempt parent_request_id latency_ms escalation_model"
 _CALL_FAILED = " error_class attempt parent_request_id latency_ms"
 _BUDGET = "owner session_id window limit_usd "
+_PERSON = "person role groups limit_usd by"
 _LOCK = "resource fence priority waited_seconds held_seconds because_of"
 _ENVELOPE = "envelope_id session_id tool rule phrase resource_type limit_usd used_usd uses expires_at reason by"
 
@@ -111,8 +112,13 @@ KINDS: Mapping[str, KindOf] = {
     "envelope_made": KindOf("Something was approved in advance.", _ENVELOPE),
     "envelope_revoked": KindOf("An approval in advance ended.", _ENVELOPE),
     "ceiling_set": KindOf("Up to how much an operator may approve.", "operator limit_usd by"),
-    "key_created": KindOf("An API key was made.", "key_id role name by"),
-    "key_revoked": KindOf("An API key was revoked.", "key_id role name by"),
+    "key_created": KindOf("An API key was made.", "key_id role name person by"),
+    "key_revoked": KindOf("An API key was revoked.", "key_id role name person by"),
+    "person_added": KindOf("A person was added.", _PERSON),
+    "person_changed": KindOf("What a person may do is another.", _PERSON),
+    "person_removed": KindOf("A person was removed, with all credentials.", _PERSON),
+    "credential_added": KindOf("A person got a credential.", _PERSON + " credential"),
+    "credential_revoked": KindOf("A person's credential ended.", _PERSON + " credential"),
     "channel_failed": KindOf("A channel does not work.", "problem direction by"),
     "channel_recovered": KindOf("A channel works again.", "problem direction by"),
     "channel_refused": KindOf("Somebody's word on a channel did not count.", "channel act by"),
@@ -129,7 +135,7 @@ FACTS: Mapping[str, str] = {
     "before": "what was in use before",
     "before_usd": "the limit before",
     "budgets": "every budget that applied: `budget`, `window`, `limit_usd`, and `left_usd` after the decision",
-    "by": "who did it",
+    "by": "who did it: a person by the same name through every door",
     "call": "the id of the call in the execution journal",
     "capabilities": "what the agent says it can do",
     "capability": "what the request needed",
@@ -139,7 +145,7 @@ FACTS: Mapping[str, str] = {
     "committed_usd": "spent and reserved together",
     "count": "how many",
     "created_at": "when it was asked",
-    "credential": "the id of the key that opened the session (`aegis keys list` names it)",
+    "credential": "the id of the key that opened the session (`aegis keys list` names it), or which one of a person",
     "deadline": "until when it may be ended or answered",
     "decided_by": "who answered the question",
     "decision_reason": "what that person said",
@@ -157,6 +163,7 @@ FACTS: Mapping[str, str] = {
     "gone_at": "when the budget is used up",
     "grant_id": "the grant; `settle` and `aegis refund` take it",
     "http_request_id": "what the log of the server, and its answer's `X-Request-Id`, call the HTTP request",
+    "groups": "the groups that the person belongs to",
     "held_seconds": "how long the lock was held",
     "key_id": "the id of the key",
     "labels": "the labels of its agent when it asked",
@@ -176,6 +183,7 @@ FACTS: Mapping[str, str] = {
     "parent_request_id": "the request that this call belongs to",
     "per_second": "how many requests a second may have",
     "percent": "how much of it",
+    "person": "whose it is, or whom it is about",
     "phrase": "which words it covers",
     "policy": "digest of the policy",
     "policy_digest": "beginning of the digest of the policy that decided",
@@ -195,7 +203,7 @@ FACTS: Mapping[str, str] = {
     "request_id": "the request, as its agent names it",
     "resource": "the lock",
     "resource_type": "what was to be consumed",
-    "role": "agent or operator",
+    "role": "of a person, what it may do; of a key, `agent`, `proxy` or `person`",
     "routing": "why this model, what it was expected to cost, and what the strongest would have",
     "rows": "how many rows",
     "rule": "the rule that decided",
@@ -221,7 +229,7 @@ FACTS: Mapping[str, str] = {
     "used_usd": "how much of it is used",
     "uses": "how often it was used",
     "version": "the version",
-    "votes": "what operators said so far",
+    "votes": "what persons said so far, with which credentials",
     "waited_seconds": "how long it was waited for",
     "window": "of which window",
     "withdrawn_by": "who took the question back",

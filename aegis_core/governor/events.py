@@ -35,6 +35,7 @@ from aegis_core.store.event_bodies import (
     ThreadFailed,
 )
 from aegis_core.store.packing import decode, unpack
+from aegis_core.store.people import KeyPut, PersonPut
 from aegis_core.store.records import AlikeRefusals, Record, StoredEnvelope
 
 _EVENT_ID = re.compile(r"\d{1,19}(-\d{1,19})?|\$")
@@ -194,6 +195,17 @@ def _ceiling(body: CeilingSet) -> _Said:
     return None, {"operator": body.operator, "limit_usd": limit, "by": body.author}
 
 
+def _person(body: PersonPut) -> _Said:
+    facts: dict[str, object] = {"person": body.person, "role": body.role, "groups": list(body.groups) or False}
+    facts |= {"limit_usd": _usd(body.nanos) if body.nanos is not False else False, "credential": body.credential}
+    return None, {name: value for name, value in (facts | {"by": body.author}).items() if value is not False}
+
+
+def _key_put(body: KeyPut) -> _Said:
+    facts = body._asdict() | {"by": body.author}
+    return None, {name: value for name, value in facts.items() if name not in {"at", "author"} and value is not False}
+
+
 def _published(body: PolicyPublished) -> _Said:
     return None, {"policy_version": body.version, "digest": body.digest, "by": body.author}
 
@@ -251,6 +263,8 @@ _FACTS: dict[type, Callable[[Any], _Said]] = {
     BudgetSet: _budget_set,
     EnvelopePut: _envelope,
     CeilingSet: _ceiling,
+    PersonPut: _person,
+    KeyPut: _key_put,
     PolicyPublished: _published,
     TenantOpened: _opened,
     TenantConfigured: _configured,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
-from datetime import date, datetime
+from collections.abc import Callable
+from datetime import datetime
 from decimal import Decimal
 from functools import partial
 
@@ -34,7 +34,7 @@ from aegis_core.governor.requests import PreparedRequest, Rules, unasked
 from aegis_core.governor.rulebook import Rulebook
 from aegis_core.governor.settlements import failure_facts, settlement_of
 from aegis_core.governor.tenant import TenantStore
-from aegis_core.governor.usage import UsageRow, decode_usage
+from aegis_core.governor.usage import UsageViews
 from aegis_core.governor.verdicts import grant_key, receipt_of, session_of, summary_of, verdict_of
 from aegis_core.policy.engine import Policy
 from aegis_core.policy.facts import AgentFacts
@@ -64,8 +64,11 @@ from aegis_core.store.ledger import Ledger, SessionProof
 from aegis_core.store.operators import OperatorStore
 from aegis_core.store.verbs import Act, OpenSession, Settle
 
+Over = Callable[[Policy, Policy], None]
+"""Compares the policy in force with the one that shall take its place."""
 
-class ResourceGovernor(EventViews):
+
+class ResourceGovernor(EventViews, UsageViews):
     """Decides for one tenant on one store. Made by `aegis_core.connect`."""
 
     def __init__(
@@ -307,16 +310,24 @@ class ResourceGovernor(EventViews):
         profile_of = (await self.operator.profiles()).of
         return tuple(summary_of(row, profile_of(row[0]).labels) for row in await self._ledger.list_agents(after, limit))
 
-    async def usage(self, days: Iterable[date]) -> list[UsageRow]:
-        """What was charged on those days (of the tenant's zone), by agent, resource type, model and labels."""
-        rows: list[UsageRow] = []
-        for day in days:
-            rows += decode_usage(day, await self._ledger.usage(day.toordinal() - date(1970, 1, 1).toordinal()))
-        return rows
+    async def publish_policy(self, policy: Policy, *, author: str, over: Over | None = None) -> int:
+        """Put a policy in force at the very next request everywhere; answers its version.
 
-    async def publish_policy(self, policy: Policy, *, author: str) -> int:
-        """Put a policy in force at the very next request everywhere; answers its version."""
-        version = await self._ledger.publish_policy(policy.document, policy.digest, author)
+        Args:
+            policy: the whole of it.
+            author: who publishes.
+            over: sees the policy in force first, and raises where this one must not take its place.
+        """
+        for _ in range(4):
+            expected = None
+            if over is not None:
+                expected, present = await self.operator.policy_version()
+                over(present, policy)
+            version = await self._ledger.publish_policy(policy.document, policy.digest, author, expected)
+            if version is not None:
+                break
+        else:
+            raise StaleError("The policy changes faster than it can be compared; nothing changed.", reason="stale")
         self._rules.policy_version, self._rules.policy = version, policy
         return version
 

@@ -6,7 +6,7 @@ from typing import cast
 
 from aegis_core.governor.budgets import at_ms
 from aegis_core.governor.credentials import caller_of
-from aegis_core.governor.requests import keyed_prompt
+from aegis_core.governor.prompt_evidence import keyed_prompt
 from aegis_core.protocol.canonical import record_id
 from aegis_core.protocol.journal import JournalEntry, JournalRequest, JournalState
 from aegis_core.protocol.masking import mask_text

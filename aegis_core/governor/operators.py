@@ -6,7 +6,7 @@ import hmac
 import re
 import secrets
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Literal
@@ -15,27 +15,30 @@ from pydantic import Field
 
 from aegis_core.governor.budgets import at_ms, checked
 from aegis_core.governor.credentials import hash_secret, of_tenant
+from aegis_core.governor.people import People
 from aegis_core.governor.proxy_keys import PROXY, ProxyKeys
 from aegis_core.governor.verdicts import grant_key
 from aegis_core.policy.engine import Policy
 from aegis_core.policy.loading import load_policy
 from aegis_core.protocol.approvals import Reason
-from aegis_core.protocol.errors import AuthError, NotFoundError
+from aegis_core.protocol.errors import AuthError, InvalidRequestError, NotFoundError
 from aegis_core.protocol.fields import Identifier, Usd
 from aegis_core.protocol.ids import unspelt
 from aegis_core.protocol.masking import mask_text
 from aegis_core.protocol.money import to_nanos, to_usd
 from aegis_core.protocol.parsing import Message, parse
+from aegis_core.protocol.people import fold, person_name
 from aegis_core.protocol.profiles import Profile, ProfileSet, load_profiles
 from aegis_core.store.arguments import EstimatesRow, PaceRow
 from aegis_core.store.layout import TENANTS_KEY
 from aegis_core.store.operator_verbs import PutKey
 from aegis_core.store.operator_verbs import Refund as RefundOrder
 from aegis_core.store.operators import OperatorStore
-from aegis_core.store.schema import Key
+from aegis_core.store.people import Key, Person
 from aegis_core.store.states import STATE_OF
 
-Role = Literal["agent", "operator"]
+Role = Literal["agent", "viewer", "approver", "operator", "owner"]
+"""What a key may do: an agent's shakes hands, a person's does what the person may."""
 _KEY = re.compile(
     r"aegis_key_(?P<id>k[0-9a-f]{16})_(?P<secret>[A-Za-z0-9_-]{43})_(?P<tenant>[\w.:@/%-]{1,1536})", re.ASCII
 )
@@ -43,7 +46,8 @@ _KEY = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """An API key as operators see it. `secret` is the key itself, and only there when it was just made."""
+    """An API key as operators see it: an agent's, or a person's with the role that the person has now. `secret` is the
+    key itself, and only there when it was just made."""
 
     key_id: str
     role: Role
@@ -52,6 +56,7 @@ class ApiKey:
     made_at: datetime
     revoked_at: datetime | None = None
     secret: str | None = None
+    person: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +111,7 @@ class Operator:
     def __init__(self, registry: OperatorStore) -> None:
         self._registry = registry
         self.tenant = registry.tenant
-        self.proxy_keys = ProxyKeys(registry)
+        self.proxy_keys, self.people = ProxyKeys(registry), People(registry)
 
     async def profiles(self) -> ProfileSet:
         """The profiles in force."""
@@ -170,18 +175,52 @@ class Operator:
         return row.version, load_policy(row.document, f"policy version {row.version}")
 
     async def create_key(self, role: Role, *, name: str, author: str) -> ApiKey:
-        """Make an API key. It is shown once; what is stored is its hash."""
+        """Make an API key. It is shown once; what is stored is its hash.
+
+        Args:
+            role: ``agent``, or that of the person of this name, who is added where there is none.
+            name: whom or what it is for.
+            author: who makes it.
+
+        Raises:
+            ConflictError: the person has another role; nothing was made.
+        """
+        if role == "agent":
+            return await self._make(PutKey("", role, None, checked(name, "name"), author, "created"))
+        whose = _person_named(name)
+        return await self._make(PutKey("", role, None, whose, author, "created", None, whose, fold(whose)))
+
+    async def create_person_key(self, name: str, *, author: str) -> ApiKey:
+        """Make one more key of a person.
+
+        Raises:
+            NotFoundError: there is no such person.
+        """
+        return await self._make(PutKey("", None, None, name, author, "created", None, name, fold(name)))
+
+    async def _make(self, order: PutKey) -> ApiKey:
         key_id = "k" + secrets.token_hex(8)
         secret = of_tenant(f"aegis_key_{key_id}_{secrets.token_urlsafe(32)}", self.tenant)
         hashed = hash_secret(secret, self._registry.store.pepper)
-        await self._registry.put_key(PutKey(key_id, role, hashed, checked(name, "name"), author, "created"))
-        made = next(key for key in await self.keys() if key.key_id == key_id)
-        return ApiKey(key_id, role, made.name, author, made.made_at, secret=secret)
+        await self._registry.put_key(order._replace(id=key_id, hash=hashed))
+        _, pairs = await self._registry.owned_keys(key_id)
+        return replace(_key(*pairs[0]), secret=secret)
 
     async def keys(self) -> list[ApiKey]:
         """All keys, revoked ones included, oldest first; but for those of the proxy, which `proxy_keys` lists."""
-        rows = sorted((await self._registry.read_keys())[1], key=lambda row: row.made)
-        return [_key(row) for row in rows if row.role != PROXY]
+        pairs = sorted((await self._registry.owned_keys())[1], key=lambda pair: pair[0].made)
+        return [_key(*pair) for pair in pairs if pair[0].role != PROXY]
+
+    async def key(self, key_id: str) -> ApiKey:
+        """One of them.
+
+        Raises:
+            NotFoundError: there is no such key.
+        """
+        _, pairs = await self._registry.owned_keys(key_id)
+        if not pairs or pairs[0][0].role == PROXY:
+            raise NotFoundError("There is no such API key.", kind="key", name=key_id)
+        return _key(*pairs[0])
 
     async def keys_in_force(self) -> int:
         """How many keys are in force; the HTTP server asks for one when there are any."""
@@ -192,11 +231,12 @@ class Operator:
         await self._registry.put_key(PutKey(key_id, None, None, None, author, "revoked"))
 
     async def rotate_key(self, key_id: str, *, author: str) -> ApiKey:
-        """Make a key of the same role and name, and revoke the old one."""
-        old = next((key for key in await self.keys() if key.key_id == key_id), None)
-        if old is None:
-            raise NotFoundError("There is no such API key.", kind="key", name=key_id)
-        made = await self.create_key(old.role, name=old.name, author=author)
+        """Make a key of the same person, or for agents of the same name, and revoke the old one."""
+        old = await self.key(key_id)
+        if old.person is not None:
+            made = await self.create_person_key(old.person, author=author)
+        else:
+            made = await self.create_key("agent", name=old.name, author=author)
         await self.revoke_key(key_id, author=author)
         return made
 
@@ -208,15 +248,18 @@ class Operator:
         """The API key behind a secret.
 
         Raises:
-            AuthError: not a key of this tenant, or a revoked one.
+            AuthError: not a key of this tenant, or a revoked one, or one of a person who was removed.
         """
         match = _KEY.fullmatch(secret)
         ours = match is not None and tenant_of_key(secret) == self.tenant
-        rows = (await self._registry.read_keys(match["id"]))[1] if match and ours else []
+        pairs = (await self._registry.owned_keys(match["id"]))[1] if match and ours else []
         hashed = hash_secret(secret, self._registry.store.pepper)
-        if not rows or not hmac.compare_digest(rows[0].hash, hashed) or rows[0].revoked or rows[0].role == PROXY:
+        key, whose = pairs[0] if pairs else (None, None)
+        if key is None or not hmac.compare_digest(key.hash, hashed) or key.revoked or key.role == PROXY:
             raise AuthError("The API key is wrong or was revoked.", code="bad_key")
-        return _key(rows[0])
+        if key.role != "agent" and (whose is None or whose.removed):
+            raise AuthError("The API key is of nobody who belongs to this tenant.", code="bad_key")
+        return _key(key, whose)
 
     async def note_prices(self, version: str) -> None:
         """Make an event of it when the prices are others than those of the process that connected before."""
@@ -273,6 +316,14 @@ def tenant_of_key(secret: str) -> str | None:
     return unspelt(match["tenant"]) if match else None
 
 
-def _key(row: Key) -> ApiKey:
-    role: Role = "operator" if row.role == "operator" else "agent"
-    return ApiKey(row.id, role, row.name, row.author, at_ms(row.made), at_ms(row.revoked) if row.revoked else None)
+def _key(row: Key, whose: Person | None) -> ApiKey:
+    role: Role = "agent" if row.role == "agent" else whose.role if whose else "viewer"  # pyright: ignore[reportAssignmentType]
+    name, revoked = row.person or row.name, at_ms(row.revoked) if row.revoked else None
+    return ApiKey(row.id, role, name, row.author, at_ms(row.made), revoked, person=row.person or None)
+
+
+def _person_named(name: str) -> str:
+    try:
+        return person_name(name)
+    except ValueError as error:
+        raise InvalidRequestError(f"name: {error}", field="name", problem=str(error)) from None

@@ -22,7 +22,7 @@ from aegis_core.protocol.parsing import Message, parse
 from aegis_core.protocol.profiles import Pattern, Profile, ProfileSet
 from aegis_core.store.operator_verbs import PutKey
 from aegis_core.store.operators import OperatorStore
-from aegis_core.store.schema import Key
+from aegis_core.store.people import Key
 
 PREFIX = "aegis_px_"
 """How every key of the proxy begins, by which it is known among other credentials."""

@@ -6,10 +6,11 @@ import hmac
 from collections.abc import Mapping
 from functools import lru_cache
 from hashlib import blake2b
-from typing import Literal, NamedTuple, TypeVar
+from typing import Literal, NamedTuple
 
 from aegis_core.arbiter.arbiter import Appraisal, Candidate
-from aegis_core.policy.asking import Asker
+from aegis_core.governor.prompt_evidence import PromptNames, evidence_of
+from aegis_core.policy.asking import Asker, AskingTerms
 from aegis_core.policy.ruling import Ruling
 from aegis_core.policy.text import spaced, words_of
 from aegis_core.protocol.arguments import MAX_SHOWN, hash_of
@@ -22,10 +23,10 @@ from aegis_core.protocol.money import to_nanos
 from aegis_core.store import arguments
 from aegis_core.store.arguments import CandidateRow as Choice
 from aegis_core.store.arguments import CounterRow, Limit, Said, WantedLock
-from aegis_core.store.call_evidence import Evidence
 from aegis_core.store.ledger import SessionProof
 from aegis_core.store.lock_records import Lien
 from aegis_core.store.packing import pack, row_list
+from aegis_core.store.records import Text
 from aegis_core.store.verbs import Authorize
 from aegis_core.store.words import NAMES as WORDS
 from aegis_core.store.words import said_of
@@ -192,12 +193,20 @@ def _questions(
 
 def _asker(asker: Asker) -> arguments.AskerRow:
     terms = asker.terms
+    operators, role, groups = deciders_of(terms)
     return arguments.AskerRow(
         rule=asker.rule, above=asker.above_nanos, counted=asker.counted, quorum=terms.quorum,
         span=int(terms.timeout_seconds * 1000) if terms.timeout_seconds else False,
-        approves=terms.on_timeout == "approve", operators=list(terms.operators) if terms.operators else False,
+        approves=terms.on_timeout == "approve", operators=operators,
         remind=int(terms.remind_seconds * 1000) if terms.remind_seconds else 0, most=terms.max_open or False,
+        role=role, groups=groups,
     )  # fmt: skip
+
+
+def deciders_of(terms: AskingTerms) -> tuple[list[str] | Literal[False], Text, list[str | int] | Literal[False]]:
+    """Who may decide, as scripts read it: persons, a role, and groups of which so many must approve."""
+    groups = [value for group in terms.groups or () for value in (group.role, group.quorum)]
+    return list(terms.named or ()) or False, terms.approver_role or False, groups or False
 
 
 def shown_arguments(text: str | None, bound: str | None, pepper: bytes) -> str | None:
@@ -272,50 +281,6 @@ def _traced(request: PermissionRequest, words: _Words) -> dict[str, object]:
     if words[2]:
         trace["metadata"] = words[2]
     return trace
-
-
-class PromptNames(NamedTuple):
-    """A prompt and its prefix by hashes under a key of the server, so that nobody can try texts out on them."""
-
-    prompt: str | None
-    prefix: str | None
-
-    @classmethod
-    def of(cls, request: PermissionRequest, pepper: bytes) -> PromptNames:
-        """Those of a request. None: it says none."""
-        return cls(*(each and keyed_prompt(each, pepper) for each in (request.prompt_hash, request.prefix_hash)))
-
-
-def keyed_prompt(said: str, pepper: bytes) -> str:
-    """The name under which a prompt is stored whose hash its caller said, in 32 hexadecimal digits."""
-    return blake2b(said.encode(), digest_size=16, key=pepper[:64], person=b"aegis prompt").hexdigest()
-
-
-_SHORT = 16
-"""Digits of such a name in an event: enough to tell a tenant's prompts apart."""
-
-
-def evidence_of(request: PermissionRequest, names: PromptNames, http_request_id: str | None = None) -> list[object]:
-    """What a request says for later, without the end that it does not say. Empty: nothing."""
-    needs, sizes = request.requirements, (request.prompt_bytes, request.prompt_size_bytes)
-    prompt, prefix = (each and each[:_SHORT] for each in names)
-    said: list[object] = list(Evidence(
-        _or_false(request.prompt_tokens), _or_false(next((each for each in sizes if each is not None), None)),
-        _or_false(request.max_output_tokens),
-        needs.model_dump(mode="json", exclude_defaults=True) if needs else False, _or_false(request.temperature),
-        prompt or False, prefix or False, request.traceparent or False, request.experiment_arm or False,
-        request.propensity or False, http_request_id or False,
-    ))  # fmt: skip
-    while said and said[-1] is False:
-        said.pop()
-    return said
-
-
-_N = TypeVar("_N", int, float)
-
-
-def _or_false(value: _N | None) -> _N | Literal[False]:
-    return False if value is None else value
 
 
 def _digest(trace: bytes, request: PermissionRequest, words: _Words, pepper: bytes) -> str:

@@ -9,6 +9,7 @@ from datetime import date
 from decimal import Decimal
 
 from aegis_core.protocol.money import to_usd
+from aegis_core.store.ledger import Ledger
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,3 +65,16 @@ def total_by(rows: Iterable[UsageRow], by: str) -> list[UsageTotal]:
         calls[name or "(none)"] += row.calls
     dearest_first = sorted(cost, key=lambda name: (-cost[name], name))
     return [UsageTotal(name, calls[name], cost[name], estimated[name]) for name in dearest_first]
+
+
+class UsageViews:
+    """What a governor shows of the bill of its tenant."""
+
+    _ledger: Ledger
+
+    async def usage(self, days: Iterable[date]) -> list[UsageRow]:
+        """What was charged on those days (of the tenant's zone), by agent, resource type, model and labels."""
+        rows: list[UsageRow] = []
+        for day in days:
+            rows += decode_usage(day, await self._ledger.usage(day.toordinal() - date(1970, 1, 1).toordinal()))
+        return rows

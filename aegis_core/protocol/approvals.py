@@ -90,12 +90,13 @@ class OperatorLimit(Message):
 
 @dataclass(slots=True)
 class Vote:
-    """What one operator said."""
+    """What one person said. `operator`: the person's name; `credential`: with which it was said, where it is known."""
 
     operator: str
     decision: Decision
     at: datetime
     reason: str = ""
+    credential: str | None = None
 
 
 @dataclass(slots=True)
@@ -115,7 +116,8 @@ class Approval:
     and, of a model call, `prompt_end`, how its prompt ends: nobody judged that.
 
     `decided_by` is empty while open, for a timeout and for a withdrawal. `remind_at` is when to ask again, quietly.
-    `operators` are the only ones who may decide; empty means any. `missing` approvals are still needed of `quorum`.
+    `operators` are the only ones who may decide; empty means any. Who decides has each of `approver_roles`; of each of
+    `groups` so many must approve, and each person counts once. `missing` approvals are still needed of `quorum`.
     `content` is a fingerprint of what is asked: an edit by an operator changes it. `arguments` is all of the JSON that
     `arguments_hash` is of, with secrets as kind and keyed digest; only `get` reads it, and it is empty where none is
     kept. `original` is what was asked before an edit. `mixed_scripts` says of `agent_id`, `tool` and `target_resource`
@@ -166,6 +168,8 @@ class Approval:
     mixed_scripts: dict[str, str] = field(default_factory=dict[str, str])
     looks_like: dict[str, str] = field(default_factory=dict[str, str])
     shown_at: dict[str, datetime] = field(default_factory=dict[str, datetime])
+    approver_roles: tuple[str, ...] = ()
+    groups: dict[str, int] = field(default_factory=dict[str, int])
 
 
 @dataclass(slots=True)

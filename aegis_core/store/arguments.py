@@ -58,6 +58,8 @@ class AskerRow(NamedTuple):
     operators: list[str] | Literal[False]
     remind: int
     most: int | Literal[False]
+    role: Text
+    groups: Sequence[Any] | Literal[False]
 
 
 class WantedLock(NamedTuple):
@@ -74,6 +76,8 @@ class TermsRow(NamedTuple):
     quorum: int
     approves: bool
     operators: list[str] | Literal[False]
+    role: Text
+    groups: Sequence[Any] | Literal[False]
 
 
 class Edit(NamedTuple):

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
 from aegis_core.store.packing import Named
+from aegis_core.store.people import KeyPut, PersonPut
 from aegis_core.store.records import Record, Text
 from aegis_core.store.states import STATES
 
@@ -206,16 +207,6 @@ class ModeSet(NamedTuple):
     author: str
 
 
-class KeyPut(NamedTuple):
-    """An API key was made or revoked."""
-
-    at: int
-    key_id: str
-    role: Text
-    name: Text
-    author: str
-
-
 class AgentForgotten(NamedTuple):
     """So many texts of an agent were removed."""
 
@@ -297,6 +288,9 @@ BODIES: Mapping[str, type[Named]] = {
     **dict.fromkeys((f"lock_{kind}" for kind in _LOCK_KINDS), LockTold),
     **dict.fromkeys(("agent_blocked", "agent_active", "tenant_halted", "tenant_active"), AgentActed),
     **dict.fromkeys(("key_created", "key_revoked"), KeyPut),
+    **dict.fromkeys(
+        ("person_added", "person_changed", "person_removed", "credential_added", "credential_revoked"), PersonPut
+    ),
     **dict.fromkeys(("channel_failed", "channel_recovered"), ChannelTold),
     **dict.fromkeys(("envelope_made", "envelope_revoked"), EnvelopePut),
     "handshake": Handshaken,

@@ -22,6 +22,8 @@ Keys of a tenant share the hash tag ``{tenant}`` (one cluster slot) and the pref
 ``pf``                  the agent profiles                            one
 ``pv``                  the version of the prices in use (STRING)     one
 ``k:KEY``, ``ks``       an API key, hashed; their names (SET)         made by operators only
+``pe``, ``pc``          persons by name, packed; whose a credential   at most 1,000, with 32 each; made by
+                        is, empty for one that ended (HASH)           owners only
 ``f:AGENT\tMODEL``       shares of the bound that settled (STRING)     expires after 30 days
 ``o``                   outcomes by task type, agent and model (HASH)  at most 4,000 rows
 ``j:ID``, ``ja:AGENT``  the execution journal; its ids by expiry      at most 2,000 an agent; expires
@@ -78,9 +80,9 @@ SESSIONS_KEPT = 64
 
 HEADS = frozenset(
     (
-        "t", "a:", "s:", "r:", "d", "e", "w:", "c", "ag", "as:", "ac", "b:", "bs", "p:", "pf", "pv", "k:", "ks", "f:",
-        "o", "h:", "hc", "j:", "ja:", "jl:", "jx:", "u:", "ca:", "cl:", "ch:", "cn:", "cm:", "cx:", "l:", "lq:", "lw:",
-        "lp:", "lc", "ld", "la:", "lk:", "ap", "ah", "q:", "x:", "v", "ol", "i", "i:",
+        "t", "a:", "s:", "r:", "d", "e", "w:", "c", "ag", "as:", "ac", "b:", "bs", "p:", "pf", "pv", "k:", "ks", "pe",
+        "pc", "f:", "o", "h:", "hc", "j:", "ja:", "jl:", "jx:", "u:", "ca:", "cl:", "ch:", "cn:", "cm:", "cx:", "l:", "lq:",
+        "lw:", "lp:", "lc", "ld", "la:", "lk:", "ap", "ah", "q:", "x:", "v", "ol", "i", "i:",
     )
 )  # fmt: skip
 """How the names of keys begin: the table above, for the check of the scripts."""

@@ -7,7 +7,7 @@ import hmac
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar, cast
 
 import hiredis
 
@@ -16,6 +16,7 @@ from aegis_core.store import layout, operator_verbs, verbs
 from aegis_core.store.arguments import Ruled
 from aegis_core.store.batching import Looks
 from aegis_core.store.packing import Named, decode, unpack
+from aegis_core.store.people import Person
 from aegis_core.store.pipeline import ConnectionLostError
 from aegis_core.store.records import Record
 from aegis_core.store.refusals import refusal
@@ -127,10 +128,11 @@ class Ledger:
         answer = await self.call(self.store.scripts.open_tenant, order)
         return int(answer[1]), int(answer[2])
 
-    async def publish_policy(self, document: str, digest: str, author: str, parent: int | None = None) -> int:
-        """Put a document in force; answers its version."""
-        order = operator_verbs.PublishPolicy(document, digest, author, layout.POLICIES_KEPT, parent)
-        return int((await self.call(self.store.scripts.publish_policy, order))[1])
+    async def publish_policy(self, document: str, digest: str, author: str, expected: int | None = None) -> int | None:
+        """Put a document in force; answers its version. None: another than the expected version was in force."""
+        order = operator_verbs.PublishPolicy(document, digest, author, layout.POLICIES_KEPT, None, expected)
+        answer = await self.call(self.store.scripts.publish_policy, order)
+        return None if answer[0] == b"STALE" else int(answer[1])
 
     async def read_policy(self) -> tuple[int, str]:
         """Version and text of the document in force."""
@@ -158,6 +160,13 @@ class Ledger:
         session = decode(Session, unpack(blob)) if blob else None
         if session is None or not hmac.compare_digest(str(session.token), str(caller.token)):
             raise refusal("BAD_TOKEN", [])
+        if session.credential and await self.store.command(
+            "HGET", layout.key(self.tenant, "pc"), f"key:{session.credential}"
+        ) == b"":  # fmt: skip
+            order = operator_verbs.ReadKeys(session.credential)
+            people = unpack((await self.call(self.store.scripts.read_keys, order))[1])[2]
+            if not people or not people[0] or decode(Person, people[0]).removed:
+                raise refusal("BAD_TOKEN", [])
         return session.agent
 
     async def journal(self, order: verbs.WriteJournal) -> tuple[str, int, str | bool, int]:
@@ -244,6 +253,8 @@ class Ledger:
     ) -> Any:
         """Run a script; answer its control answers, and send it once more when its reply was lost."""
         zone, sweeps, lost = None, 0, False
+        if ":" in (getattr(arguments, "author", None) or "") and type(arguments) not in _BY_CREDENTIAL:
+            arguments = cast("Any", arguments)._replace(author=await self._person_of(cast("Any", arguments).author))
         while True:
             try:
                 answer = answer or await self.store.run(script, self._root, arguments, zone, sent)
@@ -264,6 +275,13 @@ class Ledger:
                     pass
             else:
                 raise refusal(word.decode(), answer)
+
+    async def _person_of(self, by: str) -> str:
+        """The one name under which a person acts, whatever the door: that behind a credential, else the credential."""
+        name = await self.store.command("HGET", layout.key(self.tenant, "pc"), by)
+        if name == b"":
+            raise refusal("CREDENTIAL_ENDED", [])
+        return name.decode() if name else by
 
 
 async def _first_try(sent: asyncio.Future[Any] | None) -> Any:
@@ -288,5 +306,7 @@ def _decoded(entries: Any) -> list[tuple[str, dict[bytes, bytes]]]:
     return [(entry_id.decode(), dict(fields)) for entry_id, fields in entries]
 
 
+_BY_CREDENTIAL = frozenset({operator_verbs.PutEnvelope, operator_verbs.SetCeiling})
+"""Whose scripts look up themselves who the author is, and what that person may."""
 _RELOAD = frozenset({b"STALE", b"PROFILE", b"SESSION"})
 _FINAL = frozenset({b"NEW", b"OLD", b"OK"}) | _RELOAD

@@ -42,13 +42,14 @@ class OpenTenant(NamedTuple):
 
 
 class PublishPolicy(NamedTuple):
-    """Put a policy in force."""
+    """Put a policy in force, with `expected` only in place of that version."""
 
     document: str
     fingerprint: str
     author: str
     keep: int
     parent: int | None
+    expected: int | None = None
 
 
 class ReadPolicy(NamedTuple):
@@ -192,7 +193,8 @@ class SetMode(NamedTuple):
 
 
 class PutKey(NamedTuple):
-    """Make or revoke an API key, or one of the proxy, which alone has `terms`."""
+    """Make or revoke an API key, or one of the proxy, which alone has `terms`. `person`: whose it is; where there
+    is none of that name, one with the `role` is made, whose name looks like `fold`."""
 
     id: str
     role: Given
@@ -201,12 +203,34 @@ class PutKey(NamedTuple):
     author: str
     act: Literal["created", "revoked"]
     terms: Given = None
+    person: Given = None
+    fold: Given = None
 
 
 class ReadKeys(NamedTuple):
     """One API key, or all of them."""
 
     id: Given
+
+
+class PutPerson(NamedTuple):
+    """Add, change or remove a person, or give and take credentials. `nanos`: up to how much the person may approve;
+    False lifts that, None leaves it."""
+
+    name: str
+    fold: str
+    act: Literal["added", "changed", "removed", "linked", "revoked"]
+    role: Text
+    groups: Sequence[str] | Literal[False]
+    nanos: int | Literal[False] | None
+    credentials: Sequence[str]
+    author: str
+
+
+class ReadPeople(NamedTuple):
+    """One person, by name or credential, or all of them."""
+
+    name: Given
 
 
 class HoldChannel(NamedTuple):

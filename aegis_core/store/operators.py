@@ -10,8 +10,9 @@ from aegis_core.store import operator_verbs as acts
 from aegis_core.store.arguments import EstimatesRow, PaceRow
 from aegis_core.store.ledger import Ledger
 from aegis_core.store.packing import decode, unpack
+from aegis_core.store.people import Key, Person
 from aegis_core.store.records import Record
-from aegis_core.store.schema import VERSION_ROW, Key, Profiles, StoredPolicy
+from aegis_core.store.schema import VERSION_ROW, Profiles, StoredPolicy
 
 
 class OperatorStore:
@@ -65,8 +66,28 @@ class OperatorStore:
 
     async def read_keys(self, key_id: str | None = None) -> tuple[int, list[Key]]:
         """How many keys are in force; and one of them, or all."""
-        count, rows = unpack((await self._ledger.call(self._scripts.read_keys, acts.ReadKeys(key_id)))[1])
-        return count, [decode(Key, row) for row in rows]
+        count, pairs = await self.owned_keys(key_id)
+        return count, [key for key, _ in pairs]
+
+    async def owned_keys(self, key_id: str | None = None) -> tuple[int, list[tuple[Key, Person | None]]]:
+        """The same, each with the person whose key it is."""
+        answer = await self._ledger.call(self._scripts.read_keys, acts.ReadKeys(key_id))
+        count, rows, people = unpack(answer[1])
+        whose = [decode(Person, row) if row else None for row in people]
+        return count, list(zip((decode(Key, row) for row in rows), whose, strict=True))
+
+    async def put_person(self, order: acts.PutPerson) -> tuple[Person, int | bool]:
+        """Add, change or remove a person, or give and take credentials."""
+        answer = await self._ledger.call(self._scripts.put_person, order)
+        row, nanos = unpack(answer[1])
+        return decode(Person, row), nanos
+
+    async def read_people(self, name: str | None) -> tuple[str, list[tuple[Person, int | bool]]]:
+        """One person, by name or credential, or all: each with up to how many nano-dollars it may approve. First whose
+        the credential is, empty for one that ended."""
+        answer = await self._ledger.call(self._scripts.read_people, acts.ReadPeople(name))
+        who, rows, ceilings = unpack(answer[1])
+        return who or "", [(decode(Person, row), nanos) for row, nanos in zip(rows, ceilings, strict=True)]
 
     async def note_prices(self, version: str) -> None:
         """Remember the version of the prices in use; a change is an event."""

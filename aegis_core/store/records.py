@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
 from aegis_core.store.packing import decode
@@ -21,12 +22,13 @@ class LineRow(NamedTuple):
 
 
 class StoredVote(NamedTuple):
-    """An operator's word on a question."""
+    """A person's word on a question. `operator`: the person; `credential`: with which it was said."""
 
     operator: str
     word: Literal["approve", "reject"]
     at: int
     why: Text
+    credential: Text = False
 
 
 class Question(NamedTuple):
@@ -36,7 +38,8 @@ class Question(NamedTuple):
     was judged again, 0 for the record's own. `unjudged`, only in an answer: the version by which it must be judged
     before its agent may use it. `shown`: so many bytes of arguments are kept for approvers. `original` is the amount
     and the trace before it was edited. `taken_back`: by whom, where it was withdrawn. `told`: channels that showed it,
-    each with the time of the first one. `said`: the event under whose id its agent's words are kept."""
+    each with the time of the first one. `said`: the event under whose id its agent's words are kept. `roles`: who
+    decides has each of them. `groups`: a role and how many of it must approve, and so on."""
 
     quorum: int
     approves: bool
@@ -59,6 +62,8 @@ class Question(NamedTuple):
     taken_back: Text = False
     told: list[list[Any]] | Literal[False] = False
     said: Text = False
+    roles: Sequence[str] | Literal[False] = False
+    groups: Sequence[Any] | Literal[False] = False
 
     @property
     def words(self) -> list[StoredVote]:

@@ -28,6 +28,8 @@ _MISSING = {
     "NO_POLICY": ("policy", "There is no such policy version; the last 100 are kept."),
     "NO_ENTRY": ("entry", "This call was never started, so it has no end."),
     "NO_KEY": ("key", "There is no such API key."),
+    "NO_PERSON": ("person", "There is no such person; `aegis people list` shows who there is."),
+    "NOT_LINKED": ("credential", "The person has no such credential."),
     "NO_LOCK": ("lock", "Nobody holds that lock (with that fence)."),
     "NO_APPROVAL": ("approval", "There is no such approval; ended ones are forgotten after a while."),
     "NO_ENVELOPE": ("envelope", "There is no such envelope: it was revoked, or its time has passed."),
@@ -36,6 +38,12 @@ _FORBIDDEN = {
     "NOT_YOURS": ("not_yours", "This belongs to another agent."),
     "BAD_TOKEN": ("bad_token", "The session token is wrong or its session has ended. Shake hands again."),
     "BLOCKED": ("agent_blocked", "The agent is blocked by its operator."),
+    "OWN_LIMIT": ("own_limit", "Nobody sets a limit, role or groups of their own; another owner must."),
+    "ROLE_NEEDED": ("role_needed", "This person may look, and decides nothing; an owner gives the role approver."),
+    "NOBODYS": (
+        "nobodys_credential",
+        "Several persons must agree, and this credential is nobody's: say whose (aegis people credential add NAME).",
+    ),
     "HALTED": ("tenant_halted", "The tenant is halted by its operator."),
     "LIVE": (
         "agent_is_live",
@@ -191,10 +199,49 @@ def _not_named(answer: list[Any]) -> AegisError:
     return AuthError(f"Its rule lets only these operators decide: {names}.", code="not_its_operator")
 
 
+def _not_of_role(answer: list[Any]) -> AegisError:
+    question = decode(Record, unpack(answer[1])).question
+    roles = [*((question and question.roles) or ()), *((question and question.groups) or ())[::2]]
+    return AuthError(
+        f"Its rule lets only {', '.join(roles)} decide, where this person does not belong.", code="not_its_role"
+    )
+
+
+def _gone(answer: list[Any]) -> AegisError:
+    return AuthError(
+        f"{answer[2].decode()} was removed from the persons of this tenant and decides nothing.", code="person_removed"
+    )
+
+
+def _taken(answer: list[Any]) -> AegisError:
+    what, whose = answer[1].decode(), answer[2].decode()
+    return ConflictError(
+        f"{what} is {whose}'s already; nothing changed. Revoke it there first: aegis people credential revoke.",
+        code="credential_taken", credential=what, person=whose,
+    )  # fmt: skip
+
+
+def _other_role(answer: list[Any]) -> AegisError:
+    name, role = answer[1].decode(), answer[2].decode()
+    return ConflictError(
+        f"{name} is there already, with the role {role}; nothing changed. For one more key: "
+        f"aegis people credential add {name} --key",
+        code="person_exists", person=name, role=role,
+    )  # fmt: skip
+
+
+def _alike(answer: list[Any]) -> AegisError:
+    other = answer[1].decode()
+    return ConflictError(
+        f"name: looks like {other}, who is there already; choose one that nobody takes for it.",
+        code="looks_alike", field="name", person=other,
+    )  # fmt: skip
+
+
 def _above(answer: list[Any]) -> AegisError:
     amount, ceiling = int(answer[1]), int(answer[2])
     return AuthError(
-        f"It is about {format_usd(amount)}, and this operator may approve up to {format_usd(ceiling)}; ask another.",
+        f"It is about {format_usd(amount)}, and this person may approve up to {format_usd(ceiling)}; ask another.",
         code="above_operator_limit", amount_usd=float(to_usd(amount)), limit_usd=float(to_usd(ceiling)),
     )  # fmt: skip
 
@@ -232,6 +279,26 @@ _SPECIAL: dict[str, Callable[[list[Any]], AegisError]] = {
     "TOKEN_USED": _token_used,
     "DECIDED": _decided,
     "NOT_AN_OPERATOR_OF_IT": _not_named,
+    "NOT_OF_ITS_ROLE": _not_of_role,
+    "BELONGS_NO_MORE": _gone,
+    "CREDENTIAL_ENDED": lambda _: AuthError(
+        "This credential was revoked, or its person removed; it decides nothing.", code="credential_ended"
+    ),
+    "CREDENTIAL_TAKEN": _taken,
+    "OTHER_ROLE": _other_role,
+    "LOOKS_ALIKE": _alike,
+    "PERSON_EXISTS": lambda answer: ConflictError(
+        f"{answer[1].decode()} is there already; `aegis people set` changes a person.", code="person_exists"
+    ),
+    "LAST_OWNER": lambda answer: ConflictError(
+        f"{answer[1].decode()} is the only owner; make another one first, so that somebody can.", code="last_owner"
+    ),
+    "TOO_MANY_PEOPLE": lambda answer: ConflictError(
+        f"The tenant already had {int(answer[1]):,} persons, the most.", code="too_many_people"
+    ),
+    "TOO_MANY_CREDENTIALS": lambda answer: ConflictError(
+        f"The person already has {answer[1]} credentials, the most; revoke some.", code="too_many_credentials"
+    ),
     "ABOVE_CEILING": _above,
     "STOPPED": _stopped,
     "EDITED": lambda _: ConflictError(

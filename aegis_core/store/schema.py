@@ -23,6 +23,7 @@ from aegis_core.protocol.locks import Told
 from aegis_core.store.counts import COUNTS, ROLLUPS, WAIT_BUCKETS_MS
 from aegis_core.store.lock_records import Holder, Lien, Lock, LockCounters, Waiter
 from aegis_core.store.packing import Named
+from aegis_core.store.people import PEOPLE, Key, Person
 from aegis_core.store.records import (
     AlikeRefusals,
     Bar,
@@ -76,6 +77,7 @@ CONSTANTS: Mapping[str, Any] = {
     **COUNTS,
     **WORDS,
     **ROLLUPS,
+    **PEOPLE,
     "WAIT_BUCKETS": WAIT_BUCKETS_MS,
     "MOST_SHOWN": MAX_SHOWN,
     "RING": 24,  # a rolling window counts so many whole cells, and the partial one before them
@@ -161,7 +163,8 @@ class Tenant(NamedTuple):
     """A tenant. `schema` is the one that made it; `due` the earliest deadline, perhaps too early. `hashes`: how the
     arguments are hashed that its questions are about. By the credential that opened a session: `asked`, how many
     requests there were in the `second`; `waiting`, what those hold that wait, for a
-    person or a lock, by the hour of their deadline."""
+    person or a lock, by the hour of their deadline. `persons`: 1 once the keys of older
+    versions' operators were carried over."""
 
     schema: int
     status: str
@@ -179,6 +182,7 @@ class Tenant(NamedTuple):
     second: int = 0
     asked: dict[str, int] | Literal[False] = False
     waiting: dict[str, dict[str, int]] | Literal[False] = False
+    persons: int = 0
 
 
 class Agent(NamedTuple):
@@ -268,20 +272,6 @@ class Profiles(NamedTuple):
     at: int
 
 
-class Key(NamedTuple):
-    """An API key, or one of the proxy: its hash, never the key. `revoked` is 0 while it is in force. `terms`: what a
-    key of the proxy allows, as JSON."""
-
-    id: str
-    role: str
-    hash: str
-    name: str
-    author: str
-    made: int
-    revoked: int
-    terms: Text = False
-
-
 class Score(NamedTuple):
     """A row of the table of outcomes. It is stored as text, with spaces between; what follows is carried, too."""
 
@@ -339,6 +329,7 @@ KINDS = (
     Kind("P", StoredPolicy),
     Kind("F", Profiles),
     Kind("Y", Key),
+    Kind("PERSON", Person),
     Kind("NOTICE", ShownNotice),
 )
 

@@ -26,7 +26,7 @@ from aegis_core.store.packing import Named
 _PARTS = (
     "prelude", "words", "windows", "budgets", "records", "rate", "repeated", "doors",
     "locks", "queues", "handing", "lock_books", "claims", "lock_of_record",
-    "lifecycle", "learning",
+    "people", "lifecycle", "learning",
 )  # fmt: skip
 """What all verbs share, in the order in which it is defined."""
 _INCLUDED = re.compile(r"^--@ (\w+)\n", re.MULTILINE)
@@ -113,6 +113,8 @@ class ScriptSet:
         self.set_mode = make(operator_verbs.SetMode)
         self.put_key = make(operator_verbs.PutKey)
         self.read_keys = make(operator_verbs.ReadKeys)
+        self.put_person = make(operator_verbs.PutPerson)
+        self.read_people = make(operator_verbs.ReadPeople)
         self.hold_channel = make(operator_verbs.HoldChannel)
         self.tell_channel = make(operator_verbs.TellChannel)
         self.keep_notice = make(operator_verbs.KeepNotice)

@@ -102,7 +102,8 @@ class Sweep(NamedTuple):
 
 
 class Decide(NamedTuple):
-    """One operator's word on one question. `seen`: the content that was looked at."""
+    """One person's word on one question. `seen`: the content that was looked at. `credential`: the one of
+    `operator`, where that is a person's name."""
 
     id: str
     operator: str
@@ -111,6 +112,7 @@ class Decide(NamedTuple):
     seen: Text
     edit: Edit | Literal[False]
     ruled: Ruled | Literal[False] = False
+    credential: Text = False
 
 
 class ListQuestions(NamedTuple):

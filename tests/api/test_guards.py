@@ -14,8 +14,8 @@ from pydantic import SecretStr
 from serving import serving
 
 from aegis_core import ConfigurationError, Settings, StoreError
-from aegis_core.api.auth import check_bind, operator_secret
 from aegis_core.api.problems import status_of
+from aegis_core.api.secret import check_bind, operator_secret
 from aegis_core.api.server import serve
 from aegis_core.protocol.errors import (
     AuthError,

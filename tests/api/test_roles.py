@@ -20,17 +20,31 @@ from aegis_core.testing import private_settings
 
 API = "/api/v1"
 ROLES = (
-    "nobody", "agent key", "session", "operator key", "operator secret", "wrong key", "revoked key", "wrong session",
-    "foreign agent key", "foreign operator key", "foreign session",
+    "nobody", "agent key", "session", "viewer key", "approver key", "operator key", "owner key", "operator secret",
+    "wrong key", "revoked key", "key of a removed person", "wrong session",
+    "foreign agent key", "foreign operator key", "foreign owner key", "foreign session",
 )  # fmt: skip
-INTRUDERS = {"wrong key", "revoked key", "wrong session"}
-FOREIGNERS = {"foreign agent key", "foreign operator key", "foreign session"}
+INTRUDERS = {"wrong key", "revoked key", "key of a removed person", "wrong session"}
+FOREIGNERS = {"foreign agent key", "foreign operator key", "foreign owner key", "foreign session"}
 """Their credentials hold, in another tenant: they may do there what they may, and touch nothing here."""
 
-NAMING_ONE = ("{event_id}", "{grant_id}", "{key_id}", "{name}", "{approval_id}", "{envelope_id}", "/force-release")
-OPERATORS = {"operator key", "operator secret"}
+NAMING_ONE = (
+    "{event_id}",
+    "{grant_id}",
+    "{key_id}",
+    "{name}",
+    "{approval_id}",
+    "{envelope_id}",
+    "/force-release",
+    "{person}",
+)
+OWNERS = {"owner key", "operator secret"}
+OPERATORS = OWNERS | {"operator key"}
+APPROVERS = OPERATORS | {"approver key"}
+VIEWERS = APPROVERS | {"viewer key"}
 ENTER = OPERATORS | {"agent key"}
 AGENTS = OPERATORS | {"session"}
+READERS = VIEWERS | {"session"}
 ANYBODY = set(ROLES)
 
 
@@ -60,7 +74,7 @@ def _lock_token(case: dict[str, Any]) -> Any:
 
 
 TABLE: dict[tuple[str, str], Row] = {
-    ("GET", f"{API}/locks"): Row(OPERATORS),
+    ("GET", f"{API}/locks"): Row(VIEWERS),
     ("POST", f"{API}/locks/{{resource}}/acquire"): Row(AGENTS, lambda case: {"agent_id": case["agent_id"]}),
     ("POST", f"{API}/locks/{{resource}}/renew"): Row(AGENTS, _lock_token),
     ("POST", f"{API}/release-lock"): Row(AGENTS, lambda case: {**_lock_token(case), "resource": case["resource"]}),
@@ -71,17 +85,17 @@ TABLE: dict[tuple[str, str], Row] = {
     ("POST", f"{API}/grants/{{grant_id}}/refund"): Row(OPERATORS, _plain({"usd": 0.01})),
     ("POST", f"{API}/grants/{{grant_id}}/release"): Row(AGENTS, _plain({})),
     ("POST", f"{API}/grants/{{grant_id}}/extend"): Row(AGENTS, _plain({})),
-    ("GET", f"{API}/grants/{{grant_id}}"): Row(AGENTS),
+    ("GET", f"{API}/grants/{{grant_id}}"): Row(READERS),
     ("POST", f"{API}/journal"): Row(AGENTS, lambda case: {"agent_id": case["agent_id"], "act": "look", "key": "k"}),
-    ("GET", f"{API}/budget/{{agent_id}}"): Row(AGENTS),
+    ("GET", f"{API}/budget/{{agent_id}}"): Row(READERS),
     ("PUT", f"{API}/budgets/{{scope}}/{{name}}"): Row(OPERATORS, _plain({"window": "day", "limit_usd": 9})),
-    ("GET", f"{API}/agents"): Row(OPERATORS),
-    ("GET", f"{API}/events"): Row(OPERATORS),
-    ("GET", f"{API}/events/{{event_id}}"): Row(OPERATORS),
-    ("GET", f"{API}/events/stream"): Row(OPERATORS),
-    ("GET", f"{API}/activity"): Row(OPERATORS),
-    ("GET", f"{API}/keys"): Row(OPERATORS),
-    ("POST", f"{API}/keys"): Row(OPERATORS, _plain({"role": "operator"})),
+    ("GET", f"{API}/agents"): Row(VIEWERS),
+    ("GET", f"{API}/events"): Row(VIEWERS),
+    ("GET", f"{API}/events/{{event_id}}"): Row(VIEWERS),
+    ("GET", f"{API}/events/stream"): Row(VIEWERS),
+    ("GET", f"{API}/activity"): Row(VIEWERS),
+    ("GET", f"{API}/keys"): Row(VIEWERS),
+    ("POST", f"{API}/keys"): Row(OWNERS, _plain({"role": "operator"})),
     ("POST", f"{API}/keys/{{key_id}}/rotate"): Row(OPERATORS),
     ("DELETE", f"{API}/keys/{{key_id}}"): Row(OPERATORS),
     ("POST", f"{API}/agents/{{agent_id}}/block"): Row(OPERATORS),
@@ -89,25 +103,33 @@ TABLE: dict[tuple[str, str], Row] = {
     ("POST", f"{API}/agents/{{agent_id}}/forget"): Row(OPERATORS),
     ("POST", f"{API}/halt"): Row(OPERATORS),
     ("POST", f"{API}/resume"): Row(OPERATORS),
-    ("PUT", f"{API}/mode"): Row(OPERATORS, _plain({"mode": "observe"})),
-    ("GET", f"{API}/policy"): Row(OPERATORS),
+    ("PUT", f"{API}/mode"): Row(OWNERS, _plain({"mode": "observe"})),
+    ("GET", f"{API}/policy"): Row(VIEWERS),
     ("PUT", f"{API}/policy"): Row(OPERATORS, _policy),
-    ("GET", f"{API}/policy/versions"): Row(OPERATORS),
-    ("GET", f"{API}/policy/versions/{{version}}"): Row(OPERATORS),
+    ("GET", f"{API}/policy/versions"): Row(VIEWERS),
+    ("GET", f"{API}/policy/versions/{{version}}"): Row(VIEWERS),
     ("POST", f"{API}/policy/rollback"): Row(OPERATORS, _plain({"version": 1})),
-    ("GET", f"{API}/profiles"): Row(OPERATORS),
+    ("GET", f"{API}/profiles"): Row(VIEWERS),
     ("PUT", f"{API}/profiles"): Row(OPERATORS, _plain({"profiles": []})),
-    ("GET", f"{API}/approvals"): Row(OPERATORS),
-    ("GET", f"{API}/approvals/{{approval_id}}"): Row(AGENTS),
-    ("POST", f"{API}/approvals/{{approval_id}}/decision"): Row(OPERATORS, _plain({"decision": "approve"})),
-    ("GET", f"{API}/envelopes"): Row(OPERATORS),
-    ("POST", f"{API}/envelopes"): Row(OPERATORS, _plain({"agent_id": "mine", "tool": "pay", "limit_usd": 1})),
-    ("DELETE", f"{API}/envelopes/{{envelope_id}}"): Row(OPERATORS),
-    ("GET", f"{API}/operator-limits"): Row(OPERATORS),
-    ("PUT", f"{API}/operator-limits/{{operator}}"): Row(OPERATORS, _plain({"approve_up_to_usd": 9})),
+    ("GET", f"{API}/approvals"): Row(VIEWERS),
+    ("GET", f"{API}/approvals/{{approval_id}}"): Row(READERS),
+    ("POST", f"{API}/approvals/{{approval_id}}/decision"): Row(APPROVERS, _plain({"decision": "approve"})),
+    ("GET", f"{API}/envelopes"): Row(VIEWERS),
+    ("POST", f"{API}/envelopes"): Row(APPROVERS, _plain({"agent_id": "mine", "tool": "pay", "limit_usd": 1})),
+    ("DELETE", f"{API}/envelopes/{{envelope_id}}"): Row(APPROVERS),
+    ("GET", f"{API}/operator-limits"): Row(VIEWERS),
+    ("PUT", f"{API}/operator-limits/{{operator}}"): Row(OWNERS, _plain({"approve_up_to_usd": 9})),
+    ("GET", f"{API}/people"): Row(VIEWERS),
+    ("POST", f"{API}/people"): Row(OWNERS, lambda _: {"name": f"p-{uuid4().hex}"}),
+    ("GET", f"{API}/self"): Row(VIEWERS),
+    ("GET", f"{API}/people/{{person}}"): Row(VIEWERS),
+    ("PATCH", f"{API}/people/{{person}}"): Row(OWNERS, _plain({"role": "approver"})),
+    ("DELETE", f"{API}/people/{{person}}"): Row(OWNERS),
+    ("POST", f"{API}/people/{{person}}/credentials"): Row(OWNERS, _plain({"kind": "key"})),
+    ("DELETE", f"{API}/people/{{person}}/credentials/{{credential}}"): Row(OWNERS),
     ("GET", f"{API}/health"): Row(ANYBODY),
     ("GET", f"{API}/ready"): Row(ANYBODY),
-    ("GET", "/metrics"): Row(OPERATORS),
+    ("GET", "/metrics"): Row(VIEWERS),
 }
 
 
@@ -133,7 +155,9 @@ def credentials(home: Guarded) -> dict[str, dict[str, str]]:
     from guarding import made_keys
 
     away = home.settings.model_copy(update={"tenant": home.settings.tenant + "-b"})
-    foreign = made_keys(away, agents="agent", ops="operator")
+    foreign = made_keys(away, agents="agent", ops="operator", boss="owner")
+    own = made_keys(home.settings, vera="viewer", apollo="approver", olga="owner", gone="owner")
+    assert home.http.delete(f"{API}/people/gone", headers=AS_OPERATOR).status_code == 200
     revoked = home.http.post(f"{API}/keys", json={"role": "operator"}, headers=AS_OPERATOR).json()
     home.http.delete(f"{API}/keys/{revoked['key_id']}", headers=AS_OPERATOR)
     mine, theirs = home.enter("mine"), home.enter("mine", key=foreign["agents"].secret)
@@ -142,7 +166,12 @@ def credentials(home: Guarded) -> dict[str, dict[str, str]]:
         "nobody": {},
         "agent key": bearer(home.agent_key),
         "session": bearer(token),
+        "viewer key": bearer(own["vera"].secret),
+        "approver key": bearer(own["apollo"].secret),
         "operator key": bearer(home.operator_key),
+        "owner key": bearer(own["olga"].secret),
+        "key of a removed person": bearer(own["gone"].secret),
+        "foreign owner key": bearer(foreign["boss"].secret),
         "operator secret": AS_OPERATOR,
         "wrong key": bearer(home.operator_key[:30] + "A" * 30 + home.operator_key[60:]),
         "revoked key": bearer(revoked["secret"]),
@@ -163,7 +192,9 @@ def case(home: Guarded, credentials: dict[str, dict[str, str]]) -> Iterator[dict
     ahead = {"agent_id": "mine", "tool": "pay", "limit_usd": 1}
     envelope = home.http.post(f"{API}/envelopes", json=ahead, headers=AS_OPERATOR).json()
     key = home.http.post(f"{API}/keys", json={"role": "agent", "name": "spare"}, headers=AS_OPERATOR).json()
-    wallet = f"wallet-{uuid4().hex}"
+    wallet, person, account = f"wallet-{uuid4().hex}", f"person-{uuid4().hex}", uuid4().int % 10**18 + 1
+    wish = {"name": person, "telegram": account}
+    assert home.http.post(f"{API}/people", json=wish, headers=AS_OPERATOR).status_code == 200
     lock = home.http.post(
         f"{API}/locks/{wallet}/acquire", json={"agent_id": "mine", "ttl_seconds": 60}, headers=credentials["session"]
     ).json()
@@ -171,7 +202,7 @@ def case(home: Guarded, credentials: dict[str, dict[str, str]]) -> Iterator[dict
         "resource": wallet, "lock_token": lock["lock_token"],
         "agent_id": "mine", "grant_id": verdict["grant_id"], "key_id": key["key_id"], "version": 1, "scope": "tenant",
         "name": home.settings.tenant, "approval_id": asked["escalation_id"], "envelope_id": envelope["envelope_id"],
-        "operator": "somebody",
+        "operator": "somebody", "person": person, "credential": f"telegram:{account}",
         "event_id": home.http.get(f"{API}/events?latest=1", headers=AS_OPERATOR).json()["events"][0]["id"],
     }  # fmt: skip
     for path, body in (("resume", None), ("agents/mine/unblock", None)):
@@ -222,7 +253,9 @@ def test_who_may_do_what(
         assert answer.headers["www-authenticate"].startswith("Bearer")
     else:
         assert answer.status_code == 403, answer.text
-        assert answer.json()["code"] in {"operator_only", "not_yours", "session_needed", "key_needed"}
+        assert answer.json()["code"] in {
+            "operator_only", "not_yours", "session_needed", "key_needed", "role_needed",
+        }  # fmt: skip
 
 
 @pytest.mark.parametrize(("method", "path"), sorted(TABLE), ids=lambda value: value.removeprefix(API))
@@ -296,8 +329,11 @@ def test_every_operators_act_is_an_event_with_the_keys_name(
         "agent_forgotten": ("POST", f"{API}/agents/{{agent_id}}/forget"),
         "envelope_revoked": ("DELETE", f"{API}/envelopes/{{envelope_id}}"),
         "envelope_made": ("POST", f"{API}/envelopes"), "ceiling_set": ("PUT", f"{API}/operator-limits/{{operator}}"),
+        "person_added": ("POST", f"{API}/people"), "person_changed": ("PATCH", f"{API}/people/{{person}}"),
+        "credential_revoked": ("DELETE", f"{API}/people/{{person}}/credentials/{{credential}}"),
+        "person_removed": ("DELETE", f"{API}/people/{{person}}"),
     }  # fmt: skip
-    for role, author in (("operator key", "ada"), ("operator secret", "operator")):
+    for role, author in (("owner key", "olga"), ("operator secret", "operator")):
         for kind, (method, path) in acts.items():
             assert call(home, method, path, case, credentials[role]).status_code == 200
             latest = home.http.get(f"{API}/events?latest=5", headers=AS_OPERATOR).json()["events"]
@@ -306,6 +342,14 @@ def test_every_operators_act_is_an_event_with_the_keys_name(
             if kind == "key_revoked":
                 spare = home.http.post(f"{API}/keys", json={"role": "agent"}, headers=AS_OPERATOR).json()
                 case["key_id"] = spare["key_id"]
+            if kind == "person_added":  # the next acts are about that person
+                number = uuid4().int % 10**18 + 1
+                case["person"], case["credential"] = event["facts"]["person"], f"telegram:{number}"
+                account = {"kind": "telegram", "telegram": number}
+                linked = home.http.post(
+                    f"{API}/people/{case['person']}/credentials", json=account, headers=credentials[role]
+                )
+                assert linked.status_code == 200
             if kind == "envelope_made":
                 case["envelope_id"] = event["facts"]["envelope_id"]
 

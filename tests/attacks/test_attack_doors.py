@@ -17,8 +17,8 @@ from serving import serving
 
 from aegis_core import ConfigurationError, Settings
 from aegis_core.api import gate, logs, routing
-from aegis_core.api.auth import operator_secret
 from aegis_core.api.gate import RequestGate
+from aegis_core.api.secret import operator_secret
 
 API = "/api/v1"
 

@@ -141,13 +141,13 @@ def test_another_agents_request_id(serve: Serve, monkeypatch: pytest.MonkeyPatch
 @DEFENDED
 def test_a_revoked_key(serve: Serve, monkeypatch: pytest.MonkeyPatch, defended: bool) -> None:
     if not defended:
-        read = OperatorStore.read_keys
+        read = OperatorStore.owned_keys
 
         async def forgiving(registry: OperatorStore, key_id: str | None = None) -> Any:
-            count, rows = await read(registry, key_id)
-            return count, [row._replace(revoked=0) for row in rows]
+            count, pairs = await read(registry, key_id)
+            return count, [(key._replace(revoked=0), whose) for key, whose in pairs]
 
-        monkeypatch.setattr(OperatorStore, "read_keys", forgiving)
+        monkeypatch.setattr(OperatorStore, "owned_keys", forgiving)
     server = serve()
     stolen = server.http.post(f"{API}/keys", json={"role": "operator"}, headers=AS_OPERATOR).json()
     assert server.http.get(f"{API}/keys", headers=bearer(stolen["secret"])).status_code == 200

@@ -21,6 +21,7 @@ import pytest
 from terminal import run_aegis
 
 from aegis_core import Settings, connect_sync
+from aegis_core.cli.common import whoami
 from aegis_core.cli.usage import write_csv
 from aegis_core.governor.usage import UsageTotal
 from tests.serving import OPERATOR, serving
@@ -344,7 +345,7 @@ def test_a_refund_is_in_the_bill_and_among_the_events(here: Settings, aegis: Aeg
     assert json.loads(aegis("refund", grant, "--usd", "0.05", "--json").out)["refunded_usd"] == 0.15
     assert aegis("usage").out.splitlines()[1].split() == ["one", "1", "$0.25"]
     line = next(line for line in aegis("events").out.splitlines() if " refunded " in line)
-    assert line.endswith("one · charged $0.40 · $0.10 taken back · by cli")
+    assert line.endswith(f"one · charged $0.40 · $0.10 taken back · by {whoami()}")
     assert aegis("refund", grant, "--usd", "1").failed("usd: is above $0.25")
 
 

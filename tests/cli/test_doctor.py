@@ -220,7 +220,7 @@ def test_a_server_that_was_asked_to_stay_is_remembered(doctor: Doctor, tmp_path:
 
 
 def test_an_operator_secret_that_others_can_read(doctor: Doctor, server_url: str, tenant: str, tmp_path: Path) -> None:
-    from aegis_core.api.auth import operator_secret, secret_path
+    from aegis_core.api.secret import operator_secret, secret_path
 
     settings = private_settings(data_dir=tmp_path / "data")
     operator_secret(settings)

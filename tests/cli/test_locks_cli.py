@@ -8,6 +8,7 @@ import pytest
 from terminal import run_aegis
 
 from aegis_core import Settings, connect_sync
+from aegis_core.cli.common import whoami
 from aegis_core.protocol.errors import LockLostError
 
 
@@ -42,12 +43,12 @@ def test_an_operator_lists_shows_and_releases(here: Settings, aegis) -> None:
             assert lease.evicting.wait(60)
         assert aegis("show", "wallet_main")[::2] == (1, "aegis: Nobody holds or waits for wallet_main.\n")
         forced = [event for event in governor.events() if event.kind == "lock_forced"]
-        assert [(event.agent_id, event.facts["because_of"]) for event in forced] == [("trader", "cli")]
+        assert [(event.agent_id, event.facts["because_of"]) for event in forced] == [("trader", whoami())]
     lines = [line.split(maxsplit=1)[1] for line in aegis("events", of=None)[1].splitlines() if " lock_" in line]
     assert [line.split(" · held")[0] for line in lines] == [
         f"lock_{kind:9} trader · wallet_main · fence {fence}" for kind in ("acquired", "forced")
     ]
-    assert lines[1].endswith(" s · because of cli")
+    assert lines[1].endswith(" s · because of " + whoami())
 
 
 @pytest.mark.parametrize("command", ["list", "show", "release"])

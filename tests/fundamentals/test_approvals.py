@@ -265,7 +265,7 @@ async def test_an_operator_approves_up_to_a_limit_of_their_own(governor: Governo
     await governor.approvals.set_limit("ada", "6.50", by="cfo")
     assert await governor.approvals.limits() == {"ada": Decimal("6.50")}
     approval = (await ask(agent)).escalation_id or ""
-    with pytest.raises(AuthError, match=r"about \$7.00, and this operator may approve up to \$6.50"):
+    with pytest.raises(AuthError, match=r"about \$7.00, and this person may approve up to \$6.50"):
         await governor.approvals.decide(approval, "approve", by="ada")
     edit = ApprovalEdit(estimated_cost_usd=Decimal(6))
     assert (await governor.approvals.decide(approval, "approve", by="ada", edit=edit)).amount_usd == Decimal(6)

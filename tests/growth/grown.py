@@ -16,8 +16,9 @@ _BY_PREFIX = {kind.prefix: kind for kind in KINDS}
 KEYS = {
     **HELD, "r:": ("R", False), "j:": ("J", False), "p:": ("P", False), "pf": ("F", False), "k:": ("Y", False),
     "lc": ("N", False), "l:": ("L", False), "lw:": ("W", False), "x:": ("X", False), "cn:": ("NOTICE", False),
+    "pe": ("PERSON", False),
 }  # fmt: skip
-"""What lies under the names of keys; under ``lw:`` and ``cn:`` it is the values of a hash."""
+"""What lies under the names of keys; under ``lw:``, ``cn:`` and ``pe`` it is the values of a hash."""
 
 
 def grow(put: Callable[[Any, str, Any], None] = setattr) -> None:

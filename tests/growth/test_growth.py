@@ -11,6 +11,7 @@ import pytest
 from leftovers import ENDING, UNENDING
 
 from aegis_core.protocol.messages import Handshake
+from aegis_core.protocol.people import PersonChange
 from aegis_core.store.schema import KINDS, VERSION_ROW
 
 from .dumping import dump, restore
@@ -68,8 +69,8 @@ def test_the_data_holds_every_kind_of_record() -> None:
     heads = {name.partition("}:")[2].partition(":")[0] for name in DATA if "{" in name}
     # Shares of forecasts are kept only where one is opted in; the lease of the channel was given back.
     # How a channel is, its alerts, what questions show, which results are long, what keys and queues are counted by,
-    # and counts were not kept yet then, nor did words lie apart or sums by the hour.
-    later = {"f", "cl", "ch", "cm", "ca", "q", "jl", "lp", "lk", "ac", "c", "w", "h", "hc"}
+    # counts and persons were not kept yet then, nor did words lie apart or sums by the hour.
+    later = {"f", "cl", "ch", "cm", "ca", "q", "jl", "lp", "lk", "ac", "c", "w", "h", "hc", "pe", "pc"}
     assert heads == (UNENDING | ENDING) - later | ({"cm"} & heads)
 
 
@@ -111,6 +112,7 @@ async def test_an_older_version_carries_what_a_later_one_wrote(
         "D", "P", "F", "X",  # never stored, or only written anew
         "BAR",  # of refusals, which are never written again
         "ALERT", "REFUSED",  # the world comes near no limit, and nothing is refused again; see below
+        "PERSON",  # old data has none; see below
     }  # fmt: skip
 
 
@@ -143,6 +145,31 @@ async def test_an_older_version_carries_what_a_later_one_keeps_of_an_agent(
     assert all(stored[name]["value"] != data[name]["value"] for name, _ in marks), "it was written anew"
 
 
+async def test_an_older_version_carries_what_a_later_one_keeps_of_a_person(
+    later: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    later()
+    async with own_server() as store, opened(store) as (world, _):
+        await world.port.operator.people.add("bob", "approver", telegram=7, author="ada")
+        await world.port.operator.create_key("agent", name="door", author="ada")  # so the tenant is written, too
+        data = await dump(store)
+    before = marked(data)
+    monkeypatch.undo()
+    async with own_server() as store:
+        await store.command("FLUSHDB")
+        await restore(store, data)
+        async with opened(store) as (world, _):
+            await world.port.operator.people.link("bob", "cli:bob", author="ada")
+            await world.port.operator.create_person_key("bob", author="ada")
+            await world.port.operator.people.unlink("bob", "telegram:7", author="ada")
+            changed = await world.port.operator.people.change("bob", PersonChange(role="owner"), author="ada")
+        stored = await dump(store)
+    assert (changed.role, len(changed.credentials)) == ("owner", 2)
+    marks = {(name, path): mark for name, all_ in before.items() for path, mark in all_.items() if "PERSON" in path}
+    assert len(marks) == 1
+    assert {(name, path): found(stored)[name][path] for name, path in marks} == marks
+
+
 def marked(data: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Put a mark of its own at the end of every record; answers them by key and path."""
     numbers = iter(range(100_000))
@@ -168,7 +195,7 @@ def _each(data: dict[str, Any], mark: Callable[[], str] | None) -> dict[str, dic
                     text = f"{text} {mark()}" if mark else text
                     answer[name][f"{row}.SCORE"] = text.split(" ", 3)[3:]
                     pair[1] = b64encode(text.encode()).decode()
-        elif entry["type"] == "hash" and name.partition("}:")[2][:3] in {"lw:", "cn:"}:
+        elif entry["type"] == "hash" and name.partition("}:")[2][:3] in {"lw:", "cn:", "pe"}:
             answer[name] = {}
             for pair in entry["value"]:
                 blob, here = marks(name, b64decode(pair[1]), mark)

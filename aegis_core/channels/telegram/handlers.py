@@ -1,4 +1,4 @@
-"""What people say on Telegram: presses, replies and commands. Only listed user ids are heard."""
+"""What people say on Telegram: presses, replies and commands. Only listed user ids are heard, and those of persons."""
 
 from __future__ import annotations
 
@@ -18,9 +18,11 @@ from aegis_core.channels.telegram.buttons import Buttons
 from aegis_core.channels.telegram.message import fitting
 from aegis_core.channels.telegram.settings import TelegramSettings, message_ref
 from aegis_core.governor.governor import ResourceGovernor
+from aegis_core.governor.people import may
 from aegis_core.governor.tenant import ChannelStore
 from aegis_core.protocol.approvals import Approval, Decision
 from aegis_core.protocol.errors import AegisError, ConflictError, NotFoundError, StoreError
+from aegis_core.protocol.people import PersonRole
 from aegis_core.protocol.writing import told_name
 
 _MOST_REASON = 500
@@ -71,14 +73,21 @@ class Handlers:
         return router
 
     async def _is_stranger(self, said: Message | CallbackQuery) -> bool:
-        """Not listed; or in a chat that is neither the approvals' nor the person's own."""
-        if said.from_user is None or said.from_user.id not in self._operators:
+        """Neither listed nor a person's; or in a chat that is neither the approvals' nor the person's own."""
+        if said.from_user is None or not await self._may(said.from_user, "viewer"):
             return True
         message = said.message if isinstance(said, CallbackQuery) else said
         if message is None:
             return True
         own = isinstance(said, Message) and message.chat.id == said.from_user.id
         return message.chat.id != self._chat and not own
+
+    async def _may(self, user: User, needed: PersonRole) -> bool:
+        """Whether the person behind a user id may do what a role may. One that is listed and nobody's: an operator."""
+        who, person = await self._governor.operator.people.behind(_who(user))
+        if person is None:
+            return who != "" and user.id in self._operators
+        return person.removed_at is None and may(person.role, needed)
 
     async def _press_of_stranger(self, query: CallbackQuery) -> None:
         first = await self._store.refuse(_who(query.from_user), "button")
@@ -226,6 +235,8 @@ class Handlers:
         async def answer() -> str:
             if not command.args or message.from_user is None:
                 return "Say whom: /block AGENT"
+            if not await self._may(message.from_user, "operator"):
+                return "This takes the role operator; an owner gives it (aegis people set NAME --role operator)."
             agent = command.args.strip()
             found = await self._governor.operator.block(agent, author=_who(message.from_user))
             declined = sum(one.state == "declined" for one in found)

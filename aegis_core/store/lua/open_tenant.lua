@@ -50,5 +50,13 @@ else
   end
   withdraw_old_hashes()
 end
+if T[T_PERSONS] == 0 then
+  for _, each in ipairs(call('SMEMBERS', PREFIX .. 'ks')) do
+    local blob = call('GET', PREFIX .. 'k:' .. each)
+    if blob then carry_over(complete_Y(decode(blob))) end
+  end
+  T[T_PERSONS] = 1
+  change('t')
+end
 flush()
 return {'OK', T[T_POLICY], NOW}

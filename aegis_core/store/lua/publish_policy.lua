@@ -1,6 +1,8 @@
--- Puts a policy document in force, at the very next request everywhere. The same document again changes nothing.
+-- Puts a policy document in force, at the very next request everywhere. The same document again changes nothing. With
+-- `expected` only in place of that version, with which it was compared.
 T = fetch('t')
 if not T then return {'NO_TENANT'} end
+if expected and T[T_POLICY] ~= expected then return {'STALE', T[T_POLICY]} end
 local present = complete_P(decode(call('GET', PREFIX .. 'p:' .. T[T_POLICY])))
 if present[P_DIGEST] ~= fingerprint then
   local version = T[T_POLICY] + 1

@@ -1,6 +1,7 @@
 -- Approves in advance what is `made`, or ends what was. Those past their time go.
 T = fetch('t')
 if not T then return {'NO_TENANT'} end
+local who, P = person_of(author)
 local held, kept, found = fetch('v') or {}, {}, nil
 for i = 1, #held do
   local V = held[i]
@@ -11,15 +12,19 @@ for i = 1, #held do
 end
 if ending and not found then return {'NO_ENVELOPE'} end
 if made then
-  local ceiling = call('HGET', PREFIX .. 'ol', author)
-  if ceiling and made[V_LIMIT] > tonumber(ceiling) then return {'ABOVE_CEILING', made[V_LIMIT], ceiling} end
+  local alone = NEW_Q
+  alone[Q_QUORUM] = 1
+  local why_not = unfit(alone, author, who, P)
+  if why_not then return {why_not, false, who} end
+  local ceiling = ceiling_of(who, author)
+  if ceiling and made[V_LIMIT] > ceiling then return {'ABOVE_CEILING', made[V_LIMIT], ceiling} end
   if #kept >= most then return {'TOO_MANY_ENVELOPES', most} end
-  made[V_MADE], made[V_EXPIRES] = NOW, NOW + made[V_EXPIRES]
+  made[V_AUTHOR], made[V_MADE], made[V_EXPIRES] = who, NOW, NOW + made[V_EXPIRES]
   kept[#kept + 1] = made
 end
 HELD.v = kept
 change('v')
 flush()
 local V = made or found
-event(made and 'envelope_made' or 'envelope_revoked', encode({NOW, V, author}))
+event(made and 'envelope_made' or 'envelope_revoked', encode({NOW, V, who}))
 return {'OK', encode(V)}

@@ -1,9 +1,14 @@
--- One API key, or all of them; and how many are in force.
+-- One API key, or all of them; how many are in force; and the person whose key the one is.
 T = fetch('t')
-if not T then return {'OK', encode({0, {}})} end
-local answer = {}
+if not T then return {'OK', encode({0, {}, {}})} end
+local answer, people = {}, {}
 for _, each in ipairs(id and {id} or call('SMEMBERS', PREFIX .. 'ks')) do
   local blob = call('GET', PREFIX .. 'k:' .. each)
-  if blob then answer[#answer + 1] = decode(blob) end
+  if blob then
+    local Y = complete_Y(decode(blob))
+    carry_over(Y) -- perhaps an older version made it a moment ago
+    local _, P = person_of(Y[Y_PERSON] or '')
+    answer[#answer + 1], people[#people + 1] = Y, P
+  end
 end
-return {'OK', encode({T[T_KEYS], answer})}
+return {'OK', encode({T[T_KEYS], answer, people})}

@@ -1,4 +1,4 @@
--- One operator's word on one question: exactly one outcome, the first valid one. The same word again is a harmless repeat.
+-- One person's word on one question: exactly one outcome, the first valid one. The same word again is a harmless repeat.
 -- An edit is the changed request, judged again by the policy; its terms are those of every rule that would ask about it.
 T = fetch('t')
 if not T then return {'NO_TENANT'} end
@@ -12,9 +12,10 @@ if overdue(R) then
   flush()
 end
 
+local who, P = person_of(operator)
 local votes, before = Q[Q_VOTES], nil
 for i = 1, #votes do
-  if votes[i][O_OPERATOR] == operator then before = votes[i] end
+  if person_of(votes[i][O_OPERATOR]) == who then before = votes[i] end
 end
 local present = Q[Q_EDITED] or Q[Q_CONTENT]
 if edit and present == edit[EDIT_CONTENT] then edit = false end -- it says this already
@@ -23,17 +24,19 @@ if R[R_STATE] ~= STATE_PENDING then return {same and 'OK' or 'DECIDED', encode(R
 if same then return {'OK', encode(R), 1, NOW} end
 if seen and word == 'approve' and seen ~= present then return {'EDITED'} end -- what was looked at is not asked any more
 
--- May this operator say so at all?
+-- May this person say so at all, as persons stand now?
 for i = 1, edit and #edit[EDIT_TERMS] or 0 do
   local terms = edit[EDIT_TERMS][i]
-  tighten(Q, terms[TERMS_QUORUM], terms[TERMS_APPROVES], terms[TERMS_OPERATORS])
+  tighten(Q, terms[TERMS_QUORUM], terms[TERMS_APPROVES], terms[TERMS_OPERATORS],
+    terms[TERMS_ROLE], terms[TERMS_GROUPS])
 end
-if not names(Q[Q_OPERATORS], operator) then return {'NOT_AN_OPERATOR_OF_IT', encode(R)} end
+local why_not = unfit(Q, operator, who, P)
+if why_not then return {why_not, encode(R), who} end
 local amount, bound = R[R_AMOUNT], math.max(R[R_AMOUNT], R[R_STRICT])
 if edit then amount, bound = edit[EDIT_AMOUNT], edit[EDIT_BOUND] end
 if word == 'approve' then
-  local ceiling = call('HGET', PREFIX .. 'ol', operator)
-  if ceiling and bound > tonumber(ceiling) then return {'ABOVE_CEILING', bound, ceiling} end
+  local ceiling = ceiling_of(who, credential or operator)
+  if ceiling and bound > ceiling then return {'ABOVE_CEILING', bound, ceiling} end
   local stopped = halted(R)
   if stopped then return {'STOPPED', stopped} end
   if not edit and outdated(Q, R) then
@@ -98,22 +101,20 @@ if edit then
 end
 
 local vote = before or NEW_O
-vote[O_OPERATOR], vote[O_WORD], vote[O_AT], vote[O_WHY] = operator, word, NOW, why
+vote[O_OPERATOR], vote[O_WORD], vote[O_AT], vote[O_WHY] = who, word, NOW, why
+vote[O_CREDENTIAL] = credential or who ~= operator and operator
 if not before then votes[#votes + 1] = vote end
-local approvals = 0
-for i = 1, #votes do
-  if votes[i][O_WORD] == 'approve' then approvals = approvals + 1 end
-end
+local enough = word == 'approve' and suffice(Q, recount(Q, bound)) -- of whoever may still approve it
 R[R_CHANGED] = NOW
 local body
 if word == 'reject' then
-  body = close(id, R, STATE_DECLINED, 0, operator, why)
+  body = close(id, R, STATE_DECLINED, 0, who, why)
   local span = T[T_CONFIG][C_REFUSAL]
   local X = NEW_X
-  X[X_OPERATOR], X[X_WHY], X[X_UNTIL], X[X_AT] = operator, why, NOW + span, NOW
+  X[X_OPERATOR], X[X_WHY], X[X_UNTIL], X[X_AT] = who, why, NOW + span, NOW
   call('SET', PREFIX .. 'x:' .. Q[Q_CONTENT], encode(X), 'PX', span)
-elseif approvals >= Q[Q_QUORUM] then
-  body = go_live(id, R, operator, why, NOW)
+elseif enough then
+  body = go_live(id, R, who, why, NOW)
 else
   check_keys(id, R)
   body = store_open(id, R)

@@ -182,26 +182,6 @@ local function go_live(id, R, by, why, since)
   return body
 end
 
-local function names(operators, operator)
-  for i = 1, operators and #operators or 0 do
-    if operators[i] == operator then return true end
-  end
-  return not operators
-end
-
--- Takes the stricter of two terms in everything, so that no rule can be used to get around another.
-local function tighten(Q, quorum, approves, operators)
-  Q[Q_QUORUM], Q[Q_APPROVES] = math.max(Q[Q_QUORUM], quorum), Q[Q_APPROVES] and approves
-  if operators and Q[Q_OPERATORS] then -- only whom both name
-    local both = {}
-    for i = 1, #operators do
-      if names(Q[Q_OPERATORS], operators[i]) then both[#both + 1] = operators[i] end
-    end
-    operators = both
-  end
-  Q[Q_OPERATORS] = operators or Q[Q_OPERATORS]
-end
-
 -- Whether the agent of a question may still act at all.
 local function halted(R)
   local G = fetch('a:' .. R[R_AGENT])

@@ -10,7 +10,8 @@ if judged and not code and effect == 'escalate' then
     if counts and fired[by] or not counts and bound > askers[at + ASKER_ABOVE] then
       local its_span, its_most = askers[at + ASKER_SPAN], askers[at + ASKER_MOST]
       asking[#asking + 1] = by
-      tighten(Q, askers[at + ASKER_QUORUM], askers[at + ASKER_APPROVES], askers[at + ASKER_OPERATORS])
+      tighten(Q, askers[at + ASKER_QUORUM], askers[at + ASKER_APPROVES], askers[at + ASKER_OPERATORS],
+        askers[at + ASKER_ROLE], askers[at + ASKER_GROUPS])
       if its_span then span = math.min(span or its_span, its_span) end
       Q[Q_REMIND] = math.max(Q[Q_REMIND], askers[at + ASKER_REMIND])
       if its_most then most = math.min(most or its_most, its_most) end
@@ -35,8 +36,8 @@ if judged and not code and effect == 'escalate' then
         and (not V[V_TOOL] or V[V_TOOL] == request.tool) and (not V[V_RULE] or alone)
         and (not V[V_RESOURCE] or V[V_RESOURCE] == resource)
         and (not V[V_PHRASE] or string.find(words, V[V_PHRASE], 1, true))
-        and names(Q[Q_OPERATORS], V[V_AUTHOR]) and not (refusal and refusal[X_AT] >= V[V_MADE])
-        and NOW < V[V_EXPIRES] and V[V_USED] + bound <= V[V_LIMIT] then
+        and not (refusal and refusal[X_AT] >= V[V_MADE])
+        and NOW < V[V_EXPIRES] and V[V_USED] + bound <= V[V_LIMIT] and alone_may(Q, V[V_AUTHOR], bound) then
       envelope, asked, effect = V, false, 'allow'
       if would == 'escalate' then would = 'allow' end
       reason = 'approved in advance by ' .. V[V_AUTHOR]

@@ -8,10 +8,18 @@ local function due_at(member, at)
   if at < T[T_DUE] then T[T_DUE] = at end
 end
 
+-- Whether the person whose key let a session in was removed since.
+local function let_in_by_nobody(S)
+  if not S[S_CREDENTIAL] or call('HGET', PREFIX .. 'pc', 'key:' .. S[S_CREDENTIAL]) ~= '' then return false end
+  local blob = call('GET', PREFIX .. 'k:' .. S[S_CREDENTIAL])
+  local whose = blob and call('HGET', PREFIX .. 'pe', complete_Y(decode(blob))[Y_PERSON] or '')
+  return not whose or complete_PERSON(decode(whose))[PERSON_REMOVED] > 0
+end
+
 -- Nil when the caller is who it says; a token, when given, must be the session's own.
 local function impostor(agent, sid, token)
   if not token then return nil end
   local S = fetch('s:' .. sid)
-  if not S or S[S_TOKEN] ~= token then return 'BAD_TOKEN' end
+  if not S or S[S_TOKEN] ~= token or let_in_by_nobody(S) then return 'BAD_TOKEN' end
   if S[S_AGENT] ~= agent then return 'NOT_YOURS' end
 end

@@ -1,0 +1,90 @@
+"""Attacks of persons on their own limits: being two, lifting a limit, weakening a rule, taking another's key."""
+
+from __future__ import annotations
+
+import pytest
+from climbing import API, PROBES, RULES, any_operator, anything, lets_through, staged, weaker
+from guarding import DEFENDED, Serve, Weaken, bearer
+
+from aegis_core.api import routes_operators, routes_policy
+from aegis_core.api.auth import Auth
+
+pytestmark = pytest.mark.leaves("grants", "questions")
+
+
+@DEFENDED
+def test_a_second_self(serve: Serve, monkeypatch: pytest.MonkeyPatch, defended: bool) -> None:
+    """Two keys under other names, of one who may only make them for agents."""
+    if not defended:
+        monkeypatch.setattr(Auth, "owner", Auth.operator)
+    stage = staged(serve(), "operator")
+    for name in ("zed", "zoe"):
+        made = stage.act("POST", "/keys", {"role": "operator", "name": name}, stage.secrets[0])
+        assert made.status_code == (403 if defended else 200)
+        stage.secrets += [] if defended else [made.json()["secret"]]
+    assert stage.act("POST", "/keys", {"role": "agent"}, stage.secrets[0]).status_code == 200
+    assert [lets_through(stage, probe) for probe in ("limit", "quorum")] == [not defended] * 2
+
+
+@DEFENDED
+def test_a_quorum_of_ones_own_credentials(serve: Serve, weaken: Weaken, defended: bool) -> None:
+    if not defended:
+        weaken(
+            "local who, P = person_of(operator)\nlocal votes",
+            "local who, P = credential or operator, false\nlocal votes",
+            "if person_of(votes[i][O_OPERATOR]) == who then",
+            "if votes[i][O_OPERATOR] == who then",
+            "if not seen[name] and ",
+            "if ",
+        )
+    stage = staged(serve(), "approver")
+    second = stage.as_owner("POST", "/people/mallory/credentials", {"kind": "key"})
+    stage.secrets.append(second["key"]["secret"])
+    assert lets_through(stage, "quorum") is not defended
+
+
+@DEFENDED
+def test_the_key_of_another_by_rotating_it(serve: Serve, monkeypatch: pytest.MonkeyPatch, defended: bool) -> None:
+    if not defended:
+        monkeypatch.setattr(routes_operators, "_holder", any_operator)
+    stage = staged(serve(), "operator")
+    theirs = next(key for key in stage.as_owner("GET", "/keys")["keys"] if key["name"] == "bob")
+    for method, path in (("POST", f"/keys/{theirs['key_id']}/rotate"), ("DELETE", f"/keys/{theirs['key_id']}")):
+        answer = stage.act(method, path, None, stage.secrets[0])
+        assert answer.status_code == (403 if defended else 200)
+        stage.secrets += [answer.json()["secret"]] if "secret" in answer.json() else []
+    assert lets_through(stage, "list") is False or not defended
+    mine = next(key for key in stage.as_owner("GET", "/keys")["keys"] if key["name"] == "mallory")
+    rotated = stage.act("POST", f"/keys/{mine['key_id']}/rotate", None, stage.secrets[0])
+    assert (rotated.json()["role"], rotated.json()["person"]) == ("operator", "mallory")
+
+
+@DEFENDED
+def test_a_rule_that_asks_fewer(serve: Serve, monkeypatch: pytest.MonkeyPatch, defended: bool) -> None:
+    if not defended:
+        monkeypatch.setattr(routes_policy, "_as_strict", anything)
+    stage = staged(serve(), "operator")
+    codes = [stage.act("PUT", "/policy", {"schema": 1, "rules": rules}, stage.secrets[0]) for rules in weaker()]
+    assert {answer.status_code for answer in codes} == ({403} if defended else {200})
+    assert not defended or {answer.json()["code"] for answer in codes} == {"weakens_approvals"}
+    stricter = [*RULES, {"name": "more", "type": "max_cost", "limit_usd": 1}]
+    assert stage.act("PUT", "/policy", {"schema": 1, "rules": stricter}, stage.secrets[0]).status_code == 200
+    assert stage.act("POST", "/policy/rollback", {"version": 1}, stage.secrets[0]).status_code == (
+        403 if defended else 200
+    )
+    assert any(lets_through(stage, probe) for probe in PROBES) is not defended
+
+
+def test_the_sessions_of_somebody_who_was_removed(serve: Serve) -> None:
+    server = serve()
+    stage = staged(server, "operator")
+    session = server.enter("mine", key=stage.secrets[0])
+    with server.http.stream("GET", f"{API}/events/stream", headers=bearer(stage.secrets[0])) as stream:
+        lines = stream.iter_lines()
+        assert next(lines) == "retry: 1000"
+        assert server.ask(session).json()["status"] == "GRANTED"
+        stage.as_owner("DELETE", "/people/mallory")
+        assert any("event: error" in line for line in lines)
+    assert server.ask(session).status_code == 401
+    assert server.http.get(f"{API}/budget/mine", headers=bearer(session["session_token"])).status_code == 401
+    assert server.http.get(f"{API}/agents", headers=bearer(stage.secrets[0])).status_code == 401
