@@ -18,8 +18,7 @@ from aegis_core.governor.failed_logins import FailedLogins
 from aegis_core.governor.people import may
 from aegis_core.protocol.errors import AuthError, NotFoundError, StoreError
 from aegis_core.protocol.ids import spelt
-from aegis_core.protocol.people import PersonRole
-from aegis_core.store.people import RANKS
+from aegis_core.protocol.people import RANKS, PersonRole
 
 _CALLER = "aegis.caller"
 """Where a request's scope keeps who calls."""

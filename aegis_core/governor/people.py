@@ -9,10 +9,9 @@ from aegis_core.governor.budgets import at_ms
 from aegis_core.protocol.errors import InvalidRequestError, NotFoundError
 from aegis_core.protocol.money import to_nanos, to_usd
 from aegis_core.protocol.parsing import parse
-from aegis_core.protocol.people import Person, PersonChange, PersonRole, PersonWish, credential, fold
+from aegis_core.protocol.people import RANKS, Person, PersonChange, PersonRole, PersonWish, credential, fold
 from aegis_core.store.operator_verbs import PutPerson
 from aegis_core.store.operators import OperatorStore
-from aegis_core.store.people import RANKS
 
 if TYPE_CHECKING:
     from aegis_core.store.people import Person as Row

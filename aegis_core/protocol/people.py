@@ -16,6 +16,8 @@ from aegis_core.protocol.unicode import normal
 from aegis_core.protocol.writing import mixed_scripts
 
 PersonRole = Literal["viewer", "approver", "operator", "owner"]
+RANKS = {"viewer": 1, "approver": 2, "operator": 3, "owner": 4}
+"""The roles of persons. Each may do what those before it may."""
 """Each may do what those before it may."""
 
 RESERVED_NAMES = frozenset(

@@ -6,11 +6,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
-from aegis_core.protocol.people import RESERVED_NAMES
+from aegis_core.protocol.people import RANKS, RESERVED_NAMES
 from aegis_core.store.records import Text
-
-RANKS = {"viewer": 1, "approver": 2, "operator": 3, "owner": 4}
-"""The roles of persons. Each may do what those before it may."""
 
 PEOPLE: Mapping[str, Any] = {
     "ROLE_RANKS": RANKS,
