@@ -18,7 +18,6 @@ from aegis_core.protocol.writing import mixed_scripts
 PersonRole = Literal["viewer", "approver", "operator", "owner"]
 RANKS = {"viewer": 1, "approver": 2, "operator": 3, "owner": 4}
 """The roles of persons. Each may do what those before it may."""
-"""Each may do what those before it may."""
 
 RESERVED_NAMES = frozenset(
     ("aegis", "agent", "anybody", "approver", "carried_over", "cli", "defaults", "everybody", "nobody", "operator",
