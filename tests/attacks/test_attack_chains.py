@@ -46,7 +46,7 @@ def looks() -> Moves:
     }  # fmt: skip
     plain = (
         "/locks", "/agents", "/events", "/keys", "/policy", "/policy/versions", "/profiles", "/approvals", "/envelopes",
-        "/operator-limits", "/people", "/self", "/health", "/ready",
+        "/operator-limits", "/activity", "/people", "/self", "/health", "/ready",
     )  # fmt: skip
     return {("GET", path): [(way, None)] for path, way in (paths | {each: each for each in plain}).items()}
 
@@ -227,7 +227,7 @@ class Search:
         if key.get("secret") and key.get("role") != "agent":
             stage.secrets.append(key["secret"])
             if key.get("person") == "root":  # who looks on needs a key, too
-                stage.owner = bearer(key["secret"])
+                stage.owner, stage.owner_key = bearer(key["secret"]), key["secret"]
         return True
 
 

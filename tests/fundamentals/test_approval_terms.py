@@ -182,7 +182,7 @@ async def test_who_waits_for_news_hears_of_an_edit(
 async def test_a_limit_speaks_of_the_amount_that_was_tried(governor: Governor, agent: GovernedAgent) -> None:
     await governor.approvals.set_limit("ada", 8, by="cfo")
     approval = (await ask(agent)).escalation_id or ""
-    with pytest.raises(AuthError, match=r"about \$9.00, and this operator may approve up to \$8.00"):
+    with pytest.raises(AuthError, match=r"about \$9.00, and this person may approve up to \$8.00"):
         await governor.approvals.decide(approval, "approve", by="ada", edit=edit(9))
 
 
