@@ -244,20 +244,11 @@ def test_an_agent_may_do_nothing_that_only_an_operator_may(method: str, path: st
 
 
 def image(home: Guarded) -> list[Any]:
-    """What operators see of the home tenant, but for times."""
-    return [
-        home.http.get(f"{API}{path}", headers=AS_OPERATOR).json()
-        for path in (
-            "/agents",
-            "/events?latest=500",
-            "/keys",
-            "/policy",
-            "/policy/versions",
-            "/profiles",
-            "/approvals",
-            "/envelopes",
-        )
-    ]
+    """What operators see of the home tenant, but for times, and for events of those who were turned away."""
+    paths = ("/agents", "/keys", "/policy", "/policy/versions", "/profiles", "/approvals", "/envelopes")
+    seen = [home.http.get(f"{API}{path}", headers=AS_OPERATOR).json() for path in paths]
+    events = home.http.get(f"{API}/events?latest=500", headers=AS_OPERATOR).json()["events"]
+    return [*seen, [event for event in events if event["kind"] != "login_failed"][-100:]]
 
 
 @pytest.mark.parametrize("role", sorted(FOREIGNERS | INTRUDERS | {"nobody"}))
