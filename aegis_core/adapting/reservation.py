@@ -120,10 +120,9 @@ class Reservation:
         try:
             yield
         except BaseException as error:
-            self.failed(error)
+            self.leave(error)
             raise
-        finally:
-            self.leave()
+        self.leave()
 
     def enter(self) -> None:
         """The beginning of `inside`, where a framework tells of it by a call."""
@@ -132,8 +131,10 @@ class Reservation:
             self._entered = self.lease
             self.lease.enter()
 
-    def leave(self) -> None:
-        """The end of `inside`."""
+    def leave(self, error: BaseException | None = None) -> None:
+        """The end of `inside`, perhaps by an error."""
+        if error is not None:
+            self.failed(error)
         if self._entered is not None:
             self._entered.leave()
 

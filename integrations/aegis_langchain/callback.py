@@ -135,11 +135,8 @@ class AegisCallbackHandler(BaseCallbackHandler):
     @in_either_way
     def on_tool_error(self, error: BaseException, *, run_id: UUID, **kwargs: object) -> Act:
         """Give the money and the lock back."""
-        held, _ = self._taken(run_id)
-        if held is None:
-            return NOTHING
-        held.failed(error)
-        return Act(held.release, held.arelease)
+        held, _ = self._taken(run_id, error)
+        return NOTHING if held is None else Act(held.release, held.arelease)
 
     def __copy__(self) -> AegisCallbackHandler:
         return self
@@ -210,12 +207,12 @@ class AegisCallbackHandler(BaseCallbackHandler):
             runs, batch.runs = batch.runs, []
         return [held for held, _ in map(self._taken, runs) if held is not None]
 
-    def _taken(self, run_id: UUID) -> tuple[Reservation | None, Heard]:
+    def _taken(self, run_id: UUID, error: BaseException | None = None) -> tuple[Reservation | None, Heard]:
         with self._lock:
             heard = self._heard.pop(run_id, None) or Heard()
             held = self._held.pop(run_id, None)
         if held is not None:
-            held.leave()
+            held.leave(error)
         return held, heard
 
 
