@@ -32,8 +32,12 @@ class Stage:
 
     server: Guarded
     owner: dict[str, str] = field(default_factory=lambda: dict(AS_OPERATOR))
-    owner_key: str = ""  # in place of the server's, where that was rotated
     secrets: list[str] = field(default_factory=list[str])
+
+    @property
+    def owner_key(self) -> str:
+        """What the owner shows."""
+        return self.owner["Authorization"].removeprefix("Bearer ")
 
     def as_owner(self, method: str, path: str, body: Any = None) -> Any:
         answer = self.server.http.request(method, API + path, json=body, headers=self.owner)
@@ -63,7 +67,7 @@ def staged(server: Guarded, role: str, owner: dict[str, str] | None = None) -> S
 def lets_through(stage: Stage, probe: str) -> bool:
     """Whether mallory alone gets what the probe asks, with all that mallory holds."""
     kind, cost = PROBES[probe]
-    session = stage.server.enter("bot", key=stage.owner_key or stage.server.operator_key)
+    session = stage.server.enter("bot", key=stage.owner_key)
     wish = {"resource_type": kind, "estimated_cost_usd": cost, "task_intent": f"Pay {uuid4().hex}"}
     verdict = stage.server.ask(session, **wish).json()
     for secret in stage.secrets:

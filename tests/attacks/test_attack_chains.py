@@ -129,7 +129,7 @@ def moves(stage: Stage) -> Moves:
 
 
 def asks_somebody(stage: Stage) -> None:
-    stage.server.ask(stage.server.enter("bot", key=stage.server.operator_key), **wish("gas_budget", 6))
+    stage.server.ask(stage.server.enter("bot", key=stage.owner_key), **wish("gas_budget", 6))
 
 
 def test_the_search_tries_every_operation(serve: Serve) -> None:
@@ -150,13 +150,18 @@ def image(stage: Stage) -> str:
     held = {key["name"] for key in keys for secret in stage.secrets if f"_{key['key_id']}_" in secret}
     parts = [
         sorted([one["name"], one["role"], one["groups"], one["approve_up_to_usd"]] for one in people),
-        sorted({(key["role"], key["person"] or "") for key in keys}),
+        sorted({(key["role"], key["person"]) for key in keys if key["person"]}),
         sorted({(one["phrase"], one["limit_usd"], one["author"]) for one in envelopes}),
         stage.as_owner("GET", "/policy")["document"],
         stage.as_owner("GET", "/profiles"),
         sorted(held),
     ]
     return json.dumps(parts)
+
+
+def holds_any(stage: Stage) -> bool:
+    """Whether mallory can still do anything."""
+    return any(stage.act("GET", "/self", None, secret).status_code == 200 for secret in stage.secrets)
 
 
 class Search:
@@ -179,7 +184,7 @@ class Search:
                 for probe in PROBES:
                     if lets_through(stage, probe):
                         return chain, probe
-                if length < most:
+                if length < most and holds_any(stage):
                     longer += [(*chain, act) for act in self._leading_on(chain, here)]
             chains = longer
         return None
@@ -194,7 +199,7 @@ class Search:
             for which, who in ((which, who) for which in range(len(calls)) for who in range(holds)):
                 if not self._does(stage, (method, path, which, who), known):
                     continue
-                if changed := image(stage) != here:
+                if changed := method != "GET" and image(stage) != here:
                     yield (method, path, which, who)
                 if changed or len(stage.secrets) > holds:
                     stage = self._replayed(chain)
@@ -227,7 +232,7 @@ class Search:
         if key.get("secret") and key.get("role") != "agent":
             stage.secrets.append(key["secret"])
             if key.get("person") == "root":  # who looks on needs a key, too
-                stage.owner, stage.owner_key = bearer(key["secret"]), key["secret"]
+                stage.owner = bearer(key["secret"])
         return True
 
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from aegis_core import Governor
+from aegis_core import Governor, Settings
 from aegis_core.client.agent import GovernedAgent
+from aegis_core.connect import open_governor
 from aegis_core.governor.approvals import HITLManager
 from aegis_core.governor.governor import ResourceGovernor
 from aegis_core.governor.operators import Operator
@@ -17,6 +18,12 @@ from aegis_core.policy.loading import load_policy
 from aegis_core.protocol.approvals import EnvelopeRequest
 from aegis_core.protocol.errors import AuthError, ConflictError, InvalidRequestError, NotFoundError
 from aegis_core.protocol.people import PersonChange, fold
+from aegis_core.store.layout import key
+from aegis_core.store.packing import pack, unpack
+from aegis_core.store.people import Key
+from aegis_core.store.schema import Tenant
+from aegis_core.store.store import Store
+from aegis_core.testing import FakeClock
 
 pytestmark = [pytest.mark.concurrent, pytest.mark.leaves("grants", "questions")]
 
@@ -292,9 +299,9 @@ async def test_keys_are_of_persons_and_rotation_keeps_both(desk: Operator, peopl
     second = await desk.create_person_key("ada", author="olga")
     await people.unlink("ada", f"key:{second.key_id}", author="olga")
     await people.remove("ada", author="olga")
-    for key in (rotated, second):
+    for ended in (rotated, second):
         with pytest.raises(AuthError):
-            await desk.key_of(key.secret or "")
+            await desk.key_of(ended.secret or "")
     assert await desk.keys_in_force() == 0
     with pytest.raises(AuthError, match="was removed"):
         await desk.create_key("operator", name="ada", author="olga")
@@ -313,3 +320,52 @@ async def test_one_name_whatever_the_door(port: ResourceGovernor, agent: Governe
     await people.remove("ada", author="olga")
     with pytest.raises(AuthError, match="was revoked"):
         await port.operator.block(agent.agent_id, author="telegram:1")
+
+
+async def of_an_older_version(store: Store, tenant: str, *, noticed: bool) -> None:
+    """Make operators' keys what older versions wrote; `noticed`: the tenant is opened again before anybody knocks."""
+    for key_id in await store.command("SMEMBERS", key(tenant, "ks")):
+        name = key(tenant, f"k:{key_id.decode()}")
+        row = unpack(await store.command("GET", name))
+        old = "operator" if row[1] == "person" else row[1]
+        await store.command("SET", name, pack([row[0], old, *row[2:8]]))
+    await store.command("DEL", key(tenant, "pe"), key(tenant, "pc"))
+    if noticed:
+        held = unpack(await store.command("GET", key(tenant, "t")))
+        held[Tenant._fields.index("persons")] = 0
+        await store.command("SET", key(tenant, "t"), pack(held))
+
+
+@pytest.mark.parametrize("noticed", [True, False], ids=["at start", "at its first call"])
+async def test_an_operators_key_of_an_older_version_becomes_a_persons(
+    virtual: tuple[Governor, FakeClock, Store], settings: Settings, noticed: bool
+) -> None:
+    governor, _, store = virtual
+    assert isinstance(governor.port, ResourceGovernor)
+    desk, tenant = governor.port.operator, governor.port.tenant
+    made = [await desk.create_key("operator", name=name, author="olga") for name in ("ada", "ada", "bob")]
+    agents = await desk.create_key("agent", name="cluster", author="olga")
+    await of_an_older_version(store, tenant, noticed=False)
+    bobs = key(tenant, f"k:{made[2].key_id}")
+    row = unpack(await store.command("GET", bobs))
+    row[Key._fields.index("name")] = "telegram:1234"  # as names could be then
+    await store.command("SET", bobs, pack(row))
+    for name in ("ada", "telegram:1234"):
+        await store.command("HSET", key(tenant, "ol"), name, 10 * 10**9)
+    if noticed:
+        await of_an_older_version(store, tenant, noticed=True)
+        again = await open_governor(store, settings.model_copy(update={"timezone": "UTC"}))
+        await again.aclose()
+    else:
+        for each in made:
+            await desk.key_of(each.secret or "")
+    found = {each.name: each for each in await desk.people.list()}
+    assert found.keys() == {"ada", made[2].key_id}
+    assert {each.role for each in found.values()} == {"operator"}
+    assert {each.approve_up_to_usd for each in found.values()} == {10}
+    assert set(found["ada"].credentials) == {f"key:{each.key_id}" for each in made[:2]}
+    whose = [(await desk.key_of(each.secret or "")).person for each in made]
+    assert whose == ["ada", "ada", made[2].key_id]
+    assert (await desk.key_of(agents.secret or "")).role == "agent"
+    rotated = await desk.rotate_key(made[0].key_id, author="ada")
+    assert (rotated.person, rotated.role) == ("ada", "operator")
