@@ -100,7 +100,7 @@ async def keys(request: Request) -> Response:
 
 @router.post(
     "/keys", tags=["Operators"], summary="Make an API key",
-    response_model=ApiKey, responses=WRITING, openapi_extra=body(KeyWish, operator=True),
+    response_model=ApiKey, responses=ACTING, openapi_extra=body(KeyWish, operator=True),
 )  # fmt: skip
 async def create_key(request: Request) -> Response:
     """`secret` is the key, shown this once. From a tenant's first key on, its server asks for credentials. Operators

@@ -250,8 +250,7 @@ def approval_of(record: Record, key: str, tenant: str) -> Approval:
     Raises:
         NotFoundError: it never waited for a person.
     """
-    question = record.question
-    if question is None:
+    if (question := record.question) is None:
         raise _no_approval()
     said: dict[str, Any] = question.trace
     lines, day = lines_of(record)

@@ -7,9 +7,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
 from aegis_core.protocol.money import to_usd
-from aegis_core.store.ledger import Ledger
+
+if TYPE_CHECKING:  # `aegis --help` loads no store
+    from aegis_core.store.ledger import Ledger
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,9 @@ def test_visiting_a_tenant_changes_neither_its_policy_nor_its_timings(settings: 
     with guarded(settings) as server:
         server.enter("a", key=key)
         events = server.http.get(f"{API}/events", headers=bearer(key)).json()["events"]
-        assert [event["kind"] for event in events] == ["tenant_opened", "key_created", "handshake"]
+        assert [event["kind"] for event in events] == [
+            "tenant_opened", "person_added", "key_created", "handshake",
+        ]  # fmt: skip
 
 
 @pytest.mark.parametrize("tenant", ["caf\u00e9/\u6771\u4eac", "a.b:c@d/e-f_g"])

@@ -396,7 +396,7 @@ class ApprovalMachine(RuleBasedStateMachine):
     @step(operator=st.sampled_from(OPERATORS), limit=st.sampled_from([None, 3 * USD, 5 * USD]))
     def set_limit(self, operator: str, limit: int | None) -> None:
         usd = None if limit is None else _usd(limit)
-        self.bench.run(self._port(False).approvals.set_limit(operator, usd, by="cfo"))
+        self.bench.run(self._port(False).approvals.set_limit(operator, usd, by="operator"))
         self.desk.set_ceiling(operator, limit)
 
     @precondition(lambda self: self.count % 5 == 0)
