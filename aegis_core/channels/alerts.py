@@ -29,6 +29,8 @@ def is_alert(kind: str) -> bool:
     """Whether people are told of events of this kind."""
     if kind.startswith("budget_"):
         return kind != "budget_set"
+    if kind == "login_failed":  # strangers decide how many of those there are
+        return False
     return kind in {"overrun", "estimates_high"} or kind.endswith(("_failed", "_recovered"))
 
 

@@ -209,11 +209,14 @@ class _Run:
     async def _close(self) -> None:
         if self._closing is None:
             return
-        (call, model, grant, message), self._closing = self._closing, None
+        call, model, grant, message = self._closing
+        # It counts as open until it is closed: who is interrupted meanwhile closes it again, which changes nothing.
         if isinstance(message, ReleaseRequest):
             await self._governor.release(grant, message)
+            self._closing = None
             return
         receipt: Receipt = await self._governor.settle(grant, message)
+        self._closing = None
         self._tally.charge(call, model, int(receipt.charged_usd.scaleb(9)))
 
     async def _session(self, call: Call) -> str:

@@ -38,6 +38,7 @@ CHECKS = [
 ]
 KNOWN = "crew-researcher-01"
 NARROWER = {
+    "/api/v1/activity",
     "/api/v1/agents",
     "/api/v1/approvals",
     "/api/v1/events",

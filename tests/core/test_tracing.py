@@ -23,7 +23,8 @@ def plain(settings: Settings) -> Iterator[SyncGovernor]:
 
 
 @pytest.mark.leaves("grants")
-def test_a_request_in_a_span_says_which_one(plain: SyncGovernor) -> None:
+def test_a_request_in_a_span_says_which_one(plain: SyncGovernor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OTEL_SDK_DISABLED", raising=False)  # as other tests set it for frameworks
     agent = plain.handshake("a")
     with TracerProvider().get_tracer("tests").start_as_current_span("work") as span:
         agent.request("Work", estimated_cost_usd=1)
