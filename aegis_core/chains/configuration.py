@@ -53,6 +53,7 @@ class _Stated(Message):
     rpc: Annotated[tuple[_Url, ...], Field(min_length=1, max_length=16)]
     quorum: Annotated[int, Field(ge=1, le=16)] | None = None
     timeout_seconds: Annotated[float, Field(ge=0.05, le=60)] = 5
+    gas_seconds: Annotated[float, Field(ge=0.5, le=600)] = 30
     usd: Usd | None = None
     feed: _Feed | None = None
     id: Annotated[str, Field(pattern=r"^eip155:[1-9][0-9]{0,18}$")] | None = None
@@ -103,6 +104,7 @@ class ChainSetup:
         timeout: seconds for one question to one node.
         usd: dollars for a coin; None: `feed` says so, or nobody does.
         feed: where that price is read.
+        gas_seconds: how old a price of gas may be that a transaction is judged by.
     """
 
     profile: ChainProfile
@@ -111,6 +113,7 @@ class ChainSetup:
     timeout: float = 5
     usd: Decimal | None = None
     feed: PriceFeed | None = None
+    gas_seconds: float = 30
 
 
 def read_chains(path: Path) -> dict[str, ChainSetup]:
@@ -161,7 +164,7 @@ def _setup(path: Path, name: str, stated: _Stated) -> ChainSetup:
     )
     profile = replace(profile, **changes)
     usd = Decimal(0) if profile.testnet and stated.usd is None and feed is None else stated.usd
-    return ChainSetup(profile, stated.rpc, stated.quorum, stated.timeout_seconds, usd, feed)
+    return ChainSetup(profile, stated.rpc, stated.quorum, stated.timeout_seconds, usd, feed, stated.gas_seconds)
 
 
 def _check_whole(path: Path, found: Mapping[str, ChainSetup]) -> None:

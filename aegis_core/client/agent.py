@@ -13,6 +13,7 @@ from aegis_core.client.connection import Connection, Opening
 from aegis_core.client.grants import Grant, OnError, check_on_error
 from aegis_core.client.lock_block import LockBlock, block_of, held_of, in_background
 from aegis_core.client.ports import ApprovalsPort, GovernorPort
+from aegis_core.client.wallets import Wallet
 from aegis_core.protocol.arguments import bound_arguments
 from aegis_core.protocol.canonical import record_id
 from aegis_core.protocol.denial import AegisDenied
@@ -313,6 +314,10 @@ class GovernedAgent:
         if not resources:
             raise InvalidRequestError("resources: name at least one lock", field="resources")
         return block_of(self.connection, self.session, resources, wait, ttl, None, wish)
+
+    def wallet(self, chain: str, address: str) -> Wallet:
+        """An account of a chain that this agent's profile lists, to send transactions of: see `Wallet.transact`."""
+        return Wallet(self, chain, address)
 
     async def journal(
         self,

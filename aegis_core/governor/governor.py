@@ -29,10 +29,11 @@ from aegis_core.governor.operators import Operator
 from aegis_core.governor.outcomes import Outcomes
 from aegis_core.governor.pacing import in_turn
 from aegis_core.governor.rejudging import Rejudge
-from aegis_core.governor.requests import PreparedRequest, Rules, unasked
+from aegis_core.governor.requests import PreparedRequest, Rules, of_own_wallet, unasked
 from aegis_core.governor.rulebook import Rulebook
 from aegis_core.governor.settlements import settlement_of
 from aegis_core.governor.tenant import TenantStore
+from aegis_core.governor.transactions import Transactions
 from aegis_core.governor.usage import UsageRow, decode_usage
 from aegis_core.governor.verdicts import grant_key, receipt_of, session_of, summary_of, verdict_of
 from aegis_core.policy.engine import Policy
@@ -86,6 +87,7 @@ class ResourceGovernor(EventViews):
         self._notifier = Notifier(ledger.store, ledger.tenant)
         ledger.inbox = self._notifier.address
         self.locks = StateLockManager(ledger, self._notifier)
+        self.transactions = Transactions(ledger, self._ask_for)
         self._again = Rejudge(ledger, self._rules, arbiter)
         self._approvals = HITLManager(ApprovalStore(ledger), self._notifier, self._rules, self._again)
 
@@ -138,7 +140,7 @@ class ResourceGovernor(EventViews):
         return session_of(message, found, sid, token, self.tenant)
 
     async def request_permission(
-        self, request: PermissionRequest, *, token: str | None = None, wait: float = 0
+        self, request: PermissionRequest, *, token: str | None = None, wait: float = 0, watch: bytes | None = None
     ) -> Verdict:
         """Decide. A refusal is an answer, not an error.
 
@@ -146,6 +148,7 @@ class ResourceGovernor(EventViews):
             request: what the agent wants.
             token: the session token; absent only where the caller is trusted or keyless.
             wait: seconds to wait for the answer when the verdict is PENDING.
+            watch: the transaction that a grant is for, packed.
 
         Raises:
             NotFoundError: the agent or its session is unknown.
@@ -160,7 +163,7 @@ class ResourceGovernor(EventViews):
             request_id, born = request.request_id, born_at(request.request_id)
         if self.outcomes.stale:
             await self.outcomes.refresh()
-        asked = PreparedRequest.of(request, request_id, born, self._ledger.store.pepper)
+        asked = PreparedRequest.of(request, request_id, born, self._ledger.store.pepper)._replace(watch=watch)
         appraisal, key = self._arbiter.appraise(request, (), self.outcomes.evidence), asked.key
         if request.resource_type in LOCK_TYPES:
             await self._notifier.open()  # a hand-over and a notice to go are heard from the start
@@ -186,11 +189,14 @@ class ResourceGovernor(EventViews):
             "The rules change faster than they can be read; no decision was made. Try again.", reason="stale"
         )
 
+    async def _ask_for(self, request: PermissionRequest, token: str | None, wait: float, watch: bytes) -> Verdict:
+        return await self.request_permission(request, token=token, wait=wait, watch=watch)
+
     def _rule(self, request: PermissionRequest, facts: AgentFacts, appraisal: Appraisal) -> Rules:
         ruling = self._rules.policy.evaluate(request, facts, self._ids.now())
         if ruling.models:
             appraisal = self._arbiter.appraise(request, ruling.models, self.outcomes.evidence)
-        appraisal = unasked(request, ruling, appraisal)
+        appraisal = of_own_wallet(request, facts, unasked(request, ruling, appraisal))
         top = max([candidate.nanos for candidate in appraisal.candidates], default=0)
         askers = self._rules.policy.askers(request, facts, self._ids.now()) if ruling.may_ask(top) else ()
         basis = self._rules.basis(self._arbiter.prices.version)

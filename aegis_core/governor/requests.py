@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple, TypeVar
 
 from aegis_core.arbiter.arbiter import Appraisal, Candidate
 from aegis_core.policy.asking import Asker
+from aegis_core.policy.facts import AgentFacts
 from aegis_core.policy.ruling import Ruling
 from aegis_core.policy.text import spaced, words_of
 from aegis_core.protocol.arguments import MAX_SHOWN, hash_of
@@ -18,9 +19,10 @@ from aegis_core.protocol.fields import Scalar
 from aegis_core.protocol.masking import mask_json, mask_metadata, mask_text
 from aegis_core.protocol.messages import LOCK_TYPES, PermissionRequest
 from aegis_core.protocol.money import to_nanos
+from aegis_core.protocol.transactions import TransactionFacts, transaction_of
 from aegis_core.store import arguments
+from aegis_core.store.arguments import Bid, CounterRow, Limit, WantedLock
 from aegis_core.store.arguments import CandidateRow as Choice
-from aegis_core.store.arguments import CounterRow, Limit, WantedLock
 from aegis_core.store.event_bodies import Evidence
 from aegis_core.store.ledger import SessionProof
 from aegis_core.store.lock_records import Lien
@@ -38,6 +40,7 @@ class PreparedRequest(NamedTuple):
     trace: bytes
     digest: str
     pepper: bytes
+    watch: bytes | None = None
 
     @classmethod
     def of(cls, request: PermissionRequest, request_id: str, born: int, pepper: bytes = b"") -> PreparedRequest:
@@ -46,7 +49,9 @@ class PreparedRequest(NamedTuple):
         facts = _traced(request, words)
         trace, told = pack(facts), evidence_of(request, pepper)
         key = record_id(request.agent_id, request_id)
-        digest = _digest(trace, request, words, pepper)  # which the evidence is no part of
+        shown = transaction_of(request)
+        # The evidence is no part of it; and the dollars of a transaction change with prices while its bytes do not.
+        digest = _digest(trace, request, words, pepper) if shown is None else _digest_of(shown, request)
         if told:
             trace = pack(facts | {"evidence": told})
         return cls(request, request_id, born, key, trace, digest, pepper)
@@ -70,7 +75,18 @@ class PreparedRequest(NamedTuple):
             target=request.target_resource or "", chosen_for=appraisal.why,
             lock=_lock(request, inbox) if request.resource_type in LOCK_TYPES else None, shown=shown,
             too_long=bool(askers) and request.arguments_json == "", matched=_matched(ruling), basis=rules.basis,
+            bid=_bid(request, ruling), watch=self.watch,
         )  # fmt: skip
+
+
+def of_own_wallet(request: PermissionRequest, wallets: AgentFacts, appraisal: Appraisal) -> Appraisal:
+    """Nothing, for a transaction of an account that is not among the agent's."""
+    shown = transaction_of(request)
+    if shown is None or wallets.may_use(shown.wallet):
+        return appraisal
+    return appraisal._replace(
+        candidates=(), code="foreign_wallet", note=f"{shown.wallet} is not among the wallets of this agent's profile"
+    )
 
 
 class Rules(NamedTuple):
@@ -138,6 +154,19 @@ def limits_of(ruling: Ruling) -> list[object]:
     for limit in ruling.limits:
         flat += Limit(limit.nanos, limit.effect, limit.rule, limit.reason, limit.observed)
     return flat
+
+
+def _bid(request: PermissionRequest, ruling: Ruling) -> Bid | None:
+    """What it pays for gas, and what gas may cost. Without a transaction the chain is nowhere known."""
+    shown = transaction_of(request)
+    if shown is None and not ruling.ceilings:
+        return None
+    ceilings: list[object] = []
+    for each in ruling.ceilings:
+        ceilings += Limit(each.wei, each.effect, each.rule, each.reason, each.observed)
+    if shown is None:
+        return Bid("", 0, 0, 0, ceilings)
+    return Bid(shown.chain, shown.stale_ms, shown.max_fee, shown.priority_fee, ceilings)
 
 
 def _matched(ruling: Ruling) -> str | None:
@@ -241,6 +270,8 @@ def _traced(request: PermissionRequest, words: _Words) -> dict[str, object]:
         trace["prompt_end"] = words[1]
     if words[2]:
         trace["metadata"] = words[2]
+    if (shown := transaction_of(request)) is not None:
+        trace["transaction"] = shown.model_dump(mode="json", exclude_none=True)
     return trace
 
 
@@ -266,6 +297,11 @@ _N = TypeVar("_N", int, float)
 
 def _or_false(value: _N | None) -> _N | Literal[False]:
     return False if value is None else value
+
+
+def _digest_of(shown: TransactionFacts, request: PermissionRequest) -> str:
+    """The fingerprint of a request about signed bytes: their hash, and who sends them."""
+    return blake2b(pack((request.agent_id, shown.chain, shown.hash)), digest_size=16).hexdigest()
 
 
 def _digest(trace: bytes, request: PermissionRequest, words: _Words, pepper: bytes) -> str:

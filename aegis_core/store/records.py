@@ -116,7 +116,7 @@ class Record(NamedTuple):
     the credential (or ``""``) with which its money counts as waiting. `matched`: the rules that matched, between tabs,
     where there is another than `rule`. `bar`: the `Bar` that stood in the way of a refusal or question. `basis`: by
     what it was judged: the policy's digest, the version of the profiles and of the prices. `key`: the credential that
-    opened the session.
+    opened the session. `watched`: a transaction was sent for it, whose nonce is not final yet.
     """
 
     state: str
@@ -156,6 +156,7 @@ class Record(NamedTuple):
     bar: list[Any] | Literal[False] = False
     basis: Text = False
     key: Text = False
+    watched: bool = False
 
     @property
     def lease(self) -> RecordLock | None:

@@ -42,7 +42,8 @@ if state == STATE_REJECTED then
     again = counts_as_repeated(agent, G, refused)
     if not again then event(kind, body, trace, code) end
     local brief = transient or again
-    call('SET', record_key, body, 'PX', brief and math.min(config[C_TRANSIENT], config[C_KEEP]) or config[C_KEEP])
+    -- A transaction is judged anew each time: its bytes, which name its request, cannot change when gas does.
+    if not bid then call('SET', record_key, body, 'PX', brief and math.min(config[C_TRANSIENT], config[C_KEEP]) or config[C_KEEP]) end
   end
   if again then count(kind .. '\t' .. code, 1) end
   flush()
@@ -69,6 +70,10 @@ else
   elseif R[R_ENVELOPE] then
     envelope[V_USED], envelope[V_USES] = envelope[V_USED] + amount, envelope[V_USES] + 1
     change('v')
+  end
+  if watch then
+    call('SET', PREFIX .. 'w:' .. id, watch, 'PX', string.format('%.0f', deadline - NOW + config[C_GRANT_MAX] + config[C_KEEP]))
+    call('ZADD', PREFIX .. 'wd', deadline, id)
   end
   G[G_OPEN], G[G_SEEN], S[S_SEEN] = G[G_OPEN] + 1, NOW, NOW
   event(kind, body, state == STATE_LIVE and trace, R[R_CODE]) -- a question holds its trace
