@@ -46,9 +46,9 @@ if act == 'sending' then
 elseif act == 'sent' then
   local lease = R[R_LOCK]
   if W[WATCH_STATE] == 'sending' then
-    stand('sent')
     local name = PREFIX .. 'wn:' .. W[WATCH_WALLET]
     local free = math.max(tonumber(call('GET', name) or '0'), W[WATCH_NONCE] + 1)
+    stand('sent')
     call('SET', name, string.format('%.0f', free), 'PX', string.format('%.0f', NEXT_NONCE))
     if lease and R[R_STATE] == STATE_LIVE then
       give_back_lock('lk_' .. id, R[R_AGENT], lease[K_RESOURCE])

@@ -48,6 +48,10 @@ if state == STATE_REJECTED then
   if again then count(kind .. '\t' .. code, 1) end
   flush()
 else
+  if watch then -- of a transaction: what it is, and when to see what became of it
+    call('ZADD', PREFIX .. 'wd', deadline, id)
+    call('SET', PREFIX .. 'w:' .. id, watch, 'PX', string.format('%.0f', deadline - NOW + config[C_GRANT_MAX] + config[C_KEEP]))
+  end
   if G[G_REFUSED][1] then tell_repeated(agent, G) end
   due_at('r:' .. id, deadline)
   for i = 1, #purses do
@@ -70,10 +74,6 @@ else
   elseif R[R_ENVELOPE] then
     envelope[V_USED], envelope[V_USES] = envelope[V_USED] + amount, envelope[V_USES] + 1
     change('v')
-  end
-  if watch then
-    call('SET', PREFIX .. 'w:' .. id, watch, 'PX', string.format('%.0f', deadline - NOW + config[C_GRANT_MAX] + config[C_KEEP]))
-    call('ZADD', PREFIX .. 'wd', deadline, id)
   end
   G[G_OPEN], G[G_SEEN], S[S_SEEN] = G[G_OPEN] + 1, NOW, NOW
   event(kind, body, state == STATE_LIVE and trace, R[R_CODE]) -- a question holds its trace
