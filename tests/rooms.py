@@ -31,6 +31,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
     ),
     "governor": ("fundamentals/*", "core/test_locks_contract*"),
     "metering": ("metering/*",),
+    "observe": ("observe/*",),
     "policy": (
         "core/test_policy*",
         "core/test_false_alarms*",
