@@ -285,4 +285,5 @@ def config_of(settings: Settings) -> Config:
         key_waits=settings.max_lock_waits_per_key,
         key_agents=settings.max_agents_per_key,
         key_locks=settings.max_locks_per_key,
+        age=int(settings.events_kept_days * 86_400_000),
     )

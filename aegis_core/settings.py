@@ -154,6 +154,9 @@ class Settings(BaseSettings):
         default=20, description="From which share of estimated dollars on an agent's last hour is an event; 0: never."
     )
     events_kept: Annotated[int, Field(ge=100, le=100_000_000)] = 100_000
+    events_kept_days: Annotated[float, Field(ge=0, le=36_500)] = Field(
+        default=90, description="How long events are kept, where their number allows it; 0: by number only."
+    )
     store_timeout_seconds: Annotated[float, Field(ge=0.05, le=300)] = 5
 
     proxy_port: Annotated[int, Field(ge=0, le=65535)] = 8080

@@ -170,6 +170,14 @@ AGENTS_PINNED = {
 }  # fmt: skip
 
 
+AIDER_PINNED = "aider-chat==0.86.2"
+
+
+def _aider(folder: Path) -> None:
+    _run([UV, "venv", "--quiet", "--system-certs", "--clear", "--python", sys.executable, str(folder)])
+    _run([UV, "pip", "install", "--quiet", "--system-certs", "--python", str(folder / "bin" / "python"), AIDER_PINNED])
+
+
 def _agent(package: str) -> Callable[[Path], None]:
     return lambda folder: _npm_install(folder, package)
 
@@ -224,6 +232,7 @@ AGENTS = {
     name: Fetched(f"{name}, an agent that asks through the proxy", HOME / name, package, _agent(package))
     for name, package in AGENTS_PINNED.items()
 }
+AGENTS["aider"] = Fetched("aider, an agent that asks through the proxy", HOME / "aider", AIDER_PINNED, _aider)
 
 
 def main() -> None:

@@ -27,6 +27,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "core/test_lock_*",
         "core/test_remote_contract*",
         "core/test_light_imports*",
+        "core/test_tracing*",
         "typing/*",
     ),
     "governor": ("fundamentals/*", "core/test_locks_contract*"),

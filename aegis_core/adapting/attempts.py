@@ -28,6 +28,8 @@ _T = TypeVar("_T")
 
 _OK = 200
 _COUNT = "x-stainless-retry-count"
+_MOST_ATTEMPTS = 1_000
+"""Up to which attempts are told apart in events."""
 _SDKS = ("root_client", "root_async_client", "_client", "_async_client", "_oai_client")
 """Where models of frameworks keep the clients of SDKs."""
 _HELD = "_transport"
@@ -63,7 +65,10 @@ class Attempts:
         self._last: BaseException | int | None = None
         self._response: Any = None
         self._watched = watch(client)
+        self._first = held.verdict.request_id
         held.attempts_held = self._watched
+        if self._watched:
+            held.went["attempt"] = 1
 
     @contextmanager
     def running(self) -> Generator[None]:
@@ -97,21 +102,25 @@ class Attempts:
     def begin(self, number: int) -> bool:
         """Hold a further attempt where the one before it may be billed. False: it is refused, see `denied`."""
         if number and self.denied is None and not self._was_free():
+            self._end_last()
             self.held.settle()
             try:
                 self._hold(self._calls.begin(self._call))
             except AegisError as error:
                 self.denied = error
+        self.held.went["attempt"] = min(number + 1, _MOST_ATTEMPTS)
         return self.denied is None
 
     async def abegin(self, number: int) -> bool:
         """As `begin`."""
         if number and self.denied is None and not self._was_free():
+            self._end_last()
             await self.held.asettle()
             try:
                 self._hold(await self._calls.abegin(self._call))
             except AegisError as error:
                 self.denied = error
+        self.held.went["attempt"] = min(number + 1, _MOST_ATTEMPTS)
         return self.denied is None
 
     def end(self, last: BaseException | int, response: object = None) -> None:
@@ -152,8 +161,13 @@ class Attempts:
     def _was_free(self) -> bool:
         return self._last is not None and judge(self._last, provider=_provider(self._call.model)).kind == "released"
 
+    def _end_last(self) -> None:
+        if self._last is not None and self._last != _OK:
+            self.held.failed(self._last)
+
     def _hold(self, held: Reservation) -> None:
         held.attempts_held = True
+        held.went["parent_request_id"] = self._first
         self.held, self._last, self._response = held, None, None
 
 

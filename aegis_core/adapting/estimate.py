@@ -28,6 +28,8 @@ KNOWN_PREFIXES = 4_096
 
 Messages = Sequence[Mapping[str, object]]
 _NONE: Mapping[str, object] = {}
+_DRAWN = frozenset({"temperature", "top_p", "top_k", "seed"})
+"""Settings by which an answer is drawn: neither the prompt nor what it consumes depends on them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +41,16 @@ class Estimate:
         digest: the hash of all that it was counted from, with the model where it is named.
         content: the same without the model.
         model: the model, where it is named.
+        prefix: `content` of what stands before the last message; None: nothing does.
+        size: bytes of messages, tools and settings.
     """
 
     bound: Bound
     digest: str
     content: str
     model: str | None = None
+    prefix: str | None = None
+    size: int = 0
 
     @property
     def tokens(self) -> int:
@@ -93,12 +99,13 @@ class InputBounds:
         Raises:
             InvalidRequestError: something that nobody can bound; says what to do.
         """
-        said = {name: plain(value) for name, value in settings.items()} if settings else settings
-        chain = _chain(messages, tools, said)
+        said = {name: plain(value) for name, value in settings.items() if name not in _DRAWN} if settings else settings
+        chain, size = _chain(messages, tools, said)
         output: dict[str, Any] = {"n": answers} if cap is None else {"n": answers, "max_tokens": cap}
         bounds = [self._bounded(chain, messages, tools, each, said, output) for each in models or (model,)]
         most = bounds[0] if len(bounds) == 1 else max(bounds, key=lambda each: each.input_tokens)
-        return Estimate(most, digest(model or "", chain[-1]), chain[-1], model)
+        prefix = chain[-2] if len(chain) > 1 else None
+        return Estimate(most, digest(model or "", chain[-1]), chain[-1], model, prefix, size)
 
     def learn(
         self, estimate: Estimate, input_tokens: int, model: str | None = None, *, response_id: str | None = None,
@@ -184,17 +191,23 @@ def _keep(store: OrderedDict[Any, Any], key: object, value: object, most: int) -
         store.popitem(last=False)
 
 
-def _chain(messages: Messages, tools: Sequence[object], settings: Mapping[str, object]) -> list[str]:
-    """A hash for each prefix: that of tools and settings first, that of the whole call last."""
+def _chain(messages: Messages, tools: Sequence[object], settings: Mapping[str, object]) -> tuple[list[str], int]:
+    """A hash for each prefix, that of tools and settings first, that of the whole call last; and its bytes."""
     state = blake2b(digest_size=16)
-    state.update(canonical_json(list(tools)).encode("utf-8", "surrogatepass"))
+    spelt = canonical_json(list(tools)).encode("utf-8", "surrogatepass")
+    size = len(spelt) if tools else 0
+    state.update(spelt)
     if settings:
-        state.update(canonical_json(settings).encode("utf-8", "surrogatepass"))
+        spelt = canonical_json(settings).encode("utf-8", "surrogatepass")
+        size += len(spelt)
+        state.update(spelt)
     chain = [state.hexdigest()]
     for message in messages:
-        state.update(_spelt(message))
+        spelt = _spelt(message)
+        size += len(spelt)
+        state.update(spelt)
         chain.append(state.copy().hexdigest())
-    return chain
+    return chain, size
 
 
 def _spelt(message: Mapping[str, object]) -> bytes:

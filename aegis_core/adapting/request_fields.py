@@ -8,6 +8,7 @@ from aegis_core.adapting.calls import ModelCall, ToolCall
 from aegis_core.adapting.caps import thinking_budget
 from aegis_core.adapting.costs import check_bounded
 from aegis_core.adapting.estimate import Estimate
+from aegis_core.adapting.request_settings import temperature_in
 from aegis_core.metering.allowed import allowance_of
 from aegis_core.protocol.canonical import storable
 from aegis_core.protocol.fields import Scalar
@@ -30,9 +31,10 @@ def model_fields(call: ModelCall, estimate: Estimate, cap: int | None, framework
     fields: RequestFields = {
         "prompt_tokens": estimate.tokens,
         "max_output_tokens": None if cap is None else cap * call.answers,
-        "arguments_hash": estimate.digest,
         "metadata": _metadata(framework, call.thread),
         "prompt_end": call.prompt_end,
+        **evidence_of(estimate),
+        "temperature": temperature_in(call.settings),
     }
     if (allows := allowance_of(estimate.bound)) != ORDINARY:
         fields["allows"] = allows
@@ -44,6 +46,13 @@ def model_fields(call: ModelCall, estimate: Estimate, cap: int | None, framework
         least = LEAST_OUTPUT + thinking_budget(call.settings)
         fields["min_output_tokens"] = min(least, cap or least) * call.answers
     return fields
+
+
+def evidence_of(estimate: Estimate) -> RequestFields:
+    """What a call says of its prompt without its words; the governor keeps the hashes under a key of its own."""
+    return {
+        "prompt_hash": estimate.content or None, "prefix_hash": estimate.prefix, "prompt_size_bytes": estimate.size,
+    }  # fmt: skip
 
 
 def tool_fields(call: ToolCall, cost_usd: UsdLike, tenant: str, framework: str) -> RequestFields:

@@ -8,7 +8,7 @@ here are read, because most of its attributes are not sent at all.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from aegis_core.adapting.caps import CAPS
 
@@ -18,9 +18,9 @@ SETTINGS = (
     "previous_response_id", "conversation", "prompt", "cached_content", "prediction", "functions", "tool_config",
     "web_search_options", "search_parameters", "plugins", "mcp_servers", "max_tool_calls",
     "service_tier", "speed", "inference_geo", "modalities", "response_modalities", "audio",
-    "thinking", "cache_control", "context_management", "truncation", "extra_body", "generation_config",
+    "thinking", "cache_control", "context_management", "truncation", "extra_body", "generation_config", "temperature",
 )  # fmt: skip
-"""Names of such settings, as the providers spell them."""
+"""Names of such settings, as the providers spell them; and the temperature, which events repeat."""
 
 ANSWERS = ("n", "best_of", "candidate_count")
 """Settings by which several answers are asked for at once; `answers_in` reads them."""
@@ -32,6 +32,22 @@ _ELSEWHERE = frozenset(
     }
 )  # fmt: skip
 """Keywords of a call that a `ModelCall` has fields for, or that no provider is sent."""
+
+
+def temperature_in(*said: Mapping[str, Any]) -> float | None:
+    """The temperature of a call, by the first of its settings that says one; None: the provider's own."""
+    for each in said:
+        held: object = each.get("generation_config")
+        more = cast("Mapping[str, Any]", held) if isinstance(held, Mapping) else _NONE
+        value = each.get("temperature", more.get("temperature"))
+        if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= _HOTTEST:
+            return float(value)
+    return None
+
+
+_NONE: Mapping[str, Any] = {}
+_HOTTEST = 10
+"""Above every provider's most; what is more is refused there, and no evidence."""
 
 
 def settings_in(call: Mapping[str, Any], *held: Mapping[str, Any]) -> dict[str, object]:

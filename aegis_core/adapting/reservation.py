@@ -7,6 +7,7 @@ import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import replace
+from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from pydantic import ValidationError
@@ -15,11 +16,13 @@ from aegis_core.adapting.calls import ModelCall, ToolCall
 from aegis_core.client.answers import Settlement
 from aegis_core.metering.bound import Bound, check
 from aegis_core.metering.charges import usage_of_text
-from aegis_core.metering.failures import judge
+from aegis_core.metering.failures import error_class, judge
 from aegis_core.metering.maxima import maxima_by_name
 from aegis_core.metering.prompt import WIDEST_WINDOW
 from aegis_core.metering.reading import NO_USAGE, Reading
 from aegis_core.protocol.errors import AegisError
+from aegis_core.protocol.evidence import milliseconds_since
+from aegis_core.protocol.keywords import CallEvidence
 from aegis_core.protocol.messages import Receipt, SettleRequest, Usage, Verdict
 from aegis_core.protocol.money import UsdLike
 from aegis_core.protocol.process import Process
@@ -68,6 +71,7 @@ class Reservation:
         lease: of the lock that a tool call needs, until it is settled or released.
         bound: what a model call was reserved for, in kinds of tokens and calls.
         attempts_held: whether each attempt that an SDK makes by itself is held and ended by itself.
+        went: what its end says of it for later: how long it took, the class of its error, which attempt it was.
     """
 
     def __init__(
@@ -94,6 +98,8 @@ class Reservation:
         self.lease: ToolLease | None = None
         self._bridge, self._learn, self.bound = bridge, learn, bound
         self._open, self._process = True, Process.id
+        self._began, self._ran = monotonic(), False
+        self.went: CallEvidence = {}
         self._entered: ToolLease | None = None
         self._lock = threading.Lock()
 
@@ -113,11 +119,15 @@ class Reservation:
         self.enter()
         try:
             yield
+        except BaseException as error:
+            self.failed(error)
+            raise
         finally:
             self.leave()
 
     def enter(self) -> None:
         """The beginning of `inside`, where a framework tells of it by a call."""
+        self._began, self._ran = monotonic(), True  # it may have waited for its lock
         if self.lease is not None:
             self._entered = self.lease
             self.lease.enter()
@@ -178,41 +188,52 @@ class Reservation:
             begun: whether a part of the answer had arrived.
         """
         if not isinstance(error, Exception | GeneratorExit):  # interrupted: nobody may wait here
+            self.failed(error)
             self.abandon(consumed=True)
             return self.receipt
         if not self._claim():
             return self.receipt
+        self.failed(error)
         spent = self._failure(error, begun)
         return self._bridge.run(self._give_back if spent is None else lambda: self._end(spent))
 
     async def afail(self, error: BaseException, *, begun: bool = False) -> Receipt | None:
         """As `fail`. Of a cancelled call, or a stream that was left, nothing is awaited any more."""
         if not isinstance(error, Exception):
+            self.failed(error)
             self.abandon(consumed=True)
             return self.receipt
         if not self._claim():
             return self.receipt
+        self.failed(error)
         spent = self._failure(error, begun)
         return await self._bridge.await_(self._give_back if spent is None else lambda: self._end(spent))
 
     def release(self) -> Receipt | None:
         """Give the money back: the provider refused, or the call was never made."""
-        return self._bridge.run(self._give_back) if self._claim() else self.receipt
+        return self._bridge.run(self._give_back) if self._claim(made=self._ran) else self.receipt
 
     async def arelease(self) -> Receipt | None:
         """As `release`."""
-        return await self._bridge.await_(self._give_back) if self._claim() else self.receipt
+        return await self._bridge.await_(self._give_back) if self._claim(made=self._ran) else self.receipt
 
     def abandon(self, *, consumed: bool) -> None:
         """End it without waiting, for a cancelled caller: charged as reserved if the call was `consumed`, else free."""
-        if self._claim():
+        if self._claim(made=consumed):
             self._bridge.post((lambda: self._end(_UNKNOWN)) if consumed else self._give_back)
 
-    def _claim(self) -> bool:
+    def failed(self, error: BaseException | int) -> None:
+        """Let its end name the class of an error, or the status of an answer, in which the call ended."""
+        self.went["error_class"] = error_class(error)
+
+    def _claim(self, *, made: bool = True) -> bool:
+        """Whether this end is the first one. `made`: the call was, so it took some time."""
         if self._process != Process.id:  # a forked child unwinds what its parent runs on
             return False
         with self._lock:
             claimed, self._open = self._open, False
+        if claimed and made:
+            self.went["latency_ms"] = milliseconds_since(self._began)
         return claimed
 
     def _spent(
@@ -293,10 +314,12 @@ class Reservation:
         try:
             agent = self._bridge.agent
             if usage is not None:  # the provider's own count: what has no price is charged as reserved
-                said = Settlement(SettleRequest(usage=usage, estimated=self.estimated), read=True)
+                said = Settlement(SettleRequest(usage=usage, estimated=self.estimated, **self.went), read=True)
                 self.receipt = await agent.settle_as(self.grant_id, said)
             else:
-                self.receipt = await agent.settle(self.grant_id, cost_usd=cost_usd, estimated=self.estimated)
+                self.receipt = await agent.settle(
+                    self.grant_id, cost_usd=cost_usd, estimated=self.estimated, **self.went
+                )
         except AegisError as error:
             _log.warning("Grant %s could not be settled, so its estimate counts: %s", self.grant_id, error)
         return self.receipt
@@ -304,7 +327,7 @@ class Reservation:
     async def _give_back(self) -> Receipt | None:
         await self.unlock()
         try:
-            self.receipt = await self._bridge.agent.release(self.grant_id)
+            self.receipt = await self._bridge.agent.release(self.grant_id, **self.went)
         except AegisError as error:
             _log.warning("Grant %s could not be released, so its estimate counts: %s", self.grant_id, error)
         return self.receipt

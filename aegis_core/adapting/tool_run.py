@@ -61,6 +61,7 @@ class ToolRun:
 
     async def _pause(self) -> None:
         """It pauses the run by itself, and will be run again from its start."""
+        self.held.went.pop("error_class", None)  # frameworks pause by an error that is none
         try:
             await self._end("finish", PAUSED)
         finally:

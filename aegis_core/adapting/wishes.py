@@ -30,6 +30,10 @@ class CallWishes(TypedDict, total=False):
     """How hard the work is, 1 to 10, default 5: it chooses the tier of the model where Aegis may choose."""
     task_type: Told[str] | None
     """The kind of task, by which outcomes are learned and rules may match."""
+    experiment_arm: Told[str] | None
+    """The arm of an experiment that the call was given to; its event names it."""
+    propensity: Told[float] | None
+    """With what probability it was given to that arm, above 0 and at most 1."""
 
 
 class Wishes:
@@ -65,5 +69,7 @@ def _check(name: str, value: object) -> None:
         return
     if name in _LEVELS:
         checked_number(name, value, 1, 10)
+    elif name == "propensity":
+        checked_number(name, value, 0, 1, whole=False)
     elif not isinstance(value, str):
         raise ConfigurationError(f"{name}= takes a text, or a function of the call; this is {value!r}.")

@@ -44,6 +44,9 @@ from aegis_core.connect import open_governor, open_store
 from aegis_core.governor.governor import ResourceGovernor
 from aegis_core.governor.repricing import watched_prices
 from aegis_core.governor.spending_watch import watched_spending
+from aegis_core.observe.retention import Retention
+from aegis_core.observe.rollups import RollupConsumer
+from aegis_core.observe.running import observing
 from aegis_core.protocol.errors import AegisError
 from aegis_core.settings import Settings, load_settings, read_networks
 
@@ -139,10 +142,12 @@ async def _life(
                 _channels(app, settings, governor),
                 watched_prices(settings, governor.arbiter, governor.operator),
                 watched_spending(governor, settings.estimated_alert_percent),
+                observing(RollupConsumer(governor.observation), Retention(governor.observation)),
             ):
                 yield
         finally:
             gc.unfreeze()
+            await app.state.service.auth.failed.aclose()
             await contexts.aclose()
             await governor.aclose()
     finally:

@@ -18,6 +18,7 @@ from starlette.requests import Request
 
 from aegis_core.api.tenants import KeyWatch, TenantContext, TenantContexts
 from aegis_core.governor.credentials import Entrance
+from aegis_core.governor.failed_logins import FailedLogins
 from aegis_core.protocol.errors import AuthError, ConfigurationError, NotFoundError, StoreError
 from aegis_core.protocol.hosts import is_loopback
 from aegis_core.protocol.ids import spelt
@@ -55,6 +56,7 @@ class Auth:
 
     def __init__(self, operator_secret: str, contexts: TenantContexts, keys: KeyWatch) -> None:
         self.secret, self.contexts, self.keys = operator_secret, contexts, keys
+        self.failed = FailedLogins(contexts.home.governor.tenant_store)
         self._secret = operator_secret.encode()
 
     async def caller(self, request: Request, *, fresh: bool = False) -> Caller:

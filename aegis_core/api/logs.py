@@ -21,6 +21,10 @@ from aegis_core.protocol.masking import MASK, mask_text
 
 AGENT = "aegis.agent_id"
 """Where a route puts the agent's name into the scope."""
+GRANT = "aegis.grant_id"
+"""Where it puts the grant, which the events of a decision name."""
+_SHOWN_ID = "aegis.request_id"
+"""Where a request's id stands, without credentials."""
 
 _LONGEST_PATH = 1_024
 """Characters of a path that a line shows; one that is refused for its length may be far longer."""
@@ -78,6 +82,8 @@ class RequestLog:
         began = time.perf_counter()
         given = _request_id(scope)
         request_id = given or token_hex(12).encode()
+        secret = self._secret(scope)
+        scope[_SHOWN_ID] = shown = _shown(given.decode(), secret) if given else request_id.decode()
         status = 0
 
         async def sending(message: Message) -> None:
@@ -98,8 +104,6 @@ class RequestLog:
                 await problem(500, "unforeseen", text, {}, {})(scope, receive, sending)
         finally:
             if _log.isEnabledFor(logging.INFO):
-                secret = self._secret(scope)
-                shown = _shown(given.decode(), secret) if given else request_id.decode()
                 _log.info("request", extra={"facts": _facts(scope, secret, shown, status, began)})
 
 
@@ -113,7 +117,14 @@ def _facts(scope: Scope, secret: str, request_id: str, status: int, began: float
     }
     if AGENT in scope:
         facts["agent_id"] = _shown(scope[AGENT], secret)
+    if grant := scope.get(GRANT):
+        facts["grant_id"] = grant
     return facts
+
+
+def request_id_of(scope: Scope) -> str:
+    """What the log calls a request."""
+    return scope[_SHOWN_ID]
 
 
 def _shown_path(scope: Scope, secret: str) -> str:

@@ -98,7 +98,7 @@ class RefundMade:
 
 @dataclass(slots=True)
 class Forgotten:
-    """How many events were removed."""
+    """How many texts were removed."""
 
     removed: int
 

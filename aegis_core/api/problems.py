@@ -109,9 +109,11 @@ def response_to(error: AegisError) -> Response:
     return problem(status_of(error), error.code, error.message, error.facts, headers)
 
 
-async def on_aegis_error(_: Request, error: Exception) -> Response:
-    """Exception handler of the application."""
-    return response_to(cast("AegisError", error))
+async def on_aegis_error(request: Request, error: Exception) -> Response:
+    """Exception handler of the application. Operators hear of credentials that do not hold."""
+    found = cast("AegisError", error)
+    request.app.state.service.auth.failed.note(found, request.client.host if request.client else "")
+    return response_to(found)
 
 
 async def on_invalid(_: Request, error: Exception) -> Response:

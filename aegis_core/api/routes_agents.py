@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import ValidationError
 
 from aegis_core.api.auth import Caller
-from aegis_core.api.logs import AGENT
+from aegis_core.api.logs import AGENT, GRANT, request_id_of
 from aegis_core.api.routing import ACTING, PREFIX, READING, DirectRoute, GuardedRoute, Writer, auth_of, read
 from aegis_core.api.schemas import (
     SESSION_PARAMETER,
@@ -25,6 +25,7 @@ from aegis_core.api.schemas import (
 )
 from aegis_core.policy.text import is_heavy, reading
 from aegis_core.protocol.errors import AuthError, InvalidRequestError, NotFoundError
+from aegis_core.protocol.evidence import traceparent_in
 from aegis_core.protocol.journal import JournalEntry, JournalRequest
 from aegis_core.protocol.messages import (
     BudgetReport,
@@ -58,6 +59,12 @@ def _wait(request: Request) -> float:
         raise invalid(error) from None
 
 
+def _traceparent(request: Request) -> str | None:
+    """The trace of the caller, for a request that says none itself. Several, or a broken one, are none."""
+    found = [value for name, value in request.scope["headers"] if name == b"traceparent"]
+    return traceparent_in(found[0].decode("latin-1")) if len(found) == 1 else None
+
+
 @router.post(
     "/handshake", tags=["Agents"], summary="Register an agent and open a session",
     response_model=SessionOpened, responses=problems(401, 403, 404, 415, 422, 429, 503),
@@ -85,15 +92,20 @@ async def request_permission(request: Request) -> Response:
     wait = _wait(request)
     message = await read(request, PermissionRequest)
     request.scope[AGENT] = message.agent_id
+    if message.traceparent is None and (trace := _traceparent(request)) is not None:
+        message = message.model_copy(update={"traceparent": trace})
     if is_heavy(message.task_intent):
         await asyncio.to_thread(reading, message.task_intent)
     began = None if wait else perf_counter()
     try:
-        verdict = await caller.context.governor.request_permission(message, token=caller.token, wait=wait)
+        verdict = await caller.context.governor.request_permission(
+            message, token=caller.token, wait=wait, http_request_id=request_id_of(request.scope)
+        )
     except NotFoundError as error:
         await auth_of(request).recheck(caller, message.agent_id, error)
         raise
     caller.context.metrics.took(began)
+    request.scope[GRANT] = verdict.grant_id
     return _verdict(verdict)
 
 

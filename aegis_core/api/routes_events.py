@@ -10,15 +10,17 @@ from fastapi.responses import StreamingResponse
 
 from aegis_core.api.routing import PREFIX, READING, GuardedRoute, Writer, auth_of
 from aegis_core.api.schemas import Latest, Wait, security
+from aegis_core.protocol.activity import ActivityPage, ActivityQuery, Grouping
 from aegis_core.protocol.events import Cursor, Event, EventPage, EventQuery, Moment, Names
 from aegis_core.protocol.fields import Identifier
 from aegis_core.protocol.parsing import parse
 
 router = APIRouter(prefix=PREFIX, route_class=GuardedRoute)
-_page, _event = Writer(EventPage), Writer(Event)
+_page, _event, _activity = Writer(EventPage), Writer(Event), Writer(ActivityPage)
 
 _AGO = "a time in UTC (`2026-11-30T03:00`, `03:00`) or how long ago (`15m`, `2h`, `7d`)"
 _MANY = "one, or several with commas"
+_BY = "What a row is of: `hour`, `agent`, `model`, `task_type`, `rule`, `lock`, `labels`, `label:NAME`; or several"
 
 
 def _only(what: str) -> object:
@@ -105,3 +107,28 @@ async def event(
     """With everything that it says."""
     governor = (await auth_of(request).overseer(request)).context.governor
     return _event(await governor.event(event_id))
+
+
+@router.get(
+    "/activity", tags=["Operators"], summary="What happened, summed up by the hour",
+    response_model=ActivityPage, responses=READING, openapi_extra=security(),
+)  # fmt: skip
+async def activity(
+    request: Request,
+    since: Annotated[Moment, Query(description=f"From that hour on: {_AGO}")] = "24h",
+    until: Annotated[Moment | None, Query(description="Up to that hour; by default to now.")] = None,
+    by: Annotated[Grouping, Query(description=_BY)] = "agent",
+    agent: Annotated[Identifier | None, Query(description="Only of this agent")] = None,
+    model: Annotated[Identifier | None, Query(description="Only of this model")] = None,
+    task_type: Annotated[Identifier | None, Query(description="Only of this type of task")] = None,
+    rule: Annotated[Identifier | None, Query(description="Only what this rule decided")] = None,
+    lock: Annotated[Identifier | None, Query(description="Only of this lock")] = None,
+    limit: Annotated[int, Query(ge=1, le=5_000, description="The most rows.")] = 100,
+) -> Response:
+    """Requests, charges, tokens, outcomes and waits, kept longer than the events that they are counted from."""
+    governor = (await auth_of(request).overseer(request)).context.governor
+    said = {
+        "since": since, "until": until, "by": by, "agent": agent, "model": model, "task_type": task_type, "rule": rule,
+        "lock": lock, "limit": limit,
+    }  # fmt: skip
+    return _activity(await governor.activity(parse(ActivityQuery, **said)))

@@ -158,7 +158,7 @@ async def unblock(request: Request, agent_id: AgentId) -> Response:
     response_model=Forgotten, responses=BRAKING, openapi_extra=security(operator=True),
 )  # fmt: skip
 async def forget(request: Request, agent_id: AgentId) -> Response:
-    """What it wrote goes from the events; its budgets and the bill stay."""
+    """What it wrote goes, from events, questions and the journal; its events, budgets and the bill stay."""
     caller = await _about(request, agent_id)
     return _forgotten(Forgotten(await caller.context.governor.operator.forget(agent_id, author=caller.name)))
 

@@ -19,6 +19,7 @@ from aegis_core.protocol.errors import AegisError
 if TYPE_CHECKING:
     from aegis_core.governor.governor import ResourceGovernor
     from aegis_core.governor.tenant import TenantStore
+    from aegis_core.protocol.events import Event
 
 _log = logging.getLogger("aegis.channels")
 
@@ -83,14 +84,22 @@ async def _follow(store: TenantStore, couriers: Sequence[Courier]) -> None:
         for entry_id, fields in entries:
             after = entry_id
             if is_alert(fields[b"k"].decode()):
+                event = await _told(store, entry_id, fields)
                 for courier in couriers:
                     if courier.alerts is not None:
-                        courier.alerts.take(decode_event(entry_id, fields, store.tenant))
+                        courier.alerts.take(event)
             asked = fields[b"k"] in _ASKED
             if asked or fields[b"k"] in _CHANGED:
                 with suppress(KeyError, TypeError):  # an event of that kind which concerns no request
                     for courier in couriers:
                         courier.look_at(_approval_of(entry_id, fields, store.tenant), fresh=asked)
+
+
+async def _told(store: TenantStore, entry_id: str, fields: dict[bytes, bytes]) -> Event:
+    try:
+        return await store.told(entry_id, fields)
+    except AegisError:  # better told without its agent's words than not
+        return decode_event(entry_id, fields, store.tenant)
 
 
 def _approval_of(entry_id: str, fields: dict[bytes, bytes], tenant: str) -> str:

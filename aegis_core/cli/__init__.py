@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from aegis_core.cli import (
+    activity,
     agents,
     approvals,
     brakes,
@@ -74,6 +75,8 @@ app.command()(demo.demo)
 app.command()(replay.replay)
 app.add_typer(events.app, name="events")
 app.command()(usage.usage)
+app.command()(activity.activity)
+app.command()(activity.observe)
 app.command()(refund.refund)
 for brake in (brakes.block, brakes.unblock, brakes.halt, brakes.resume, brakes.mode, brakes.forget):
     app.command()(brake)

@@ -67,12 +67,12 @@ def mode(
 
 
 def forget(agent: Agent, tenant: TenantOption = None) -> None:
-    """Remove an agent's words from the events. Its budgets and the bill stay.
+    """Remove what an agent wrote. Its events stay, with every amount, as do its budgets and the bill.
 
     Example: aegis forget crew-researcher-01
     """
     removed = with_resources(tenant, lambda governor: governor.operator.forget(agent, author="cli"))
-    typer.echo(f"{removed} events removed.")
+    typer.echo(f"{removed} texts removed.")
 
 
 def _tenants(tenant: str | None, everything: bool) -> list[str | None]:

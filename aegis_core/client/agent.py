@@ -13,13 +13,15 @@ from aegis_core.client.connection import Connection, Opening
 from aegis_core.client.grants import Grant, OnError, check_on_error
 from aegis_core.client.lock_block import LockBlock, block_of, held_of, in_background
 from aegis_core.client.ports import ApprovalsPort, GovernorPort
+from aegis_core.client.tracing import current_traceparent
+from aegis_core.protocol.activity import ActivityPage, ActivityQuery
 from aegis_core.protocol.arguments import bound_arguments
 from aegis_core.protocol.canonical import record_id
 from aegis_core.protocol.denial import AegisDenied
 from aegis_core.protocol.errors import AegisError, InvalidRequestError, StoreError
 from aegis_core.protocol.events import Event, EventPage, EventQuery
 from aegis_core.protocol.journal import JournalAct, JournalEntry, JournalRequest
-from aegis_core.protocol.keywords import LockFields, RequestFields, SettleFields
+from aegis_core.protocol.keywords import CallEvidence, LockFields, RequestFields, SettleFields
 from aegis_core.protocol.locks import LockSummary
 from aegis_core.protocol.messages import (
     LOCK_TYPES,
@@ -123,6 +125,10 @@ class Governor:
         """A page of the events that the fields of `EventQuery` ask for: ``since="2h", code="budget_exceeded"``."""
         return await self.port.find_events(parse(EventQuery, **query))
 
+    async def activity(self, **query: object) -> ActivityPage:
+        """Sums of the events by the hour, as the fields of `ActivityQuery` group them: ``since="7d", by="model"``."""
+        return await self.port.activity(parse(ActivityQuery, **query))
+
     async def locks(self, resource: str | None = None) -> tuple[LockSummary, ...]:
         """Every lock that is held or waited for, or the one of that name: who holds it, and who waits."""
         return await self.port.locks.overview(resource)
@@ -148,7 +154,7 @@ class GovernedAgent:
         return self.session.agent_id
 
     async def request(self, intent: str, *, wait: float = 0, **fields: Unpack[RequestFields]) -> Verdict:
-        """Ask. A refusal is a verdict, not an error.
+        """Ask. A refusal is a verdict, not an error. The current span of OpenTelemetry, if a program has one, is named.
 
         Args:
             intent: what the agent wants to do, in its own words.
@@ -164,6 +170,8 @@ class GovernedAgent:
             fields["arguments_hash"], fields["arguments_json"] = bound_arguments(fields.pop("arguments"))
         if fields.setdefault("resource_type", "llm_tokens") in LOCK_TYPES and "within" not in fields:
             fields["within"] = held_of(self.session)
+        if "traceparent" not in fields and (trace := current_traceparent()) is not None:
+            fields["traceparent"] = trace
         request = parse(
             PermissionRequest,
             agent_id=self.session.agent_id,
@@ -265,9 +273,10 @@ class GovernedAgent:
         token = self.session.session_token
         return await settled(lambda message: self._port.settle(grant_id, message, token=token), whose)
 
-    async def release(self, grant_id: str, *, by: TakenBackBy = "agent") -> Receipt:
-        """Give a grant back unused, or take a PENDING request back: nobody is asked any more; an event says by whom."""
-        message = parse(ReleaseRequest, agent_id=self.agent_id, **({} if by == "agent" else {"by": by}))
+    async def release(self, grant_id: str, *, by: TakenBackBy = "agent", **went: Unpack[CallEvidence]) -> Receipt:
+        """Give a grant back unused, or take a PENDING request back: nobody is asked any more; an event says by whom,
+        and how a call `went` that certainly cost nothing."""
+        message = parse(ReleaseRequest, agent_id=self.agent_id, **went, **({} if by == "agent" else {"by": by}))
         return await self._port.release(grant_id, message, token=self.session.session_token)
 
     async def extend(self, grant_id: str, seconds: float = 600) -> Receipt:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
+from time import monotonic
 from typing import TYPE_CHECKING, Literal, Protocol, Unpack, get_args
 
 from aegis_core.client.answers import Settlement, Sizes, settlement_of
 from aegis_core.protocol.approvals import check_call
 from aegis_core.protocol.arguments import hash_arguments
 from aegis_core.protocol.errors import AegisError, InvalidRequestError, LockLostError
-from aegis_core.protocol.keywords import RequestFields, SettleFields
-from aegis_core.protocol.messages import Receipt, SettleRequest, Verdict
+from aegis_core.protocol.evidence import milliseconds_since
+from aegis_core.protocol.keywords import CallEvidence, RequestFields, SettleFields
+from aegis_core.protocol.messages import Receipt, SettleRequest, TakenBackBy, Verdict
 from aegis_core.protocol.process import Process, check_process
 
 if TYPE_CHECKING:
@@ -38,7 +40,7 @@ class GrantCloser(Protocol):
 
     async def settle_as(self, grant_id: str, settlement: Settlement) -> Receipt: ...
 
-    async def release(self, grant_id: str) -> Receipt: ...
+    async def release(self, grant_id: str, *, by: TakenBackBy = "agent", **went: Unpack[CallEvidence]) -> Receipt: ...
 
     async def extend(self, grant_id: str, seconds: float = 600) -> Receipt: ...
 
@@ -50,7 +52,7 @@ class Grant:
         """`asked`: what the request said."""
         asked = asked or {}
         self._agent, self.verdict, self._asked = agent, verdict, asked.get("model")
-        self._said, self._process = asked, Process.id
+        self._said, self._process, self._began = asked, Process.id, monotonic()
         self._settlement: Settlement | None = None
         self._released = self._misreported = False
         self.receipt: Receipt | None = None
@@ -121,21 +123,25 @@ class Grant:
             self.receipt = await self._agent.release(self.grant_id)
             return
         said = self._settlement or settlement_of({"cost_usd": self.verdict.reserved_usd})
-        self.receipt = await self._agent.settle_as(self.grant_id, said)
+        self.receipt = await self._agent.settle_as(
+            self.grant_id, _with(said, {"latency_ms": milliseconds_since(self._began)})
+        )
 
     async def fail(self, error: BaseException, on_error: OnError) -> None:
         """End it for a block that an error left. Called by `permit`, which raises that error whatever happens here."""
         if self._process != Process.id:
             return
         try:
-            if self._released or (self._settlement is None and on_error == "release"):
-                self.receipt = await self._agent.release(self.grant_id)
-                return
-            said = self._settlement or self._spent_by(error)
-            if said is None:
-                self.receipt = await self._agent.release(self.grant_id)
+            from aegis_core.metering.failures import error_class  # with what reads answers, which only failures need
+
+            went: CallEvidence = {"error_class": error_class(error), "latency_ms": milliseconds_since(self._began)}
+            said = self._settlement
+            if not self._released and said is None and on_error != "release":
+                said = self._spent_by(error)
+            if self._released or said is None:
+                self.receipt = await self._agent.release(self.grant_id, **went)
             else:
-                self.receipt = await self._agent.settle_as(self.grant_id, said)
+                self.receipt = await self._agent.settle_as(self.grant_id, _with(said, went))
         except AegisError as problem:  # its deadline ends it, and the block's own error matters more
             _log.warning("Grant %s could not be ended, so its estimate counts: %s", self.grant_id, problem)
 
@@ -143,7 +149,7 @@ class Grant:
         """What a block cost that nothing was said of: None where certainly nothing was computed."""
         if self._misreported:
             return settlement_of({"estimated": True})
-        from aegis_core.metering.failures import judge  # with what reads answers, which only failures need here
+        from aegis_core.metering.failures import judge
 
         outcome = judge(error, model=self._asked)
         if outcome.kind == "released":
@@ -153,3 +159,9 @@ class Grant:
             _log.warning("What was reserved is charged: %s.", outcome.reason)
             return settlement_of({"estimated": True})
         return Settlement(SettleRequest(usage=usage), read=True)
+
+
+def _with(said: Settlement, went: CallEvidence) -> Settlement:
+    """A settlement that tells how the call went, where it does not say so itself."""
+    own = {name: value for name, value in went.items() if getattr(said.message, name) is None}
+    return Settlement(said.message.model_copy(update=own), said.read)

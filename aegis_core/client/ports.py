@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from decimal import Decimal
 from typing import Protocol
 
+from aegis_core.protocol.activity import ActivityPage, ActivityQuery
 from aegis_core.protocol.approvals import (
     Approval,
     ApprovalEdit,
@@ -172,6 +173,8 @@ class GovernorPort(Protocol):
     async def find_events(self, query: EventQuery) -> EventPage: ...
 
     async def event(self, event_id: str) -> Event: ...
+
+    async def activity(self, query: ActivityQuery) -> ActivityPage: ...
 
     def follow(self, *, after: str = "$") -> AsyncIterator[Event]: ...
 

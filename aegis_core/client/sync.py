@@ -189,6 +189,7 @@ class SyncGovernor(Bridged[Governor]):
     agents = Bridged.method(Governor.agents, Portal.run)
     events = Bridged.method(Governor.events, Portal.run)
     find_events = Bridged.method(Governor.find_events, Portal.run)
+    activity = Bridged.method(Governor.activity, Portal.run)
 
     @property
     def tenant(self) -> str:

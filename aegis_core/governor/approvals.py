@@ -12,7 +12,7 @@ from typing import Any, Literal, cast, get_args
 from aegis_core.governor.budgets import at_ms, checked, lines_of
 from aegis_core.governor.notifier import Notifier
 from aegis_core.governor.rejudging import Rejudge
-from aegis_core.governor.requests import content_of, limits_of, shown_arguments, trace_of
+from aegis_core.governor.requests import content_of, edited_trace, limits_of, shown_arguments
 from aegis_core.governor.rulebook import Rulebook
 from aegis_core.governor.verdicts import grant_key
 from aegis_core.policy.text import spaced, words
@@ -79,9 +79,10 @@ class HITLManager:
                 bell.clear()
                 record, question, now = await self._look(key, claims=claims)
                 left = until - loop.time()
-                if record.state != PENDING or left <= 0 or (seen is not None and question != seen):
+                news = question._replace(told=False)  # that a channel showed it is none
+                if record.state != PENDING or left <= 0 or (seen is not None and news != seen):
                     return await self._whole(record, key)
-                seen = question
+                seen = news
                 await bell.wait(min(left, (record.deadline - now) / 1000 + 0.005))
 
     async def _whole(self, record: Record, key: str) -> Approval:
@@ -182,7 +183,7 @@ class HITLManager:
 
     async def _edited(self, key: str, edit: ApprovalEdit) -> Edit:
         """The changed request under the policy in force, as ``decide.lua`` reads it."""
-        record, _, now = await self._look(key)
+        record, question, now = await self._look(key)
         judged = await self._again.judge(record, edit, at_ms(now))
         request, policy = judged.request, self._rules.policy
         if edit.estimated_cost_usd is None:
@@ -200,8 +201,8 @@ class HITLManager:
             shown_arguments, edit.arguments_json, request.arguments_hash, self._store.pepper
         )
         return Edit(
-            judged.version, judged.effect, judged.reason, limits_of(judged.ruling), amount, bound, trace_of(request),
-            content_of(request), terms, shown or False,
+            judged.version, judged.effect, judged.reason, limits_of(judged.ruling), amount, bound,
+            edited_trace(request, question.trace), content_of(request, request.arguments_hash), terms, shown or False,
         )  # fmt: skip
 
     async def approve_ahead(self, envelope: EnvelopeRequest, *, by: str) -> Envelope:
@@ -265,7 +266,7 @@ def approval_of(record: Record, key: str, tenant: str) -> Approval:
         session_id=record.session,
         request_id=record.request,
         grant_id="gr_" + key,
-        intent=said["intent"],
+        intent=said.get("intent", ""),
         resource_type=said["resource_type"],
         amount_usd=to_usd(record.amount),
         rule=record.rule or None,
@@ -298,6 +299,7 @@ def approval_of(record: Record, key: str, tenant: str) -> Approval:
         withdrawn_by=cast("TakenBackBy | None", question.taken_back or None),
         mixed_scripts=_of_names(mixed_scripts, {"agent_id": record.agent, **said}),
         looks_like=_of_names(looks_like, {"agent_id": record.agent, **said}),
+        shown_at={channel: at_ms(at) for channel, at in question.told or ()},
     )
 
 

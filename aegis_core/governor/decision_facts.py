@@ -9,7 +9,7 @@ from aegis_core.governor.budgets import at_ms, budget_name, line_facts
 from aegis_core.protocol.canonical import record_id
 from aegis_core.protocol.money import to_usd
 from aegis_core.protocol.windows import window_name
-from aegis_core.store.event_bodies import COUNTS_OF_USAGE, CallFacts, Evidence
+from aegis_core.store.call_evidence import COUNTS_OF_USAGE, CallFacts, Evidence
 from aegis_core.store.packing import decode
 from aegis_core.store.records import Bar, Question, Record
 from aegis_core.store.states import LIVE, PENDING, REJECTED, SETTLED, STATE_OF
@@ -49,10 +49,13 @@ STOPS: dict[str, tuple[str, str]] = {
 code says so."""
 
 
-def decision_facts(record: Record, said: Facts | None) -> Facts:
-    """The facts of a record; `said` is what its request said, where the record does not hold it."""
+def decision_facts(record: Record, said: Facts | None, words: Facts | None = None) -> Facts:
+    """The facts of a record; `said` is what its request said, where the record does not hold it, and `words` what of it
+    lies apart. What an operator made of the request stands in its record."""
     question, grant = record.question, record_id(record.agent, record.request)
     said = question.trace if said is None and question else said
+    if said is not None and words:
+        said = words | said
     facts: Facts = {
         "grant_id": "gr_" + grant,
         "request_id": record.request,
@@ -75,6 +78,9 @@ def decision_facts(record: Record, said: Facts | None) -> Facts:
         "envelope_id": record.envelope or None,
         "deadline": at_ms(record.deadline).isoformat() if record.deadline else None,
         "credential": record.key or None,
+        "task_type": record.task or None,
+        "labels": dict(pair.split("=", 1) for pair in record.labels.split(",")) if record.labels else None,
+        "lock": lease.resource if (lease := record.lease) else None,
         **_basis(record.basis or ""),
     }
     if record.state in (LIVE, PENDING, REJECTED):
@@ -139,9 +145,8 @@ def _request(said: Facts) -> Facts:
     said = dict(said)
     told: list[Any] = said.pop("evidence", None) or []
     evidence = decode(Evidence, told)._asdict()
-    trace = evidence.pop("traceparent")
-    facts: Facts = {"request": said | {name: value for name, value in evidence.items() if value is not False}}
-    return facts | {"traceparent": trace} if trace else facts
+    own = {name: value for name in ("traceparent", "http_request_id") if (value := evidence.pop(name))}
+    return {"request": said | {name: value for name, value in evidence.items() if value is not False}, **own}
 
 
 def call_facts(call: CallFacts) -> Facts:
@@ -168,6 +173,7 @@ def _question_facts(question: Question) -> Facts:
         "decision_reason": question.why or None,
         "edited": bool(question.edited) or None,
         "withdrawn_by": question.taken_back or None,
+        "shown_at": {channel: at_ms(at).isoformat() for channel, at in question.told or ()} or None,
     }
 
 

@@ -17,9 +17,10 @@ _DECISION = (
     "grant_id request_id session_id created_at code resource_type policy_version policy_digest profiles_version "
     "price_version amount_usd charged_usd estimated late model recommended_model rule rules reason stopped_by would_be "
     "envelope_id deadline credential budgets routing request traceparent quorum votes decided_by decision_reason "
-    "edited withdrawn_by"
+    "edited withdrawn_by shown_at http_request_id words_gone task_type labels lock"
 )
 _CALL = " answered_by usage outcome error_class attempt parent_request_id latency_ms escalation_model"
+_CALL_FAILED = " error_class attempt parent_request_id latency_ms"
 _BUDGET = "owner session_id window limit_usd "
 _LOCK = "resource fence priority waited_seconds held_seconds because_of"
 _ENVELOPE = "envelope_id session_id tool rule phrase resource_type limit_usd used_usd uses expires_at reason by"
@@ -31,7 +32,7 @@ KINDS: Mapping[str, KindOf] = {
     "refusals_repeated": KindOf(
         "More refusals like one that left its event, counted together.",
         "count since until code policy_version rule resource_type owner window session_id model tool target_resource "
-        "capability most_usd",
+        "capability most_usd words_gone",
     ),
     "requests_limited": KindOf(
         "An agent, or all agents of a credential, asked more often than a second may have; what follows in that second "
@@ -40,7 +41,7 @@ KINDS: Mapping[str, KindOf] = {
     ),
     "settled": KindOf("A grant ended with what was really spent.", _DECISION + _CALL),
     "overrun": KindOf("A grant ended with more than was reserved.", _DECISION + _CALL),
-    "released": KindOf("A grant or question ended with nothing spent.", _DECISION),
+    "released": KindOf("A grant or question ended with nothing spent.", _DECISION + _CALL_FAILED),
     "extended": KindOf("The deadline of a grant was moved.", _DECISION),
     "expired": KindOf("A grant was not ended by its deadline, and was charged whole.", _DECISION),
     "refunded": KindOf(
@@ -53,6 +54,13 @@ KINDS: Mapping[str, KindOf] = {
     "voted": KindOf("An operator said a word on a question that needs more of them.", _DECISION),
     "handshake": KindOf(
         "An agent opened a session.", "session_id framework max_priority capabilities session_budget_usd"
+    ),
+    "handshake_refused": KindOf(
+        "A session was not opened. Of equal refusals of an hour the first, tenth, hundredth … are told.",
+        "code credential count",
+    ),
+    "login_failed": KindOf(
+        "A credential did not hold; the first, tenth, hundredth … of an hour from an address.", "code address count"
     ),
     "session_closed": KindOf("A session ended, because it was idle or one too many.", "session_id"),
     "budget_crossed": KindOf("80 or 100 % of a limit are spent.", _BUDGET + "committed_usd spent_usd percent"),
@@ -83,14 +91,14 @@ KINDS: Mapping[str, KindOf] = {
             "wounded": "Somebody left a queue, because a cycle of waits would have closed.",
         }.items()
     },
-    "thread_failed": KindOf("A conversation cannot go on.", "thread problem"),
+    "thread_failed": KindOf("A conversation cannot go on.", "thread problem words_gone"),
     "outcome_unknown": KindOf(
         "A call was started earlier and nobody knows whether it was carried out, so it is not run again.",
         "call started_at",
     ),
     "agent_blocked": KindOf("An agent was blocked.", "by"),
     "agent_active": KindOf("An agent may go on.", "by"),
-    "agent_forgotten": KindOf("An agent's words were removed.", "removed by"),
+    "agent_forgotten": KindOf("What an agent wrote was removed; its events stay.", "removed by"),
     "tenant_halted": KindOf("All agents of the tenant were halted.", "by"),
     "tenant_active": KindOf("The tenant goes on.", "by"),
     "tenant_mode": KindOf("Rules decide (`enforce`), or only say what they would (`observe`).", "mode by"),
@@ -113,6 +121,7 @@ KINDS: Mapping[str, KindOf] = {
 
 FACTS: Mapping[str, str] = {
     "act": "what was tried, or why it was refused",
+    "address": "from where; `*`: from very many",
     "amount_usd": "what was reserved, or of a refusal asked",
     "answered_by": "the model whose tokens were reported",
     "attempt": "which attempt the call was, from 1",
@@ -147,12 +156,15 @@ FACTS: Mapping[str, str] = {
     "framework": "the agent's framework",
     "gone_at": "when the budget is used up",
     "grant_id": "the grant; `settle` and `aegis refund` take it",
+    "http_request_id": "what the log of the server, and its answer's `X-Request-Id`, call the HTTP request",
     "held_seconds": "how long the lock was held",
     "key_id": "the id of the key",
+    "labels": "the labels of its agent when it asked",
     "last_hour_usd": "what was charged in the last hour",
     "late": "settled after its deadline, in place of its charge",
     "latency_ms": "how long the provider took",
     "limit_usd": "the limit",
+    "lock": "the lock that it is about",
     "max_priority": "the highest priority of the session",
     "mode": "`enforce` or `observe`",
     "model": "the model that it was priced for",
@@ -190,12 +202,14 @@ FACTS: Mapping[str, str] = {
     "rules": "every rule that matched",
     "session_budget_usd": "the budget that the session gave itself",
     "session_id": "the session",
+    "shown_at": "when people were first shown the question, by channel",
     "since": "from when",
     "spent_usd": "what is spent",
     "started_at": "when it was started",
     "stopped_by": "what stood in the way: `kind` (rule, budget, ceiling, lock, brake, …), `name`, and for numbers "
     "`unit`, `limit`, `left`, `asked`",
     "target_resource": "what it acted on",
+    "task_type": "the type of the task",
     "tenant_day_usd": "the tenant's budget for a day",
     "thread": "the conversation",
     "timezone": "the tenant's time zone",
@@ -211,6 +225,7 @@ FACTS: Mapping[str, str] = {
     "waited_seconds": "how long it was waited for",
     "window": "of which window",
     "withdrawn_by": "who took the question back",
+    "words_gone": "what the agent wrote was removed or changed, or is kept no longer",
     "would_be": "what the rules would have decided, were they enforced",
 }
 """By the name of the fact."""
@@ -224,8 +239,13 @@ of. `aegis events`, `GET /api/v1/events` and the stream `GET /api/v1/events/stre
 Each has an `id` (its place in the stream), a `number`, a time `at`, a `kind`, the `tenant`, and an `agent_id` where it
 is about an agent. Numbers are dense: where one is missing between two, an event is gone. What else it says are its
 `facts`; those that say nothing are left out. Amounts are dollars, times are UTC. Texts of prompts and answers are never
-stored: of a prompt an event has its size, and hashes keyed with a secret of the server. Of what adapters describe, the
-last 240 characters of the last message are kept, masked, for people who are asked.
+stored: of a prompt an event has its size, and hashes keyed with a secret of the server. Where a person is asked about a
+call that an adapter describes, the last 240 characters of its last message are kept, masked, with that question.
+
+What an agent wrote itself (`intent`, `prompt_end`, `metadata`, `tool`, `target_resource`, `capability`, and the
+`thread` and `problem` of a conversation) lies apart from its events, in one key of each agent. An event keeps a salted
+digest of it. After `aegis forget` its events stay, with every amount, and say `words_gone`. Names of the agent itself,
+of its sessions and requests, of models, types of tasks and locks are facts.
 
 This page is made of `aegis_core/governor/event_catalog.py`:
 

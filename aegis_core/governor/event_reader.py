@@ -6,7 +6,10 @@ from collections.abc import AsyncIterator
 from datetime import datetime
 
 from aegis_core.governor.budgets import at_ms
+from aegis_core.governor.event_words import told_events
 from aegis_core.governor.events import check_cursor, decode_event
+from aegis_core.governor.observing import ActivityReader
+from aegis_core.protocol.activity import ActivityPage, ActivityQuery
 from aegis_core.protocol.errors import InvalidRequestError, NotFoundError
 from aegis_core.protocol.events import Event, EventPage, EventQuery, moment
 from aegis_core.store.ledger import Ledger
@@ -30,12 +33,12 @@ class EventReader:
         entries = await self._ledger.all_events(after, limit, block)
         if not entries and after != "$":
             await self.check_past(after)
-        return tuple(decode_event(entry_id, fields, self._tenant) for entry_id, fields in entries)
+        return await told_events(self._ledger, entries)
 
     async def latest(self, limit: int) -> tuple[Event, ...]:
         """As `EventViews` has it."""
         entries = await self._ledger.latest_events(limit)
-        return tuple(decode_event(entry_id, fields, self._tenant) for entry_id, fields in entries)
+        return await told_events(self._ledger, entries)
 
     async def follow(self, after: str) -> AsyncIterator[Event]:
         """As `EventViews` has it."""
@@ -57,22 +60,22 @@ class EventReader:
             await self.check_past(after)
             trimmed = not back and await self._stream.is_before_first(after)
             low, high = (low, _earlier(high, after)) if back else (_later(low, after), high)
-        found: list[Event] = []
+        found: list[Entry] = []
         looked, last, more = 0, after or ("$" if back else "0"), False
         while len(found) < query.limit:
             most = _AT_ONCE if query.selects else query.limit
             entries = await self._stream.range(low, high, most, back=back)
             for entry_id, fields in entries:
                 last, looked = entry_id, looked + 1
-                if (event := self._matching(query, (entry_id, fields))) is not None:
-                    found.append(event)
+                if self._matches(query, (entry_id, fields)):
+                    found.append((entry_id, fields))
                     if len(found) == query.limit:
                         break
             more = len(entries) == most or len(found) == query.limit
             if len(entries) < most or looked >= _SCANNED:
                 break
             low, high = (low, f"({last}") if back else (f"({last}", high)
-        return EventPage(tuple(found), last, more, trimmed)
+        return EventPage(await told_events(self._ledger, found), last, more, trimmed)
 
     async def newest(self) -> str:
         """The id of the newest event that there ever was."""
@@ -89,16 +92,15 @@ class EventReader:
             return None
         at = placed(event_id)
         entries = await self._stream.range(place(at), place(at), 1, back=False)
-        return decode_event(*entries[0], self._tenant) if entries else None
+        return (await told_events(self._ledger, entries))[0] if entries else None
 
-    def _matching(self, query: EventQuery, entry: Entry) -> Event | None:
+    def _matches(self, query: EventQuery, entry: Entry) -> bool:
         entry_id, fields = entry
         if query.kind is not None and fields[b"k"].decode() not in query.kind.split(","):
-            return None
+            return False
         if not all(word in fields[b"b"] or word in fields.get(b"s", b"") for word in query.words):
-            return None
-        event = decode_event(entry_id, fields, self._tenant)
-        return event if query.matches(event) else None
+            return False
+        return not query.selects or query.matches(decode_event(entry_id, fields, self._tenant))
 
     async def check_past(self, after: str) -> None:
         """Refuse a cursor that lies after all events there ever were."""
@@ -112,6 +114,7 @@ class EventViews:
     """What a governor shows of the events of its tenant."""
 
     reader: EventReader
+    activity_reader: ActivityReader
 
     async def events(self, *, after: str = "0", limit: int = 100, wait: float = 0) -> tuple[Event, ...]:
         """Events after an id, oldest first; with `wait`, up to that many seconds for the first one."""
@@ -132,6 +135,14 @@ class EventViews:
             InvalidRequestError: the cursor is no place in this tenant's events.
         """
         return await self.reader.find(query)
+
+    async def activity(self, query: ActivityQuery) -> ActivityPage:
+        """Sums of the events by the hour, grouped. They are kept longer than the events, and counted a moment later.
+
+        Raises:
+            InvalidRequestError: a time that is no time, or too many hours.
+        """
+        return await self.activity_reader.find(query)
 
     async def event(self, event_id: str) -> Event:
         """One event. Raises NotFoundError: it is not kept (any more)."""

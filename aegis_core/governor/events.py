@@ -11,17 +11,19 @@ from aegis_core.governor.decision_facts import call_facts, decision_facts
 from aegis_core.protocol.errors import InvalidRequestError
 from aegis_core.protocol.events import Event
 from aegis_core.protocol.money import to_usd
+from aegis_core.store.call_evidence import CallFacts
 from aegis_core.store.event_bodies import (
     BODIES,
     BudgetCrossed,
     BudgetForecast,
     BudgetSet,
-    CallFacts,
     CeilingSet,
     EnvelopePut,
     EstimatesHigh,
     Handshaken,
+    HandshakeRefused,
     LockTold,
+    LoginFailed,
     OutcomeUnknown,
     PolicyPublished,
     Refunded,
@@ -49,8 +51,14 @@ def check_cursor(after: str) -> None:
         raise InvalidRequestError(f"after: {problem}", field="after", problem=problem)
 
 
-def decode_event(entry_id: str, fields: dict[bytes, bytes], tenant: str) -> Event:
-    """One entry of the stream as an `Event`; unknown kinds keep their raw values, so that nothing is hidden."""
+Words = dict[str, Any]
+
+
+def decode_event(entry_id: str, fields: dict[bytes, bytes], tenant: str, words: Words | None = None) -> Event:
+    """One entry of the stream as an `Event`; unknown kinds keep their raw values, so that nothing is hidden.
+
+    `words`: what the agent wrote, where `words_place` found some; they lie apart.
+    """
     kind, values = fields[b"k"].decode(), unpack(fields[b"b"])
     number = int(fields[b"n"]) if b"n" in fields else None
     if kind not in BODIES:
@@ -59,12 +67,36 @@ def decode_event(entry_id: str, fields: dict[bytes, bytes], tenant: str) -> Even
     body: Any = decode(of, values)
     if isinstance(body, Record):
         said = fields.get(b"q")
-        facts = decision_facts(body, unpack(said) if said else None)
+        facts = decision_facts(body, unpack(said) if said else None, words)
         if b"s" in fields:
             facts |= call_facts(decode(CallFacts, unpack(fields[b"s"])))
         return Event(entry_id, _at(body.changed), kind, tenant, body.agent, facts, number)
     agent, facts = _FACTS.get(of, _as_named)(body)
+    if words:
+        facts |= _told(of, words)
     return Event(entry_id, _at(body.at), kind, tenant, agent or None, facts, number)
+
+
+def words_place(entry_id: str, fields: dict[bytes, bytes]) -> tuple[str, str] | None:
+    """Where the words of an event lie: by which agent, under the id of which event. None where it has none."""
+    of = BODIES.get(fields[b"k"].decode())
+    if of is None or not (b"d" in fields or of in {Record, RefusalsRepeated}):
+        return None
+    body: Any = decode(of, unpack(fields[b"b"]))
+    said = entry_id if b"d" in fields else False
+    if isinstance(body, RefusalsRepeated):
+        said = decode(AlikeRefusals, body.refused).said
+    elif not said and isinstance(body, Record) and body.question:
+        said = body.question.said
+    return (body.agent, said) if said else None
+
+
+def _told(of: type[Any], words: Words) -> Words:
+    """Which words an event of this class is about."""
+    names = {RefusalsRepeated: ("tool", "target_resource", "capability"), ThreadFailed: ("thread", "problem")}.get(
+        of, ()
+    )
+    return {name: words[name] for name in names if name in words}
 
 
 def _usd(nanos: int) -> float:
@@ -94,6 +126,14 @@ def _handshake(body: Handshaken) -> _Said:
         "capabilities": [name for name in body.capabilities.split(",") if name],
         "session_budget_usd": _usd(body.limit) if body.limit is not False else None,
     }
+
+
+def _turned_away(body: HandshakeRefused) -> _Said:
+    return body.agent or None, {"code": body.code, "credential": body.credential or None, "count": body.count}
+
+
+def _login_failed(body: LoginFailed) -> _Said:
+    return None, {"code": body.code, "address": body.address, "count": body.count}
 
 
 def _session_closed(body: SessionClosed) -> _Said:
@@ -176,7 +216,7 @@ def _lock(body: LockTold) -> _Said:
 
 
 def _thread(body: ThreadFailed) -> _Said:
-    return body.agent, {"thread": body.thread, "problem": body.problem}
+    return body.agent, {name: said for name, said in (("thread", body.thread), ("problem", body.problem)) if said}
 
 
 def _unknown(body: OutcomeUnknown) -> _Said:
@@ -201,6 +241,8 @@ def _repeated(body: RefusalsRepeated) -> _Said:
 
 _FACTS: dict[type, Callable[[Any], _Said]] = {
     Handshaken: _handshake,
+    HandshakeRefused: _turned_away,
+    LoginFailed: _login_failed,
     SessionClosed: _session_closed,
     BudgetCrossed: _crossed,
     BudgetForecast: _forecast,

@@ -25,13 +25,14 @@ from aegis_core.governor.journal import Journal
 from aegis_core.governor.lock_wait import pause_of
 from aegis_core.governor.locks import StateLockManager
 from aegis_core.governor.notifier import Notifier
+from aegis_core.governor.observing import ActivityReader, TenantObservation
 from aegis_core.governor.operators import Operator
 from aegis_core.governor.outcomes import Outcomes
 from aegis_core.governor.pacing import in_turn
 from aegis_core.governor.rejudging import Rejudge
 from aegis_core.governor.requests import PreparedRequest, Rules, unasked
 from aegis_core.governor.rulebook import Rulebook
-from aegis_core.governor.settlements import settlement_of
+from aegis_core.governor.settlements import failure_facts, settlement_of
 from aegis_core.governor.tenant import TenantStore
 from aegis_core.governor.usage import UsageRow, decode_usage
 from aegis_core.governor.verdicts import grant_key, receipt_of, session_of, summary_of, verdict_of
@@ -80,6 +81,7 @@ class ResourceGovernor(EventViews):
         self.tenant_store = TenantStore(ledger)
         self._ledger, self._arbiter, self._ids = ledger, arbiter, RequestIds(server_ms)
         self._registry, self.reader = OperatorStore(ledger), EventReader(ledger)
+        self.activity_reader, self.observation = ActivityReader(ledger), TenantObservation(ledger)
         self._rules, self.operator = Rulebook(ledger, self._registry, policy), Operator(self._registry)
         self.outcomes = Outcomes(self._registry, arbiter.tier_of)
         self._warm, self._forecast, self.journal = False, forecast, Journal(ledger)
@@ -138,7 +140,12 @@ class ResourceGovernor(EventViews):
         return session_of(message, found, sid, token, self.tenant)
 
     async def request_permission(
-        self, request: PermissionRequest, *, token: str | None = None, wait: float = 0
+        self,
+        request: PermissionRequest,
+        *,
+        token: str | None = None,
+        wait: float = 0,
+        http_request_id: str | None = None,
     ) -> Verdict:
         """Decide. A refusal is an answer, not an error.
 
@@ -146,6 +153,7 @@ class ResourceGovernor(EventViews):
             request: what the agent wants.
             token: the session token; absent only where the caller is trusted or keyless.
             wait: seconds to wait for the answer when the verdict is PENDING.
+            http_request_id: what the log of a server calls the HTTP request that it came with; its event names it.
 
         Raises:
             NotFoundError: the agent or its session is unknown.
@@ -160,7 +168,7 @@ class ResourceGovernor(EventViews):
             request_id, born = request.request_id, born_at(request.request_id)
         if self.outcomes.stale:
             await self.outcomes.refresh()
-        asked = PreparedRequest.of(request, request_id, born, self._ledger.store.pepper)
+        asked = PreparedRequest.of(request, request_id, born, self._ledger.store.pepper, http_request_id)
         appraisal, key = self._arbiter.appraise(request, (), self.outcomes.evidence), asked.key
         if request.resource_type in LOCK_TYPES:
             await self._notifier.open()  # a hand-over and a notice to go are heard from the start
@@ -227,7 +235,8 @@ class ResourceGovernor(EventViews):
 
     async def release(self, grant_id: str, message: ReleaseRequest, *, token: str | None = None) -> Receipt:
         """Give a grant back unused, or take a PENDING request back. Raises as `settle` does."""
-        return await self._close(self._closing("release", grant_id, message.agent_id, token)._replace(by=message.by))
+        order = self._closing("release", grant_id, message.agent_id, token)
+        return await self._close(order._replace(by=message.by, facts=failure_facts(message)))
 
     async def extend(self, grant_id: str, message: ExtendRequest, *, token: str | None = None) -> Receipt:
         """Move a live grant's deadline, up to the tenant's cap. Raises as `settle` does."""

@@ -256,7 +256,14 @@ class Operator:
         await self._registry.note_estimates(found)
 
     async def forget(self, agent_id: str, *, author: str) -> int:
-        """Remove what an agent wrote from the events; answers how many were removed."""
+        """Remove what an agent wrote, and nothing else; answers how many texts there were.
+
+        Its events stay, with every amount and all that operators did. A question that is open still may be decided;
+        newer rules cannot judge it any more.
+
+        Raises:
+            NotFoundError: the agent never shook hands.
+        """
         return await self._registry.forget(checked(agent_id, "agent_id"), author)
 
 

@@ -15,7 +15,7 @@ from aegis_core.governor.rulebook import Rulebook
 from aegis_core.policy.facts import AgentFacts
 from aegis_core.policy.ruling import Ruling
 from aegis_core.protocol.approvals import ApprovalEdit
-from aegis_core.protocol.errors import StaleError
+from aegis_core.protocol.errors import ConflictError, StaleError
 from aegis_core.protocol.messages import PermissionRequest
 from aegis_core.protocol.money import to_usd
 from aegis_core.protocol.parsing import parse
@@ -85,6 +85,11 @@ class Rejudge:
 
 
 def _request_of(record: Record, said: dict[str, object], edit: ApprovalEdit | None) -> PermissionRequest:
+    if "intent" not in said:
+        raise ConflictError(
+            "What its agent wrote was removed, so newer rules cannot judge it, and it cannot be edited; reject it.",
+            code="words_gone",
+        )
     fields = {name: said[name] for name in said if name not in {"intent", "metadata", "evidence"}}
     asked: dict[str, object] = {
         "agent_id": record.agent, "task_intent": said["intent"], "metadata": said.get("metadata") or {},

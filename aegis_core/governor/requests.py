@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+from collections.abc import Mapping
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Literal, NamedTuple, TypeVar
@@ -20,12 +21,14 @@ from aegis_core.protocol.messages import LOCK_TYPES, PermissionRequest
 from aegis_core.protocol.money import to_nanos
 from aegis_core.store import arguments
 from aegis_core.store.arguments import CandidateRow as Choice
-from aegis_core.store.arguments import CounterRow, Limit, WantedLock
-from aegis_core.store.event_bodies import Evidence
+from aegis_core.store.arguments import CounterRow, Limit, Said, WantedLock
+from aegis_core.store.call_evidence import Evidence
 from aegis_core.store.ledger import SessionProof
 from aegis_core.store.lock_records import Lien
 from aegis_core.store.packing import pack, row_list
 from aegis_core.store.verbs import Authorize
+from aegis_core.store.words import NAMES as WORDS
+from aegis_core.store.words import said_of
 
 
 class PreparedRequest(NamedTuple):
@@ -36,20 +39,35 @@ class PreparedRequest(NamedTuple):
     born: int
     key: str
     trace: bytes
+    said: Said
     digest: str
     pepper: bytes
+    bound: str | None
+    spoken: Mapping[str, object]
 
     @classmethod
-    def of(cls, request: PermissionRequest, request_id: str, born: int, pepper: bytes = b"") -> PreparedRequest:
+    def of(
+        cls,
+        request: PermissionRequest,
+        request_id: str,
+        born: int,
+        pepper: bytes = b"",
+        http_request_id: str | None = None,
+    ) -> PreparedRequest:
         """Mask, fingerprint and name a request. Secrets that a person would be shown are told apart by the `pepper`."""
+        names = PromptNames.of(request, pepper)
+        bound = request.arguments_hash or names.prompt  # a call of a model is known again by its prompt
         words = _masked(request)
         facts = _traced(request, words)
-        trace, told = pack(facts), evidence_of(request, pepper)
+        if bound:
+            facts["arguments_hash"] = bound
+        digest = _digest(pack(facts), request, words, pepper)  # which the evidence is no part of
+        spoken = {name: facts.pop(name) for name in WORDS if name in facts}
+        if told := evidence_of(request, names, http_request_id):
+            facts["evidence"] = told
+        said = said_of({name: text for name, text in spoken.items() if name != "prompt_end"})
         key = record_id(request.agent_id, request_id)
-        digest = _digest(trace, request, words, pepper)  # which the evidence is no part of
-        if told:
-            trace = pack(facts | {"evidence": told})
-        return cls(request, request_id, born, key, trace, digest, pepper)
+        return cls(request, request_id, born, key, pack(facts), said, digest, pepper, bound, spoken)
 
     def order(
         self, caller: SessionProof, rules: Rules, *, latest: bool, forecast: bool = False, inbox: str | None = None
@@ -57,7 +75,7 @@ class PreparedRequest(NamedTuple):
         """What ``authorize.lua`` is called with, under the rules that the governor holds."""
         request, ruling, appraisal = self.request, rules.ruling, rules.appraisal
         code, reason = _refused_before(request, appraisal) or (None, ruling.reason)
-        askers, content, folded = _questions(request, rules.askers)
+        askers, content, folded = _questions(request, rules.askers, self.bound)
         shown = shown_arguments(request.arguments_json, request.arguments_hash, self.pepper) if askers else None
         return Authorize(
             id=self.key, digest=self.digest, policy=rules.policy_version, agent=request.agent_id, sid=caller.session,
@@ -65,11 +83,14 @@ class PreparedRequest(NamedTuple):
             capability=request.capability, resource=request.resource_type, candidates=_candidates(request, appraisal),
             effect=ruling.effect, rule=ruling.rule, reason=reason, code=code, limits=limits_of(ruling),
             trace=self.trace, forecast=_least(request, appraisal) if forecast else None, would=ruling.would_be,
-            counters=_counters(ruling), fingerprint=_fingerprint(request) if ruling.counters else None, latest=latest,
+            counters=_counters(ruling), latest=latest,
+            fingerprint=_fingerprint(request, self.bound) if ruling.counters else None,
             profiles=rules.profiles_version, askers=askers, content=content, words=folded, fence=request.fence,
             target=request.target_resource or "", chosen_for=appraisal.why,
             lock=_lock(request, inbox) if request.resource_type in LOCK_TYPES else None, shown=shown,
             too_long=bool(askers) and request.arguments_json == "", matched=_matched(ruling), basis=rules.basis,
+            said=self.said, said_asked=said_of(self.spoken) if askers and "prompt_end" in self.spoken else False,
+            task=request.task_type or False,
         )  # fmt: skip
 
 
@@ -156,13 +177,15 @@ def _counters(ruling: Ruling) -> list[object]:
     return flat
 
 
-def _questions(request: PermissionRequest, askers: tuple[Asker, ...]) -> tuple[list[object], str | None, str | None]:
+def _questions(
+    request: PermissionRequest, askers: tuple[Asker, ...], bound: str | None
+) -> tuple[list[object], str | None, str | None]:
     """Who would ask a person, by what the same question is known again, and the intent as phrases read it."""
     if not askers:
         return [], None, None
     return (
         [item for asker in askers for item in _asker(asker)],
-        content_of(request),
+        content_of(request, bound),
         spaced(words_of(request.task_intent)),
     )
 
@@ -195,19 +218,20 @@ def shown_arguments(text: str | None, bound: str | None, pepper: bytes) -> str |
     raise InvalidRequestError(f"arguments_json: {problem}", field="arguments_json", problem=problem)
 
 
-def content_of(request: PermissionRequest) -> str:
-    """The same for two requests of an agent that a person would take for the same question."""
+def content_of(request: PermissionRequest, bound: str | None) -> str:
+    """The same for two requests of an agent that a person would take for the same question. `bound`: the hash of its
+    arguments, or the name of its prompt."""
     said = (
-        request.agent_id, request.tool, request.arguments_hash, request.target_resource, request.resource_type,
+        request.agent_id, request.tool, bound, request.target_resource, request.resource_type,
         " ".join(words_of(request.task_intent)), request.model, str(request.estimated_cost_usd),
     )  # fmt: skip
     return blake2b(pack(said), digest_size=16).hexdigest()
 
 
-def _fingerprint(request: PermissionRequest) -> str:
+def _fingerprint(request: PermissionRequest, bound: str | None) -> str:
     """Eight characters that are the same for the same tool or intent with the same arguments."""
     what = request.tool or " ".join(words_of(request.task_intent))
-    text = f"{what}\0{request.arguments_hash}\0{request.target_resource}\0{request.resource_type}"
+    text = f"{what}\0{bound}\0{request.target_resource}\0{request.resource_type}"
     return blake2b(text.encode(), digest_size=4).hexdigest()
 
 
@@ -221,9 +245,15 @@ _Words = tuple[str, str | None, dict[str, Scalar]]
 """An intent, how a prompt ends, and metadata."""
 
 
-def trace_of(request: PermissionRequest) -> bytes:
-    """What observers and approvers may see of a request, with secrets masked."""
-    return pack(_traced(request, _masked(request)))
+def edited_trace(request: PermissionRequest, before: Mapping[str, object]) -> bytes:
+    """What observers and approvers may see of a request that was changed, with secrets masked.
+
+    Args:
+        request: as an operator changed it.
+        before: what was kept of it as it was asked. Its evidence is still of the same call.
+    """
+    facts = _traced(request, _masked(request))
+    return pack(facts | {"evidence": told} if (told := before.get("evidence")) else facts)
 
 
 def _masked(request: PermissionRequest) -> _Words:
@@ -244,17 +274,37 @@ def _traced(request: PermissionRequest, words: _Words) -> dict[str, object]:
     return trace
 
 
-def evidence_of(request: PermissionRequest, pepper: bytes) -> list[object]:
+class PromptNames(NamedTuple):
+    """A prompt and its prefix by hashes under a key of the server, so that nobody can try texts out on them."""
+
+    prompt: str | None
+    prefix: str | None
+
+    @classmethod
+    def of(cls, request: PermissionRequest, pepper: bytes) -> PromptNames:
+        """Those of a request. None: it says none."""
+        return cls(*(each and keyed_prompt(each, pepper) for each in (request.prompt_hash, request.prefix_hash)))
+
+
+def keyed_prompt(said: str, pepper: bytes) -> str:
+    """The name under which a prompt is stored whose hash its caller said, in 32 hexadecimal digits."""
+    return blake2b(said.encode(), digest_size=16, key=pepper[:64], person=b"aegis prompt").hexdigest()
+
+
+_SHORT = 16
+"""Digits of such a name in an event: enough to tell a tenant's prompts apart."""
+
+
+def evidence_of(request: PermissionRequest, names: PromptNames, http_request_id: str | None = None) -> list[object]:
     """What a request says for later, without the end that it does not say. Empty: nothing."""
-    needs, hashes = request.requirements, (request.prompt_hash, request.prefix_hash)
-    prompt, prefix = (
-        each and hmac.digest(pepper, b"aegis prompt" + each.encode(), "sha256").hex()[:16] for each in hashes
-    )
+    needs, sizes = request.requirements, (request.prompt_bytes, request.prompt_size_bytes)
+    prompt, prefix = (each and each[:_SHORT] for each in names)
     said: list[object] = list(Evidence(
-        _or_false(request.prompt_tokens), _or_false(request.prompt_bytes), _or_false(request.max_output_tokens),
+        _or_false(request.prompt_tokens), _or_false(next((each for each in sizes if each is not None), None)),
+        _or_false(request.max_output_tokens),
         needs.model_dump(mode="json", exclude_defaults=True) if needs else False, _or_false(request.temperature),
         prompt or False, prefix or False, request.traceparent or False, request.experiment_arm or False,
-        request.propensity or False,
+        request.propensity or False, http_request_id or False,
     ))  # fmt: skip
     while said and said[-1] is False:
         said.pop()

@@ -10,9 +10,10 @@ from pydantic import TypeAdapter
 from aegis_core.metering.charges import given_away
 from aegis_core.metering.price_book import PriceBook
 from aegis_core.protocol.errors import InvalidRequestError, UnknownModelError
+from aegis_core.protocol.evidence import SettlementEvidence
 from aegis_core.protocol.messages import SettleRequest, Usage
 from aegis_core.protocol.money import to_nanos
-from aegis_core.store.event_bodies import COUNTS_OF_USAGE, CallFacts
+from aegis_core.store.call_evidence import COUNTS_OF_USAGE, CallFacts
 from aegis_core.store.packing import pack
 
 
@@ -50,6 +51,22 @@ def settlement_of(message: SettleRequest, prices: PriceBook) -> Settlement:
     )  # fmt: skip
 
 
+def failure_facts(message: SettlementEvidence) -> bytes | None:
+    """What the event of a call that cost nothing says of it; None: nothing is known."""
+    if not message.model_fields_set & SettlementEvidence.model_fields.keys():
+        return None
+    return pack(list(CallFacts._make([False, [], False, *_evidence_of(message), False])))
+
+
+def _evidence_of(message: SettlementEvidence) -> tuple[object, ...]:
+    """Class of the error, attempt, of which request, and latency, as `CallFacts` has them."""
+    latency = message.latency_ms
+    return (
+        message.error_class or False, message.attempt or 0, message.parent_request_id or False,
+        False if latency is None else latency,
+    )  # fmt: skip
+
+
 def _facts_of(message: SettleRequest, answered: str | None, outcome: float | None) -> bytes:
     usage = message.usage
     counts = [
@@ -57,9 +74,7 @@ def _facts_of(message: SettleRequest, answered: str | None, outcome: float | Non
     ]
     model = answered or (usage.model if usage else None)
     facts = [
-        model or False, _trimmed(counts), False if outcome is None else outcome, message.error_class or False,
-        message.attempt or 0, message.parent_request_id or False,
-        False if message.latency_ms is None else message.latency_ms,
+        model or False, _trimmed(counts), False if outcome is None else outcome, *_evidence_of(message),
         message.escalation_usage.model if message.escalation_usage else False,
     ]  # fmt: skip
     return pack(list(CallFacts._make(facts)))

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from aegis_core.governor.counts import TenantCounts, counts_of
 from aegis_core.governor.credentials import caller_of
+from aegis_core.governor.event_words import told_events
+from aegis_core.protocol.events import Event
 from aegis_core.store import layout
 from aegis_core.store.channels import ChannelHealth, ChannelStore, Direction, DirectionHealth
 from aegis_core.store.ledger import Ledger
+from aegis_core.store.operator_verbs import NoteLogin
 from aegis_core.store.records import ShownNotice
 
 __all__ = ["ChannelHealth", "ChannelStore", "Direction", "DirectionHealth", "ShownNotice", "TenantStore"]
@@ -71,6 +74,19 @@ class TenantStore:
         """Events after an id as they are stored, for readers that look at few of them; waits up to `wait` seconds."""
         block = None if wait is None else int(min(wait, self._ledger.store.timeout / 2) * 1000)
         return await self._ledger.events(after, most, block)
+
+    async def note_login(self, address: str, why: str, times: int) -> None:
+        """Tell that so many credentials from one address did not hold. Of a flood only every tenth power is an event.
+
+        Raises:
+            StoreError: nobody could be told.
+        """
+        store = self._ledger.store
+        await self._ledger.call(store.scripts.note_login, NoteLogin(address, why, times))
+
+    async def told(self, entry_id: str, fields: dict[bytes, bytes]) -> Event:
+        """One of `entries` as an event, with what its agent wrote."""
+        return (await told_events(self._ledger, [(entry_id, fields)]))[0]
 
     def channel_store(self, channel: str) -> ChannelStore:
         """What a channel remembers of this tenant."""

@@ -6,6 +6,7 @@ causes is looked at, the outermost first; the first one counts that says whether
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, cast
@@ -111,6 +112,20 @@ class Outcome:
     reason: str
     reading: Reading | None = None
     attempts: int = 1
+
+
+def error_class(failure: BaseException | int) -> str:
+    """What events call a failure: the package and class of an error, or the status of an answer. Never its words, which
+    may quote a prompt."""
+    if isinstance(failure, int):
+        return f"http.{failure}"
+    kind = type(failure)
+    package = kind.__module__.partition(".")[0]
+    name = kind.__name__ if package == "builtins" else f"{package}.{kind.__name__}"
+    return _NO_NAME.sub("_", name)[:128]
+
+
+_NO_NAME = re.compile(r"[^\w.:@/-]")
 
 
 def judge(

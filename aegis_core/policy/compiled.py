@@ -79,8 +79,8 @@ class CompiledRule:
             tool = case.request.tool
             if tool is None:
                 parts.append(f'the call names no tool, and may be of "{entry}"')
-            else:
-                parts.append(f'the tool is "{tool}"' if tool == entry else f'the tool "{tool}" falls under "{entry}"')
+            else:  # reasons stay where an agent's own words are removed
+                parts.append(f'the tool is "{tool}"' if tool == entry else f'the tool falls under "{entry}"')
         if account := self.conditions.account(case):
             parts.append(account)
         return " and ".join(parts) or f"every {case.request.resource_type} request"

@@ -120,7 +120,8 @@ class Approval:
     `arguments_hash` is of, with secrets as kind and keyed digest; only `get` reads it, and it is empty where none is
     kept. `original` is what was asked before an edit. `mixed_scripts` says of `agent_id`, `tool` and `target_resource`
     which scripts the name mixes, where it does: such a name may look like another. `looks_like` says which name in
-    ASCII one that is wholly in another script may be taken for.
+    ASCII one that is wholly in another script may be taken for. `shown_at` says by channel when people were first shown
+    it there.
     """
 
     approval_id: str
@@ -164,6 +165,7 @@ class Approval:
     withdrawn_by: TakenBackBy | None = None
     mixed_scripts: dict[str, str] = field(default_factory=dict[str, str])
     looks_like: dict[str, str] = field(default_factory=dict[str, str])
+    shown_at: dict[str, datetime] = field(default_factory=dict[str, datetime])
 
 
 @dataclass(slots=True)

@@ -81,6 +81,8 @@ class RequestFields(TypedDict, total=False):
     """Names the prompt without its words, in 16 to 64 hexadecimal digits, for those who look for repeated calls."""
     prefix_hash: str | None
     """The same of the part of the prompt that a provider could cache."""
+    prompt_size_bytes: int | None
+    """The size of the prompt in bytes, where `prompt_tokens` say what is reserved for it."""
     temperature: float | None
     """The temperature that the model will be called with."""
     experiment_arm: str | None
@@ -110,7 +112,20 @@ class LockFields(TypedDict, total=False):
     """The leases held meanwhile; default: those of the blocks around the running code."""
 
 
-class SettleFields(TypedDict, total=False):
+class CallEvidence(TypedDict, total=False):
+    """How a call went, for those who look at it afterwards: the fields of `SettlementEvidence`."""
+
+    error_class: str | None
+    """The class of the error that the call ended in."""
+    attempt: int | None
+    """Which attempt it was, from 1."""
+    parent_request_id: str | None
+    """Of which request it was an attempt."""
+    latency_ms: int | None
+    """How long the provider took, in milliseconds."""
+
+
+class SettleFields(CallEvidence, total=False):
     """What `settle` takes: one of dollars, usage and a provider's answer, or `estimated` where nobody knows.
 
     `response`, `provider` and `request` are read where the program runs; the others are the fields of `SettleRequest`.
@@ -126,14 +141,6 @@ class SettleFields(TypedDict, total=False):
     """How well the task was done, 0 to 1; the choice of models learns from it."""
     estimated: bool
     """Nobody knows what it cost: alone it charges what was reserved; beside an amount it marks that as reckoned."""
-    error_class: str | None
-    """The class of the error that the call ended in."""
-    attempt: int | None
-    """Which attempt it was, from 1."""
-    parent_request_id: str | None
-    """Of which request it was an attempt."""
-    latency_ms: int | None
-    """How long the provider took, in milliseconds."""
     response: object
     """What the provider answered: an object of its SDK, a dictionary, JSON, or all chunks of a stream. It is charged
     exactly where it says what was consumed, else what was reserved is, marked as estimated."""

@@ -74,7 +74,8 @@ class PermissionRequest(RequestEvidence):
     With `fence` the agent must hold the lock called `target_resource` with that fence, else it is refused. `verify`:
     the agent checks the answer of a cheap model, and calls `routing.escalation_model` when it fails; both are reserved.
     `allows` says what the call may consume beside plain text: media, hosted tools, a tier.
-    `prompt_end` is how the prompt of a model call ends. No rule reads it; a person who is asked is shown it.
+    `prompt_end` is how the prompt of a model call ends. No rule reads it; a person who is asked is shown it, and it is
+    kept with that question only. `prompt_hash` names the prompt, where no `arguments_hash` says what the call is.
     `arguments_json` is the JSON (RFC 8785) that `arguments_hash` is of, for a person who is asked, kept, masked, only
     while somebody is; empty (longer than 64 KiB, more than 4,000 values), nobody can be asked.
     """
@@ -150,8 +151,9 @@ TakenBackBy = Literal["agent", "caller", "thread", "person"]
 a person, who answered it where the agent runs."""
 
 
-class ReleaseRequest(Message):
-    """Give a grant back unused, or take back a question, and say by whom (`by`), which its event repeats."""
+class ReleaseRequest(SettlementEvidence):
+    """Give a grant back unused, and say how a call went that certainly cost nothing; or take back a question, and say
+    by whom (`by`). Its event repeats both."""
 
     agent_id: Identifier | None = None
     by: TakenBackBy = "agent"

@@ -11,6 +11,7 @@ from pathlib import Path
 from traceback import extract_tb
 
 from aegis_core.connect import connect
+from aegis_core.governor.failed_logins import FailedLogins
 from aegis_core.governor.governor import ResourceGovernor
 from aegis_core.governor.proxy_keys import ProxyKey
 from aegis_core.protocol.errors import AegisError, ConfigurationError
@@ -40,6 +41,7 @@ class Proxy:
         governor: what decides.
         upstreams: by name.
         settler: what ends grants.
+        failed: keys that did not hold.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class Proxy:
         self.governor = governor
         self._identity, sizing = Identity(governor), Sizing()
         self.settler = Settler(governor, sizing)
+        self.failed = FailedLogins(governor.tenant_store)
         self._calls = Calls(governor, self._identity, self.settler, sizing, fallbacks)
 
     async def handle(self, exchange: Exchange) -> None:
@@ -65,6 +68,7 @@ class Proxy:
         except ClientGoneError:
             return
         except AegisError as error:
+            self.failed.note(error, exchange.address)
             if not exchange.status:
                 await exchange.reply(reply_to(client, error))
         except Exception as error:  # noqa: BLE001 - the last resort: the client learns no internals
@@ -154,6 +158,7 @@ async def opened(settings: Settings) -> AsyncGenerator[Proxy]:
             with suppress(TimeoutError):
                 async with asyncio.timeout(_DRAIN_SECONDS):
                     await proxy.settler.drain()
+                    await proxy.failed.aclose()
             for upstream in upstreams.values():
                 upstream.http.close()
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Coroutine
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, TypeVar
 
 from aegis_core.adapting.calls import ModelCall
@@ -19,7 +19,7 @@ from aegis_core.governor.governor import ResourceGovernor
 from aegis_core.governor.proxy_keys import ProxyKey
 from aegis_core.metering.allowed import AllowedRates, allowance_of
 from aegis_core.protocol.errors import AuthError, NotFoundError
-from aegis_core.protocol.keywords import RequestFields
+from aegis_core.protocol.keywords import CallEvidence, RequestFields
 from aegis_core.protocol.messages import PermissionRequest, ReleaseRequest, Requirements, Verdict
 from aegis_core.protocol.money import format_usd, to_nanos
 from aegis_core.protocol.parsing import parse
@@ -42,6 +42,10 @@ _INTENT = "Model call"
 _T = TypeVar("_T")
 
 
+def _no_evidence() -> CallEvidence:
+    return {}
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """One call as it is asked for.
@@ -56,6 +60,8 @@ class Call:
         facts: references that observers see.
         models: those of which the recommended one answers, instead of the one that is named; none: that one does.
         tools: whether it must be able to call tools.
+        trace: where it stands in a trace (W3C), where its client says so.
+        went: which attempt of which request it is, as far as that is known.
     """
 
     key: ProxyKey
@@ -67,6 +73,8 @@ class Call:
     facts: dict[str, str]
     models: tuple[str, ...] = ()
     tools: bool = False
+    trace: str | None = None
+    went: CallEvidence = field(default_factory=_no_evidence)
 
     def fields(self) -> RequestFields:
         """What the governor is told of it."""
@@ -74,6 +82,10 @@ class Call:
         if self.models:
             del found["model"]
             found["requirements"] = Requirements(tools=self.tools, models=self.models, or_strongest=True)
+        if not found.get("prompt_hash"):  # its parts are not looked at
+            found["prompt_hash"] = self.digest
+        if self.trace is not None:
+            found["traceparent"] = self.trace
         return found
 
 
@@ -112,7 +124,7 @@ class Asking:
             call = replace(call, models=())
             verdict = await self._verdict(call)
         if verdict.granted:
-            return self._settler.hold(verdict, self._sized(call, verdict))
+            return self._settler.hold(verdict, self._sized(call, verdict), call.went)
         if verdict.status != "PENDING":
             return refusal_of(call, verdict)
         waiting = _Waiting(verdict, to_nanos(verdict.reserved_usd))
@@ -127,7 +139,7 @@ class Asking:
         """
         verdict = await self._verdict(call)
         if verdict.granted:
-            return self._settler.hold(verdict, call.sized)
+            return self._settler.hold(verdict, call.sized, call.went)
         if verdict.status == "PENDING":
             message = ReleaseRequest(agent_id=call.key.terms.agent_id, by="caller")
             await self._governor.release(verdict.grant_id or "", message)
@@ -160,7 +172,7 @@ class Asking:
         session = caller.session
         fields: RequestFields = {
             **call.fields(), "resource_type": "llm_tokens", "priority": min(5, session.max_priority),
-            "arguments_hash": call.digest, "metadata": {**call.facts},
+            "metadata": {**call.facts},
         }  # fmt: skip
         message = parse(
             PermissionRequest, agent_id=session.agent_id, session_id=session.session_id, task_intent=_INTENT, **fields
@@ -203,7 +215,7 @@ class Asking:
         own = waiting.verdict.max_output_tokens
         cut = min(cap, own // sized.answers) if own and sized.cap else cap
         total = cut * sized.answers if sized.cap and cut != sized.cap else None
-        return self._settler.hold(replace(verdict, max_output_tokens=total), sized)
+        return self._settler.hold(replace(verdict, max_output_tokens=total), sized, call.went)
 
     def _cap_within(self, sized: Sized, nanos: int) -> int | None:
         """The longest answer with which a call costs at most so much; 0 where it has none; None: there is none."""

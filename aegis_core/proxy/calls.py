@@ -15,6 +15,7 @@ from aegis_core.governor.governor import ResourceGovernor
 from aegis_core.governor.proxy_keys import KeyTerms, ProxyKey
 from aegis_core.protocol.errors import AegisError, InvalidRequestError
 from aegis_core.protocol.fields import identifier
+from aegis_core.protocol.keywords import CallEvidence
 from aegis_core.protocol.money import format_usd, to_nanos
 from aegis_core.proxy.asking import APPROVAL_NEEDED, DECLINED_SECONDS, Asking, Call
 from aegis_core.proxy.duplicates import WAIT_SECONDS, Attempt, Duplicates
@@ -127,7 +128,8 @@ class Calls:
             name = upstream.price_name(model)
             sized = self._sizing.of(body, route.api, name, key.terms, (name, *models))
         facts = _facts(exchange, route, upstream, key)
-        call = Call(key, session, client, model, sized, digest, facts, models, bool(body.values.get("tools")))
+        tools, trace = bool(body.values.get("tools")), exchange.traceparent()
+        call = Call(key, session, client, model, sized, digest, facts, models, tools, trace, _attempt(exchange))
         held = await self._asking.ask(call, exchange)
         if held is None:
             return
@@ -139,7 +141,7 @@ class Calls:
         try:
             await self._forward(exchange, route, upstream, call, held, shown, body)
         finally:
-            self._settler.release(held)  # where it was not sent; else it has ended
+            self._settler.release(held, sent=False)  # where it was not sent; else it has ended
 
     def _models(
         self, upstream: Upstream, route: Route, body: RequestBody, sized: Sized, terms: KeyTerms
@@ -158,22 +160,25 @@ class Calls:
 
         async def spare() -> Ready | None:
             assert fallback is not None
-            return await self._instead(exchange, route, fallback, call, shown, body)
+            return await self._instead(exchange, route, fallback, call, shown, body, held.verdict.request_id)
 
         ended = await self._forwarder.call(exchange, ready, spare if fallback else None)
         _log_call(exchange, call, ended)
 
     async def _instead(
-        self, exchange: Exchange, route: Route, fallback: Fallback, call: Call, shown: Shown, body: RequestBody
-    ) -> Ready | None:
-        """The same call to its fallback, with a grant of its own; None: it may not be made."""
+        self, exchange: Exchange, route: Route, fallback: Fallback, call: Call, shown: Shown, body: RequestBody,
+        first: str,
+    ) -> Ready | None:  # fmt: skip
+        """The same call to its fallback, with a grant of its own; None: it may not be made. `first`: the request whose
+        call failed."""
         upstream, terms = fallback.upstream, call.key.terms
         if not upstream.has_key or not terms.allows(fallback.model):
             return None
         try:
             sized = self._sizing.of(body, route.api, upstream.price_name(fallback.model), terms)
             facts = {**call.facts, "upstream": upstream.name, "fallback_of": call.facts["upstream"]}
-            other = replace(call, model=fallback.model, sized=sized, facts=facts, models=())
+            went: CallEvidence = {"attempt": (call.went.get("attempt") or 1) + 1, "parent_request_id": first}
+            other = replace(call, model=fallback.model, sized=sized, facts=facts, models=(), went=went)
             held = await self._asking.at_once(other)
         except AegisError as error:
             _log.warning("there is no fallback", extra={"facts": {**call.facts, "error": error.code}})
@@ -183,7 +188,7 @@ class Calls:
         try:
             ready = self._ready(exchange, route, upstream, other, held, shown, body, asked=call)
         except BaseException:
-            self._settler.release(held)  # it was not sent
+            self._settler.release(held, sent=False)  # it was not sent
             raise
         name = f"{upstream.name}/{fallback.model}".encode("ascii", "replace")
         return ready._replace(said=[*ready.said, (b"x-aegis-fallback", name)])
@@ -266,6 +271,15 @@ def _facts(exchange: Exchange, route: Route, upstream: Upstream, key: ProxyKey) 
         "door": "proxy", "caller": key.key_id, "upstream": upstream.name, "api": route.api,
         "client": "".join(char for char in agent if char.isprintable()) or "unknown",
     }  # fmt: skip
+
+
+def _attempt(exchange: Exchange) -> CallEvidence:
+    """Which attempt of its client a call is, as SDKs of OpenAI and Anthropic say it."""
+    said = exchange.header(b"x-stainless-retry-count")
+    return {"attempt": int(said) + 1} if said.isdigit() and len(said) < _MOST_DIGITS else {}
+
+
+_MOST_DIGITS = 3
 
 
 def _said(held: Held) -> Headers:

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, cast
 
 from aegis_core.protocol.errors import AegisError, InvalidRequestError
+from aegis_core.protocol.evidence import traceparent_in
 from aegis_core.proxy.replies import Reply
 from aegis_core.proxy.upstream_http import Headers
 
@@ -36,6 +37,7 @@ class Exchange:
         path: as it was sent.
         query: likewise.
         headers: names in lower case.
+        address: of the client.
         status: of the answer, 0 until it begins.
         sent: bytes of its body that were handed on.
         gone_at: when the client was seen to have left, in the time of the loop; None: it is there.
@@ -48,6 +50,7 @@ class Exchange:
         self.path: bytes = scope.get("raw_path") or scope["path"].encode()
         self.query: bytes = scope["query_string"]
         self.headers: Headers = list(scope["headers"])
+        self.address: str = (scope.get("client") or ("",))[0]
         self.status = self.sent = 0
         self.gone_at: float | None = None
         self.loop = asyncio.get_running_loop()
@@ -62,6 +65,11 @@ class Exchange:
     def header(self, name: bytes) -> bytes:
         """The first header of a name; empty: there is none."""
         return next((value for each, value in self.headers if each == name), b"")
+
+    def traceparent(self) -> str | None:
+        """The client's place in a trace; None: it says none, several, or what is none."""
+        found = [value for each, value in self.headers if each == b"traceparent"]
+        return traceparent_in(found[0].decode("latin-1")) if len(found) == 1 else None
 
     async def body(self, most: int) -> bytes:
         """The whole body.

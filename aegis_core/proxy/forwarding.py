@@ -105,8 +105,10 @@ class Forwarder:
                     return await self._unanswered(exchange, ready, error, spare)
                 return await self._relay(exchange, ready, answer, spare)
         except TimeoutError:
+            held.went["error_class"] = "client_gone"
             self._settler.charge(held, f"its client had left {DRAIN_SECONDS:g} s before")
         except BaseException as error:
+            held.failed(error)
             self._settler.charge(held, f"{type(error).__name__} after it was sent")
             raise
         return None
@@ -164,6 +166,7 @@ class Forwarder:
         sending, held, said = ready
         provider = sending.upstream.name if sending.upstream.name in _BILLED_BY else ""
         outcome = judge(answer.status, provider=provider)
+        held.failed(answer.status)
         if outcome.kind == "released":
             self._settler.release(held)
         else:
@@ -201,6 +204,7 @@ class Forwarder:
                         return False
         except (ReadError, ReadTimeout) as error:
             rest = tee.end(broken=True)
+            held.failed(error)
             await self._settle(held, tee)
             if not exchange.status:
                 await exchange.reply(_failed(sending, error))
@@ -230,6 +234,7 @@ class Forwarder:
 
     async def _fail(self, held: Held, error: Exception, *, received: bool) -> None:
         outcome = judge(error, received=received)
+        held.failed(error)
         if outcome.kind == "released":
             self._settler.release(held)
         else:

@@ -5,16 +5,20 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from time import monotonic
 
 from aegis_core.client.answers import Settlement, settled
 from aegis_core.governor.governor import ResourceGovernor
 from aegis_core.metering.bound import Bound, check
+from aegis_core.metering.failures import error_class
 from aegis_core.metering.maxima import maxima_by_name
 from aegis_core.metering.prompt import WIDEST_WINDOW
 from aegis_core.metering.reading import NO_USAGE, Reading
 from aegis_core.protocol.errors import AegisError, StoreError
+from aegis_core.protocol.evidence import milliseconds_since
+from aegis_core.protocol.keywords import CallEvidence
 from aegis_core.protocol.messages import ExtendRequest, Receipt, ReleaseRequest, SettleRequest, Verdict
 from aegis_core.protocol.money import to_nanos, to_usd
 from aegis_core.proxy.sizing import Sized, Sizing
@@ -29,6 +33,10 @@ _TOLD_WITHIN = 5.0
 """Seconds for which a fallback waits for the end of what was held before it."""
 
 
+def _nothing() -> CallEvidence:
+    return {}
+
+
 @dataclass(slots=True, eq=False)
 class Held:
     """What is held for one call, until it is settled or released: exactly one of the two, once.
@@ -41,6 +49,8 @@ class Held:
         receipt: what became of the money, once that is known.
         ending: what tells the governor that it ended.
         timer: of its next extension.
+        went: what its end says of it for later.
+        began: when it was held, by the clock of this process.
     """
 
     verdict: Verdict
@@ -50,6 +60,12 @@ class Held:
     receipt: Receipt | None = None
     ending: asyncio.Task[None] | None = None
     timer: asyncio.TimerHandle | None = None
+    went: CallEvidence = field(default_factory=_nothing)
+    began: float = field(default_factory=monotonic)
+
+    def failed(self, error: BaseException | int) -> None:
+        """Let its end name the class of an error, or the status of an answer, in which the call ended."""
+        self.went["error_class"] = error_class(error)
 
     @property
     def grant_id(self) -> str:
@@ -64,11 +80,12 @@ class Settler:
         self._governor, self._sizing = governor, sizing
         self._running: set[asyncio.Task[None]] = set()
 
-    def hold(self, verdict: Verdict, sized: Sized) -> Held:
-        """Take a granted verdict over, and keep it alive until it ends."""
+    def hold(self, verdict: Verdict, sized: Sized, went: CallEvidence) -> Held:
+        """Take a granted verdict over, and keep it alive until it ends. `went`: what is known of the call already."""
         cut = verdict.max_output_tokens
         cap = cut // sized.answers if cut else sized.cap
-        held = Held(verdict, sized, cap if cap is None or sized.cap is None else min(cap, sized.cap))
+        cap = cap if cap is None or sized.cap is None else min(cap, sized.cap)
+        held = Held(verdict, sized, cap, went={**went})
         self._keep_alive(held)
         return held
 
@@ -82,7 +99,7 @@ class Settler:
             return
         usage = believed.usage
         self._sizing.learn(held.sized, usage.input_tokens, usage.output_tokens, believed.response_id)
-        said = Settlement(SettleRequest(agent_id=held.verdict.agent_id, usage=usage), read=True)
+        said = Settlement(SettleRequest(agent_id=held.verdict.agent_id, usage=usage, **held.went), read=True)
         self._post(held, lambda: settled(lambda message: self._governor.settle(held.grant_id, message), said))
 
     def charge(self, held: Held, reason: str) -> None:
@@ -94,13 +111,13 @@ class Settler:
         """Charge at least so much, marked as estimated: the answer was broken off when it had cost that."""
         if self._claim(held):
             usd = to_usd(max(nanos, to_nanos(held.verdict.reserved_usd)))
-            message = SettleRequest(agent_id=held.verdict.agent_id, cost_usd=usd, estimated=True)
+            message = SettleRequest(agent_id=held.verdict.agent_id, cost_usd=usd, estimated=True, **held.went)
             self._post(held, lambda: self._governor.settle(held.grant_id, message))
 
-    def release(self, held: Held) -> None:
-        """Give the money back: certainly nothing was computed."""
-        if self._claim(held):
-            message = ReleaseRequest(agent_id=held.verdict.agent_id)
+    def release(self, held: Held, *, sent: bool = True) -> None:
+        """Give the money back: certainly nothing was computed; or the call was not even `sent`."""
+        if self._claim(held, sent=sent):
+            message = ReleaseRequest(agent_id=held.verdict.agent_id, **held.went)
             self._post(held, lambda: self._governor.release(held.grant_id, message))
 
     async def ended(self, held: Held) -> None:
@@ -118,15 +135,17 @@ class Settler:
         """Ends that Redis was not told of yet."""
         return len(self._running)
 
-    def _claim(self, held: Held) -> bool:
+    def _claim(self, held: Held, *, sent: bool = True) -> bool:
         claimed, held.open = held.open, False
+        if claimed and sent:
+            held.went["latency_ms"] = milliseconds_since(held.began)
         if held.timer is not None:
             held.timer.cancel()
         return claimed
 
     def _charge_reserved(self, held: Held, reason: str) -> None:
         _log.warning("what was reserved is charged", extra={"facts": {"grant": held.grant_id, "reason": reason}})
-        message = SettleRequest(agent_id=held.verdict.agent_id, estimated=True)
+        message = SettleRequest(agent_id=held.verdict.agent_id, estimated=True, **held.went)
         self._post(held, lambda: self._governor.settle(held.grant_id, message))
 
     def _post(self, held: Held, act: Callable[[], Awaitable[Receipt]]) -> None:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from aegis_core.adapting.estimate import Estimate, InputBounds
+from aegis_core.adapting.request_fields import evidence_of
+from aegis_core.adapting.request_settings import temperature_in
 from aegis_core.governor.proxy_keys import KeyTerms
 from aegis_core.metering.allowed import allowance_of
 from aegis_core.metering.bound import Bound, bound
@@ -63,6 +65,7 @@ class Sized:
         asked: the cap that the client sent; None: none.
         least: down to how much it may be cut; None: not at all.
         answers: how many answers are asked for at once.
+        temperature: of the request, where it says one.
     """
 
     estimate: Estimate
@@ -70,6 +73,7 @@ class Sized:
     asked: int | None
     least: int | None
     answers: int
+    temperature: float | None = None
 
     @property
     def bound(self) -> Bound:
@@ -82,6 +86,8 @@ class Sized:
             "model": self.bound.model,
             "prompt_tokens": self.bound.input_tokens,
             "max_output_tokens": self.bound.output_tokens or 0,
+            "temperature": self.temperature,
+            **evidence_of(self.estimate),
         }
         if self.least is not None:
             found["min_output_tokens"] = self.least * self.answers
@@ -116,7 +122,7 @@ class Sizing:
             raise refusal("background", "answers later and elsewhere, so nobody here could settle it; leave it out")
         if api in {"embeddings", "gemini_embeddings"}:
             most = bound(values, api="openai_embeddings" if api == "embeddings" else "gemini_embeddings", model=model)
-            return Sized(Estimate(most, "", "", model), None, None, None, 1)
+            return Sized(Estimate(most, "", "", model, size=len(body.raw)), None, None, None, 1)
         config = next((found for name in _CONFIGS if (found := body.inner(name))), None)
         holder = config.values if api == "generate" and config else {} if api == "generate" else values
         asked = max(
@@ -137,7 +143,8 @@ class Sizing:
         estimate = self._estimate(body, api, model, models, terms, cap, answers)
         exact = estimate.bound.output_tokens == cap * answers
         least = min(cap, max(terms.min_output_tokens, thoughts + AFTER_THOUGHTS if thoughts else 0))
-        return Sized(estimate, cap, asked, least if exact else None, answers)
+        drawn = temperature_in(values, holder)
+        return Sized(estimate, cap, asked, least if exact else None, answers, drawn)
 
     def learn(self, sized: Sized, input_tokens: int, output_tokens: int, response_id: str | None) -> None:
         """Remember what the provider counted for a call."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, TypeVar
 
+from aegis_core.protocol.activity import ActivityPage, ActivityQuery
 from aegis_core.protocol.events import Event, EventPage, EventQuery
 from aegis_core.remote.calls import Query, segment
 
@@ -44,6 +45,11 @@ class RemoteEvents:
     async def event(self, event_id: str) -> Event:
         """As `EventViews.event`."""
         return await self._call("GET", f"/events/{segment(event_id)}", Event, token=self._token, retry=True)
+
+    async def activity(self, query: ActivityQuery) -> ActivityPage:
+        """As `EventViews.activity`."""
+        said: Query = query.model_dump(exclude_none=True)
+        return await self._call("GET", "/activity", ActivityPage, query=said, token=self._token, retry=True)
 
     async def _events(self, after: str, limit: int, wait: float) -> EventPage:
         query = {"after": after, "limit": limit}

@@ -117,6 +117,15 @@ class EstimatesRow(NamedTuple):
     estimated: int
 
 
+class Said(NamedTuple):
+    """What an agent wrote: packed, with its salt and digest; and the `whole` of it where `words` are shortened."""
+
+    words: bytes
+    salt: bytes
+    digest: bytes
+    whole: bytes | Literal[False] = False
+
+
 class Found(NamedTuple):
     """How a claim stands: ``held``, ``waiting``, ``busy``, ``gone``, ``wounded`` or ``itself`` (waits for itself).
 
@@ -137,6 +146,6 @@ class Found(NamedTuple):
 LISTS: Mapping[str, type[Named]] = {
     "CANDIDATE": CandidateRow, "LIMIT": Limit, "COUNTER": CounterRow, "ASKER": AskerRow, "WANTED": WantedLock,
     "EDIT": Edit, "TERMS": TermsRow, "RULED": Ruled, "FOUND": Found, "PACE": PaceRow,
-    "ESTIMATES": EstimatesRow,
+    "ESTIMATES": EstimatesRow, "SAID": Said,
 }  # fmt: skip
 """By the prefix of their fields in scripts, as in ``LIMIT_ABOVE``."""

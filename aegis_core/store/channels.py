@@ -15,7 +15,6 @@ from aegis_core.store.schema import ShownNotice
 
 _KEEP_MS = 30 * 86_400_000
 """How long a notice is remembered after the last one was written: longer than any approval may stay open."""
-_REFUSALS_MS, _MOST_REFUSED = 3_600_000, 1_000
 _ALERTS_S = 3_600
 
 
@@ -85,7 +84,7 @@ class ChannelStore:
 
     async def refuse(self, who: str, act: str) -> bool:
         """Count a refusal, and put the first one of an hour into the events; answers whether this was that one."""
-        order = acts.RefuseOnChannel(self._channel, who, act, _REFUSALS_MS, _MOST_REFUSED)
+        order = acts.RefuseOnChannel(self._channel, who, act)
         return bool((await self._ledger.call(self._scripts.refuse_on_channel, order))[1])
 
     async def count_alert(self) -> int:

@@ -12,5 +12,13 @@ COUNTS: Mapping[str, str] = {
 number of the last; nano-dollars charged, and how many of them estimated; answered questions and how long those waited
 (ms); leases that were waited for, by the bucket of the wait, and how long all waited (ms)."""
 
+ROLLUPS: Mapping[str, int] = {
+    "HOURS_KEPT": 400 * 24,  # hours for which sums are kept; longer where events are
+    "ROLLUP_ROWS": 200_000,  # rows of all hours together, or twice as many as events are kept; the oldest hours go
+    "HOUR_ROWS": 2_000,  # rows of one hour, of which
+    "AGENT_ROWS": 64,  # are of one agent
+}
+"""Bounds of the sums of events by the hour."""
+
 WAIT_BUCKETS_MS = (100, 1_000, 5_000, 30_000, 120_000, 600_000, 2**53 - 1)
 """Up to how many ms a lease was waited for."""

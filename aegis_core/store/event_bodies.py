@@ -12,44 +12,6 @@ from aegis_core.store.packing import Named
 from aegis_core.store.records import Record, Text
 from aegis_core.store.states import STATES
 
-COUNTS_OF_USAGE = (
-    "input_tokens", "output_tokens", "cached_input_tokens", "cache_write_5m_tokens", "cache_write_1h_tokens",
-    "reasoning_tokens", "audio_input_tokens", "image_input_tokens", "video_input_tokens", "cached_audio_tokens",
-    "cached_image_tokens", "audio_output_tokens", "image_output_tokens", "unattributed_tokens", "web_searches",
-    "file_searches", "code_sessions", "map_searches",
-)  # fmt: skip
-"""The order in which the counts of a usage are stored. It only grows."""
-
-
-class CallFacts(NamedTuple):
-    """What the event of a settlement says of the call: which model answered, the counts of its usage, how well it was
-    done, the class of the error it ended in, which attempt it was, of which request, how long the provider took (ms),
-    and the model of a second call."""
-
-    model: Text
-    counts: list[int]
-    outcome: float | Literal[False]
-    error: Text
-    attempt: int
-    parent: Text
-    latency: int | Literal[False]
-    escalation: Text
-
-
-class Evidence(NamedTuple):
-    """What a request said for those who look at it afterwards. Hashes are keyed; later fields may be missing."""
-
-    prompt_tokens: int | Literal[False] = False
-    prompt_bytes: int | Literal[False] = False
-    max_output_tokens: int | Literal[False] = False
-    requirements: dict[str, Any] | Literal[False] = False
-    temperature: float | Literal[False] = False
-    prompt_hash: Text = False
-    prefix_hash: Text = False
-    traceparent: Text = False
-    experiment_arm: Text = False
-    propensity: float | Literal[False] = False
-
 
 class Handshaken(NamedTuple):
     """A session was opened. `capabilities`: ``,a,b,``."""
@@ -61,6 +23,25 @@ class Handshaken(NamedTuple):
     priority: int
     capabilities: str
     limit: int | Literal[False]
+
+
+class HandshakeRefused(NamedTuple):
+    """A session was not opened: so many times within an hour, for the same reason."""
+
+    at: int
+    agent: Text
+    code: str
+    credential: Text
+    count: int  # pyright: ignore[reportIncompatibleMethodOverride]
+
+
+class LoginFailed(NamedTuple):
+    """A credential did not hold: so many times within an hour from one address (``*``: from many)."""
+
+    at: int
+    address: str
+    code: str
+    count: int  # pyright: ignore[reportIncompatibleMethodOverride]
 
 
 class SessionClosed(NamedTuple):
@@ -236,11 +217,12 @@ class KeyPut(NamedTuple):
 
 
 class AgentForgotten(NamedTuple):
-    """So many events of an agent were removed."""
+    """So many texts of an agent were removed."""
 
     at: int
     removed: int
     author: str
+    agent: Text = False
 
 
 class ProfilesPublished(NamedTuple):
@@ -318,6 +300,8 @@ BODIES: Mapping[str, type[Named]] = {
     **dict.fromkeys(("channel_failed", "channel_recovered"), ChannelTold),
     **dict.fromkeys(("envelope_made", "envelope_revoked"), EnvelopePut),
     "handshake": Handshaken,
+    "handshake_refused": HandshakeRefused,
+    "login_failed": LoginFailed,
     "session_closed": SessionClosed,
     "requests_limited": RequestsLimited,
     "refusals_repeated": RefusalsRepeated,

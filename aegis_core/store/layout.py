@@ -11,6 +11,8 @@ Keys of a tenant share the hash tag ``{tenant}`` (one cluster slot) and the pref
 ``d``                   deadlines of records, sessions and counted    as many as those, and one an agent
                         refusals (ZSET)
 ``e``                   the events (STREAM)                           about ``events_kept``
+``w:AGENT``             what an agent wrote, by event (STREAM)        at most ``events_kept`` an agent, as
+                                                                      many bytes as events; expires
 ``c``                   counts, which only grow, and the number of    as many as kinds and codes
                         the last event (HASH)
 ``ag``, ``as:AGENT``    names of agents; sessions of an agent (ZSET)  as many as those
@@ -26,6 +28,9 @@ Keys of a tenant share the hash tag ``{tenant}`` (one cluster slot) and the pref
 ``jl:AGENT``            the ids of its entries with long results      at most 128; expires
 ``jx:SESSION``          the last 128 refused calls (STRING)           expires when idle
 ``u:DAY``               what a day cost, for the bill (HASH)          expires after 400 days
+``h:HOUR``              what happened in an hour, by agent, model,     at most 2,000 rows, all together 200,000 or
+                        task, rule, lock and labels (HASH)            twice the events; expires after 402 days
+``hc``                  who counts that, and how far (HASH)           one
 ``ca:CHANNEL``          how many alerts it was told (STRING)          expires after an hour
 ``cl:CHANNEL``          who announces on a channel, or watches        expires within three minutes
                         spending (``~spending``) (STRING)
@@ -73,9 +78,9 @@ SESSIONS_KEPT = 64
 
 HEADS = frozenset(
     (
-        "t", "a:", "s:", "r:", "d", "e", "c", "ag", "as:", "ac", "b:", "bs", "p:", "pf", "pv", "k:", "ks", "f:", "o",
-        "j:", "ja:", "jl:", "jx:", "u:", "ca:", "cl:", "ch:", "cn:", "cm:", "cx:", "l:", "lq:", "lw:", "lp:", "lc",
-        "ld", "la:", "lk:", "ap", "ah", "q:", "x:", "v", "ol", "i", "i:",
+        "t", "a:", "s:", "r:", "d", "e", "w:", "c", "ag", "as:", "ac", "b:", "bs", "p:", "pf", "pv", "k:", "ks", "f:",
+        "o", "h:", "hc", "j:", "ja:", "jl:", "jx:", "u:", "ca:", "cl:", "ch:", "cn:", "cm:", "cx:", "l:", "lq:", "lw:",
+        "lp:", "lc", "ld", "la:", "lk:", "ap", "ah", "q:", "x:", "v", "ol", "i", "i:",
     )
 )  # fmt: skip
 """How the names of keys begin: the table above, for the check of the scripts."""

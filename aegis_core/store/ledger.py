@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any, Literal, NamedTuple, TypeVar
@@ -219,6 +219,10 @@ class Ledger:
             return found
         await self.tell_counted()
         return await self.events(after, most)
+
+    async def words(self, places: Sequence[tuple[str, str]]) -> list[list[bytes] | None]:
+        """What agents wrote, by agent and event: words and salt, None where they are kept no longer."""
+        return (await self.call(self.store.scripts.read_words, operator_verbs.ReadWords(places)))[1]
 
     async def tell_counted(self) -> int:
         """Tell of refusals that are only counted until now; answers the server's time in ms, 0 where nothing can be

@@ -122,12 +122,32 @@ class ListOpen(NamedTuple):
 
 
 class Note(NamedTuple):
-    """Append an event for what no script carried out. `forgotten`: the agent that it removed the words of."""
+    """Append an event for what no script carried out."""
 
     kind: str
     fact: Any
     author: str
-    forgotten: Given = None
+
+
+class ForgetQuestions(NamedTuple):
+    """Take an agent's words out of those of these records that are its questions."""
+
+    agent: str
+    ids: Sequence[str]
+
+
+class Forget(NamedTuple):
+    """Delete an agent's words. `held`: so many records and events held some."""
+
+    agent: str
+    author: str
+    held: int
+
+
+class ReadWords(NamedTuple):
+    """What agents wrote. `places`: of each an agent and the id of an event."""
+
+    places: Sequence[Sequence[str]]
 
 
 class NotePrices(NamedTuple):
@@ -222,5 +242,11 @@ class RefuseOnChannel(NamedTuple):
     channel: str
     who: str
     act: str
-    keep: int
-    most: int
+
+
+class NoteLogin(NamedTuple):
+    """Tell that a credential did not hold, so many `times` from one address. `why`: the code of the refusal."""
+
+    address: str
+    why: str
+    times: int

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Literal
 
-from aegis_core.store import layout
+from aegis_core.store import forgetting, layout
 from aegis_core.store import operator_verbs as acts
 from aegis_core.store.arguments import EstimatesRow, PaceRow
-from aegis_core.store.event_bodies import BODIES
 from aegis_core.store.ledger import Ledger
 from aegis_core.store.packing import decode, unpack
 from aegis_core.store.records import Record
@@ -104,40 +103,5 @@ class OperatorStore:
         return int((await self._ledger.call(self._scripts.reset_outcomes, acts.ResetOutcomes(author)))[1])
 
     async def forget(self, agent: str, author: str) -> int:
-        """Remove an agent's events, whose texts are its own words, and note that; answers how many.
-
-        Raises:
-            NotFoundError: the agent never shook hands.
-        """
-        await self._ledger.read_session(agent, None)  # it must exist
-        stream, removed, last = layout.key(self.tenant, "e"), 0, "-"
-        while entries := await self.store.command("XRANGE", stream, last, "+", "COUNT", 1_000):
-            mine = [entry_id for entry_id, fields in entries if _agent_of(dict(fields)) == agent]
-            if mine:
-                removed += int(await self.store.command("XDEL", stream, *mine))
-            last = "(" + entries[-1][0].decode()
-        await self._forget_shown(agent)
-        await self._ledger.call(self._scripts.note, acts.Note("agent_forgotten", removed, author, agent))
-        return removed
-
-    async def _forget_shown(self, agent: str) -> None:
-        """Remove what the agent's questions show of their arguments; who must still decide then sees their hash."""
-        for listing in ("ap", "ah"):
-            ids = [
-                found.decode() for found in await self.store.command("ZRANGE", layout.key(self.tenant, listing), 0, -1)
-            ]
-            for some in (ids[at : at + 500] for at in range(0, len(ids), 500)):
-                blobs = await self.store.command("MGET", *(layout.key(self.tenant, f"r:{each}") for each in some))
-                mine = [
-                    each
-                    for each, blob in zip(some, blobs, strict=True)
-                    if blob and decode(Record, unpack(blob)).agent == agent
-                ]
-                if mine:
-                    names = [layout.key(self.tenant, f"q:{each}{end}") for each in mine for end in ("", ":e")]
-                    await self.store.command("UNLINK", *names)
-
-
-def _agent_of(fields: dict[bytes, bytes]) -> str | None:
-    body = BODIES.get(fields[b"k"].decode())
-    return getattr(decode(body, unpack(fields[b"b"])), "agent", None) if body else None
+        """Remove what an agent wrote, and note that: see `forgetting`."""
+        return await forgetting.forget(self._ledger, agent, author)

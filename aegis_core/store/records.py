@@ -35,7 +35,8 @@ class Question(NamedTuple):
     when it is answered, since the record's own is then that of its grant. `judged` is the policy's version by which it
     was judged again, 0 for the record's own. `unjudged`, only in an answer: the version by which it must be judged
     before its agent may use it. `shown`: so many bytes of arguments are kept for approvers. `original` is the amount
-    and the trace before it was edited. `taken_back`: by whom, where it was withdrawn."""
+    and the trace before it was edited. `taken_back`: by whom, where it was withdrawn. `told`: channels that showed it,
+    each with the time of the first one. `said`: the event under whose id its agent's words are kept."""
 
     quorum: int
     approves: bool
@@ -56,6 +57,8 @@ class Question(NamedTuple):
     shown: int = 0
     original: list[Any] | Literal[False] = False
     taken_back: Text = False
+    told: list[list[Any]] | Literal[False] = False
+    said: Text = False
 
     @property
     def words(self) -> list[StoredVote]:
@@ -116,7 +119,7 @@ class Record(NamedTuple):
     the credential (or ``""``) with which its money counts as waiting. `matched`: the rules that matched, between tabs,
     where there is another than `rule`. `bar`: the `Bar` that stood in the way of a refusal or question. `basis`: by
     what it was judged: the policy's digest, the version of the profiles and of the prices. `key`: the credential that
-    opened the session.
+    opened the session. `task`: the type of the task; `labels`: those of its agent when it asked, between commas.
     """
 
     state: str
@@ -156,6 +159,8 @@ class Record(NamedTuple):
     bar: list[Any] | Literal[False] = False
     basis: Text = False
     key: Text = False
+    task: Text = False
+    labels: Text = False
 
     @property
     def lease(self) -> RecordLock | None:
@@ -205,7 +210,8 @@ class StoredRefusal(NamedTuple):
 class AlikeRefusals(NamedTuple):
     """Refusals of an agent that are alike: whatever stands before `since`, when the one was that left its event, is the
     same. `count`: so many followed it, the last at `until`; at `most` so many nano-dollars were asked. `owner` and
-    `window`: of the budget that lacked them; `session`: whose that was."""
+    `window`: of the budget that lacked them; `session`: whose that was. `said`: the event under whose id the agent's
+    words are kept."""
 
     code: str
     policy: int
@@ -222,6 +228,7 @@ class AlikeRefusals(NamedTuple):
     until: int
     count: int  # pyright: ignore[reportIncompatibleMethodOverride]
     most: int
+    said: Text = False
 
 
 class ShownNotice(NamedTuple):

@@ -20,7 +20,7 @@ from typing import Any, Literal, NamedTuple
 
 from aegis_core.protocol.arguments import MAX_SHOWN
 from aegis_core.protocol.locks import Told
-from aegis_core.store.counts import COUNTS, WAIT_BUCKETS_MS
+from aegis_core.store.counts import COUNTS, ROLLUPS, WAIT_BUCKETS_MS
 from aegis_core.store.lock_records import Holder, Lien, Lock, LockCounters, Waiter
 from aegis_core.store.packing import Named
 from aegis_core.store.records import (
@@ -38,6 +38,7 @@ from aegis_core.store.records import (
     Text,
 )
 from aegis_core.store.states import LIVE, OPEN, PENDING, REJECTED, STATES
+from aegis_core.store.words import WORDS
 
 HALF_LIFE_MS = 30 * 86_400_000
 """In which an outcome loses half its weight."""
@@ -73,6 +74,8 @@ CONSTANTS: Mapping[str, Any] = {
     "ALIKE_KINDS": 8,  # and how many kinds of them an agent's record counts at a time
     "ALERT_EVERY": 3_600_000,  # ms in which the same of reservations is said once
     **COUNTS,
+    **WORDS,
+    **ROLLUPS,
     "WAIT_BUCKETS": WAIT_BUCKETS_MS,
     "MOST_SHOWN": MAX_SHOWN,
     "RING": 24,  # a rolling window counts so many whole cells, and the partial one before them
@@ -111,6 +114,7 @@ class Config(NamedTuple):
     key_waits: int = 1_024
     key_agents: int = 100_000
     key_locks: int = 5_000
+    age: int = 90 * 86_400_000
 
 
 class Shared(NamedTuple):
@@ -181,7 +185,7 @@ class Agent(NamedTuple):
     """An agent. `counters` are by rule: a `Rate`, or a `Budget` for what is spent. `doubted`: the last day on which it
     was said that much of its charges is estimated. `asked`: how many requests it made over HTTP in the `second`.
     `waiting`: what waits, as of a tenant; `pending`: of that, questions. `refused`: `AlikeRefusals` of the last
-    seconds. `rows`: how many of the bill it began on the day `billed`."""
+    seconds. `rows`: how many of the bill it began on the day `billed`. `words`: when its words are next kept alive."""
 
     status: str
     framework: str
@@ -206,6 +210,7 @@ class Agent(NamedTuple):
     refused: Sequence[list[Any]] = ()
     billed: int = 0
     rows: int = 0
+    words: int = 0
 
 
 class Rate(NamedTuple):

@@ -24,7 +24,7 @@ from aegis_core.store.lua_names import LuaNames
 from aegis_core.store.packing import Named
 
 _PARTS = (
-    "prelude", "windows", "budgets", "records", "rate", "repeated",
+    "prelude", "words", "windows", "budgets", "records", "rate", "repeated", "doors",
     "locks", "queues", "handing", "lock_books", "claims", "lock_of_record",
     "lifecycle", "learning",
 )  # fmt: skip
@@ -70,42 +70,54 @@ class ScriptSet:
         self.look = make(verbs.Look)
         self.decide = make(verbs.DecideAll)
         self.list_questions = make(verbs.ListQuestions)
+        self.sweep = make(verbs.Sweep)
+        self.open_session = make(verbs.OpenSession)
+        self.read_session = make(verbs.ReadSession)
+        self.hold_rollups = make(verbs.HoldRollups)
+        self.commit_rollups = make(verbs.CommitRollups)
+        self.trim_events = make(verbs.TrimEvents)
+        self.write_journal = make(verbs.WriteJournal)
+        self.lock_acquire = make(verbs.LockAcquire)
+        self.lock_release = make(verbs.LockRelease)
+        self.lock_renew = make(verbs.LockRenew)
+        self.lock_force = make(verbs.LockForce)
+        self.lock_list = make(verbs.LockList)
+        self._make_operators(assembly)
+
+    def _make_operators(self, assembly: _Assembly) -> None:
+        """What operators, channels and readers call."""
+        make = assembly.script
         self.put_envelope = make(operator_verbs.PutEnvelope)
         self.read_envelopes = make(operator_verbs.ReadEnvelopes)
         self.set_ceiling = make(operator_verbs.SetCeiling)
-        self.sweep = make(verbs.Sweep)
         self.open_tenant = make(operator_verbs.OpenTenant)
         self.publish_policy = make(operator_verbs.PublishPolicy)
         self.read_policy = make(operator_verbs.ReadPolicy)
-        self.open_session = make(verbs.OpenSession)
         self.set_budget = make(operator_verbs.SetBudget)
         self.read_budgets = make(operator_verbs.ReadBudgets)
         self.list_agents = make(operator_verbs.ListAgents)
         self.publish_profiles = make(operator_verbs.PublishProfiles)
         self.read_profiles = make(operator_verbs.ReadProfiles)
         self.apply_profile = make(operator_verbs.ApplyProfile)
-        self.read_session = make(verbs.ReadSession)
         self.brake = make(operator_verbs.Brake)
         self.list_open = make(operator_verbs.ListOpen)
         self.note = make(operator_verbs.Note)
+        self.forget_questions = make(operator_verbs.ForgetQuestions)
+        self.forget = make(operator_verbs.Forget)
+        self.read_words = make(operator_verbs.ReadWords)
         self.note_prices = make(operator_verbs.NotePrices)
         self.refund = make(operator_verbs.Refund)
         self.note_forecasts = make(operator_verbs.NoteForecasts)
         self.note_estimates = make(operator_verbs.NoteEstimates)
         self.reset_outcomes = make(operator_verbs.ResetOutcomes)
         self.set_mode = make(operator_verbs.SetMode)
-        self.write_journal = make(verbs.WriteJournal)
         self.put_key = make(operator_verbs.PutKey)
         self.read_keys = make(operator_verbs.ReadKeys)
         self.hold_channel = make(operator_verbs.HoldChannel)
         self.tell_channel = make(operator_verbs.TellChannel)
         self.keep_notice = make(operator_verbs.KeepNotice)
         self.refuse_on_channel = make(operator_verbs.RefuseOnChannel)
-        self.lock_acquire = make(verbs.LockAcquire)
-        self.lock_release = make(verbs.LockRelease)
-        self.lock_renew = make(verbs.LockRenew)
-        self.lock_force = make(verbs.LockForce)
-        self.lock_list = make(verbs.LockList)
+        self.note_login = make(operator_verbs.NoteLogin)
 
 
 _CLOSING = {
@@ -142,6 +154,8 @@ class _Assembly:
 
     def _verb(self, verb: type[Named]) -> str:
         name, flags = name_of(verb), ", flags = {'allow-oom'}" if verb in _CLOSING else ""
+        if verb is operator_verbs.ReadWords:  # events are read on a server that takes no writes, too
+            flags = ", flags = {'no-writes'}"
         self._used, called = [], [verb]
         self.made[name] = self._used, called
         each = ""

@@ -20,7 +20,8 @@ class Authorize(NamedTuple):
 
     `forecast` is the least that one may reserve; `latest`: the caller means the agent's open session; `words`: the
     intent as phrases read it. `shown` is what a person who is asked may read of the arguments; `too_long`: nobody can.
-    `matched`: the rules that matched, between tabs; `basis`: by which versions.
+    `matched`: the rules that matched, between tabs; `basis`: by which versions. `said`, a `Said`: what the agent wrote;
+    `said_asked`: the same with how its prompt ends, which is kept only of what a person is asked.
     """
 
     id: str
@@ -58,6 +59,9 @@ class Authorize(NamedTuple):
     too_long: bool = False
     matched: Given = None
     basis: Text = False
+    said: Sequence[Any] = ()
+    said_asked: Sequence[Any] | Literal[False] = False
+    task: Text = False
 
 
 class Settle(NamedTuple):
@@ -148,7 +152,7 @@ class ReadSession(NamedTuple):
 class WriteJournal(NamedTuple):
     """Write or read a line of the execution journal, or count a refusal of it.
 
-    `thread`: of a failure, the conversation that cannot go on because of this `problem`, of which an event tells.
+    `thread`: of a failure, the conversation that cannot go on because of what is `said`, of which an event tells.
     """
 
     act: str
@@ -161,7 +165,32 @@ class WriteJournal(NamedTuple):
     most: int
     keep: int
     thread: Given
-    problem: str
+    said: Sequence[Any]
+
+
+class HoldRollups(NamedTuple):
+    """Take, keep or (with no time) give up the lease of who counts events."""
+
+    holder: str
+    milliseconds: int
+
+
+class CommitRollups(NamedTuple):
+    """Add sums of events and move the cursor. `added`: hour, names, agent and sums of each row."""
+
+    fence: int
+    before: str
+    cursor: str
+    number: int
+    missed: int
+    added: Sequence[Sequence[Any]]
+
+
+class TrimEvents(NamedTuple):
+    """Remove what is too old, and of `most` agents after one the words of events that are gone."""
+
+    after: Given
+    most: int
 
 
 class DecideAll(NamedTuple):

@@ -136,7 +136,10 @@ class AegisCallbackHandler(BaseCallbackHandler):
     def on_tool_error(self, error: BaseException, *, run_id: UUID, **kwargs: object) -> Act:
         """Give the money and the lock back."""
         held, _ = self._taken(run_id)
-        return NOTHING if held is None else Act(held.release, held.arelease)
+        if held is None:
+            return NOTHING
+        held.failed(error)
+        return Act(held.release, held.arelease)
 
     def __copy__(self) -> AegisCallbackHandler:
         return self

@@ -538,6 +538,9 @@ class TestBrowsers:
         assert not [name for name in answer.headers if name.startswith("access-control")]
 
 
+TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+LATER = "cc" + TRACE[2:]
+OTHER_TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 HOSTILE = "\x1b[2J\x1b]0;owned\x07<script>alert(1)</script>\u202e\x9b31m"
 
 
@@ -564,6 +567,55 @@ class TestHostileText:
         assert answer.text.isprintable()
 
 
+def event_of(http: httpx.Client, agent: Agent) -> dict[str, Any]:
+    """What the event of an agent's last decision says."""
+    query = {"agent": agent.name, "kind": "granted", "order": "desc", "limit": 1}
+    found = http.get("/events", params=query, headers={"Authorization": f"Bearer {OPERATOR}"}).json()
+    return found["events"][0]["facts"]
+
+
+@pytest.mark.parametrize("given", ["run-7", ""], ids=["given", "made"])
+def test_an_event_names_the_http_request_as_the_answer_does(http: httpx.Client, given: str) -> None:
+    agent = Agent(http)
+    more = {"X-Request-Id": given} if given else {}
+    answer = http.post("/request-permission", json=agent.body(), headers={**agent.auth, **more})
+    assert answer.headers["x-request-id"] == (given or answer.headers["x-request-id"])
+    assert event_of(http, agent)["http_request_id"] == answer.headers["x-request-id"]
+
+
+def test_a_credential_in_the_name_of_a_request_reaches_no_event(http: httpx.Client) -> None:
+    agent = Agent(http)
+    http.post("/request-permission", json=agent.body(), headers={**agent.auth, "X-Request-Id": f"x/{OPERATOR}"})
+    assert OPERATOR not in json.dumps(event_of(http, agent))
+
+
+@pytest.mark.parametrize(
+    ("sent", "said", "expected"),
+    [
+        ([TRACE], None, TRACE), ([TRACE], OTHER_TRACE, OTHER_TRACE), ([LATER + "-more"], None, LATER),
+        ([""], None, None), ([TRACE + "-more"], None, None), (["00-abc"], None, None),
+        ([TRACE, OTHER_TRACE], None, None),
+        ([TRACE.replace("4bf92f3577b34da6a3ce929d0e0e4736", "0" * 32)], None, None),
+    ],
+    ids=["header", "body", "later", "empty", "long", "short", "two", "zeros"],
+)  # fmt: skip
+def test_the_trace_of_the_caller_is_in_the_event(
+    http: httpx.Client, sent: list[str], said: str | None, expected: str | None
+) -> None:
+    agent = Agent(http)
+    body = agent.body(**({"traceparent": said} if said else {}))
+    headers = [*agent.auth.items(), *(("traceparent", each) for each in sent)]
+    answer = http.post("/request-permission", json=body, headers=headers)
+    assert (answer.status_code, answer.json()["status"]) == (200, "GRANTED")
+    assert event_of(http, agent).get("traceparent") == expected
+
+
+def test_a_broken_trace_in_the_message_is_a_clear_answer(http: httpx.Client) -> None:
+    agent = Agent(http)
+    answer = agent.ask(traceparent="00-abc")
+    assert (answer.status_code, answer.json()["field"]) == (422, "traceparent")
+
+
 @pytest.fixture
 def lines(capsys: pytest.CaptureFixture[str]) -> Callable[[], list[dict[str, Any]]]:
     def read() -> list[dict[str, Any]]:
@@ -578,7 +630,8 @@ def test_one_line_of_json_for_each_request(served: Settings, lines: Callable[[],
         httpx.Client(base_url=f"{url}/api/v1", trust_env=False, timeout=30) as http,
     ):
         agent = Agent(http)
-        http.post("/request-permission", json=agent.body(), headers={**agent.auth, "X-Request-Id": "run-7"})
+        headers = {**agent.auth, "X-Request-Id": "run-7", "traceparent": TRACE}
+        granted = http.post("/request-permission", json=agent.body(), headers=headers).json()
         http.get("/%1b%5b2J<b>?secret=1")
     logged = [line for line in lines() if line["message"] == "request"]
     assert [(line["method"], line["path"], line["status"], line.get("agent_id")) for line in logged] == [
@@ -586,7 +639,7 @@ def test_one_line_of_json_for_each_request(served: Settings, lines: Callable[[],
         ("POST", "/api/v1/request-permission", 200, agent.name),
         ("GET", "/api/v1/\x1b[2J<b>", 404, None),
     ]
-    assert logged[1]["request_id"] == "run-7"
+    assert (logged[1]["request_id"], logged[1]["grant_id"]) == ("run-7", granted["grant_id"])
     assert logged[1]["level"] == "info"
     assert logged[1]["ms"] > 0
     assert logged[1]["time"].endswith("+00:00")

@@ -79,6 +79,7 @@ TABLE: dict[tuple[str, str], Row] = {
     ("GET", f"{API}/events"): Row(OPERATORS),
     ("GET", f"{API}/events/{{event_id}}"): Row(OPERATORS),
     ("GET", f"{API}/events/stream"): Row(OPERATORS),
+    ("GET", f"{API}/activity"): Row(OPERATORS),
     ("GET", f"{API}/keys"): Row(OPERATORS),
     ("POST", f"{API}/keys"): Row(OPERATORS, _plain({"role": "operator"})),
     ("POST", f"{API}/keys/{{key_id}}/rotate"): Row(OPERATORS),

@@ -183,6 +183,7 @@ ELSEWHERE = "AEGIS_URL=http://127.0.0.1:9\naegis_api_key=theirs\nUSE_FAKE_REDIS=
 SAY = "import os; print(*map(os.environ.get, ['AEGIS_URL', 'aegis_api_key', 'USE_FAKE_REDIS', 'OTHER']))"
 
 
+@pytest.mark.deep  # daily: what it does on import, by hand, below
 def test_a_directory_in_which_crewai_is_imported(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text(ELSEWHERE)
     ran = _ran_in(tmp_path, f"from aegis_crewai import govern_tools; {SAY}")

@@ -383,3 +383,46 @@ async def test_a_decision_that_overtakes_the_announcement_is_shown(rich: Setting
         approval = await ask(governor)
         await until(lambda: len(wall.said) == 2)
         assert wall.said == [("announce", approval, "open"), ("update", approval, "approved")]
+
+
+async def test_the_events_of_a_question_say_when_each_channel_showed_it_first(rich: Settings) -> None:
+    left, right = Wall("left"), Wall("right")
+    async with process(rich, left, right) as port, aegis_core.connect(settings=rich) as governor:
+        first = await ask(governor)
+        await until(lambda: left.said and right.said)
+        await _kept_on(port, "left", "right")
+        open_ = await port.approvals.get(first)
+        shown = open_.shown_at
+        assert shown.keys() == {"left", "right"}
+        assert all(open_.asked_at <= at <= datetime.now(UTC) + timedelta(minutes=1) for at in shown.values())
+        await port.approvals.decide(first, "approve", by="cli:ana")
+        done = next(event for event in await governor.latest_events(50) if event.kind == "approved")
+        assert done.facts["shown_at"] == {name: at.isoformat() for name, at in shown.items()}
+        await until(lambda: ("update", first, "approved") in left.said)
+        assert (await port.approvals.get(first)).shown_at == shown, "what is shown later changes nothing"
+        assert next(e.facts for e in await governor.latest_events(50) if e.kind == "pending").get("shown_at") is None
+
+
+async def test_who_waits_for_news_of_a_question_is_not_told_that_it_was_shown(rich: Settings) -> None:
+    wall = Wall()
+    wall.down = True
+    async with process(rich, wall) as port, aegis_core.connect(settings=rich) as governor:
+        first = await ask(governor)
+        waiting = asyncio.create_task(port.approvals.get(first, wait=60))
+        await asyncio.sleep(0)
+        wall.down = False
+        await until(lambda: wall.said)
+        await kept(port, 1)
+        await port.approvals.trace_refusal("ana", "nothing")  # an event that concerns no question
+        assert not waiting.done()
+        await port.approvals.decide(first, "reject", by="cli:ana")
+        assert (await asyncio.wait_for(waiting, 30)).status == "rejected"
+
+
+async def _kept_on(port: ResourceGovernor, *walls: str) -> None:
+    for wall in walls:
+        channel_store = ChannelStore(port._ledger, wall)
+        deadline = time.monotonic() + 60
+        while not await channel_store.notices():
+            assert time.monotonic() < deadline
+            await asyncio.sleep(0.01)

@@ -41,16 +41,20 @@ def fresh_server() -> Iterator[str]:
 
 
 @pytest.mark.timeout(420)
-def test_processes_that_race_for_a_budget_get_exactly_what_it_holds(overshoot: ModuleType, fresh_server: str) -> None:
-    for counts in overshoot.race(fresh_server, rounds=5, processes=4, tasks=50):
+@pytest.mark.parametrize("rounds", [2, pytest.param(5, marks=pytest.mark.deep)])
+def test_processes_that_race_for_a_budget_get_exactly_what_it_holds(
+    overshoot: ModuleType, fresh_server: str, rounds: int
+) -> None:
+    for counts in overshoot.race(fresh_server, rounds=rounds, processes=4, tasks=50):
         assert counts == Counter({"GRANTED ok": 20, "REJECTED budget_exceeded": 180})
 
 
 @pytest.mark.timeout(420)
+@pytest.mark.parametrize("wanted", [2, pytest.param(5, marks=pytest.mark.deep)])
 def test_workers_killed_between_reserve_and_settle_leave_the_books_right(
-    overshoot: ModuleType, fresh_server: str, tmp_path: Path
+    overshoot: ModuleType, fresh_server: str, tmp_path: Path, wanted: int
 ) -> None:
-    kills, between = overshoot.kill_spree(fresh_server, str(tmp_path), processes=4, wanted=5)
-    assert kills >= between >= 5
+    kills, between = overshoot.kill_spree(fresh_server, str(tmp_path), processes=4, wanted=wanted)
+    assert kills >= between >= wanted
     assert asyncio.run(overshoot.inspect(fresh_server, sweep=False))["open"] > 0
     assert asyncio.run(overshoot.inspect(fresh_server, sweep=True))["open"] == 0

@@ -144,9 +144,10 @@ async def test_no_request_is_decided_on_a_policy_that_was_replaced(crowded: Sett
 
 
 @pytest.mark.timeout(420)
-def test_halt_all_stops_eight_busy_processes_within_one_request_each(crowded: Settings, tmp_path: Path) -> None:
+@pytest.mark.parametrize("each", [1, pytest.param(4, marks=pytest.mark.deep)])
+def test_halt_all_stops_busy_processes_within_one_request_each(crowded: Settings, tmp_path: Path, each: int) -> None:
     other = f"{crowded.tenant}-b"
-    agents = [(tenant, f"agent-{number}") for tenant in (crowded.tenant, other) for number in range(4)]
+    agents = [(tenant, f"agent-{number}") for tenant in (crowded.tenant, other) for number in range(each)]
     command = [sys.executable, "-c", "from aegis_core.cli import main; main()"]
     environment = {**os.environ, "AEGIS_URL": crowded.url, "AEGIS_TENANT": crowded.tenant}
     with busy(tmp_path, crowded.url, agents) as journals:

@@ -207,7 +207,8 @@ def test_a_models_intent_is_what_the_program_declares(plain: SyncGovernor, agent
         held = calls.begin(ModelCall(prompt, model=MODEL, max_output_tokens=9, intent=of_call))
         held.release()
         said = [one.facts["request"] for one in plain.events(limit=500) if one.kind == "granted"][-1]
-        assert (said["intent"], said["prompt_end"]) == (expected, "Please drop database orders")
+        assert said["intent"] == expected
+        assert "prompt_end" not in said, "of a call that no person is asked about no words are kept"
     bad = CallGovernor(agent, framework="custom", intent="Drop database orders")
     with pytest.raises(AegisDenied, match="drop database"):
         bad.begin(ModelCall([user("Hello")], model=MODEL, max_output_tokens=9))

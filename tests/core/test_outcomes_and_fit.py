@@ -7,7 +7,7 @@ import json
 import random
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
+from terminal import run_aegis
 
 from aegis_core.arbiter.book import price_book
 from aegis_core.arbiter.catalog import load_catalog
@@ -63,10 +64,17 @@ def write(path: Path, rows: Sequence[Any]) -> Path:
     return path
 
 
-def aegis(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "aegis_core.cli", *map(str, arguments)]
-    command[1:3] = ["-c", "from aegis_core.cli import main; main()"]
-    return subprocess.run(command, capture_output=True, text=True, timeout=170, check=False)
+Aegis = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def aegis(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Aegis:
+    """The command, in this process: another one loads numpy and scipy first."""
+
+    def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+        return subprocess.CompletedProcess(arguments, *run_aegis(monkeypatch, capsys, *map(str, arguments)))
+
+    return run
 
 
 @pytest.fixture(scope="module")
@@ -305,7 +313,7 @@ def test_a_higher_confidence_never_sends_more_to_the_small_model(seed: int, conf
 # The commands
 
 
-def test_fit_and_eval_from_the_command_line(tmp_path: Path) -> None:
+def test_fit_and_eval_from_the_command_line(aegis: Aegis, tmp_path: Path) -> None:
     train = write(tmp_path / "train.jsonl.gz", rows_of(outcomes(500)))
     test = write(tmp_path / "test.jsonl", rows_of(outcomes(300, seed=9)))
     model = tmp_path / "m.json"
@@ -325,7 +333,7 @@ def test_fit_and_eval_from_the_command_line(tmp_path: Path) -> None:
     assert json.loads(drawn.stdout)["setting"]["retained"] > 0
 
 
-def test_cross_validation_prints_folds_that_share_no_prompt(tmp_path: Path) -> None:
+def test_cross_validation_prints_folds_that_share_no_prompt(aegis: Aegis, tmp_path: Path) -> None:
     made = outcomes(300)
     file = write(tmp_path / "o.jsonl", rows_of(made))
     done = aegis("route", "eval", file, "--folds", "3", "--ratio", "0.1", "--json", "--rounds", "5")
@@ -336,7 +344,7 @@ def test_cross_validation_prints_folds_that_share_no_prompt(tmp_path: Path) -> N
         assert all(fold_of(made[int(each)].prompt, 3) == number for each in fold)
 
 
-def test_cross_validation_of_fewer_prompts_than_folds_leaves_a_fold_empty(tmp_path: Path) -> None:
+def test_cross_validation_of_fewer_prompts_than_folds_leaves_a_fold_empty(aegis: Aegis, tmp_path: Path) -> None:
     file = write(tmp_path / "o.jsonl", rows_of(outcomes(2)))
     done = aegis("route", "eval", file, "--folds", "5", "--json", "--rounds", "5")
     assert done.returncode == 0, done.stderr
@@ -345,7 +353,7 @@ def test_cross_validation_of_fewer_prompts_than_folds_leaves_a_fold_empty(tmp_pa
     assert all(fold["retained"] is fold["cost"] is fold["strong_share"] is None for fold in empty)
 
 
-def test_a_file_without_the_models_of_a_fitted_one_is_refused(fitted: GainModel, tmp_path: Path) -> None:
+def test_a_file_without_the_models_of_a_fitted_one_is_refused(aegis: Aegis, fitted: GainModel, tmp_path: Path) -> None:
     file, model = write(tmp_path / "o.jsonl", [{**GOOD, "scores": {"a": 0, "b": 1}}]), tmp_path / "m.json"
     model.write_text(fitted.dump())
     for command in (("eval",), ("report", "--out", tmp_path / "c.svg")):
@@ -354,7 +362,7 @@ def test_a_file_without_the_models_of_a_fitted_one_is_refused(fitted: GainModel,
         assert "has no scores of small, which the model was fitted for; it has a, b" in done.stderr
 
 
-def test_the_rows_that_a_model_was_fitted_on_are_known_by_their_prompts_alone(tmp_path: Path) -> None:
+def test_the_rows_that_a_model_was_fitted_on_are_known_by_their_prompts_alone(aegis: Aegis, tmp_path: Path) -> None:
     """Files without ids number their rows alike."""
     made = [[{**row, "id": None} for row in rows_of(outcomes(40, seed))] for seed in (1, 2)]
     train, other = (write(tmp_path / f"{number}.jsonl", rows) for number, rows in enumerate(made))
@@ -364,14 +372,14 @@ def test_the_rows_that_a_model_was_fitted_on_are_known_by_their_prompts_alone(tm
         assert ("flatter" in done.stderr) is warns
 
 
-def test_unknown_prices_leave_the_cost_open_and_say_so(tmp_path: Path) -> None:
+def test_unknown_prices_leave_the_cost_open_and_say_so(aegis: Aegis, tmp_path: Path) -> None:
     file = write(tmp_path / "o.jsonl", rows_of(outcomes(60)))
     done = aegis("route", "eval", file, "--folds", "2", "--json", "--rounds", "0")
     assert json.loads(done.stdout)["cost"] is None
     assert "give --ratio" in done.stderr
 
 
-def test_a_report_is_a_picture_and_a_table(tmp_path: Path) -> None:
+def test_a_report_is_a_picture_and_a_table(aegis: Aegis, tmp_path: Path) -> None:
     file, out = write(tmp_path / "o.jsonl", rows_of(outcomes(120))), tmp_path / "curve.svg"
     done = aegis("route", "report", file, "--folds", "2", "--ratio", "0.1", "--out", out, "--json")
     curve = json.loads(done.stdout)["curve"]
@@ -485,7 +493,7 @@ def test_without_the_extra_a_report_says_what_to_install(package: str) -> None:
     ],
 )
 def test_commands_refuse_in_one_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], words: str
+    aegis: Aegis, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], words: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
     write(tmp_path / "o.jsonl", rows_of(outcomes(20)))

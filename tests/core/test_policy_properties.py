@@ -89,7 +89,7 @@ def test_every_type_is_tried() -> None:
     assert RULES_OF.keys() == RULE_TYPES.keys()
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(_LIST, _ANY, st.integers(0, 7), _CASE, _NANOS)
 def test_one_more_rule_never_turns_a_refusal_into_a_grant(
     rules: list[dict[str, Any]], more: dict[str, Any], place: int, case: Case, nanos: int
@@ -104,7 +104,7 @@ def test_one_more_rule_never_turns_a_refusal_into_a_grant(
     assert len(after.counters) >= len(before.counters)
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(_LIST, st.randoms(use_true_random=False), _CASE, _NANOS)
 def test_the_order_of_rules_changes_nothing_that_holds(
     rules: list[dict[str, Any]], shuffler: random.Random, case: Case, nanos: int
@@ -125,7 +125,7 @@ def test_the_order_of_rules_changes_nothing_that_holds(
     assert counters[0] == counters[1]
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(_LIST, _CASE, _NANOS)
 def test_observed_rules_never_change_what_is_enforced(rules: list[dict[str, Any]], case: Case, nanos: int) -> None:
     observed = [rule.get("mode") == "observe" or rule.get("effect") == "observe" for rule in rules]
@@ -141,7 +141,7 @@ def test_observed_rules_never_change_what_is_enforced(rules: list[dict[str, Any]
     assert [each for each in whole.counters if not each.observed] == list(alone.counters)
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(_LIST, _CASE, _NANOS)
 def test_what_would_be_is_what_the_observed_rules_do_when_they_are_enforced(
     rules: list[dict[str, Any]], case: Case, nanos: int
@@ -151,7 +151,7 @@ def test_what_would_be_is_what_the_observed_rules_do_when_they_are_enforced(
     assert policy(ready).evaluate(*case).at(nanos).would_be == strict.effect
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(_LIST, _CASE, _NANOS)
 def test_evaluation_repeats_itself_and_agrees_with_the_explanation(
     rules: list[dict[str, Any]], case: Case, nanos: int

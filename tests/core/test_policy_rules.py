@@ -36,7 +36,7 @@ class TestTools:
 
     def test_tools_alone_match_the_tool_and_no_text(self) -> None:
         assert judge(self.RULE, ask(tool="rm")) == ("deny", 'the tool is "rm"')
-        assert judge(self.RULE, ask(tool="send_mail")) == ("deny", 'the tool "send_mail" falls under "send_*"')
+        assert judge(self.RULE, ask(tool="send_mail")) == ("deny", 'the tool falls under "send_*"')
         assert judge(self.RULE, ask("use send_mail and rm", resource_type="compute"))[0] == "allow"
         assert judge(self.RULE, ask("rm", tool="read"))[0] == "allow"
 
@@ -46,7 +46,7 @@ class TestTools:
         assert judge(rule, ask(tool="sql"))[0] == "allow"
         assert judge(rule, ask("payroll", tool="SQL")) == (
             "escalate",
-            'the intent matches "payroll" and the tool "SQL" falls under "sql"',
+            'the intent matches "payroll" and the tool falls under "sql"',
         )
 
     def test_a_cost_limit_of_one_tool_joins_the_others(self) -> None:

@@ -123,11 +123,12 @@ def test_a_fraction_of_a_nano_dollar_is_rounded_up_once() -> None:
     assert rates.expected(500_000, 500_001) == 2
 
 
-def test_every_entry_of_the_price_list_costs_what_the_library_charges() -> None:
+@pytest.mark.parametrize("every", [4, pytest.param(1, marks=pytest.mark.deep)])
+def test_every_entry_of_the_price_list_costs_what_the_library_charges(every: int) -> None:
     names = priced_names()
     assert len(names) > 2_000
     prices = prices_at(AT)
-    for name in names:
+    for name in names[::every]:
         for fresh, cached, output in [(1, 0, 1), (90_001, 38_000, 4_321), (250_001, 777, 0)]:
             assert prices.price(usage(name, fresh, cached, output)) == charged(name, AT, fresh, cached, output), name
 
@@ -290,7 +291,7 @@ def test_the_whole_catalog_has_prices(prices: PriceBook) -> None:
 def test_names_from_agents_do_not_fill_memory(prices: PriceBook) -> None:
     book = data_snapshot.get_snapshot()
     known = len(book._lookup_cache), len(book._provider_cache), len(book._provider_misses)
-    for number in range(3_000):
+    for number in range(2_200):
         with pytest.raises(UnknownModelError):
             prices.text_rates(f"zz{number}")
     for kept in (prices._of_others, prices._pricing, prices._names.find, prices._names.nearest):

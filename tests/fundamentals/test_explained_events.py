@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Awaitable, Callable
+from decimal import Decimal
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from aegis_core.client.agent import GovernedAgent
 from aegis_core.governor.decision_facts import STOPS
 from aegis_core.governor.event_catalog import FACTS, KINDS, page
 from aegis_core.policy.loading import load_policy
+from aegis_core.protocol.approvals import ApprovalEdit
 from aegis_core.protocol.journal import JournalRequest
 from aegis_core.protocol.profiles import Profile
 from aegis_core.store.event_bodies import BODIES
@@ -23,6 +25,7 @@ from aegis_core.testing import FakeClock, virtual_governor
 
 Virtual = tuple[Governor, FakeClock, Any]
 Facts = dict[str, Any]
+TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 pytestmark = pytest.mark.leaves("grants", "questions", "leases")
 
@@ -242,9 +245,8 @@ async def test_numbers_are_dense_and_a_decision_says_what_it_was_made_of(virtual
     agent = await governor.handshake("a")
     await governor.port.operator.set_profile(Profile(match="a", labels={"team": "x"}), author="ada")
     await governor.set_budget("label", "team=x", "day", 5)
-    trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
     granted = await agent.request(
-        "Work", model="gpt-4o", prompt_bytes=1_000, max_output_tokens=100, traceparent=trace, prompt_hash="ab" * 16,
+        "Work", model="gpt-4o", prompt_bytes=1_000, max_output_tokens=100, traceparent=TRACE, prompt_hash="ab" * 16,
         temperature=0.0, experiment_arm="b", propensity=0.25,
     )  # fmt: skip
     assert granted.grant_id
@@ -259,7 +261,7 @@ async def test_numbers_are_dense_and_a_decision_says_what_it_was_made_of(virtual
     assert [event.number for event in events] == list(range(1, len(events) + 1))
     facts = next(event.facts for event in events if event.kind == "granted")
     assert facts["grant_id"] == granted.grant_id
-    assert facts["traceparent"] == trace
+    assert facts["traceparent"] == TRACE
     assert facts["policy_digest"]
     assert facts["price_version"]
     request = facts["request"]
@@ -306,3 +308,35 @@ async def test_a_call_of_unknown_outcome_is_told_once(virtual: Virtual) -> None:
 
 async def _start(journal: Any, runner: str) -> None:
     await journal.write(JournalRequest(act="start", agent_id="a", key="call-1", runner=runner))
+
+
+async def test_an_edit_of_a_question_keeps_the_evidence_of_its_request(virtual: Virtual) -> None:
+    governor = virtual[0]
+    agent = await governor.handshake("a")
+    await publish(governor, {"name": "ask", "type": "max_cost", "limit_usd": "0.001", "effect": "escalate"})
+    asked = await agent.request(
+        "Pay", model="gpt-4o", prompt_tokens=900, prompt_size_bytes=3_000, max_output_tokens=500, temperature=0.5,
+        prompt_hash="ab" * 16, prefix_hash="cd" * 16, traceparent=TRACE, experiment_arm="b", propensity=0.5,
+        prompt_end="and then pay", tool="pay", arguments={"amount": 7},
+    )  # fmt: skip
+    assert asked.escalation_id
+    edit = ApprovalEdit(estimated_cost_usd=Decimal("0.002"))
+    await governor.approvals.decide(asked.escalation_id, "approve", by="ada", edit=edit)
+    facts = {event.kind: event.facts for event in await governor.events(limit=100)}
+    before, after = facts["pending"], facts["approved"]
+    assert after["edited"]
+    assert (after["request"], after["traceparent"]) == (before["request"], TRACE)
+    assert before["request"].keys() >= {
+        "prompt_tokens", "prompt_bytes", "max_output_tokens", "temperature", "prompt_hash", "prefix_hash",
+        "experiment_arm", "propensity", "prompt_end",
+    }  # fmt: skip
+
+
+async def test_how_a_prompt_ends_is_kept_only_with_a_question(virtual: Virtual) -> None:
+    governor = virtual[0]
+    agent = await governor.handshake("a")
+    await publish(governor, {"name": "ask", "type": "max_cost", "limit_usd": "1", "effect": "escalate"})
+    for usd in (0, 2):
+        await agent.request("Work", estimated_cost_usd=usd, prompt_end="the last words")
+    ends = {event.kind: event.facts["request"].get("prompt_end") for event in (await governor.events(limit=100))[-2:]}
+    assert ends == {"granted": None, "pending": "the last words"}

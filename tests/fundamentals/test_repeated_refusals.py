@@ -191,10 +191,14 @@ async def test_a_forgotten_agent_leaves_no_words_behind(virtual: Virtual) -> Non
         await refused(agent, target_resource="my-secret-place")
     port: Any = governor.port
     await port.operator.forget("a", author="ops")
-    assert b"my-secret-place" not in await store.command("GET", layout.key(governor.tenant, "a:a"))
     await clock.advance(seconds=30)
     await port._ledger.sweep()
-    assert [event.kind for event in await governor.events()] == ["tenant_opened", "agent_forgotten"]
+    assert b"my-secret-place" not in await store.command("GET", layout.key(governor.tenant, "a:a"))
+    events = await governor.events()
+    assert "my-secret-place" not in repr(events)
+    kinds = ["tenant_opened", "handshake", "rejected", "refusals_repeated", "agent_forgotten"]
+    assert [event.kind for event in events] == kinds
+    assert events[3].facts["count"] == 2, "what was only counted is told, so that no refusal is lost"
 
 
 async def test_a_clock_that_goes_back_loses_nothing(virtual: Virtual) -> None:

@@ -32,8 +32,8 @@ from aegis_core.protocol.messages import (
     Verdict,
 )
 from aegis_core.protocol.profiles import Profile
+from aegis_core.store.call_evidence import Evidence
 from aegis_core.store.channels import ChannelStore
-from aegis_core.store.event_bodies import Evidence
 from aegis_core.store.ledger import SessionProof
 from aegis_core.store.lock_records import Lien
 from aegis_core.store.locks import LockClaim, LockStore
@@ -254,16 +254,17 @@ async def drive(world: World) -> AsyncIterator[None]:
 
 _LATER = {
     "policy_digest", "profiles_version", "price_version", "credential", "rules", "stopped_by", "answered_by", "usage",
-    "outcome", *Evidence._fields,
+    "outcome", "labels", *Evidence._fields,
 }  # fmt: skip
 """Facts that the first version of the schema did not keep."""
 
 
 def _first_facts(facts: Any) -> Any:
     """Those that the first version of the schema kept."""
-    return {
-        name: _first_facts(fact) if name == "request" else fact for name, fact in facts.items() if name not in _LATER
-    }
+    kept = {name: fact for name, fact in facts.items() if name not in _LATER | {"task_type"}}
+    if "request" in kept:  # which said the type of its task always
+        kept["request"] = {name: fact for name, fact in kept["request"].items() if name not in _LATER}
+    return kept
 
 
 async def _operators(world: World) -> None:

@@ -12,13 +12,21 @@ from .billing import QUESTION
 PATIENCE = 0.4
 """Seconds after which a client gives a call up."""
 
+TEMPERATURE = 0.25
+
 
 def governed_model(url: str, aegis: Any, repeats: int, schema: Any = None) -> None:
     from aegis_langchain import GovernedChatModel
     from langchain_openai import ChatOpenAI
 
     inner = ChatOpenAI(
-        model="gpt-4o-mini", base_url=url, api_key="none", timeout=PATIENCE, max_tokens=64, max_retries=repeats
+        model="gpt-4o-mini",
+        base_url=url,
+        api_key="none",
+        timeout=PATIENCE,
+        max_tokens=64,
+        max_retries=repeats,
+        temperature=TEMPERATURE,
     )
     bound: Any = {} if schema is None else {"response_format": schema}
     GovernedChatModel(aegis=aegis, models=inner).invoke(QUESTION, **bound)
@@ -29,7 +37,13 @@ def callback(url: str, aegis: Any, repeats: int, schema: Any = None) -> None:
     from langchain_openai import ChatOpenAI
 
     inner: Any = ChatOpenAI(
-        model="gpt-4o-mini", base_url=url, api_key="none", timeout=PATIENCE, max_tokens=64, max_retries=repeats
+        model="gpt-4o-mini",
+        base_url=url,
+        api_key="none",
+        timeout=PATIENCE,
+        max_tokens=64,
+        max_retries=repeats,
+        temperature=TEMPERATURE,
     )
     inner = inner if schema is None else inner.bind(response_format=schema)
     inner.invoke(QUESTION, {"callbacks": [AegisCallbackHandler(aegis)]})
@@ -40,7 +54,13 @@ def crew(url: str, aegis: Any, repeats: int, schema: Any = None) -> None:
     from crewai import LLM
 
     inner = LLM(
-        model="openai/gpt-4o-mini", base_url=url, api_key="none", timeout=PATIENCE, max_tokens=64, max_retries=repeats
+        model="openai/gpt-4o-mini",
+        base_url=url,
+        api_key="none",
+        timeout=PATIENCE,
+        max_tokens=64,
+        max_retries=repeats,
+        temperature=TEMPERATURE,
     )
     GovernedLLM(aegis=aegis, models=inner).call(QUESTION, response_model=schema)
 
@@ -52,7 +72,12 @@ def agentchat(url: str, aegis: Any, repeats: int, schema: Any = None) -> None:
 
     async def ask() -> None:
         inner = OpenAIChatCompletionClient(
-            model="gpt-4o-mini", base_url=url, api_key="none", timeout=PATIENCE, max_retries=repeats
+            model="gpt-4o-mini",
+            base_url=url,
+            api_key="none",
+            timeout=PATIENCE,
+            max_retries=repeats,
+            temperature=TEMPERATURE,
         )
         client = GovernedChatCompletionClient(inner, aegis, max_output_tokens=64)
         await client.create([UserMessage(content=QUESTION, source="user")], json_output=schema)
@@ -66,7 +91,9 @@ def classic(url: str, aegis: Any, repeats: int, schema: Any = None) -> None:
     from autogen import ConversableAgent
 
     entry = {"model": "gpt-4o-mini", "base_url": url, "api_key": "none", "timeout": PATIENCE, "max_tokens": 64}
-    entry |= {"max_retries": repeats} | ({} if schema is None else {"response_format": schema})
+    entry |= {"max_retries": repeats, "temperature": TEMPERATURE} | (
+        {} if schema is None else {"response_format": schema}
+    )
     agent = ConversableAgent("a", llm_config={"config_list": [entry], "cache_seed": None}, human_input_mode="NEVER")
     register_governor(agent, aegis)
     agent.generate_reply([{"role": "user", "content": QUESTION}])

@@ -38,6 +38,7 @@ def shown(tmp_path: Path, *arguments: str, path: Path | None = None) -> subproce
     return done
 
 
+@pytest.mark.deep  # daily: each adapter's contract, and this show of one framework
 def test_four_frameworks_share_one_budget_and_one_wallet(tmp_path: Path) -> None:
     done = shown(tmp_path, "--json")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -55,6 +56,19 @@ def test_four_frameworks_share_one_budget_and_one_wallet(tmp_path: Path) -> None
     assert all(check["holds"] for check in found["checks"])
 
 
+def test_one_framework_spends_what_is_there(tmp_path: Path) -> None:
+    """The show's own checks, and what it prints for programs, with the framework that loads fastest."""
+    done = shown(tmp_path, "langchain", "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    (row,) = found["frameworks"]
+    assert (row["framework"], row["refused"], row["tool_calls"]) == ("langchain", 1, PAYMENTS)
+    assert row["fences"] == list(range(1, PAYMENTS + 1))
+    assert Decimal(row["usd"]) == Decimal(found["bill_usd"]) == Decimal(found["ledger_usd"])
+    assert all(check["holds"] for check in found["checks"])
+
+
+@pytest.mark.deep
 def test_a_framework_that_is_not_installed_is_named_and_the_others_play_on(tmp_path: Path) -> None:
     (tmp_path / "crewai.py").write_text("raise ModuleNotFoundError(\"No module named 'crewai'\", name='crewai')\n")
     done = shown(tmp_path, "langchain,crewai", path=tmp_path)

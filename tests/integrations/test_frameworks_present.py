@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+
+from aegis_core.adapting import frameworks
+
+ADAPTERS = Path(__file__).parents[2] / "integrations"
 
 pytestmark = pytest.mark.timeout(330)  # CrewAI alone takes 15 seconds to import, and some tests import it twice
 
@@ -38,12 +45,16 @@ def run(code: str, home: object = "/nonexistent") -> str:
         ("import aegis_crewai", ("crewai", "langchain_core", "autogen", "autogen_core")),
         ("from aegis_crewai import govern_crew", ("langchain_core", "langgraph", "autogen", "autogen_core")),
         ("import aegis_autogen", ("autogen", "autogen_core")),
-        ("from aegis_autogen import register_governor", ("autogen_core", "langchain_core", "crewai")),
+        (CLASSIC, ("autogen_core", "langchain_core", "crewai")),
         ("import aegis_autogen.agentchat", ("autogen", "langchain_core", "crewai")),
     ],
 )
-def test_it_loads_no_other_framework(statement: str, absent: tuple[str, ...]) -> None:
-    assert run(f"{statement}; import sys; print([name for name in {absent!r} if name in sys.modules])") == "[]"
+def test_it_loads_no_other_framework_and_what_is_installed_is_tested(
+    statement: str, absent: tuple[str, ...], tmp_path: Path
+) -> None:
+    strict = "import warnings\nwarnings.filterwarnings('error', message='.*Aegis was tested with')\n"
+    found = f"\nimport sys; print([name for name in {absent!r} if name in sys.modules])"
+    assert run(strict + statement + found, tmp_path) == "[]"
 
 
 @pytest.mark.parametrize(
@@ -87,15 +98,48 @@ OUTSIDE = [
 """How an adapter is loaded, of which distribution it was tested with which versions, and one below and above those."""
 
 
-def too_old_and_too_new() -> Iterator[object]:
-    """Every day one of the two of each adapter, in turn: a process that loads a framework takes seconds."""
-    for row, (use, distribution, tested, outside) in enumerate(OUTSIDE):
-        for side, found in enumerate(outside):
-            marks = [pytest.mark.deep] if (row + side) % 2 else []
-            yield pytest.param(use, distribution, tested, found, id=f"{distribution}-{found}", marks=marks)
+EACH = [(use, name, tested, found) for use, name, tested, outside in OUTSIDE for found in outside]
 
 
-@pytest.mark.parametrize(("use", "distribution", "tested", "found"), list(too_old_and_too_new()))
+def test_the_adapters_say_these_ranges() -> None:
+    """So that the test below, which loads no framework, speaks of what they do."""
+    said = {name: f">={first},<{below}" for path in ADAPTERS.rglob("*.py") for name, first, below in ranges(path)}
+    assert said == {name: tested for _, name, tested, _ in OUTSIDE}
+
+
+def ranges(path: Path) -> Iterator[list[str]]:
+    """What an adapter's module gives to `warn_outside`."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "warn_outside":
+            yield [ast.literal_eval(argument) for argument in node.args]
+
+
+@pytest.mark.parametrize(("distribution", "tested", "found"), [each[1:] for each in EACH])
+def test_a_version_outside_is_told_once(
+    distribution: str, tested: str, found: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(frameworks, "_warned", set())
+    first, below = tested[2:].split(",<")
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        monkeypatch.setattr(frameworks, "version", lambda _: first)
+        frameworks.warn_outside(distribution, first, below)
+        assert told == []
+        monkeypatch.setattr(frameworks, "version", lambda _: found)
+        frameworks.warn_outside(distribution, first, below)
+        frameworks.warn_outside(distribution, first, below)
+    assert [str(each.message) for each in told] == [sentence(distribution, found, tested)]
+
+
+def sentence(distribution: str, found: str, tested: str) -> str:
+    return (
+        f"{distribution} {found} is outside the range that Aegis was tested with ({tested}); "
+        "its extension points may have changed, and with them what is enforced."
+    )
+
+
+@pytest.mark.deep
+@pytest.mark.parametrize(("use", "distribution", "tested", "found"), EACH)
 def test_a_version_outside_the_tested_range_is_warned_of_once(
     use: str, distribution: str, tested: str, found: str, tmp_path: object
 ) -> None:
@@ -113,19 +157,4 @@ def test_a_version_outside_the_tested_range_is_warned_of_once(
         "print(*told, sep='\\n')"
     ).replace("{use}", use.replace("\n", "\n    "))
     said = run(code, tmp_path)
-    assert said == (
-        f"{distribution} {found} is outside the range that Aegis was tested with ({tested}); "
-        "its extension points may have changed, and with them what is enforced."
-    )
-
-
-@pytest.mark.parametrize(
-    "use",
-    [
-        "from aegis_langchain import AegisMiddleware", "import aegis_langgraph", "from aegis_crewai import govern_crew",
-        CLASSIC, "import aegis_autogen.agentchat",
-    ],
-)  # fmt: skip
-def test_what_is_installed_is_within_the_range(use: str, tmp_path: object) -> None:
-    code = "import warnings\nwarnings.filterwarnings('error', message='.*Aegis was tested with')\n" + use
-    run(code, tmp_path)
+    assert said == sentence(distribution, found, tested)

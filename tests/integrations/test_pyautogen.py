@@ -25,6 +25,7 @@ def test_pyautogen_needs_an_older_python() -> None:
 
 if sys.version_info < PYAUTOGEN_BELOW:
 
+    @pytest.mark.deep  # daily: the same tests on autogen 0.14
     @pytest.mark.timeout(900)
     def test_all_of_it_passes_on_pyautogen() -> None:
         command = [PYAUTOGEN.path() / "bin" / "python", "-m", "pytest", "-v", "-rs", CLASSIC]

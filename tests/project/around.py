@@ -17,17 +17,17 @@ from loopback import providers
 
 from aegis_core import AegisDenied, connect_sync
 
-PROGRAM = sys.stdin.read()
 FEE = Decimal("0.01")
 
 
-def main() -> None:
-    (agent,) = re.findall(r'handshake\("(\w+)"|role="(\w+)"', PROGRAM)[0:1]
+def paid_and_refused(program: str) -> None:
+    """Runs it both times in this process, whose settings name a server of its own."""
+    (agent,) = re.findall(r'handshake\("(\w+)"|role="(\w+)"', program)[0:1]
     name = "".join(agent)
-    asks = "approval_node" in PROGRAM
+    asks = "approval_node" in program
     with providers() as at:
         os.environ.update(OPENAI_API_KEY="none", OPENAI_BASE_URL=at.openai)
-        exec(PROGRAM, {"__name__": "__main__"})
+        exec(program, {"__name__": "__main__"})
         assert at.bills
         with connect_sync() as governor:
             day = day_of(governor, name)
@@ -38,7 +38,7 @@ def main() -> None:
             governor.set_budget("agent", name, "day", day.spent_usd)
         before = len(at.requests)
         with pytest.raises(Exception, match="Aegis refused") as caught:
-            exec(PROGRAM, {"__name__": "__main__"})
+            exec(program, {"__name__": "__main__"})
         assert AegisDenied.from_exception(caught.value) is not None
         assert len(at.requests) == before
 
@@ -47,4 +47,5 @@ def day_of(governor: Any, name: str) -> Any:
     return next(s for s in governor.budget(name).budgets if (s.scope, s.window) == ("agent", "day"))
 
 
-main()
+if __name__ == "__main__":
+    paid_and_refused(sys.stdin.read())

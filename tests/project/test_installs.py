@@ -93,6 +93,7 @@ def made(home: Path, environment: dict[str, str]) -> Path:
     return home / "bin" / "python"
 
 
+@pytest.mark.deep  # daily: the same checkout and wheel by uv, which takes a fifth of the time
 def test_pip_installs_a_checkout_in_place_and_from_a_copy(
     checkout: Path, tmp_path: Path, environment: dict[str, str]
 ) -> None:

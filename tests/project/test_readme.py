@@ -1,4 +1,7 @@
-"""Every code block of the README and the docs does what it says."""
+"""Every code block of the README and the docs does what it says.
+
+Those that load a framework do so every day in `tests/integrations/test_pages.py`, whose process has loaded it already.
+"""
 
 from __future__ import annotations
 
@@ -15,26 +18,18 @@ from pathlib import Path
 import pytest
 from serving import free_port
 
+from tests.project.pages import ADAPTER, BLOCK, PAGES, ROOT, blocks, calls_a_provider
+
 pytestmark = pytest.mark.timeout(600)  # a framework takes a quarter of a minute to load where nothing else runs
 
-ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
-_BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
-
-_ADAPTER = re.compile(r"^from (aegis_(?!core\b)[\w.]+) import", re.MULTILINE)
-"""A program that needs a framework."""
-
-
-def blocks(language: str, *, online: bool = False) -> list[object]:
-    """Blocks of a language; `online`: those of the README that call a provider, or the others."""
-    found: list[object] = []
-    for page in PAGES:
-        for number, match in enumerate(_BLOCK.finditer(page.read_text())):
-            calls = page.name == "README.md" and bool(_ADAPTER.search(match[2]))
-            if match[1] == language and calls == online:
-                found.append(pytest.param(match[2], id=f"{page.name}-{number}"))
-    return found
+def of(language: str, *, online: bool = False) -> list[object]:
+    """Blocks of a language; `online`: those that call a provider, or the others. What loads a framework is deep."""
+    return [
+        pytest.param(code, id=place, marks=[pytest.mark.deep] if language == "python" and ADAPTER.search(code) else [])
+        for place, code in blocks(language)
+        if calls_a_provider(place, code) == online
+    ]
 
 
 @pytest.fixture
@@ -80,12 +75,12 @@ def run(script: str, environment: dict[str, str]) -> str:
     return ran(["bash", "-euo", "pipefail", "-c", script], environment)
 
 
-@pytest.mark.parametrize("code", blocks("python"))
+@pytest.mark.parametrize("code", of("python"))
 def test_python(code: str, environment: dict[str, str]) -> None:
     ran([sys.executable, "-c", code], environment)
 
 
-@pytest.mark.parametrize("code", blocks("python", online=True))
+@pytest.mark.parametrize("code", of("python", online=True))
 def test_programs_of_frameworks(code: str, environment: dict[str, str]) -> None:
     """As they stand; their provider is on loopback, see `around`."""
     around = [sys.executable, "-W", "ignore", ROOT / "tests" / "project" / "around.py"]
@@ -94,15 +89,15 @@ def test_programs_of_frameworks(code: str, environment: dict[str, str]) -> None:
 
 def test_each_framework_has_its_lines() -> None:
     text = (ROOT / "README.md").read_text()
-    programs = [match[2] for match in _BLOCK.finditer(text) if _ADAPTER.search(match[2])]
-    assert [_ADAPTER.findall(each) for each in programs] == [
+    programs = [match[2] for match in BLOCK.finditer(text) if ADAPTER.search(match[2])]
+    assert [ADAPTER.findall(each) for each in programs] == [
         ["aegis_langchain"], ["aegis_langchain", "aegis_langgraph"], ["aegis_crewai"], ["aegis_autogen"],
         ["aegis_autogen.agentchat"],
     ]  # fmt: skip
     assert all("with connect_sync() as governor:" in each for each in programs)
 
 
-@pytest.mark.parametrize("code", blocks("sh"))
+@pytest.mark.parametrize("code", of("sh"))
 def test_shell(code: str, environment: dict[str, str], request: pytest.FixtureRequest) -> None:
     if re.match(r"\s*make ", code):  # the test suite runs inside one of these, so only what they would do is looked at
         assert "tests/side_by_side.py" in run("make -n test", environment)
@@ -118,7 +113,7 @@ def test_shell(code: str, environment: dict[str, str], request: pytest.FixtureRe
             value, at = decoder.raw_decode(answers, at)
             found.append(value)
         promised = json.loads(
-            next(match[2] for match in _BLOCK.finditer((ROOT / "README.md").read_text()) if match[1] == "json")
+            next(match[2] for match in BLOCK.finditer((ROOT / "README.md").read_text()) if match[1] == "json")
         )
         del promised["granted_at"]
         assert {name: found[-1][name] for name in promised} == promised
@@ -126,17 +121,17 @@ def test_shell(code: str, environment: dict[str, str], request: pytest.FixtureRe
         assert run(code, environment)
 
 
-@pytest.mark.parametrize("code", blocks("json"))
+@pytest.mark.parametrize("code", of("json"))
 def test_json(code: str) -> None:
     assert json.loads(code)
 
 
 def test_no_block_is_left_out() -> None:
-    languages = {match[1] for page in PAGES for match in _BLOCK.finditer(page.read_text())}
+    languages = {match[1] for page in PAGES for match in BLOCK.finditer(page.read_text())}
     assert languages <= {"python", "sh", "json", "text"}, "a language that no test executes"
     assert not any("@" + name + "@" in page.read_text() for page in PAGES for name in ("REPLAY", "FIGURES"))
 
 
 def test_the_first_example_has_at_most_fifteen_lines() -> None:
-    first = next(match[2] for match in _BLOCK.finditer((ROOT / "README.md").read_text()) if match[1] == "python")
+    first = next(match[2] for match in BLOCK.finditer((ROOT / "README.md").read_text()) if match[1] == "python")
     assert first.count("\n") <= 15

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 from apart import URL
 from fetching import AGENTS
+from places import task
 
 
 @dataclass(frozen=True)
@@ -20,28 +23,39 @@ class Agent:
     Attributes:
         package: what it is in `AGENTS`.
         command: that does a task and ends, of the folder where its package is; the task follows.
-        tool: what it calls to read a file, and the arguments for ``order.txt``.
+        tool: what it calls to read a file, and the arguments for ``order.txt``; None: it reads what the model names.
         settings: what stands in files of its home, for a key.
         environment: likewise, beside where its home is.
         day: dollars of which its first call leaves too little for the next one.
         beside: calls that it makes before its task.
         free: requests that it makes before, of which none reaches a provider.
+        terms: of its key.
+        task: what it is asked.
+        in_git: whether it looks for files in a repository only.
+        fails: whether it ends with an error where it is stopped; else it waits for its person to go on.
     """
 
     package: str
     command: Callable[[Path], list[str | Path]]
-    tool: tuple[str, Mapping[str, object]]
+    tool: tuple[str, Mapping[str, object]] | None
     settings: Callable[[str], dict[str, object]]
     environment: Callable[[str], dict[str, str]]
     day: str
     beside: int = 0
     free: int = 0
+    terms: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    task: Callable[[Path], str] = task
+    in_git: bool = False
+    fails: bool = True
 
     def prepare(self, home: Path, key: str) -> dict[str, str]:
         """Write its files; answers its environment."""
         for name, value in self.settings(key).items():
             (home / name).parent.mkdir(parents=True, exist_ok=True)
             (home / name).write_text(value if isinstance(value, str) else json.dumps(value))
+        if self.in_git:
+            for act in (["init", "--quiet"], ["add", "order.txt"]):
+                subprocess.run(["git", *act], cwd=home, check=True, env={"PATH": "/usr/bin:/bin", "HOME": str(home)})
         plain = {"PATH": "/usr/bin:/bin", "HOME": str(home), "TMPDIR": str(home), "LANG": "C.UTF-8"}
         return plain | self.environment(key)
 
@@ -128,6 +142,23 @@ COMMAND_LINE: dict[str, Agent] = {
         lambda _: {"OPENCODE_DISABLE_AUTOUPDATE": "1", "OPENCODE_DISABLE_MODELS_FETCH": "1"},
         "0.50",
         beside=1,  # a title
+    ),
+    "aider": Agent(
+        "aider",
+        lambda folder: [
+            folder / "bin" / "python", folder / "bin" / "aider", "--model", "openai/gpt-5.5", "--yes-always",
+            "--map-tokens=0", "--no-pretty", "--no-check-update", "--no-show-release-notes", "--analytics-disable",
+            "--no-show-model-warnings", "--no-gitignore", "--message",
+        ],
+        None,
+        lambda _: {},
+        lambda key: {"OPENAI_API_BASE": f"{URL}/v1", "OPENAI_API_KEY": key},
+        "0.70",
+        terms={"refusal_status": 400},
+        # The name of a file it would read at once.
+        task=lambda folder: f"Tell what Ada ordered, as it is written in {folder}.",
+        in_git=True,
+        fails=False,
     ),
 }  # fmt: skip
 assert {agent.package for agent in COMMAND_LINE.values()} == AGENTS.keys()

@@ -52,6 +52,16 @@ class Place:
 
         self.upstream.reply = reply
 
+    def names(self, file: str, tokens: int) -> None:
+        """Have it name this file to an agent that offers no tools, and then tell what stands in it."""
+
+        def reply(asked: Asked) -> Said:
+            if ORDER not in json.dumps(asked.body):
+                return Said(f"Show me {file}, please.", sent=tokens)
+            return Said(ORDER, sent=tokens + 150)
+
+        self.upstream.reply = reply
+
 
 @contextmanager
 def placed(settings: Settings, folder: Path) -> Iterator[Place]:

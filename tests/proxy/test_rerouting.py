@@ -182,6 +182,8 @@ def test_a_fallback_answers_with_a_grant_of_its_own(
     assert (first.kind, charged([first]), second.kind, estimated([second])) == ("released", 0, "settled", [False])
     assert charged([second]) == Decimal(listed_price(Spent(), "gpt-4o-mini", datetime.now(UTC))).scaleb(-9)
     assert len(stand.events(key.terms.agent_id, "granted")) == 2
+    assert first.facts["error_class"] == f"http.{status}"
+    assert (second.facts["attempt"], second.facts["parent_request_id"]) == (2, first.facts["request_id"])
 
 
 def test_what_a_failed_try_may_have_cost_is_charged_beside_the_fallback(stand: Stand, falling: tuple[str, Any]) -> None:

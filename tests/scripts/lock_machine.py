@@ -404,9 +404,10 @@ class LockMachine(RuleBasedStateMachine):
         """Notice is given for somebody of strictly higher priority, and as the lock's kind says.
 
         There is one exception: to end a cycle of waits, a holder of any kind of lock is stopped, but only when it waits
-        itself for another lock, when one of an earlier rank comes who waits for this lock while it keeps something
-        from others (a lock that it holds, or its places in several queues), and when the holder's own wait ends too. Of
-        a claim of several locks one is stopped so: that ends its wait, and the others keep nobody waiting for ever.
+        itself for another lock, it or one of its chain (which is what waits in a cycle), when one of an earlier rank
+        comes who waits for this lock while it keeps something from others (a lock that it holds, or its places in
+        several queues), and when that wait ends too. Of a claim of several locks one is stopped so: that ends its wait,
+        and the others keep nobody waiting for ever. It may have got the lock in this very step.
         """
         for name, lock in self.locks.items():
             for token, holder in lock.holders.items():
@@ -416,7 +417,7 @@ class LockMachine(RuleBasedStateMachine):
                 if holder["EVICTED"] == (old["EVICTED"] if old else 0):
                     continue
                 soon = 0 < holder["EVICTED"] == holder["EXPIRES"] <= self.now + walk.WOUND
-                if old and old["WAITS"] and not holder["WAITS"] and soon and self._closes(name, comes, holder):
+                if soon and self._waits_no_longer(before, holder["CHAIN"]) and self._closes(name, comes, holder):
                     continue
                 waiting = [lock.waiters[other] for other in lock.queue]
                 waiting += before[name].waiters.values() if name in before else ()
@@ -425,6 +426,17 @@ class LockMachine(RuleBasedStateMachine):
                 )
                 assert lock.preemption != "never"
                 assert (holder["EVICTED"] > 0) == (lock.preemption == "after_grace")
+
+    def _waits_no_longer(self, before: dict[str, walk.Lock], chain: str) -> bool:
+        """True when somebody of a chain waited for another lock before this step, and holds its own without it now."""
+        waited = [
+            (name, token)
+            for name, lock in before.items()
+            for token, holder in lock.holders.items()
+            if holder["CHAIN"] == chain and holder["WAITS"]
+        ]
+        now = (self._holders(self.locks, name).get(token) for name, token in waited)
+        return any(holder is not None and not holder["WAITS"] for holder in now)
 
     def _closes(self, name: str, comes: str | None, holder: dict[str, Any]) -> bool:
         """True when who comes wants the lock, keeps something from others, and ranks before its holder."""

@@ -105,8 +105,8 @@ MUTANTS: dict[str, tuple[str, ...]] = {
     "an envelope misses a late settlement": ("    correct_envelope(R, cost - estimate)\n", ""),
     "an agent can drown its operators": ("G[G_QUESTIONS] >= most", "false"),
     "an answered question is still open": ("G[G_QUESTIONS] - 1", "G[G_QUESTIONS]"),
-    "a vote leaves no event": ("  event('voted', body)\n", ""),
-    "an approval leaves no event": ("  event('approved', body)\n", ""),
+    "a vote leaves no event": ("  event('voted', told_of(R, body))\n", ""),
+    "an approval leaves no event": ("  event('approved', told_of(R, body))\n", ""),
     "a timeout is listed when it was noticed": (
         "call('ZADD', PREFIX .. 'ah', Q[Q_AT], id)",
         "call('ZADD', PREFIX .. 'ah', NOW, id)",

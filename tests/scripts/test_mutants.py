@@ -63,7 +63,7 @@ MUTANTS: dict[str, tuple[str, ...]] = {
         "  event(charged > R[R_AMOUNT] and",
         "  if state == STATE_EXPIRED then return end\n  event(charged > R[R_AMOUNT] and",
     ),
-    "the event of a refusal is dropped": ("if not again then event(kind, body, trace, code) end", ""),
+    "the event of a refusal is dropped": ("if not again then\n", "if false then\n"),
     "every refusal is told": ("repeated", "if same then", "if false then"),
     "all refusals of an agent are alike": ("for field = 1, REFUSED_SINCE - 1 do", "for field = 1, 0 do"),
     "refusals that are alike are counted for ever": (
@@ -86,8 +86,8 @@ MUTANTS: dict[str, tuple[str, ...]] = {
         "refused[REFUSED_MOST]",
     ),
     "the event of a grant is dropped": (
-        "  event(kind, body, state == STATE_LIVE and trace, R[R_CODE]) -- a question holds its trace\n",
-        "",
+        "  local event_id = event(kind, told, state == STATE_LIVE and trace, R[R_CODE], nil, said[SAID_DIGEST])",
+        "  local event_id = '0-1'",
     ),
     "a replay is an event again": (
         "  return {'OLD', encode(R)}",
@@ -117,8 +117,8 @@ MUTANTS: dict[str, tuple[str, ...]] = {
         "agent_key, encode(G), PREFIX .. 's:' .. sid, encode(S))\n  call('PEXPIRE', record_key, config[C_KEEP])\n",
     ),
     "an extended record expires": (
-        "event('extended', body)",
-        "event('extended', body)\n    call('EXPIRE', PREFIX .. 'r:' .. id, 3600)",
+        "event('extended', told_of(R, body))",
+        "event('extended', told_of(R, body))\n    call('EXPIRE', PREFIX .. 'r:' .. id, 3600)",
     ),
     "an ended record stays for ever": (", 'PX', T[T_CONFIG][C_KEEP])", ")"),
     "an overrun is not charged": ("        add(b, b[B_WINDOW], charged - amount, 0)\n", ""),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from hashlib import sha256
 from typing import Any
 
 import msgpack
@@ -35,7 +36,7 @@ def read(one: Side) -> tuple[dict[bytes, Any], dict[bytes, int]]:
             reader.hgetall(full)
         elif kind == b"bs":
             reader.smembers(full)
-        elif name == b"e":
+        elif name == b"e" or kind == b"w:":
             reader.xlen(full)
         else:
             reader.get(full)
@@ -49,11 +50,22 @@ def check_events(one: Side) -> None:
     """The stream grew by exactly what the model announced, in its order."""
     entries: Any = one.bench.plain.xrange(layout.key(one.name, "e"), one.last_event, "+")
     told = [_event(fields) for _, fields in entries]
+    for entry_id, fields in entries:
+        if b"d" in fields:
+            _check_words(one, entry_id, fields)
     expected = list(one.world.events)
     one.world.events.clear()
     assert told == expected
     if entries:
         one.last_event = f"({entries[-1][0].decode()}"
+
+
+def _check_words(one: Side, entry_id: bytes, fields: dict[bytes, bytes]) -> None:
+    """What an event has a digest of lies with its agent, under the id of the event."""
+    agent = named(Record, msgpack.unpackb(fields[b"b"]))["AGENT"]
+    ((_, words),) = one.bench.plain.xrange(layout.key(one.name, f"w:{agent}"), entry_id, entry_id)
+    assert sha256(words[b"s"] + words[b"w"]).digest() == fields[b"d"]
+    assert b"intent" in words[b"w"]
 
 
 def check_keys(one: Side, image: dict[bytes, Any], ttl: dict[bytes, int]) -> None:
@@ -68,7 +80,7 @@ def check_keys(one: Side, image: dict[bytes, Any], ttl: dict[bytes, int]) -> Non
         value, expires = entry
         head, _, tail = name.decode().partition(":")
         record = _record(value) if head == "r" else {}
-        assert expires == (head == "u" or (head == "r" and record["STATE"] not in {"G", "P"})), name
+        assert expires == (head in {"u", "w"} or (head == "r" and record["STATE"] not in {"G", "P"})), name
         if head == "r":
             if record["STATE"] in {"G", "P"}:
                 open_records[tail.encode()] = record
@@ -93,7 +105,7 @@ def check_keys(one: Side, image: dict[bytes, Any], ttl: dict[bytes, int]) -> Non
             assert ttl[name] <= 400 * DAY
             bill |= {(int(tail), field.decode()): int(number) for field, number in value.items()}
         else:
-            assert head in {"d", "e", "ag", "as", "bs", "p", "pf", "ap", "ah", "pv", "o", "c"}, (
+            assert head in {"d", "e", "ag", "as", "bs", "p", "pf", "ap", "ah", "pv", "o", "c", "w"}, (
                 f"{name!r} is not documented"
             )
     _check_records(world, open_records, ended, image, open_counts)
@@ -196,6 +208,8 @@ def _event(fields: dict[bytes, bytes]) -> tuple[Any, ...]:
     if len(body) == len(Record._fields):
         record = named(Record, body)
         assert (b"q" in fields) == (kind in {"granted", "rejected"}), "what was asked is told once; a question holds it"
+        assert (b"d" in fields) == (kind in {"granted", "rejected", "pending"})
+        assert b"\xa6intent" not in fields[b"b"] + fields.get(b"q", b""), "an agent's words lie apart"
         return (kind, record["AGENT"], record["REQUEST"], record["CODE"], record["AMOUNT"], record["CHARGED"])
     body = [None if value is False else value for value in body[1:]]
     match kind:

@@ -87,9 +87,13 @@ def test_the_keywords_of_a_lock_are_the_fields_of_its_message() -> None:
 @pytest.mark.parametrize("fields", [RequestFields, LockFields, SettleFields])
 def test_every_keyword_has_its_documentation(fields: type) -> None:
     tree = ast.parse(inspect.getsource(keywords))
-    body = next(each.body for each in tree.body if isinstance(each, ast.ClassDef) and each.name == fields.__name__)
+    classes = {each.name: each for each in tree.body if isinstance(each, ast.ClassDef)}
+    own = classes[fields.__name__]
+    inherited = [classes[base.id] for base in own.bases if isinstance(base, ast.Name) and base.id in classes]
+    bodies = [each.body for each in (own, *inherited)]
     documented = {
         field.target.id
+        for body in bodies
         for field, text in pairwise(body)
         if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(text, ast.Expr)
     }

@@ -5,17 +5,28 @@ if zone_missing() then return {'ZONE', NOW, T[T_ZONE][Z_NAME]} end
 local refused = not is_local and refuse_beyond_rate(agent, nil, nil, credential)
 if refused then return refused end
 local G, S, config = fetch('a:' .. agent), fetch('s:' .. sid), T[T_CONFIG]
-if S and S[S_TOKEN] ~= token then return {'BAD_TOKEN'} end
-if G and G[G_STATUS] ~= 'active' then return {'BLOCKED'} end
+
+-- A refusal is told, and nothing else is written. `who` is what floods of it have in common.
+local function turned_away(who, code, answer)
+  local count, whom = refusals_to_tell('handshake', who, code, 1)
+  if count then event('handshake_refused', encode({NOW, whom == who and agent or false, code, credential or false, count})) end
+  return answer
+end
+if S and S[S_TOKEN] ~= token then return turned_away(agent, 'bad_token', {'BAD_TOKEN'}) end
+if G and G[G_STATUS] ~= 'active' then return turned_away(agent, 'agent_blocked', {'BLOCKED'}) end
 if not S and G and guarded and call('ZCARD', PREFIX .. 'as:' .. agent) > 0 then
   -- A live agent is taken over only with the token of one of its sessions, or by an operator (who is not guarded).
-  if not owned_token or impostor(agent, owned_sid, owned_token) then return {'LIVE'} end
+  if not owned_token or impostor(agent, owned_sid, owned_token) then
+    return turned_away(agent, 'agent_is_live', {'LIVE'})
+  end
 end
 if not S then
   if not G then
-    if T[T_AGENTS] >= config[C_AGENTS] then return {'TOO_MANY_AGENTS', config[C_AGENTS]} end
+    if T[T_AGENTS] >= config[C_AGENTS] then
+      return turned_away(credential or '', 'too_many_agents', {'TOO_MANY_AGENTS', config[C_AGENTS]})
+    end
     if credential and tonumber(call('HGET', PREFIX .. 'ac', credential) or 0) >= config[C_KEY_AGENTS] then
-      return {'TOO_MANY_AGENTS', config[C_KEY_AGENTS], 'key'}
+      return turned_away(credential, 'too_many_agents', {'TOO_MANY_AGENTS', config[C_KEY_AGENTS], 'key'})
     end
     G = NEW_G
     G[G_STATUS], G[G_FRAMEWORK], G[G_OPEN], G[G_SESSION], G[G_LABELS] = 'active', framework, 0, sid, {}

@@ -49,7 +49,7 @@ if act == 'settle' then
     correct_envelope(R, cost - estimate)
     R[R_STATE], R[R_CHARGED], R[R_CHANGED], R[R_SETTLED], R[R_ESTIMATED] = STATE_SETTLED, cost, NOW, digest, estimated
     body = store_ended(id, R)
-    event(cost > R[R_AMOUNT] and 'overrun' or 'settled', body, nil, nil, facts)
+    event(cost > R[R_AMOUNT] and 'overrun' or 'settled', told_of(R, body), nil, nil, facts)
     if outcome then note_outcome(R, outcome, answered) end
     late = true
   else
@@ -57,7 +57,7 @@ if act == 'settle' then
     return {'CLOSED', encode(R)}
   end
 elseif act == 'release' then
-  if state == STATE_LIVE and by ~= 'thread' then body = close(id, R, STATE_RELEASED, least)
+  if state == STATE_LIVE and by ~= 'thread' then body = close(id, R, STATE_RELEASED, least, nil, nil, facts)
   elseif state == STATE_PENDING then
     R[R_ASKED][Q_TAKEN_BACK] = by
     body = close(id, R, STATE_RELEASED, 0)
@@ -74,7 +74,7 @@ elseif state == STATE_LIVE then
     R[R_DEADLINE], R[R_CHANGED] = deadline, NOW
     due_at('r:' .. id, deadline)
     body = store_open(id, R)
-    event('extended', body)
+    event('extended', told_of(R, body))
   end
 else
   flush()

@@ -86,7 +86,10 @@ if E[J_STATE] == 'unknown' and E[J_RUNNER] == runner then
   end
   call('ZADD', index, NOW + keep, id)
   call('PEXPIRE', index, keep)
-  if thread and act == 'fail' then event('thread_failed', encode({NOW, agent, thread, problem})) end
+  if thread and act == 'fail' then
+    keep_words(agent, G, event('thread_failed', encode({NOW, agent, '', ''}), nil, nil, nil, said[SAID_DIGEST]), said)
+    flush()
+  end
 elseif E[J_STATE] ~= state or E[J_RESULT] ~= (result or false) then
   return {'NOT_RUNNER'}
 end

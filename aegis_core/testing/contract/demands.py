@@ -24,6 +24,7 @@ CAPABILITIES = {
     "forking": "the framework works on in a forked child",
     "tools": "the adapter stands before tools",
     "tool_denial_as_text": "a refused tool call is told to the model, which goes on",
+    "tool_errors": "an error that a tool raises passes the adapter",
     "approvals": "a tool call can wait for a person",
     "locks": "a tool call can hold a lock",
     "async_fence": "a tool of an asynchronous run finds the fence of its lock",

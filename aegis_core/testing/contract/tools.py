@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from decimal import Decimal
+from typing import Any
 
 from aegis_core.client.sync import SyncGovernedAgent, SyncGovernor
 from aegis_core.testing.contract.base import NOTHING, Base, denial_of, lower_budget, price, reserved, spent
@@ -19,6 +21,16 @@ def pay(amount: int) -> str:
 def broken(amount: int) -> str:
     """Fail."""
     raise RuntimeError(f"the bank is closed to {amount}")
+
+
+SLOW = 0.05
+"""Seconds."""
+
+
+def slowly(amount: int) -> str:
+    """Pay, and take some time for it."""
+    time.sleep(SLOW)
+    return pay(amount)
 
 
 def use(amount: int, call_id: str = "call-1", tool: str = "pay") -> ToolUse:
@@ -91,6 +103,36 @@ class Tools(Base):
         assert len(script.uses) >= 1
         assert spent(aegis) == price(*turns[: len(script.calls)])
         assert reserved(aegis) == NOTHING
+
+    @needs("tools")
+    @in_each("sync", "async")
+    def test_the_event_of_a_tool_call_says_how_long_it_took(
+        self, aegis: SyncGovernedAgent, governor: SyncGovernor, mode: Mode
+    ) -> None:
+        """Whoever looks for slow tools finds them there."""
+        script = ModelScript(Turn(tools=(use(7),)), Turn("Paid."), tools={"pay": slowly})
+        assert self.run(aegis, script, Drive(mode, costs={"pay": "0.25"})).error is None
+        (paid,) = ends_of(governor, "settled", 0.25)
+        assert paid["latency_ms"] >= SLOW * 1_000
+        assert "error_class" not in paid
+
+    @needs("tools", "tool_errors")
+    @in_each("sync", "async")
+    def test_the_event_of_a_tool_that_raises_names_the_class_of_its_error(
+        self, aegis: SyncGovernedAgent, governor: SyncGovernor, mode: Mode
+    ) -> None:
+        """Never its words, which may quote what the tool was given."""
+        turns = Turn(tools=(use(7, tool="broken"),)), Turn("The bank is closed.")
+        self.run(aegis, ModelScript(*turns, tools={"broken": broken}), Drive(mode, costs={"broken": "0.25"}))
+        failed = ends_of(governor, "released", 0.25)
+        assert {facts["error_class"] for facts in failed} == {"RuntimeError"}
+        assert "the bank" not in str(failed)
+
+
+def ends_of(governor: SyncGovernor, kind: str, usd: float) -> list[dict[str, Any]]:
+    """The facts of the ends of this kind of grants of this amount."""
+    found = [event for event in governor.events(limit=1_000) if event.kind == kind]
+    return [event.facts for event in found if event.facts["amount_usd"] == usd]
 
 
 def by_amount(_tool: str, arguments: Mapping[str, int]) -> int:

@@ -29,7 +29,9 @@ from integrations.airline import (
     Run,
     Totals,
     airline_governor,
+    daily_and_deep,
     read_runs,
+    recorded,
     spent_in_all,
 )
 
@@ -85,12 +87,16 @@ async def replay(run: Run, aegis: SyncGovernedAgent) -> Flight:
     return flight
 
 
-async def test_every_recorded_call_is_made_and_paid_for_once(shared_data: Path, tmp_path: Path) -> None:
+@daily_and_deep
+async def test_every_recorded_call_is_made_and_paid_for_once(shared_data: Path, tmp_path: Path, every: int) -> None:
     totals = Totals()
+    runs = read_runs(shared_data, every)
+    expected = recorded(runs)
     with airline_governor(tmp_path, asks=True) as governor, ApprovingOperator(governor) as operator:
         aegis = governor.handshake(AGENT)
-        for run in read_runs(shared_data):
+        for run in runs:
             totals.add(await replay(run, aegis))
         assert spent_in_all(governor) == (totals.usd, 0)
-    assert (totals.model_calls, totals.tool_calls, totals.escalated) == (MODEL_CALLS, TOOL_CALLS, APPROVALS)
-    assert len(operator.approved) == APPROVALS
+    assert (totals.model_calls, totals.tool_calls, totals.escalated) == expected
+    assert len(operator.approved) == expected[2]
+    assert every > 1 or expected == (MODEL_CALLS, TOOL_CALLS, APPROVALS)

@@ -142,6 +142,7 @@ class ClassicHarness:
         "astream": "a chat answers in whole messages; what a provider streams is put together inside AutoGen's client",
         "pickling": "an agent of classic AutoGen holds locks and closures of its own and cannot be pickled",
         "cancelled_at_once": "AutoGen makes the call in a thread that asyncio cannot stop; it is settled when it ends",
+        "tool_errors": "AutoGen catches what a function raises, and hands on only its words",
     }
 
     proofs: ClassVar = {

@@ -142,7 +142,8 @@ def test_killed_between_the_writes_of_a_step_and_its_checkpoint(
         assert ended_with(graph) == "I was told: paid 7"
 
 
-@pytest.mark.parametrize("die_at", [pytest.param("before the payment", marks=pytest.mark.deep), "after the payment"])
+@pytest.mark.deep
+@pytest.mark.parametrize("die_at", ["before the payment", "after the payment"])
 def test_killed_inside_a_tool_asks_what_became_of_it(
     operator: SyncGovernor, environment: dict[str, str], tmp_path: Path, die_at: str
 ) -> None:

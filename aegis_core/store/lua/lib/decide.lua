@@ -117,7 +117,7 @@ elseif approvals >= Q[Q_QUORUM] then
 else
   check_keys(id, R)
   body = store_open(id, R)
-  event('voted', body)
+  event('voted', told_of(R, body))
   call('PUBLISH', PREFIX .. 'i', id)
 end
 flush()

@@ -161,7 +161,7 @@ local function close(id, R, state, charged, by, why, facts)
     call('PEXPIRE', PREFIX .. 'q:' .. id .. ':e', T[T_CONFIG][C_KEEP])
   end
   call('ZREM', PREFIX .. 'd', 'r:' .. id)
-  event(charged > R[R_AMOUNT] and 'overrun' or ENDED[state], body, nil, nil, facts)
+  event(charged > R[R_AMOUNT] and 'overrun' or ENDED[state], told_of(R, body), nil, nil, facts)
   return body
 end
 
@@ -178,7 +178,7 @@ local function go_live(id, R, by, why, since)
   due_at('r:' .. id, R[R_DEADLINE])
   change('t')
   local body = store_open(id, R)
-  event('approved', body)
+  event('approved', told_of(R, body))
   return body
 end
 
@@ -278,7 +278,7 @@ local function claim(id, R, inbox, ruled)
     change('t')
     local body = store_open(id, R)
     if not lease then return body end
-    event('granted', body)
+    event('granted', told_of(R, body))
   elseif again or not queued then
     store_open(id, R)
   end

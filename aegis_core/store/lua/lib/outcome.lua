@@ -24,23 +24,27 @@ local held = not lease or lease[K_CLAIMED]
 local waits = state == STATE_PENDING or state == STATE_LIVE and not held
 R[R_CREDENTIAL] = waits and (S[S_CREDENTIAL] or '')
 R[R_KEY], R[R_BASIS], R[R_BAR] = S[S_CREDENTIAL] or false, basis, state ~= STATE_LIVE and bar
+R[R_TASK], R[R_LABELS] = task, G[G_LABELS][1] and table.concat(G[G_LABELS], ',') or false
 R[R_MATCHED] = (hit[2] or hit[1] and hit[1] ~= rule) and table.concat(hit, '\t') or false
 local body = encode(R)
 local kind = state == STATE_REJECTED and 'rejected' or state == STATE_LIVE and held and 'granted' or 'pending'
 if state == STATE_REJECTED then
   local again = true -- as those beyond what a second may have leave no event, so that nobody fills the store with them
   if code ~= 'too_many_requests' then
-    local refused, said, lacking = NEW_REFUSED, decode(trace), code == 'budget_exceeded' and short
+    local refused, request, lacking = NEW_REFUSED, whole_request(trace, said), code == 'budget_exceeded' and short
     local owner = lacking and lines[lacking + M_OWNER]
     refused[REFUSED_CODE], refused[REFUSED_POLICY], refused[REFUSED_RULE] = code, policy, rule or false
     refused[REFUSED_RESOURCE], refused[REFUSED_OWNER] = resource, owner
     refused[REFUSED_WINDOW] = lacking and lines[lacking + M_KIND]
-    refused[REFUSED_SESSION], refused[REFUSED_MODEL] = owner == 's' and sid, said.model or false
-    refused[REFUSED_TOOL], refused[REFUSED_TARGET] = said.tool or false, said.target_resource or false
+    refused[REFUSED_SESSION], refused[REFUSED_MODEL] = owner == 's' and sid, request.model or false
+    refused[REFUSED_TOOL], refused[REFUSED_TARGET] = request.tool or false, request.target_resource or false
     refused[REFUSED_CAPABILITY], refused[REFUSED_SINCE], refused[REFUSED_UNTIL] = capability or false, NOW, NOW
     refused[REFUSED_COUNT], refused[REFUSED_MOST] = 0, amount
     again = counts_as_repeated(agent, G, refused)
-    if not again then event(kind, body, trace, code) end
+    if not again then
+      refused[REFUSED_SAID] = event(kind, body, trace, code, nil, said[SAID_DIGEST])
+      keep_words(agent, G, refused[REFUSED_SAID], said)
+    end
     local brief = transient or again
     call('SET', record_key, body, 'PX', brief and math.min(config[C_TRANSIENT], config[C_KEEP]) or config[C_KEEP])
   end
@@ -71,7 +75,15 @@ else
     change('v')
   end
   G[G_OPEN], G[G_SEEN], S[S_SEEN] = G[G_OPEN] + 1, NOW, NOW
-  event(kind, body, state == STATE_LIVE and trace, R[R_CODE]) -- a question holds its trace
+  if state == STATE_PENDING and said_asked then said = said_asked end
+  if asked then asked[Q_SAID] = '' end -- with this event itself
+  local told = told_of(R, body)
+  local event_id = event(kind, told, state == STATE_LIVE and trace, R[R_CODE], nil, said[SAID_DIGEST]) -- a question holds its trace
+  keep_words(agent, G, event_id, said)
+  if state == STATE_PENDING then -- the events that follow are about the same words
+    asked[Q_SAID] = event_id
+    body = encode(R)
+  end
   if next(CHANGED) then -- what a sweep or a shared budget left
     CHANGED.t, CHANGED['a:' .. agent] = nil, nil
     flush()

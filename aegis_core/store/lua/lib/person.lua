@@ -18,7 +18,7 @@ if judged and not code and effect == 'escalate' then
   end
   Q[Q_APPROVES] = Q[Q_APPROVES] and #asking > 0
   Q[Q_VOTES], Q[Q_HOW], Q[Q_BY], Q[Q_AT], Q[Q_WHY] = {}, false, false, 0, false
-  Q[Q_CLAIMED], Q[Q_CONTENT], Q[Q_EDITED], Q[Q_TRACE] = false, content, false, decode(trace)
+  Q[Q_CLAIMED], Q[Q_CONTENT], Q[Q_EDITED], Q[Q_TRACE] = false, content, false, whole_request(trace, said_asked or said)
   asked, span, most = Q, span or T[T_CONFIG][C_APPROVAL], most or T[T_CONFIG][C_QUESTIONS]
 
   -- What a person approved in advance, when it covers this request whole: by an operator who could have approved it alone,
@@ -26,13 +26,13 @@ if judged and not code and effect == 'escalate' then
   local before = call('GET', PREFIX .. 'x:' .. content)
   refusal = before and complete_X(decode(before))
   if refusal and refusal[X_UNTIL] <= NOW then refusal = false end
-  local envelopes, said = Q[Q_QUORUM] == 1 and fetch('v') or {}, Q[Q_TRACE]
+  local envelopes, request = Q[Q_QUORUM] == 1 and fetch('v') or {}, Q[Q_TRACE]
   for i = 1, #envelopes do
     local V = envelopes[i]
     local alone = #asking > 0
     for _, name in ipairs(asking) do alone = alone and name == V[V_RULE] end
     if (not V[V_AGENT] or V[V_AGENT] == agent) and (not V[V_SESSION] or V[V_SESSION] == sid)
-        and (not V[V_TOOL] or V[V_TOOL] == said.tool) and (not V[V_RULE] or alone)
+        and (not V[V_TOOL] or V[V_TOOL] == request.tool) and (not V[V_RULE] or alone)
         and (not V[V_RESOURCE] or V[V_RESOURCE] == resource)
         and (not V[V_PHRASE] or string.find(words, V[V_PHRASE], 1, true))
         and names(Q[Q_OPERATORS], V[V_AUTHOR]) and not (refusal and refusal[X_AT] >= V[V_MADE])

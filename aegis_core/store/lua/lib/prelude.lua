@@ -70,18 +70,16 @@ end
 -- Counts for those who measure: sums that only grow, so that whoever reads them misses none.
 local function count(field, more) call('HINCRBY', PREFIX .. 'c', field, more) end
 
--- One event, under the next number of the tenant. `trace` is of a request; `facts` of how it was settled. Of decisions the
--- `code` is counted, too.
-local function event(kind, body, trace, code, facts)
+-- One event, under the next number of the tenant. `trace` is of a request; `facts` of how it was settled; `digest` of the words
+-- that are kept under its id (see `words`), which is answered. Of decisions the `code` is counted, too.
+local function event(kind, body, trace, code, facts, digest)
   local kept, counts = T[T_CONFIG][C_EVENTS], PREFIX .. 'c'
   local number = call('HINCRBY', counts, COUNT_EVENTS, 1)
   call('HINCRBY', counts, code and kind .. '\t' .. code or kind, 1)
   if #body + (trace and #trace or 0) > EVENT_BYTES then body, trace, kept = fit(body, trace, kept) end
-  if trace then
-    call('XADD', PREFIX .. 'e', 'MAXLEN', '~', kept, '*', 'k', kind, 'n', number, 'b', body, 'q', trace)
-  elseif facts then
-    call('XADD', PREFIX .. 'e', 'MAXLEN', '~', kept, '*', 'k', kind, 'n', number, 'b', body, 's', facts)
-  else
-    call('XADD', PREFIX .. 'e', 'MAXLEN', '~', kept, '*', 'k', kind, 'n', number, 'b', body)
-  end
+  local head = PREFIX .. 'e'
+  if trace then return call('XADD', head, 'MAXLEN', '~', kept, '*', 'k', kind, 'n', number, 'b', body, 'q', trace, 'd', digest) end
+  if facts then return call('XADD', head, 'MAXLEN', '~', kept, '*', 'k', kind, 'n', number, 'b', body, 's', facts) end
+  if digest then return call('XADD', head, 'MAXLEN', '~', kept, '*', 'k', kind, 'n', number, 'b', body, 'd', digest) end
+  return call('XADD', head, 'MAXLEN', '~', kept, '*', 'k', kind, 'n', number, 'b', body)
 end

@@ -4,7 +4,11 @@
 local function tell_repeated(agent, G)
   local kinds = G[G_REFUSED]
   for i = 1, #kinds do
-    if kinds[i][REFUSED_COUNT] > 0 then event('refusals_repeated', encode({NOW, agent, kinds[i]})) end
+    local kind = kinds[i]
+    if kind[REFUSED_COUNT] > 0 then
+      if kind[REFUSED_SAID] then kind[REFUSED_TOOL], kind[REFUSED_TARGET], kind[REFUSED_CAPABILITY] = false, false, false end
+      event('refusals_repeated', encode({NOW, agent, kind}))
+    end
   end
   G[G_REFUSED] = {}
   change('a:' .. agent)
