@@ -26,7 +26,8 @@ class Poster:
     def __init__(self, receiver: Receiver, *, timeout: float) -> None:
         """`timeout`: seconds for each step of a request."""
         self._receiver, self._url = receiver, httpx.URL(receiver.url)
-        self._http = httpx.AsyncClient(timeout=timeout, follow_redirects=False, trust_env=False)
+        steps = httpx.Timeout(timeout, connect=timeout / 2)  # so that who cannot be reached is told from who is silent
+        self._http = httpx.AsyncClient(timeout=steps, follow_redirects=False, trust_env=False)
 
     @property
     def host(self) -> str:
@@ -38,7 +39,7 @@ class Poster:
 
         Raises:
             ChannelError: it was not taken. `everything`: the receiver is down or overloaded, so others would not be
-                taken either; `answered`: it did answer.
+                taken either; `answered`: it could be connected to.
         """
         host, receiver = self._url.host, self._receiver
         port = self._url.port or (443 if self._url.scheme == "https" else 80)
@@ -62,7 +63,8 @@ class Poster:
             finally:
                 await answer.aclose()
         except httpx.HTTPError as error:
-            raise ChannelError(f"{host} cannot be reached ({type(error).__name__})") from None
+            answered = not isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
+            raise ChannelError(f"{host} cannot be reached ({type(error).__name__})", answered=answered) from None
         if answer.is_success:
             return
         if answer.is_redirect:

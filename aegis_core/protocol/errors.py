@@ -121,7 +121,7 @@ class ChannelError(AegisError):
         retry_after: seconds that the other side asked for.
         everything: true when nothing else would arrive now either, so that the whole channel pauses.
         gone: true when what was shown is not there any more, so that it must be shown anew.
-        answered: true when the other side did answer, so that it is up, and refuses or fails.
+        answered: true when the other side is there, and refuses or fails.
     """
 
     code = "channel_failed"
