@@ -10,45 +10,24 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import hiredis
-from redis.exceptions import RedisError, ResponseError
-from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.exceptions import RedisClusterException, RedisError, ResponseError
 
-from aegis_core.protocol.errors import ConfigurationError, StoreError
+from aegis_core.protocol.errors import AegisError, ConfigurationError, StoreError
 from aegis_core.protocol.process import Process, check_process
 from aegis_core.settings import Settings
 from aegis_core.store import layout
 from aegis_core.store.address import Address, Clients, make_clients, parse_address
 from aegis_core.store.embedded import EmbeddedHandle, join
+from aegis_core.store.failures import RECONNECT, explained, refuse_other_kind, word_of
 from aegis_core.store.libraries import keep_library
 from aegis_core.store.listening import Hear, listen
 from aegis_core.store.packing import pack
-from aegis_core.store.pipeline import ConnectionLostError, Pipeline
+from aegis_core.store.pipeline import Pipeline
 from aegis_core.store.schema import FIELDS
 from aegis_core.store.scripts import Script, ScriptSet
 
-_REASONS = {
-    "READONLY": ("read_only", "Redis is read-only (a replica?); point AEGIS_URL at the primary"),
-    "OOM": ("full", "Redis is out of memory; raise maxmemory: CONFIG SET maxmemory SIZE"),
-    "LOADING": ("loading", "Redis is still loading its data"),
-    "MASTERDOWN": ("down", "the Redis replica has lost its primary"),
-    "NOREPLICAS": ("no_replicas", "Redis refuses writes because too few replicas are healthy"),
-    "MISCONF": ("read_only", "Redis cannot write to its disk"),
-    "BUSY": ("slow", "Redis is busy running another script"),
-    "NOAUTH": ("auth", "Redis wants a password; put it into AEGIS_URL"),
-    "WRONGPASS": ("auth", "Redis refuses the password in AEGIS_URL"),
-    "NOPERM": ("auth", "the Redis user in AEGIS_URL lacks a permission"),
-}
-_STRIPPED = {
-    "ReadOnlyError": "READONLY",
-    "OutOfMemoryError": "OOM",
-    "BusyLoadingError": "LOADING",
-    "MasterDownError": "MASTERDOWN",
-    "NoPermissionError": "NOPERM",
-    "AuthenticationError": "NOAUTH",
-    "AuthenticationWrongNumberOfArgsError": "NOAUTH",
-}
-"""redis-py's own classes, whose texts have lost the word."""
-_RECONNECT = {"READONLY", "MASTERDOWN"}
+_FAILED = (RedisError, RedisClusterException, OSError)
+"""What redis-py raises; its clusters have a class of their own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +99,7 @@ class Store:
             return (await asyncio.gather(loading, answer))[1]
         except hiredis.ReplyError as error:
             raise self._explain(error, script.name) from None
-        except (RedisError, OSError) as error:
+        except _FAILED as error:
             raise self._explain(error, script.name) from None
 
     async def _run_on_cluster(self, script: Script[Any], key: str, *arguments: bytes) -> Any:
@@ -152,7 +131,7 @@ class Store:
         try:
             async with asyncio.timeout(self.timeout):
                 return await self.clients.any.execute_command(*parts)
-        except (RedisError, OSError) as error:
+        except _FAILED as error:
             raise self._explain(error, str(parts[0])) from None
 
     async def turn_clock(self, milliseconds: int) -> None:
@@ -189,34 +168,23 @@ class Store:
             await self._connection.disconnect(nowait=True)
             self._connection = None
 
-    def _explain(self, error: Exception, doing: str) -> StoreError:
-        if isinstance(error, StoreError):
-            return error
-        text = str(error)
-        word = _STRIPPED.get(type(error).__name__) or text.split(" ", 1)[0]
-        if word in _REASONS:
-            reason, meaning = _REASONS[word]
-            if word in _RECONNECT and self._pipeline is not None:
-                self._pipeline.close()
-            return StoreError(f"{meaning}; no decision was made.", reason=reason, server_said=text)
-        if isinstance(error, hiredis.ReplyError | ResponseError):
-            return StoreError(f"INVARIANT: {doing} failed: {text}", reason="script", server_said=text)
-        return ConnectionLostError(
-            f"Redis at {self.address.shown} cannot be reached ({text or type(error).__name__}); no decision was made. "
-            "`aegis doctor` says what is wrong.",
-            reason="slow" if {type(error), type(error.__cause__)} & {RedisTimeoutError, TimeoutError} else "down",
-        )
+    def _explain(self, error: Exception, doing: str) -> AegisError:
+        if self._pipeline is not None and word_of(error) in RECONNECT:
+            self._pipeline.close()
+        return explained(error, doing, self.address)
 
     async def check(self) -> ServerFacts:
         """Ask the server what it is.
 
         Raises:
-            ConfigurationError: older than 7.0, or it may evict keys.
+            ConfigurationError: older than 7.0, of another kind than AEGIS_URL says, or it may evict keys.
+            StoreError: it cannot be asked.
         """
         try:
             info = await self._info()
-        except (RedisError, OSError) as error:
+        except _FAILED as error:
             raise self._explain(error, "INFO") from None
+        refuse_other_kind(info, self.address)
         product = "valkey" if "valkey_version" in info else "redis"
         version = str(info.get("valkey_version") or info.get("redis_version"))
         if int(str(info.get("redis_version", "0")).split(".")[0]) < 7:
@@ -284,7 +252,7 @@ class Store:
             self._pipeline.close()
             await self._drop_connection()
             await asyncio.sleep(0)
-        with suppress(RedisError, OSError):
+        with suppress(*_FAILED):
             await self.clients.aclose()
         if self.embedded is not None:
             await self.embedded.leave()
