@@ -16,7 +16,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from aegis_core.protocol.errors import AegisError, ConfigurationError, StoreError
 from aegis_core.protocol.masking import visible
 from aegis_core.store.address import Address
-from aegis_core.store.pipeline import ConnectionLostError
+from aegis_core.store.pipeline import UnreachableError
 
 _REASONS = {
     "READONLY": ("read_only", "Redis is read-only (a replica?); point AEGIS_URL at the primary"),
@@ -95,13 +95,13 @@ def explained(error: Exception, doing: str, address: Address) -> AegisError:
     if isinstance(error, hiredis.ReplyError | ResponseError):
         return StoreError(f"INVARIANT: {doing} failed: {said}", reason="script", server_said=text)
     if type(error).__name__ == "MasterNotFoundError":  # a failover may be under way
-        return ConnectionLostError(
+        return UnreachableError(
             f"No Sentinel at {address.shown} knows a primary {address.service!r} that answers; no decision was made. "
             "SENTINEL MASTERS there says which there are.",
             reason="down",
         )
     slow = {type(error), type(error.__cause__)} & {RedisTimeoutError, TimeoutError}
-    return ConnectionLostError(
+    return UnreachableError(
         f"Redis at {address.shown} cannot be reached ({said or type(error).__name__}); no decision was made. "
         "`aegis doctor` says what is wrong.",
         reason="slow" if slow else "down",
