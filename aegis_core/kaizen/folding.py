@@ -137,8 +137,8 @@ def _said(facts: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _shown(facts: Mapping[str, Any]) -> dict[str, int]:
-    times: list[str] = list((facts.get("shown_at") or {}).values())
-    return {"shown_at": min(_ms(datetime.fromisoformat(each)) for each in times)} if times else {}
+    times = cast("Mapping[str, str]", facts.get("shown_at") or {})
+    return {"shown_at": min(_ms(datetime.fromisoformat(each)) for each in times.values())} if times else {}
 
 
 def _lock_use(event: Event) -> LockUse:

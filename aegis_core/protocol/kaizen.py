@@ -129,6 +129,14 @@ class KaizenReport:
     version: int = 1
 
 
+@dataclass(slots=True)
+class Explanation:
+    """A finding, and what was proposed because of it."""
+
+    finding: Finding
+    proposals: tuple[Proposal, ...]
+
+
 class KaizenQuery(Message):
     """Which day; by default the last one that is closed."""
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
 from aegis_core.kaizen.facts import Call, Day, Rates
+from aegis_core.kaizen.prices import rates_of
 from aegis_core.metering.price_book import PriceBook
 from aegis_core.protocol.messages import Usage
-from aegis_core.protocol.money import to_nanos
 from aegis_core.replay import trace as recorded
 from aegis_core.replay.trace import Trace, printable
 
@@ -25,7 +26,7 @@ def day_of(trace: Trace, model: str, prices: PriceBook) -> Day:
     Raises:
         UnknownModelError: a model has no known price.
     """
-    rates: dict[str, Rates] = {}
+    rates: dict[str, Rates | None] = {}
     calls = tuple(_call(number, each, model, prices, rates) for number, each in enumerate(trace.calls))
     notes = trace.notes if trace.runs else (*trace.notes, _ALONE)
     return Day(
@@ -33,15 +34,8 @@ def day_of(trace: Trace, model: str, prices: PriceBook) -> Day:
     )
 
 
-def rates_of(prices: PriceBook, model: str) -> Rates:
-    """What a model costs now, for calls of the smallest size. Raises UnknownModelError: nobody knows."""
-    found = prices.rates(model)
-    by_kind = {kind: to_nanos(steps[0][1]) for kind, steps in found.items() if steps}
-    return Rates(by_kind.get("input", 0), by_kind.get("output", 0), by_kind.get("cached"))
-
-
-def _call(number: int, each: recorded.Call, model: str, prices: PriceBook, rates: dict[str, Rates]) -> Call:
-    common = {
+def _call(number: int, each: recorded.Call, model: str, prices: PriceBook, rates: dict[str, Rates | None]) -> Call:
+    common: dict[str, Any] = {
         "id": f"call-{number}", "at": each.at, "agent": each.agent, "session": each.run, "ended_at": each.at,
         "events": (f"line {each.line}",), "error": each.error, "outcome": each.outcome,
     }  # fmt: skip

@@ -41,7 +41,7 @@ OUTPUT = names_of(
 )  # fmt: skip
 MODEL = names_of("model", "model_name", "model_id", "gen_ai.request.model")
 AGENT = names_of("agent", "agent_id", "agent_name", "user", "user_id", "session", "session_id")
-OUTCOME = names_of("outcome", "reward", "score", "success")
+OUTCOME = names_of("outcome", "reward", "success")
 COST = names_of("cost_usd", "cost", "total_cost", "total_cost_usd", "spend", "spend_usd")
 
 
@@ -78,15 +78,13 @@ def tokens(value: object) -> int:
     return count
 
 
-def outcome(value: object) -> float:
-    """How well a task was done: a number from 0 to 1, or whether it was."""
+def outcome(value: object) -> float | None:
+    """How well a task was done: a number from 0 to 1, or whether it was. None: it is on another scale."""
     try:
         score = float(str(value)) if not isinstance(value, bool) else float(value)
     except ValueError:
-        score = -1.0
-    if not 0 <= score <= 1:
-        raise ValueError(f"{shown(value)} is not an outcome; expected a number from 0 to 1")
-    return score
+        return None
+    return score if 0 <= score <= 1 else None
 
 
 def nano_dollars(value: object) -> int:

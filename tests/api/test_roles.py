@@ -27,7 +27,7 @@ INTRUDERS = {"wrong key", "revoked key", "wrong session"}
 FOREIGNERS = {"foreign agent key", "foreign operator key", "foreign session"}
 """Their credentials hold, in another tenant: they may do there what they may, and touch nothing here."""
 
-NAMING_ONE = ("{event_id}", "{grant_id}", "{key_id}", "{name}", "{approval_id}", "{envelope_id}", "/force-release")
+NAMING_ONE = ("{event_id}", "{finding_id}", "/kaizen/report", "{grant_id}", "{key_id}", "{name}", "{approval_id}", "{envelope_id}", "/force-release")
 OPERATORS = {"operator key", "operator secret"}
 ENTER = OPERATORS | {"agent key"}
 AGENTS = OPERATORS | {"session"}
@@ -80,6 +80,8 @@ TABLE: dict[tuple[str, str], Row] = {
     ("GET", f"{API}/events/{{event_id}}"): Row(OPERATORS),
     ("GET", f"{API}/events/stream"): Row(OPERATORS),
     ("GET", f"{API}/activity"): Row(OPERATORS),
+    ("GET", f"{API}/kaizen/report"): Row(OPERATORS),
+    ("GET", f"{API}/kaizen/findings/{{finding_id}}"): Row(OPERATORS),
     ("GET", f"{API}/keys"): Row(OPERATORS),
     ("POST", f"{API}/keys"): Row(OPERATORS, _plain({"role": "operator"})),
     ("POST", f"{API}/keys/{{key_id}}/rotate"): Row(OPERATORS),

@@ -45,7 +45,8 @@ def use(kind: str, at: int, agent: str, *, lock: str = "db", waited: int = 0, he
 def day(calls: Sequence[Call], **given: Any) -> Day:
     """Calls of one day, in the order of their times."""
     ordered = tuple(sorted(calls, key=lambda each: each.at))
-    return Day(**{"name": "2025-12-01", "start": MONDAY, "end": MONDAY + DAY_MS, "calls": ordered} | given)
+    filled: dict[str, Any] = {"name": "2025-12-01", "start": MONDAY, "end": MONDAY + DAY_MS, "calls": ordered}
+    return Day(**filled | given)
 
 
 def found(name: str, of: Day) -> Finding:
