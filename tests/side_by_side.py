@@ -31,8 +31,8 @@ def main() -> int:
     began = time.monotonic()
     with tempfile.TemporaryFile() as said:
         adapters = started([*ADAPTERS, *given], max(1, cores // 2), said.fileno())
-        # One of the others more than there are cores left: a good part of their time tests wait for servers.
-        others = started([*(f"--ignore={each}" for each in ADAPTERS), *given], cores, None)
+        # More workers than there are cores: a good part of their time tests wait for servers and processes.
+        others = started([*(f"--ignore={each}" for each in ADAPTERS), *given], cores + 1, None)
         codes = [others.wait()]
         codes.append(adapters.wait())
         print("\nThe adapters' tests:", flush=True)
