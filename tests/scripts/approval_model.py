@@ -188,6 +188,7 @@ class Desk:
             and (envelope.rule is None or set(fired) == {envelope.rule})
             and self.now < envelope.expires
             and envelope.used + record.amount <= envelope.limit
+            and record.amount <= self.ceilings.get(envelope.author, 1 << 60)
         )
 
     def _objection(self, record: Question) -> str:

@@ -7,7 +7,7 @@ collect what it must have announced and booked.
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -227,6 +227,8 @@ class World:
         self._take_profile(agent)
         purse = [] if limit is None else [Budget("s", agent, session, "t", limit)]
         self.sessions[session] = Session(agent, priority, capabilities, self.now + self.timings.idle, self.now, purse)
+        for budget in (*self.agents[agent].purse, *self.tenant):
+            budget.roll(self.now, self.zone)
         self.events.append(("handshake", agent, session))
 
     def set_limit(self, owner: str, agent: str | None, session: str | None, kind: str | int, limit: int) -> Budget:
@@ -505,7 +507,7 @@ class World:
         self.agents[agent].labels = self.agents[agent].profile
 
     def budgets_of(self, agent: str | None) -> dict[tuple[str, str | int], Budget]:
-        """What a report on an agent, or on everything shared, shows."""
+        """What a report on an agent, or on everything shared, shows: in the present window, which a look alone never enters."""
         shown = list(self.tenant)
         for owner, purse in self.shared.items():
             if agent is None or not owner.startswith("l:") or owner[2:] in self.agents[agent].labels:
@@ -513,7 +515,7 @@ class World:
         if agent is not None:
             session = self.sessions.get(self.agents[agent].session)
             shown += self.agents[agent].purse + (session.purse if session else [])
-        return {(budget.owner, budget.kind): budget.roll(self.now, self.zone) for budget in shown}
+        return {(budget.owner, budget.kind): replace(budget).roll(self.now, self.zone) for budget in shown}
 
     def every_budget(self) -> dict[tuple[str, str | None, str | int], Budget]:
         """Every budget of the tenant, by its owner, the agent's or session's name, and its window kind."""
