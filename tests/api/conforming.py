@@ -97,11 +97,13 @@ def made_real(case: Any, agent: httpx.Client) -> None:
 
 
 def named_after_all(case: Any, url: str) -> bool:
-    """Whether a lock's name that was made to be wrong is right as it was sent: an object in a query is sent as text,
-    and letters beyond 16 bits are taken for none by who made it."""
+    """Whether a name that was made to be wrong is right as it was sent: a lock's object in a query is sent as text,
+    and letters beyond 16 bits are taken for none by who made any name."""
     wrong = {str(place.value) for place, made in case.meta.components.items() if made.mode.is_negative}
     if not wrong or not wrong <= {"query", "path"}:
         return False
+    if any(ord(letter) > 0xFFFF and _may_stand(letter) for letter in unquote(url)):
+        return True
     sent = urlsplit(url)
     found = re.fullmatch(r"/api/v1/locks(?:/(.+)/acquire)?", sent.path)
     names = [each for name, each in parse_qsl(sent.query, keep_blank_values=True) if name == "resource"]

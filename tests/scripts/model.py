@@ -507,7 +507,7 @@ class World:
         self.agents[agent].labels = self.agents[agent].profile
 
     def budgets_of(self, agent: str | None) -> dict[tuple[str, str | int], Budget]:
-        """What a report on an agent, or on everything shared, shows: in the present window, which a look alone never enters."""
+        """What a report on an agent, or on everything shared, shows of the present window, which no look enters."""
         shown = list(self.tenant)
         for owner, purse in self.shared.items():
             if agent is None or not owner.startswith("l:") or owner[2:] in self.agents[agent].labels:
