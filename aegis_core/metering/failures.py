@@ -184,6 +184,8 @@ def _judged(failure: BaseException, provider: str | None, received: bool, model:
         verdict = _by_class(each, received, attempts)
         if verdict is not None:
             return verdict
+    if not received and any(map(_is_no_connection, chain)):
+        return Outcome("released", f"{_name(failure)}: no connection was made", attempts=attempts)
     return Outcome("unknown", f"{_name(failure)} does not say whether anything was computed", attempts=attempts)
 
 
@@ -196,6 +198,16 @@ def _of_group(
     if found.kind != "unknown" and len(outcomes) > 1 and any(each.kind != "released" for each in outcomes):
         return Outcome("unknown", "several failures at once, of which one was billed")
     return found
+
+
+def _is_no_connection(error: BaseException) -> bool:
+    """Whether it is Python's ``ConnectionError`` itself, raised for nothing else.
+
+    What is lost on the way has classes of its own, and Ollama's client raises this one in place of a refused connection:
+    https://github.com/ollama/ollama-python (``_client.py``).
+    """
+    told = error.__context__ is not None and not error.__suppress_context__
+    return type(error) is ConnectionError and error.__cause__ is None and not told
 
 
 def _by_class(error: BaseException, received: bool, attempts: int) -> Outcome | None:

@@ -70,6 +70,8 @@ NEVER_SENT = [
     caused(openai.APITimeoutError(request=REQUEST), httpx.ConnectTimeout("x"), TimeoutError()),
     caused(anthropic.APIConnectionError(request=REQUEST), httpx.ConnectError("x"), ssl.SSLCertVerificationError("x")),
     caused(RuntimeError("the framework's"), httpx.ConnectError("x")),
+    ConnectionError("no server of Ollama's listens"),
+    caused(RuntimeError("the framework's"), ConnectionError("the machine is off")),
 ]
 PERHAPS_BILLED = [
     caused(openai.APITimeoutError(request=REQUEST), httpx.ReadTimeout("x"), TimeoutError()),
@@ -86,6 +88,8 @@ PERHAPS_BILLED = [
     KeyboardInterrupt(),
     GeneratorExit(),
     ValueError("the answer is no JSON"),
+    caused(ConnectionError("gone"), ValueError("of something else")),
+    type("LineLostError", (ConnectionError,), {})("in the middle of the answer"),
 ]
 
 
