@@ -62,6 +62,11 @@ have been the handling of a failure of another call."""
 _CARRIERS = ("completion", "last_completion", "response", "message", "body")
 """Where an error keeps the answer that it complains of."""
 
+_SDKS = frozenset({"openai", "anthropic"})
+"""Packages that parse an answer that they hold, and whose error does not keep it where that fails."""
+_HELD_AS = ("chat_completion", "completion", "raw_response", "response", "message", "snapshot")
+"""What they call it there."""
+
 _OPENAI = "https://platform.openai.com/docs/guides/error-codes"
 _ANTHROPIC = "https://platform.claude.com/docs/en/api/errors"
 
@@ -203,7 +208,7 @@ def _of_group(
 def _is_no_connection(error: BaseException) -> bool:
     """Whether it is Python's ``ConnectionError`` itself, raised for nothing else.
 
-    What is lost on the way has classes of its own, and Ollama's client raises this one in place of a refused connection:
+    What is lost on the way has classes of its own, and Ollama's client raises this one where it was refused:
     https://github.com/ollama/ollama-python (``_client.py``).
     """
     told = error.__context__ is not None and not error.__suppress_context__
@@ -251,13 +256,8 @@ def _chain(failure: BaseException) -> Iterator[BaseException]:
 
 def _carried(error: BaseException, provider: str, model: str | None) -> Reading | None:
     """The usage of an answer that an error keeps: cut at the cap, or not to be parsed."""
-    for name in _CARRIERS:
-        held = get(error, name)
-        if (
-            held is None
-            or isinstance(held, str | bytes)
-            or get(held, "usage", "usageMetadata", "usage_metadata") is None
-        ):
+    for held in (*(get(error, name) for name in _CARRIERS), *_unparsed(error)):
+        if isinstance(held, str | bytes) or get(held, "usage", "usageMetadata", "usage_metadata") is None:
             continue
         reading = extract(provider or None, held, model=model)
         if reading.usage is None and provider:
@@ -265,6 +265,16 @@ def _carried(error: BaseException, provider: str, model: str | None) -> Reading 
         if reading.usage is not None:
             return reading
     return None
+
+
+def _unparsed(error: BaseException) -> Iterator[Any]:
+    """The answers in the frames of an SDK that an error came through: billed, but not what a schema asked for."""
+    trace = error.__traceback__
+    while trace is not None:
+        if str(trace.tb_frame.f_globals.get("__name__")).partition(".")[0] in _SDKS:
+            held = trace.tb_frame.f_locals
+            yield from (held[name] for name in _HELD_AS if name in held)
+        trace = trace.tb_next
 
 
 def status_of(error: BaseException) -> int | None:
