@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgpack
@@ -130,8 +130,11 @@ def check_no_cycle(locks: dict[str, Lock]) -> None:
         for place, token in enumerate(lock.queue):
             waiter = lock.waiters[token]
             ahead = [lock.waiters[other]["CHAIN"] for other in lock.queue[:place]]
-            # One who was told to go is on its way out, and is gone at the end of its grace.
-            holding = [holder["CHAIN"] for holder in lock.holders.values() if holder["EVICTED"] <= 0]
+            # One who was told to go is on its way out, and is gone at the end of its grace. Those who stay hold nobody up
+            # who then fits beside them.
+            staying = {held: holder for held, holder in lock.holders.items() if holder["EVICTED"] <= 0}
+            fits = replace(lock, holders=staying).fits(waiter["WEIGHT"], waiter["MODE"])
+            holding = [] if fits else [holder["CHAIN"] for holder in staying.values()]
             edges.setdefault(waiter["CHAIN"], set()).update({*ahead, *holding} - {waiter["CHAIN"]})
     done: set[str] = set()
 
