@@ -268,6 +268,36 @@ class OutcomesReset(NamedTuple):
     author: str
 
 
+class EventsLost(NamedTuple):
+    """The events of these numbers were gone before they could be delivered."""
+
+    at: int
+    first_number: int
+    last_number: int
+    author: str
+
+
+class WebhookDeadLettered(NamedTuple):
+    """An event that its receiver did not take was put aside."""
+
+    at: int
+    event_id: str
+    event_kind: str
+    attempts: int
+    problem: str
+    author: str
+
+
+class WebhookReplayed(NamedTuple):
+    """An operator had so many events posted again; `since`: all that happened from then on."""
+
+    at: int
+    channel: str
+    since: Text
+    again: int
+    author: str
+
+
 class PricesChanged(NamedTuple):
     """Other prices are in use."""
 
@@ -309,6 +339,9 @@ BODIES: Mapping[str, type[Named]] = {
     "tenant_mode": ModeSet,
     "agent_forgotten": AgentForgotten,
     "channel_refused": ChannelRefused,
+    "events_lost": EventsLost,
+    "webhook_dead_lettered": WebhookDeadLettered,
+    "webhook_replayed": WebhookReplayed,
     "thread_failed": ThreadFailed,
     "outcome_unknown": OutcomeUnknown,
     "outcomes_reset": OutcomesReset,
