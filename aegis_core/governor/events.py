@@ -39,7 +39,7 @@ from aegis_core.store.packing import decode, unpack
 from aegis_core.store.people import KeyPut, PersonPut
 from aegis_core.store.records import AlikeRefusals, Record, StoredEnvelope
 
-_EVENT_ID = re.compile(r"\d{1,19}(-\d{1,19})?|\$")
+_EVENT_ID = re.compile(r"\d{1,19}(-\d{1,19}(\.\d{1,19})?)?|\$")
 
 
 def check_cursor(after: str) -> None:
