@@ -41,7 +41,7 @@ class Servers:
         until = time.monotonic() + 120
         while True:
             with suppress(httpx.HTTPError):
-                if httpx.get(f"http://127.0.0.1:{self.ports[at]}/health", trust_env=False).status_code == 200:
+                if httpx.get(f"http://127.0.0.1:{self.ports[at]}/api/v1/health", trust_env=False).status_code == 200:
                     return
             assert self.processes[at].poll() is None, "the server did not start"
             assert time.monotonic() < until, "the server does not answer"
