@@ -169,6 +169,9 @@ class Settings(BaseSettings):
     events_kept_days: Annotated[float, Field(ge=0, le=36_500)] = Field(
         default=90, description="How long events are kept, where their number allows it; 0: by number only."
     )
+    metrics_budgets: Annotated[int, Field(ge=0, le=200)] = Field(
+        default=0, description="Of how many agents, and of how many labels, /metrics shows the budgets; 0: of none."
+    )
     store_timeout_seconds: Annotated[float, Field(ge=0.05, le=300)] = 5
 
     proxy_port: Annotated[int, Field(ge=0, le=65535)] = 8080

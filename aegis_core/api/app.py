@@ -138,7 +138,7 @@ async def _life(
         governor = await open_governor(opened, settings)
         await asyncio.to_thread(governor.arbiter.warm)
         gc.freeze()  # prices and schemas outlive every request; a collector that walks them stalls answers
-        contexts = TenantContexts(TenantContext.of(governor), opened)
+        contexts = TenantContexts(TenantContext.of(governor, settings.metrics_budgets), opened)
         keys = KeyWatch(governor.operator, required=settings.require_keys)
         app.state.service = Service(Auth(secret, contexts, keys), bounded)
         try:

@@ -18,7 +18,7 @@ from serving import OPERATOR, free_port
 
 from aegis_core import Governor, Settings
 
-pytestmark = [pytest.mark.deep, pytest.mark.leaves("grants")]
+pytestmark = [pytest.mark.deep, pytest.mark.timeout(900), pytest.mark.leaves("grants")]
 
 VIEWERS, EVENTS, PORTS = 20, 1_500, 2
 
