@@ -254,7 +254,7 @@ _HEAD = """# Events
 
 Every decision, settlement and act of an operator is one event of its tenant, written in the same step as what it tells
 of. `aegis events`, `GET /api/v1/events` and the stream `GET /api/v1/events/stream` show the same events;
-[operations](operations.md#what-is-in-the-events) says how to find them.
+[observability](observability.md#what-is-in-the-events) says how to find them.
 
 Each has an `id` (its place in the stream), a `number`, a time `at`, a `kind`, the `tenant`, and an `agent_id` where it
 is about an agent. Numbers are dense: where one is missing between two, an event is gone. What else it says are its

@@ -99,11 +99,12 @@ async def test_viewers_lose_nothing_when_servers_are_killed(settings: Settings, 
     with servers(settings) as running:
         seen: list[list[int]] = [[] for _ in range(VIEWERS)]
         viewers = [asyncio.create_task(view(running.ports, which, EVENTS + 2, seen[which])) for which in range(VIEWERS)]
-        kills = [EVENTS // 3, EVENTS * 2 // 3]
-        for at in range(EVENTS):
-            await agent.request(f"Work {at}", estimated_cost_usd="0.0001")
+        kills = [EVENTS // 6, EVENTS // 3]
+        for at in range(EVENTS // 2):
+            granted = await agent.request(f"Work {at}", estimated_cost_usd="0.0001")
+            await agent.settle(granted.grant_id or "", cost_usd="0.0001")
             if at in kills:
-                while min(map(len, seen)) < at // 2:  # noqa: ASYNC110 - till everybody is in the midst of it
+                while min(map(len, seen)) < at:  # noqa: ASYNC110 - till everybody is in the midst of it
                     await asyncio.sleep(0.05)
                 await asyncio.to_thread(running.kill_and_start, kills.index(at))
         tries = await asyncio.gather(*viewers)
