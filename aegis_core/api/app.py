@@ -49,7 +49,8 @@ from aegis_core.governor.repricing import watched_prices
 from aegis_core.governor.spending_watch import watched_spending
 from aegis_core.observe.retention import Retention
 from aegis_core.observe.rollups import RollupConsumer
-from aegis_core.observe.running import observing, sending
+from aegis_core.observe.running import observing
+from aegis_core.observe.sending import sending
 from aegis_core.protocol.errors import AegisError
 from aegis_core.settings import Settings, load_settings, read_networks
 

@@ -135,7 +135,7 @@ def run(tenant: TenantOption = None) -> None:
     Example: aegis webhooks run
     """
     from aegis_core.governor.delivering import senders
-    from aegis_core.observe.running import sending
+    from aegis_core.observe.sending import sending
 
     settings = settings_of(tenant)
     if not settings.event_webhooks:

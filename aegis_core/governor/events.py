@@ -33,11 +33,11 @@ from aegis_core.store.event_bodies import (
     TenantConfigured,
     TenantOpened,
     ThreadFailed,
-    WebhookReplayed,
 )
 from aegis_core.store.packing import decode, unpack
 from aegis_core.store.people import KeyPut, PersonPut
 from aegis_core.store.records import AlikeRefusals, Record, StoredEnvelope
+from aegis_core.store.webhook_bodies import WebhookReplayed
 
 _EVENT_ID = re.compile(r"\d{1,19}(-\d{1,19}(\.\d{1,19})?)?|\$")
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 
 from aegis_core.observe.retention import Retention
 from aegis_core.observe.rollups import RollupConsumer
-from aegis_core.observe.sender import EventSender
 from aegis_core.protocol.errors import AegisError
 
 LOOK_SECONDS = 2.0
@@ -48,27 +47,3 @@ async def observing(rollups: RollupConsumer, retention: Retention) -> AsyncGener
             await watching
         with suppress(AegisError):
             await rollups.leave()
-
-
-@asynccontextmanager
-async def sending(senders: Sequence[EventSender]) -> AsyncGenerator[None]:
-    """Tell webhooks of events while the block runs."""
-    tasks = [asyncio.create_task(_kept_alive(sender)) for sender in senders]
-    try:
-        yield
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        for sender in senders:
-            await sender.aclose()
-
-
-async def _kept_alive(sender: EventSender) -> None:
-    """What nobody foresaw ends neither the others nor the server they run in."""
-    while True:
-        try:
-            await sender.run()
-        except Exception:  # noqa: BLE001 - the last resort: logged whole, and begun again from what Redis says
-            _log.exception("INVARIANT: unforeseen error of a webhook")
-        await asyncio.sleep(1)

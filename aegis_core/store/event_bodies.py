@@ -12,6 +12,7 @@ from aegis_core.store.packing import Named
 from aegis_core.store.people import KeyPut, PersonPut
 from aegis_core.store.records import Record, Text
 from aegis_core.store.states import STATES
+from aegis_core.store.webhook_bodies import EventsLost, WebhookDeadLettered, WebhookReplayed
 
 
 class Handshaken(NamedTuple):
@@ -265,36 +266,6 @@ class OutcomesReset(NamedTuple):
 
     at: int
     rows: int
-    author: str
-
-
-class EventsLost(NamedTuple):
-    """The events of these numbers were gone before they could be delivered."""
-
-    at: int
-    first_number: int
-    last_number: int
-    author: str
-
-
-class WebhookDeadLettered(NamedTuple):
-    """An event that its receiver did not take was put aside."""
-
-    at: int
-    event_id: str
-    event_kind: str
-    attempts: int
-    problem: str
-    author: str
-
-
-class WebhookReplayed(NamedTuple):
-    """An operator had so many events posted again; `since`: all that happened from then on."""
-
-    at: int
-    channel: str
-    since: Text
-    again: int
     author: str
 
 

@@ -7,7 +7,7 @@ import json
 import sys
 
 import aegis_core
-from aegis_core.observe.running import sending
+from aegis_core.observe.sending import sending
 from aegis_core.testing import private_settings
 from tests.observe.posted import QUICK, resources, senders
 

@@ -20,7 +20,7 @@ import aegis_core
 from aegis_core import ConfigurationError, Governor, Settings
 from aegis_core.observe.destinations import destinations
 from aegis_core.observe.pace import Pace
-from aegis_core.observe.running import sending
+from aegis_core.observe.sending import sending
 from aegis_core.settings import EventWebhook, load_settings
 from aegis_core.store import layout
 from aegis_core.store.store import Store
