@@ -117,6 +117,7 @@ async def test_a_receiver_that_dies_under_load_loses_nothing(settings: Settings,
     assert len(await of_kind(governor, "channel_failed")) == len(await of_kind(governor, "channel_recovered")) == 1
 
 
+@pytest.mark.deep  # every day `test_delivery_mutants` and the receiver that dies show as much
 def test_a_sender_that_is_killed_goes_on_elsewhere(settings: Settings) -> None:
     async def work(times: int) -> None:
         async with aegis_core.connect(settings=settings) as governor:
