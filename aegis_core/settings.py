@@ -14,8 +14,9 @@ from pydantic import AfterValidator, AliasChoices, Field, SecretStr, ValidationE
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from aegis_core.protocol.errors import ConfigurationError
+from aegis_core.protocol.events import Names
 from aegis_core.protocol.fields import Identifier, Usd
-from aegis_core.protocol.parsing import invalid
+from aegis_core.protocol.parsing import Message, invalid
 
 EMBEDDED = "embedded"
 WORKING_DIRECTORY_FILE = ".env"
@@ -84,6 +85,17 @@ class ReadBy:
     """Marks a setting that names a file of prices: the `module` of `metering` that reads it, with its `READ`."""
 
     module: str
+
+
+class EventWebhook(Message):
+    """A webhook that is told of events: of all, or of those of a kind, of an agent, with a code."""
+
+    url: Annotated[str, AfterValidator(_http)]
+    secret: SecretStr | None = None
+    allow_private: bool = False
+    kind: Names | None = None
+    agent: Identifier | None = None
+    code: Names | None = None
 
 
 class Settings(BaseSettings):
@@ -157,6 +169,9 @@ class Settings(BaseSettings):
     events_kept_days: Annotated[float, Field(ge=0, le=36_500)] = Field(
         default=90, description="How long events are kept, where their number allows it; 0: by number only."
     )
+    metrics_budgets: Annotated[int, Field(ge=0, le=200)] = Field(
+        default=0, description="Of how many agents, and of how many labels, /metrics shows the budgets; 0: of none."
+    )
     store_timeout_seconds: Annotated[float, Field(ge=0.05, le=300)] = 5
 
     proxy_port: Annotated[int, Field(ge=0, le=65535)] = 8080
@@ -188,6 +203,13 @@ class Settings(BaseSettings):
     )
     telegram_webhook_secret: SecretStr | None = Field(default=None, description="Unset: derived from the pepper.")
     alerts_per_hour: Annotated[int, Field(ge=0, le=1_000)] = 0
+    event_webhooks: dict[Identifier, EventWebhook] = Field(
+        default_factory=dict[str, EventWebhook],
+        description='Who is told of events, as JSON: {"siem": {"url": "https://…", "secret": "whsec_…"}}.',
+    )
+    event_webhook_give_up_seconds: Annotated[float, Field(ge=1, le=2_592_000)] = Field(
+        default=86_400, description="After how long an event is put aside that its webhook answers with errors."
+    )
     approval_webhook_url: Annotated[str, AfterValidator(_http)] | None = Field(
         default=None, description="Where approvals are posted, signed."
     )
@@ -224,10 +246,12 @@ def load_settings(*, working_directory: bool = False, **overrides: Any) -> Setti
         found = invalid(error)
         name = found.field if found.field == "USE_FAKE_REDIS" else f"AEGIS_{found.field.upper()}"
         raise ConfigurationError(f"{name} {found.facts['problem']}", field=name) from None
-    except SettingsError as error:  # of the three variables that are JSON
+    except SettingsError as error:  # of the variables that are JSON
         name, shown = "AEGIS_MODELS", '{"my-deployment": "gpt-4o"}'
         if "proxy_upstreams" in str(error):
             name, shown = "AEGIS_PROXY_UPSTREAMS", '{"openrouter": "https://openrouter.ai/api"}'
         if "proxy_fallbacks" in str(error):
             name, shown = "AEGIS_PROXY_FALLBACKS", '{"openai/gpt-5.5": "azure/gpt-5.5"}'
+        if "event_webhooks" in str(error):
+            name, shown = "AEGIS_EVENT_WEBHOOKS", '{"siem": {"url": "https://siem.example/aegis", "secret": "whsec_…"}}'
         raise ConfigurationError(f"{name} is not valid JSON; give {shown}", field=name) from None

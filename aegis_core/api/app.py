@@ -43,12 +43,14 @@ from aegis_core.api.tenants import KeyWatch, TenantContext, TenantContexts
 from aegis_core.channels.registry import open_channels
 from aegis_core.channels.runner import running
 from aegis_core.connect import open_governor, open_store
+from aegis_core.governor.delivering import senders
 from aegis_core.governor.governor import ResourceGovernor
 from aegis_core.governor.repricing import watched_prices
 from aegis_core.governor.spending_watch import watched_spending
 from aegis_core.observe.retention import Retention
 from aegis_core.observe.rollups import RollupConsumer
 from aegis_core.observe.running import observing
+from aegis_core.observe.sending import sending
 from aegis_core.protocol.errors import AegisError
 from aegis_core.settings import Settings, load_settings, read_networks
 
@@ -137,7 +139,7 @@ async def _life(
         governor = await open_governor(opened, settings)
         await asyncio.to_thread(governor.arbiter.warm)
         gc.freeze()  # prices and schemas outlive every request; a collector that walks them stalls answers
-        contexts = TenantContexts(TenantContext.of(governor), opened)
+        contexts = TenantContexts(TenantContext.of(governor, settings.metrics_budgets), opened)
         keys = KeyWatch(governor.operator, required=settings.require_keys)
         app.state.service = Service(Auth(secret, contexts, keys), bounded)
         try:
@@ -146,6 +148,7 @@ async def _life(
                 watched_prices(settings, governor.arbiter, governor.operator),
                 watched_spending(governor, settings.estimated_alert_percent),
                 observing(RollupConsumer(governor.observation), Retention(governor.observation)),
+                sending(senders(governor, settings)),
             ):
                 yield
         finally:

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 
 from aegis_core.governor.event_reader import EventReader
 from aegis_core.protocol.errors import AegisError, ConflictError
-from aegis_core.protocol.events import Event, EventPage, EventQuery
+from aegis_core.protocol.events import Event, EventPage, EventQuery, cursor_of
 
 MOST_VIEWERS = 200
 """Of one tenant, in one process."""
@@ -101,5 +101,5 @@ def _written(page: EventPage) -> str:
         first = page.events[0] if page.events else None
         gap = {"first_id": first and first.id, "first_number": first and first.number}
         parts.append(f"event: gap\ndata: {json.dumps(gap)}\n\n")
-    parts += [f"id: {event.id}\ndata: {_JSON.dump_json(event).decode()}\n\n" for event in page.events]
+    parts += [f"id: {cursor_of(event)}\ndata: {_JSON.dump_json(event).decode()}\n\n" for event in page.events]
     return "".join(parts)

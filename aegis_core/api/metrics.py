@@ -1,10 +1,11 @@
-"""What Prometheus reads of one tenant. Labels hold words of Aegis only, never those of an agent."""
+"""What Prometheus reads of one tenant. Labels hold words of Aegis and of operators, and those of agents only where the
+settings ask for their budgets."""
 
 from __future__ import annotations
 
 import time
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import accumulate
 
 from prometheus_client import CollectorRegistry, Gauge
@@ -12,7 +13,9 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, choose_encoder
 from prometheus_client.registry import Collector
 
+from aegis_core.api.budget_metrics import BudgetFigures
 from aegis_core.governor.counts import TenantCounts
+from aegis_core.governor.delivering import DeliveryState
 from aegis_core.governor.governor import ResourceGovernor
 from aegis_core.policy.rules.condition import MISMATCHES
 from aegis_core.protocol.errors import AegisError
@@ -21,6 +24,8 @@ MEDIA_TYPE = CONTENT_TYPE_LATEST
 _SECONDS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 
 
+_ALERTED = ("events_lost", "overrun", "webhook_dead_lettered")
+"""Kinds whose figure is there before the first of them, so that the first is an increase, too."""
 _EVER = 2**53 / 1000 - 1
 """Seconds from which a bucket has no end."""
 
@@ -61,7 +66,7 @@ class _Tenant(Collector):
             decisions.add_metric(key, count)
         yield decisions
         events = CounterMetricFamily("aegis_events", "Events but for decisions, by kind.", labels=("kind",))
-        for kind, count in sorted(counts.events.items()):
+        for kind, count in sorted((dict.fromkeys(_ALERTED, 0) | counts.events).items()):
             events.add_metric((kind,), count)
         yield events
         yield CounterMetricFamily("aegis_approval_answers", "Questions that were answered.", counts.answers)
@@ -79,10 +84,26 @@ class _Tenant(Collector):
             ("events_kept", "Events that are kept.", counts.events_kept),
             ("event_oldest_seconds", "How old the oldest of them is.", counts.oldest_event_seconds),
             ("event_last_number", "The number of the newest event.", counts.last_number),
+            ("events_uncounted", "Events that are not summed up by the hour yet.", counts.uncounted),
             ("policy_version", "The version of the policy in force.", counts.policy_version),
             ("observing", "1 while rules only say what they would decide.", int(counts.observing)),
         ):
             yield GaugeMetricFamily(f"aegis_{name}", title, value)
+        yield from _webhooks(counts.webhooks)
+
+
+def _webhooks(found: Mapping[str, DeliveryState]) -> Iterator[Metric]:
+    """How each webhook for events is served; none where none is."""
+    rows: tuple[tuple[str, str, Callable[[DeliveryState], float]], ...] = (
+        ("behind_events", "Events that it was not told of yet, wanted or not.", lambda state: state.behind),
+        ("failing", "1 while it takes nothing.", lambda state: bool(state.problem)),
+        ("put_aside_events", "Events that it did not take.", lambda state: state.dead),
+    )
+    for name, title, value in rows:
+        family = GaugeMetricFamily(f"aegis_webhook_{name}", title, labels=("webhook",))
+        for webhook, state in found.items():
+            family.add_metric((webhook,), value(state))
+        yield family
 
 
 def _histogram(
@@ -95,12 +116,15 @@ def _histogram(
 class Metrics:
     """The figures of a tenant: what its scripts counted, its money, and how fast this process answers."""
 
-    def __init__(self, governor: ResourceGovernor) -> None:
-        self._governor = governor
+    def __init__(self, governor: ResourceGovernor, budgets: int) -> None:
+        """`budgets`: of so many agents, and of so many labels, budgets are figures, too."""
+        self._governor, self.most_budgets = governor, budgets
         self._registry = registry = CollectorRegistry()
         self._durations, self._tenant = _Durations(), _Tenant()
         registry.register(self._durations)
         registry.register(self._tenant)
+        self._budgets = BudgetFigures(governor, budgets)
+        registry.register(self._budgets)
         self._budget = Gauge(
             "aegis_tenant_budget_usd", "The tenant's own budgets.", ("window", "part"), registry=registry
         )
@@ -126,15 +150,18 @@ class Metrics:
             self._up.set(1)
         except AegisError:
             self._tenant.counts = None
+            self._budgets.clear()
             self._up.set(0)
         encode, media_type = choose_encoder(accept)
         return encode(self._registry), media_type
 
     async def _look(self) -> None:
-        for state in await self._governor.shared_budgets():
+        shared = await self._governor.shared_budgets()
+        for state in shared:
             if state.scope == "tenant":
                 parts = {"limit": state.limit_usd, "spent": state.spent_usd, "reserved": state.reserved_usd}
                 for part, amount in parts.items():
                     self._budget.labels(state.window, part).set(float(amount))
         self._tenant.counts = await self._governor.tenant_store.counts()
         self._open.set(await self._governor.tenant_store.count_open())
+        await self._budgets.look(shared)

@@ -11,7 +11,7 @@ from fastapi.responses import StreamingResponse
 from aegis_core.api.routing import PREFIX, READING, GuardedRoute, Writer, auth_of
 from aegis_core.api.schemas import Latest, Wait, security
 from aegis_core.protocol.activity import ActivityPage, ActivityQuery, Grouping
-from aegis_core.protocol.events import Cursor, Event, EventPage, EventQuery, Moment, Names
+from aegis_core.protocol.events import Cursor, Event, EventPage, EventQuery, Moment, Names, cursor_of
 from aegis_core.protocol.fields import Identifier
 from aegis_core.protocol.parsing import parse
 
@@ -54,7 +54,7 @@ async def events(
     governor = (await auth_of(request).overseer(request)).context.governor
     if latest is not None:
         found = await governor.latest_events(latest)
-        return _page(EventPage(found, found[-1].id if found else "0"))
+        return _page(EventPage(found, cursor_of(found[-1]) if found else "0"))
     if after == "$" and order == "asc":
         after = await governor.tenant_store.newest_event()
     said = {

@@ -18,6 +18,7 @@ from aegis_core.api.logs import configure_logs
 from aegis_core.api.secret import check_bind, operator_secret, secret_path
 from aegis_core.channels.registry import configured
 from aegis_core.connect import open_store, operator_of, read_policy_file, replacement
+from aegis_core.observe.destinations import destinations
 from aegis_core.protocol.errors import ConfigurationError
 from aegis_core.settings import Settings
 
@@ -44,6 +45,7 @@ def serve(settings: Settings, agrees: Callable[[str], bool] | None = None) -> No
     # What would fail while the server starts would end in its log; here it still reaches the caller as a typed error.
     operator_secret(settings)
     configured(settings)
+    destinations(settings)
     if settings.policy_file is not None:
         read_policy_file(settings.policy_file)
     plan = uvicorn.Config(

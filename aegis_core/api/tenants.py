@@ -38,9 +38,9 @@ class TenantContext:
     streams: EventStreams
 
     @classmethod
-    def of(cls, governor: ResourceGovernor) -> TenantContext:
-        """A context with nothing counted yet."""
-        return cls(governor, Metrics(governor), EventStreams(governor.reader))
+    def of(cls, governor: ResourceGovernor, budgets: int) -> TenantContext:
+        """A context with nothing counted yet. `budgets`: as `Metrics` has it."""
+        return cls(governor, Metrics(governor, budgets), EventStreams(governor.reader))
 
     @property
     def tenant(self) -> str:
@@ -135,7 +135,7 @@ class TenantContexts:
             governor = await visit_tenant(self.home.governor, self._store, tenant)
         except NotFoundError:
             raise AuthError("The credential names a tenant that is gone.", code="bad_token") from None
-        context = self._others.setdefault(tenant, TenantContext.of(governor))
+        context = self._others.setdefault(tenant, TenantContext.of(governor, self.home.metrics.most_budgets))
         while len(self._others) > OPEN_TENANTS:
             _, left = self._others.popitem(last=False)
             leaving = asyncio.create_task(_close_later(left.governor.aclose))

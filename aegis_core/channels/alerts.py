@@ -10,10 +10,11 @@ import asyncio
 import logging
 from collections import deque
 
-from aegis_core.channels.channel import AlertChannel, Pace
+from aegis_core.channels.channel import AlertChannel
 from aegis_core.channels.texts import shortened
 from aegis_core.governor.budgets import budget_name
 from aegis_core.governor.tenant import ChannelStore
+from aegis_core.observe.pace import Pace
 from aegis_core.protocol.errors import AegisError, ChannelError
 from aegis_core.protocol.events import Event
 from aegis_core.protocol.windows import window_name

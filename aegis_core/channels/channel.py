@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from aegis_core.observe.pace import Pace
 from aegis_core.protocol.approvals import Approval
 
 if TYPE_CHECKING:
@@ -78,22 +79,6 @@ class PostedTo(Protocol):
             AuthError: it does not come from the service. InvalidRequestError: it cannot be read.
         """
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """How patiently a channel is served. All in seconds; attempts of one message end after `most_attempts`, once its
-    approval is over."""
-
-    lease: float = 20
-    send: float = 10
-    first_retry: float = 0.5
-    longest_retry: float = 60
-    most_attempts: int = 12
-
-    def retry(self, attempt: int) -> float:
-        """How long to wait after so many failures: twice as long each time."""
-        return min(self.longest_retry, self.first_retry * 2 ** min(attempt - 1, 30))
 
 
 @dataclass(frozen=True, slots=True)

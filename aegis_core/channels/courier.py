@@ -17,10 +17,11 @@ from hashlib import blake2b
 from itertools import count
 
 from aegis_core.channels.alerts import Alerts
-from aegis_core.channels.channel import AlertChannel, Channel, MovableChannel, Pace
+from aegis_core.channels.channel import AlertChannel, Channel, MovableChannel
 from aegis_core.channels.schedule import Agenda
 from aegis_core.client.ports import ApprovalsPort
 from aegis_core.governor.tenant import ChannelStore, ShownNotice
+from aegis_core.observe.pace import Pace
 from aegis_core.protocol.approvals import Approval
 from aegis_core.protocol.errors import AegisError, ChannelError, LeaseLostError, NotFoundError
 

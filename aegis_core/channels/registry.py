@@ -10,12 +10,13 @@ from importlib.util import find_spec
 from pkgutil import iter_modules
 
 from aegis_core import channels as room
-from aegis_core.channels.channel import Channel, ChannelType, Pace
+from aegis_core.channels.channel import Channel, ChannelType
 from aegis_core.channels.runner import running
 from aegis_core.connect import open_governor, open_store
 from aegis_core.governor.governor import ResourceGovernor
 from aegis_core.governor.repricing import watched_prices
 from aegis_core.governor.tenant import ChannelHealth, TenantStore
+from aegis_core.observe.pace import Pace
 from aegis_core.protocol.errors import ConfigurationError
 from aegis_core.settings import Settings
 

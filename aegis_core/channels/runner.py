@@ -9,9 +9,10 @@ from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 from aegis_core.channels.alerts import is_alert
-from aegis_core.channels.channel import Channel, Pace
+from aegis_core.channels.channel import Channel
 from aegis_core.channels.courier import Courier
 from aegis_core.governor.events import decode_event
+from aegis_core.observe.pace import Pace
 from aegis_core.protocol.canonical import record_id
 from aegis_core.protocol.errors import AegisError
 

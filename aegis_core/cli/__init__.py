@@ -19,6 +19,7 @@ from aegis_core.cli import (
     demo,
     doctor,
     events,
+    export,
     keys,
     locks,
     people,
@@ -31,6 +32,7 @@ from aegis_core.cli import (
     route,
     serve,
     usage,
+    webhooks,
 )
 from aegis_core.cli.common import say
 from aegis_core.protocol.errors import AegisError
@@ -90,6 +92,8 @@ app.add_typer(locks.app, name="locks")
 app.add_typer(agents.app, name="agents")
 app.add_typer(policy.app, name="policy")
 app.add_typer(channels.app, name="channels")
+app.add_typer(webhooks.app, name="webhooks")
+app.add_typer(export.app, name="export")
 app.add_typer(route.app, name="route")
 app.add_typer(prices.app, name="prices")
 app.add_typer(proxy.app, name="proxy")

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from aegis_core.protocol.money import to_usd
 from aegis_core.store import layout
 from aegis_core.store.counts import COUNTS, WAIT_BUCKETS_MS
+from aegis_core.store.deliveries import DeliveryState, DeliveryStore, served_destinations
 from aegis_core.store.ledger import Ledger
 from aegis_core.store.packing import decode, unpack
+from aegis_core.store.rollups import RollupStore
 from aegis_core.store.schema import Tenant
 from aegis_core.store.streams import EventStream
 
@@ -20,7 +22,8 @@ _AS_VERDICTS = {("pending", "escalated"): "approval_needed", ("pending", "ok"): 
 class TenantCounts:
     """Sums since the tenant was made, and how things stand now. Money in dollars, times in seconds.
 
-    `waits`: by the upper bound of a bucket, how many leases were waited for that long.
+    `waits`: by the upper bound of a bucket, how many leases were waited for that long. `uncounted`: events that are not
+    summed up by the hour yet. `webhooks`: how each is served, by its name.
     """
 
     decisions: dict[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])
@@ -38,6 +41,8 @@ class TenantCounts:
     oldest_event_seconds: float = 0
     policy_version: int = 0
     observing: bool = False
+    uncounted: int = 0
+    webhooks: dict[str, DeliveryState] = field(default_factory=dict[str, DeliveryState])
 
 
 async def counts_of(ledger: Ledger) -> TenantCounts:
@@ -61,6 +66,9 @@ async def counts_of(ledger: Ledger) -> TenantCounts:
         found.oldest_event_seconds = max(0.0, (now - int(first[0].partition("-")[0])) / 1000)
     record = decode(Tenant, unpack(await store.command("GET", key("t"))))
     found.policy_version, found.observing = record.policy, record.mode == "observe"
+    found.uncounted = max(0, found.last_number - (await RollupStore(ledger).progress()).number)
+    for name in await served_destinations(ledger):
+        found.webhooks[name] = await DeliveryStore(ledger, name).state()
     return found
 
 

@@ -121,6 +121,13 @@ KINDS: Mapping[str, KindOf] = {
     "credential_revoked": KindOf("A person's credential ended.", _PERSON + " credential"),
     "channel_failed": KindOf("A channel does not work.", "problem direction by"),
     "channel_recovered": KindOf("A channel works again.", "problem direction by"),
+    "events_lost": KindOf(
+        "Events were gone before a webhook could be told of them, by retention.", "first_number last_number by"
+    ),
+    "webhook_dead_lettered": KindOf(
+        "A webhook did not take an event, which was put aside.", "event_id event_kind attempts problem by"
+    ),
+    "webhook_replayed": KindOf("An operator had a webhook told of events again.", "channel since count by"),
     "channel_refused": KindOf("Somebody's word on a channel did not count.", "channel act by"),
 }
 """By the name of the kind, in the order of the page."""
@@ -131,6 +138,7 @@ FACTS: Mapping[str, str] = {
     "amount_usd": "what was reserved, or of a refusal asked",
     "answered_by": "the model whose tokens were reported",
     "attempt": "which attempt the call was, from 1",
+    "attempts": "how often it was tried",
     "because_of": "whose claim, whose act, or which place in the queue",
     "before": "what was in use before",
     "before_usd": "the limit before",
@@ -157,8 +165,11 @@ FACTS: Mapping[str, str] = {
     "escalation_model": "the model that was called when the first answer did not pass",
     "estimated": "the charge is estimated",
     "estimated_usd": "how much of it is estimated",
+    "event_id": "of which event",
+    "event_kind": "its kind",
     "expires_at": "until when",
     "fence": "the number of the lease",
+    "first_number": "the number of the first",
     "framework": "the agent's framework",
     "gone_at": "when the budget is used up",
     "grant_id": "the grant; `settle` and `aegis refund` take it",
@@ -168,6 +179,7 @@ FACTS: Mapping[str, str] = {
     "key_id": "the id of the key",
     "labels": "the labels of its agent when it asked",
     "last_hour_usd": "what was charged in the last hour",
+    "last_number": "the number of the last",
     "late": "settled after its deadline, in place of its charge",
     "latency_ms": "how long the provider took",
     "limit_usd": "the limit",
@@ -242,7 +254,7 @@ _HEAD = """# Events
 
 Every decision, settlement and act of an operator is one event of its tenant, written in the same step as what it tells
 of. `aegis events`, `GET /api/v1/events` and the stream `GET /api/v1/events/stream` show the same events;
-[operations](operations.md#what-is-in-the-events) says how to find them.
+[observability](observability.md#what-is-in-the-events) says how to find them.
 
 Each has an `id` (its place in the stream), a `number`, a time `at`, a `kind`, the `tenant`, and an `agent_id` where it
 is about an agent. Numbers are dense: where one is missing between two, an event is gone. What else it says are its

@@ -13,7 +13,7 @@ from aegis_core.protocol.activity import ActivityPage, ActivityQuery
 from aegis_core.protocol.errors import InvalidRequestError, NotFoundError
 from aegis_core.protocol.events import Event, EventPage, EventQuery, moment
 from aegis_core.store.ledger import Ledger
-from aegis_core.store.streams import Entry, EventStream, place, placed
+from aegis_core.store.streams import Entry, EventStream, cursor_at, place, placed
 
 _SCANNED = 20_000
 """Entries that one call looks at; whoever wants more goes on from `EventPage.next`."""
@@ -29,6 +29,7 @@ class EventReader:
     async def events(self, after: str, limit: int, wait: float) -> tuple[Event, ...]:
         """As `EventViews` has it."""
         check_cursor(after)
+        after = after if after == "$" else place(placed(after))
         block = int(min(wait, self._ledger.store.timeout / 2) * 1000) or None
         entries = await self._ledger.all_events(after, limit, block)
         if not entries and after != "$":
@@ -58,23 +59,25 @@ class EventReader:
             after = None if back else await self._stream.last()
         if after is not None:
             await self.check_past(after)
-            trimmed = not back and await self._stream.is_before_first(after)
             low, high = (low, _earlier(high, after)) if back else (_later(low, after), high)
         found: list[Entry] = []
         looked, last, more = 0, after or ("$" if back else "0"), False
         while len(found) < query.limit:
             most = _AT_ONCE if query.selects else query.limit
             entries = await self._stream.range(low, high, most, back=back)
-            for entry_id, fields in entries:
-                last, looked = entry_id, looked + 1
-                if self._matches(query, (entry_id, fields)):
-                    found.append((entry_id, fields))
+            if after is not None and not back and not looked:  # asked afterwards: it may be trimmed at any time
+                trimmed = await self._stream.is_before_first(after, entries[0] if entries else None)
+            for entry in entries:
+                last, looked = cursor_at(entry), looked + 1
+                if self._matches(query, entry):
+                    found.append(entry)
                     if len(found) == query.limit:
                         break
             more = len(entries) == most or len(found) == query.limit
             if len(entries) < most or looked >= _SCANNED:
                 break
-            low, high = (low, f"({last}") if back else (f"({last}", high)
+            end = f"({entries[-1][0]}"
+            low, high = (low, end) if back else (end, high)
         return EventPage(await told_events(self._ledger, found), last, more, trimmed)
 
     async def newest(self) -> str:
@@ -83,6 +86,7 @@ class EventReader:
 
     async def something_after(self, after: str, seconds: float) -> None:
         """Wait a moment, at most so many seconds, for an event after an id."""
+        after = place(placed(after))
         await self._ledger.events(after, 1, max(1, int(min(seconds, self._ledger.store.timeout / 2) * 1000)))
 
     async def one(self, event_id: str) -> Event | None:

@@ -37,8 +37,9 @@ from aegis_core.store.event_bodies import (
 from aegis_core.store.packing import decode, unpack
 from aegis_core.store.people import KeyPut, PersonPut
 from aegis_core.store.records import AlikeRefusals, Record, StoredEnvelope
+from aegis_core.store.webhook_bodies import WebhookReplayed
 
-_EVENT_ID = re.compile(r"\d{1,19}(-\d{1,19})?|\$")
+_EVENT_ID = re.compile(r"\d{1,19}(-\d{1,19}(\.\d{1,19})?)?|\$")
 
 
 def check_cursor(after: str) -> None:
@@ -127,6 +128,11 @@ def _handshake(body: Handshaken) -> _Said:
         "capabilities": [name for name in body.capabilities.split(",") if name],
         "session_budget_usd": _usd(body.limit) if body.limit is not False else None,
     }
+
+
+def _replayed(body: WebhookReplayed) -> _Said:
+    since = {"since": body.since} if body.since else {}
+    return None, {"channel": body.channel, **since, "count": body.again, "by": body.author}
 
 
 def _turned_away(body: HandshakeRefused) -> _Said:
@@ -273,4 +279,5 @@ _FACTS: dict[type, Callable[[Any], _Said]] = {
     OutcomeUnknown: _unknown,
     RequestsLimited: _limited,
     RefusalsRepeated: _repeated,
+    WebhookReplayed: _replayed,
 }

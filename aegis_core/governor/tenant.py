@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from aegis_core.governor.counts import TenantCounts, counts_of
 from aegis_core.governor.credentials import caller_of
 from aegis_core.governor.event_words import told_events
@@ -11,6 +13,9 @@ from aegis_core.store.channels import ChannelHealth, ChannelStore, Direction, Di
 from aegis_core.store.ledger import Ledger
 from aegis_core.store.operator_verbs import NoteLogin
 from aegis_core.store.records import ShownNotice
+
+if TYPE_CHECKING:
+    from aegis_core.governor.delivering import Deliveries
 
 __all__ = ["ChannelHealth", "ChannelStore", "Direction", "DirectionHealth", "ShownNotice", "TenantStore"]
 
@@ -91,3 +96,10 @@ class TenantStore:
     def channel_store(self, channel: str) -> ChannelStore:
         """What a channel remembers of this tenant."""
         return ChannelStore(self._ledger, channel)
+
+    @property
+    def deliveries(self) -> Deliveries:
+        """What operators see and do of webhooks for events; an HTTP client comes with it."""
+        from aegis_core.governor.delivering import Deliveries
+
+        return Deliveries(self._ledger)

@@ -121,15 +121,23 @@ class ChannelError(AegisError):
         retry_after: seconds that the other side asked for.
         everything: true when nothing else would arrive now either, so that the whole channel pauses.
         gone: true when what was shown is not there any more, so that it must be shown anew.
+        answered: true when the other side is there, and refuses or fails.
     """
 
     code = "channel_failed"
 
     def __init__(
-        self, message: str, *, retry_after: float = 0, everything: bool = True, gone: bool = False, **facts: Any
+        self,
+        message: str,
+        *,
+        retry_after: float = 0,
+        everything: bool = True,
+        gone: bool = False,
+        answered: bool = False,
+        **facts: Any,
     ) -> None:
         super().__init__(message, retry_after=retry_after, everything=everything, **facts)
-        self.retry_after, self.everything, self.gone = retry_after, everything, gone
+        self.retry_after, self.everything, self.gone, self.answered = retry_after, everything, gone, answered
 
 
 class LeaseLostError(ConflictError):

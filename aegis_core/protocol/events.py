@@ -24,8 +24,8 @@ def _moment(text: str) -> str:
 
 Moment = Annotated[str, Field(max_length=40), AfterValidator(_moment)]
 Names = Annotated[str, Field(max_length=500, pattern=r"^[a-z_]+(,[a-z_]+)*$")]
-Cursor = Annotated[str, Field(pattern=r"^(\$|[0-9]{1,19}(-[0-9]{1,19})?)$")]
-# The id of an event, ``0`` for the oldest kept, ``$`` for now.
+Cursor = Annotated[str, Field(pattern=r"^(\$|[0-9]{1,19}(-[0-9]{1,19}(\.[0-9]{1,19})?)?)$")]
+# The id of an event, also with its number as `cursor_of` spells it; ``0`` for the oldest kept, ``$`` for now.
 
 
 @dataclass(slots=True)
@@ -45,11 +45,18 @@ class Event:
     number: int | None = None
 
 
+def cursor_of(event: Event) -> str:
+    """The place right after an event. It holds the number, too: once the event itself is gone, that tells whether
+    others went with it."""
+    return event.id if event.number is None else f"{event.id}.{event.number}"
+
+
 @dataclass(slots=True)
 class EventPage:
     """Some events. Pass `next` as `after` for those that follow; `more`: there are some at once.
 
     `trimmed`: what came right after the cursor is kept no longer, so between it and the first of these events are gone.
+    After the id of an event that is gone itself, that is a guess; after a `next` it is exact.
     """
 
     events: tuple[Event, ...]
@@ -62,7 +69,8 @@ class EventQuery(Message):
     """Which events to look at. Everything given must hold; of `kind` and `code` one of several, with commas.
 
     `since` and `until` are times in UTC (``2026-11-30T03:00``, ``03:00`` for today) or how long ago (``90s``, ``15m``,
-    ``2h``, ``7d``); `until` is not included. `after` is the id of an event, from which ``order=desc`` goes back.
+    ``2h``, ``7d``); `until` is not included. `after` is the id of an event or the `next` of a page; ``order=desc`` goes
+    back from there.
     `rule` is any that matched.
     """
 

@@ -12,6 +12,7 @@ from aegis_core.store.packing import Named
 from aegis_core.store.people import KeyPut, PersonPut
 from aegis_core.store.records import Record, Text
 from aegis_core.store.states import STATES
+from aegis_core.store.webhook_bodies import EventsLost, WebhookDeadLettered, WebhookReplayed
 
 
 class Handshaken(NamedTuple):
@@ -309,6 +310,9 @@ BODIES: Mapping[str, type[Named]] = {
     "tenant_mode": ModeSet,
     "agent_forgotten": AgentForgotten,
     "channel_refused": ChannelRefused,
+    "events_lost": EventsLost,
+    "webhook_dead_lettered": WebhookDeadLettered,
+    "webhook_replayed": WebhookReplayed,
     "thread_failed": ThreadFailed,
     "outcome_unknown": OutcomeUnknown,
     "outcomes_reset": OutcomesReset,

@@ -274,3 +274,51 @@ class NoteLogin(NamedTuple):
     address: str
     why: str
     times: int
+
+
+class HoldDelivery(NamedTuple):
+    """Take, keep or (with no time) give up the lease of who posts events to a destination."""
+
+    destination: str
+    holder: str
+    milliseconds: int
+
+
+class CommitDelivery(NamedTuple):
+    """Move a destination's cursor from `before`; so many events were sent, those from `first` to `last` are gone."""
+
+    destination: str
+    fence: int
+    before: str
+    cursor: str
+    number: int
+    sent: int
+    first: int
+    last: int
+
+
+class FailDelivery(NamedTuple):
+    """Count that an event could not be posted. `most`: attempts after which it is put aside; `patience`: ms after
+    which it is; False: never for that. `down`: nothing else would arrive either."""
+
+    destination: str
+    fence: int
+    before: str
+    event_id: str
+    number: int
+    kind: str
+    problem: str
+    most: int | Literal[False]
+    patience: int | Literal[False]
+    down: bool
+
+
+class ReplayDelivery(NamedTuple):
+    """Note that so many events are posted again, for an operator; with a cursor, all after it, from `since` on."""
+
+    destination: str
+    cursor: Given
+    number: int
+    since: Text
+    again: int
+    author: str

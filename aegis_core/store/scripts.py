@@ -120,6 +120,10 @@ class ScriptSet:
         self.keep_notice = make(operator_verbs.KeepNotice)
         self.refuse_on_channel = make(operator_verbs.RefuseOnChannel)
         self.note_login = make(operator_verbs.NoteLogin)
+        self.hold_delivery = make(operator_verbs.HoldDelivery)
+        self.commit_delivery = make(operator_verbs.CommitDelivery)
+        self.fail_delivery = make(operator_verbs.FailDelivery)
+        self.replay_delivery = make(operator_verbs.ReplayDelivery)
 
 
 _CLOSING = {

@@ -11,14 +11,26 @@ Entry = tuple[str, dict[bytes, bytes]]
 
 
 def placed(entry_id: str) -> tuple[int, int]:
-    """The place of an id, to compare it: Redis takes one without its second part for the first of that ms."""
-    ms, _, number = entry_id.partition("-")
+    """The place of an id or cursor, to compare it: Redis takes one without its second part for the first of that ms."""
+    ms, _, number = entry_id.partition(".")[0].partition("-")
     return int(ms), int(number or 0)
 
 
 def place(at: tuple[int, int]) -> str:
     """The id of a place."""
     return f"{at[0]}-{at[1]}"
+
+
+def number_of(entry: Entry) -> int | None:
+    """Which of the tenant's events it is."""
+    number = entry[1].get(b"n")
+    return None if number is None else int(number)
+
+
+def cursor_at(entry: Entry) -> str:
+    """The place right after an entry; as `cursor_of` has it."""
+    number = number_of(entry)
+    return entry[0] if number is None else f"{entry[0]}.{number}"
 
 
 class EventStream:
@@ -46,10 +58,13 @@ class EventStream:
         entries = await self.range("-", "+", 1, back=False)
         if not entries:
             return None
-        entry_id, fields = entries[0]
-        return entry_id, int(fields[b"n"]) if b"n" in fields else None
+        return entries[0][0], number_of(entries[0])
 
-    async def is_before_first(self, after: str) -> bool:
-        """Whether what came after this id was trimmed: it lies before the oldest kept, which is not the first."""
+    async def is_before_first(self, after: str, read: Entry | None) -> bool:
+        """Whether something after this cursor was trimmed before that entry was `read`: the cursor lies before all that
+        is kept, and neither the first of that nor what was read has the next number."""
         first = await self.first()
-        return first is not None and placed(after) < placed(first[0]) and first[1] != 1 and placed(after) != (0, 0)
+        if first is None or placed(after) >= placed(first[0]) or placed(after) == (0, 0) or first[1] == 1:
+            return False
+        _, _, number = after.partition(".")
+        return not number or int(number) + 1 not in {first[1], read and number_of(read)}

@@ -13,6 +13,8 @@ from serving import serving
 
 from aegis_core import Governor, Settings
 from aegis_core.api import event_stream
+from aegis_core.governor.governor import ResourceGovernor
+from aegis_core.protocol.events import cursor_of
 
 pytestmark = [pytest.mark.concurrent, pytest.mark.leaves("grants")]
 
@@ -29,9 +31,18 @@ async def seen(http: httpx.AsyncClient, **headers: str) -> AsyncIterator[tuple[s
                 number = text
             elif name == "data":
                 told = json.loads(text)
-                assert kind != "message" or told["id"] == number
+                assert kind != "message" or f"{told['id']}.{told['number']}" == number
                 yield kind, told
                 kind = "message"
+
+
+async def resumed(http: httpx.AsyncClient, last: str, most: int) -> list[tuple[str, dict[str, Any]]]:
+    found: list[tuple[str, dict[str, Any]]] = []
+    async for each in seen(http, **{"Last-Event-ID": last}):
+        found.append(each)
+        if len(found) == most:
+            break
+    return found
 
 
 async def view(http: httpx.AsyncClient, last: int) -> list[int]:
@@ -65,17 +76,32 @@ async def test_a_resume_from_before_the_trim_says_so(settings: Settings, governo
     await stream._store.command("XTRIM", stream._key, "MAXLEN", 4)
     with serving(settings) as url:
         async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=60) as http:
-            for resumed, kinds in ((every[2], ["gap", "message"]), (every[-3], ["message", "message"])):
-                found: list[tuple[str, dict[str, Any]]] = []
-                async for each in seen(http, **{"Last-Event-ID": resumed.id}):
-                    found.append(each)
-                    if len(found) == 2:
-                        break
-                assert [kind for kind, _ in found] == kinds
-                if kinds[0] == "gap":
+            cases = (
+                (cursor_of(every[2]), True), (every[2].id, True), (cursor_of(every[-6]), True),
+                (cursor_of(every[-5]), False), (cursor_of(every[-3]), False), (every[-3].id, False),
+            )  # fmt: skip
+            for last, gap in cases:  # retention took only the fourth of them itself, and nothing after it
+                found = await resumed(http, last, 2)
+                assert [kind for kind, _ in found] == [*(["gap"] * gap), "message", "message"][:2]
+                if gap:
                     assert found[0][1] == {"first_id": every[-4].id, "first_number": every[-4].number}
             future = await http.get("/api/v1/events/stream", headers={"Last-Event-ID": "99999999999999-0"})
             assert (future.status_code, future.json()["code"]) == (422, "invalid_request")
+
+
+async def test_what_was_forgotten_leaves_no_gap(settings: Settings, governor: Governor) -> None:
+    agent = await governor.handshake("a")
+    for at in range(4):
+        await agent.request(f"Work {at}", estimated_cost_usd="0.01")
+    every = await governor.events(limit=100)
+    assert isinstance(governor.port, ResourceGovernor)
+    await governor.port.operator.forget("a", author="ada")
+    with serving(settings) as url:
+        async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=60) as http:
+            for each in every:
+                rest = await resumed(http, cursor_of(each), len(every) - each.number + 1)
+                assert [kind for kind, _ in rest] == ["message"] * len(rest)
+                assert [event["number"] for _, event in rest] == list(range(each.number + 1, len(every) + 2))
 
 
 async def test_there_are_at_most_so_many_viewers(

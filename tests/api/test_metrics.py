@@ -11,6 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from serving import serving
 
 from aegis_core import Governor, Settings, StoreError
+from aegis_core.governor.governor import ResourceGovernor
 
 
 def figures(page: str) -> dict[str, float]:
@@ -20,6 +21,11 @@ def figures(page: str) -> dict[str, float]:
         for family in text_string_to_metric_families(page)
         for sample in family.samples
     }
+
+
+async def page_of(url: str) -> str:
+    async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=30) as http:
+        return (await http.get("/metrics")).text
 
 
 @pytest.mark.leaves("grants", "questions")
@@ -123,3 +129,45 @@ async def test_waits_for_locks_are_counted(settings: Settings, governor: Governo
     assert sum(counts.waits.values()) == 1
     assert counts.wait_seconds > 0
     assert counts.events["lock_acquired"] == 2
+
+
+@pytest.mark.leaves("grants")
+async def test_budgets_of_agents_and_labels_only_where_one_asks(settings: Settings, governor: Governor) -> None:
+    resources = governor.port
+    assert isinstance(resources, ResourceGovernor)
+    for name, usd in (("far", "0.01"), ("near", "4"), ("middle", "1")):
+        agent = await governor.handshake(name)
+        await agent.request("Work", estimated_cost_usd=usd)
+    for name, usd in (("team=a", 3), ("team=b", 2)):
+        await resources.set_budget("label", name, "month", usd)
+    with serving(settings) as url:
+        assert "aegis_budget_usd" not in await page_of(url)
+    with serving(settings.model_copy(update={"metrics_budgets": 2})) as url:
+        found = figures(await page_of(url))
+    agents = [name for name in found if name.startswith("aegis_budget_usd") and "scope=agent" in name]
+    assert [name.split("name=")[1].split()[0] for name in agents[::3]] == ["near", "middle"]
+    assert found["aegis_budget_usd name=near part=reserved scope=agent window=day"] == 4
+    assert found["aegis_budget_usd name=team=b part=limit scope=label window=month"] == 2
+
+
+@pytest.mark.leaves("grants")
+async def test_lags_of_those_who_read_events_are_figures(settings: Settings, governor: Governor) -> None:
+    resources = governor.port
+    assert isinstance(resources, ResourceGovernor)
+    port = resources.tenant_store.deliveries.port("siem")
+    assert await port.hold(60)
+    agent = await governor.handshake("a")
+    await agent.request("Work", estimated_cost_usd="0.01")
+    counts = await resources.tenant_store.counts()
+    assert counts.uncounted == counts.last_number == 3
+    assert (counts.webhooks["siem"].behind, counts.webhooks["siem"].dead) == (2, 0)
+    with serving(settings) as url:  # which counts, and has no webhook
+        async with asyncio.timeout(60):
+            while True:
+                found = figures(await page_of(url))
+                if not found["aegis_events_uncounted"]:
+                    break
+                await asyncio.sleep(0.05)
+    assert found["aegis_webhook_behind_events webhook=siem"] >= 2
+    assert found["aegis_webhook_failing webhook=siem"] == 0
+    assert found["aegis_events_total kind=events_lost"] == 0

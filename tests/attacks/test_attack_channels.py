@@ -14,12 +14,12 @@ from guarding import DEFENDED
 from pydantic import SecretStr
 
 from aegis_core import Settings
-from aegis_core.channels.channel import Pace
 from aegis_core.channels.telegram.buttons import Buttons
 from aegis_core.channels.telegram.handlers import Handlers
-from aegis_core.channels.webhook import targets
 from aegis_core.channels.webhook.channel import WebhookChannel
-from aegis_core.channels.webhook.settings import WebhookSettings
+from aegis_core.observe import targets
+from aegis_core.observe.pace import Pace
+from aegis_core.observe.receivers import Receiver
 from aegis_core.protocol.approvals import Approval
 from aegis_core.protocol.errors import ChannelError
 
@@ -235,7 +235,7 @@ def test_an_outgoing_webhook_to_a_private_address(monkeypatch: pytest.MonkeyPatc
         if not defended:
             monkeypatch.setattr(targets, "is_public", lambda _: True)
         for host in ("localhost", "127.0.0.1", "[::ffff:127.0.0.1]", "0x7f000001", "2130706433"):
-            plan = WebhookSettings(f"http://{host}:{port}/bot/x", b"k" * 32, allow_private=False)
+            plan = Receiver(f"http://{host}:{port}/bot/x", b"k" * 32, allow_private=False, private_variable="")
             with pytest.raises(ChannelError, match="not a public address" if defended else "answers"):
                 asyncio.run(_test(plan))
         assert (inside.calls == []) == defended or not defended
@@ -260,7 +260,9 @@ def test_a_name_that_leads_elsewhere_the_second_time(monkeypatch: pytest.MonkeyP
 
         monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", lookup, raising=False)
         channel = WebhookChannel(
-            WebhookSettings("https://hooks.example/x", b"k" * 32, allow_private=False), tenant="t", pace=Pace()
+            Receiver("https://hooks.example/x", b"k" * 32, allow_private=False, private_variable=""),
+            tenant="t",
+            pace=Pace(),
         )
         await channel.aclose()
         channel._http = Http()
@@ -277,14 +279,14 @@ def test_a_redirect_of_the_webhooks_receiver(settings: Settings) -> None:
 
     with receiver() as there, receiver() as inside:
         there.answers.append((302, {"Location": inside.url}))
-        plan = WebhookSettings(there.url, b"k" * 32, allow_private=True)
+        plan = Receiver(there.url, b"k" * 32, allow_private=True, private_variable="")
         with pytest.raises(ChannelError, match="redirect"):
             asyncio.run(_test(plan))
         assert len(there.got) == 1
         assert inside.got == []
 
 
-async def _test(plan: WebhookSettings) -> str:
+async def _test(plan: Receiver) -> str:
     channel = WebhookChannel(plan, tenant="t", pace=Pace(send=30))
     try:
         return await channel.test()

@@ -16,11 +16,11 @@ from botapi import ANA, BotApi
 
 import aegis_core
 from aegis_core import Settings
-from aegis_core.channels.channel import Pace
 from aegis_core.channels.registry import open_channels
 from aegis_core.channels.runner import running
 from aegis_core.channels.schedule import Agenda
 from aegis_core.governor.governor import ResourceGovernor
+from aegis_core.observe.pace import Pace
 from aegis_core.protocol.approvals import Approval
 from aegis_core.protocol.errors import ChannelError
 from aegis_core.protocol.events import Event

@@ -16,7 +16,7 @@ from receiver import Receiver, receiver
 
 from aegis_core import ConfigurationError, Settings
 from aegis_core.channels.registry import configured
-from aegis_core.channels.webhook.channel import signed
+from aegis_core.observe.posting import signed
 from aegis_core.testing import private_settings
 
 pytestmark = pytest.mark.concurrent

@@ -500,6 +500,7 @@ def test_prices_are_checked(aegis: Aegis, tmp_path: Path) -> None:
 def helps() -> Iterator[str]:
     yield from ("serve", "doctor", "demo", "replay", "events", "usage", "refund")
     yield from ("budget", "budget show", "budget set")
+    yield from ("export jsonl", "webhooks list", "webhooks test", "webhooks replay", "webhooks run")
     yield from ("agents", "agents list", "agents label", "prices", "prices show", "prices check")
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from aegis_core.channels.channel import ChannelType, Pace
+from aegis_core.channels.channel import ChannelType
 from aegis_core.channels.telegram.settings import TelegramSettings, telegram_settings
+from aegis_core.observe.pace import Pace
 from aegis_core.settings import Settings
 
 if TYPE_CHECKING:

@@ -19,13 +19,13 @@ from aiogram.exceptions import (
 from aiogram.types import InlineKeyboardButton, InlineKeyboardMarkup, LinkPreviewOptions, ReplyParameters
 
 from aegis_core.channels import texts as words
-from aegis_core.channels.channel import Pace
 from aegis_core.channels.telegram.buttons import Buttons
 from aegis_core.channels.telegram.handlers import Handlers
 from aegis_core.channels.telegram.hearing import Hearing, masked
 from aegis_core.channels.telegram.message import text_of
 from aegis_core.channels.telegram.settings import TelegramSettings, message_ref
 from aegis_core.governor.governor import ResourceGovernor
+from aegis_core.observe.pace import Pace
 from aegis_core.protocol.approvals import Approval
 from aegis_core.protocol.errors import ChannelError
 

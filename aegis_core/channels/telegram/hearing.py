@@ -16,9 +16,9 @@ from aiogram.methods import TelegramMethod
 from aiogram.types import Update
 from pydantic import ValidationError
 
-from aegis_core.channels.channel import Pace
 from aegis_core.channels.telegram.settings import TelegramSettings
 from aegis_core.governor.tenant import ChannelStore
+from aegis_core.observe.pace import Pace
 from aegis_core.protocol.errors import AegisError, AuthError, ChannelError, InvalidRequestError
 from aegis_core.protocol.parsing import loads
 

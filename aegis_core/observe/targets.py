@@ -32,8 +32,8 @@ def is_public(address: IPv4Address | IPv6Address) -> bool:
     return address.is_global and not address.is_multicast and not reserved
 
 
-async def resolve(host: str, port: int, *, allow_private: bool) -> str:
-    """The one address to connect to.
+async def resolve(host: str, port: int, *, allow_private: bool, private_variable: str) -> str:
+    """The one address to connect to. `private_variable`: the setting that would allow a private one.
 
     Raises:
         ChannelError: the name leads nowhere, or to an address that is not public.
@@ -47,7 +47,6 @@ async def resolve(host: str, port: int, *, allow_private: bool) -> str:
         for address in addresses:  # one bad address is enough: which one is connected to is not left to chance
             if not is_public(address):
                 raise ChannelError(
-                    f"{host} leads to {address}, which is not a public address; if it is meant, set "
-                    "AEGIS_APPROVAL_WEBHOOK_ALLOW_PRIVATE=true"
+                    f"{host} leads to {address}, which is not a public address; if it is meant, set {private_variable}"
                 )
     return str(addresses[0])
