@@ -15,6 +15,7 @@ from aegis_core.connect import connect, connect_sync
 from aegis_core.errors import (
     AegisDenied,
     AegisError,
+    AnswerLostError,
     AuthError,
     ChainError,
     ChannelError,
@@ -40,6 +41,7 @@ __all__ = [
     "AegisDenied",
     "AegisError",
     "Allowance",
+    "AnswerLostError",
     "AuthError",
     "ChainError",
     "ChannelError",

@@ -38,7 +38,7 @@ from aegis_core.governor.usage import UsageViews
 from aegis_core.governor.verdicts import grant_key, receipt_of, session_of, summary_of, verdict_of
 from aegis_core.policy.engine import Policy
 from aegis_core.policy.facts import AgentFacts
-from aegis_core.protocol.errors import InvalidRequestError, StaleError
+from aegis_core.protocol.errors import AnswerLostError, InvalidRequestError, StaleError
 from aegis_core.protocol.ids import RequestIds, born_at
 from aegis_core.protocol.masking import LONG
 from aegis_core.protocol.messages import (
@@ -163,6 +163,7 @@ class ResourceGovernor(EventViews, UsageViews):
             ConflictError: the request id was used for another request.
             InvalidRequestError: the cost can neither be read nor estimated, or the model has no price.
             StoreError: Redis could not be asked; nothing was decided.
+            AnswerLostError: it was asked, and did not answer in time; the error names the request id to ask with again.
         """
         caller = caller_in(request.session_id, token, self._ledger.store.pepper)
         if request.request_id is None:
@@ -183,7 +184,10 @@ class ResourceGovernor(EventViews, UsageViews):
             # To mask arguments for a person may take longer than others should wait for.
             shows = rules.askers and len(request.arguments_json or "") > LONG
             order = await in_turn(making) if shows else making()
-            word, found = await self._ledger.authorize(order)
+            try:
+                word, found = await self._ledger.authorize(order)
+            except AnswerLostError as error:
+                raise error.of_request(request_id) from None
             if word in {"NEW", "OLD"}:
                 if word == "OLD":
                     found = await self._again.claimed(key, found, self._ids.now())

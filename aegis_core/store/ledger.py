@@ -11,13 +11,14 @@ from typing import Any, Literal, NamedTuple, TypeVar, cast
 
 import hiredis
 
-from aegis_core.protocol.errors import StoreError
+from aegis_core.protocol.errors import AnswerLostError, StoreError
 from aegis_core.store import layout, operator_verbs, verbs
 from aegis_core.store.arguments import Ruled
 from aegis_core.store.batching import Looks
+from aegis_core.store.lost_answers import asked_again
 from aegis_core.store.packing import Named, decode, unpack
 from aegis_core.store.people import Person
-from aegis_core.store.pipeline import ConnectionLostError
+from aegis_core.store.pipeline import UnreachableError
 from aegis_core.store.records import Record
 from aegis_core.store.refusals import refusal
 from aegis_core.store.schema import Config, Session, StoredPolicy
@@ -80,9 +81,13 @@ class Ledger:
     async def authorize(self, order: verbs.Authorize) -> tuple[str, Any]:
         """Judge one request. Answers ``NEW``/``OLD`` with a `Record`, or what must be read again: ``STALE`` the policy,
         ``PROFILE`` the agent profiles (each with the version in force), ``SESSION`` the agent's open session."""
-        answer = await _first_try(self.store.send(self.store.scripts.authorize, self._root, order))
+        script = self.store.scripts.authorize
+        try:
+            answer = await _first_try(self.store.send(script, self._root, order))
+        except AnswerLostError as error:
+            answer = await self.asked_again(script, order, error)
         if answer is None or answer[0] not in _FINAL:
-            answer = await self.call(self.store.scripts.authorize, order, answer)
+            answer = await self.call(script, order, answer)
         if answer[0] in _RELOAD:
             return answer[0].decode(), answer[1]
         return answer[0].decode(), decode(Record, unpack(answer[1]))
@@ -251,18 +256,15 @@ class Ledger:
         answer: Any = None,
         sent: asyncio.Future[Any] | None = None,
     ) -> Any:
-        """Run a script; answer its control answers, and send it once more when its reply was lost."""
-        zone, sweeps, lost = None, 0, False
+        """Run a script; answer its control answers, and ask again within the deadline where its reply was lost."""
+        zone, sweeps = None, 0
         if ":" in (getattr(arguments, "author", None) or "") and type(arguments) not in _BY_CREDENTIAL:
             arguments = cast("Any", arguments)._replace(author=await self._person_of(cast("Any", arguments).author))
         while True:
             try:
                 answer = answer or await self.store.run(script, self._root, arguments, zone, sent)
-            except ConnectionLostError:
-                if lost:
-                    raise
-                lost, sent = True, None
-                continue
+            except AnswerLostError as error:
+                answer = await self.asked_again(script, arguments, error, zone)
             word = answer[0]
             if word in _FINAL:
                 return answer
@@ -283,17 +285,24 @@ class Ledger:
             raise refusal("CREDENTIAL_ENDED", [])
         return name.decode() if name else by
 
+    async def asked_again(
+        self, script: Script[_Arguments], arguments: _Arguments, error: AnswerLostError, zone: Any = None
+    ) -> Any:
+        """`lost_answers.asked_again` of this tenant."""
+        return await asked_again(self.store, self._root, script, arguments, error, zone)
+
 
 async def _first_try(sent: asyncio.Future[Any] | None) -> Any:
-    """What came of `Store.send`; None when it failed for whatever reason, which `call` then finds out.
+    """What came of `Store.send`; None when the server refused it or was not asked, which `call` then finds out.
 
-    A request that was carried out but whose answer was lost is found again by its id, and charged once.
+    Raises:
+        AnswerLostError: as `Store.run`.
     """
     if sent is None:
         return None
     try:
         return await sent
-    except (hiredis.ReplyError, ConnectionLostError):
+    except (hiredis.ReplyError, UnreachableError):
         return None
 
 
