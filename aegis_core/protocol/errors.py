@@ -105,6 +105,10 @@ class StoreError(AegisError):
     code = "store_unavailable"
 
 
+UNKNOWN = "whether it was carried out is not known."
+"""How an error says that something was sent."""
+
+
 class AnswerLostError(StoreError):
     """What was asked was sent, and its answer never came: whether it was carried out is not known.
 
@@ -118,7 +122,7 @@ class AnswerLostError(StoreError):
         """The same, naming the request."""
         if "request_id" in self.facts:
             return self
-        said = self.message.removesuffix("whether it decided is not known.")
+        said = self.message.removesuffix(UNKNOWN)
         return AnswerLostError(
             f"{said}whether request {request_id} was decided is not known. Ask again with this request_id: that "
             "rejoins it, and is charged once.",

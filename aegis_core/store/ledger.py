@@ -92,6 +92,10 @@ class Ledger:
             return answer[0].decode(), answer[1]
         return answer[0].decode(), decode(Record, unpack(answer[1]))
 
+    async def withdraw(self, order: verbs.Withdraw) -> None:
+        """Take back a verdict of which its caller never heard, or what may still become one."""
+        await self.call(self.store.scripts.withdraw, order)
+
     async def settle(self, order: verbs.Settle) -> tuple[Record, bool, bool]:
         """Settle, release or extend, and count an `outcome` for the model that `answered`, where that is known.
 

@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import hiredis
 
-from aegis_core.protocol.errors import AnswerLostError, StoreError
+from aegis_core.protocol.errors import UNKNOWN, AnswerLostError, StoreError
 from aegis_core.store.inherited import closed, keep_apart
 
 _pack_command = cast("Callable[[tuple[bytes | str | int, ...]], bytes]", hiredis.pack_command)  # pyright: ignore[reportUnknownMemberType]
@@ -140,4 +140,4 @@ class Pipeline(asyncio.Protocol):
 
 def lost(message: str, reason: str) -> AnswerLostError:
     """The error of a call that was sent and not answered."""
-    return AnswerLostError(f"{message}; whether it decided is not known.", reason=reason)
+    return AnswerLostError(f"{message}; {UNKNOWN}", reason=reason)
