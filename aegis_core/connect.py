@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -222,13 +222,19 @@ async def visit_tenant(home: ResourceGovernor, store: Store, tenant: str) -> Res
     Raises:
         NotFoundError: there is no such tenant; none is made.
     """
-    from aegis_core.policy.loading import load_policy
     from aegis_core.store.ledger import Ledger
 
     ledger = Ledger(store, tenant)
-    now = await ledger.now()
-    version, document = await ledger.read_policy()
-    return home.beside(ledger, (version, load_policy(document, f"policy version {version}")), now)
+    version, document, now = await ledger.visit()
+    return home.beside(ledger, (version, _compiled(document)), now)
+
+
+@lru_cache(maxsize=256)
+def _compiled(document: str) -> Policy:
+    """Tenants by the hundred have few policies between them, and to compile one takes longer than all else."""
+    from aegis_core.policy.loading import load_policy
+
+    return load_policy(document, "the policy in force")
 
 
 def read_policy_file(path: Path) -> Policy:

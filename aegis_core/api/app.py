@@ -39,6 +39,7 @@ from aegis_core.api.gate import RequestGate
 from aegis_core.api.logs import RequestLog, configure_logs
 from aegis_core.api.routing import Service
 from aegis_core.api.secret import operator_secret
+from aegis_core.api.stopping import EndingWaits, Stopping
 from aegis_core.api.tenants import KeyWatch, TenantContext, TenantContexts
 from aegis_core.channels.registry import open_channels
 from aegis_core.channels.runner import running
@@ -118,6 +119,7 @@ def create_app(
     if proxies:
         app.add_middleware(ForwardedBound, of_one=settings.max_connections_per_address, proxies=proxies)
     app.add_middleware(RequestGate, host=settings.host, keys=_keys_on)
+    app.add_middleware(EndingWaits)
     app.add_middleware(RequestLog, secret=_secret_of)  # added last, so it is the outermost
     _document(app)
     return app
@@ -137,8 +139,9 @@ async def _life(
         governor = await open_governor(opened, settings)
         await asyncio.to_thread(governor.arbiter.warm)
         gc.freeze()  # prices and schemas outlive every request; a collector that walks them stalls answers
-        contexts = TenantContexts(TenantContext.of(governor), opened)
+        contexts = TenantContexts(TenantContext.of(governor), opened, most=settings.open_tenants)
         keys = KeyWatch(governor.operator, required=settings.require_keys)
+        app.state.stopping = Stopping()
         app.state.service = Service(Auth(secret, contexts, keys), bounded)
         try:
             async with (
@@ -147,7 +150,8 @@ async def _life(
                 watched_spending(governor, settings.estimated_alert_percent),
                 observing(RollupConsumer(governor.observation), Retention(governor.observation)),
             ):
-                yield
+                with app.state.stopping.on_signals():
+                    yield
         finally:
             gc.unfreeze()
             await app.state.service.auth.failed.aclose()

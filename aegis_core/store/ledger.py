@@ -145,9 +145,17 @@ class Ledger:
 
     async def read_policy(self) -> tuple[int, str]:
         """Version and text of the document in force."""
+        return (await self.visit())[:2]
+
+    async def visit(self) -> tuple[int, str, int]:
+        """Version and text of the document in force, and the server's time in ms: what it takes to work for a tenant.
+
+        Raises:
+            NotFoundError: there is no such tenant.
+        """
         answer = await self.call(self.store.scripts.read_policy, operator_verbs.ReadPolicy(None))
         policy = decode(StoredPolicy, unpack(answer[1]))
-        return policy.version, policy.document
+        return policy.version, policy.document, int(answer[3])
 
     async def read_session(self, agent: str, session: str | None) -> tuple[str, str, str, int]:
         """Session, framework, capabilities (``,a,b,``) and highest priority of who asks."""
