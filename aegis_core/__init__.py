@@ -29,6 +29,7 @@ from aegis_core.errors import (
     NotFoundError,
     PolicyError,
     StaleError,
+    StateLostError,
     StoreError,
     UnknownModelError,
 )
@@ -64,6 +65,7 @@ __all__ = [
     "Settings",
     "SettleFields",
     "StaleError",
+    "StateLostError",
     "StoreError",
     "UnknownModelError",
     "Usage",

@@ -161,13 +161,16 @@ async def open_governor(store: Store, settings: Settings, *, tenant: str | None 
     from aegis_core.arbiter.catalog import load_catalog
     from aegis_core.governor.governor import ResourceGovernor
     from aegis_core.policy.loading import default_policy, load_policy
-    from aegis_core.store.layout import TENANTS_KEY
+    from aegis_core.store.layout import TENANTS_KEY, root
     from aegis_core.store.ledger import Ledger
+    from aegis_core.store.lost_state import lost
 
     published = read_policy_file(settings.policy_file) if settings.policy_file else None
     catalog = load_catalog(settings.catalog_file)
     ledger = Ledger(store, tenant or settings.tenant)
     first = default_policy()
+    if settings.expect_state and not await store.command("EXISTS", root(ledger.tenant)):
+        raise lost(ledger.tenant)
     _, now = await ledger.open(
         config_of(settings), settings.timezone, to_nanos(settings.tenant_day_usd), first.document, first.digest
     )
@@ -184,6 +187,27 @@ async def open_governor(store: Store, settings: Settings, *, tenant: str | None 
             _log.warning(_replaces(settings, ledger.tenant, version, policy))
         await governor.publish_policy(published, author=f"file {settings.policy_file}")
     return governor
+
+
+async def restored(settings: Settings, *, accept_loss: bool) -> bool:
+    """Whether the state of the tenant is there. Where it is not and the loss is accepted, the tenant begins anew.
+
+    Raises:
+        StateLostError: it is not, and the loss is not accepted.
+    """
+    from aegis_core.store.layout import root
+    from aegis_core.store.lost_state import lost
+
+    store = await open_store(settings)
+    try:
+        if await store.command("EXISTS", root(settings.tenant)):
+            return True
+        if not accept_loss:
+            raise lost(settings.tenant)
+        await (await open_governor(store, settings.model_copy(update={"expect_state": False}))).aclose()
+        return False
+    finally:
+        await store.aclose()
 
 
 async def replacement(store: Store, settings: Settings) -> str | None:

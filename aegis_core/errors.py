@@ -19,6 +19,7 @@
     ├── ConfigurationError                settings or a server that Aegis must not run on
     └── StoreError                        Redis is down, slow, read-only or out of memory
         ├── AnswerLostError               asked, and no answer came: whether it decided is unknown
+        ├── StateLostError                Redis came back empty; nothing is decided on it
         └── StaleError                    the same control answer twice in a row
 
 A denial is a ``ValueError`` because retry policies of the agent frameworks leave that type alone.
@@ -41,6 +42,7 @@ from aegis_core.protocol.errors import (
     NotFoundError,
     PolicyError,
     StaleError,
+    StateLostError,
     StoreError,
     UnknownModelError,
 )
@@ -62,6 +64,7 @@ __all__ = [
     "NotFoundError",
     "PolicyError",
     "StaleError",
+    "StateLostError",
     "StoreError",
     "UnknownModelError",
 ]

@@ -109,6 +109,9 @@ class Settings(BaseSettings):
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
     max_connections: Annotated[int, Field(ge=1, le=1_000_000)] = 1_000
     max_connections_per_address: Annotated[int, Field(ge=1, le=1_000_000)] = 500
+    expect_state: bool = Field(
+        default=False, description="Redis holds the tenant's state: an empty one was emptied, and is no first start."
+    )
     open_tenants: Annotated[int, Field(ge=1, le=100_000)] = 1_000
     trusted_proxies: Annotated[str, AfterValidator(_networks)] = Field(
         default="", description="Addresses or networks, with commas, whose X-Forwarded-For says who sent a request."

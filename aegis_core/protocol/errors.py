@@ -131,6 +131,12 @@ class AnswerLostError(StoreError):
         )
 
 
+class StateLostError(StoreError):
+    """Redis answers, and what it held of a tenant is gone. Facts: ``tenant``."""
+
+    code = "state_lost"
+
+
 class StaleError(StoreError):
     """The script gave the same control answer twice; the state changes faster than it can be read."""
 

@@ -23,6 +23,7 @@ from aegis_core.protocol.errors import (
     NotFoundError,
     PolicyError,
     StaleError,
+    StateLostError,
     StoreError,
     UnknownModelError,
 )
@@ -69,6 +70,7 @@ _BY_CODE: dict[str, type[AegisError]] = {
     "misconfigured": ConfigurationError,
     "stale": StaleError,
     "answer_lost": AnswerLostError,
+    "state_lost": StateLostError,
     "lock_lost": LockLostError,
     "lock_preempted": LockPreemptedError,
 }

@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import hmac
 from collections.abc import Callable, Coroutine, Sequence
-from contextlib import suppress
 from functools import partial
 from typing import Any, Literal, NamedTuple, TypeVar, cast
 
 import hiredis
 
-from aegis_core.protocol.errors import AnswerLostError, StoreError
+from aegis_core.protocol.errors import AnswerLostError, StateLostError, StoreError
 from aegis_core.store import layout, operator_verbs, verbs
 from aegis_core.store.arguments import Ruled
 from aegis_core.store.batching import Looks
@@ -81,7 +80,9 @@ class Ledger:
     async def authorize(self, order: verbs.Authorize) -> tuple[str, Any]:
         """Judge one request. Answers ``NEW``/``OLD`` with a `Record`, or what must be read again: ``STALE`` the policy,
         ``PROFILE`` the agent profiles (each with the version in force), ``SESSION`` the agent's open session."""
-        script = self.store.scripts.authorize
+        script, state = self.store.scripts.authorize, self.store.state
+        if state.lost:
+            await state.check(self.tenant)
         try:
             answer = await _first_try(self.store.send(script, self._root, order))
         except AnswerLostError as error:
@@ -135,6 +136,7 @@ class Ledger:
         """Make or adjust the tenant; answers its policy version and the server's time in ms."""
         order = operator_verbs.OpenTenant(layout.SCHEMA, config, zone, day_limit, document, digest)
         answer = await self.call(self.store.scripts.open_tenant, order)
+        self.store.state.found(self.tenant)
         return int(answer[1]), int(answer[2])
 
     async def publish_policy(self, document: str, digest: str, author: str, expected: int | None = None) -> int | None:
@@ -154,6 +156,7 @@ class Ledger:
             NotFoundError: there is no such tenant.
         """
         answer = await self.call(self.store.scripts.read_policy, operator_verbs.ReadPolicy(None))
+        self.store.state.found(self.tenant)
         policy = decode(StoredPolicy, unpack(answer[1]))
         return policy.version, policy.document, int(answer[3])
 
@@ -175,6 +178,8 @@ class Ledger:
         """
         blob = await self.store.command("GET", layout.key(self.tenant, f"s:{caller.session}"))
         session = decode(Session, unpack(blob)) if blob else None
+        if session is None:
+            await self.store.state.check(self.tenant)
         if session is None or not hmac.compare_digest(str(session.token), str(caller.token)):
             raise refusal("BAD_TOKEN", [])
         if session.credential and await self.store.command(
@@ -253,9 +258,12 @@ class Ledger:
     async def tell_counted(self) -> int:
         """Tell of refusals that are only counted until now; answers the server's time in ms, 0 where nothing can be
         written now, for what is there can be read all the same."""
-        with suppress(StoreError):
+        try:
             return int((await self.call(self.store.scripts.sweep, verbs.Sweep(200, early=True)))[2])
-        return 0
+        except StateLostError:
+            raise
+        except StoreError:
+            return 0
 
     def begin(self, script: Script[_Arguments], arguments: _Arguments) -> Coroutine[object, object, Any]:
         """`call`, on its way to the server before anybody awaits it."""
@@ -272,6 +280,8 @@ class Ledger:
         zone, sweeps = None, 0
         if ":" in (getattr(arguments, "author", None) or "") and type(arguments) not in _BY_CREDENTIAL:
             arguments = cast("Any", arguments)._replace(author=await self._person_of(cast("Any", arguments).author))
+        if self.store.state.lost:
+            await self.store.state.check(self.tenant)
         while True:
             try:
                 answer = answer or await self.store.run(script, self._root, arguments, zone, sent)
@@ -287,6 +297,8 @@ class Ledger:
                 sweeps, answer, sent = sweeps + 1, None, None
                 while await self.sweep():
                     pass
+            elif word == b"NO_TENANT" and self.store.state.knows(self.tenant):
+                raise self.store.state.gone(self.tenant)
             else:
                 raise refusal(word.decode(), answer)
 

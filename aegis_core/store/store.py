@@ -24,6 +24,7 @@ from aegis_core.store.failures import RECONNECT, explained, refuse_other_kind, w
 from aegis_core.store.libraries import keep_library
 from aegis_core.store.link import Link
 from aegis_core.store.listening import Hear, listen
+from aegis_core.store.lost_state import KnownState
 from aegis_core.store.packing import pack
 from aegis_core.store.pipeline import Pipeline, UnreachableError, lost
 from aegis_core.store.schema import FIELDS
@@ -53,7 +54,7 @@ class Store:
         self.pepper = b""
         self.embedded: EmbeddedHandle | None = None
         self.timeout = timeout
-        self.link = Link(clients, timeout)
+        self.link, self.state = Link(clients, timeout), KnownState(self)
         self._loads = 0
         self._process = Process.id
 
@@ -243,6 +244,7 @@ class Store:
                 schema=found,
             )
         await self.command("ZADD", layout.WRITERS_KEY, "GT", FIELDS, aegis_version())
+        await self.state.begin(secrets.token_hex(16))
         await keep_library(self, self.scripts.library)
         if pepper is not None:
             self.pepper = pepper.encode()

@@ -1,4 +1,4 @@
-"""A server that is told to stop: what is under way ends, what waits is told to ask again, and nothing is a traceback."""
+"""A server that is told to stop: what is under way ends, what waits is told to ask again, nothing is a traceback."""
 
 from __future__ import annotations
 
