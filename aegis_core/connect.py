@@ -161,16 +161,14 @@ async def open_governor(store: Store, settings: Settings, *, tenant: str | None 
     from aegis_core.arbiter.catalog import load_catalog
     from aegis_core.governor.governor import ResourceGovernor
     from aegis_core.policy.loading import default_policy, load_policy
-    from aegis_core.store.layout import TENANTS_KEY, root
+    from aegis_core.store.layout import TENANTS_KEY
     from aegis_core.store.ledger import Ledger
-    from aegis_core.store.lost_state import lost
 
     published = read_policy_file(settings.policy_file) if settings.policy_file else None
     catalog = load_catalog(settings.catalog_file)
     ledger = Ledger(store, tenant or settings.tenant)
     first = default_policy()
-    if settings.expect_state and not await store.command("EXISTS", root(ledger.tenant)):
-        raise lost(ledger.tenant)
+    await check_expected(store, settings, ledger.tenant)
     _, now = await ledger.open(
         config_of(settings), settings.timezone, to_nanos(settings.tenant_day_usd), first.document, first.digest
     )
@@ -187,6 +185,19 @@ async def open_governor(store: Store, settings: Settings, *, tenant: str | None 
             _log.warning(_replaces(settings, ledger.tenant, version, policy))
         await governor.publish_policy(published, author=f"file {settings.policy_file}")
     return governor
+
+
+async def check_expected(store: Store, settings: Settings, tenant: str) -> None:
+    """See that the state of a tenant is there, where ``AEGIS_EXPECT_STATE`` says that it must be.
+
+    Raises:
+        StateLostError: it is not.
+    """
+    from aegis_core.store.layout import root
+    from aegis_core.store.lost_state import lost
+
+    if settings.expect_state and not await store.command("EXISTS", root(tenant)):
+        raise lost(tenant)
 
 
 async def restored(settings: Settings, *, accept_loss: bool) -> bool:

@@ -21,7 +21,7 @@ from serving import OPERATOR, free_port, running
 from aegis_core import Settings
 from aegis_core.api.app import create_app
 
-PAY = {"agent_id": "a", "task_intent": "transfer funds", "resource_type": "api_call", "estimated_cost_usd": 7}
+PAY = {"agent_id": "a", "task_intent": "Rent a machine", "resource_type": "api_call", "estimated_cost_usd": 7}
 
 
 class Waiters:
