@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncGenerator, Generator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -70,6 +70,7 @@ async def connect(
             async with (
                 watched_prices(settings, governor.arbiter, governor.operator),
                 watched_spending(governor, settings.estimated_alert_percent),
+                watched_store(store),
             ):
                 yield Governor(governor, anew)
         finally:
@@ -131,6 +132,13 @@ async def open_store(settings: Settings, *, throwaway: bool = False, virtual_tim
     from aegis_core.store.store import open_store as opened
 
     return await opened(settings, throwaway=throwaway, virtual_time=virtual_time)
+
+
+def watched_store(store: Store) -> AbstractAsyncContextManager[None]:
+    """In the block, what changes on the server is noticed: an eviction policy, or that it was emptied."""
+    from aegis_core.store.lost_state import watched_state
+
+    return watched_state(store.state)
 
 
 def tenant_store(store: Store, tenant: str) -> TenantStore:

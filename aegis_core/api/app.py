@@ -43,7 +43,7 @@ from aegis_core.api.stopping import EndingWaits, Stopping
 from aegis_core.api.tenants import KeyWatch, TenantContext, TenantContexts
 from aegis_core.channels.registry import open_channels
 from aegis_core.channels.runner import running
-from aegis_core.connect import open_governor, open_store
+from aegis_core.connect import open_governor, open_store, watched_store
 from aegis_core.governor.governor import ResourceGovernor
 from aegis_core.governor.repricing import watched_prices
 from aegis_core.governor.spending_watch import watched_spending
@@ -148,6 +148,7 @@ async def _life(
                 _channels(app, settings, governor),
                 watched_prices(settings, governor.arbiter, governor.operator),
                 watched_spending(governor, settings.estimated_alert_percent),
+                watched_store(opened),
                 observing(RollupConsumer(governor.observation), Retention(governor.observation)),
             ):
                 with app.state.stopping.on_signals():

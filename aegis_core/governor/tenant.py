@@ -34,7 +34,7 @@ class TenantStore:
             StoreError: it does not. StateLostError: it does, and this tenant is gone.
         """
         store = self._ledger.store
-        await store.state.check(self.tenant)
+        await store.state.admit(self.tenant)
         return f"{store.server.product} {store.server.version}"
 
     def check_token(self, token: str | None) -> None:

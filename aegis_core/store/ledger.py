@@ -81,8 +81,8 @@ class Ledger:
         """Judge one request. Answers ``NEW``/``OLD`` with a `Record`, or what must be read again: ``STALE`` the policy,
         ``PROFILE`` the agent profiles (each with the version in force), ``SESSION`` the agent's open session."""
         script, state = self.store.scripts.authorize, self.store.state
-        if state.lost:
-            await state.check(self.tenant)
+        if state.closed:
+            await state.admit(self.tenant)
         try:
             answer = await _first_try(self.store.send(script, self._root, order))
         except AnswerLostError as error:

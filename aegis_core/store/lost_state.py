@@ -1,15 +1,24 @@
-"""A Redis that came back without what it held: nothing is decided on it, for every budget would start anew."""
+"""A Redis that came back without what it held, or that may forget some of it: nothing is granted on it.
+
+Every budget would start anew. Each process looks every few seconds, away from all decisions.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
-from aegis_core.protocol.errors import StateLostError
+from aegis_core.protocol.errors import AegisError, StateLostError, StoreError
 from aegis_core.store import layout
 
 if TYPE_CHECKING:
     from aegis_core.store.store import Store
+
+LOOK_SECONDS = 3.0
+"""How long a change of the server may go unseen."""
 
 _log = logging.getLogger("aegis.store")
 
@@ -19,10 +28,11 @@ class KnownState:
 
     Attributes:
         lost: some are; until they are there again, every call looks first.
+        evicting: how the server evicts keys, where it does since it was opened; else empty.
     """
 
     def __init__(self, store: Store) -> None:
-        self.lost = False
+        self.lost, self.evicting = False, ""
         self._store, self._birth = store, b""
         self._tenants: set[str] = set()
 
@@ -38,6 +48,42 @@ class KnownState:
     def knows(self, tenant: str) -> bool:
         """Whether it was."""
         return tenant in self._tenants
+
+    @property
+    def closed(self) -> bool:
+        """Whether `admit` is to be asked before something is granted."""
+        return self.lost or bool(self.evicting)
+
+    async def admit(self, tenant: str) -> None:
+        """See that grants may be made for a tenant.
+
+        Raises:
+            StateLostError: as `check`. StoreError: the server may forget what is granted.
+        """
+        await self.check(tenant)
+        if self.evicting:
+            raise StoreError(
+                f"Redis may evict keys (maxmemory-policy {self.evicting}), and with them budgets; no decision was "
+                "made. Mend it: redis-cli CONFIG SET maxmemory-policy noeviction",
+                reason="evicting",
+            )
+
+    async def look(self) -> None:
+        """Find out what changed on the server since it was opened.
+
+        Raises:
+            AegisError: it cannot be asked.
+        """
+        evicting = await self._store.eviction()
+        if evicting != self.evicting:
+            self.evicting = evicting
+            facts = {"store": self._store.address.shown, "maxmemory_policy": evicting or "noeviction"}
+            if evicting:
+                _log.error("Redis may evict keys; nothing is granted until it may not", extra={"facts": facts})
+            else:
+                _log.warning("Redis evicts no keys any more", extra={"facts": facts})
+        if self._tenants and await self._store.command("GET", layout.BIRTH_KEY) != self._birth:
+            self.gone(next(iter(self._tenants)))
 
     def gone(self, tenant: str) -> StateLostError:
         """Note that a known tenant is not there any more; the error to raise."""
@@ -59,6 +105,25 @@ class KnownState:
         if not there or await self._store.command("GET", layout.BIRTH_KEY) != self._birth:
             raise self.gone(tenant)
         self.lost = False
+
+
+@asynccontextmanager
+async def watched_state(state: KnownState) -> AsyncGenerator[None]:
+    """Look every few seconds in the block."""
+
+    async def watch() -> None:
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            with suppress(AegisError):  # who asks for a decision hears of that by itself
+                await state.look()
+
+    watching = asyncio.create_task(watch())
+    try:
+        yield
+    finally:
+        watching.cancel()
+        with suppress(asyncio.CancelledError):
+            await watching
 
 
 def lost(tenant: str) -> StateLostError:

@@ -219,6 +219,18 @@ class Store:
         )
         return self.server
 
+    async def eviction(self) -> str:
+        """How the server evicts keys; empty where it does not, as every server that is opened.
+
+        Raises:
+            StoreError: it cannot be asked.
+        """
+        try:
+            found = str((await self._info()).get("maxmemory_policy", "noeviction"))
+        except _FAILED as error:
+            raise self._explain(error, "INFO") from None
+        return "" if found == "noeviction" else found
+
     async def _info(self) -> dict[str, Any]:
         if self.clients.cluster is not None:
             answer: Any = await self.clients.cluster.info(target_nodes="primaries")  # pyright: ignore[reportUnknownMemberType]

@@ -69,6 +69,7 @@ class Waiters:
         self._threads.shutdown()
 
 
+@pytest.mark.leaves("grants", "questions", "leases")
 def test_what_waits_is_told_to_ask_again_and_a_stream_ends(settings: Settings) -> None:
     settings = settings.model_copy(update={"operator_secret": SecretStr(OPERATOR), "log_level": "error"})
     app = create_app(settings)
