@@ -36,12 +36,14 @@ class Waiters:
         self.http.post("/locks/w/acquire", json=lock).raise_for_status()
         self._threads = ThreadPoolExecutor(5)
         self.answers = {
-            "events": self._ask("GET", "/events?after=$&wait=30"),
             "request": self._ask("POST", "/request-permission?wait=30", json=PAY | {"request_id": "mine"}),
             "lock": self._ask("POST", "/locks/w/acquire?wait=30", json={"agent_id": "b"}),
         }
         self.stream = self._threads.submit(self._follow)
         until(self._all_wait)
+        self.answers["events"] = self._ask("GET", "/events?after=$&wait=30")  # now that nothing more happens
+        for _ in range(3):  # it was sent before these; and one that comes when the server stops is told the same
+            self.http.get("/events").raise_for_status()
 
     def _ask(self, method: str, path: str, **more: Any) -> Any:
         return self._threads.submit(
