@@ -170,6 +170,13 @@ async def _of_store(settings: Settings) -> list[Finding]:
                 Finding("note", "durability", "the append-only file is off: a crash loses what is spent and reserved",
                         "redis-cli CONFIG SET appendonly yes")
             )  # fmt: skip
+        if server.forgetful:
+            text = (
+                "there are replicas, and min-replicas-to-write is 0: a primary that was cut off goes on granting, and "
+            )
+            text += "what it granted is forgotten when it comes back"
+            mend = "redis-cli CONFIG SET min-replicas-to-write 1"
+            findings.append(Finding("note", "durability", text, mend))
         findings.append(_of_data(await store.writers()))
         # Opening a governor would publish the rules of AEGIS_POLICY_FILE; they are looked at on their own.
         governor = await open_governor(store, settings.model_copy(update={"policy_file": None}))

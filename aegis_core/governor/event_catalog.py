@@ -180,6 +180,7 @@ FACTS: Mapping[str, str] = {
     "model": "the model that it was priced for",
     "most_usd": "the largest amount among them",
     "name": "its name",
+    "nothing_heard": "nobody asked again, extended or ended it since it was granted",
     "operator": "whose ceiling",
     "outcome": "how well the task was done, 0 to 1",
     "owner": "whose budget",

@@ -43,6 +43,8 @@ class ServerFacts:
     eviction: str
     used_bytes: int
     aof: bool
+    forgetful: bool = False
+    """It has replicas, and takes writes while none of them hears of it."""
 
 
 class Store:
@@ -215,8 +217,9 @@ class Store:
                 eviction=eviction,
             )
         self.server = ServerFacts(
-            product, version, eviction, int(info["used_memory"]), aof=bool(info.get("aof_enabled"))
-        )
+            product, version, eviction, int(info["used_memory"]), aof=bool(info.get("aof_enabled")),
+            forgetful=int(info.get("connected_slaves", 0)) > 0 and "min_slaves_good_slaves" not in info,
+        )  # fmt: skip
         return self.server
 
     async def eviction(self) -> str:
