@@ -15,6 +15,7 @@ from aegis_core.connect import connect, connect_sync
 from aegis_core.errors import (
     AegisDenied,
     AegisError,
+    AnswerLostError,
     AuthError,
     ChainError,
     ChannelError,
@@ -28,6 +29,7 @@ from aegis_core.errors import (
     NotFoundError,
     PolicyError,
     StaleError,
+    StateLostError,
     StoreError,
     UnknownModelError,
 )
@@ -40,6 +42,7 @@ __all__ = [
     "AegisDenied",
     "AegisError",
     "Allowance",
+    "AnswerLostError",
     "AuthError",
     "ChainError",
     "ChannelError",
@@ -62,6 +65,7 @@ __all__ = [
     "Settings",
     "SettleFields",
     "StaleError",
+    "StateLostError",
     "StoreError",
     "UnknownModelError",
     "Usage",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncGenerator, Generator
-from contextlib import asynccontextmanager, contextmanager
-from functools import partial
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -70,6 +70,7 @@ async def connect(
             async with (
                 watched_prices(settings, governor.arbiter, governor.operator),
                 watched_spending(governor, settings.estimated_alert_percent),
+                watched_store(store),
             ):
                 yield Governor(governor, anew)
         finally:
@@ -133,6 +134,13 @@ async def open_store(settings: Settings, *, throwaway: bool = False, virtual_tim
     return await opened(settings, throwaway=throwaway, virtual_time=virtual_time)
 
 
+def watched_store(store: Store) -> AbstractAsyncContextManager[None]:
+    """In the block, what changes on the server is noticed: an eviction policy, or that it was emptied."""
+    from aegis_core.store.lost_state import watched_state
+
+    return watched_state(store.state)
+
+
 def tenant_store(store: Store, tenant: str) -> TenantStore:
     """A tenant's store without a governor; whether there is such a tenant is not looked at."""
     from aegis_core.governor.tenant import TenantStore
@@ -168,6 +176,7 @@ async def open_governor(store: Store, settings: Settings, *, tenant: str | None 
     catalog = load_catalog(settings.catalog_file)
     ledger = Ledger(store, tenant or settings.tenant)
     first = default_policy()
+    await check_expected(store, settings, ledger.tenant)
     _, now = await ledger.open(
         config_of(settings), settings.timezone, to_nanos(settings.tenant_day_usd), first.document, first.digest
     )
@@ -184,6 +193,40 @@ async def open_governor(store: Store, settings: Settings, *, tenant: str | None 
             _log.warning(_replaces(settings, ledger.tenant, version, policy))
         await governor.publish_policy(published, author=f"file {settings.policy_file}")
     return governor
+
+
+async def check_expected(store: Store, settings: Settings, tenant: str) -> None:
+    """See that the state of a tenant is there, where ``AEGIS_EXPECT_STATE`` says that it must be.
+
+    Raises:
+        StateLostError: it is not.
+    """
+    from aegis_core.store.layout import root
+    from aegis_core.store.lost_state import lost
+
+    if settings.expect_state and not await store.command("EXISTS", root(tenant)):
+        raise lost(tenant)
+
+
+async def restored(settings: Settings, *, accept_loss: bool) -> bool:
+    """Whether the state of the tenant is there. Where it is not and the loss is accepted, the tenant begins anew.
+
+    Raises:
+        StateLostError: it is not, and the loss is not accepted.
+    """
+    from aegis_core.store.layout import root
+    from aegis_core.store.lost_state import lost
+
+    store = await open_store(settings)
+    try:
+        if await store.command("EXISTS", root(settings.tenant)):
+            return True
+        if not accept_loss:
+            raise lost(settings.tenant)
+        await (await open_governor(store, settings.model_copy(update={"expect_state": False}))).aclose()
+        return False
+    finally:
+        await store.aclose()
 
 
 async def replacement(store: Store, settings: Settings) -> str | None:
@@ -222,13 +265,19 @@ async def visit_tenant(home: ResourceGovernor, store: Store, tenant: str) -> Res
     Raises:
         NotFoundError: there is no such tenant; none is made.
     """
-    from aegis_core.policy.loading import load_policy
     from aegis_core.store.ledger import Ledger
 
     ledger = Ledger(store, tenant)
-    now = await ledger.now()
-    version, document = await ledger.read_policy()
-    return home.beside(ledger, (version, load_policy(document, f"policy version {version}")), now)
+    version, document, now = await ledger.visit()
+    return home.beside(ledger, (version, _compiled(document)), now)
+
+
+@lru_cache(maxsize=256)
+def _compiled(document: str) -> Policy:
+    """Tenants by the hundred have few policies between them, and to compile one takes longer than all else."""
+    from aegis_core.policy.loading import load_policy
+
+    return load_policy(document, "the policy in force")
 
 
 def read_policy_file(path: Path) -> Policy:

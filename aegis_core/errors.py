@@ -18,6 +18,8 @@
     ├── ChannelError                      a channel to operators could not deliver; it is tried again
     ├── ConfigurationError                settings or a server that Aegis must not run on
     └── StoreError                        Redis is down, slow, read-only or out of memory
+        ├── AnswerLostError               asked, and no answer came: whether it decided is unknown
+        ├── StateLostError                Redis came back empty; nothing is decided on it
         └── StaleError                    the same control answer twice in a row
 
 A denial is a ``ValueError`` because retry policies of the agent frameworks leave that type alone.
@@ -26,6 +28,7 @@ A denial is a ``ValueError`` because retry policies of the agent frameworks leav
 from aegis_core.protocol.denial import AegisDenied
 from aegis_core.protocol.errors import (
     AegisError,
+    AnswerLostError,
     AuthError,
     ChainError,
     ChannelError,
@@ -39,6 +42,7 @@ from aegis_core.protocol.errors import (
     NotFoundError,
     PolicyError,
     StaleError,
+    StateLostError,
     StoreError,
     UnknownModelError,
 )
@@ -46,6 +50,7 @@ from aegis_core.protocol.errors import (
 __all__ = [
     "AegisDenied",
     "AegisError",
+    "AnswerLostError",
     "AuthError",
     "ChainError",
     "ChannelError",
@@ -59,6 +64,7 @@ __all__ = [
     "NotFoundError",
     "PolicyError",
     "StaleError",
+    "StateLostError",
     "StoreError",
     "UnknownModelError",
 ]

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from difflib import get_close_matches
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, AliasChoices, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
+from pydantic_settings import BaseSettings, DotEnvSettingsSource, EnvSettingsSource, SettingsConfigDict, SettingsError
 
 from aegis_core.protocol.errors import ConfigurationError
 from aegis_core.protocol.events import Names
@@ -118,6 +121,10 @@ class Settings(BaseSettings):
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
     max_connections: Annotated[int, Field(ge=1, le=1_000_000)] = 1_000
     max_connections_per_address: Annotated[int, Field(ge=1, le=1_000_000)] = 500
+    expect_state: bool = Field(
+        default=False, description="Redis holds the tenant's state: an empty one was emptied, and is no first start."
+    )
+    open_tenants: Annotated[int, Field(ge=1, le=100_000)] = 1_000
     trusted_proxies: Annotated[str, AfterValidator(_networks)] = Field(
         default="", description="Addresses or networks, with commas, whose X-Forwarded-For says who sent a request."
     )
@@ -233,14 +240,17 @@ def load_settings(*, working_directory: bool = False, **overrides: Any) -> Setti
         **overrides: settings by name.
 
     Raises:
-        ConfigurationError: a variable whose value cannot be accepted, by name, or a file that cannot be read.
+        ConfigurationError: a variable that is no setting, or whose value cannot be accepted, by name; or a file that
+            cannot be read.
     """
     try:
+        refuse_unknown(EnvSettingsSource(Settings).env_vars, "the environment")
         named = Settings(**overrides).env_file
         if named is None and not working_directory:
             return Settings(**overrides)
         if named is not None and not os.access(named, os.R_OK):
             raise ConfigurationError(f"AEGIS_ENV_FILE: {named} cannot be read", field="AEGIS_ENV_FILE")
+        refuse_unknown_in(named or Path(WORKING_DIRECTORY_FILE))
         return Settings(_env_file=named or WORKING_DIRECTORY_FILE, **overrides)  # pyright: ignore[reportCallIssue]
     except ValidationError as error:
         found = invalid(error)
@@ -255,3 +265,58 @@ def load_settings(*, working_directory: bool = False, **overrides: Any) -> Setti
         if "event_webhooks" in str(error):
             name, shown = "AEGIS_EVENT_WEBHOOKS", '{"siem": {"url": "https://siem.example/aegis", "secret": "whsec_…"}}'
         raise ConfigurationError(f"{name} is not valid JSON; give {shown}", field=name) from None
+
+
+_PREFIX = "AEGIS_"
+_MOST_UNKNOWN = 5
+_OF_KUBERNETES = re.compile(r"AEGIS_(\w+_)?(SERVICE_(HOST|PORT)(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)")
+"""What Kubernetes and Docker's links tell each container of a service or container named ``aegis`` or ``aegis-…``."""
+_LINK = re.compile(r"(tcp|udp|sctp)://[\w.\[\]:]+")
+
+
+def refuse_unknown_in(file: Path) -> None:
+    """`refuse_unknown` for a file of variables.
+
+    Raises:
+        ConfigurationError: as there.
+    """
+    refuse_unknown(DotEnvSettingsSource(Settings, env_file=file).env_vars, str(file))
+
+
+def refuse_unknown(variables: Mapping[str, str | None], place: str) -> None:
+    """Refuse a variable that begins as the settings do and is none: misspelt, it would leave its default in force.
+
+    Args:
+        variables: names to values; those without one are ignored, as is what Kubernetes says of services.
+        place: where they stand, for the message.
+
+    Raises:
+        ConfigurationError: names each of them, with the nearest setting. Facts: ``field``, ``nearest``.
+    """
+    known = [f"{_PREFIX}{name.upper()}" for name in Settings.model_fields]
+    names = sorted(name.upper() for name, value in variables.items() if value and not _is_link(name.upper(), value))
+    unknown = [name for name in names if name.startswith(_PREFIX) and name not in known]
+    if not unknown:
+        return
+    nearest = [_nearest(name.removeprefix(_PREFIX)) for name in unknown]
+    told = [
+        f"{name[:100]} is not a setting" + (f" (did you mean {near}?)" if near else "")
+        for name, near in zip(unknown[:_MOST_UNKNOWN], nearest, strict=False)
+    ]
+    more = f", nor are {len(unknown) - _MOST_UNKNOWN} more" if len(unknown) > _MOST_UNKNOWN else ""
+    raise ConfigurationError(
+        f"In {place}, {', '.join(told)}{more}; nothing was started. Correct or remove it; "
+        "docs/operations.md says where all settings are listed.",
+        field=unknown[0],
+        nearest=nearest[0],
+    )
+
+
+def _nearest(name: str) -> str | None:
+    """Told apart by what follows the prefix, which alone makes any two alike."""
+    found = get_close_matches(name[:100].lower(), list(Settings.model_fields), 1)
+    return f"{_PREFIX}{found[0].upper()}" if found else None
+
+
+def _is_link(name: str, value: str) -> bool:
+    return bool(_OF_KUBERNETES.fullmatch(name) or (name.endswith("_PORT") and _LINK.fullmatch(value)))

@@ -38,8 +38,8 @@ ENDING = frozenset({
 """Those that must have one. The test of this module holds both against the table."""
 GLOBAL = frozenset(
     {
-        layout.SCHEMA_KEY, layout.PEPPER_KEY, layout.TENANTS_KEY, layout.CLOCK_KEY, layout.WRITERS_KEY,
-        layout.LIBRARIES_KEY,
+        layout.SCHEMA_KEY, layout.PEPPER_KEY, layout.BIRTH_KEY, layout.TENANTS_KEY, layout.CLOCK_KEY,
+        layout.WRITERS_KEY, layout.LIBRARIES_KEY,
     }
 )  # fmt: skip
 OPEN_STATES = {LIVE: "grants", PENDING: "questions"}

@@ -52,7 +52,14 @@ ROOMS: dict[str, tuple[str, ...]] = {
     ),
     "proxy": ("proxy/*",),
     "replay": ("core/test_replay*", "cli/test_replay*"),
-    "store": ("scripts/*", "growth/*", "core/test_embedded*", "core/test_looking*", "core/test_topologies*"),
+    "store": (
+        "failures/*",
+        "scripts/*",
+        "growth/*",
+        "core/test_embedded*",
+        "core/test_looking*",
+        "core/test_topologies*",
+    ),
     **{name: (f"integrations/{name}/*",) for name in ("langchain", "langgraph", "crewai", "agentchat")},
     "autogen": ("integrations/autogen_classic/*", "integrations/agentchat/*", "integrations/test_pyautogen*"),
 }

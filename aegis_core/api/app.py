@@ -39,10 +39,11 @@ from aegis_core.api.gate import RequestGate
 from aegis_core.api.logs import RequestLog, configure_logs
 from aegis_core.api.routing import Service
 from aegis_core.api.secret import operator_secret
+from aegis_core.api.stopping import EndingWaits, Stopping
 from aegis_core.api.tenants import KeyWatch, TenantContext, TenantContexts
 from aegis_core.channels.registry import open_channels
 from aegis_core.channels.runner import running
-from aegis_core.connect import open_governor, open_store
+from aegis_core.connect import open_governor, open_store, watched_store
 from aegis_core.governor.delivering import senders
 from aegis_core.governor.governor import ResourceGovernor
 from aegis_core.governor.repricing import watched_prices
@@ -120,6 +121,7 @@ def create_app(
     if proxies:
         app.add_middleware(ForwardedBound, of_one=settings.max_connections_per_address, proxies=proxies)
     app.add_middleware(RequestGate, host=settings.host, keys=_keys_on)
+    app.add_middleware(EndingWaits)
     app.add_middleware(RequestLog, secret=_secret_of)  # added last, so it is the outermost
     _document(app)
     return app
@@ -139,18 +141,22 @@ async def _life(
         governor = await open_governor(opened, settings)
         await asyncio.to_thread(governor.arbiter.warm)
         gc.freeze()  # prices and schemas outlive every request; a collector that walks them stalls answers
-        contexts = TenantContexts(TenantContext.of(governor, settings.metrics_budgets), opened)
+        home = TenantContext.of(governor, settings.metrics_budgets)
+        contexts = TenantContexts(home, opened, most=settings.open_tenants)
         keys = KeyWatch(governor.operator, required=settings.require_keys)
+        app.state.stopping = Stopping()
         app.state.service = Service(Auth(secret, contexts, keys), bounded)
         try:
             async with (
                 _channels(app, settings, governor),
                 watched_prices(settings, governor.arbiter, governor.operator),
                 watched_spending(governor, settings.estimated_alert_percent),
+                watched_store(opened),
                 observing(RollupConsumer(governor.observation), Retention(governor.observation)),
                 sending(senders(governor, settings)),
             ):
-                yield
+                with app.state.stopping.on_signals():
+                    yield
         finally:
             gc.unfreeze()
             await app.state.service.auth.failed.aclose()

@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple
 
 from starlette.requests import Request
 
+from aegis_core.api.patience import PATIENCE, at_once
 from aegis_core.api.secret import SECRET_FILE
 from aegis_core.api.tenants import KeyWatch, TenantContext, TenantContexts
 from aegis_core.governor.credentials import Entrance
@@ -256,7 +257,8 @@ class Auth:
             AuthError: as `overseer`.
         """
         try:
-            return (await self.overseer(request)).context
+            async with at_once(PATIENCE / 2):
+                return (await self.overseer(request)).context
         except StoreError:
             if self.keys.last_known or "authorization" in request.headers:
                 raise

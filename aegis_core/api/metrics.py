@@ -3,6 +3,7 @@ settings ask for their budgets."""
 
 from __future__ import annotations
 
+import asyncio
 import time
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -142,13 +143,16 @@ class Metrics:
         if began is not None:
             self._durations.took(time.perf_counter() - began)
 
-    async def page(self, accept: str = "") -> tuple[bytes, str]:
-        """Everything in Prometheus's words, or OpenMetrics where that is accepted; and its media type. A store that is
-        down is a figure like the others."""
+    async def page(self, accept: str = "", *, seconds: float | None = None) -> tuple[bytes, str]:
+        """Everything in Prometheus's words, or OpenMetrics where that is accepted; and its media type.
+
+        A store that is down, or does not answer within so many `seconds`, is a figure like the others.
+        """
         try:
-            await self._look()
+            async with asyncio.timeout(seconds):
+                await self._look()
             self._up.set(1)
-        except AegisError:
+        except (AegisError, TimeoutError):
             self._tenant.counts = None
             self._budgets.clear()
             self._up.set(0)

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
+from aegis_core.api.patience import PATIENCE, at_once
 from aegis_core.api.routing import PREFIX, Writer, auth_of, service_of
 from aegis_core.api.schemas import Health, Readiness, problems, security
 from aegis_core.channels.registry import channels_health
@@ -36,13 +37,14 @@ async def ready(request: Request, verbose: Verbose = None) -> Response:
     said too; where there are keys, to whom they let read figures."""
     auth = auth_of(request)
     context = auth.contexts.home
-    server = await context.governor.tenant_store.ping()
-    told = verbose is not None and verbose not in _NO
-    if await auth.keys.on():
-        if not told or "authorization" not in request.headers:
-            return _ready(Readiness("ready"))
-        context = await auth.observer(request)
-    channels = await channels_health(context.governor.tenant_store) if told else None
+    async with at_once():
+        server = await context.governor.tenant_store.ping()
+        told = verbose is not None and verbose not in _NO
+        if await auth.keys.on():
+            if not told or "authorization" not in request.headers:
+                return _ready(Readiness("ready"))
+            context = await auth.observer(request)
+        channels = await channels_health(context.governor.tenant_store) if told else None
     connections = ("bounded" if service_of(request).bounded else "unbounded") if told else None
     return _ready(Readiness("ready", context.tenant, server, channels, connections))
 
@@ -59,5 +61,5 @@ async def metrics(request: Request) -> Response:
     """Verdicts of this process, and the budgets and open grants of the caller's tenant. For operators, where there are
     keys."""
     context = await auth_of(request).observer(request)
-    body, media_type = await context.metrics.page(request.headers.get("accept", ""))
+    body, media_type = await context.metrics.page(request.headers.get("accept", ""), seconds=PATIENCE / 2)
     return Response(body, media_type=media_type)

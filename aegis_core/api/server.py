@@ -17,7 +17,7 @@ from aegis_core.api.connections import IDLE_SECONDS, bounds_of
 from aegis_core.api.logs import configure_logs
 from aegis_core.api.secret import check_bind, operator_secret, secret_path
 from aegis_core.channels.registry import configured
-from aegis_core.connect import open_store, operator_of, read_policy_file, replacement
+from aegis_core.connect import check_expected, open_store, operator_of, read_policy_file, replacement
 from aegis_core.observe.destinations import destinations
 from aegis_core.protocol.errors import ConfigurationError
 from aegis_core.settings import Settings
@@ -85,6 +85,7 @@ async def _serve(settings: Settings, plan: uvicorn.Config, agrees: Callable[[str
     """Open the store before the server starts, so that what is wrong with it reaches the caller as a typed error."""
     store = await open_store(settings)
     try:
+        await check_expected(store, settings, settings.tenant)
         keys = settings.require_keys or await operator_of(store, settings.tenant).keys_in_force() > 0
         check_bind(settings.host, keys=keys)
         replaces = agrees and await replacement(store, settings)

@@ -16,15 +16,15 @@ from aegis_core.connect import operator_of, tenant_store, visit_tenant
 from aegis_core.governor.credentials import tenant_of_token
 from aegis_core.governor.governor import ResourceGovernor
 from aegis_core.governor.operators import ApiKey, Operator, tenant_of_key
-from aegis_core.protocol.errors import AuthError, NotFoundError, StoreError
+from aegis_core.protocol.errors import AegisError, AuthError, NotFoundError, StoreError
 
 if TYPE_CHECKING:
     from aegis_core.store.store import Store
 
-OPEN_TENANTS = 64
-"""Governors of other tenants that stay open; the one that was asked longest ago makes room."""
 _FRESH = 1.0
 """Seconds for which it is taken as known whether there are keys."""
+_GLANCE = 0.3
+"""Seconds that it is looked for whether there still are, where there were."""
 _LINGER = 65.0
 """Seconds that a governor which made room goes on for those who still wait in it: longer than any wait."""
 
@@ -71,11 +71,11 @@ class KeyWatch:
         if self._required or (not fresh and time.monotonic() < self._until):
             return self.last_known
         try:
-            async with self._asking:
+            async with asyncio.timeout(_GLANCE if self._on else None), self._asking:
                 if fresh or time.monotonic() >= self._until:  # of many who found it old, one asks
                     self._on = await self._operator.keys_in_force() > 0
                     self._until = time.monotonic() + _FRESH
-        except StoreError:
+        except (StoreError, TimeoutError):
             if not self._on:
                 raise
         return self._on
@@ -86,10 +86,17 @@ class KeyWatch:
 
 
 class TenantContexts:
-    """The server's own tenant, and others by what their callers show. None is opened before a credential held."""
+    """The server's own tenant, and others by what their callers show. None is opened before a credential held.
 
-    def __init__(self, home: TenantContext, store: Store) -> None:
-        self.home, self._store = home, store
+    Args:
+        home: the server's own.
+        store: that of all.
+        most: others that stay open; the one that was asked longest ago makes room.
+    """
+
+    def __init__(self, home: TenantContext, store: Store, *, most: int) -> None:
+        self.home, self._store, self._most = home, store, most
+        self._opening: dict[str, asyncio.Task[TenantContext]] = {}
         self._others: OrderedDict[str, TenantContext] = OrderedDict()
         self._leaving: set[asyncio.Task[None]] = set()
 
@@ -131,12 +138,26 @@ class TenantContexts:
         return context
 
     async def _open(self, tenant: str) -> TenantContext:
+        """Open it once, however many knock meanwhile."""
+        opening = self._opening.get(tenant)
+        if opening is None:
+            opening = self._opening[tenant] = asyncio.create_task(self._visit(tenant))
+            opening.add_done_callback(lambda done: self._opened(tenant, done))
         try:
-            governor = await visit_tenant(self.home.governor, self._store, tenant)
+            return await asyncio.shield(opening)
         except NotFoundError:
             raise AuthError("The credential names a tenant that is gone.", code="bad_token") from None
-        context = self._others.setdefault(tenant, TenantContext.of(governor, self.home.metrics.most_budgets))
-        while len(self._others) > OPEN_TENANTS:
+
+    def _opened(self, tenant: str, done: asyncio.Task[TenantContext]) -> None:
+        del self._opening[tenant]
+        if not done.cancelled():
+            done.exception()  # who waited was told; where nobody does any longer, the loop must not complain
+
+    async def _visit(self, tenant: str) -> TenantContext:
+        governor = await visit_tenant(self.home.governor, self._store, tenant)
+        context = TenantContext.of(governor, self.home.metrics.most_budgets)
+        self._others[tenant] = context
+        while len(self._others) > self._most:
             _, left = self._others.popitem(last=False)
             leaving = asyncio.create_task(_close_later(left.governor.aclose))
             self._leaving.add(leaving)
@@ -145,9 +166,9 @@ class TenantContexts:
 
     async def aclose(self) -> None:
         """Close what was opened here."""
-        for task in list(self._leaving):
+        for task in [*self._leaving, *self._opening.values()]:
             task.cancel()
-            with suppress(asyncio.CancelledError):
+            with suppress(asyncio.CancelledError, AegisError):
                 await task
         for context in self._others.values():
             await context.governor.aclose()

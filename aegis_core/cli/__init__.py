@@ -29,6 +29,7 @@ from aegis_core.cli import (
     proxy,
     refund,
     replay,
+    restore,
     route,
     serve,
     usage,
@@ -81,6 +82,7 @@ app.command()(usage.usage)
 app.command()(activity.activity)
 app.command()(activity.observe)
 app.command()(refund.refund)
+app.command()(restore.restore)
 for brake in (brakes.block, brakes.unblock, brakes.halt, brakes.resume, brakes.mode, brakes.forget):
     app.command()(brake)
 app.add_typer(approvals.app, name="approvals")

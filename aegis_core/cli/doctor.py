@@ -19,7 +19,7 @@ import typer
 from aegis_core.cli.common import JsonFlag, print_json, stdout_console
 from aegis_core.protocol.errors import AegisError, AuthError, ConfigurationError, PolicyError, StoreError
 from aegis_core.protocol.masking import visible
-from aegis_core.settings import WORKING_DIRECTORY_FILE, Settings, load_settings
+from aegis_core.settings import WORKING_DIRECTORY_FILE, Settings, load_settings, refuse_unknown_in
 
 if TYPE_CHECKING:
     from aegis_core.governor.governor import ResourceGovernor
@@ -99,6 +99,10 @@ def _of_place(settings: Settings) -> Iterator[Finding]:
     elif Path(WORKING_DIRECTORY_FILE).exists():
         text = f"{WORKING_DIRECTORY_FILE} of this directory is read by servers only, so it was not read here"
         yield Finding("note", "settings", text, f"aegis --env-file {WORKING_DIRECTORY_FILE} doctor")
+        try:
+            refuse_unknown_in(Path(WORKING_DIRECTORY_FILE))
+        except ConfigurationError as error:
+            yield Finding("problem", "settings", f"a server would not start here: {error.message}")
     if settings.is_embedded:
         from aegis_core.governor.inspection import embedded_status
 
@@ -166,6 +170,13 @@ async def _of_store(settings: Settings) -> list[Finding]:
                 Finding("note", "durability", "the append-only file is off: a crash loses what is spent and reserved",
                         "redis-cli CONFIG SET appendonly yes")
             )  # fmt: skip
+        if server.forgetful:
+            text = (
+                "there are replicas, and min-replicas-to-write is 0: a primary that was cut off goes on granting, and "
+            )
+            text += "what it granted is forgotten when it comes back"
+            mend = "redis-cli CONFIG SET min-replicas-to-write 1"
+            findings.append(Finding("note", "durability", text, mend))
         findings.append(_of_data(await store.writers()))
         # Opening a governor would publish the rules of AEGIS_POLICY_FILE; they are looked at on their own.
         governor = await open_governor(store, settings.model_copy(update={"policy_file": None}))

@@ -12,7 +12,7 @@ from aegis_core.protocol.windows import window_name
 from aegis_core.store.call_evidence import COUNTS_OF_USAGE, CallFacts, Evidence
 from aegis_core.store.packing import decode
 from aegis_core.store.records import Bar, Question, Record
-from aegis_core.store.states import LIVE, PENDING, REJECTED, SETTLED, STATE_OF
+from aegis_core.store.states import EXPIRED, LIVE, PENDING, REJECTED, RELEASED, SETTLED, STATE_OF
 
 Facts = dict[str, Any]
 
@@ -44,6 +44,7 @@ STOPS: dict[str, tuple[str, str]] = {
     "lock_timed_out": ("lock", "its queue"),
     "no_model": ("models", "the catalog"),
     "model_not_allowed": ("models", "the rules on models"),
+    "withdrawn": ("answer", "lost on its way"),
 }
 """By code what stood in the way of a refused or escalated request: what kind of thing, and which one where only the
 code says so."""
@@ -67,7 +68,8 @@ def decision_facts(record: Record, said: Facts | None, words: Facts | None = Non
         "amount_usd": _usd(record.amount),
         "charged_usd": _usd(record.charged),
         "estimated": record.estimated or None,
-        "late": (record.state == SETTLED and record.changed >= record.deadline) or None,
+        "late": (_may_come_late(record) and record.changed >= record.deadline) or None,
+        "nothing_heard": (record.state == EXPIRED and record.attempt > 0) or None,
         "model": record.model or None,
         "recommended_model": record.recommended or None,
         "rule": record.rule or None,
@@ -96,6 +98,11 @@ def decision_facts(record: Record, said: Facts | None, words: Facts | None = Non
     if question is not None:
         facts |= _question_facts(question)
     return {name: value for name, value in facts.items() if value is not None}
+
+
+def _may_come_late(record: Record) -> bool:
+    """Whether it ended by what may also take the place of the charge of an expired grant."""
+    return record.state == SETTLED or (record.state == RELEASED and record.code == "withdrawn")
 
 
 def stopped_by(record: Record, said: Facts) -> Facts | None:

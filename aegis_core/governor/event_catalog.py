@@ -44,7 +44,10 @@ KINDS: Mapping[str, KindOf] = {
     "overrun": KindOf("A grant ended with more than was reserved.", _DECISION + _CALL),
     "released": KindOf("A grant or question ended with nothing spent.", _DECISION + _CALL_FAILED),
     "extended": KindOf("The deadline of a grant was moved.", _DECISION),
-    "expired": KindOf("A grant was not ended by its deadline, and was charged whole.", _DECISION),
+    "expired": KindOf(
+        "A grant was not ended by its deadline, and was charged whole; `nothing_heard`: since it was granted.",
+        _DECISION + " nothing_heard",
+    ),
     "refunded": KindOf(
         "An operator took back some of a charge.",
         "grant_id request_id refund_usd charged_usd refunded_usd reason by",
@@ -180,7 +183,7 @@ FACTS: Mapping[str, str] = {
     "labels": "the labels of its agent when it asked",
     "last_hour_usd": "what was charged in the last hour",
     "last_number": "the number of the last",
-    "late": "settled after its deadline, in place of its charge",
+    "late": "settled or withdrawn after its deadline, in place of its charge",
     "latency_ms": "how long the provider took",
     "limit_usd": "the limit",
     "lock": "the lock that it is about",
@@ -189,6 +192,7 @@ FACTS: Mapping[str, str] = {
     "model": "the model that it was priced for",
     "most_usd": "the largest amount among them",
     "name": "its name",
+    "nothing_heard": "nobody asked again, extended or ended it since it was granted",
     "operator": "whose ceiling",
     "outcome": "how well the task was done, 0 to 1",
     "owner": "whose budget",

@@ -36,6 +36,7 @@ from aegis_core.governor.settlements import failure_facts, settlement_of
 from aegis_core.governor.tenant import TenantStore
 from aegis_core.governor.usage import UsageViews
 from aegis_core.governor.verdicts import grant_key, receipt_of, session_of, summary_of, verdict_of
+from aegis_core.governor.withdrawals import Withdrawals
 from aegis_core.policy.engine import Policy
 from aegis_core.policy.facts import AgentFacts
 from aegis_core.protocol.errors import InvalidRequestError, StaleError
@@ -80,8 +81,7 @@ class ResourceGovernor(EventViews, UsageViews):
         *,
         forecast: bool = False,
     ) -> None:
-        self.tenant = ledger.tenant
-        self.tenant_store = TenantStore(ledger)
+        self.tenant, self.tenant_store = ledger.tenant, TenantStore(ledger)
         self._ledger, self._arbiter, self._ids = ledger, arbiter, RequestIds(server_ms)
         self._registry, self.reader = OperatorStore(ledger), EventReader(ledger)
         self.activity_reader, self.observation = ActivityReader(ledger), TenantObservation(ledger)
@@ -91,7 +91,7 @@ class ResourceGovernor(EventViews, UsageViews):
         self._notifier = Notifier(ledger.store, ledger.tenant)
         ledger.inbox = self._notifier.address
         self.locks = StateLockManager(ledger, self._notifier)
-        self._again = Rejudge(ledger, self._rules, arbiter)
+        self._again, self._withdrawals = Rejudge(ledger, self._rules, arbiter), Withdrawals(ledger)
         self._approvals = HITLManager(ApprovalStore(ledger), self._notifier, self._rules, self._again)
 
     def beside(self, ledger: Ledger, policy: tuple[int, Policy], server_ms: int) -> ResourceGovernor:
@@ -163,12 +163,11 @@ class ResourceGovernor(EventViews, UsageViews):
             ConflictError: the request id was used for another request.
             InvalidRequestError: the cost can neither be read nor estimated, or the model has no price.
             StoreError: Redis could not be asked; nothing was decided.
+            AnswerLostError: it was asked, and did not answer in time; the error names the request id to ask with again.
         """
         caller = caller_in(request.session_id, token, self._ledger.store.pepper)
-        if request.request_id is None:
-            request_id, born = self._ids.new(), 0
-        else:
-            request_id, born = request.request_id, born_at(request.request_id)
+        given = request.request_id
+        request_id, born = (self._ids.new(), 0) if given is None else (given, born_at(given))
         if self.outcomes.stale:
             await self.outcomes.refresh()
         asked = PreparedRequest.of(request, request_id, born, self._ledger.store.pepper, http_request_id)
@@ -183,7 +182,7 @@ class ResourceGovernor(EventViews, UsageViews):
             # To mask arguments for a person may take longer than others should wait for.
             shows = rules.askers and len(request.arguments_json or "") > LONG
             order = await in_turn(making) if shows else making()
-            word, found = await self._ledger.authorize(order)
+            word, found = await self._withdrawals.authorize(order)
             if word in {"NEW", "OLD"}:
                 if word == "OLD":
                     found = await self._again.claimed(key, found, self._ids.now())
@@ -346,4 +345,5 @@ class ResourceGovernor(EventViews, UsageViews):
 
     async def aclose(self) -> None:
         """Stop listening; open grants stay open."""
+        await self._withdrawals.aclose()
         await self._notifier.aclose()

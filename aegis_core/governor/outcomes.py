@@ -11,7 +11,7 @@ from aegis_core.arbiter.evidence import NO_EVIDENCE, DecayedSums, Evidence
 from aegis_core.governor.budgets import at_ms
 from aegis_core.store.operators import OperatorStore
 from aegis_core.store.packing import decode
-from aegis_core.store.pipeline import ConnectionLostError
+from aegis_core.store.pipeline import UnreachableError
 from aegis_core.store.schema import HALF_LIFE_MS, VERSION_ROW, Score
 
 FRESH_SECONDS = 10.0
@@ -55,7 +55,7 @@ class Outcomes:
         try:
             version = await self._registry.outcomes_version()
             rows = await self._registry.read_outcomes() if version != self._version else {}
-        except ConnectionLostError:
+        except UnreachableError:
             return self.evidence
         if version != self._version:
             self._version = rows.pop(VERSION_ROW, "0")

@@ -6,6 +6,7 @@ import hmac
 from collections.abc import Mapping
 from functools import lru_cache
 from hashlib import blake2b
+from random import getrandbits
 from typing import Literal, NamedTuple
 
 from aegis_core.arbiter.arbiter import Appraisal, Candidate
@@ -45,6 +46,7 @@ class PreparedRequest(NamedTuple):
     pepper: bytes
     bound: str | None
     spoken: Mapping[str, object]
+    attempt: int
 
     @classmethod
     def of(
@@ -68,7 +70,8 @@ class PreparedRequest(NamedTuple):
             facts["evidence"] = told
         said = said_of({name: text for name, text in spoken.items() if name != "prompt_end"})
         key = record_id(request.agent_id, request_id)
-        return cls(request, request_id, born, key, pack(facts), said, digest, pepper, bound, spoken)
+        attempt = getrandbits(32) or 1
+        return cls(request, request_id, born, key, pack(facts), said, digest, pepper, bound, spoken, attempt)
 
     def order(
         self, caller: SessionProof, rules: Rules, *, latest: bool, forecast: bool = False, inbox: str | None = None
@@ -91,7 +94,7 @@ class PreparedRequest(NamedTuple):
             lock=_lock(request, inbox) if request.resource_type in LOCK_TYPES else None, shown=shown,
             too_long=bool(askers) and request.arguments_json == "", matched=_matched(ruling), basis=rules.basis,
             said=self.said, said_asked=said_of(self.spoken) if askers and "prompt_end" in self.spoken else False,
-            task=request.task_type or False,
+            task=request.task_type or False, attempt=self.attempt,
         )  # fmt: skip
 
 

@@ -36,10 +36,10 @@ class TenantStore:
         """Ask the server whether it answers, and say its product and version.
 
         Raises:
-            StoreError: it does not.
+            StoreError: it does not. StateLostError: it does, and this tenant is gone.
         """
         store = self._ledger.store
-        await store.command("PING")
+        await store.state.admit(self.tenant)
         return f"{store.server.product} {store.server.version}"
 
     def check_token(self, token: str | None) -> None:

@@ -172,10 +172,10 @@ def grant_key(grant_id: str) -> str:
 
 def _withdrawn(record: Record) -> bool:
     """True for what was given back before it was the agent's to use: a question taken back or denied by newer rules, a
-    lock that never came."""
+    lock that never came, a verdict that did not reach who asked."""
     lease = record.lease
     never = lease is not None and not lease.claimed and record.code != "approved"
-    return record.code in {"escalated", "policy"} or never
+    return record.code in {"escalated", "policy", "withdrawn"} or never
 
 
 def _code(record: Record) -> str:
@@ -199,6 +199,8 @@ def _reason(record: Record) -> str:
     if state == RELEASED and _withdrawn(record):
         if code in _REASONS or code == "policy":
             return _REASONS.get(code) or _sentence(record.reason or f"rule {record.rule} denies it")
+        if code == "withdrawn":
+            return "It was withdrawn, for its verdict did not reach who asked."
         if code != "escalated":
             return "It was withdrawn before it got the lock."
         return f"It was withdrawn before anybody approved it: {_because(record)}"

@@ -91,7 +91,7 @@ def _added(event: Event) -> _Added:
                 "expired_nanos": charged,
             }  # fmt: skip
         case "released" | "timed_out":  # what an agent that is not trusted gives back may be charged all the same
-            return {kind: 1, "charged_nanos": _nanos(facts, "charged_usd")} | _estimated(facts)
+            return {kind: 1, "charged_nanos": _nanos(facts, "charged_usd")} | _estimated(facts) | _instead(facts)
         case "approved" | "declined":
             asked = datetime.fromisoformat(facts["created_at"])
             return {kind: 1, "answer_ms": round((event.at - asked).total_seconds() * 1000)}
@@ -127,6 +127,14 @@ def _of_settlement(kind: str, facts: Mapping[str, Any]) -> _Added:
 
 def _estimated(facts: Mapping[str, Any]) -> _Added:
     return {"estimated_nanos": _nanos(facts, "charged_usd")} if facts.get("estimated") else {}
+
+
+def _instead(facts: Mapping[str, Any]) -> _Added:
+    """Of what was withdrawn after it had expired: it takes the charge away again."""
+    if "late" not in facts:
+        return {}
+    before = _nanos(facts, "amount_usd")
+    return {"late": 1, "charged_nanos": -before, "expired_nanos": -before, "estimated_nanos": -before}
 
 
 def _of_lock(kind: str, facts: Mapping[str, Any]) -> _Added:

@@ -97,9 +97,44 @@ class ConfigurationError(AegisError):
 
 
 class StoreError(AegisError):
-    """Redis did not answer as it must. No decision was made. Facts: ``reason`` (down, slow, read_only, full)."""
+    """Redis cannot be asked, or refused. No decision was made, but for `AnswerLostError`.
+
+    Facts: ``reason`` (down, slow, read_only, full, …).
+    """
 
     code = "store_unavailable"
+
+
+UNKNOWN = "whether it was carried out is not known."
+"""How an error says that something was sent."""
+
+
+class AnswerLostError(StoreError):
+    """What was asked was sent, and its answer never came: whether it was carried out is not known.
+
+    Asking again with the same request id rejoins what was decided, and is charged once. Facts: ``reason``, and of a
+    request for permission ``request_id``.
+    """
+
+    code = "answer_lost"
+
+    def of_request(self, request_id: str) -> AnswerLostError:
+        """The same, naming the request."""
+        if "request_id" in self.facts:
+            return self
+        said = self.message.removesuffix(UNKNOWN)
+        return AnswerLostError(
+            f"{said}whether request {request_id} was decided is not known. Ask again with this request_id: that "
+            "rejoins it, and is charged once.",
+            **self.facts,
+            request_id=request_id,
+        )
+
+
+class StateLostError(StoreError):
+    """Redis answers, and what it held of a tenant is gone. Facts: ``tenant``."""
+
+    code = "state_lost"
 
 
 class StaleError(StoreError):

@@ -11,7 +11,9 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ValidationError
 
 from aegis_core.protocol.errors import (
+    UNKNOWN,
     AegisError,
+    AnswerLostError,
     AuthError,
     ConfigurationError,
     ConflictError,
@@ -21,6 +23,7 @@ from aegis_core.protocol.errors import (
     NotFoundError,
     PolicyError,
     StaleError,
+    StateLostError,
     StoreError,
     UnknownModelError,
 )
@@ -66,6 +69,8 @@ _BY_CODE: dict[str, type[AegisError]] = {
     "invalid_policy": PolicyError,
     "misconfigured": ConfigurationError,
     "stale": StaleError,
+    "answer_lost": AnswerLostError,
+    "state_lost": StateLostError,
     "lock_lost": LockLostError,
     "lock_preempted": LockPreemptedError,
 }
@@ -147,9 +152,12 @@ class RemoteGovernor(RemoteEvents):
         if request.request_id is None:
             request = request.model_copy(update={"request_id": self._ids.new()})
         until = time.monotonic() + wait
-        verdict: Verdict = await self._call(
-            "POST", "/request-permission", Verdict, body=request, token=token, wait=wait, retry=True
-        )
+        try:
+            verdict: Verdict = await self._call(
+                "POST", "/request-permission", Verdict, body=request, token=token, wait=wait, retry=True
+            )
+        except AnswerLostError as error:
+            raise error.of_request(str(request.request_id)) from None
         while verdict.status == "PENDING" and verdict.grant_id and (left := until - time.monotonic()) > 0:
             path = f"/grants/{segment(verdict.grant_id)}"
             verdict = await self._call("GET", path, Verdict, token=token, wait=left, retry=True)
@@ -274,11 +282,13 @@ class RemoteGovernor(RemoteEvents):
 
         reason = "slow" if isinstance(error, httpx.TimeoutException) else "down"
         said = str(error) or type(error).__name__
-        return StoreError(
-            f"The governor at {self._url} cannot be reached ({said}); whether it decided is unknown. "
-            "Is `aegis serve` running there?",
-            reason=reason,
-        )
+        if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout):
+            return StoreError(
+                f"The governor at {self._url} cannot be reached ({said}); no decision was made. "
+                "Is `aegis serve` running there?",
+                reason=reason,
+            )
+        return AnswerLostError(f"The governor at {self._url} did not answer ({said}); {UNKNOWN}", reason=reason)
 
     def _answer(self, response: httpx.Response, kind: type[_T]) -> _T:
         if response.status_code != 200:

@@ -70,6 +70,7 @@ SCHEMA = 3
 
 SCHEMA_KEY = "ae:schema"
 PEPPER_KEY = "ae:pepper"
+BIRTH_KEY = "ae:birth"
 TENANTS_KEY = "ae:tenants"
 WRITERS_KEY = "ae:writers"
 """The versions of Aegis that opened this database (ZSET), by how many fields each declares."""

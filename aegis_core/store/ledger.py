@@ -5,19 +5,19 @@ from __future__ import annotations
 import asyncio
 import hmac
 from collections.abc import Callable, Coroutine, Sequence
-from contextlib import suppress
 from functools import partial
 from typing import Any, Literal, NamedTuple, TypeVar, cast
 
 import hiredis
 
-from aegis_core.protocol.errors import StoreError
+from aegis_core.protocol.errors import AnswerLostError, StateLostError, StoreError
 from aegis_core.store import layout, operator_verbs, verbs
 from aegis_core.store.arguments import Ruled
 from aegis_core.store.batching import Looks
+from aegis_core.store.lost_answers import asked_again
 from aegis_core.store.packing import Named, decode, unpack
 from aegis_core.store.people import Person
-from aegis_core.store.pipeline import ConnectionLostError
+from aegis_core.store.pipeline import UnreachableError
 from aegis_core.store.records import Record
 from aegis_core.store.refusals import refusal
 from aegis_core.store.schema import Config, Session, StoredPolicy
@@ -80,12 +80,22 @@ class Ledger:
     async def authorize(self, order: verbs.Authorize) -> tuple[str, Any]:
         """Judge one request. Answers ``NEW``/``OLD`` with a `Record`, or what must be read again: ``STALE`` the policy,
         ``PROFILE`` the agent profiles (each with the version in force), ``SESSION`` the agent's open session."""
-        answer = await _first_try(self.store.send(self.store.scripts.authorize, self._root, order))
+        script, state = self.store.scripts.authorize, self.store.state
+        if state.closed:
+            await state.admit(self.tenant)
+        try:
+            answer = await _first_try(self.store.send(script, self._root, order))
+        except AnswerLostError as error:
+            answer = await self.asked_again(script, order, error)
         if answer is None or answer[0] not in _FINAL:
-            answer = await self.call(self.store.scripts.authorize, order, answer)
+            answer = await self.call(script, order, answer)
         if answer[0] in _RELOAD:
             return answer[0].decode(), answer[1]
         return answer[0].decode(), decode(Record, unpack(answer[1]))
+
+    async def withdraw(self, order: verbs.Withdraw) -> None:
+        """Take back a verdict of which its caller never heard, or what may still become one."""
+        await self.call(self.store.scripts.withdraw, order)
 
     async def settle(self, order: verbs.Settle) -> tuple[Record, bool, bool]:
         """Settle, release or extend, and count an `outcome` for the model that `answered`, where that is known.
@@ -126,6 +136,7 @@ class Ledger:
         """Make or adjust the tenant; answers its policy version and the server's time in ms."""
         order = operator_verbs.OpenTenant(layout.SCHEMA, config, zone, day_limit, document, digest)
         answer = await self.call(self.store.scripts.open_tenant, order)
+        self.store.state.found(self.tenant)
         return int(answer[1]), int(answer[2])
 
     async def publish_policy(self, document: str, digest: str, author: str, expected: int | None = None) -> int | None:
@@ -136,9 +147,18 @@ class Ledger:
 
     async def read_policy(self) -> tuple[int, str]:
         """Version and text of the document in force."""
+        return (await self.visit())[:2]
+
+    async def visit(self) -> tuple[int, str, int]:
+        """Version and text of the document in force, and the server's time in ms: what it takes to work for a tenant.
+
+        Raises:
+            NotFoundError: there is no such tenant.
+        """
         answer = await self.call(self.store.scripts.read_policy, operator_verbs.ReadPolicy(None))
+        self.store.state.found(self.tenant)
         policy = decode(StoredPolicy, unpack(answer[1]))
-        return policy.version, policy.document
+        return policy.version, policy.document, int(answer[3])
 
     async def read_session(self, agent: str, session: str | None) -> tuple[str, str, str, int]:
         """Session, framework, capabilities (``,a,b,``) and highest priority of who asks."""
@@ -158,6 +178,8 @@ class Ledger:
         """
         blob = await self.store.command("GET", layout.key(self.tenant, f"s:{caller.session}"))
         session = decode(Session, unpack(blob)) if blob else None
+        if session is None:
+            await self.store.state.check(self.tenant)
         if session is None or not hmac.compare_digest(str(session.token), str(caller.token)):
             raise refusal("BAD_TOKEN", [])
         if session.credential and await self.store.command(
@@ -236,9 +258,12 @@ class Ledger:
     async def tell_counted(self) -> int:
         """Tell of refusals that are only counted until now; answers the server's time in ms, 0 where nothing can be
         written now, for what is there can be read all the same."""
-        with suppress(StoreError):
+        try:
             return int((await self.call(self.store.scripts.sweep, verbs.Sweep(200, early=True)))[2])
-        return 0
+        except StateLostError:
+            raise
+        except StoreError:
+            return 0
 
     def begin(self, script: Script[_Arguments], arguments: _Arguments) -> Coroutine[object, object, Any]:
         """`call`, on its way to the server before anybody awaits it."""
@@ -251,18 +276,17 @@ class Ledger:
         answer: Any = None,
         sent: asyncio.Future[Any] | None = None,
     ) -> Any:
-        """Run a script; answer its control answers, and send it once more when its reply was lost."""
-        zone, sweeps, lost = None, 0, False
+        """Run a script; answer its control answers, and ask again within the deadline where its reply was lost."""
+        zone, sweeps = None, 0
         if ":" in (getattr(arguments, "author", None) or "") and type(arguments) not in _BY_CREDENTIAL:
             arguments = cast("Any", arguments)._replace(author=await self._person_of(cast("Any", arguments).author))
+        if self.store.state.lost:
+            await self.store.state.check(self.tenant)
         while True:
             try:
                 answer = answer or await self.store.run(script, self._root, arguments, zone, sent)
-            except ConnectionLostError:
-                if lost:
-                    raise
-                lost, sent = True, None
-                continue
+            except AnswerLostError as error:
+                answer = await self.asked_again(script, arguments, error, zone)
             word = answer[0]
             if word in _FINAL:
                 return answer
@@ -273,6 +297,8 @@ class Ledger:
                 sweeps, answer, sent = sweeps + 1, None, None
                 while await self.sweep():
                     pass
+            elif word == b"NO_TENANT" and self.store.state.knows(self.tenant):
+                raise self.store.state.gone(self.tenant)
             else:
                 raise refusal(word.decode(), answer)
 
@@ -283,17 +309,24 @@ class Ledger:
             raise refusal("CREDENTIAL_ENDED", [])
         return name.decode() if name else by
 
+    async def asked_again(
+        self, script: Script[_Arguments], arguments: _Arguments, error: AnswerLostError, zone: Any = None
+    ) -> Any:
+        """`lost_answers.asked_again` of this tenant."""
+        return await asked_again(self.store, self._root, script, arguments, error, zone)
+
 
 async def _first_try(sent: asyncio.Future[Any] | None) -> Any:
-    """What came of `Store.send`; None when it failed for whatever reason, which `call` then finds out.
+    """What came of `Store.send`; None when the server refused it or was not asked, which `call` then finds out.
 
-    A request that was carried out but whose answer was lost is found again by its id, and charged once.
+    Raises:
+        AnswerLostError: as `Store.run`.
     """
     if sent is None:
         return None
     try:
         return await sent
-    except (hiredis.ReplyError, ConnectionLostError):
+    except (hiredis.ReplyError, UnreachableError):
         return None
 
 

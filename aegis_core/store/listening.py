@@ -6,15 +6,19 @@ A message costs a few microseconds this way; through redis-py's own subscription
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, cast
 
 import hiredis
-from redis.exceptions import RedisError
+from redis.exceptions import MovedError, NoPermissionError, RedisClusterException, RedisError
 
+from aegis_core.protocol.masking import visible
 from aegis_core.store.address import Clients
 from aegis_core.store.inherited import closed, keep_apart
+
+_log = logging.getLogger("aegis.store")
 
 Hear = Callable[[str, str], None]
 """Takes channel and text of a message; two empty texts after each (re)connection, when some may have been missed."""
@@ -32,6 +36,8 @@ class PushConnection(asyncio.Protocol):
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.transport, self._hear, self._missing = transport, hear, len(channels)
         self.lost = False
+        self.refusal = ""
+        """What the server said, where it refuses to be listened to."""
         self._reader = hiredis.Reader()
         self._before = transport.get_protocol()
         transport.set_protocol(self)
@@ -42,7 +48,8 @@ class PushConnection(asyncio.Protocol):
         reader = self._reader
         reader.feed(data)
         while (reply := reader.gets()) is not False:
-            if isinstance(reply, Exception):  # the server refuses to be listened to
+            if isinstance(reply, Exception):
+                self.refusal = str(reply)
                 self.transport.close()
                 return
             kind, channel, text = cast("tuple[bytes, bytes, bytes]", reply)
@@ -70,21 +77,37 @@ async def listen(clients: Clients, longest: float, channels: tuple[str, ...], he
         channels: their names.
         hear: what is called.
     """
+    told = ""
     while True:
-        with suppress(RedisError, OSError):
+        refusal = ""
+        try:
             if clients.single is None:
                 await _listen_to_cluster(clients, channels, hear)
             else:
-                await _listen_once(clients.single.connection_pool, longest, channels, hear)
+                refusal = await _listen_once(clients.single.connection_pool, longest, channels, hear)
+        except (NoPermissionError, MovedError) as error:
+            refusal = str(error)
+        except (RedisError, RedisClusterException, OSError):
+            pass
+        if refusal and refusal != told:  # once, for it is asked again several times a second
+            _log.warning(
+                "Redis refuses to be listened to (%s): what waits for an approval or a lock hears of it late. "
+                "docs/operations.md lists the permissions that Aegis needs.",
+                visible(refusal[:200]),
+            )
+            told = refusal
         await asyncio.sleep(_PAUSE)
 
 
-async def _listen_once(pool: Any, longest: float, channels: tuple[str, ...], hear: Hear) -> None:
+async def _listen_once(pool: Any, longest: float, channels: tuple[str, ...], hear: Hear) -> str:
+    """Listen until the connection ends; what the server said where it refused."""
     connection = pool.make_connection()
     try:
         async with asyncio.timeout(longest):
             await connection.connect()
-        await PushConnection(connection._writer.transport, channels, hear).ended  # noqa: SLF001 - as in pipeline.py
+        hearing = PushConnection(connection._writer.transport, channels, hear)  # noqa: SLF001 - as in pipeline.py
+        await hearing.ended
+        return hearing.refusal
     finally:
         await connection.disconnect(nowait=True)
 
@@ -98,5 +121,5 @@ async def _listen_to_cluster(clients: Clients, channels: tuple[str, ...], hear: 
             if message["type"] == "message":
                 hear(message["channel"].decode(), message["data"].decode())
     finally:
-        with suppress(RedisError, OSError):
+        with suppress(RedisError, RedisClusterException, OSError):
             await pubsub.aclose()

@@ -6,12 +6,12 @@ from typing import Any, NamedTuple, TypeVar
 
 import hiredis
 
+from aegis_core.protocol.errors import AnswerLostError
 from aegis_core.store import layout, verbs
 from aegis_core.store.arguments import Found
 from aegis_core.store.ledger import Ledger, SessionProof
 from aegis_core.store.lock_records import Lien
 from aegis_core.store.packing import Named, decode, row_list, unpack
-from aegis_core.store.pipeline import ConnectionLostError
 from aegis_core.store.scripts import Script
 
 _Arguments = TypeVar("_Arguments", bound=Named)
@@ -64,8 +64,8 @@ class LockStore:
         order = verbs.LockRelease(agent, caller.session, caller.token, name, token, fence)
         try:
             answer = await self._once(self._scripts.lock_release, order)
-        except ConnectionLostError:
-            answer = await self._ledger.call(self._scripts.lock_release, order)
+        except AnswerLostError as error:
+            answer = await self._ledger.asked_again(self._scripts.lock_release, order, error)
             if answer[1] == b"gone":
                 return Ended("released")
         return Ended(answer[1].decode(), int(answer[2]) if len(answer) > 2 else 0)
@@ -111,8 +111,8 @@ class LockStore:
     async def _call(self, script: Script[_Arguments], order: _Arguments) -> Any:
         try:
             return await self._once(script, order)
-        except ConnectionLostError:
-            return await self._ledger.call(script, order)
+        except AnswerLostError as error:
+            return await self._ledger.asked_again(script, order, error)
 
 
 def _found(answer: Any) -> Found:

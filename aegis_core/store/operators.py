@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Literal
 
+from aegis_core.protocol.errors import NotFoundError
 from aegis_core.store import forgetting, layout
 from aegis_core.store import operator_verbs as acts
 from aegis_core.store.arguments import EstimatesRow, PaceRow
@@ -71,7 +72,10 @@ class OperatorStore:
 
     async def owned_keys(self, key_id: str | None = None) -> tuple[int, list[tuple[Key, Person | None]]]:
         """The same, each with the person whose key it is."""
-        answer = await self._ledger.call(self._scripts.read_keys, acts.ReadKeys(key_id))
+        try:
+            answer = await self._ledger.call(self._scripts.read_keys, acts.ReadKeys(key_id))
+        except NotFoundError:  # a tenant that is not there yet
+            return 0, []
         count, rows, people = unpack(answer[1])
         whose = [decode(Person, row) if row else None for row in people]
         return count, list(zip((decode(Key, row) for row in rows), whose, strict=True))

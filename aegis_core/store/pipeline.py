@@ -13,21 +13,21 @@ from typing import Any, cast
 
 import hiredis
 
-from aegis_core.protocol.errors import StoreError
+from aegis_core.protocol.errors import UNKNOWN, AnswerLostError, StoreError
 from aegis_core.store.inherited import closed, keep_apart
 
 _pack_command = cast("Callable[[tuple[bytes | str | int, ...]], bytes]", hiredis.pack_command)  # pyright: ignore[reportUnknownMemberType]
-
-_UNKNOWN = "whether it decided is not known. Asking again with the same request_id is safe."
 
 _BATCH = 8
 """Calls in one write: few enough that the server works on some while the next are still being prepared."""
 
 
-class ConnectionLostError(StoreError):
-    """The connection went away with calls in flight: whether they were carried out is unknown."""
+_LOOKS = 10
+"""Times within its time-out that a pipeline looks whether a call has waited too long."""
 
-    code = "store_unavailable"
+
+class UnreachableError(StoreError):
+    """The server could not be connected to, so nothing was sent to it."""
 
 
 class Pipeline(asyncio.Protocol):
@@ -39,11 +39,13 @@ class Pipeline(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._reader = hiredis.Reader()
         self._waiting: deque[asyncio.Future[Any]] = deque()
+        self._sent: deque[float] = deque()
         self._buffer: list[bytes] = []
-        self._progress = self._loop.time()
+        self.heard_at = self._loop.time()
+        """When the server last said something, by the loop's clock; or was first asked since it said all."""
         self.transport: asyncio.Transport
         self._before: asyncio.BaseProtocol
-        self._watch = self._loop.call_later(timeout / 2, self._check)
+        self._watch = self._loop.call_later(timeout / _LOOKS, self._check)
 
     @classmethod
     def adopt(cls, transport: asyncio.Transport, timeout: float) -> Pipeline:
@@ -58,12 +60,15 @@ class Pipeline(asyncio.Protocol):
         """Send one command. The future holds the reply, or fails with what the server or the connection said."""
         future = self._loop.create_future()
         if self.lost:  # it can be, between two calls of one script
-            future.set_exception(ConnectionLostError("The connection to Redis is closed.", reason="down"))
+            future.set_exception(
+                UnreachableError("The connection to Redis is closed; no decision was made.", reason="down")
+            )
             return future
-        waiting = self._waiting
+        waiting, now = self._waiting, self._loop.time()
         packed = _pack_command(parts)
+        self._sent.append(now)
         if not waiting:
-            self._progress = self._loop.time()
+            self.heard_at = now
             waiting.append(future)
             self.transport.write(packed)
             return future
@@ -82,11 +87,12 @@ class Pipeline(asyncio.Protocol):
         self._buffer.clear()
 
     def data_received(self, data: bytes) -> None:
-        reader, waiting = self._reader, self._waiting
+        reader, waiting, sent = self._reader, self._waiting, self._sent
         reader.feed(data)
-        self._progress = self._loop.time()
+        self.heard_at = self._loop.time()
         while (reply := reader.gets()) is not False:
             future = waiting.popleft()
+            sent.popleft()
             if future.done():
                 continue
             if isinstance(reply, Exception):
@@ -96,26 +102,42 @@ class Pipeline(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         closed(self)
-        self._fail("Redis closed the connection", "down")
+        self.fail("Redis closed the connection", "down")
         self._before.connection_lost(exc)
 
     def _check(self) -> None:
-        if self._waiting and self._loop.time() - self._progress > self._timeout:
-            self._fail(f"Redis did not answer within {self._timeout:g} s", "slow")
-            self.transport.abort()
-        else:
-            self._watch = self._loop.call_later(self._timeout / 2, self._check)
+        """A server that says nothing is given up; of one that is slow, each call waits as long as it may."""
+        now, text = self._loop.time(), f"Redis did not answer within {self._timeout:g} s"
+        if self._waiting and now - self.heard_at >= self._timeout:
+            self.fail(text, "slow")
+            return
+        for future, sent in zip(self._waiting, self._sent, strict=True):
+            if now - sent < self._timeout:
+                break
+            if not future.done():
+                future.set_exception(lost(text, "slow"))
+        self._watch = self._loop.call_later(self._timeout / _LOOKS, self._check)
 
-    def _fail(self, message: str, reason: str) -> None:
+    def fail(self, message: str, reason: str) -> None:
+        """Give the connection up; calls in flight fail with `AnswerLostError`."""
+        if self.lost:
+            return
         self.lost = True
         self._watch.cancel()
         self._buffer.clear()
         while self._waiting:
             future = self._waiting.popleft()
             if not future.done():
-                future.set_exception(ConnectionLostError(f"{message}; {_UNKNOWN}", reason=reason))
+                future.set_exception(lost(message, reason))
+        self._sent.clear()
+        self.transport.abort()
 
     def close(self) -> None:
         """Close the transport; calls in flight fail."""
-        self._fail("The store was closed", "closed")
+        self.fail("The store was closed", "closed")
         self.transport.close()
+
+
+def lost(message: str, reason: str) -> AnswerLostError:
+    """The error of a call that was sent and not answered."""
+    return AnswerLostError(f"{message}; {UNKNOWN}", reason=reason)

@@ -125,6 +125,8 @@ class Record(NamedTuple):
     where there is another than `rule`. `bar`: the `Bar` that stood in the way of a refusal or question. `basis`: by
     what it was judged: the policy's digest, the version of the profiles and of the prices. `key`: the credential that
     opened the session. `task`: the type of the task; `labels`: those of its agent when it asked, between commas.
+    `attempt`: the number of the call that asked, by which its caller takes back what it never heard of; 0 once another
+    call was answered with this record, too.
     """
 
     state: str
@@ -166,6 +168,7 @@ class Record(NamedTuple):
     key: Text = False
     task: Text = False
     labels: Text = False
+    attempt: int = 0
 
     @property
     def lease(self) -> RecordLock | None:

@@ -66,6 +66,7 @@ class ScriptSet:
         self.library, self.source = assembly.library, assembly.source
         make = assembly.script
         self.authorize = make(verbs.Authorize)
+        self.withdraw = make(verbs.Withdraw)
         self.settle = make(verbs.Settle)
         self.look = make(verbs.Look)
         self.decide = make(verbs.DecideAll)
@@ -127,7 +128,8 @@ class ScriptSet:
 
 
 _CLOSING = {
-    verbs.Settle, verbs.Look, verbs.DecideAll, verbs.ListQuestions, verbs.Sweep, operator_verbs.ReadBudgets,
+    verbs.Withdraw, verbs.Settle, verbs.Look, verbs.DecideAll, verbs.ListQuestions, verbs.Sweep,
+    operator_verbs.ReadBudgets,
     operator_verbs.Brake, operator_verbs.ListOpen, verbs.LockRelease, verbs.LockRenew, verbs.LockForce, verbs.LockList,
 }  # fmt: skip
 """Verbs that only give back or charge what is held, so they run when the server is full."""

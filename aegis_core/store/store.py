@@ -10,45 +10,28 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import hiredis
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import AuthenticationError, RedisClusterException, RedisError, ResponseError
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from aegis_core.protocol.errors import ConfigurationError, StoreError
+from aegis_core.protocol.errors import AegisError, ConfigurationError
 from aegis_core.protocol.process import Process, check_process
 from aegis_core.settings import Settings
 from aegis_core.store import layout
 from aegis_core.store.address import Address, Clients, make_clients, parse_address
 from aegis_core.store.embedded import EmbeddedHandle, join
+from aegis_core.store.failures import RECONNECT, explained, refuse_other_kind, word_of
 from aegis_core.store.libraries import keep_library
+from aegis_core.store.link import Link
 from aegis_core.store.listening import Hear, listen
+from aegis_core.store.lost_state import KnownState
 from aegis_core.store.packing import pack
-from aegis_core.store.pipeline import ConnectionLostError, Pipeline
+from aegis_core.store.pipeline import Pipeline, UnreachableError, lost
 from aegis_core.store.schema import FIELDS
 from aegis_core.store.scripts import Script, ScriptSet
 
-_REASONS = {
-    "READONLY": ("read_only", "Redis is read-only (a replica?); point AEGIS_URL at the primary"),
-    "OOM": ("full", "Redis is out of memory; raise maxmemory: CONFIG SET maxmemory SIZE"),
-    "LOADING": ("loading", "Redis is still loading its data"),
-    "MASTERDOWN": ("down", "the Redis replica has lost its primary"),
-    "NOREPLICAS": ("no_replicas", "Redis refuses writes because too few replicas are healthy"),
-    "MISCONF": ("read_only", "Redis cannot write to its disk"),
-    "BUSY": ("slow", "Redis is busy running another script"),
-    "NOAUTH": ("auth", "Redis wants a password; put it into AEGIS_URL"),
-    "WRONGPASS": ("auth", "Redis refuses the password in AEGIS_URL"),
-    "NOPERM": ("auth", "the Redis user in AEGIS_URL lacks a permission"),
-}
-_STRIPPED = {
-    "ReadOnlyError": "READONLY",
-    "OutOfMemoryError": "OOM",
-    "BusyLoadingError": "LOADING",
-    "MasterDownError": "MASTERDOWN",
-    "NoPermissionError": "NOPERM",
-    "AuthenticationError": "NOAUTH",
-    "AuthenticationWrongNumberOfArgsError": "NOAUTH",
-}
-"""redis-py's own classes, whose texts have lost the word."""
-_RECONNECT = {"READONLY", "MASTERDOWN"}
+_FAILED = (RedisError, RedisClusterException, OSError)
+"""What redis-py raises; its clusters have a class of their own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +43,8 @@ class ServerFacts:
     eviction: str
     used_bytes: int
     aof: bool
+    forgetful: bool = False
+    """It has replicas, and takes writes while none of them hears of it."""
 
 
 class Store:
@@ -71,42 +56,69 @@ class Store:
         self.pepper = b""
         self.embedded: EmbeddedHandle | None = None
         self.timeout = timeout
-        self._pipeline: Pipeline | None = None
-        self._connection: Any = None
-        self._connecting = asyncio.Lock()
-        self._closed = False
+        self.link, self.state = Link(clients, timeout), KnownState(self)
         self._loads = 0
         self._process = Process.id
 
     def send(self, script: Script[Any], key: str, arguments: Any) -> asyncio.Future[Any] | None:
         """The first try of `run` without its care: None when not connected, and errors as the server put them."""
-        pipeline = self._pipeline
-        if pipeline is None or pipeline.lost:
+        pipeline = self.link.open
+        if pipeline is None:
             return None
         return pipeline.call(b"FCALL", script.function, 1, key, pack(arguments))
 
     async def run(
-        self, script: Script[Any], key: str, arguments: Any, zone: Any = None, sent: asyncio.Future[Any] | None = None
-    ) -> Any:
+        self, script: Script[Any], key: str, arguments: Any, zone: Any = None, sent: asyncio.Future[Any] | None = None,
+        *, seconds: float | None = None,
+    ) -> Any:  # fmt: skip
         """Run a script on one tenant, in one round trip; `sent` is a first try that `send` has begun.
 
+        Args:
+            script: the verb.
+            key: the tenant's root.
+            arguments: what it is called with.
+            zone: after it asked for one.
+            sent: a first try.
+            seconds: for the answer, connecting included; default: the setting.
+
         Raises:
-            StoreError: the server is down, slow, read-only, full, or failed in the script. No decision was made,
-                except that after a lost connection (`ConnectionLostError`) it is unknown.
+            StoreError: the server is down, slow, read-only, full, or failed in the script. No decision was made.
+            AnswerLostError: it was sent, and whether it was carried out is unknown.
         """
         more = () if zone is None else (pack(zone),)
+        pipeline = self.link.open
+        if sent is not None or (pipeline is not None and seconds is None):
+            return await self._asked(script, key, arguments, more, sent, pipeline)  # which the pipeline bounds
+        asked = False
         try:
-            if self.clients.cluster is not None:
+            async with asyncio.timeout(self.timeout if seconds is None else seconds):
+                if self.clients.cluster is None:
+                    pipeline = await self._connected(script, seconds)
+                asked = True
+                return await self._asked(script, key, arguments, more, None, pipeline)
+        except TimeoutError as error:
+            if asked:
+                raise lost(f"Redis did not answer within {self.timeout:g} s", "slow") from None
+            raise self._explain(error, script.name) from None
+
+    async def _connected(self, script: Script[Any], seconds: float | None) -> Pipeline:
+        try:
+            return await self.link.get(seconds)
+        except _FAILED as error:
+            raise self._explain(error, script.name) from None
+
+    async def _asked(
+        self, script: Script[Any], key: str, arguments: Any, more: tuple[bytes, ...], sent: asyncio.Future[Any] | None,
+        pipeline: Pipeline | None,
+    ) -> Any:  # fmt: skip
+        try:
+            if pipeline is None and sent is None:
                 return await self._run_on_cluster(script, key, pack(arguments), *more)
-            pipeline = self._pipeline
-            if sent is None and (pipeline is None or pipeline.lost):
-                pipeline = await self._connect()
-            assert pipeline is not None  # it carries what was sent
             known = -1
             while known != (known := self._loads):
                 try:
                     trying, sent = (
-                        sent or pipeline.call(b"FCALL", script.function, 1, key, pack(arguments), *more),
+                        sent or _open(pipeline).call(b"FCALL", script.function, 1, key, pack(arguments), *more),
                         None,
                     )
                     return await trying
@@ -115,17 +127,17 @@ class Store:
                         raise
             # Of thousands that are told so at once only the first loads the library, before what they send again.
             self._loads += 1
-            loading = pipeline.call(b"FUNCTION", b"LOAD", b"REPLACE", self.scripts.source)
-            answer = pipeline.call(b"FCALL", script.function, 1, key, pack(arguments), *more)
+            loading = _open(pipeline).call(b"FUNCTION", b"LOAD", b"REPLACE", self.scripts.source)
+            answer = _open(pipeline).call(b"FCALL", script.function, 1, key, pack(arguments), *more)
             return (await asyncio.gather(loading, answer))[1]
-        except hiredis.ReplyError as error:
-            raise self._explain(error, script.name) from None
-        except (RedisError, OSError) as error:
+        except (hiredis.ReplyError, *_FAILED) as error:
+            if isinstance(error, TimeoutError):
+                raise
             raise self._explain(error, script.name) from None
 
     async def _run_on_cluster(self, script: Script[Any], key: str, *arguments: bytes) -> Any:
         check_process(self._process)
-        async with asyncio.timeout(self.timeout):
+        try:
             try:
                 return await self.clients.any.execute_command("FCALL", script.function, 1, key, *arguments)
             except ResponseError as error:
@@ -133,6 +145,12 @@ class Store:
                     raise
                 await self.load()
                 return await self.clients.any.execute_command("FCALL", script.function, 1, key, *arguments)
+        except RedisTimeoutError:
+            raise lost(f"Redis did not answer within {self.timeout:g} s", "slow") from None
+        except RedisConnectionError as error:
+            if "connecting to" in str(error) or isinstance(error, AuthenticationError):
+                raise
+            raise lost(f"Redis closed the connection ({error})", "down") from None
 
     async def load(self) -> None:
         """Have the server know all verbs, which `run` does by itself when it finds that it does not.
@@ -149,74 +167,42 @@ class Store:
             StoreError: as for `run`.
         """
         check_process(self._process)
+        began = asyncio.get_running_loop().time()
         try:
+            await self.link.refuse_hung()
             async with asyncio.timeout(self.timeout):
                 return await self.clients.any.execute_command(*parts)
-        except (RedisError, OSError) as error:
+        except _FAILED as error:
+            if isinstance(error, TimeoutError):
+                self.link.hung(began)
             raise self._explain(error, str(parts[0])) from None
 
     async def turn_clock(self, milliseconds: int) -> None:
         """Move the virtual time of a throw-away server; ordered before every script that starts later."""
-        pipeline = self._pipeline
-        if pipeline is None or pipeline.lost:
-            pipeline = await self._connect()
-        await pipeline.call(b"SET", layout.CLOCK_KEY, milliseconds)
+        await (await self.link.get()).call(b"SET", layout.CLOCK_KEY, milliseconds)
 
     async def listen(self, hear: Hear, *channels: str) -> None:
         """Bring every message on some channels to `hear`, until cancelled."""
         check_process(self._process)
         await listen(self.clients, self.timeout, channels, hear)
 
-    async def _connect(self) -> Pipeline:
-        check_process(self._process)
-        async with self._connecting:
-            if self._closed:
-                raise StoreError("The store was closed; no decision was made.", reason="closed")
-            if self._pipeline is not None and not self._pipeline.lost:
-                return self._pipeline
-            assert self.clients.single is not None
-            pool: Any = self.clients.single.connection_pool
-            connection = pool.make_connection()
-            async with asyncio.timeout(self.timeout):
-                await connection.connect()
-            await self._drop_connection()
-            self._pipeline = Pipeline.adopt(connection._writer.transport, self.timeout)  # noqa: SLF001 - see the text of pipeline.py
-            self._connection = connection  # redis-py closes a connection that nobody holds
-            return self._pipeline
-
-    async def _drop_connection(self) -> None:
-        if self._connection is not None:
-            await self._connection.disconnect(nowait=True)
-            self._connection = None
-
-    def _explain(self, error: Exception, doing: str) -> StoreError:
-        if isinstance(error, StoreError):
-            return error
-        text = str(error)
-        word = _STRIPPED.get(type(error).__name__) or text.split(" ", 1)[0]
-        if word in _REASONS:
-            reason, meaning = _REASONS[word]
-            if word in _RECONNECT and self._pipeline is not None:
-                self._pipeline.close()
-            return StoreError(f"{meaning}; no decision was made.", reason=reason, server_said=text)
-        if isinstance(error, hiredis.ReplyError | ResponseError):
-            return StoreError(f"INVARIANT: {doing} failed: {text}", reason="script", server_said=text)
-        return ConnectionLostError(
-            f"Redis at {self.address.shown} cannot be reached ({text or type(error).__name__}); no decision was made. "
-            "`aegis doctor` says what is wrong.",
-            reason="slow" if {type(error), type(error.__cause__)} & {RedisTimeoutError, TimeoutError} else "down",
-        )
+    def _explain(self, error: Exception, doing: str) -> AegisError:
+        if word_of(error) in RECONNECT:
+            self.link.drop()
+        return explained(error, doing, self.address)
 
     async def check(self) -> ServerFacts:
         """Ask the server what it is.
 
         Raises:
-            ConfigurationError: older than 7.0, or it may evict keys.
+            ConfigurationError: older than 7.0, of another kind than AEGIS_URL says, or it may evict keys.
+            StoreError: it cannot be asked.
         """
         try:
             info = await self._info()
-        except (RedisError, OSError) as error:
+        except _FAILED as error:
             raise self._explain(error, "INFO") from None
+        refuse_other_kind(info, self.address)
         product = "valkey" if "valkey_version" in info else "redis"
         version = str(info.get("valkey_version") or info.get("redis_version"))
         if int(str(info.get("redis_version", "0")).split(".")[0]) < 7:
@@ -231,9 +217,22 @@ class Store:
                 eviction=eviction,
             )
         self.server = ServerFacts(
-            product, version, eviction, int(info["used_memory"]), aof=bool(info.get("aof_enabled"))
-        )
+            product, version, eviction, int(info["used_memory"]), aof=bool(info.get("aof_enabled")),
+            forgetful=int(info.get("connected_slaves", 0)) > 0 and "min_slaves_good_slaves" not in info,
+        )  # fmt: skip
         return self.server
+
+    async def eviction(self) -> str:
+        """How the server evicts keys; empty where it does not, as every server that is opened.
+
+        Raises:
+            StoreError: it cannot be asked.
+        """
+        try:
+            found = str((await self._info()).get("maxmemory_policy", "noeviction"))
+        except _FAILED as error:
+            raise self._explain(error, "INFO") from None
+        return "" if found == "noeviction" else found
 
     async def _info(self) -> dict[str, Any]:
         if self.clients.cluster is not None:
@@ -260,6 +259,7 @@ class Store:
                 schema=found,
             )
         await self.command("ZADD", layout.WRITERS_KEY, "GT", FIELDS, aegis_version())
+        await self.state.begin(secrets.token_hex(16))
         await keep_library(self, self.scripts.library)
         if pepper is not None:
             self.pepper = pepper.encode()
@@ -279,12 +279,8 @@ class Store:
 
     async def aclose(self) -> None:
         """Close all connections and leave the embedded server."""
-        self._closed = True
-        if self._pipeline is not None:
-            self._pipeline.close()
-            await self._drop_connection()
-            await asyncio.sleep(0)
-        with suppress(RedisError, OSError):
+        await self.link.aclose()
+        with suppress(*_FAILED):
             await self.clients.aclose()
         if self.embedded is not None:
             await self.embedded.leave()
@@ -296,6 +292,13 @@ def aegis_version() -> str:
         return version("aegis-governor")
     except PackageNotFoundError:
         return "0"
+
+
+def _open(pipeline: Pipeline | None) -> Pipeline:
+    """Where something was sent there is one, but it may be lost by now."""
+    if pipeline is None:
+        raise UnreachableError("The connection to Redis is closed; no decision was made.", reason="down")
+    return pipeline
 
 
 def _is_unknown(error: Exception) -> bool:

@@ -21,7 +21,8 @@ class Authorize(NamedTuple):
     `forecast` is the least that one may reserve; `latest`: the caller means the agent's open session; `words`: the
     intent as phrases read it. `shown` is what a person who is asked may read of the arguments; `too_long`: nobody can.
     `matched`: the rules that matched, between tabs; `basis`: by which versions. `said`, a `Said`: what the agent wrote;
-    `said_asked`: the same with how its prompt ends, which is kept only of what a person is asked.
+    `said_asked`: the same with how its prompt ends, which is kept only of what a person is asked. `attempt`: a number
+    that no other call has, but for repeats of this one whose answer was lost.
     """
 
     id: str
@@ -62,6 +63,21 @@ class Authorize(NamedTuple):
     said: Sequence[Any] = ()
     said_asked: Sequence[Any] | Literal[False] = False
     task: Text = False
+    attempt: int = 0
+
+
+class Withdraw(NamedTuple):
+    """Take back a verdict that was not handed on, at no charge; or leave word for a request that is still on its way.
+    All of it as that request said it."""
+
+    id: str
+    agent: str
+    sid: Given
+    token: Given
+    request_id: str
+    digest: str
+    resource: str
+    attempt: int
 
 
 class Settle(NamedTuple):

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
+from typing import Any
+
 import httpx
 import pytest
 from guarding import AS_OPERATOR, bearer, guarded, made_keys
@@ -9,15 +13,16 @@ from pydantic import SecretStr
 
 import aegis_core
 from aegis_core import Settings
+from aegis_core.api.tenants import TenantContext, TenantContexts
+from aegis_core.connect import open_governor, open_store, operator_of
 from aegis_core.protocol.errors import AuthError
 
 API = "/api/v1"
 
 
 @pytest.mark.leaves("grants")
-def test_more_tenants_than_stay_open_are_all_served(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("aegis_core.api.tenants.OPEN_TENANTS", 2)
-    with guarded(settings) as server:
+def test_more_tenants_than_stay_open_are_all_served(settings: Settings) -> None:
+    with guarded(settings.model_copy(update={"open_tenants": 2})) as server:
         sessions = []
         for number in range(4):
             other = settings.model_copy(update={"tenant": f"{settings.tenant}-{number}", "tenant_day_usd": 1 + number})
@@ -27,6 +32,62 @@ def test_more_tenants_than_stay_open_are_all_served(settings: Settings, monkeypa
             verdict = server.ask(session, estimated_cost_usd=1).json()
             tenant = next(line for line in verdict["budgets"] if line["scope"] == "tenant")
             assert (verdict["status"], tenant["limit_usd"], tenant["remaining_usd"]) == ("GRANTED", 1 + number, number)
+
+
+async def test_those_who_knock_at_once_open_one_governor_in_one_round_trip(settings: Settings) -> None:
+    """Through a server's own contexts, on a Redis that counts what it is asked."""
+    others = [settings.model_copy(update={"tenant": f"{settings.tenant}-{number}"}) for number in range(3)]
+    keys = [made_keys(other, agents="agent")["agents"].secret for other in others]
+    store = await open_store(settings)
+    home = await open_governor(store, settings)
+    contexts = TenantContexts(TenantContext.of(home), store, most=2)
+    try:
+        counting: Any = store.clients.any
+        found = await asyncio.gather(*(contexts.of_key(keys[0]) for _ in range(20)))
+        assert len({id(context) for context, _ in found}) == 1
+        for number, key in enumerate(keys):
+            await operator_of(store, others[number].tenant).key_of(key)  # so that its function is loaded
+            calls = await _calls(counting)
+            await contexts.of_key(key)
+            again = await _calls(counting)
+            opened = number > 0  # the first is open
+            assert again - calls == 1 + opened, "one to judge the key, one to open its tenant"
+        context, _ = await contexts.of_key(keys[0])
+        assert context is not found[0][0], "it made room for the third"
+    finally:
+        await contexts.aclose()
+        await home.aclose()
+        await store.aclose()
+
+
+async def _calls(counting: Any) -> int:
+    stats: dict[str, dict[str, int]] = await counting.info("commandstats")
+    return stats["cmdstat_fcall"]["calls"]
+
+
+@pytest.mark.deep
+@pytest.mark.leaves("grants")
+def test_four_hundred_tenants_in_turn_are_served_as_fast_as_one(settings: Settings) -> None:
+    """Rates of the same minute, so that what else the machine does slows both down; the best of three of each."""
+    many = 400
+    keys = [
+        made_keys(settings.model_copy(update={"tenant": f"{settings.tenant}-{number}"}), agents="agent")[
+            "agents"
+        ].secret
+        for number in range(many)
+    ]
+    with guarded(settings) as server:
+        sessions = [server.enter("a", key=key) for key in keys]
+
+        def rate(turns: list[Any]) -> float:
+            began = time.perf_counter()
+            for session in turns:
+                server.ask(session, estimated_cost_usd="0.001").raise_for_status()
+            return len(turns) / (time.perf_counter() - began)
+
+        rates = [(rate(sessions[:1] * many), rate(sessions)) for _ in range(3)]
+        one, all_in_turn = (max(each) for each in zip(*rates, strict=True))
+        assert all_in_turn >= 0.8 * one, rates
 
 
 def test_visiting_a_tenant_changes_neither_its_policy_nor_its_timings(settings: Settings) -> None:

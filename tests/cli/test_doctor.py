@@ -58,6 +58,16 @@ def test_a_file_of_variables_is_said(doctor: Doctor, server_url: str, tenant: st
     assert re.search(r"✓ settings +the environment, and \.env", out)
 
 
+def test_a_misspelt_setting_is_a_problem_wherever_it_stands(doctor: Doctor, server_url: str, tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("AEGIS_REQUIRE_KEY=true\n")
+    code, out = doctor(AEGIS_URL=server_url)
+    assert code == 1
+    assert "a server would not start here: In .env, AEGIS_REQUIRE_KEY is not a setting" in out
+    code, out = doctor(AEGIS_URL=server_url, AEGIS_DATADIR="x")
+    assert code == 1
+    assert "In the environment, AEGIS_DATADIR is not a setting (did you mean AEGIS_DATA_DIR?)" in out
+
+
 def test_a_server_without_bounds_on_connections(doctor: Doctor, settings: Settings) -> None:
     with serving(settings) as url:  # the application as uvicorn runs it
         _, out = doctor(AEGIS_URL=url, AEGIS_TENANT=settings.tenant, AEGIS_API_KEY=OPERATOR)

@@ -150,3 +150,64 @@ def test_secrets_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AEGIS_OPERATOR_SECRET", "aegis_op_hunter2")
     monkeypatch.setenv("AEGIS_PEPPER", "hunter2")
     assert "hunter2" not in repr(load_settings())
+
+
+@pytest.mark.parametrize(
+    ("name", "nearest"),
+    [
+        ("AEGIS_REQUIRE_KEY", "AEGIS_REQUIRE_KEYS"),
+        ("AEGIS_REQUIRED_KEYS", "AEGIS_REQUIRE_KEYS"),
+        ("aegis_store_timeout", "AEGIS_STORE_TIMEOUT_SECONDS"),
+        ("AEGIS_OPERATOR_SECRETS", "AEGIS_OPERATOR_SECRET"),
+        ("AEGIS_ENVFILE", "AEGIS_ENV_FILE"),
+        ("AEGIS_QQQQ", None),
+    ],
+)
+@pytest.mark.parametrize("place", ["environment", "named file", "working directory"])
+def test_a_misspelt_setting_fails_with_the_nearest_name(
+    monkeypatch: pytest.MonkeyPatch, name: str, nearest: str | None, place: str
+) -> None:
+    if place == "environment":
+        monkeypatch.setenv(name, "true")
+    else:
+        Path("named" if place == "named file" else ".env").write_text(f"AEGIS_TENANT=acme\n{name}=true\n")
+    if place == "named file":
+        monkeypatch.setenv("AEGIS_ENV_FILE", "named")
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings(working_directory=True)
+    where = {"environment": "the environment", "named file": "named", "working directory": ".env"}[place]
+    hint = f" (did you mean {nearest}?)" if nearest else ""
+    assert caught.value.message.startswith(f"In {where}, {name.upper()} is not a setting{hint}; nothing was started.")
+    assert (caught.value.facts["field"], caught.value.facts["nearest"]) == (name.upper(), nearest)
+
+
+def test_a_file_that_is_not_read_does_not_fail() -> None:
+    Path(".env").write_text("AEGIS_REQUIRE_KEY=true\n")
+    assert load_settings().require_keys is False
+
+
+def test_of_many_misspelt_settings_some_are_named_and_the_rest_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(9):
+        monkeypatch.setenv(f"AEGIS_HOSTS{number}", "x")
+    with pytest.raises(ConfigurationError, match=r"AEGIS_HOSTS4 is not a setting.*, nor are 4 more;"):
+        load_settings()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("AEGIS_SERVICE_HOST", "10.0.0.1"),
+        ("AEGIS_SERVICE_PORT_HTTP", "8000"),
+        ("AEGIS_REDIS_SERVICE_PORT", "6379"),
+        ("AEGIS_REDIS_PORT", "tcp://10.0.0.2:6379"),
+        ("AEGIS_PORT_8000_TCP", "tcp://10.0.0.1:8000"),
+        ("AEGIS_REDIS_PORT_6379_TCP_ADDR", "10.0.0.2"),
+        ("AEGIS_REQUIRE_KEY", ""),
+        ("OTHER_AEGIS_REQUIRE_KEY", "true"),
+    ],
+)
+def test_what_kubernetes_sets_and_what_says_nothing_is_no_misspelt_setting(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    assert load_settings() == Settings()

@@ -53,9 +53,10 @@ def same(one: list[Any], other: list[Any]) -> None:
 
 
 def unshown(value: Any) -> Any:
-    """Without when channels showed a question, which was not kept yet when the data was written."""
+    """Without when channels showed a question, and whether anything was heard of a grant, which were not kept yet when
+    the data was written."""
     if isinstance(value, dict):
-        return {name: unshown(each) for name, each in value.items() if name != "shown_at"}
+        return {name: unshown(each) for name, each in value.items() if name not in {"shown_at", "nothing_heard"}}
     return [unshown(each) for each in value] if isinstance(value, list) else value
 
 

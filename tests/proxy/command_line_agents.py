@@ -88,7 +88,7 @@ web_search = "disabled"
 [model_providers.aegis]
 name = "aegis"
 base_url = "{URL}/v1"
-env_key = "AEGIS_PX_KEY"
+env_key = "PROXY_KEY"
 wire_api = "responses"
 """
 CODEX_AT_OPENAI = f"""
@@ -112,7 +112,7 @@ COMMAND_LINE: dict[str, Agent] = {
     ),
     "codex": Agent(
         "codex", _codex, CODEX_READS, lambda _: {".codex/config.toml": CODEX_CONFIG},
-        lambda key: {"AEGIS_PX_KEY": key}, "0.70",
+        lambda key: {"PROXY_KEY": key}, "0.70",
     ),
     "codex at OpenAI": Agent(
         "codex", _codex, CODEX_READS, lambda _: {".codex/config.toml": CODEX_AT_OPENAI},

@@ -22,7 +22,7 @@ import aegis_core
 from aegis_core import Governor
 from aegis_core.client.agent import GovernedAgent
 from aegis_core.governor.governor import ResourceGovernor
-from aegis_core.protocol.errors import AegisError, ConfigurationError, NotFoundError, StoreError
+from aegis_core.protocol.errors import AegisError, AnswerLostError, ConfigurationError, NotFoundError, StoreError
 from aegis_core.settings import Settings
 from aegis_core.store import layout
 from aegis_core.store.embedded import find_binary
@@ -200,7 +200,7 @@ async def test_a_session_token_holds_in_every_process(server: Server) -> None:
 
 
 async def test_a_server_that_dies_and_comes_back_needs_no_new_client(server: Server) -> None:
-    async with governed(server) as (governor, agent):
+    async with governed(server, store_timeout_seconds=2) as (governor, agent):
         assert (await agent.request("Summarise", estimated_cost_usd=1)).granted
         server.kill()
         for _ in range(2):
@@ -318,13 +318,16 @@ async def test_a_settlement_whose_answer_was_lost_is_booked_once(server: Server)
 
 
 async def test_answers_lost_again_and_again_are_an_error_that_does_not_claim_to_know(server: Server) -> None:
-    async with proxied(server) as (cut, url), governed(server, url=url) as (governor, agent):
+    async with (
+        proxied(server) as (cut, url),
+        governed(server, url=url, store_timeout_seconds=2) as (governor, agent),
+    ):
         await agent.request("Summarise", estimated_cost_usd=1)
-        cut.swallow = 100
-        with pytest.raises(StoreError) as caught:
+        cut.swallow = 10_000
+        with pytest.raises(AnswerLostError, match="whether request lost was decided is not known") as caught:
             await agent.request("Summarise", estimated_cost_usd=1, request_id="lost")
-        assert caught.value.facts["reason"] == "down"
-        assert "not known" in str(caught.value)
+        assert (caught.value.facts["reason"], caught.value.facts["request_id"]) == ("down", "lost")
+        assert cut.cuts > 2, "it is asked again within its deadline"
         cut.swallow = 0
         assert (await agent.request("Summarise", estimated_cost_usd=1, request_id="lost")).granted
         assert await _spent_and_held(governor) == (0, 2)

@@ -1,6 +1,6 @@
 -- One API key, or all of them; how many are in force; and the person whose key the one is.
 T = fetch('t')
-if not T then return {'OK', encode({0, {}, {}})} end
+if not T then return {'NO_TENANT'} end
 local answer, people = {}, {}
 for _, each in ipairs(id and {id} or call('SMEMBERS', PREFIX .. 'ks')) do
   local blob = call('GET', PREFIX .. 'k:' .. each)

@@ -42,13 +42,8 @@ if act == 'settle' then
   elseif state == STATE_SETTLED and R[R_SETTLED] == digest then
     repeated = true
   elseif state == STATE_EXPIRED and R[R_REFUNDED] == 0 then
-    local estimate = R[R_CHARGED]
-    check_keys(id, R)
-    move(R, 0, estimate, cost)
-    book(R, cost - estimate, 0, (estimated and cost or 0) - (R[R_ESTIMATED] and estimate or 0))
-    correct_envelope(R, cost - estimate)
-    R[R_STATE], R[R_CHARGED], R[R_CHANGED], R[R_SETTLED], R[R_ESTIMATED] = STATE_SETTLED, cost, NOW, digest, estimated
-    body = store_ended(id, R)
+    R[R_SETTLED] = digest
+    body = correct(id, R, STATE_SETTLED, cost, estimated)
     event(cost > R[R_AMOUNT] and 'overrun' or 'settled', told_of(R, body), nil, nil, facts)
     if outcome then note_outcome(R, outcome, answered) end
     late = true
@@ -71,7 +66,7 @@ elseif state == STATE_LIVE then
   local deadline = math.min(NOW + more, since + T[T_CONFIG][C_GRANT_MAX])
   repeated = deadline <= R[R_DEADLINE]
   if not repeated then
-    R[R_DEADLINE], R[R_CHANGED] = deadline, NOW
+    R[R_DEADLINE], R[R_CHANGED], R[R_ATTEMPT] = deadline, NOW, 0
     due_at('r:' .. id, deadline)
     body = store_open(id, R)
     event('extended', told_of(R, body))

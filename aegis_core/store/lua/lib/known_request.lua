@@ -9,13 +9,19 @@ local G, S = hold('a:' .. agent, blobs[3]), sid and hold('s:' .. sid, blobs[4])
 
 local refused = impostor(agent, sid, token)
 if refused then return {refused} end
-if blobs[1] then
-  local R = complete_R(decode(blobs[1]))
-  if R[R_AGENT] ~= agent or R[R_DIGEST] ~= digest then return {'REUSED'} end
+local known = blobs[1] and complete_R(decode(blobs[1]))
+if known and (known[R_AGENT] ~= agent or known[R_DIGEST] ~= digest) then return {'REUSED'} end
+-- Of what was withdrawn nobody heard, so who asks again is judged anew; but not the very call that was given up.
+if known and not (taken_back(known) and known[R_ATTEMPT] ~= attempt) then
+  local R = known
   if overdue(R) then
     if zone_missing() then return {'ZONE', NOW, T[T_ZONE][Z_NAME]} end
     expire(id, R)
     flush()
+  end
+  if R[R_ATTEMPT] > 0 and R[R_ATTEMPT] ~= attempt and (R[R_STATE] == STATE_LIVE or R[R_STATE] == STATE_PENDING) then
+    R[R_ATTEMPT] = 0 -- two calls know of it, and neither may take it from the other
+    store_open(id, R)
   end
   if (R[R_ASKED] or R[R_LOCK]) and R[R_STATE] == STATE_LIVE then
     if zone_missing() then return {'ZONE', NOW, T[T_ZONE][Z_NAME]} end

@@ -165,6 +165,17 @@ local function close(id, R, state, charged, by, why, facts)
   return body
 end
 
+-- What an expired grant was charged, once more and rightly; who calls tells of it.
+local function correct(id, R, state, charged, estimated)
+  local before = R[R_CHARGED]
+  check_keys(id, R)
+  move(R, 0, before, charged)
+  book(R, charged - before, 0, (estimated and charged or 0) - (R[R_ESTIMATED] and before or 0))
+  correct_envelope(R, charged - before)
+  R[R_STATE], R[R_CHARGED], R[R_CHANGED], R[R_ESTIMATED] = state, charged, NOW, estimated
+  return store_ended(id, R)
+end
+
 -- The same grant turns live: its money is held already, so it never bounces for lack of budget. Nobody has claimed it yet.
 local function go_live(id, R, by, why, since)
   check_keys(id, R)

@@ -13,7 +13,7 @@ R[R_SHORT], R[R_SETTLED], R[R_STRICT], R[R_SAMPLES] = short and (short - 1) / M_
 R[R_TRUSTED] = G[G_TRUST] == 'trusted' or S[S_LOCAL] and G[G_TRUST] ~= 'estimate'
 R[R_WOULD] = outcome ~= state and state ~= STATE_REJECTED and outcome
 R[R_ASKED], R[R_ENVELOPE] = state == STATE_PENDING and asked, envelope and state == STATE_LIVE and envelope[V_ID] or false
-R[R_WHY], R[R_LOCK] = false, state ~= STATE_REJECTED and lease or false
+R[R_ATTEMPT], R[R_WHY], R[R_LOCK] = attempt, false, state ~= STATE_REJECTED and lease or false
 if chosen_for and recommended then -- what was said of the request and of the model chosen for it; of the others, nothing
   local at = string.find(chosen_for, '\n' .. recommended .. '\t', 1, true)
   if at then R[R_WHY] = string.match(chosen_for, '^[^\n]*') .. string.match(chosen_for, '^\n[^\n]*', at) end

@@ -3,6 +3,9 @@ local function overdue(R)
   return (R[R_STATE] == STATE_LIVE or R[R_STATE] == STATE_PENDING) and NOW >= R[R_DEADLINE]
 end
 
+-- Whether its caller gave up before it heard of it.
+local function taken_back(R) return R[R_STATE] == STATE_RELEASED and R[R_CODE] == 'withdrawn' end
+
 local function due_at(member, at)
   call('ZADD', PREFIX .. 'd', at, member)
   if at < T[T_DUE] then T[T_DUE] = at end
