@@ -40,9 +40,11 @@ from aegis_core.api.logs import RequestLog, configure_logs
 from aegis_core.api.routing import Service
 from aegis_core.api.secret import operator_secret
 from aegis_core.api.tenants import KeyWatch, TenantContext, TenantContexts
+from aegis_core.chains.book import opened_chains
 from aegis_core.channels.registry import open_channels
 from aegis_core.channels.runner import running
 from aegis_core.connect import open_governor, open_store
+from aegis_core.governor.chain_watch import watched_chains
 from aegis_core.governor.governor import ResourceGovernor
 from aegis_core.governor.repricing import watched_prices
 from aegis_core.governor.spending_watch import watched_spending
@@ -144,6 +146,8 @@ async def _life(
             async with (
                 _channels(app, settings, governor),
                 watched_prices(settings, governor.arbiter, governor.operator),
+                opened_chains(settings.chains_file) as governor.transactions.chains,
+                watched_chains(governor.transactions),
                 watched_spending(governor, settings.estimated_alert_percent),
                 observing(RollupConsumer(governor.observation), Retention(governor.observation)),
             ):

@@ -15,6 +15,7 @@ from aegis_core.cli import (
     approvals,
     brakes,
     budget,
+    chains,
     channels,
     demo,
     doctor,
@@ -90,6 +91,7 @@ app.add_typer(locks.app, name="locks")
 app.add_typer(agents.app, name="agents")
 app.add_typer(policy.app, name="policy")
 app.add_typer(channels.app, name="channels")
+app.add_typer(chains.app, name="chains")
 app.add_typer(route.app, name="route")
 app.add_typer(prices.app, name="prices")
 app.add_typer(proxy.app, name="proxy")

@@ -42,6 +42,10 @@ STOPS: dict[str, tuple[str, str]] = {
     "lock_differs": ("lock", "its permits"),
     "lock_unavailable": ("lock", "its state"),
     "lock_timed_out": ("lock", "its queue"),
+    "foreign_wallet": ("profile", "the wallets of the agent's profile"),
+    "gas_unknown": ("gas", "the price of gas"),
+    "gas_stale": ("gas", "the age of the price of gas"),
+    "gas_too_dear": ("rule", "a rule on the price of gas"),
     "no_model": ("models", "the catalog"),
     "model_not_allowed": ("models", "the rules on models"),
 }

@@ -52,6 +52,8 @@ from aegis_core.remote.locks import RemoteLocks
 if TYPE_CHECKING:
     import httpx
 
+    from aegis_core.client.ports import TransactionsPort
+
 _T = TypeVar("_T")
 
 _PATIENCE = 10.0
@@ -171,6 +173,15 @@ class RemoteGovernor(RemoteEvents):
         # The server answers a repeat of the same act with the same receipt, so a second try cannot charge twice.
         path = f"/grants/{segment(grant_id)}/{act}"
         return await self._call("POST", path, Receipt, body=message, token=token or self._token, retry=True)
+
+    @property
+    def transactions(self) -> TransactionsPort:
+        """Transactions of chains.
+
+        Raises:
+            ConfigurationError: always: this version sends none over HTTP.
+        """
+        raise ConfigurationError("Transactions are not sent over HTTP yet; point AEGIS_URL at the governor's Redis.")
 
     async def write_journal(self, message: JournalRequest, token: str | None) -> JournalEntry:
         """As `Journal.write`. Sending an act again is harmless, so a lost answer is asked for once more."""

@@ -40,6 +40,11 @@ Keys of a tenant share the hash tag ``{tenant}`` (one cluster slot) and the pref
 ``cn:CHANNEL``          what it shows of open approvals (HASH)        as many as those; expires after 30 days
 ``cm:CHANNEL\tMESSAGE``  the approval of a message (STRING)          expires after 30 days
 ``cx:CHANNEL``          whom it refused (HASH)                        at most 1,000; expires after an hour
+``g:CHAIN``             the price of gas (packed ``SeenGas``)         as many as chains; expires after an hour
+``gt:ID``               a transaction that a grant is for (packed     as many as grants; ends with its nonce
+                        ``Watch``)
+``gd``                  watched grants by when to look (ZSET)         at most 10,000
+``gn:WALLET``           the next nonce of a wallet (STRING)           expires after 7 days
 ``l:NAME``              a lock (packed ``Lock``)                      while held or waited for; expires 7 days
                                                                       after its last lease
 ``lq:NAME``, ``lw:NAME``  its queue: tokens by rank (ZSET), and the   at most 10,000 waiters; expire likewise
@@ -81,8 +86,9 @@ SESSIONS_KEPT = 64
 HEADS = frozenset(
     (
         "t", "a:", "s:", "r:", "d", "e", "w:", "c", "ag", "as:", "ac", "b:", "bs", "p:", "pf", "pv", "k:", "ks", "pe",
-        "pc", "f:", "o", "h:", "hc", "j:", "ja:", "jl:", "jx:", "u:", "ca:", "cl:", "ch:", "cn:", "cm:", "cx:", "l:",
-        "lq:", "lw:", "lp:", "lc", "ld", "la:", "lk:", "ap", "ah", "q:", "x:", "v", "ol", "i", "i:",
+        "pc", "f:", "o", "h:", "hc", "j:", "ja:", "jl:", "jx:", "u:", "ca:", "cl:", "ch:", "cn:", "cm:", "cx:", "g:",
+        "gt:", "gd", "gn:", "l:", "lq:", "lw:", "lp:", "lc", "ld", "la:", "lk:", "ap", "ah", "q:", "x:", "v", "ol", "i",
+        "i:",
     )
 )  # fmt: skip
 """How the names of keys begin: the table above, for the check of the scripts."""

@@ -125,6 +125,7 @@ class Record(NamedTuple):
     where there is another than `rule`. `bar`: the `Bar` that stood in the way of a refusal or question. `basis`: by
     what it was judged: the policy's digest, the version of the profiles and of the prices. `key`: the credential that
     opened the session. `task`: the type of the task; `labels`: those of its agent when it asked, between commas.
+    `watched`: a transaction was sent for it, whose nonce is not final yet.
     """
 
     state: str
@@ -166,6 +167,7 @@ class Record(NamedTuple):
     key: Text = False
     task: Text = False
     labels: Text = False
+    watched: bool = False
 
     @property
     def lease(self) -> RecordLock | None:
