@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from anvil import Anvil
+from eth_utils import to_checksum_address  # pyright: ignore[reportUnknownVariableType]
 from signing import COIN, GWEI
 from wallets import USD, Desk, desk_of
 
@@ -214,7 +215,7 @@ async def test_a_grant_that_expired_is_corrected_once_its_transaction_is_final(
         assert await desk.spent() == (nanos(before - anvil.balance(desk.account.address)), 0)
 
 
-async def test_nobody_knows_whether_it_was_sent_until_its_nonce_is_final(desk: Desk) -> None:
+async def test_who_said_that_it_sends_and_died_has_it_sent_by_another(desk: Desk) -> None:
     """What a process leaves that is killed after it said that it sends, and before it did."""
     from aegis_core.store.verbs import Follow
 
@@ -224,15 +225,16 @@ async def test_nobody_knows_whether_it_was_sent_until_its_nonce_is_final(desk: D
         await desk.port.transactions.store.follow(Follow(tx.grant_id[3:], "sending", raw=raw))
         verdict = tx.verdict
         tx.report = object()  # type: ignore[assignment] # as far as this process knows, it was sent
+    assert desk.anvil.nonce(desk.account.address) == 0
     await desk.end()
+    assert desk.anvil.nonce(desk.account.address) == 1
     assert (await desk.spent())[1] == int(verdict.reserved_usd * 10**9)
-    desk.anvil.rpc("eth_sendRawTransaction", "0x" + raw.hex())
     before = 10 * COIN
     await desk.end()
     assert await desk.spent() == (nanos(before - desk.anvil.balance(desk.account.address)), 0)
 
 
-TOKEN = "0x" + "ab" * 20
+TOKEN = to_checksum_address("0x" + "ab" * 20)
 
 
 @pytest.mark.parametrize(
