@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 
-from aegis_core.chains.configuration import ChainSetup, read_chains
+from aegis_core.chains.configuration import ChainSetup, PricedToken, read_chains
 from aegis_core.chains.cost import NativeCost, bound
 from aegis_core.chains.data_fees import extra_fees
 from aegis_core.chains.feeds import feed_price
 from aegis_core.chains.gas import GasPrice
 from aegis_core.chains.network import ChainNetwork
 from aegis_core.chains.profiles import ChainProfile, find_profile, unknown_chain
+from aegis_core.chains.simulation import Simulation, simulate
 from aegis_core.chains.transaction import EvmTransaction
 from aegis_core.protocol.errors import ChainError
 
@@ -69,6 +70,18 @@ class Chain:
         return ChainState(
             None if isinstance(gas, BaseException) else gas, None if isinstance(usd, BaseException) else usd, problems
         )
+
+    async def price_of(self, token: PricedToken, now: float) -> Decimal:
+        """Dollars for a token. Raises as `usd` does."""
+        if token.usd is not None:
+            return token.usd
+        assert token.feed is not None
+        where = self._book.find(token.feed.chain).network if token.feed.chain else self.network
+        return await feed_price(where, token.feed, now)
+
+    async def simulate(self, transaction: EvmTransaction) -> Simulation:
+        """What a transaction would do now. Raises as `simulation.simulate`."""
+        return await simulate(self.network, transaction, [token.address for token in self.setup.tokens])
 
     async def bound(self, transaction: EvmTransaction) -> NativeCost:
         """The most that a signed transaction can take from its sender. Raises as `cost.bound`, and `ChainError`."""

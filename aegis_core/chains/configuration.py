@@ -35,6 +35,7 @@ def _http(value: str) -> str:
 _Url = Annotated[str, Field(min_length=1, max_length=2_048), AfterValidator(_http)]
 _Address = Annotated[str, AfterValidator(lambda value: address(value, "address"))]
 _Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")]
+_Symbol = Annotated[str, Field(pattern=r"^[A-Za-z0-9.]{1,16}$")]
 _Seconds = Annotated[float, Field(gt=0, le=604_800, allow_inf_nan=False)]
 
 
@@ -47,6 +48,21 @@ class _Feed(Message):
     sequencer: _Address | None = None
 
 
+class _Token(Message):
+    model_config = _SYNTAX
+
+    address: _Address
+    decimals: Annotated[int, Field(ge=0, le=36)] = 18
+    usd: Usd | None = None
+    feed: _Feed | None = None
+
+    @model_validator(mode="after")
+    def _one_price(self) -> _Token:
+        if (self.usd is None) == (self.feed is None):
+            raise ValueError("usd: give usd or feed; no token is worth a dollar by itself")
+        return self
+
+
 class _Stated(Message):
     model_config = _SYNTAX
 
@@ -56,8 +72,9 @@ class _Stated(Message):
     gas_seconds: Annotated[float, Field(ge=0.5, le=600)] = 30
     usd: Usd | None = None
     feed: _Feed | None = None
+    tokens: dict[_Symbol, _Token] = Field(default={}, max_length=16)
     id: Annotated[str, Field(pattern=r"^eip155:[1-9][0-9]{0,18}$")] | None = None
-    symbol: Annotated[str, Field(pattern=r"^[A-Za-z0-9.]{1,16}$")] | None = None
+    symbol: _Symbol | None = None
     testnet: bool | None = None
     fees: FeeModel | None = None
     block_seconds: _Seconds | None = None
@@ -94,6 +111,17 @@ class PriceFeed:
 
 
 @dataclass(frozen=True, slots=True)
+class PricedToken:
+    """A token whose dollars an operator says, or a feed. `address` in lower case; `decimals` of its smallest unit."""
+
+    symbol: str
+    address: str
+    decimals: int
+    usd: Decimal | None = None
+    feed: PriceFeed | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ChainSetup:
     """One chain as its operator set it up.
 
@@ -105,6 +133,7 @@ class ChainSetup:
         usd: dollars for a coin; None: `feed` says so, or nobody does.
         feed: where that price is read.
         gas_seconds: how old a price of gas may be that a transaction is judged by.
+        tokens: whose dollars are known.
     """
 
     profile: ChainProfile
@@ -114,6 +143,7 @@ class ChainSetup:
     usd: Decimal | None = None
     feed: PriceFeed | None = None
     gas_seconds: float = 30
+    tokens: tuple[PricedToken, ...] = ()
 
 
 def read_chains(path: Path) -> dict[str, ChainSetup]:
@@ -159,12 +189,18 @@ def _setup(path: Path, name: str, stated: _Stated) -> ChainSetup:
         )
         if (value := getattr(stated, field)) is not None
     }  # fmt: skip
-    feed = stated.feed and PriceFeed(
-        stated.feed.address, stated.feed.heartbeat_seconds, stated.feed.chain, stated.feed.sequencer
+    feed = _feed(stated.feed)
+    tokens = tuple(
+        PricedToken(symbol, each.address, each.decimals, each.usd, _feed(each.feed))
+        for symbol, each in stated.tokens.items()
     )
     profile = replace(profile, **changes)
     usd = Decimal(0) if profile.testnet and stated.usd is None and feed is None else stated.usd
-    return ChainSetup(profile, stated.rpc, stated.quorum, stated.timeout_seconds, usd, feed, stated.gas_seconds)
+    return ChainSetup(profile, stated.rpc, stated.quorum, stated.timeout_seconds, usd, feed, stated.gas_seconds, tokens)
+
+
+def _feed(stated: _Feed | None) -> PriceFeed | None:
+    return stated and PriceFeed(stated.address, stated.heartbeat_seconds, stated.chain, stated.sequencer)
 
 
 def _check_whole(path: Path, found: Mapping[str, ChainSetup]) -> None:
@@ -172,8 +208,9 @@ def _check_whole(path: Path, found: Mapping[str, ChainSetup]) -> None:
     for name, setup in found.items():
         if (other := ids.setdefault(setup.profile.id, name)) != name:
             raise _refusal(path, f"{name}: has the id of {other}, {setup.profile.id}")
-        if setup.feed and setup.feed.chain and setup.feed.chain not in found:
-            raise _refusal(path, f"{name}.feed.chain: the file says nothing of a chain {setup.feed.chain}")
+        for feed in filter(None, (setup.feed, *(token.feed for token in setup.tokens))):
+            if feed.chain and feed.chain not in found:
+                raise _refusal(path, f"{name}.feed.chain: the file says nothing of a chain {feed.chain}")
 
 
 def _refusal(path: Path, problem: str) -> ConfigurationError:

@@ -15,10 +15,11 @@ from typing import Protocol
 from aegis_core.chains.book import Chain, Chains
 from aegis_core.chains.cost import NativeCost, paid_by, to_nanos
 from aegis_core.chains.profiles import ChainProfile
-from aegis_core.chains.quantities import JUDGED, address
+from aegis_core.chains.quantities import address
 from aegis_core.chains.receipts import MinedTransaction
 from aegis_core.chains.transaction import EvmTransaction, decode
 from aegis_core.governor.credentials import caller_of
+from aegis_core.governor.transaction_facts import facts_of, shown_of
 from aegis_core.governor.verdicts import grant_key
 from aegis_core.protocol.arguments import bound_arguments
 from aegis_core.protocol.errors import AuthError, ChainError, InvalidRequestError
@@ -26,9 +27,7 @@ from aegis_core.protocol.messages import PermissionRequest, Verdict
 from aegis_core.protocol.money import to_usd
 from aegis_core.protocol.parsing import parse
 from aegis_core.protocol.transactions import (
-    PLAIN_TRANSFER,
     SendTransaction,
-    TransactionFacts,
     TransactionOrder,
     TransactionReport,
     TransactionRequest,
@@ -82,8 +81,8 @@ class Transactions:
             raise InvalidRequestError("transaction: has a nonce above 2^53", field="transaction", problem="nonce")
         most = await chain.bound(transaction)
         usd = await self._usd(chain)
-        facts = _facts(chain, transaction, most, usd)
-        hashed, shown = bound_arguments(_arguments(chain, transaction))
+        facts = await facts_of(chain, transaction, most, usd, await self._ledger.now() / 1000)
+        hashed, shown = bound_arguments(shown_of(chain, transaction))
         request = parse(
             TransactionRequest, agent_id=order.agent_id, session_id=order.session_id, task_intent=order.task_intent,
             resource_type="wallet_lock", target_resource=facts.wallet, lock_ttl_seconds=order.lock_ttl_seconds,
@@ -264,31 +263,6 @@ def _proven(key: str, act: Act, cost: int | None, digest: str | None) -> Settle:
         id=key, agent=None, sid=None, token=None, act=act, cost=cost, digest=digest, more=0, outcome=None,
         answered=None, proven=True,
     )  # fmt: skip
-
-
-def _facts(chain: Chain, transaction: EvmTransaction, most: NativeCost, usd: Decimal) -> TransactionFacts:
-    profile = chain.profile
-    plain = not transaction.data and not transaction.authorizations
-    return TransactionFacts(
-        chain=profile.id, name=profile.name, testnet=profile.testnet, wallet=profile.wallet(transaction.sender),
-        to=transaction.to, creates=transaction.to is None,
-        method=f"0x{transaction.data[:4].hex()}" if transaction.data else PLAIN_TRANSFER,
-        gas_usd=to_usd(to_nanos(most.fees, usd)),
-        outflow_usd=to_usd(to_nanos(most.value, usd)) if plain else None, core=transaction.core,
-        hash=transaction.hash or "", nonce=transaction.nonce or 0, max_fee=min(transaction.max_fee, JUDGED),
-        priority_fee=min(transaction.priority_fee, JUDGED), stale_ms=int(chain.setup.gas_seconds * 1000),
-    )  # fmt: skip
-
-
-def _arguments(chain: Chain, transaction: EvmTransaction) -> dict[str, object]:
-    """What a person who is asked sees, and what is approved: all that it does, by its chain and its core."""
-    data = transaction.data.hex()
-    return {
-        "chain": chain.profile.id, "core": transaction.core, "from": transaction.sender, "to": transaction.to,
-        "value": str(transaction.value), "nonce": transaction.nonce,
-        "data": f"0x{data}" if len(data) <= 4_096 else f"0x{data[:4_096]}… ({len(data) // 2:,} bytes)",
-        "type": transaction.type, "delegates_to": [each.address for each in transaction.authorizations],
-    }  # fmt: skip
 
 
 def _report(key: str, record: Record, watch: Watch | None) -> TransactionReport:

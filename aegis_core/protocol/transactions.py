@@ -15,6 +15,60 @@ PLAIN_TRANSFER = "transfer"
 """The method of a transaction that carries no data: it only moves the chain's coin."""
 
 
+class AssetMove(Message):
+    """What a wallet has more or less of an asset. `amount` is in whole units where its decimals are known, else in the
+    smallest ones; `usd`: what that is worth, None: nobody knows."""
+
+    asset: str
+    symbol: str | None = None
+    amount: str
+    usd: Usd | None = None
+
+    @property
+    def leaves(self) -> bool:
+        """Whether it has less."""
+        return self.amount.startswith("-")
+
+
+class ApprovalMade(Message):
+    """What a spender may take afterwards: `amount` as of `AssetMove`, None: everything."""
+
+    token: str
+    symbol: str | None = None
+    spender: str
+    amount: str | None = None
+    unlimited: bool
+    usd: Usd | None = None
+
+
+class SimulationFacts(Message):
+    """What a transaction would have done on the newest block.
+
+    Attributes:
+        success: false where it would be reverted, for `reason`.
+        gas: what it uses.
+        moves: what leaves the wallet and what comes, beside fees.
+        approvals: what it lets others take.
+        creates: whether contracts are created, also by what it calls; None: no node says.
+        unpriced: what leaves, or may, and nobody says what it is worth.
+        inflow_usd: what comes, as far as its price is known.
+        slippage_usd: so much less comes than leaves; None: nobody knows.
+        block, at: where it ran, and that block's time (seconds).
+    """
+
+    success: bool
+    reason: str | None = None
+    gas: int
+    moves: tuple[AssetMove, ...] = ()
+    approvals: tuple[ApprovalMade, ...] = ()
+    creates: bool | None = None
+    unpriced: tuple[str, ...] = ()
+    inflow_usd: Usd
+    slippage_usd: Usd | None = None
+    block: int
+    at: int
+
+
 class TransactionFacts(Message):
     """What a transaction is and does, by its bytes and its chain's profile.
 
@@ -25,8 +79,10 @@ class TransactionFacts(Message):
         to: the account that it calls, in lower case; None: it creates a contract.
         method: the first four bytes of its data, such as ``0xa9059cbb``; `PLAIN_TRANSFER` without data.
         creates: whether it creates a contract itself.
+        delegates: whether it lets an account run somebody's code from then on (EIP-7702).
         gas_usd: its fees at most.
-        outflow_usd: what leaves the wallet beside them, before anything comes; None: nobody knows.
+        outflow_usd: what can leave the wallet beside them, before anything comes; None: nobody knows.
+        simulation: what it would do now; None where it could not be run, for `simulation_problem`.
         core: a hash of all that it does, fees left out. `hash`: as nodes name it.
         nonce: its place among the wallet's transactions.
         max_fee, priority_fee: wei for a unit of gas at most, and what it offers above the base fee.
@@ -40,6 +96,7 @@ class TransactionFacts(Message):
     to: str | None = None
     method: str
     creates: bool
+    delegates: bool = False
     gas_usd: Usd
     outflow_usd: Usd | None = None
     core: str
@@ -48,11 +105,32 @@ class TransactionFacts(Message):
     max_fee: Annotated[int, Field(ge=0, le=2**53 - 1)]
     priority_fee: Annotated[int, Field(ge=0, le=2**53 - 1)]
     stale_ms: int
+    simulation: SimulationFacts | None = None
+    simulation_problem: str | None = None
 
     @property
     def address(self) -> str:
         """The account that signed it, without its chain."""
         return self.wallet.rpartition(":")[2]
+
+
+def simulated_lines(facts: object) -> tuple[str, ...]:
+    """What a transaction would do, by its facts as they are stored, for a person: a line each."""
+    if not facts:
+        return ()
+    found = TransactionFacts.model_validate(facts).simulation
+    if found is None:
+        return ("it could not be simulated, so nobody knows what it would do",)
+    lines = [] if found.success else [f"it would be reverted: {found.reason}"]
+    for move in found.moves:
+        worth = "nobody says what that is worth" if move.usd is None else f"${move.usd:f}"
+        lines.append(f"{move.amount} {move.symbol or move.asset} ({worth})")
+    for each in found.approvals:
+        amount = "everything" if each.unlimited else each.amount
+        lines.append(f"{each.spender} may take {amount} of {each.symbol or each.token}")
+    if found.creates:
+        lines.append("it creates a contract")
+    return tuple(lines) or ("nothing leaves the wallet, beside fees",)
 
 
 class TransactionRequest(PermissionRequest):

@@ -10,6 +10,8 @@ RULE_TYPES: dict[str, type[Rule]] = {
     name: import_module(f"{__name__}.{name}").RULE
     for name in (
         "agent_blocklist",
+        "approval_limit",
+        "asset_limit",
         "blocked_intent",
         "capability_required",
         "chain_allowlist",
@@ -17,6 +19,7 @@ RULE_TYPES: dict[str, type[Rule]] = {
         "confidence_floor",
         "contract_creation",
         "contract_method",
+        "delegation",
         "environment",
         "gas_price_ceiling",
         "max_cost",
@@ -28,8 +31,10 @@ RULE_TYPES: dict[str, type[Rule]] = {
         "recipient",
         "repeat_limit",
         "sensitive_intent",
+        "simulation",
         "spend_rate",
         "time_window",
+        "unpriced_asset",
     )
 }
 """The class of every rule type, by the name used in a policy document."""
