@@ -106,11 +106,8 @@ def _priced(found: Simulation, assets: Assets) -> tuple[SimulationFacts, int | N
     for asset, delta in found.deltas:
         of = assets.get(asset, _UNKNOWN)
         nanos = of.nanos(abs(delta), up=delta < 0)
-        moves.append(
-            AssetMove(
-                asset=asset, symbol=of.symbol, amount=of.text(delta), usd=None if nanos is None else to_usd(nanos)
-            )
-        )
+        usd = None if nanos is None else to_usd(nanos)
+        moves.append(AssetMove(asset=asset, symbol=of.symbol, amount=of.text(delta), usd=usd))
         if delta > 0:
             into += nanos or 0
     losses = {asset: -delta for asset, delta in found.deltas if delta < 0}

@@ -30,14 +30,8 @@ class Desk:
         self.account = self.anvil.account()
 
     def signed(self, to: str, data: str = "0x", **said: Any) -> bytes:
-        said = {
-            "nonce": self.anvil.nonce(self.account.address),
-            "value": 0,
-            "to": to,
-            "data": data,
-            "gas": 2_000_000,
-        } | said
-        return bytes(self.account.sign_transaction(fields(2, **said)).raw_transaction)
+        usual = {"nonce": self.anvil.nonce(self.account.address), "value": 0, "gas": 2_000_000}
+        return bytes(self.account.sign_transaction(fields(2, to=to, data=data, **usual | said)).raw_transaction)
 
     async def would(self, to: str, data: str = "0x", **said: Any) -> Simulation:
         return await simulate(self.network, decode(self.signed(to, data, **said)), [self.market.sold])

@@ -44,7 +44,7 @@ class Deployer:
             fields(2, nonce=self.anvil.nonce(by.address), value=0, gas=3_000_000, maxFeePerGas=500 * GWEI, **said)
         ).raw_transaction
         name = self.anvil.rpc("eth_sendRawTransaction", "0x" + bytes(raw).hex())
-        receipt = self.anvil.rpc("eth_getTransactionReceipt", name)
+        receipt = self.anvil.receipt(name)
         assert receipt["status"] == "0x1", said
         return receipt
 
