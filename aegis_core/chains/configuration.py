@@ -73,6 +73,7 @@ class _Stated(Message):
     usd: Usd | None = None
     feed: _Feed | None = None
     tokens: dict[_Symbol, _Token] = Field(default={}, max_length=16)
+    routers: tuple[_Address, ...] = Field(default=(), max_length=64)
     id: Annotated[str, Field(pattern=r"^eip155:[1-9][0-9]{0,18}$")] | None = None
     symbol: _Symbol | None = None
     testnet: bool | None = None
@@ -134,6 +135,7 @@ class ChainSetup:
         feed: where that price is read.
         gas_seconds: how old a price of gas may be that a transaction is judged by.
         tokens: whose dollars are known.
+        routers: contracts of whose swaps the least outcome is read, see `swaps`.
     """
 
     profile: ChainProfile
@@ -144,6 +146,7 @@ class ChainSetup:
     feed: PriceFeed | None = None
     gas_seconds: float = 30
     tokens: tuple[PricedToken, ...] = ()
+    routers: tuple[str, ...] = ()
 
 
 def read_chains(path: Path) -> dict[str, ChainSetup]:
@@ -196,7 +199,10 @@ def _setup(path: Path, name: str, stated: _Stated) -> ChainSetup:
     )
     profile = replace(profile, **changes)
     usd = Decimal(0) if profile.testnet and stated.usd is None and feed is None else stated.usd
-    return ChainSetup(profile, stated.rpc, stated.quorum, stated.timeout_seconds, usd, feed, stated.gas_seconds, tokens)
+    return ChainSetup(
+        profile, stated.rpc, stated.quorum, stated.timeout_seconds, usd, feed, stated.gas_seconds, tokens,
+        stated.routers,
+    )  # fmt: skip
 
 
 def _feed(stated: _Feed | None) -> PriceFeed | None:

@@ -6,7 +6,7 @@ add to that, and never takes away from it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from decimal import Decimal
 from fractions import Fraction
 
@@ -14,6 +14,7 @@ from aegis_core.chains.book import Chain
 from aegis_core.chains.cost import COIN, NativeCost, to_nanos
 from aegis_core.chains.quantities import JUDGED
 from aegis_core.chains.simulation import COIN_ASSET, Simulation
+from aegis_core.chains.swaps import SignedSwap, signed_swap
 from aegis_core.chains.transaction import EvmTransaction
 from aegis_core.protocol.errors import ChainError
 from aegis_core.protocol.money import MAX_NANOS, NANOS_PER_USD, to_usd
@@ -22,6 +23,7 @@ from aegis_core.protocol.transactions import (
     ApprovalMade,
     AssetMove,
     SimulationFacts,
+    SwapFacts,
     TransactionFacts,
 )
 
@@ -65,12 +67,16 @@ async def facts_of(
     profile, value = chain.profile, to_nanos(most.value, usd)
     plain = not transaction.data and not transaction.authorizations
     simulation, problem, out = None, None, value if plain else None
+    swap = signed_swap(transaction, chain.setup.routers)
+    about = {swap.sold, swap.bought} if swap else set[str]()
     try:
         found = await chain.simulate(transaction)
     except ChainError as error:
-        problem = error.message[:300]
+        problem, assets = error.message[:300], await _assets(chain, about, usd, now)
     else:
-        assets = await _assets(chain, found, usd, now)
+        about |= {asset for asset, _ in (*found.deltas, *found.standing)}
+        about |= {each.token for each in found.approvals}
+        assets = await _assets(chain, about, usd, now)
         simulation, leaves = _priced(found, assets)
         if found.success:
             out = None if leaves is None else max(leaves, value)
@@ -81,13 +87,25 @@ async def facts_of(
         gas_usd=to_usd(to_nanos(most.fees, usd)), outflow_usd=None if out is None else to_usd(out),
         core=transaction.core, hash=transaction.hash or "", nonce=transaction.nonce or 0,
         max_fee=min(transaction.max_fee, JUDGED), priority_fee=min(transaction.priority_fee, JUDGED),
-        stale_ms=int(chain.setup.gas_seconds * 1000), simulation=simulation, simulation_problem=problem,
+        stale_ms=int(chain.setup.gas_seconds * 1000), swap=_swap_facts(swap, assets), simulation=simulation,
+        simulation_problem=problem,
     )  # fmt: skip
 
 
-async def _assets(chain: Chain, found: Simulation, usd: Decimal, now: float) -> Assets:
+def _swap_facts(swap: SignedSwap | None, assets: Assets) -> SwapFacts | None:
+    if swap is None:
+        return None
+    sold, bought = assets.get(swap.sold, _UNKNOWN), assets.get(swap.bought, _UNKNOWN)
+    takes, least = sold.nanos(swap.amount, up=True), bought.nanos(swap.least, up=False)
+    return SwapFacts(
+        sells=f"{sold.text(swap.amount)} {sold.symbol or swap.sold}",
+        takes_usd=None if takes is None else to_usd(takes),
+        buys=f"{bought.text(swap.least)} {bought.symbol or swap.bought}", least_usd=to_usd(least or 0),
+    )  # fmt: skip
+
+
+async def _assets(chain: Chain, about: Collection[str], usd: Decimal, now: float) -> Assets:
     """The prices of what it is about."""
-    about = {asset for asset, _ in (*found.deltas, *found.standing)} | {each.token for each in found.approvals}
     assets = {COIN_ASSET: PricedAsset(chain.profile.symbol, len(str(COIN)) - 1, usd)}
     for token in chain.setup.tokens:
         if token.address in about:

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from aegis_core.protocol.fields import Identifier, Intent, LockTtl, Usd
 from aegis_core.protocol.messages import PermissionRequest
+from aegis_core.protocol.money import format_usd, to_nanos
 from aegis_core.protocol.parsing import Message
 
 PLAIN_TRANSFER = "transfer"
@@ -39,6 +40,16 @@ class ApprovalMade(Message):
     amount: str | None = None
     unlimited: bool
     usd: Usd | None = None
+
+
+class SwapFacts(Message):
+    """A swap as it is signed. `takes_usd`: what it sells is worth that, None: nobody knows; `least_usd`: what it must
+    bring, 0 where nobody knows."""
+
+    sells: str
+    buys: str
+    takes_usd: Usd | None = None
+    least_usd: Usd
 
 
 class SimulationFacts(Message):
@@ -82,6 +93,7 @@ class TransactionFacts(Message):
         delegates: whether it lets an account run somebody's code from then on (EIP-7702).
         gas_usd: its fees at most.
         outflow_usd: what can leave the wallet beside them, before anything comes; None: nobody knows.
+        swap: what it trades, as its data demands it, where that can be read.
         simulation: what it would do now; None where it could not be run, for `simulation_problem`.
         core: a hash of all that it does, fees left out. `hash`: as nodes name it.
         nonce: its place among the wallet's transactions.
@@ -105,6 +117,7 @@ class TransactionFacts(Message):
     max_fee: Annotated[int, Field(ge=0, le=2**53 - 1)]
     priority_fee: Annotated[int, Field(ge=0, le=2**53 - 1)]
     stale_ms: int
+    swap: SwapFacts | None = None
     simulation: SimulationFacts | None = None
     simulation_problem: str | None = None
 
@@ -123,7 +136,7 @@ def simulated_lines(facts: object) -> tuple[str, ...]:
         return ("it could not be simulated, so nobody knows what it would do",)
     lines = [] if found.success else [f"it would be reverted: {found.reason}"]
     for move in found.moves:
-        worth = "nobody says what that is worth" if move.usd is None else f"${move.usd:f}"
+        worth = "nobody says what that is worth" if move.usd is None else format_usd(to_nanos(move.usd))
         lines.append(f"{move.amount} {move.symbol or move.asset} ({worth})")
     for each in found.approvals:
         amount = "everything" if each.unlimited else each.amount

@@ -25,6 +25,7 @@ RULE_TYPES: dict[str, type[Rule]] = {
         "max_cost",
         "max_gas_usd",
         "max_outflow",
+        "max_slippage_bps",
         "model_override",
         "priority_floor",
         "rate_limit",
