@@ -24,6 +24,7 @@ from aegis_core.api import (
     problems,
     routes_agents,
     routes_approvals,
+    routes_chains,
     routes_channels,
     routes_events,
     routes_locks,
@@ -70,6 +71,7 @@ Every verdict is a 200, refusals too. Errors are `application/problem+json`, and
 """
 _TAGS = [
     {"name": "Agents", "description": "The handshake protocol."},
+    {"name": "Chains", "description": "Transactions of wallets."},
     {"name": "Grants", "description": "What becomes of reserved money."},
     {"name": "Budgets", "description": "What is left."},
     {"name": "Approvals", "description": "What waits for a person, and what was approved in advance."},
@@ -167,7 +169,7 @@ def _routes(settings: Settings) -> list[BaseRoute]:
     return [
         *routes_agents.hot.routes, *routes_agents.router.routes, *routes_approvals.router.routes,
         *routes_people.router.routes, *routes_operators.router.routes,
-        *routes_events.router.routes, *routes_locks.router.routes,
+        *routes_chains.router.routes, *routes_events.router.routes, *routes_locks.router.routes,
         *routes_policy.router.routes, *routes_server.router.routes,
         *routes_channels.posted_to(settings),
         *docs_page.routes,

@@ -132,14 +132,14 @@ class JournalPort(Protocol):
 
 
 class TransactionsPort(Protocol):
-    """Transactions of chains. Implemented by `Transactions` (on Redis)."""
+    """Transactions of chains. Implemented by `Transactions` (on Redis) and `RemoteTransactions` (over HTTP)."""
 
     async def open(self, order: TransactionOrder, *, token: str | None = None, wait: float = 0) -> Verdict: ...
 
     async def send(self, message: SendTransaction, *, token: str | None = None) -> TransactionReport: ...
 
     async def report(
-        self, grant_id: str, agent_id: str, *, token: str | None = None, wait: float = 0
+        self, grant_id: str, agent_id: str | None, *, token: str | None = None, wait: float = 0
     ) -> TransactionReport: ...
 
 

@@ -22,7 +22,7 @@ from aegis_core.governor.credentials import caller_of
 from aegis_core.governor.transaction_facts import facts_of, shown_of
 from aegis_core.governor.verdicts import grant_key
 from aegis_core.protocol.arguments import bound_arguments
-from aegis_core.protocol.errors import AuthError, ChainError, InvalidRequestError
+from aegis_core.protocol.errors import AuthError, ChainError, InvalidRequestError, NotFoundError
 from aegis_core.protocol.messages import PermissionRequest, Verdict
 from aegis_core.protocol.money import to_usd
 from aegis_core.protocol.parsing import parse
@@ -41,7 +41,7 @@ from aegis_core.store.records import Record
 from aegis_core.store.states import EXPIRED, OPEN
 from aegis_core.store.verbs import Act, Follow, Settle
 
-_TOOL = "wallet.transact"
+_TOOL, _NAMED = "wallet.transact", "tx-"
 _POLL_SECONDS = 0.5
 _SOON_MS, _LATER_MS, _AFTER_CRASH_MS = 2_000, 60_000, 15_000
 _MOST_NONCE = 2**53 - 1
@@ -122,10 +122,13 @@ class Transactions:
             ChainError: every node refused it (reason ``refused``), and the money is back; or whether one took it is not
                 known (``unknown``), and it is watched.
         """
-        raw, key = _raw(message.transaction), grant_key(message.grant_id)
-        transaction = await asyncio.to_thread(decode, raw)
+        key = grant_key(message.grant_id)
         watch = await self.store.watch(key)
-        if watch is not None and watch.hash != transaction.hash:
+        if watch is None:
+            raise _no_transaction()
+        raw = _raw(message.transaction)
+        transaction = await asyncio.to_thread(decode, raw)
+        if watch.hash != transaction.hash:
             problem = f"is {transaction.hash}; the grant was given for {watch.hash}"
             raise InvalidRequestError(f"transaction: {problem}", field="transaction", problem=problem)
         caller = caller_of(token, self._ledger.store.pepper)
@@ -148,9 +151,9 @@ class Transactions:
         return await self.store.follow(Follow(key, "sent", pause=_SOON_MS))
 
     async def report(
-        self, grant_id: str, agent_id: str, *, token: str | None = None, wait: float = 0
+        self, grant_id: str, agent_id: str | None, *, token: str | None = None, wait: float = 0
     ) -> TransactionReport:
-        """How a transaction stands, once it is settled or after `wait` seconds.
+        """How a transaction stands, once it is settled or after `wait` seconds. An operator names no agent.
 
         Raises:
             NotFoundError: there is no such grant. AuthError: it is somebody else's.
@@ -166,7 +169,9 @@ class Transactions:
                     await self.follow(key)
                 watch = await self.store.watch(key)
             record, _ = await self._ledger.look(key)
-            if record.agent != agent_id:
+            if not record.request.startswith(_NAMED):
+                raise _no_transaction()
+            if agent_id is not None and record.agent != agent_id:
                 raise AuthError("This belongs to another agent.", code="not_yours")
             if watch is None or record.state not in OPEN or loop.time() >= until:
                 return _report(key, record, watch)
@@ -254,7 +259,11 @@ def _raw(text: str) -> bytes:
 
 def _request_id(transaction: EvmTransaction, attempt: int) -> str:
     """The same bytes are the same request, whoever sends them how often; and another one, once that ended unsent."""
-    return f"tx-{(transaction.hash or '0x')[2:]}-{attempt}"
+    return f"{_NAMED}{(transaction.hash or '0x')[2:]}-{attempt}"
+
+
+def _no_transaction() -> NotFoundError:
+    return NotFoundError("This grant is for no transaction, or for one that is settled.", kind="transaction")
 
 
 def _proven(key: str, act: Act, cost: int | None, digest: str | None) -> Settle:

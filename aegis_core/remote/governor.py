@@ -48,11 +48,10 @@ from aegis_core.remote.approvals import RemoteApprovals, segment
 from aegis_core.remote.calls import Query, adapter
 from aegis_core.remote.events import RemoteEvents
 from aegis_core.remote.locks import RemoteLocks
+from aegis_core.remote.transactions import RemoteTransactions
 
 if TYPE_CHECKING:
     import httpx
-
-    from aegis_core.client.ports import TransactionsPort
 
 _T = TypeVar("_T")
 
@@ -117,6 +116,7 @@ class RemoteGovernor(RemoteEvents):
         self._sessions: OrderedDict[str, str] = OrderedDict()
         self._http: httpx.AsyncClient | None = None
         self.locks = RemoteLocks(self._call, token)
+        self.transactions = RemoteTransactions(self._call, token)
         self._approvals = RemoteApprovals(self._as_operator)
 
     @property
@@ -173,15 +173,6 @@ class RemoteGovernor(RemoteEvents):
         # The server answers a repeat of the same act with the same receipt, so a second try cannot charge twice.
         path = f"/grants/{segment(grant_id)}/{act}"
         return await self._call("POST", path, Receipt, body=message, token=token or self._token, retry=True)
-
-    @property
-    def transactions(self) -> TransactionsPort:
-        """Transactions of chains.
-
-        Raises:
-            ConfigurationError: always: this version sends none over HTTP.
-        """
-        raise ConfigurationError("Transactions are not sent over HTTP yet; point AEGIS_URL at the governor's Redis.")
 
     async def write_journal(self, message: JournalRequest, token: str | None) -> JournalEntry:
         """As `Journal.write`. Sending an act again is harmless, so a lost answer is asked for once more."""
