@@ -70,6 +70,7 @@ class Transactions:
             InvalidRequestError: it cannot be read, is of another account or chain, or the chain is not set up.
             ChainError: fees that it does not cap are not known, or nobody says what a coin costs.
         """
+        await self._check(token)
         chain = self.chains.find(order.chain)
         transaction = await asyncio.to_thread(decode, _raw(order.transaction))
         wallet = address(order.wallet.rpartition(":")[2], "wallet")
@@ -100,6 +101,11 @@ class Transactions:
             request = request.model_copy(update={"request_id": _request_id(transaction, attempt + 1)})
         return await self._ask(request, token=token, wait=wait, watch=pack(watch))
 
+    async def _check(self, token: str | None) -> None:
+        """Nodes are asked for nobody who shows a session that is none."""
+        if token is not None:
+            await self._ledger.agent_of(caller_of(token, self._ledger.store.pepper))
+
     async def _never_sent(self, verdict: Verdict) -> bool:
         """Whether an earlier request about the same bytes ended, or must, with nothing sent, so that they may be asked
         about again."""
@@ -122,6 +128,7 @@ class Transactions:
             ChainError: every node refused it (reason ``refused``), and the money is back; or whether one took it is not
                 known (``unknown``), and it is watched.
         """
+        await self._check(token)
         key = grant_key(message.grant_id)
         watch = await self.store.watch(key)
         if watch is None:
