@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
 from aegis_core.protocol.denial import AegisDenied
-from aegis_core.protocol.errors import AegisError
+from aegis_core.protocol.errors import AegisError, LockLostError
 from aegis_core.protocol.messages import ReleaseRequest, Verdict
 from aegis_core.protocol.parsing import parse
 from aegis_core.protocol.transactions import SendTransaction, TransactionOrder, TransactionReport
@@ -105,7 +105,9 @@ class Wallet:
         block = agent.lock(verdict.lock_resource or "", token=verdict.lock_token, ttl=ttl)
         block.tells_of_loss = False  # it ends with the sending, and one that is lost before refuses that
         try:
-            async with block:
+            async with AsyncExitStack() as entered:
+                with suppress(LockLostError):  # another sent the same bytes meanwhile, or sending refuses it
+                    await entered.enter_async_context(block)
                 yield held
         finally:
             if held.report is None:
