@@ -18,7 +18,6 @@ from aegis_core.chains.transaction import decode
 pytestmark = pytest.mark.timeout(300)
 PROFILE = find_profile("anvil")
 assert PROFILE is not None
-A_BLOCK = 2**32
 EVERYTHING = 2**256 - 1
 
 
@@ -38,7 +37,7 @@ class Desk:
 
     def send(self, raw: bytes) -> bool:
         name = self.anvil.rpc("eth_sendRawTransaction", "0x" + raw.hex())
-        return self.anvil.rpc("eth_getTransactionReceipt", name)["status"] == "0x1"
+        return self.anvil.receipt(name)["status"] == "0x1"
 
     def has(self, token: str) -> int:
         return self.market.deployer.ask(token, "balanceOf(address)", self.account.address)
@@ -53,7 +52,6 @@ def market(anvil: Anvil) -> Market:
 async def desk(market: Market) -> AsyncIterator[Desk]:
     market.deployer.anvil.base_fee(GWEI)
     network = ChainNetwork(PROFILE, [market.deployer.anvil.url])
-    network.profile = PROFILE
     yield Desk(market, network)
     await network.aclose()
 
@@ -130,10 +128,13 @@ async def test_a_token_that_does_not_say_what_it_does_moved_it(desk: Desk) -> No
 
 
 async def test_an_approval_that_nothing_logs_is_found_by_what_stands_later(desk: Desk) -> None:
-    token = desk.market.deployer.deploy("Token")
-    spender = desk.anvil.account(0).address
-    assert desk.send(desk.signed(token, call("quietly(address)", spender)))
-    assert desk.market.deployer.ask(token, "allowance(address,address)", desk.account.address, spender) == EVERYTHING
+    market = desk.market
+    cheat = market.deployer.deploy("Cheat")
+    market.fund(desk.account, 7 * COIN, allowed=0)
+    assert desk.send(desk.signed(market.sold, call("quietly(address)", cheat)))
+    would = await desk.would(cheat, call("claim(address,uint256)", market.sold, 0))
+    assert would.deltas == ()
+    assert would.standing == ((market.sold.lower(), 7 * COIN),)
 
 
 async def test_a_contract_that_looks_for_a_simulation_sees_none(desk: Desk) -> None:
