@@ -60,6 +60,8 @@ async def connect(
         finally:
             await remote.aclose()
         return
+    from aegis_core.chains.book import opened_chains
+    from aegis_core.governor.chain_watch import watched_chains
     from aegis_core.governor.repricing import watched_prices
     from aegis_core.governor.spending_watch import watched_spending
 
@@ -68,6 +70,8 @@ async def connect(
         governor = await open_governor(store, settings)
         try:
             async with (
+                opened_chains(settings.chains_file) as governor.transactions.chains,
+                watched_chains(governor.transactions),
                 watched_prices(settings, governor.arbiter, governor.operator),
                 watched_spending(governor, settings.estimated_alert_percent),
                 watched_store(store),

@@ -142,6 +142,9 @@ class Settings(BaseSettings):
         default=None, description="The longest answer of a model of which no table knows it."
     )
     routing_file: Path | None = Field(default=None, description="A text model that aegis route fit wrote.")
+    chains_file: Path | None = Field(
+        default=None, description="Chains, their nodes and the prices of their coins, as JSON; agents name no node."
+    )
     require_keys: bool = Field(default=False, description="Ask for API keys although none was made yet.")
     api_key: SecretStr | None = Field(
         default=None, description="What a client shows to the governor at an http(s) URL."

@@ -193,6 +193,17 @@ def _anvil(folder: Path) -> None:
     (folder / "anvil").symlink_to(found[0])
 
 
+SOLC_VERSION = "0.8.37"
+CONTRACTS_SOURCE = ROOT / "tests" / "chains" / "contracts" / "Trading.sol"
+
+
+def _contracts(folder: Path) -> None:
+    _npm_install(folder, f"solc@{SOLC_VERSION}")
+    compiler = folder / "node_modules" / "solc" / "solc.js"
+    options = ["--bin", "--optimize", "--base-path", str(CONTRACTS_SOURCE.parent), "--output-dir", str(folder)]
+    _run(["node", str(compiler), *options, str(CONTRACTS_SOURCE)])
+
+
 def _run(command: list[str], folder: Path = ROOT) -> str:
     foreign = ("VIRTUAL_ENV", "UV_PROJECT_ENVIRONMENT")  # the developer's own environment is not what is made here
     environment = {name: value for name, value in os.environ.items() if name not in foreign}
@@ -221,6 +232,15 @@ PYAUTOGEN = Fetched(
 ANVIL = Fetched(f"anvil {ANVIL_VERSION}, a chain for tests", HOME / "anvil", ANVIL_VERSION, _anvil)
 
 
+CONTRACTS = Fetched(
+    f"contracts for tests, compiled by solc {SOLC_VERSION}",
+    HOME / "contracts",
+    (SOLC_VERSION, CONTRACTS_SOURCE.read_text()),
+    _contracts,
+)
+"""A file with the code of each, such as ``Trading_sol_Token.bin``."""
+
+
 SDKS = Fetched("an environment with SDKs that need a newer `openai`", HOME / "sdks", SDKS_PINNED, _sdks)
 """Clients of the proxy, which the adapters' frameworks cannot stand beside."""
 
@@ -236,7 +256,7 @@ AGENTS["aider"] = Fetched("aider, an agent that asks through the proxy", HOME / 
 
 
 def main() -> None:
-    everything = [WHEELS, THIRD_PARTY, ANVIL, SDKS, JAVASCRIPT]
+    everything = [WHEELS, THIRD_PARTY, ANVIL, CONTRACTS, SDKS, JAVASCRIPT]
     if sys.argv[1:] == ["deep"]:
         everything += AGENTS.values()
     if sys.version_info < PYAUTOGEN_BELOW:

@@ -24,6 +24,7 @@ from aegis_core.api import (
     problems,
     routes_agents,
     routes_approvals,
+    routes_chains,
     routes_channels,
     routes_events,
     routes_locks,
@@ -41,9 +42,11 @@ from aegis_core.api.routing import Service
 from aegis_core.api.secret import operator_secret
 from aegis_core.api.stopping import EndingWaits, Stopping
 from aegis_core.api.tenants import KeyWatch, TenantContext, TenantContexts
+from aegis_core.chains.book import opened_chains
 from aegis_core.channels.registry import open_channels
 from aegis_core.channels.runner import running
 from aegis_core.connect import open_governor, open_store, watched_store
+from aegis_core.governor.chain_watch import watched_chains
 from aegis_core.governor.delivering import senders
 from aegis_core.governor.governor import ResourceGovernor
 from aegis_core.governor.repricing import watched_prices
@@ -71,6 +74,7 @@ Every verdict is a 200, refusals too. Errors are `application/problem+json`, and
 """
 _TAGS = [
     {"name": "Agents", "description": "The handshake protocol."},
+    {"name": "Chains", "description": "Transactions of wallets."},
     {"name": "Grants", "description": "What becomes of reserved money."},
     {"name": "Budgets", "description": "What is left."},
     {"name": "Approvals", "description": "What waits for a person, and what was approved in advance."},
@@ -150,6 +154,8 @@ async def _life(
             async with (
                 _channels(app, settings, governor),
                 watched_prices(settings, governor.arbiter, governor.operator),
+                opened_chains(settings.chains_file) as governor.transactions.chains,
+                watched_chains(governor.transactions),
                 watched_spending(governor, settings.estimated_alert_percent),
                 watched_store(opened),
                 observing(RollupConsumer(governor.observation), Retention(governor.observation)),
@@ -172,7 +178,7 @@ def _routes(settings: Settings) -> list[BaseRoute]:
     return [
         *routes_agents.hot.routes, *routes_agents.router.routes, *routes_approvals.router.routes,
         *routes_people.router.routes, *routes_operators.router.routes,
-        *routes_events.router.routes, *routes_locks.router.routes,
+        *routes_chains.router.routes, *routes_events.router.routes, *routes_locks.router.routes,
         *routes_policy.router.routes, *routes_server.router.routes,
         *routes_channels.posted_to(settings),
         *docs_page.routes,

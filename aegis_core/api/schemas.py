@@ -28,6 +28,7 @@ from aegis_core.protocol.messages import (
 )
 from aegis_core.protocol.people import CredentialWish, PersonChange, PersonWish
 from aegis_core.protocol.profiles import ProfileSet
+from aegis_core.protocol.transactions import SendTransaction, TransactionOrder
 
 
 @dataclass(slots=True)
@@ -122,6 +123,18 @@ _EXAMPLES: dict[type[BaseModel], Document] = {
     SettleRequest: {"agent_id": "crew-researcher-01", "cost_usd": 0.031},
     ReleaseRequest: {"agent_id": "crew-researcher-01"},
     ExtendRequest: {"agent_id": "crew-researcher-01", "seconds": 600},
+    TransactionOrder: {
+        "agent_id": "trader",
+        "chain": "monad",
+        "wallet": "0x1111111111111111111111111111111111111111",
+        "transaction": "0x02f8…",
+        "task_intent": "Pay the invoice 7113",
+    },
+    SendTransaction: {
+        "agent_id": "trader",
+        "grant_id": "gr_5f0c",
+        "transaction": "0x02f8…",
+    },
     JournalRequest: {"agent_id": "crew-researcher-01", "act": "start", "key": "call_1", "runner": "worker-7"},
     BudgetChange: {"window": "day", "limit_usd": 25},
     AcquireLock: {"agent_id": "crew-researcher-01", "priority": 7, "ttl_seconds": 30},

@@ -108,9 +108,13 @@ class ChainNetwork:
 
     async def height(self, tag: str) -> int:
         """The number of the newest block of a tag that enough nodes have reached."""
-        found, faults = await self.answers("eth_getBlockByNumber", tag, False, read=_number_of)
+        return await self.reached("eth_getBlockByNumber", tag, False, read=_number_of)
+
+    async def reached(self, method: str, *parameters: object, read: Callable[[Any], int]) -> int:
+        """The highest number that enough nodes say, or one above it. Raises as `agreed`."""
+        found, faults = await self.answers(method, *parameters, read=read)
         if len(found) < self.quorum:
-            raise self._disagreement("eth_getBlockByNumber", len(set(found)), faults)
+            raise self._disagreement(method, len(set(found)), faults)
         return sorted(found, reverse=True)[self.quorum - 1]
 
     async def receipt(self, transaction: str) -> MinedTransaction | None:
@@ -122,10 +126,7 @@ class ChainNetwork:
     async def nonce(self, address: str, tag: str) -> int:
         """How many transactions of an account enough nodes count, up to the newest block of a tag or with ``pending``
         ones."""
-        found, faults = await self.answers("eth_getTransactionCount", address, tag, read=_nonce_of)
-        if len(found) < self.quorum:
-            raise self._disagreement("eth_getTransactionCount", len(set(found)), faults)
-        return sorted(found, reverse=True)[self.quorum - 1]
+        return await self.reached("eth_getTransactionCount", address, tag, read=_nonce_of)
 
     async def knows(self, transaction: str) -> bool:
         """Whether any node has heard of a transaction."""

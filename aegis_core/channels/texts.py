@@ -56,6 +56,7 @@ def facts(approval: Approval) -> list[tuple[str, str]]:
         (title("Tool", "tool"), approval.tool),
         (title("Target", "target_resource"), approval.target_resource),
         ("Arguments", approval.arguments_hash),
+        ("Simulated", "; ".join(approval.simulated)),
     ]
     if approval.status == "open":
         rows.append(("Until", f"{clock(approval.deadline)}, then it is {_ENDS[approval.on_timeout]}"))

@@ -15,6 +15,7 @@ from aegis_core.cli import (
     approvals,
     brakes,
     budget,
+    chains,
     channels,
     demo,
     doctor,
@@ -96,6 +97,7 @@ app.add_typer(policy.app, name="policy")
 app.add_typer(channels.app, name="channels")
 app.add_typer(webhooks.app, name="webhooks")
 app.add_typer(export.app, name="export")
+app.add_typer(chains.app, name="chains")
 app.add_typer(route.app, name="route")
 app.add_typer(prices.app, name="prices")
 app.add_typer(proxy.app, name="proxy")

@@ -68,6 +68,8 @@ def details(each: Approval, *, whole: bool = True) -> Table:
     for name, value in facts.items():
         if value:
             rows.add_row(f"[bold]{name}[/bold]", shown_name(value) if name in _CHOSEN else shown(value))
+    for at, line in enumerate(each.simulated):
+        rows.add_row("" if at else "[bold]simulated[/bold]", shown(line))
     rows.add_row("[bold]it says[/bold]", f"“{shown(each.intent[:500])}”")
     if each.prompt_end:
         rows.add_row("[bold]prompt ends[/bold]", f"“{shown(each.prompt_end)}”")

@@ -78,6 +78,9 @@ def ruled(ruling: Ruling) -> Table:
     for counter in ruling.counters:
         noted = "[cyan]observed:[/] " if counter.observed else ""
         made.add_row("counted", f"{noted}{shown(counter.rule)}: {shown(counter.reason)}")
+    for ceiling in ruling.ceilings:
+        noted = "[cyan]observed:[/] " if ceiling.observed else ""
+        made.add_row("gas", f"{noted}{shown(ceiling.rule)}: {shown(ceiling.reason)}")
     for each in ruling.observed:
         made.add_row("[cyan]observed[/]", f"{shown(each.rule)} ({each.effect}): {shown(each.reason)}")
     if ruling.would_be != ruling.effect:

@@ -14,6 +14,7 @@ from aegis_core.client.grants import Grant, OnError, check_on_error
 from aegis_core.client.lock_block import LockBlock, block_of, held_of, in_background
 from aegis_core.client.ports import ApprovalsPort, GovernorPort
 from aegis_core.client.tracing import current_traceparent
+from aegis_core.client.wallets import Wallet
 from aegis_core.protocol.activity import ActivityPage, ActivityQuery
 from aegis_core.protocol.arguments import bound_arguments
 from aegis_core.protocol.canonical import record_id
@@ -77,13 +78,9 @@ class Governor:
             StoreError: the governor cannot be reached.
         """
         message = parse(
-            Handshake,
-            agent_id=agent_id,
-            agent_framework=framework,
-            capabilities=tuple(capabilities),
-            max_priority=max_priority,
-            session_budget_usd=session_budget_usd,
-        )
+            Handshake, agent_id=agent_id, agent_framework=framework, capabilities=tuple(capabilities),
+            max_priority=max_priority, session_budget_usd=session_budget_usd,
+        )  # fmt: skip
         return GovernedAgent(self.connection, await self.port.handshake(message))
 
     @property
@@ -173,12 +170,9 @@ class GovernedAgent:
         if "traceparent" not in fields and (trace := current_traceparent()) is not None:
             fields["traceparent"] = trace
         request = parse(
-            PermissionRequest,
-            agent_id=self.session.agent_id,
-            task_intent=intent,
-            session_id=self.session.session_id,
-            **fields,
-        )
+            PermissionRequest, agent_id=self.session.agent_id, task_intent=intent,
+            session_id=self.session.session_id, **fields,
+        )  # fmt: skip
         verdict = await self._port.request_permission(request, token=self.session.session_token, wait=wait)
         self._sizes.keep(fields, verdict)
         return verdict
@@ -322,6 +316,10 @@ class GovernedAgent:
         if not resources:
             raise InvalidRequestError("resources: name at least one lock", field="resources")
         return block_of(self.connection, self.session, resources, wait, ttl, None, wish)
+
+    def wallet(self, chain: str, address: str) -> Wallet:
+        """An account of a chain that this agent's profile lists, to send transactions of: see `Wallet.transact`."""
+        return Wallet(self, chain, address)
 
     async def journal(
         self,

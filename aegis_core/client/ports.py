@@ -39,6 +39,7 @@ from aegis_core.protocol.messages import (
     SettleRequest,
     Verdict,
 )
+from aegis_core.protocol.transactions import SendTransaction, TransactionOrder, TransactionReport
 
 
 class ApprovalsPort(Protocol):
@@ -130,6 +131,18 @@ class JournalPort(Protocol):
     async def write(self, message: JournalRequest, *, token: str | None = None) -> JournalEntry: ...
 
 
+class TransactionsPort(Protocol):
+    """Transactions of chains. Implemented by `Transactions` (on Redis) and `RemoteTransactions` (over HTTP)."""
+
+    async def open(self, order: TransactionOrder, *, token: str | None = None, wait: float = 0) -> Verdict: ...
+
+    async def send(self, message: SendTransaction, *, token: str | None = None) -> TransactionReport: ...
+
+    async def report(
+        self, grant_id: str, agent_id: str | None, *, token: str | None = None, wait: float = 0
+    ) -> TransactionReport: ...
+
+
 class GovernorPort(Protocol):
     """Implemented by `ResourceGovernor` (on Redis) and `RemoteGovernor` (over HTTP)."""
 
@@ -143,6 +156,9 @@ class GovernorPort(Protocol):
 
     @property
     def journal(self) -> JournalPort: ...
+
+    @property
+    def transactions(self) -> TransactionsPort: ...
 
     async def handshake(self, message: Handshake) -> SessionOpened: ...
 

@@ -39,6 +39,7 @@ from aegis_core.protocol.errors import (
 from aegis_core.protocol.messages import TakenBackBy
 from aegis_core.protocol.money import to_nanos, to_usd
 from aegis_core.protocol.parsing import parse
+from aegis_core.protocol.transactions import simulated_lines
 from aegis_core.protocol.writing import looks_like, mixed_scripts
 from aegis_core.store.approvals import ApprovalStore
 from aegis_core.store.arguments import Edit, Ruled, TermsRow
@@ -298,6 +299,7 @@ def approval_of(record: Record, key: str, tenant: str) -> Approval:
         metadata=said.get("metadata") or {},
         content=question.edited or question.content,
         prompt_end=said.get("prompt_end", ""),
+        simulated=simulated_lines(said.get("transaction")),
         original=_original(*question.original) if question.original else None,
         withdrawn_by=cast("TakenBackBy | None", question.taken_back or None),
         mixed_scripts=_of_names(mixed_scripts, {"agent_id": record.agent, **said}),

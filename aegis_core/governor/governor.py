@@ -30,10 +30,11 @@ from aegis_core.governor.operators import Operator
 from aegis_core.governor.outcomes import Outcomes
 from aegis_core.governor.pacing import in_turn
 from aegis_core.governor.rejudging import Rejudge
-from aegis_core.governor.requests import PreparedRequest, Rules, unasked
+from aegis_core.governor.requests import PreparedRequest, Rules, of_own_wallet, unasked
 from aegis_core.governor.rulebook import Rulebook
 from aegis_core.governor.settlements import failure_facts, settlement_of
 from aegis_core.governor.tenant import TenantStore
+from aegis_core.governor.transactions import Transactions
 from aegis_core.governor.usage import UsageViews
 from aegis_core.governor.verdicts import grant_key, receipt_of, session_of, summary_of, verdict_of
 from aegis_core.governor.withdrawals import Withdrawals
@@ -73,13 +74,7 @@ class ResourceGovernor(EventViews, UsageViews):
     """Decides for one tenant on one store. Made by `aegis_core.connect`."""
 
     def __init__(
-        self,
-        ledger: Ledger,
-        arbiter: Arbiter,
-        policy: tuple[int, Policy],
-        server_ms: int,
-        *,
-        forecast: bool = False,
+        self, ledger: Ledger, arbiter: Arbiter, policy: tuple[int, Policy], server_ms: int, *, forecast: bool = False
     ) -> None:
         self.tenant, self.tenant_store = ledger.tenant, TenantStore(ledger)
         self._ledger, self._arbiter, self._ids = ledger, arbiter, RequestIds(server_ms)
@@ -91,6 +86,7 @@ class ResourceGovernor(EventViews, UsageViews):
         self._notifier = Notifier(ledger.store, ledger.tenant)
         ledger.inbox = self._notifier.address
         self.locks = StateLockManager(ledger, self._notifier)
+        self.transactions = Transactions(ledger, self.request_permission)
         self._again, self._withdrawals = Rejudge(ledger, self._rules, arbiter), Withdrawals(ledger)
         self._approvals = HITLManager(ApprovalStore(ledger), self._notifier, self._rules, self._again)
 
@@ -149,6 +145,7 @@ class ResourceGovernor(EventViews, UsageViews):
         token: str | None = None,
         wait: float = 0,
         http_request_id: str | None = None,
+        watch: bytes | None = None,
     ) -> Verdict:
         """Decide. A refusal is an answer, not an error.
 
@@ -157,6 +154,7 @@ class ResourceGovernor(EventViews, UsageViews):
             token: the session token; absent only where the caller is trusted or keyless.
             wait: seconds to wait for the answer when the verdict is PENDING.
             http_request_id: what the log of a server calls the HTTP request that it came with; its event names it.
+            watch: the transaction that a grant is for, packed.
 
         Raises:
             NotFoundError: the agent or its session is unknown.
@@ -170,7 +168,7 @@ class ResourceGovernor(EventViews, UsageViews):
         request_id, born = (self._ids.new(), 0) if given is None else (given, born_at(given))
         if self.outcomes.stale:
             await self.outcomes.refresh()
-        asked = PreparedRequest.of(request, request_id, born, self._ledger.store.pepper, http_request_id)
+        asked = PreparedRequest.of(request, request_id, born, self._ledger.store.pepper, http_request_id, watch)
         appraisal, key = self._arbiter.appraise(request, (), self.outcomes.evidence), asked.key
         if request.resource_type in LOCK_TYPES:
             await self._notifier.open()  # a hand-over and a notice to go are heard from the start
@@ -200,7 +198,7 @@ class ResourceGovernor(EventViews, UsageViews):
         ruling = self._rules.policy.evaluate(request, facts, self._ids.now())
         if ruling.models:
             appraisal = self._arbiter.appraise(request, ruling.models, self.outcomes.evidence)
-        appraisal = unasked(request, ruling, appraisal)
+        appraisal = of_own_wallet(request, facts, unasked(request, ruling, appraisal))
         top = max([candidate.nanos for candidate in appraisal.candidates], default=0)
         askers = self._rules.policy.askers(request, facts, self._ids.now()) if ruling.may_ask(top) else ()
         basis = self._rules.basis(self._arbiter.prices.version)

@@ -19,6 +19,7 @@ from aegis_core.protocol.errors import ConflictError, StaleError
 from aegis_core.protocol.messages import PermissionRequest
 from aegis_core.protocol.money import to_usd
 from aegis_core.protocol.parsing import parse
+from aegis_core.protocol.transactions import TransactionRequest
 from aegis_core.store.arguments import Ruled
 from aegis_core.store.ledger import Ledger
 from aegis_core.store.records import Record
@@ -96,4 +97,5 @@ def _request_of(record: Record, said: dict[str, object], edit: ApprovalEdit | No
         "estimated_cost_usd": to_usd(record.amount),
     }  # fmt: skip
     changes = edit.model_dump(exclude_none=True) if edit else {}
-    return parse(PermissionRequest, **(asked | fields | changes))
+    kind = TransactionRequest if "transaction" in said else PermissionRequest
+    return parse(kind, **(asked | fields | changes))

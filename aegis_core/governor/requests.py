@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple
 from aegis_core.arbiter.arbiter import Appraisal, Candidate
 from aegis_core.governor.prompt_evidence import PromptNames, evidence_of
 from aegis_core.policy.asking import Asker, AskingTerms
+from aegis_core.policy.facts import AgentFacts
 from aegis_core.policy.ruling import Ruling
 from aegis_core.policy.text import spaced, words_of
 from aegis_core.protocol.arguments import MAX_SHOWN, hash_of
@@ -21,9 +22,10 @@ from aegis_core.protocol.fields import Scalar
 from aegis_core.protocol.masking import mask_json, mask_metadata, mask_text
 from aegis_core.protocol.messages import LOCK_TYPES, PermissionRequest
 from aegis_core.protocol.money import to_nanos
+from aegis_core.protocol.transactions import TransactionFacts, transaction_of
 from aegis_core.store import arguments
+from aegis_core.store.arguments import Bid, CounterRow, Limit, Said, WantedLock
 from aegis_core.store.arguments import CandidateRow as Choice
-from aegis_core.store.arguments import CounterRow, Limit, Said, WantedLock
 from aegis_core.store.ledger import SessionProof
 from aegis_core.store.lock_records import Lien
 from aegis_core.store.packing import pack, row_list
@@ -47,6 +49,7 @@ class PreparedRequest(NamedTuple):
     bound: str | None
     spoken: Mapping[str, object]
     attempt: int
+    watch: bytes | None = None
 
     @classmethod
     def of(
@@ -56,6 +59,7 @@ class PreparedRequest(NamedTuple):
         born: int,
         pepper: bytes = b"",
         http_request_id: str | None = None,
+        watch: bytes | None = None,
     ) -> PreparedRequest:
         """Mask, fingerprint and name a request. Secrets that a person would be shown are told apart by the `pepper`."""
         names = PromptNames.of(request, pepper)
@@ -64,14 +68,16 @@ class PreparedRequest(NamedTuple):
         facts = _traced(request, words)
         if bound:
             facts["arguments_hash"] = bound
-        digest = _digest(pack(facts), request, words, pepper)  # which the evidence is no part of
+        # The evidence is no part of it; and the dollars of a transaction change with prices while its bytes do not.
+        shown = transaction_of(request)
+        digest = _digest(pack(facts), request, words, pepper) if shown is None else _digest_of(shown, request)
         spoken = {name: facts.pop(name) for name in WORDS if name in facts}
         if told := evidence_of(request, names, http_request_id):
             facts["evidence"] = told
         said = said_of({name: text for name, text in spoken.items() if name != "prompt_end"})
         key = record_id(request.agent_id, request_id)
         attempt = getrandbits(32) or 1
-        return cls(request, request_id, born, key, pack(facts), said, digest, pepper, bound, spoken, attempt)
+        return cls(request, request_id, born, key, pack(facts), said, digest, pepper, bound, spoken, attempt, watch)
 
     def order(
         self, caller: SessionProof, rules: Rules, *, latest: bool, forecast: bool = False, inbox: str | None = None
@@ -94,8 +100,18 @@ class PreparedRequest(NamedTuple):
             lock=_lock(request, inbox) if request.resource_type in LOCK_TYPES else None, shown=shown,
             too_long=bool(askers) and request.arguments_json == "", matched=_matched(ruling), basis=rules.basis,
             said=self.said, said_asked=said_of(self.spoken) if askers and "prompt_end" in self.spoken else False,
-            task=request.task_type or False, attempt=self.attempt,
+            task=request.task_type or False, attempt=self.attempt, bid=_bid(request, ruling), watch=self.watch,
         )  # fmt: skip
+
+
+def of_own_wallet(request: PermissionRequest, wallets: AgentFacts, appraisal: Appraisal) -> Appraisal:
+    """Nothing, for a transaction of an account that is not among the agent's."""
+    shown = transaction_of(request)
+    if shown is None or wallets.may_use(shown.wallet):
+        return appraisal
+    return appraisal._replace(
+        candidates=(), code="foreign_wallet", note=f"{shown.wallet} is not among the wallets of this agent's profile"
+    )
 
 
 class Rules(NamedTuple):
@@ -163,6 +179,19 @@ def limits_of(ruling: Ruling) -> list[object]:
     for limit in ruling.limits:
         flat += Limit(limit.nanos, limit.effect, limit.rule, limit.reason, limit.observed)
     return flat
+
+
+def _bid(request: PermissionRequest, ruling: Ruling) -> Bid | None:
+    """What it pays for gas, and what gas may cost. Without a transaction the chain is nowhere known."""
+    shown = transaction_of(request)
+    if shown is None and not ruling.ceilings:
+        return None
+    ceilings: list[object] = []
+    for each in ruling.ceilings:
+        ceilings += Limit(each.wei, each.effect, each.rule, each.reason, each.observed)
+    if shown is None:
+        return Bid("", 0, 0, 0, ceilings)
+    return Bid(shown.chain, shown.stale_ms, shown.max_fee, shown.priority_fee, ceilings)
 
 
 def _matched(ruling: Ruling) -> str | None:
@@ -283,7 +312,14 @@ def _traced(request: PermissionRequest, words: _Words) -> dict[str, object]:
         trace["prompt_end"] = words[1]
     if words[2]:
         trace["metadata"] = words[2]
+    if (shown := transaction_of(request)) is not None:
+        trace["transaction"] = shown.model_dump(mode="json", exclude_none=True)
     return trace
+
+
+def _digest_of(shown: TransactionFacts, request: PermissionRequest) -> str:
+    """The fingerprint of a request about signed bytes: their hash, and who sends them."""
+    return blake2b(pack((request.agent_id, shown.chain, shown.hash)), digest_size=16).hexdigest()
 
 
 def _digest(trace: bytes, request: PermissionRequest, words: _Words, pepper: bytes) -> str:

@@ -57,7 +57,8 @@ class Rulebook:
         capabilities = frozenset(name for name in claimed.split(",") if name)
         if profile.capabilities is not None:
             capabilities &= frozenset(profile.capabilities)
-        facts = AgentFacts(agent, framework, capabilities, min(priority, profile.max_priority), profile.labels)
+        top = min(priority, profile.max_priority)
+        facts = AgentFacts(agent, framework, capabilities, top, profile.labels, profile.wallets)
         _hold(self._sessions, sid, facts)
         if session is None:
             _hold(self._latest, agent, sid)

@@ -41,6 +41,9 @@ _REASONS = {
     "lock_differs": "The lock is in use as a semaphore of several permits, so nobody can have it alone.",
     "lock_unavailable": "The lock cannot be asked for under this request id; use a new one.",
     "lock_timed_out": "The lock was not free in time.",
+    "gas_unknown": "Nobody says what gas costs on the chain of this transaction: no process watches it, its nodes do "
+    "not agree, or no transaction is shown. `aegis chains status` says which.",
+    "gas_stale": "What is known of the price of gas on the chain is too old; nobody watches it any more.",
     "too_many_open_grants": "The agent has as many open grants as it may hold; settle or release some.",
 }
 

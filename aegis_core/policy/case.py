@@ -9,6 +9,7 @@ from aegis_core.policy.globs import fold_name
 from aegis_core.policy.text import fold, is_heavy, normalise, reading, set_apart, spaced, words_of
 from aegis_core.policy.tool_names import ToolName
 from aegis_core.protocol.messages import PermissionRequest
+from aegis_core.protocol.transactions import TransactionFacts, transaction_of
 
 
 class Case:
@@ -43,6 +44,11 @@ class Case:
         if self._tool is None and self.request.tool is not None:
             self._tool = ToolName(self.request.tool)
         return self._tool
+
+    @property
+    def transaction(self) -> TransactionFacts | None:
+        """The transaction that it shows."""
+        return transaction_of(self.request)
 
     @property
     def words(self) -> list[str]:

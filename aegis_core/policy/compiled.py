@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from aegis_core.policy.case import Case
 from aegis_core.policy.phrases import STEM, Phrase
 from aegis_core.policy.rules.base import Rule, always, beyond
-from aegis_core.policy.ruling import CostLimit, Counter, RuleEffect
+from aegis_core.policy.ruling import CostLimit, Counter, GasCeiling, RuleEffect
 from aegis_core.protocol.messages import RESOURCE_TYPES, ResourceType
 from aegis_core.protocol.money import format_usd
 
@@ -16,8 +16,8 @@ class CompiledRule:
     """One rule, ready to judge. The lowest `weight` of those that match decides: effect first, then order."""
 
     __slots__ = (
-        "conditions", "counter", "effect", "limit", "models", "order", "phrases", "resource_types", "rule", "test",
-        "weight",
+        "ceiling", "conditions", "counter", "effect", "limit", "models", "order", "phrases", "resource_types", "rule",
+        "test", "weight",
     )  # fmt: skip
 
     def __init__(self, rule: Rule, order: int, count: int) -> None:
@@ -29,11 +29,12 @@ class CompiledRule:
         self.test = self._test if conditions.tools or conditions.ignored else conditions.test
         self.effect: RuleEffect = "observe" if rule.effect == "allow" else rule.effect
         self.limit, self.counter, self.models = self._limit(), self._counter(), conditions.models
+        self.ceiling = self._ceiling()
 
     @property
     def decides(self) -> bool:
-        """True when a match alone is an effect: neither an amount, nor a count, nor a choice of models, nor a note."""
-        return not (self.rule.observed or self.limit or self.counter or self.models)
+        """True when a match alone is an effect: no amount, count, price of gas, choice of models or note."""
+        return not (self.rule.observed or self.limit or self.counter or self.models or self.ceiling)
 
     @property
     def unconditional(self) -> bool:
@@ -115,6 +116,13 @@ class CompiledRule:
             return None
         kind, limit, window, words = self.conditions.count
         return Counter(kind, rule.name, limit, window, self.effect, rule.reason or words, rule.observed)
+
+    def _ceiling(self) -> GasCeiling | None:
+        wei, rule = self.conditions.gas_above, self.rule
+        if wei is None:
+            return None
+        reason = rule.reason or f"gas above {wei / 10**9:,.9g} gwei {beyond(rule.effect)}"
+        return GasCeiling(wei, self.effect, rule.name, reason, rule.observed)
 
 
 TOOL_CALL: ResourceType = "api_call"

@@ -15,7 +15,9 @@ _ALLOWED = Ruling("allow", None, "no rule objects")
 def objection(best: CompiledRule, case: Case, standing: Ruling) -> Ruling:
     """The ruling of a rule that objects, beside the limits and counters that hold anyway."""
     effect = cast("Effect", best.effect)  # a rule that decides is enforced
-    return Ruling(effect, best.rule.name, best.reason(case), standing.limits, standing.counters)
+    return Ruling(
+        effect, best.rule.name, best.reason(case), standing.limits, standing.counters, ceilings=standing.ceilings
+    )
 
 
 def compose(case: Case | None, best: CompiledRule | None, rules: Sequence[CompiledRule]) -> Ruling:
@@ -27,7 +29,8 @@ def compose(case: Case | None, best: CompiledRule | None, rules: Sequence[Compil
         rules: the other rules that matched, in the order of the policy.
     """
     counters = tuple(each.counter for each in rules if each.counter)
-    base = Ruling("allow", None, _ALLOWED.reason, _lowest(rules), counters)
+    ceilings = tuple(each.ceiling for each in rules if each.ceiling)
+    base = Ruling("allow", None, _ALLOWED.reason, _lowest(rules), counters, ceilings=ceilings)
     ruling = base if best is None or case is None else objection(best, case, base)
     if case is None:
         return ruling
@@ -35,7 +38,8 @@ def compose(case: Case | None, best: CompiledRule | None, rules: Sequence[Compil
     effect, rule, reason = ruling.effect, ruling.rule, ruling.reason
     if clash and (effect != "deny" or best is None or clash[0].order < best.order):
         effect, rule, reason = "deny", clash[0].rule.name, clashing(clash)
-    return Ruling(effect, rule, reason, base.limits, counters, models, _observed(case, rules))
+    noted = _observed(case, rules)
+    return Ruling(effect, rule, reason, base.limits, counters, models, noted, ceilings=ceilings)
 
 
 def common_models(rules: Iterable[CompiledRule]) -> tuple[tuple[str, ...], list[CompiledRule]]:
@@ -57,7 +61,7 @@ def _observed(case: Case, rules: Sequence[CompiledRule]) -> tuple[Observed, ...]
     _, clash = common_models(rules)
     noted: list[Observed] = []
     for each in rules:
-        if not each.rule.observed or each.limit or each.counter:
+        if not each.rule.observed or each.limit or each.counter or each.ceiling:
             continue
         if each.models and each in clash:
             noted.append(Observed(each.rule.name, "deny", clashing(clash)))

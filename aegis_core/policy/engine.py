@@ -96,7 +96,7 @@ class Policy:
             Asker(
                 each.rule.name,
                 each.limit.nanos if each.limit else -1,
-                each.counter is not None,
+                each.counter is not None or each.ceiling is not None,
                 each.rule.asking or DEFAULT,
             )
             for each in self._asking

@@ -44,7 +44,7 @@ def explain(rules: Sequence[CompiledRule], case: Case, amount_nanos: int | None)
         fighting = observed_clash if rule.observed else clash
         if holds and each in fighting:
             effect, why = "deny", clashing(fighting)  # noqa: PLW2901 - the clash is what there is to tell
-        counted = holds and each.counter is not None
+        counted = holds and (each.counter is not None or each.ceiling is not None)
         told.append(Explanation(rule.name, rule.type, effect, holds, why, rule.observed, counted))
     return told
 

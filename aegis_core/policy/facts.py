@@ -16,6 +16,7 @@ class AgentFacts:
         capabilities: what its operator allows it.
         max_priority: the highest priority that its operator lets it claim.
         labels: the operator's own marks, such as a team or an environment.
+        wallets: the accounts of chains that it may use, with their chain or on all.
     """
 
     agent_id: str
@@ -23,3 +24,8 @@ class AgentFacts:
     capabilities: frozenset[str] = frozenset()
     max_priority: int = 10
     labels: Mapping[str, str] = field(default_factory=dict[str, str])
+    wallets: tuple[str, ...] = ()
+
+    def may_use(self, wallet: str) -> bool:
+        """Whether an account (CAIP-10, lower case) is one of its own."""
+        return wallet in self.wallets or wallet.rpartition(":")[2] in self.wallets

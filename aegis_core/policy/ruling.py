@@ -46,6 +46,17 @@ class Counter:
 
 
 @dataclass(frozen=True, slots=True)
+class GasCeiling:
+    """A price of gas (wei a unit) above which `effect` takes hold, where the script sees it."""
+
+    wei: int
+    effect: RuleEffect
+    rule: str
+    reason: str
+    observed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Observed:
     """A rule that matched and is only observed, with the effect it would have had."""
 
@@ -67,6 +78,7 @@ class Ruling:
         models: the only models that may be used and recommended, in the policy's order; empty means any.
         observed: the observed rules that matched, in the order of the policy.
         matched: the names of all rules that matched whatever the amount and the counts are, where one of them objects.
+        ceilings: the prices of gas above which rules object, in the order of the policy.
     """
 
     effect: Effect
@@ -77,6 +89,7 @@ class Ruling:
     models: tuple[str, ...] = ()
     observed: tuple[Observed, ...] = ()
     matched: tuple[str, ...] = ()
+    ceilings: tuple[GasCeiling, ...] = ()
 
     @property
     def would_be(self) -> Effect:
@@ -94,7 +107,7 @@ class Ruling:
         for limit in self.limits:
             if limit.effect == "escalate" and amount_nanos > limit.nanos:
                 return True
-        return bool(self.counters) and any(each.effect == "escalate" for each in self.counters)
+        return any(each.effect == "escalate" for each in (*self.counters, *self.ceilings))
 
     def at(self, amount_nanos: int) -> Ruling:
         """The final ruling for an amount in nano-dollars: the strictest of `effect` and the limits it exceeds."""

@@ -123,7 +123,7 @@ class Approval:
     kept. `original` is what was asked before an edit. `mixed_scripts` says of `agent_id`, `tool` and `target_resource`
     which scripts the name mixes, where it does: such a name may look like another. `looks_like` says which name in
     ASCII one that is wholly in another script may be taken for. `shown_at` says by channel when people were first shown
-    it there.
+    it there. `simulated`: what a transaction of a chain would do, a line for each asset and approval.
     """
 
     approval_id: str
@@ -170,6 +170,7 @@ class Approval:
     shown_at: dict[str, datetime] = field(default_factory=dict[str, datetime])
     approver_roles: tuple[str, ...] = ()
     groups: dict[str, int] = field(default_factory=dict[str, int])
+    simulated: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 
 from aegis_core.protocol.errors import InvalidRequestError
 from aegis_core.protocol.fields import Glob, Identifier, Usd, Window
@@ -14,11 +15,24 @@ from aegis_core.protocol.parsing import Message, invalid
 Pattern = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[\w.:@/*-]+$")]
 
 
+def _wallet(value: str) -> str:
+    if not _WALLET.fullmatch(value.lower()):
+        raise ValueError(
+            f"{value!r} is no account; give 0x and 40 hexadecimal digits, or with its chain eip155:143:0x…"
+        )
+    return value.lower()
+
+
+_WALLET = re.compile(r"(?:eip155:[1-9][0-9]{0,18}:)?0x[0-9a-f]{40}")
+Wallet = Annotated[str, Field(max_length=80), AfterValidator(_wallet)]
+
+
 class Profile(Message):
     """Ceilings and labels of the agents whose name matches. What is absent is not limited here.
 
     `settlement` says whether their own word on what they spent can lower a charge: ``trusted`` or ``estimate``; absent,
-    those of this process are trusted and those over HTTP are not.
+    those of this process are trusted and those over HTTP are not. `wallets`: the accounts of chains whose transactions
+    they may send, on one chain (``eip155:143:0x…``) or on all (``0x…``); none may be sent of others.
     """
 
     match: Pattern = "*"
@@ -27,6 +41,7 @@ class Profile(Message):
     budgets: dict[Window, Usd] = Field(default={}, max_length=16)
     labels: dict[Identifier, Identifier] = Field(default={}, max_length=16)
     settlement: Literal["trusted", "estimate"] | None = None
+    wallets: tuple[Wallet, ...] = Field(default=(), max_length=64)
 
     def fits(self, agent: str) -> bool:
         """True when the name matches; ``*`` stands for anything."""

@@ -16,6 +16,7 @@ from aegis_core.governor.governor import ResourceGovernor
 from aegis_core.governor.proxy_keys import ProxyKey
 from aegis_core.protocol.errors import AegisError, ConfigurationError
 from aegis_core.protocol.masking import mask_text
+from aegis_core.proxy import rpc
 from aegis_core.proxy.calls import Calls, Fallbacks
 from aegis_core.proxy.exchange import ClientGoneError, Exchange, Message, Receive, Send
 from aegis_core.proxy.fallbacks import open_fallbacks
@@ -52,6 +53,7 @@ class Proxy:
         self._identity, sizing = Identity(governor), Sizing()
         self.settler = Settler(governor, sizing)
         self.failed = FailedLogins(governor.tenant_store)
+        self._rpc = rpc.RpcRoad(governor, self._identity)
         self._calls = Calls(governor, self._identity, self.settler, sizing, fallbacks)
 
     async def handle(self, exchange: Exchange) -> None:
@@ -63,10 +65,12 @@ class Proxy:
         try:
             shown = shown_by(exchange.headers, exchange.query)
             key = await self._identity.key_of(shown.key)
+            if found := rpc.PATH.fullmatch(exchange.path):
+                return await self._rpc_road(exchange, found[1].decode(), key)
             client = Client.of(route.dialect, key.terms.refusal_status, exchange.header(b"user-agent"))
             await self._routed(exchange, route, client, key, shown)
         except ClientGoneError:
-            return
+            return None
         except AegisError as error:
             self.failed.note(error, exchange.address)
             if not exchange.status:
@@ -74,11 +78,17 @@ class Proxy:
         except Exception as error:  # noqa: BLE001 - the last resort: the client learns no internals
             _log.error("INVARIANT: unforeseen error", extra={"facts": _frames(exchange, error)})
             if exchange.status:
-                return
+                return None
             text = "An unforeseen error of the proxy of Aegis; its log says more. What was sent is charged as reserved."
             await exchange.reply(reply(client, 503, "unforeseen", text))
         finally:
             exchange.close()
+
+    async def _rpc_road(self, exchange: Exchange, chain: str, key: ProxyKey) -> None:
+        if exchange.method != b"POST":
+            text = "JSON-RPC is asked by POST."
+            return await exchange.reply(reply(Client("openai"), 404, "not_forwarded", text))
+        return await self._rpc.answer(exchange, chain, key, await exchange.body(self._most))
 
     async def _routed(self, exchange: Exchange, route: Route, client: Client, key: ProxyKey, shown: Shown) -> None:
         if route.kind == "upgrade":

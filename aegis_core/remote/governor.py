@@ -51,6 +51,7 @@ from aegis_core.remote.approvals import RemoteApprovals, segment
 from aegis_core.remote.calls import Query, adapter
 from aegis_core.remote.events import RemoteEvents
 from aegis_core.remote.locks import RemoteLocks
+from aegis_core.remote.transactions import RemoteTransactions
 
 if TYPE_CHECKING:
     import httpx
@@ -120,6 +121,7 @@ class RemoteGovernor(RemoteEvents):
         self._sessions: OrderedDict[str, str] = OrderedDict()
         self._http: httpx.AsyncClient | None = None
         self.locks = RemoteLocks(self._call, token)
+        self.transactions = RemoteTransactions(self._call, token)
         self._approvals = RemoteApprovals(self._as_operator)
 
     @property

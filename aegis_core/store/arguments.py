@@ -70,6 +70,17 @@ class WantedLock(NamedTuple):
     within: Sequence[Any]
 
 
+class Bid(NamedTuple):
+    """What a transaction pays for gas on a chain: wei at most, and what it offers above the base fee. `stale` is how
+    old (ms) the price may be that it is judged by, `ceilings` are `Limit` rows in wei."""
+
+    chain: str
+    stale: int
+    fee: int
+    tip: int
+    ceilings: Sequence[Any]
+
+
 class TermsRow(NamedTuple):
     """On what terms a rule would ask about an edited request."""
 
@@ -150,6 +161,6 @@ class Found(NamedTuple):
 LISTS: Mapping[str, type[Named]] = {
     "CANDIDATE": CandidateRow, "LIMIT": Limit, "COUNTER": CounterRow, "ASKER": AskerRow, "WANTED": WantedLock,
     "EDIT": Edit, "TERMS": TermsRow, "RULED": Ruled, "FOUND": Found, "PACE": PaceRow,
-    "ESTIMATES": EstimatesRow, "SAID": Said,
+    "ESTIMATES": EstimatesRow, "SAID": Said, "BID": Bid,
 }  # fmt: skip
 """By the prefix of their fields in scripts, as in ``LIMIT_ABOVE``."""

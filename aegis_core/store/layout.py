@@ -44,6 +44,11 @@ Keys of a tenant share the hash tag ``{tenant}`` (one cluster slot) and the pref
 ``dl:DESTINATION``      events that it did not take (STREAM)          the last 1,000; expires after 30 days
 ``dn``                  names of destinations by when they were       as many as are configured, or were
                         last held (ZSET)                              within 30 days
+``g:CHAIN``             the price of gas (packed ``SeenGas``)         as many as chains; expires after an hour
+``gt:ID``               a transaction that a grant is for (packed     as many as grants; ends with its nonce
+                        ``Watch``)
+``gd``                  watched grants by when to look (ZSET)         at most 10,000
+``gn:WALLET``           the next nonce of a wallet (STRING)           expires after 7 days
 ``l:NAME``              a lock (packed ``Lock``)                      while held or waited for; expires 7 days
                                                                       after its last lease
 ``lq:NAME``, ``lw:NAME``  its queue: tokens by rank (ZSET), and the   at most 10,000 waiters; expire likewise
@@ -87,7 +92,8 @@ HEADS = frozenset(
     (
         "t", "a:", "s:", "r:", "d", "e", "w:", "c", "ag", "as:", "ac", "b:", "bs", "p:", "pf", "pv", "k:", "ks", "pe",
         "pc", "f:", "o", "h:", "hc", "j:", "ja:", "jl:", "jx:", "u:", "ca:", "cl:", "ch:", "cn:", "cm:", "cx:", "dv:",
-        "dl:", "dn", "l:", "lq:", "lw:", "lp:", "lc", "ld", "la:", "lk:", "ap", "ah", "q:", "x:", "v", "ol", "i", "i:",
+        "dl:", "dn", "g:", "gt:", "gd", "gn:", "l:", "lq:", "lw:", "lp:", "lc", "ld", "la:", "lk:", "ap", "ah", "q:",
+        "x:", "v", "ol", "i", "i:",
     )
 )  # fmt: skip
 """How the names of keys begin: the table above, for the check of the scripts."""

@@ -241,6 +241,20 @@ class HoldChannel(NamedTuple):
     milliseconds: int
 
 
+class PutGas(NamedTuple):
+    """Write the price of gas on a chain, as the holder of a lease; False where nobody knows what a coin costs."""
+
+    duty: str
+    holder: str
+    chain: str
+    price: int
+    block: int
+    block_at: int
+    sources: int
+    usd: Text
+    keep: int
+
+
 class TellChannel(NamedTuple):
     """Remember how sending or hearing goes on a channel; without a problem, it works."""
 

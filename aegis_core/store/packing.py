@@ -15,6 +15,11 @@ pack = cast("Callable[[Any], bytes]", _library.Packer(use_bin_type=False, autore
 unpack = cast("Callable[[bytes], Any]", _library.unpackb)
 
 
+def unpack_raw(blob: bytes) -> list[Any]:
+    """A list whose texts stay bytes, because some of them are no text."""
+    return _library.unpackb(blob, raw=True)
+
+
 Named = NamedTuple
 """A class of `schema`, of `verbs` or of the lists between."""
 

@@ -127,6 +127,7 @@ class Record(NamedTuple):
     opened the session. `task`: the type of the task; `labels`: those of its agent when it asked, between commas.
     `attempt`: the number of the call that asked, by which its caller takes back what it never heard of; 0 once another
     call was answered with this record, too.
+    `watched`: a transaction was sent for it, whose nonce is not final yet.
     """
 
     state: str
@@ -169,6 +170,7 @@ class Record(NamedTuple):
     task: Text = False
     labels: Text = False
     attempt: int = 0
+    watched: bool = False
 
     @property
     def lease(self) -> RecordLock | None:

@@ -32,6 +32,7 @@ _MISSING = {
     "NOT_LINKED": ("credential", "The person has no such credential."),
     "NO_LOCK": ("lock", "Nobody holds that lock (with that fence)."),
     "NO_APPROVAL": ("approval", "There is no such approval; ended ones are forgotten after a while."),
+    "NO_TRANSACTION": ("transaction", "This grant is for no transaction, or for one that is settled."),
     "NO_ENVELOPE": ("envelope", "There is no such envelope: it was revoked, or its time has passed."),
 }
 _FORBIDDEN = {
@@ -317,6 +318,24 @@ _SPECIAL: dict[str, Callable[[list[Any]], AegisError]] = {
     ),
     "TOO_MANY_ENVELOPES": lambda answer: ConflictError(
         f"There are {answer[1]} envelopes in force, the most a tenant may have; revoke some.", code="too_many_envelopes"
+    ),
+    "WATCHED": lambda _: ConflictError(
+        "A transaction was sent on this grant, so its chain says what it cost; nothing changed.",
+        code="transaction_sent",
+    ),
+    "LOCK_GONE": lambda _: ConflictError(
+        "The wallet's lock was lost, so nothing was sent: another may be using it. Ask again.", code="lock_lost"
+    ),
+    "NONCE": lambda answer: ConflictError(
+        f"A transaction of this wallet with the nonce {answer[1]} was sent already; the next is {answer[2]}. Nothing "
+        "was sent. Say replaces=True where it is meant to take the place of that one.",
+        code="nonce_used",
+        nonce=int(answer[1]),
+        next_nonce=int(answer[2]),
+    ),
+    "WATCHES_FULL": lambda _: ConflictError(
+        "10,000 transactions of this tenant are not final yet, the most there may be; nothing was sent.",
+        code="too_many_transactions",
     ),
     "NEWER": lambda answer: newer_schema(int(answer[1])),
 }

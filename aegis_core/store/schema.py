@@ -20,6 +20,7 @@ from typing import Any, Literal, NamedTuple
 
 from aegis_core.protocol.arguments import MAX_SHOWN
 from aegis_core.protocol.locks import Told
+from aegis_core.store.chain_records import CHAINS, SeenGas, Watch
 from aegis_core.store.counts import COUNTS, ROLLUPS, WAIT_BUCKETS_MS
 from aegis_core.store.lock_records import Holder, Lien, Lock, LockCounters, Waiter
 from aegis_core.store.packing import Named
@@ -79,6 +80,7 @@ CONSTANTS: Mapping[str, Any] = {
     **ROLLUPS,
     **PEOPLE,
     "WAIT_BUCKETS": WAIT_BUCKETS_MS,
+    **CHAINS,
     "MOST_SHOWN": MAX_SHOWN,
     "RING": 24,  # a rolling window counts so many whole cells, and the partial one before them
 }
@@ -331,6 +333,8 @@ KINDS = (
     Kind("Y", Key),
     Kind("PERSON", Person),
     Kind("NOTICE", ShownNotice),
+    Kind("GAS", SeenGas),
+    Kind("WATCH", Watch),
 )
 
 FIELDS = sum(len(kind.fields._fields) for kind in KINDS)

@@ -117,6 +117,8 @@ class ScriptSet:
         self.put_person = make(operator_verbs.PutPerson)
         self.read_people = make(operator_verbs.ReadPeople)
         self.hold_channel = make(operator_verbs.HoldChannel)
+        self.follow = make(verbs.Follow)
+        self.put_gas = make(operator_verbs.PutGas)
         self.tell_channel = make(operator_verbs.TellChannel)
         self.keep_notice = make(operator_verbs.KeepNotice)
         self.refuse_on_channel = make(operator_verbs.RefuseOnChannel)
@@ -128,9 +130,9 @@ class ScriptSet:
 
 
 _CLOSING = {
-    verbs.Withdraw, verbs.Settle, verbs.Look, verbs.DecideAll, verbs.ListQuestions, verbs.Sweep,
-    operator_verbs.ReadBudgets,
-    operator_verbs.Brake, operator_verbs.ListOpen, verbs.LockRelease, verbs.LockRenew, verbs.LockForce, verbs.LockList,
+    verbs.Withdraw, verbs.Settle, verbs.Follow, verbs.Look, verbs.DecideAll, verbs.ListQuestions, verbs.Sweep,
+    operator_verbs.ReadBudgets, operator_verbs.Brake, operator_verbs.ListOpen, verbs.LockRelease, verbs.LockRenew,
+    verbs.LockForce, verbs.LockList,
 }  # fmt: skip
 """Verbs that only give back or charge what is held, so they run when the server is full."""
 

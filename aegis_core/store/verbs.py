@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
-from aegis_core.store.arguments import Edit, Given, Ruled, WantedLock
+from aegis_core.store.arguments import Bid, Edit, Given, Ruled, WantedLock
 from aegis_core.store.records import Text
 
 Act = Literal["settle", "release", "extend"]
@@ -22,7 +22,8 @@ class Authorize(NamedTuple):
     intent as phrases read it. `shown` is what a person who is asked may read of the arguments; `too_long`: nobody can.
     `matched`: the rules that matched, between tabs; `basis`: by which versions. `said`, a `Said`: what the agent wrote;
     `said_asked`: the same with how its prompt ends, which is kept only of what a person is asked. `attempt`: a number
-    that no other call has, but for repeats of this one whose answer was lost.
+    that no other call has, but for repeats of this one whose answer was lost. `bid`: what a transaction pays for gas;
+    `watch`: what it is, packed, for who settles it.
     """
 
     id: str
@@ -64,6 +65,8 @@ class Authorize(NamedTuple):
     said_asked: Sequence[Any] | Literal[False] = False
     task: Text = False
     attempt: int = 0
+    bid: Bid | None = None
+    watch: bytes | None = None
 
 
 class Withdraw(NamedTuple):
@@ -83,7 +86,7 @@ class Withdraw(NamedTuple):
 class Settle(NamedTuple):
     """Settle, release or extend one grant. Without a `cost` it is settled at its reservation. `capped`: a `cost` above
     what could be reserved is not believed. `by`: who takes back a question. `facts`: what its event says of the
-    call."""
+    call. `proven`: the cost is what a chain says, not its agent."""
 
     id: str
     agent: Given
@@ -99,6 +102,21 @@ class Settle(NamedTuple):
     capped: bool = False
     by: str = "agent"
     facts: bytes | None = None
+    proven: bool = False
+
+
+class Follow(NamedTuple):
+    """Say how a transaction stands for which a grant holds money. `replaces`: its nonce was used before, on purpose.
+    `pause`: ms until it is looked at again."""
+
+    id: str
+    act: Literal["sending", "sent", "refused", "later", "over"]
+    agent: Given = None
+    sid: Given = None
+    token: Given = None
+    raw: bytes | None = None
+    replaces: bool = False
+    pause: int = 0
 
 
 class Look(NamedTuple):

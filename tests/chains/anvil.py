@@ -47,6 +47,12 @@ class Anvil:
     def nonce(self, address: str) -> int:
         return int(self.rpc("eth_getTransactionCount", address, "pending"), 16)
 
+    def receipt(self, transaction: str) -> Any:
+        """What became of a transaction, whose block may come a moment after it was sent."""
+        while (found := self.rpc("eth_getTransactionReceipt", transaction)) is None:
+            time.sleep(0.01)
+        return found
+
     def mine(self, blocks: int = 1) -> None:
         self.rpc("anvil_mine", hex(blocks))
 

@@ -160,6 +160,12 @@ async def by_no_model(_: Governor, agent: GovernedAgent) -> Facts:
     return {"kind": "models", "name": "the catalog"}
 
 
+async def by_gas(governor: Governor, agent: GovernedAgent) -> Facts:
+    await publish(governor, {"name": "calm", "type": "gas_price_ceiling", "max_gwei": 150})
+    await agent.request("Pay", resource_type="gas_budget", estimated_cost_usd=1)
+    return {"kind": "gas", "name": "the price of gas"}
+
+
 Way = Callable[[Governor, GovernedAgent], Awaitable[Facts]]
 WAYS: dict[str, tuple[str, Way]] = {
     "policy": ("policy", by_rule), "amount": ("policy", by_amount), "rate": ("rate_limit", by_rate),
@@ -170,7 +176,7 @@ WAYS: dict[str, tuple[str, Way]] = {
     "halt": ("tenant_halted", by_halt), "block": ("agent_blocked", by_block), "person": ("refused_before", by_person),
     "target": ("target_needed", by_nothing_named), "fence": ("stale_fence", by_fence),
     "permits": ("lock_differs", by_permits), "models": ("model_not_allowed", by_models),
-    "no-model": ("no_model", by_no_model),
+    "no-model": ("no_model", by_no_model), "gas": ("gas_unknown", by_gas),
 }  # fmt: skip
 
 
@@ -215,6 +221,7 @@ def test_every_code_of_the_scripts_says_what_stood_in_the_way() -> None:
         "escalated", "lock_busy", "locks_full", "lock_deadlock", "lock_lost", "lock_unavailable", "lock_timed_out",
         "too_many_waits",  # see tests/attacks
         "withdrawn",  # see tests/failures
+        "gas_stale", "gas_too_dear", "foreign_wallet",  # see tests/chains
     }  # fmt: skip
     assert tried | others == STOPS.keys()
 

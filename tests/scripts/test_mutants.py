@@ -120,7 +120,10 @@ MUTANTS: dict[str, tuple[str, ...]] = {
         "event('extended', told_of(R, body))",
         "event('extended', told_of(R, body))\n    call('EXPIRE', PREFIX .. 'r:' .. id, 3600)",
     ),
-    "an ended record stays for ever": (", 'PX', T[T_CONFIG][C_KEEP])", ")"),
+    "an ended record stays for ever": (
+        ", 'PX', string.format('%.0f', R[R_WATCHED] and WATCHED or T[T_CONFIG][C_KEEP]))",
+        ")",
+    ),
     "an overrun is not charged": ("        add(b, b[B_WINDOW], charged - amount, 0)\n", ""),
     "an overrun is charged to the old window": (
         "add(b, b[B_WINDOW], charged - amount, 0)",
@@ -156,7 +159,7 @@ MUTANTS: dict[str, tuple[str, ...]] = {
     "an ended question stays pending": ("= G[G_PENDING] - R[R_AMOUNT], G", "= G[G_PENDING], G"),
     "new profiles are not taken": ("if profiles ~= T[T_PROFILES] or G[G_PROFILE] ~= profiles", "if false"),
     "extensions have no end": ("math.min(NOW + more, since + T[T_CONFIG][C_GRANT_MAX])", "NOW + more"),
-    "anybody may settle": ("if agent and R[R_AGENT] ~= agent then", "if false then"),
+    "anybody may settle": ("settle", "if agent and R[R_AGENT] ~= agent then", "if false then"),
     "any token will do": ("if S[S_AGENT] ~= agent then return 'NOT_YOURS' end", ""),
     "a crossing is announced again and again": ("if mark > b[B_CROSSED] then", "if mark > 0 then"),
     "what is reserved counts as spent": ("  mark = mark_of(limit, b[B_SPENT])\n", ""),

@@ -3,6 +3,7 @@
 --@ known_request
 --@ objections
 --@ affordable
+--@ gas_price
 --@ frequency
 --@ person
 

@@ -10,12 +10,13 @@ local R = complete_R(decode(blobs[2]))
 if agent and R[R_AGENT] ~= agent then return {'NOT_YOURS'} end
 local refused = impostor(R[R_AGENT], sid, token)
 if refused then return {refused} end
+if R[R_WATCHED] and act ~= 'extend' and not proven then return {'WATCHED'} end -- its chain says what it cost
 if zone_missing() then return {'ZONE', NOW, T[T_ZONE][Z_NAME]} end
 if overdue(R) then expire(id, R) end
 
 -- What an agent that is not trusted says of its spending can add to a charge, never take from it. What was approved without
 -- its knowing, it did not use; to extend it is to know.
-local least = (R[R_TRUSTED] or act == 'release' and unheard(R)) and 0 or R[R_AMOUNT]
+local least = (proven or R[R_TRUSTED] or act == 'release' and unheard(R)) and 0 or R[R_AMOUNT]
 if act == 'extend' then
   claim(id, R)
   if R[R_ASKED] and R[R_ASKED][Q_UNJUDGED] > 0 then -- to be claimed first, by who brings what the rules say of it now

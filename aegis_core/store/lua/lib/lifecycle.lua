@@ -2,7 +2,7 @@
 -- Both answer the record as it was written: packing it costs more than most of what is done with it.
 local function store_ended(id, R)
   local body = encode(R)
-  call('SET', PREFIX .. 'r:' .. id, body, 'PX', T[T_CONFIG][C_KEEP])
+  call('SET', PREFIX .. 'r:' .. id, body, 'PX', string.format('%.0f', R[R_WATCHED] and WATCHED or T[T_CONFIG][C_KEEP]))
   return body
 end
 local function store_open(id, R)

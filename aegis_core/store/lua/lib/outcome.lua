@@ -46,11 +46,16 @@ if state == STATE_REJECTED then
       keep_words(agent, G, refused[REFUSED_SAID], said)
     end
     local brief = transient or again
-    call('SET', record_key, body, 'PX', brief and math.min(config[C_TRANSIENT], config[C_KEEP]) or config[C_KEEP])
+    -- A transaction is judged anew each time: its bytes, which name its request, cannot change when gas does.
+    if not bid then call('SET', record_key, body, 'PX', brief and math.min(config[C_TRANSIENT], config[C_KEEP]) or config[C_KEEP]) end
   end
   if again then count(kind .. '\t' .. code, 1) end
   flush()
 else
+  if watch then -- of a transaction: what it is, and when to see what became of it
+    call('ZADD', PREFIX .. 'gd', deadline, id)
+    call('SET', PREFIX .. 'gt:' .. id, watch, 'PX', string.format('%.0f', deadline - NOW + config[C_GRANT_MAX] + config[C_KEEP]))
+  end
   if G[G_REFUSED][1] then tell_repeated(agent, G) end
   due_at('r:' .. id, deadline)
   for i = 1, #purses do

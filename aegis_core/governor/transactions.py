@@ -1,0 +1,290 @@
+"""Transactions of agents' wallets: read from signed bytes, reserved at their bound, sent, and settled by their chain.
+
+A transaction is charged what its chain says once that is final; until then the money stays held, whoever dies. What an
+agent says of it counts for nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from contextlib import suppress
+from decimal import Decimal
+from typing import Protocol
+
+from aegis_core.chains.book import Chain, Chains
+from aegis_core.chains.cost import NativeCost, paid_by, to_nanos
+from aegis_core.chains.profiles import ChainProfile
+from aegis_core.chains.quantities import address
+from aegis_core.chains.receipts import MinedTransaction
+from aegis_core.chains.transaction import EvmTransaction, decode
+from aegis_core.governor.credentials import caller_of
+from aegis_core.governor.transaction_facts import facts_of, shown_of
+from aegis_core.governor.verdicts import grant_key
+from aegis_core.protocol.arguments import bound_arguments
+from aegis_core.protocol.errors import AuthError, ChainError, InvalidRequestError, NotFoundError
+from aegis_core.protocol.messages import PermissionRequest, Verdict
+from aegis_core.protocol.money import to_usd
+from aegis_core.protocol.parsing import parse
+from aegis_core.protocol.transactions import (
+    SendTransaction,
+    TransactionOrder,
+    TransactionReport,
+    TransactionRequest,
+    TransactionState,
+)
+from aegis_core.store.chain_records import Watch
+from aegis_core.store.chains import ChainStore
+from aegis_core.store.ledger import Ledger
+from aegis_core.store.packing import pack
+from aegis_core.store.records import Record
+from aegis_core.store.states import EXPIRED, OPEN
+from aegis_core.store.verbs import Act, Follow, Settle
+
+_TOOL, _NAMED = "wallet.transact", "tx-"
+_POLL_SECONDS = 0.5
+_SOON_MS, _LATER_MS, _AFTER_CRASH_MS = 2_000, 60_000, 15_000
+_MOST_NONCE = 2**53 - 1
+_ATTEMPTS = 16
+
+
+class Ask(Protocol):
+    """How one request is decided: `ResourceGovernor.request_permission`."""
+
+    def __call__(
+        self, request: PermissionRequest, *, token: str | None, wait: float, watch: bytes
+    ) -> Awaitable[Verdict]: ...
+
+
+class Transactions:
+    """The transactions of one tenant."""
+
+    def __init__(self, ledger: Ledger, ask: Ask, chains: Chains | None = None) -> None:
+        self._ledger, self._ask, self.store = ledger, ask, ChainStore(ledger)
+        self.chains = chains or Chains({})
+
+    async def open(self, order: TransactionOrder, *, token: str | None = None, wait: float = 0) -> Verdict:
+        """Judge a signed transaction, reserve the most that it can take, and take its wallet's lock, in one step.
+
+        Raises:
+            InvalidRequestError: it cannot be read, is of another account or chain, or the chain is not set up.
+            ChainError: fees that it does not cap are not known, or nobody says what a coin costs.
+        """
+        await self._check(token)
+        chain = self.chains.find(order.chain)
+        transaction = await asyncio.to_thread(decode, _raw(order.transaction))
+        wallet = address(order.wallet.rpartition(":")[2], "wallet")
+        if transaction.sender != wallet:
+            problem = f"it was signed by {transaction.sender}, not by this account"
+            raise InvalidRequestError(f"wallet: {problem}", field="wallet", problem=problem)
+        nonce = transaction.nonce or 0
+        if nonce > _MOST_NONCE:
+            raise InvalidRequestError("transaction: has a nonce above 2^53", field="transaction", problem="nonce")
+        most = await chain.bound(transaction)
+        usd = await self._usd(chain)
+        facts = await facts_of(chain, transaction, most, usd, await self._ledger.now() / 1000)
+        hashed, shown = bound_arguments(shown_of(chain, transaction))
+        request = parse(
+            TransactionRequest, agent_id=order.agent_id, session_id=order.session_id, task_intent=order.task_intent,
+            resource_type="wallet_lock", target_resource=facts.wallet, lock_ttl_seconds=order.lock_ttl_seconds,
+            priority=order.priority, estimated_cost_usd=to_usd(to_nanos(most.total, usd)), tool=_TOOL,
+            arguments_hash=hashed, arguments_json=shown, request_id=_request_id(transaction, 1), transaction=facts,
+        )  # fmt: skip
+        watch = Watch(
+            facts.chain, facts.wallet, nonce, facts.hash, str(transaction.gas), str(transaction.value), f"{usd:f}",
+            "held", 0,
+        )  # fmt: skip
+        for attempt in range(1, _ATTEMPTS):
+            verdict = await self._ask(request, token=token, wait=wait, watch=pack(watch))
+            if not await self._never_sent(verdict):
+                return verdict
+            request = request.model_copy(update={"request_id": _request_id(transaction, attempt + 1)})
+        return await self._ask(request, token=token, wait=wait, watch=pack(watch))
+
+    async def _check(self, token: str | None) -> None:
+        """Nodes are asked for nobody who shows a session that is none."""
+        if token is not None:
+            await self._ledger.agent_of(caller_of(token, self._ledger.store.pepper))
+
+    async def _never_sent(self, verdict: Verdict) -> bool:
+        """Whether an earlier request about the same bytes ended, or must, with nothing sent, so that they may be asked
+        about again."""
+        if verdict.grant_id is None or verdict.code != "lock_lost":
+            return verdict.state == "released"
+        key = grant_key(verdict.grant_id)
+        watch = await self.store.watch(key)
+        if watch is None or watch.state != "held":
+            return False
+        # Who asked died before it sent, and lost the wallet.
+        await self._ledger.settle(_proven(key, "release", None, None))
+        return True
+
+    async def send(self, message: SendTransaction, *, token: str | None = None) -> TransactionReport:
+        """Send what a grant was given for; done once a node accepted it. The same again is a harmless repeat.
+
+        Raises:
+            NotFoundError: there is no such grant, or it is for no transaction.
+            ConflictError: its money or its lock is not held any more, or its nonce was used before.
+            ChainError: every node refused it (reason ``refused``), and the money is back; or whether one took it is not
+                known (``unknown``), and it is watched.
+        """
+        await self._check(token)
+        key = grant_key(message.grant_id)
+        watch = await self.store.watch(key)
+        if watch is None:
+            raise _no_transaction()
+        raw = _raw(message.transaction)
+        transaction = await asyncio.to_thread(decode, raw)
+        if watch.hash != transaction.hash:
+            problem = f"is {transaction.hash}; the grant was given for {watch.hash}"
+            raise InvalidRequestError(f"transaction: {problem}", field="transaction", problem=problem)
+        caller = caller_of(token, self._ledger.store.pepper)
+        order = Follow(
+            key, "sending", message.agent_id, caller.session, caller.token, raw, message.replaces, _AFTER_CRASH_MS
+        )
+        record, watch = await self.store.follow(order)
+        if watch.state == "sending":
+            record, watch = await self._broadcast(key, watch, raw)
+        return _report(key, record, watch)
+
+    async def _broadcast(self, key: str, watch: Watch, raw: bytes) -> tuple[Record, Watch]:
+        chain = self.chains.find(watch.chain)
+        try:
+            await chain.network.broadcast(raw, watch.hash)
+        except ChainError as error:
+            if error.facts.get("reason") == "refused":
+                await self.store.follow(Follow(key, "refused"))
+            raise
+        return await self.store.follow(Follow(key, "sent", pause=_SOON_MS))
+
+    async def report(
+        self, grant_id: str, agent_id: str | None, *, token: str | None = None, wait: float = 0
+    ) -> TransactionReport:
+        """How a transaction stands, once it is settled or after `wait` seconds. An operator names no agent.
+
+        Raises:
+            NotFoundError: there is no such grant. AuthError: it is somebody else's.
+        """
+        key, loop = grant_key(grant_id), asyncio.get_running_loop()
+        if token is not None:
+            agent_id = await self._ledger.agent_of(caller_of(token, self._ledger.store.pepper))
+        until = loop.time() + wait
+        while True:
+            watch = await self.store.watch(key)
+            if watch is not None and watch.state == "sent":
+                with suppress(ChainError):  # its nodes do not agree now
+                    await self.follow(key)
+                watch = await self.store.watch(key)
+            record, _ = await self._ledger.look(key)
+            if not record.request.startswith(_NAMED):
+                raise _no_transaction()
+            if agent_id is not None and record.agent != agent_id:
+                raise AuthError("This belongs to another agent.", code="not_yours")
+            if watch is None or record.state not in OPEN or loop.time() >= until:
+                return _report(key, record, watch)
+            await asyncio.sleep(min(_POLL_SECONDS, max(0.0, until - loop.time())))
+
+    async def follow(self, key: str) -> None:
+        """Look what became of a transaction that was sent, or perhaps was, and settle it once that is final.
+
+        Raises:
+            ChainError: the nodes do not agree; nothing changed.
+        """
+        watch = await self.store.watch(key)
+        if watch is None:
+            await self.store.forget(key)
+            return
+        if watch.state == "held":
+            await self._end_unsent(key, watch)
+            return
+        network = self.chains.find(watch.chain).network
+        final = await network.nonce(watch.wallet.rpartition(":")[2], network.profile.finality)
+        if final > watch.nonce:
+            # Whatever has this nonce cannot be undone any more: it is this one, or it never happens.
+            mined = await network.receipt(watch.hash)
+            await self._settle(key, watch, NativeCost(0, 0) if mined is None else _paid(watch, network.profile, mined))
+            return
+        if await network.knows(watch.hash):
+            act = "sent" if watch.state == "sending" else "later"
+            await self.store.follow(Follow(key, act, pause=_SOON_MS))
+        elif watch.state == "sending" and watch.raw:  # who sent it died before it could say what came of that
+            await self._broadcast(key, watch, bytes(watch.raw))
+        else:
+            if watch.raw:  # it was accepted, and forgotten since
+                with suppress(ChainError):
+                    await network.broadcast(bytes(watch.raw), watch.hash)
+            await self.put_off(key)
+
+    async def _end_unsent(self, key: str, watch: Watch) -> None:
+        """A grant whose transaction nobody sent costs nothing, also where its deadline passed."""
+        record, _ = await self._ledger.look(key)
+        if record.state in OPEN:
+            await self.put_off(key)
+        elif record.state == EXPIRED:
+            await self._settle(key, watch, NativeCost(0, 0))
+        else:
+            await self.store.follow(Follow(key, "over"))
+
+    async def put_off(self, key: str) -> None:
+        """Look at a transaction again in a while, because nothing can be said of it now."""
+        await self.store.follow(Follow(key, "later", pause=_LATER_MS))
+
+    async def _settle(self, key: str, watch: Watch, cost: NativeCost) -> None:
+        nanos = to_nanos(cost.total, Decimal(watch.usd))
+        await self._ledger.settle(_proven(key, "settle", nanos, f"tx {watch.hash}"))
+        await self.store.follow(Follow(key, "over"))
+
+    async def _usd(self, chain: Chain) -> Decimal:
+        """Dollars for a coin, as they are written beside the price of gas."""
+        if chain.setup.usd is not None:
+            return chain.setup.usd
+        gas = await self.store.gas(chain.profile.id)
+        if gas is not None and gas.usd is not False:
+            return Decimal(gas.usd)
+        raise ChainError(
+            f"Nobody says what {chain.profile.symbol} costs on {chain.profile.name}, so nothing is sent there.",
+            chain=chain.profile.id, reason="unpriced",
+        )  # fmt: skip
+
+
+def _paid(watch: Watch, profile: ChainProfile, mined: MinedTransaction) -> NativeCost:
+    try:
+        return paid_by(int(watch.gas), int(watch.value), profile, mined)
+    except ValueError as error:
+        raise ChainError(f"{profile.name}: {error}.", chain=profile.id, reason="unknown") from None
+
+
+def _raw(text: str) -> bytes:
+    try:
+        if text.startswith("0x"):
+            return bytes.fromhex(text[2:])
+    except ValueError:
+        pass
+    problem = "must be the signed bytes in hexadecimal, with 0x before them"
+    raise InvalidRequestError(f"transaction: {problem}", field="transaction", problem=problem)
+
+
+def _request_id(transaction: EvmTransaction, attempt: int) -> str:
+    """The same bytes are the same request, whoever sends them how often; and another one, once that ended unsent."""
+    return f"{_NAMED}{(transaction.hash or '0x')[2:]}-{attempt}"
+
+
+def _no_transaction() -> NotFoundError:
+    return NotFoundError("This grant is for no transaction, or for one that is settled.", kind="transaction")
+
+
+def _proven(key: str, act: Act, cost: int | None, digest: str | None) -> Settle:
+    """The end of a grant by what its chain says, not its agent."""
+    return Settle(
+        id=key, agent=None, sid=None, token=None, act=act, cost=cost, digest=digest, more=0, outcome=None,
+        answered=None, proven=True,
+    )  # fmt: skip
+
+
+def _report(key: str, record: Record, watch: Watch | None) -> TransactionReport:
+    states: dict[str, TransactionState] = {"held": "held", "sending": "sending", "sent": "sent"}
+    state: TransactionState = "settled" if watch is None else states[watch.state]
+    return TransactionReport(
+        "gr_" + key, state, watch.hash if watch else f"0x{record.request.split('-')[1]}",
+        to_usd(record.amount), to_usd(record.charged),
+    )  # fmt: skip
