@@ -26,6 +26,7 @@ from aegis_core.api import (
     routes_approvals,
     routes_channels,
     routes_events,
+    routes_kaizen,
     routes_locks,
     routes_operators,
     routes_people,
@@ -46,6 +47,8 @@ from aegis_core.connect import open_governor, open_store
 from aegis_core.governor.governor import ResourceGovernor
 from aegis_core.governor.repricing import watched_prices
 from aegis_core.governor.spending_watch import watched_spending
+from aegis_core.kaizen.days import DayCloser
+from aegis_core.kaizen.running import closing_days
 from aegis_core.observe.retention import Retention
 from aegis_core.observe.rollups import RollupConsumer
 from aegis_core.observe.running import observing
@@ -146,6 +149,7 @@ async def _life(
                 watched_prices(settings, governor.arbiter, governor.operator),
                 watched_spending(governor, settings.estimated_alert_percent),
                 observing(RollupConsumer(governor.observation), Retention(governor.observation)),
+                closing_days(DayCloser(governor.kaizen)),
             ):
                 yield
         finally:
@@ -163,7 +167,7 @@ def _routes(settings: Settings) -> list[BaseRoute]:
     return [
         *routes_agents.hot.routes, *routes_agents.router.routes, *routes_approvals.router.routes,
         *routes_people.router.routes, *routes_operators.router.routes,
-        *routes_events.router.routes, *routes_locks.router.routes,
+        *routes_events.router.routes, *routes_kaizen.router.routes, *routes_locks.router.routes,
         *routes_policy.router.routes, *routes_server.router.routes,
         *routes_channels.posted_to(settings),
         *docs_page.routes,

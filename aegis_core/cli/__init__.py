@@ -19,6 +19,7 @@ from aegis_core.cli import (
     demo,
     doctor,
     events,
+    kaizen,
     keys,
     locks,
     people,
@@ -91,6 +92,7 @@ app.add_typer(agents.app, name="agents")
 app.add_typer(policy.app, name="policy")
 app.add_typer(channels.app, name="channels")
 app.add_typer(route.app, name="route")
+app.add_typer(kaizen.app, name="kaizen")
 app.add_typer(prices.app, name="prices")
 app.add_typer(proxy.app, name="proxy")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from datetime import date
 from secrets import token_hex
 from typing import Unpack
 
@@ -21,6 +22,7 @@ from aegis_core.protocol.denial import AegisDenied
 from aegis_core.protocol.errors import AegisError, InvalidRequestError, StoreError
 from aegis_core.protocol.events import Event, EventPage, EventQuery
 from aegis_core.protocol.journal import JournalAct, JournalEntry, JournalRequest
+from aegis_core.protocol.kaizen import KaizenQuery, KaizenReport
 from aegis_core.protocol.keywords import CallEvidence, LockFields, RequestFields, SettleFields
 from aegis_core.protocol.locks import LockSummary
 from aegis_core.protocol.messages import (
@@ -128,6 +130,10 @@ class Governor:
     async def activity(self, **query: object) -> ActivityPage:
         """Sums of the events by the hour, as the fields of `ActivityQuery` group them: ``since="7d", by="model"``."""
         return await self.port.activity(parse(ActivityQuery, **query))
+
+    async def kaizen_report(self, day: date | None = None) -> KaizenReport:
+        """What was wasted on a day (None: the last closed one). Raises NotFoundError: it has no report."""
+        return await self.port.kaizen_report(KaizenQuery(day=day))
 
     async def locks(self, resource: str | None = None) -> tuple[LockSummary, ...]:
         """Every lock that is held or waited for, or the one of that name: who holds it, and who waits."""

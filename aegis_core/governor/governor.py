@@ -22,6 +22,7 @@ from aegis_core.governor.credentials import (
 )
 from aegis_core.governor.event_reader import EventReader, EventViews
 from aegis_core.governor.journal import Journal
+from aegis_core.governor.kaizen_days import KaizenReader, TenantKaizen
 from aegis_core.governor.lock_wait import pause_of
 from aegis_core.governor.locks import StateLockManager
 from aegis_core.governor.notifier import Notifier
@@ -85,6 +86,7 @@ class ResourceGovernor(EventViews, UsageViews):
         self._ledger, self._arbiter, self._ids = ledger, arbiter, RequestIds(server_ms)
         self._registry, self.reader = OperatorStore(ledger), EventReader(ledger)
         self.activity_reader, self.observation = ActivityReader(ledger), TenantObservation(ledger)
+        self.kaizen_reader, self.kaizen = KaizenReader(ledger), TenantKaizen(ledger, lambda: arbiter.prices)
         self._rules, self.operator = Rulebook(ledger, self._registry, policy), Operator(self._registry)
         self.outcomes = Outcomes(self._registry, arbiter.tier_of)
         self._warm, self._forecast, self.journal = False, forecast, Journal(ledger)

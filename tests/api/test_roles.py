@@ -30,6 +30,8 @@ FOREIGNERS = {"foreign agent key", "foreign operator key", "foreign owner key", 
 
 NAMING_ONE = (
     "{event_id}",
+    "{finding_id}",
+    "/kaizen/report",
     "{grant_id}",
     "{key_id}",
     "{name}",
@@ -94,6 +96,8 @@ TABLE: dict[tuple[str, str], Row] = {
     ("GET", f"{API}/events/{{event_id}}"): Row(VIEWERS),
     ("GET", f"{API}/events/stream"): Row(VIEWERS),
     ("GET", f"{API}/activity"): Row(VIEWERS),
+    ("GET", f"{API}/kaizen/report"): Row(VIEWERS),
+    ("GET", f"{API}/kaizen/findings/{{finding_id}}"): Row(VIEWERS),
     ("GET", f"{API}/keys"): Row(VIEWERS),
     ("POST", f"{API}/keys"): Row(OWNERS, _plain({"role": "operator"})),
     ("POST", f"{API}/keys/{{key_id}}/rotate"): Row(OPERATORS),

@@ -1,0 +1,111 @@
+"""Closes days at the tenant's midnight: one engine at a time, each event in one report, wherever it is killed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, timedelta
+from itertools import takewhile
+from zoneinfo import ZoneInfo
+
+from aegis_core.kaizen.folding import CONTEXT_MS, DayFold
+from aegis_core.kaizen.judging import judge
+from aegis_core.kaizen.ports import ClosedDay, DayLease, KaizenPort
+from aegis_core.protocol.events import Event
+
+PAGE = 200
+LEASE_SECONDS = 60.0
+
+
+class DayCloser:
+    """Closes the days of one tenant. How far it came is stored with the report, in the same step."""
+
+    def __init__(self, port: KaizenPort) -> None:
+        self._port, self._held = port, False
+
+    async def look(self) -> int | None:
+        """Close every day that is over; answers how many, None where another process does so.
+
+        Raises:
+            StoreError: Redis could not be asked; days that were closed stay closed.
+        """
+        closed = 0
+        while (lease := await self._port.hold(LEASE_SECONDS)) is not None:
+            self._held = True
+            day = await self._due(lease)
+            if day is None:
+                return closed
+            if not await self._close(lease, day):
+                return None
+            closed += 1
+        return None
+
+    async def leave(self) -> None:
+        """Let another process go on at once."""
+        if self._held:
+            await self._port.leave()
+
+    async def _due(self, lease: DayLease) -> int | None:
+        """The next day that is over; the first is that of the oldest event."""
+        day = None if lease.day is None else lease.day + 1
+        if day is None:
+            first = await self._port.page(lease.cursor, 1)
+            if not first:
+                return None
+            day = first[0].at.astimezone(ZoneInfo(lease.zone)).date().toordinal()
+        return day if midnight(day + 1, lease.zone) <= lease.now else None
+
+    async def _close(self, lease: DayLease, day: int) -> bool:
+        start, end = midnight(day, lease.zone), midnight(day + 1, lease.zone)
+        fold = DayFold(self._port.rates)
+        for events in await self._before(lease.cursor, start - CONTEXT_MS):
+            fold.add(events, before=True)
+        cursor, number, missed = lease.cursor, lease.number, 0
+        while events := until(end, await self._port.page(cursor, PAGE)):
+            fold.add(events)
+            numbers = [event.number for event in events if event.number is not None]
+            if numbers:
+                missed += max(0, numbers[-1] - number - len(numbers))
+                number = numbers[-1]
+            cursor = events[-1].id
+            if not await self._mine(lease):
+                return False
+        around = await self._port.surroundings(start, end)
+        name = date.fromordinal(day).isoformat()
+        facts = fold.day(name, start, end, missed=missed, rules=around.rules, hours=around.hours)
+        report = await asyncio.to_thread(judge, facts, after=lease.cursor, through=cursor)
+        if not await self._mine(lease):
+            return False
+        closed = ClosedDay(lease.cursor, lease.day, cursor, number, day, report)
+        return await self._port.commit(lease.fence, closed)
+
+    async def _before(self, cursor: str, since: int) -> list[list[Event]]:
+        """What was told shortly before the day, and is in an earlier report, in its order."""
+        pages: list[list[Event]] = []
+        while page := await self._port.back(cursor, PAGE):
+            pages.append([event for event in reversed(page) if at_ms(event) >= since])
+            if len(pages[-1]) < len(page) or len(page) < PAGE:
+                break
+            cursor = page[-1].id  # once more at the seam: what is told twice is known once
+        return pages[::-1]
+
+    async def _mine(self, lease: DayLease) -> bool:
+        again = await self._port.hold(LEASE_SECONDS)
+        return again is not None and again.fence == lease.fence
+
+
+def midnight(day: int, zone: str) -> int:
+    """When a day (an ordinal) begins in a zone, in ms since 1970."""
+    begins = datetime.combine(date.fromordinal(day), datetime.min.time(), ZoneInfo(zone))
+    return (begins.astimezone(UTC) - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
+
+
+def at_ms(event: Event) -> int:
+    """When an event happened, in ms since 1970."""
+    return round(event.at.timestamp() * 1000)
+
+
+def until(end: int, events: Sequence[Event]) -> list[Event]:
+    """Events before the first that is not of the day any more. One whose clock had gone back is of the day in which it
+    was told, so that each is in one report."""
+    return list(takewhile(lambda event: at_ms(event) < end, events))
