@@ -46,7 +46,7 @@ def print_explanation(console: Console, found: Explanation) -> None:
     for name, value in finding.facts.items():
         console.print(f"  {shown(name.replace('_', ' '))}: {shown(value)}")
     for place in finding.where:
-        where = " ".join(shown(each) for each in (place.agent, place.subject, place.task_type) if each)
+        where = " ".join(shown(each) for each in (place.agent, place.subject, place.tool, place.task_type) if each)
         console.print(f"  {dollars(place.usd)}  {place.count:,} times  {where}")
     if finding.events:
         console.print(f"events: {shown(', '.join(finding.events))}")

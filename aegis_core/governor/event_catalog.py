@@ -121,7 +121,7 @@ KINDS: Mapping[str, KindOf] = {
     "credential_revoked": KindOf("A person's credential ended.", _PERSON + " credential"),
     "kaizen_finding": KindOf(
         "A day was closed, and a detector found waste in it.",
-        "finding_id detector currency waste_usd low_usd high_usd count",
+        "finding_id detector title currency waste_usd low_usd high_usd count proposes",
     ),
     "kaizen_proposed": KindOf("A finding suggests a change.", "proposal_id finding_id verb proposes"),
     "channel_failed": KindOf("A channel does not work.", "problem direction by"),
@@ -234,6 +234,7 @@ FACTS: Mapping[str, str] = {
     "thread": "the conversation",
     "timezone": "the tenant's time zone",
     "timings": "its settings",
+    "title": "in words",
     "tool": "the tool",
     "traceparent": "where the request stands in a trace (W3C)",
     "until": "until when",

@@ -239,8 +239,10 @@ def _unknown(body: OutcomeUnknown) -> _Said:
 def _waste(body: KaizenFound) -> _Said:
     facts: dict[str, object] = {
         "finding_id": body.finding, "detector": body.detector, "currency": body.currency, "waste_usd": _usd(body.nanos),
-        "count": body.count,
+        "count": body.count, "title": body.title,
     }  # fmt: skip
+    if body.proposed:
+        facts["proposes"] = body.proposed
     if body.low is not False and body.high is not False:
         facts |= {"low_usd": _usd(body.low), "high_usd": _usd(body.high)}
     return None, facts

@@ -85,7 +85,11 @@ class TenantKaizen:
     async def commit(self, fence: int, closed: ClosedDay) -> bool:
         """Store a report, and tell of what is in it, in one step."""
         report = closed.report
-        told = [["kaizen_finding", _told(each)] for each in report.findings if each.state == "found"]
+        proposed = {each.finding: each.title for each in reversed(report.proposals)}
+        told = [
+            ["kaizen_finding", [*_told(each), each.title, proposed.get(each.id, "")]]
+            for each in report.findings if each.state == "found"
+        ]  # fmt: skip
         told += [["kaizen_proposed", [each.id, each.finding, each.verb, each.title]] for each in report.proposals]
         last = -1 if closed.last is None else closed.last
         order = CommitKaizen(

@@ -15,6 +15,7 @@ from aegis_core.protocol.events import Event
 
 PAGE = 200
 LEASE_SECONDS = 60.0
+MOST_TRIES = 3
 
 
 class DayCloser:
@@ -29,15 +30,16 @@ class DayCloser:
         Raises:
             StoreError: Redis could not be asked; days that were closed stay closed.
         """
-        closed = 0
+        closed = tries = 0
         while (lease := await self._port.hold(LEASE_SECONDS)) is not None:
             self._held = True
             day = await self._due(lease)
             if day is None:
                 return closed
-            if not await self._close(lease, day):
+            if await self._close(lease, day):
+                closed, tries = closed + 1, 0
+            elif (tries := tries + 1) == MOST_TRIES:
                 return None
-            closed += 1
         return None
 
     async def leave(self) -> None:

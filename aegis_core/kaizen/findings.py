@@ -16,7 +16,7 @@ class Loss(NamedTuple):
     Attributes:
         unit: what is drawn by the bootstrap, a session or an agent.
         nanos: dollars lost.
-        about: the agent, the model or lock, and the type of task.
+        about: the agent, the model or lock, the type of task, and the tool.
         events: ids that prove it.
         ms: time that was waited.
         call: the id of the request that it is of.
@@ -24,7 +24,7 @@ class Loss(NamedTuple):
 
     unit: str
     nanos: int
-    about: tuple[str, str, str]
+    about: tuple[str, str, str, str]
     events: tuple[str, ...]
     ms: int = 0
     call: str = ""
@@ -32,9 +32,8 @@ class Loss(NamedTuple):
     @classmethod
     def of(cls, call: Call, nanos: int, ms: int = 0) -> Loss:
         """Of one call."""
-        return cls(
-            unit_of(call), nanos, (call.agent, call.model or call.tool or "", call.task_type), call.events, ms, call.id
-        )
+        about = (call.agent, call.model, call.task_type, call.tool or "")
+        return cls(unit_of(call), nanos, about, call.events, ms, call.id)
 
 
 def unit_of(call: Call) -> str:

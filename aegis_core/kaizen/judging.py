@@ -108,12 +108,15 @@ def _count(losses: Sequence[Loss], counted: dict[str, int], spent: dict[str, int
 
 
 def _places(losses: Sequence[Loss]) -> tuple[Place, ...]:
-    sums: dict[tuple[str, str, str], list[int]] = defaultdict(lambda: [0, 0, 0])
+    sums: dict[tuple[str, str, str, str], list[int]] = defaultdict(lambda: [0, 0, 0])
     for loss in losses:
         row = sums[loss.about]
         row[0], row[1], row[2] = row[0] + loss.nanos, row[1] + 1, row[2] + loss.ms
     rows = sorted(sums.items(), key=lambda each: (-each[1][0], -each[1][2], -each[1][1], each[0]))
-    return tuple(Place(*about, to_usd(row[0]), row[1], row[2] / 1000) for about, row in rows[:MOST_PLACES])
+    return tuple(
+        Place(agent, subject, task_type, to_usd(row[0]), row[1], row[2] / 1000, tool)
+        for (agent, subject, task_type, tool), row in rows[:MOST_PLACES]
+    )
 
 
 def _events(losses: Sequence[Loss]) -> tuple[str, ...]:

@@ -28,7 +28,8 @@ class Interval:
 
 @dataclass(slots=True)
 class Place:
-    """Where something was lost. `subject` is a model, a tool or a lock."""
+    """Where something was lost. `subject` is a model, a lock or a rule; the name of a tool is its agent's word, which
+    `aegis forget` removes."""
 
     agent: str
     subject: str
@@ -36,6 +37,7 @@ class Place:
     usd: Usd
     count: int
     seconds: float = 0.0
+    tool: str = ""
 
 
 @dataclass(slots=True)

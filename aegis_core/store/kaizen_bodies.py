@@ -6,7 +6,10 @@ from typing import Literal, NamedTuple
 
 
 class KaizenFound(NamedTuple):
-    """Waste of a closed day: nano-dollars, their interval (False: unknown), and in how many places."""
+    """Waste of a closed day: nano-dollars, their interval (False: unknown), and in how many places.
+
+    `title` is what it is called, `proposed` the first change that is proposed because of it.
+    """
 
     at: int
     finding: str
@@ -16,6 +19,8 @@ class KaizenFound(NamedTuple):
     low: int | Literal[False]
     high: int | Literal[False]
     count: int
+    title: str = ""
+    proposed: str = ""
 
 
 class KaizenProposed(NamedTuple):

@@ -204,6 +204,14 @@ class CommitKaizen(NamedTuple):
     told: Sequence[Sequence[Any]]
 
 
+class RewriteKaizen(NamedTuple):
+    """Put `report` in the place of a day's report, if that is still `before`."""
+
+    day: int
+    before: bytes
+    report: bytes
+
+
 class TrimEvents(NamedTuple):
     """Remove what is too old, and of `most` agents after one the words of events that are gone."""
 

@@ -54,4 +54,4 @@ def worth(day: Day) -> dict[str, int]:
 
 def waited(rates: dict[str, int], agent: str, lock: str, ms: int, event: str) -> Loss:
     """Time that an agent lost at a lock, and what it would have spent in it."""
-    return Loss(agent, rates.get(agent, 0) * ms // _MINUTE_MS, (agent, lock, ""), (event,), ms)
+    return Loss(agent, rates.get(agent, 0) * ms // _MINUTE_MS, (agent, lock, "", ""), (event,), ms)

@@ -21,7 +21,7 @@ def find(day: Day) -> Found:
         name for name, use in judged.items()
         if use.judged >= MINIMUM and not use.decided and use.effect != "deny"
     )  # fmt: skip
-    losses = [Loss(name, 0, ("", name, ""), ()) for name in idle]
+    losses = [Loss(name, 0, ("", name, "", ""), ()) for name in idle]
     return Found(max((use.judged for use in judged.values()), default=0), losses)
 
 
