@@ -184,7 +184,8 @@ async def test_a_report_names_no_tool_of_a_forgotten_agent(virtual: Virtual) -> 
 
     async def loop() -> None:
         for _ in range(4):
-            await spend(governor)
+            granted = await agent.request("Think", model="gpt-4o", estimated_cost_usd="0.1")
+            await agent.settle(str(granted.grant_id), cost_usd="0.1")
             arguments = {"resource_type": "api_call", "tool": "book_seat", "arguments": {"seat": 1}}
             granted = await agent.request("Book", estimated_cost_usd="0.1", **arguments)
             await agent.settle(str(granted.grant_id), cost_usd="0.1")
