@@ -48,7 +48,7 @@ from aegis_core.governor.governor import ResourceGovernor
 from aegis_core.governor.repricing import watched_prices
 from aegis_core.governor.spending_watch import watched_spending
 from aegis_core.kaizen.days import DayCloser
-from aegis_core.kaizen.running import closing_days
+from aegis_core.kaizen.running import SHARE_BESIDE_DECISIONS, closing_days
 from aegis_core.observe.retention import Retention
 from aegis_core.observe.rollups import RollupConsumer
 from aegis_core.observe.running import observing
@@ -149,7 +149,7 @@ async def _life(
                 watched_prices(settings, governor.arbiter, governor.operator),
                 watched_spending(governor, settings.estimated_alert_percent),
                 observing(RollupConsumer(governor.observation), Retention(governor.observation)),
-                closing_days(DayCloser(governor.kaizen)),
+                closing_days(DayCloser(governor.kaizen, share=SHARE_BESIDE_DECISIONS)),
             ):
                 yield
         finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from itertools import takewhile
@@ -13,7 +14,9 @@ from aegis_core.kaizen.judging import judge
 from aegis_core.kaizen.ports import ClosedDay, DayLease, KaizenPort
 from aegis_core.protocol.events import Event
 
-PAGE = 200
+PAGE = 50
+"""Events that are read at once: few, as other work of the process waits while they are understood."""
+
 LEASE_SECONDS = 60.0
 MOST_TRIES = 3
 
@@ -21,8 +24,9 @@ MOST_TRIES = 3
 class DayCloser:
     """Closes the days of one tenant. How far it came is stored with the report, in the same step."""
 
-    def __init__(self, port: KaizenPort) -> None:
-        self._port, self._held = port, False
+    def __init__(self, port: KaizenPort, *, share: float = 1.0) -> None:
+        """`share`: of the time of its process, at most; what else runs in it has the rest."""
+        self._port, self._share, self._held = port, share, False
 
     async def look(self) -> int | None:
         """Close every day that is over; answers how many, None where another process does so.
@@ -62,7 +66,7 @@ class DayCloser:
         fold = DayFold(self._port.rates)
         for events in await self._before(lease.cursor, start - CONTEXT_MS):
             fold.add(events, before=True)
-        cursor, number, missed = lease.cursor, lease.number, 0
+        cursor, number, missed, begun = lease.cursor, lease.number, 0, time.monotonic()
         while events := until(end, await self._port.page(cursor, PAGE)):
             fold.add(events)
             numbers = [event.number for event in events if event.number is not None]
@@ -72,6 +76,7 @@ class DayCloser:
             cursor = events[-1].id
             if not await self._mine(lease):
                 return False
+            begun = await self._rested(begun)
         around = await self._port.surroundings(start, end)
         name = date.fromordinal(day).isoformat()
         facts = fold.day(name, start, end, missed=missed, rules=around.rules, hours=around.hours)
@@ -83,13 +88,20 @@ class DayCloser:
 
     async def _before(self, cursor: str, since: int) -> list[list[Event]]:
         """What was told shortly before the day, and is in an earlier report, in its order."""
-        pages: list[list[Event]] = []
+        pages, begun = list[list[Event]](), time.monotonic()
         while page := await self._port.back(cursor, PAGE):
             pages.append([event for event in reversed(page) if at_ms(event) >= since])
             if len(pages[-1]) < len(page) or len(page) < PAGE:
                 break
             cursor = page[-1].id  # once more at the seam: what is told twice is known once
+            begun = await self._rested(begun)
         return pages[::-1]
+
+    async def _rested(self, begun: float) -> float:
+        """Leave the process to others for as long as its share asks; answers the time then."""
+        if self._share < 1:
+            await asyncio.sleep((time.monotonic() - begun) * (1 / self._share - 1))
+        return time.monotonic()
 
     async def _mine(self, lease: DayLease) -> bool:
         again = await self._port.hold(LEASE_SECONDS)
