@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from decimal import Decimal
 from functools import lru_cache
+from io import StringIO
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
+from aegis_core.cli.kaizen_page import print_report
 from aegis_core.kaizen.judging import judge
 from aegis_core.metering.price_book import PriceBook
 from aegis_core.protocol.kaizen import Finding, KaizenReport
@@ -19,6 +22,9 @@ AIRLINE, AZURE = "tau_bench_airline_gpt4o.jsonl", "azure_llm_conv_2023.csv"
 pytestmark = pytest.mark.skipif(
     not (DATA / AIRLINE).is_file(), reason="the recorded traces are not part of the project (../shared/data is absent)"
 )
+
+
+PAGE = Path(__file__).parents[2] / "docs" / "kaizen.md"
 
 
 @lru_cache
@@ -75,3 +81,11 @@ def test_the_same_trace_gives_the_same_report() -> None:
     once = report(AIRLINE)
     report.cache_clear()
     assert report(AIRLINE) == once
+
+
+@pytest.mark.parametrize("name", [AIRLINE, AZURE])
+def test_the_documentation_shows_the_report_as_it_is(name: str) -> None:
+    page = StringIO()
+    print_report(Console(file=page, width=130), report(name))
+    lines = "\n".join(line.rstrip() for line in page.getvalue().splitlines())
+    assert f"```text\n{lines}\n```" in PAGE.read_text()
