@@ -54,10 +54,16 @@ class Tomorrow(TenantKaizen):
         self.gate.clear()
 
 
+async def unmake(store: Store, tenant: str) -> None:
+    """As if no day had been closed."""
+    names = [layout.key(tenant, "kz"), *await store.command("KEYS", layout.key(tenant, "kd:*"))]
+    await store.command("DEL", *names)
+
+
 async def close_again(store: Store, tenant: str, closer: DayCloser) -> None:
     """Close the same day over and over."""
     while True:
-        await store.command("DEL", layout.key(tenant, "kz"))
+        await unmake(store, tenant)
         await closer.look()
         await asyncio.sleep(0)
 
@@ -100,7 +106,7 @@ async def run(rounds: int, seconds: float) -> dict[str, object]:
                     took.append(await decide())
             found[name].append(statistics.median(took) * 1e6)
     again.cancel()
-    await store.command("DEL", layout.key(settings.tenant, "kz"))
+    await unmake(store, settings.tenant)
     port.gate.set()
     start = time.process_time()
     await DayCloser(port).look()

@@ -66,7 +66,8 @@ def _table(report: KaizenReport, found: list[Finding]) -> Table:
         if each.currency == "spent" and report.spent_usd and each.amount_usd is not None:
             share = f"{each.amount_usd / report.spent_usd:.1%}"
         words = [] if each.avoidable else ["a cost, not called avoidable"]
-        words += [f"counted {dollars(each.counted_usd)}"] if each.counted_usd not in {None, each.amount_usd} else []
+        if each.counted_usd is not None and each.counted_usd != each.amount_usd:
+            words.append(f"counted {dollars(each.counted_usd)}")
         table.add_row(_amount(each), share, shown(each.title), shown("; ".join([*words, each.note]).strip("; ")))
     return table
 

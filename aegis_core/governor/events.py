@@ -239,7 +239,7 @@ def _unknown(body: OutcomeUnknown) -> _Said:
 def _waste(body: KaizenFound) -> _Said:
     facts: dict[str, object] = {
         "finding_id": body.finding, "detector": body.detector, "currency": body.currency, "waste_usd": _usd(body.nanos),
-        "count": body.count, "title": body.title,
+        "count": body.places, "title": body.title,
     }  # fmt: skip
     if body.proposed:
         facts["proposes"] = body.proposed

@@ -60,6 +60,10 @@ class TenantKaizen:
         entries = [] if to == "0" else await self._stream.range("-", to, most, back=True)
         return await told_events(self._ledger, entries)
 
+    async def reported(self, day: int) -> bool:
+        """Whether there is a report of a day."""
+        return await self._store.report(day) is not None
+
     async def surroundings(self, start: int, end: int) -> Surroundings:
         """The sums by the hour of the weeks before a day, as far as they are kept."""
         last = -(-end // HOUR_MS)
@@ -134,7 +138,7 @@ class KaizenReader:
         text = None if day is None else await self._store.report(day)
         if text is None:
             name = query.day.isoformat() if query.day else "any day"
-            hint = "a day is closed at the tenant's midnight, by aegis serve or aegis kaizen run"
+            hint = "a day with events is closed at the tenant's midnight, by aegis serve or aegis kaizen run"
             raise NotFoundError(f"There is no report of {name}: {hint}.", kind="report", name=name)
         return _REPORT.validate_json(text)
 

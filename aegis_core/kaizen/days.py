@@ -9,6 +9,7 @@ from datetime import UTC, date, datetime, timedelta
 from itertools import takewhile
 from zoneinfo import ZoneInfo
 
+from aegis_core.kaizen.facts import DAY_MS
 from aegis_core.kaizen.folding import CONTEXT_MS, DayFold
 from aegis_core.kaizen.judging import judge
 from aegis_core.kaizen.ports import ClosedDay, DayLease, KaizenPort
@@ -52,13 +53,17 @@ class DayCloser:
             await self._port.leave()
 
     async def _due(self, lease: DayLease) -> int | None:
-        """The next day that is over; the first is that of the oldest event."""
-        day = None if lease.day is None else lease.day + 1
-        if day is None:
-            first = await self._port.page(lease.cursor, 1)
-            if not first:
-                return None
-            day = first[0].at.astimezone(ZoneInfo(lease.zone)).date().toordinal()
+        """The day of the oldest event that is in no report, if it is over; a day without events has no report.
+
+        Where its clock had jumped, that day may have a report already, or be years ahead: then it is the next one that
+        has none, or that of today.
+        """
+        if not (first := await self._port.page(lease.cursor, 1)):
+            return None
+        at = datetime.fromtimestamp(min(at_ms(first[0]), lease.now) / 1000, ZoneInfo(lease.zone))
+        day = at.date().toordinal()
+        while await self._port.reported(day):
+            day += 1
         return day if midnight(day + 1, lease.zone) <= lease.now else None
 
     async def _close(self, lease: DayLease, day: int) -> bool:
@@ -67,7 +72,7 @@ class DayCloser:
         for events in await self._before(lease.cursor, start - CONTEXT_MS):
             fold.add(events, before=True)
         cursor, number, missed, begun = lease.cursor, lease.number, 0, time.monotonic()
-        while events := until(end, await self._port.page(cursor, PAGE)):
+        while events := until(end, lease.now, await self._port.page(cursor, PAGE)):
             fold.add(events)
             numbers = [event.number for event in events if event.number is not None]
             if numbers:
@@ -119,7 +124,7 @@ def at_ms(event: Event) -> int:
     return round(event.at.timestamp() * 1000)
 
 
-def until(end: int, events: Sequence[Event]) -> list[Event]:
-    """Events before the first that is not of the day any more. One whose clock had gone back is of the day in which it
-    was told, so that each is in one report."""
-    return list(takewhile(lambda event: at_ms(event) < end, events))
+def until(end: int, now: int, events: Sequence[Event]) -> list[Event]:
+    """Events before the first that is not of the day any more. One whose clock had gone back, or was more than a day
+    ahead, is of the day in which it was told, so that each is in one report and keeps no other waiting."""
+    return list(takewhile(lambda event: at_ms(event) < end or at_ms(event) > now + DAY_MS, events))

@@ -58,6 +58,10 @@ class KaizenPort(Protocol):
         """Events up to one, that one included, the newest first; ``0``: none."""
         ...
 
+    async def reported(self, day: int) -> bool:
+        """Whether there is a report of a day, which nothing may replace."""
+        ...
+
     async def surroundings(self, start: int, end: int) -> Surroundings:
         """What is known around a day."""
         ...

@@ -52,9 +52,8 @@ class KaizenStore:
 
     async def forget(self, agent: str) -> None:
         """Take the names of an agent's tools out of every report that is kept."""
-        if (last := await self.last()) is None:
-            return
-        for day in range(last - DAYS_KEPT, last + 1):
+        found = await self._ledger.store.command("HMGET", layout.key(self._ledger.tenant, "kz"), "day", "newest")
+        for day in sorted({day for last in found if last for day in range(int(last) - DAYS_KEPT, int(last) + 1)}):
             await self.rewrite(day, partial(_without_words, agent))
 
     async def report(self, day: int) -> bytes | None:

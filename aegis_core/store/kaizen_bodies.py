@@ -18,7 +18,7 @@ class KaizenFound(NamedTuple):
     nanos: int
     low: int | Literal[False]
     high: int | Literal[False]
-    count: int
+    places: int
     title: str = ""
     proposed: str = ""
 

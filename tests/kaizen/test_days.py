@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 import subprocess
 import sys
@@ -242,6 +243,42 @@ async def test_a_clock_that_goes_back_loses_nothing(virtual: Virtual) -> None:
     await clock.advance(hours=36)
     await closer.look()
     assert (await governor.kaizen_report()).spent_usd == Decimal("0.25")
+
+
+@pytest.mark.parametrize("engine_sees_it", [True, False])
+async def test_a_clock_that_was_years_ahead_stops_no_report(virtual: Virtual, *, engine_sees_it: bool) -> None:
+    governor, clock, store = virtual
+    closer = DayCloser(resources(governor).kaizen)
+    await spend(governor)
+    here = clock.now
+    await clock.advance(days=3_650)
+    await spend(governor, "bob")
+    if engine_sees_it:
+        assert await closer.look() == 1
+    await clock.set(here + timedelta(hours=1))
+    await spend(governor, "cyd")
+    await clock.advance(hours=48)
+    await closer.look()
+    reports = await stored(store, governor.tenant)
+    spent = [json.loads(text)["spent_usd"] for text in reports.values()]
+    assert sorted(spent) == ([0.25, 0.5] if engine_sees_it else [0.75])
+    await spend(governor, "dan")
+    await clock.advance(hours=24)
+    assert await closer.look() == 1
+    assert (await governor.kaizen_report()).spent_usd == Decimal("0.25")
+    assert reports.items() <= (await stored(store, governor.tenant)).items()
+
+
+async def test_a_day_without_events_has_no_report(virtual: Virtual) -> None:
+    governor, clock, store = virtual
+    closer = DayCloser(resources(governor).kaizen)
+    await spend(governor)
+    await clock.advance(days=200)
+    await spend(governor)
+    assert await closer.look() == 1
+    await clock.advance(days=1)
+    assert await closer.look() == 1
+    assert len(await stored(store, governor.tenant)) == 2
 
 
 @pytest.mark.parametrize("zone", ["UTC", "Europe/Zurich", "America/New_York"])

@@ -34,7 +34,11 @@ def find(day: Day) -> Found:
             unjudged += len(long)
         elif sum(sides[0]) / len(sides[0]) <= sum(sides[1]) / len(sides[1]):
             losses += [Loss.of(call, _over(call, most)) for call in long if call.rates]
-    unknown = f"{unjudged:,} long calls or the others have no outcome" if unjudged and not losses else None
+    unknown = (
+        f"{unjudged:,} long calls, or those beside which they are held, have no outcome"
+        if unjudged and not losses
+        else None
+    )
     return Found(max(map(len, types.values()), default=0), [loss for loss in losses if loss.nanos], unknown)
 
 
