@@ -58,10 +58,10 @@ class DayCloser:
         Where its clock had jumped, that day may have a report already, or be years ahead: then it is the next one that
         has none, or that of today.
         """
-        if not (first := await self._port.page(lease.cursor, 1)):
+        if not (page := await self._port.page(lease.cursor, PAGE)):
             return None
-        at = datetime.fromtimestamp(min(at_ms(first[0]), lease.now) / 1000, ZoneInfo(lease.zone))
-        day = at.date().toordinal()
+        first = next((at for at in map(at_ms, page) if not ahead(lease.now, at)), lease.now)
+        day = datetime.fromtimestamp(first / 1000, ZoneInfo(lease.zone)).date().toordinal()
         while await self._port.reported(day):
             day += 1
         return day if midnight(day + 1, lease.zone) <= lease.now else None
@@ -127,4 +127,9 @@ def at_ms(event: Event) -> int:
 def until(end: int, now: int, events: Sequence[Event]) -> list[Event]:
     """Events before the first that is not of the day any more. One whose clock had gone back, or was more than a day
     ahead, is of the day in which it was told, so that each is in one report and keeps no other waiting."""
-    return list(takewhile(lambda event: at_ms(event) < end or at_ms(event) > now + DAY_MS, events))
+    return list(takewhile(lambda event: (at := at_ms(event)) < end or ahead(now, at), events))
+
+
+def ahead(now: int, at: int) -> bool:
+    """Whether a time is so far in the future that a clock must have jumped; less is told while a day is closed."""
+    return at > now + DAY_MS

@@ -209,7 +209,8 @@ def case(home: Guarded, credentials: dict[str, dict[str, str]]) -> Iterator[dict
         "resource": wallet, "lock_token": lock["lock_token"],
         "agent_id": "mine", "grant_id": verdict["grant_id"], "key_id": key["key_id"], "version": 1, "scope": "tenant",
         "name": home.settings.tenant, "approval_id": asked["escalation_id"], "envelope_id": envelope["envelope_id"],
-        "operator": "somebody", "person": person, "finding_id": f"{DAY}.failed-work", "credential": f"telegram:{account}",
+        "operator": "somebody", "person": person, "credential": f"telegram:{account}",
+        "finding_id": f"{DAY}.failed-work",
         "event_id": home.http.get(f"{API}/events?latest=1", headers=AS_OPERATOR).json()["events"][0]["id"],
     }  # fmt: skip
     for path, body in (("resume", None), ("agents/mine/unblock", None)):
