@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import date
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request, Response
 
 from aegis_core.api.routing import PREFIX, READING, GuardedRoute, Writer, auth_of
 from aegis_core.api.schemas import security
-from aegis_core.protocol.kaizen import Explanation, KaizenQuery, KaizenReport
+from aegis_core.protocol.kaizen import Date, Explanation, KaizenQuery, KaizenReport
 from aegis_core.protocol.parsing import parse
 
 router = APIRouter(prefix=PREFIX, route_class=GuardedRoute)
@@ -23,7 +22,7 @@ _report, _explanation = Writer(KaizenReport), Writer(Explanation)
 async def report(
     request: Request,
     day: Annotated[
-        date | None, Query(description="A date in the tenant's zone; by default the last closed day.")
+        Date | None, Query(description="A date in the tenant's zone; by default the last closed day.")
     ] = None,
 ) -> Response:
     """Findings with their intervals, ranked by the lower end, and what they propose. Days are closed at midnight."""

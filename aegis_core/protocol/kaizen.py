@@ -6,13 +6,23 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from aegis_core.protocol.fields import Usd
 from aegis_core.protocol.parsing import Message
 
 Currency = Literal["spent", "blocked", "waited", "none"]
 """Dollars spent, dollars held while somebody was refused, time waited; ``none`` of them."""
+
+
+def _only_iso(value: object) -> object:
+    """Not also a number of seconds, or a date with a time, which pydantic would take for one."""
+    if isinstance(value, str) and (len(value) != len("2026-11-30") or value[4] != "-"):
+        raise ValueError("expected a date, like 2026-11-30")
+    return value
+
+
+Date = Annotated[date, BeforeValidator(_only_iso)]
 
 State = Literal["found", "clean", "too_few", "unknown", "failed"]
 Verb = Literal["substitute", "combine", "adapt", "modify", "put_to_other_use", "eliminate", "reverse"]
@@ -142,4 +152,4 @@ class Explanation:
 class KaizenQuery(Message):
     """Which day; by default the last one that is closed."""
 
-    day: Annotated[date | None, Field(description="A date in the tenant's zone")] = None
+    day: Annotated[Date | None, Field(description="A date in the tenant's zone")] = None
