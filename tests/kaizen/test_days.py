@@ -289,8 +289,17 @@ def test_days_follow_each_other_without_a_gap(zone: str) -> None:
     assert lengths == ({DAY_MS} if zone == "UTC" else {DAY_MS - hour, DAY_MS, DAY_MS + hour})
 
 
-PLACES = [("hold", 1), ("hold", 4), ("page", 1), ("page", 2), ("page", 5), ("around", 1), ("around", 2), ("sent", 1),
-          ("committed", 1), ("committed", 2)]  # fmt: skip
+DAILY = [("page", 5), ("sent", 1)]
+PLACES = [
+    *DAILY,
+    *(
+        pytest.param(*place, marks=pytest.mark.deep)
+        for place in (
+            ("hold", 1), ("hold", 4), ("page", 1), ("page", 2), ("around", 1), ("around", 2), ("committed", 1),
+            ("committed", 2),
+        )
+    ),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("place", "times"), PLACES, ids=str)

@@ -1,5 +1,6 @@
 -- Takes, keeps or (with no time) gives up the lease of who counts events, or of who closes days. Answers its fence, 0 where
 -- somebody else has it, and how far it came. A new holder has a new fence, so that an old one can write nothing any more.
+-- Who closes days keeps its fence while nobody else came, however long it took to judge one.
 T = fetch('t')
 if not T then return {'NO_TENANT'} end
 local name = days and PREFIX .. 'kz' or PREFIX .. 'hc'
@@ -10,6 +11,6 @@ if milliseconds == 0 then
   return {'OK', 0, '', 0, -1, NOW, T[T_ZONE][Z_NAME]}
 end
 if not mine and not over then return {'OK', 0, '', 0, -1, NOW, T[T_ZONE][Z_NAME]} end
-local fence = (mine and not over) and tonumber(found[3]) or call('HINCRBY', name, 'fence', 1)
+local fence = mine and (days or not over) and tonumber(found[3]) or call('HINCRBY', name, 'fence', 1)
 call('HSET', name, 'holder', holder, 'until', string.format('%.0f', NOW + milliseconds))
 return {'OK', fence, found[4] or '0', tonumber(found[5] or 0), tonumber(found[6] or -1), NOW, T[T_ZONE][Z_NAME]}
