@@ -321,9 +321,12 @@ async def test_an_engine_that_is_killed_leaves_the_same_reports(
         assert len(once) == 2
         assert len({event.facts["finding_id"] for event in told}) == len(told)
         monkeypatch.setattr(days, "PAGE", 50)
+        # The server's clock is not ahead, so what was told of the day stands in it; a day is made of what it was then.
+        ids = [event.id for event in (await governor.find_events(kind="kaizen_finding,kaizen_proposed")).events]
+        await store.command("XDEL", layout.key(governor.tenant, "e"), *ids)
         await store.command("DEL", *once, layout.key(governor.tenant, "kz"))
         again = DayCloser(Killed(resources(governor).kaizen, int(ahead)))
-        assert await again.look() == 2
+        assert await again.look() == 1
         first, _ = sorted(once)
         assert (await stored(store, governor.tenant))[first] == once[first]
     await store.aclose()
