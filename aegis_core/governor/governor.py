@@ -81,8 +81,7 @@ class ResourceGovernor(EventViews, UsageViews):
         *,
         forecast: bool = False,
     ) -> None:
-        self.tenant = ledger.tenant
-        self.tenant_store = TenantStore(ledger)
+        self.tenant, self.tenant_store = ledger.tenant, TenantStore(ledger)
         self._ledger, self._arbiter, self._ids = ledger, arbiter, RequestIds(server_ms)
         self._registry, self.reader = OperatorStore(ledger), EventReader(ledger)
         self.activity_reader, self.observation = ActivityReader(ledger), TenantObservation(ledger)
@@ -92,8 +91,7 @@ class ResourceGovernor(EventViews, UsageViews):
         self._warm, self._forecast, self.journal = False, forecast, Journal(ledger)
         self._notifier = Notifier(ledger.store, ledger.tenant)
         ledger.inbox = self._notifier.address
-        self.locks = StateLockManager(ledger, self._notifier)
-        self._again = Rejudge(ledger, self._rules, arbiter)
+        self.locks, self._again = StateLockManager(ledger, self._notifier), Rejudge(ledger, self._rules, arbiter)
         self._approvals = HITLManager(ApprovalStore(ledger), self._notifier, self._rules, self._again)
 
     def beside(self, ledger: Ledger, policy: tuple[int, Policy], server_ms: int) -> ResourceGovernor:
