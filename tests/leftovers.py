@@ -28,12 +28,12 @@ from tests.scripts.walk import named, rows_of
 
 UNENDING = frozenset({
     "t", "a", "s", "r", "d", "e", "c", "ag", "as", "b", "bs", "p", "pf", "pv", "k", "ks", "o", "lc", "ld", "la", "lk",
-    "ap", "ah", "v", "ol", "ac", "hc", "pe", "pc", "dn", "gt", "gd",
+    "ap", "ah", "v", "ol", "ac", "hc", "pe", "pc", "dn", "gt", "gd", "kz",
 })  # fmt: skip
 """Names of keys, up to the colon, that may have no expiry: those to which the table of `layout` gives a bound."""
 ENDING = frozenset({
     "u", "f", "j", "ja", "jl", "jx", "ca", "cl", "ch", "cn", "cm", "cx", "l", "lq", "lw", "lp", "q", "x", "w", "h",
-    "dv", "dl", "g", "gn",
+    "dv", "dl", "g", "gn", "kd",
 })  # fmt: skip
 """Those that must have one. The test of this module holds both against the table."""
 GLOBAL = frozenset(

@@ -31,6 +31,7 @@ ROOMS: dict[str, tuple[str, ...]] = {
         "typing/*",
     ),
     "governor": ("fundamentals/*", "core/test_locks_contract*"),
+    "kaizen": ("kaizen/*",),
     "metering": ("metering/*",),
     "observe": ("observe/*",),
     "policy": (

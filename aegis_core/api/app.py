@@ -27,6 +27,7 @@ from aegis_core.api import (
     routes_chains,
     routes_channels,
     routes_events,
+    routes_kaizen,
     routes_locks,
     routes_operators,
     routes_people,
@@ -51,6 +52,8 @@ from aegis_core.governor.delivering import senders
 from aegis_core.governor.governor import ResourceGovernor
 from aegis_core.governor.repricing import watched_prices
 from aegis_core.governor.spending_watch import watched_spending
+from aegis_core.kaizen.days import DayCloser
+from aegis_core.kaizen.running import SHARE_BESIDE_DECISIONS, closing_days
 from aegis_core.observe.retention import Retention
 from aegis_core.observe.rollups import RollupConsumer
 from aegis_core.observe.running import observing
@@ -160,6 +163,7 @@ async def _life(
                 watched_store(opened),
                 observing(RollupConsumer(governor.observation), Retention(governor.observation)),
                 sending(senders(governor, settings)),
+                closing_days(DayCloser(governor.kaizen, share=SHARE_BESIDE_DECISIONS)),
             ):
                 with app.state.stopping.on_signals():
                     yield
@@ -178,7 +182,8 @@ def _routes(settings: Settings) -> list[BaseRoute]:
     return [
         *routes_agents.hot.routes, *routes_agents.router.routes, *routes_approvals.router.routes,
         *routes_people.router.routes, *routes_operators.router.routes,
-        *routes_chains.router.routes, *routes_events.router.routes, *routes_locks.router.routes,
+        *routes_chains.router.routes, *routes_events.router.routes, *routes_kaizen.router.routes,
+        *routes_locks.router.routes,
         *routes_policy.router.routes, *routes_server.router.routes,
         *routes_channels.posted_to(settings),
         *docs_page.routes,

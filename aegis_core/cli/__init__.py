@@ -21,6 +21,7 @@ from aegis_core.cli import (
     doctor,
     events,
     export,
+    kaizen,
     keys,
     locks,
     people,
@@ -99,6 +100,7 @@ app.add_typer(webhooks.app, name="webhooks")
 app.add_typer(export.app, name="export")
 app.add_typer(chains.app, name="chains")
 app.add_typer(route.app, name="route")
+app.add_typer(kaizen.app, name="kaizen")
 app.add_typer(prices.app, name="prices")
 app.add_typer(proxy.app, name="proxy")
 

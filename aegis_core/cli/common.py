@@ -6,7 +6,8 @@ import asyncio
 import getpass
 import json
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -105,6 +106,26 @@ def print_json(value: object) -> None:
 def json_line(value: object) -> str:
     """The same on one line."""
     return _json(value)
+
+
+@contextmanager
+def extra_tools(what: str) -> Generator[None]:
+    """Around the imports of what fits, measures and draws, which the choice at run time never needs.
+
+    Args:
+        what: who needs them, for the error.
+
+    Raises:
+        ConfigurationError: the extra `routing` is not installed.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in {"numpy", "scipy", "matplotlib"}:
+            raise
+        raise ConfigurationError(
+            f"{what} the extra `routing` ({error.name} is missing): pip install 'aegis-governor[routing]'"
+        ) from None
 
 
 def dollars(amount: Decimal) -> str:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from aegis_core.cli import route_live
-from aegis_core.cli.common import JsonFlag, print_json, say, stdout_console
-from aegis_core.protocol.errors import ConfigurationError, InvalidRequestError
+from aegis_core.cli.common import JsonFlag, extra_tools, print_json, say, stdout_console
+from aegis_core.protocol.errors import InvalidRequestError
 
 if TYPE_CHECKING:
     from aegis_core.arbiter.routing.gain import GainModel
@@ -58,7 +56,7 @@ def fit(
 
     Example: aegis route fit outcomes.jsonl.gz --model routing.json
     """
-    with _tools():
+    with extra_tools("aegis route fit, eval and report need"):
         from aegis_core.arbiter.routing.fitting import fit as learn
         from aegis_core.arbiter.routing.fitting import read
 
@@ -114,7 +112,7 @@ def evaluate(
 
     Example: aegis route eval held-out.jsonl.gz --model routing.json --json
     """
-    with _tools():
+    with extra_tools("aegis route fit, eval and report need"):
         from aegis_core.arbiter.routing import evaluation
         from aegis_core.arbiter.routing.fitting import TARGET
 
@@ -157,7 +155,7 @@ def report(
 
     Example: aegis route report outcomes.jsonl.gz --folds 5 --out curve.svg
     """
-    with _tools():
+    with extra_tools("aegis route fit, eval and report need"):
         from aegis_core.arbiter.routing import picture
         from aegis_core.arbiter.routing.curve import Curve, cost_of, kept
         from aegis_core.arbiter.routing.evaluation import judge
@@ -197,24 +195,6 @@ def report(
         print_json({"picture": str(out), "setting": mark._asdict(), "curve": rows})
         return
     _print_rows(rows)
-
-
-@contextmanager
-def _tools() -> Generator[None]:
-    """Around the imports of what fits, measures and draws, which the choice at run time never needs.
-
-    Raises:
-        ConfigurationError: the extra `routing` is not installed.
-    """
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in {"numpy", "scipy", "matplotlib"}:
-            raise
-        raise ConfigurationError(
-            f"aegis route fit, eval and report need the extra `routing` ({error.name} is missing): "
-            "pip install 'aegis-governor[routing]'"
-        ) from None
 
 
 def _print_rows(rows: list[dict[str, Any]]) -> None:

@@ -12,15 +12,15 @@ from aegis_core.client.answers import RecentSizes, Settlement, settled, settleme
 from aegis_core.client.connection import Connection, Opening
 from aegis_core.client.grants import Grant, OnError, check_on_error
 from aegis_core.client.lock_block import LockBlock, block_of, held_of, in_background
+from aegis_core.client.observing import Observing
 from aegis_core.client.ports import ApprovalsPort, GovernorPort
 from aegis_core.client.tracing import current_traceparent
 from aegis_core.client.wallets import Wallet
-from aegis_core.protocol.activity import ActivityPage, ActivityQuery
 from aegis_core.protocol.arguments import bound_arguments
 from aegis_core.protocol.canonical import record_id
 from aegis_core.protocol.denial import AegisDenied
 from aegis_core.protocol.errors import AegisError, InvalidRequestError, StoreError
-from aegis_core.protocol.events import Event, EventPage, EventQuery
+from aegis_core.protocol.events import Event
 from aegis_core.protocol.journal import JournalAct, JournalEntry, JournalRequest
 from aegis_core.protocol.keywords import CallEvidence, LockFields, RequestFields, SettleFields
 from aegis_core.protocol.locks import LockSummary
@@ -46,16 +46,11 @@ _APPROVAL_WAIT = 604_800.0
 """Seconds a permit waits for a human: longer than any approval may stay open, whose own deadline ends the wait."""
 
 
-class Governor:
+class Governor(Observing):
     """A connection to a governor, local or remote. Made by `aegis_core.connect`."""
 
     def __init__(self, port: GovernorPort, opening: Opening | None = None) -> None:
         self.connection = Connection(port, opening)
-
-    @property
-    def port(self) -> GovernorPort:
-        """What carries the calls out. Raises `ConfigurationError` in a forked child that has not connected anew."""
-        return self.connection.port
 
     @property
     def tenant(self) -> str:
@@ -109,22 +104,6 @@ class Governor:
     async def agents(self, *, after: str | None = None, limit: int = 100) -> tuple[AgentSummary, ...]:
         """A page of registered agents, by name."""
         return await self.port.agents(after=after, limit=limit)
-
-    async def events(self, *, after: str = "0", limit: int = 100, wait: float = 0) -> tuple[Event, ...]:
-        """Events after an id, oldest first."""
-        return await self.port.events(after=after, limit=limit, wait=wait)
-
-    async def latest_events(self, limit: int = 50) -> tuple[Event, ...]:
-        """The newest events, oldest of them first."""
-        return await self.port.latest_events(limit)
-
-    async def find_events(self, **query: object) -> EventPage:
-        """A page of the events that the fields of `EventQuery` ask for: ``since="2h", code="budget_exceeded"``."""
-        return await self.port.find_events(parse(EventQuery, **query))
-
-    async def activity(self, **query: object) -> ActivityPage:
-        """Sums of the events by the hour, as the fields of `ActivityQuery` group them: ``since="7d", by="model"``."""
-        return await self.port.activity(parse(ActivityQuery, **query))
 
     async def locks(self, resource: str | None = None) -> tuple[LockSummary, ...]:
         """Every lock that is held or waited for, or the one of that name: who holds it, and who waits."""

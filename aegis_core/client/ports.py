@@ -17,6 +17,7 @@ from aegis_core.protocol.approvals import (
 )
 from aegis_core.protocol.events import Event, EventPage, EventQuery
 from aegis_core.protocol.journal import JournalEntry, JournalRequest
+from aegis_core.protocol.kaizen import Explanation, KaizenQuery, KaizenReport
 from aegis_core.protocol.locks import (
     AcquireLock,
     LockState,
@@ -191,6 +192,10 @@ class GovernorPort(Protocol):
     async def event(self, event_id: str) -> Event: ...
 
     async def activity(self, query: ActivityQuery) -> ActivityPage: ...
+
+    async def kaizen_report(self, query: KaizenQuery) -> KaizenReport: ...
+
+    async def kaizen_explain(self, name: str) -> Explanation: ...
 
     def follow(self, *, after: str = "$") -> AsyncIterator[Event]: ...
 

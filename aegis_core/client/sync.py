@@ -190,6 +190,7 @@ class SyncGovernor(Bridged[Governor]):
     events = Bridged.method(Governor.events, Portal.run)
     find_events = Bridged.method(Governor.find_events, Portal.run)
     activity = Bridged.method(Governor.activity, Portal.run)
+    kaizen_report = Bridged.method(Governor.kaizen_report, Portal.run)
 
     @property
     def tenant(self) -> str:

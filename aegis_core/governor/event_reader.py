@@ -8,10 +8,12 @@ from datetime import datetime
 from aegis_core.governor.budgets import at_ms
 from aegis_core.governor.event_words import told_events
 from aegis_core.governor.events import check_cursor, decode_event
+from aegis_core.governor.kaizen_days import KaizenReader
 from aegis_core.governor.observing import ActivityReader
 from aegis_core.protocol.activity import ActivityPage, ActivityQuery
 from aegis_core.protocol.errors import InvalidRequestError, NotFoundError
 from aegis_core.protocol.events import Event, EventPage, EventQuery, moment
+from aegis_core.protocol.kaizen import Explanation, KaizenQuery, KaizenReport
 from aegis_core.store.ledger import Ledger
 from aegis_core.store.streams import Entry, EventStream, cursor_at, place, placed
 
@@ -119,6 +121,7 @@ class EventViews:
 
     reader: EventReader
     activity_reader: ActivityReader
+    kaizen_reader: KaizenReader
 
     async def events(self, *, after: str = "0", limit: int = 100, wait: float = 0) -> tuple[Event, ...]:
         """Events after an id, oldest first; with `wait`, up to that many seconds for the first one."""
@@ -147,6 +150,18 @@ class EventViews:
             InvalidRequestError: a time that is no time, or too many hours.
         """
         return await self.activity_reader.find(query)
+
+    async def kaizen_report(self, query: KaizenQuery) -> KaizenReport:
+        """What was found in a day that is closed.
+
+        Raises:
+            NotFoundError: it is not closed yet, or its report is kept no longer.
+        """
+        return await self.kaizen_reader.report(query)
+
+    async def kaizen_explain(self, name: str) -> Explanation:
+        """A finding or proposal by its id. Raises NotFoundError: there is none."""
+        return await self.kaizen_reader.explain(name)
 
     async def event(self, event_id: str) -> Event:
         """One event. Raises NotFoundError: it is not kept (any more)."""

@@ -34,6 +34,7 @@ from aegis_core.store.event_bodies import (
     TenantOpened,
     ThreadFailed,
 )
+from aegis_core.store.kaizen_bodies import KaizenFound, KaizenProposed
 from aegis_core.store.packing import decode, unpack
 from aegis_core.store.people import KeyPut, PersonPut
 from aegis_core.store.records import AlikeRefusals, Record, StoredEnvelope
@@ -241,6 +242,24 @@ def _unknown(body: OutcomeUnknown) -> _Said:
     return body.agent, {"call": body.call, "started_at": _at(body.started).isoformat()}
 
 
+def _waste(body: KaizenFound) -> _Said:
+    facts: dict[str, object] = {
+        "finding_id": body.finding, "detector": body.detector, "currency": body.currency, "waste_usd": _usd(body.nanos),
+        "count": body.places, "title": body.title,
+    }  # fmt: skip
+    if body.proposed:
+        facts["proposes"] = body.proposed
+    if body.low is not False and body.high is not False:
+        facts |= {"low_usd": _usd(body.low), "high_usd": _usd(body.high)}
+    return None, facts
+
+
+def _proposed(body: KaizenProposed) -> _Said:
+    return None, {
+        "proposal_id": body.proposal, "finding_id": body.finding, "verb": body.verb, "proposes": body.title
+    }  # fmt: skip
+
+
 def _limited(body: RequestsLimited) -> _Said:
     return body.agent, {"per_second": body.most, "credential": body.credential or None}
 
@@ -277,6 +296,8 @@ _FACTS: dict[type, Callable[[Any], _Said]] = {
     LockTold: _lock,
     ThreadFailed: _thread,
     OutcomeUnknown: _unknown,
+    KaizenFound: _waste,
+    KaizenProposed: _proposed,
     RequestsLimited: _limited,
     RefusalsRepeated: _repeated,
     WebhookReplayed: _replayed,

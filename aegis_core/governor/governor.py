@@ -22,6 +22,7 @@ from aegis_core.governor.credentials import (
 )
 from aegis_core.governor.event_reader import EventReader, EventViews
 from aegis_core.governor.journal import Journal
+from aegis_core.governor.kaizen_days import KaizenReader, TenantKaizen
 from aegis_core.governor.lock_wait import pause_of
 from aegis_core.governor.locks import StateLockManager
 from aegis_core.governor.notifier import Notifier
@@ -80,14 +81,14 @@ class ResourceGovernor(EventViews, UsageViews):
         self._ledger, self._arbiter, self._ids = ledger, arbiter, RequestIds(server_ms)
         self._registry, self.reader = OperatorStore(ledger), EventReader(ledger)
         self.activity_reader, self.observation = ActivityReader(ledger), TenantObservation(ledger)
+        self.kaizen_reader, self.kaizen = KaizenReader(ledger), TenantKaizen(ledger, lambda: arbiter.prices)
         self._rules, self.operator = Rulebook(ledger, self._registry, policy), Operator(self._registry)
         self.outcomes = Outcomes(self._registry, arbiter.tier_of)
         self._warm, self._forecast, self.journal = False, forecast, Journal(ledger)
         self._notifier = Notifier(ledger.store, ledger.tenant)
         ledger.inbox = self._notifier.address
-        self.locks = StateLockManager(ledger, self._notifier)
-        self.transactions = Transactions(ledger, self.request_permission)
-        self._again, self._withdrawals = Rejudge(ledger, self._rules, arbiter), Withdrawals(ledger)
+        self.locks, self._again = StateLockManager(ledger, self._notifier), Rejudge(ledger, self._rules, arbiter)
+        self.transactions, self._withdrawals = Transactions(ledger, self.request_permission), Withdrawals(ledger)
         self._approvals = HITLManager(ApprovalStore(ledger), self._notifier, self._rules, self._again)
 
     def beside(self, ledger: Ledger, policy: tuple[int, Policy], server_ms: int) -> ResourceGovernor:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from aegis_core.protocol.activity import ActivityPage, ActivityQuery
 from aegis_core.protocol.events import Event, EventPage, EventQuery
+from aegis_core.protocol.kaizen import Explanation, KaizenQuery, KaizenReport
 from aegis_core.remote.calls import Query, segment
 
 if TYPE_CHECKING:
@@ -50,6 +51,16 @@ class RemoteEvents:
         """As `EventViews.activity`."""
         said: Query = query.model_dump(exclude_none=True)
         return await self._call("GET", "/activity", ActivityPage, query=said, token=self._token, retry=True)
+
+    async def kaizen_report(self, query: KaizenQuery) -> KaizenReport:
+        """As `EventViews.kaizen_report`."""
+        said: Query = {"day": query.day.isoformat()} if query.day else {}
+        return await self._call("GET", "/kaizen/report", KaizenReport, query=said, token=self._token, retry=True)
+
+    async def kaizen_explain(self, name: str) -> Explanation:
+        """As `EventViews.kaizen_explain`."""
+        path = f"/kaizen/findings/{segment(name)}"
+        return await self._call("GET", path, Explanation, token=self._token, retry=True)
 
     async def _events(self, after: str, limit: int, wait: float) -> EventPage:
         query = {"after": after, "limit": limit}

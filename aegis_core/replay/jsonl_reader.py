@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from hashlib import blake2b
 from typing import TypeVar, cast
@@ -91,6 +92,7 @@ class _LineReader:
         start = self._optional(self._content, values.TIME, values.milliseconds, "")
         self._at = notes.next_run if start is None else start
         self._timed = start is not None
+        self._outcome = self._optional(self._content, values.OUTCOME, values.outcome, "")
         self._prompt_bytes = 0
         self._intent = _OPENING
 
@@ -101,6 +103,7 @@ class _LineReader:
             found = ", ".join(shown(key) for key in list(self._content)[:12]) or "nothing"
             raise self._refuse("", f"found {found}; expected a list of messages under steps or messages")
         calls: list[Call] = []
+        unanswered: list[int] = []
         for place, entry in enumerate(self._list(self._content[name], name, "a list of messages")):
             where = f"{name}[{place}]"
             message = self._object(entry, where, "a message object")
@@ -115,15 +118,25 @@ class _LineReader:
                 self._at, self._timed = when, True
             if role == "assistant":
                 calls.append(self._answer(message, where, size))
+                unanswered = list(range(len(calls), len(calls) + len(tools)))
                 calls += [self._tool_call(tool, arguments) for tool, arguments in tools]
+            elif role == "tool" and unanswered:
+                at = unanswered.pop(0)
+                calls[at] = replace(calls[at], error=_error(message, text))
             elif role == "user" and text.strip():
                 self._intent = _cut(text)
             self._prompt_bytes += size
         if not calls:
             raise self._refuse(name, "holds no assistant message, so nothing was asked of a model")
+        self._judge(calls)
         self._notes.without_times |= not self._timed
         self._notes.next_run = max(self._notes.next_run, self._at - STEP_MS + GAP_MS)
         return calls
+
+    def _judge(self, calls: list[Call]) -> None:
+        """The outcome of the run is that of its last call of a model."""
+        at = max(place for place, call in enumerate(calls) if call.tool is None)
+        calls[at] = replace(calls[at], outcome=self._outcome)
 
     def _answer(self, message: _Object, where: str, size: int) -> Call:
         used, given = self._usage(message, f"{where}.usage")
@@ -231,6 +244,12 @@ def _part(part: object) -> str:
     if isinstance(part, dict):
         part = cast("_Object", part).get("text")
     return part if isinstance(part, str) else ""
+
+
+def _error(message: _Object, text: str) -> str | None:
+    """What a tool answered with, where it says itself that it failed."""
+    failed = message.get("is_error") is True or message.get("status") == "error"
+    return "tool_error" if failed or text.lstrip()[:5].lower() == "error" else None
 
 
 def _target(arguments: str) -> str | None:

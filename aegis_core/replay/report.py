@@ -56,7 +56,8 @@ def as_json(trace: Trace, plan: Plan, terms: ReplayTerms, tally: Tally) -> dict[
         "cost_usd": _usd(total.cost),
         "granted_cost_usd": _usd(total.granted_cost),
         "recommended_cost_usd": _usd(tally.recommended_cost),
-        "saving_usd": _usd(total.cost - tally.recommended_cost),
+        "recommended_quality": "unknown",
+        "present_quality": {"tasks": tally.tasks, "solved": tally.solved} if tally.tasks else "unknown",
         "by_rule": {name: _rule_json(share, *tally.examples[name]) for name, share in tally.rules.items()},
         "by_budget": [_shortage_json(short) for short in tally.shortages.values()],
         "by_code": dict(tally.others),
@@ -185,16 +186,23 @@ class _ReportPage:
         tally, table = self._tally, _grid("left", "right", "left")
         present, better = tally.all.cost, tally.recommended_cost
         names = ", ".join(name for name, _ in _dearest(tally.models)) or "no model"
-        table.add_row("present", Text(printable(names)), self._money(present))
+        was = f"{tally.solved:,} of {tally.tasks:,} tasks were solved" if tally.tasks else ""
+        table.add_row("present", Text(printable(names)), self._money(present), Text(was, "dim"))
         calls = sum(tally.recommended.values())
         mix = [f"{name} {count / calls:.0%}" for name, count in tally.recommended.most_common(4)]
         note = Text()
         if present:
-            saved = present - better
-            word, colour = ("saves", "bold green") if saved >= 0 else ("costs more:", "bold yellow")
-            note = Text(f"{word} {self._money(abs(saved))} ({abs(saved) / present:.0%})", colour)
-        table.add_row("recommended", Text(", ".join(mix) or "nothing else"), self._money(better), note)
+            gap = present - better
+            word = "less" if gap >= 0 else "more"
+            note = Text(
+                f"The recommended models would cost {self._money(abs(gap))} {word} ({abs(gap) / present:.0%}).\n"
+                "How good their answers would be is unknown.",
+                "dim",
+            )
+        table.add_row("recommended", Text(", ".join(mix) or "nothing else"), self._money(better))
         yield from _section(f"What all {tally.all.calls - tally.tools:,} model calls cost, granted or not", table)
+        if note:
+            yield Padding(note, (0, 2))
 
     def agents(self) -> Iterable[RenderableType]:
         if len(self._tally.agents) < 2:

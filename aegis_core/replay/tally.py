@@ -58,6 +58,7 @@ class Tally:
         recommended_cost: what every call, granted or not, would cost at its recommended model.
         kept: calls for which there was nothing to recommend; they count at the present model.
         tools: calls of tools among all.
+        tasks: those of which the trace says how they ended, and `solved` those that were done at least in part.
         examples: by rule, the first call that it decided: line of the trace, and the verdict's reason.
         shortages: budgets that did not suffice, window by window.
         others: refusals for other reasons, by code.
@@ -73,6 +74,8 @@ class Tally:
     recommended_cost: int = 0
     kept: int = 0
     tools: int = 0
+    tasks: int = 0
+    solved: int = 0
     rules: dict[str, Share] = field(default_factory=dict[str, Share])
     examples: dict[str, tuple[int, str]] = field(default_factory=dict[str, tuple[int, str]])
     shortages: dict[tuple[str, str, str, int | None], Shortage] = field(
@@ -98,6 +101,9 @@ class Tally:
         shares = [self.all, self.agents.setdefault(call.agent, Share())]
         if call.tool is None:
             shares.append(self.models.setdefault(model, Share()))
+            if call.outcome is not None:
+                self.tasks += 1
+                self.solved += call.outcome > 0
         else:
             self.tools += 1
         if verdict.rule and verdict.code in BY_RULE:

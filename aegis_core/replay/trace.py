@@ -34,6 +34,8 @@ class Call:
         cost: what it cost in nano-dollars, where the file says so itself.
         arguments_hash: a fingerprint of a tool's arguments.
         target: what a tool works on, where an argument names it.
+        error: the class of the error that it ended in.
+        outcome: how well the task was done that it ended, 0 to 1, where the file says so.
     """
 
     at: int
@@ -50,6 +52,8 @@ class Call:
     cost: int | None = None
     arguments_hash: str | None = None
     target: str | None = None
+    error: str | None = None
+    outcome: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,7 @@ OUTPUT = names_of(
 )  # fmt: skip
 MODEL = names_of("model", "model_name", "model_id", "gen_ai.request.model")
 AGENT = names_of("agent", "agent_id", "agent_name", "user", "user_id", "session", "session_id")
+OUTCOME = names_of("outcome", "reward", "success")
 COST = names_of("cost_usd", "cost", "total_cost", "total_cost_usd", "spend", "spend_usd")
 
 
@@ -75,6 +76,15 @@ def tokens(value: object) -> int:
     if count > MAX_TOKENS:
         raise ValueError(f"{shown(value)} is beyond the largest count of tokens, {MAX_TOKENS:,}")
     return count
+
+
+def outcome(value: object) -> float | None:
+    """How well a task was done: a number from 0 to 1, or whether it was. None: it is on another scale."""
+    try:
+        score = float(str(value)) if not isinstance(value, bool) else float(value)
+    except ValueError:
+        return None
+    return score if 0 <= score <= 1 else None
 
 
 def nano_dollars(value: object) -> int:

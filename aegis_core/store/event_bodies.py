@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
+from aegis_core.store.kaizen_bodies import KaizenFound, KaizenProposed
 from aegis_core.store.packing import Named
 from aegis_core.store.people import KeyPut, PersonPut
 from aegis_core.store.records import Record, Text
@@ -321,5 +322,7 @@ BODIES: Mapping[str, type[Named]] = {
     "policy_published": PolicyPublished,
     "tenant_opened": TenantOpened,
     "tenant_configured": TenantConfigured,
+    "kaizen_finding": KaizenFound,
+    "kaizen_proposed": KaizenProposed,
 }
 """By the kind of the event."""

@@ -7,6 +7,7 @@ from typing import Any
 from aegis_core.store import layout
 from aegis_core.store import operator_verbs as acts
 from aegis_core.store.event_bodies import BODIES, RefusalsRepeated, ThreadFailed
+from aegis_core.store.kaizen import KaizenStore
 from aegis_core.store.ledger import Ledger
 from aegis_core.store.packing import decode, unpack
 from aegis_core.store.records import AlikeRefusals, Record
@@ -18,7 +19,8 @@ _AT_ONCE = 500
 async def forget(ledger: Ledger, agent: str, author: str) -> int:
     """Remove an agent's words, and note that; answers how many texts were removed.
 
-    They lie in one key; besides, questions show them to those who answer, and the journal keeps what calls answered.
+    They lie in one key; besides, questions show them to those who answer, the journal keeps what calls answered, and
+    Kaizen's reports name tools. A report that is being made of these words is not stored, but made again.
     Who must still decide then sees what the rules and budgets say of it. The events stay. Only those that a version
     wrote which kept words within its events are removed themselves, where they hold some.
 
@@ -27,7 +29,9 @@ async def forget(ledger: Ledger, agent: str, author: str) -> int:
     """
     await ledger.read_session(agent, None)  # it must exist
     held = await _forget_questions(ledger, agent) + await _remove_old_events(ledger, agent)
-    return int((await ledger.call(ledger.store.scripts.forget, acts.Forget(agent, author, held)))[1])
+    removed = int((await ledger.call(ledger.store.scripts.forget, acts.Forget(agent, author, held)))[1])
+    await KaizenStore(ledger).forget(agent)
+    return removed
 
 
 async def _forget_questions(ledger: Ledger, agent: str) -> int:

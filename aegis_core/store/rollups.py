@@ -30,8 +30,8 @@ class RollupStore:
     async def hold(self, seconds: float) -> tuple[int, str, int]:
         """Take or keep the lease: its fence (0: somebody else has it), and the id and number of the last event that
         was counted. For no time it is given up."""
-        order = verbs.HoldRollups(self._holder, int(seconds * 1000))
-        _, fence, cursor, number = await self._ledger.call(self._scripts.hold_rollups, order)
+        order = verbs.HoldRollups(days=False, holder=self._holder, milliseconds=int(seconds * 1000))
+        _, fence, cursor, number, *_ = await self._ledger.call(self._scripts.hold_rollups, order)
         return int(fence), cursor.decode(), int(number)
 
     async def entries(self, after: str, most: int) -> list[Entry]:
@@ -58,6 +58,11 @@ class RollupStore:
     async def last_number(self) -> int:
         """The number of the newest event."""
         return int(await self._ledger.store.command("HGET", layout.key(self._ledger.tenant, "c"), "#") or 0)
+
+    async def first_hour(self) -> int | None:
+        """The oldest hour of which sums are kept."""
+        found = await self._ledger.store.command("HGET", layout.key(self._ledger.tenant, "hc"), "first")
+        return None if found is None else int(found)
 
     async def hour(self, hour: int) -> list[tuple[str, Sequence[int]]]:
         """The rows of one hour: names between tabs, and sums."""

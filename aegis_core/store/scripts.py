@@ -76,6 +76,8 @@ class ScriptSet:
         self.read_session = make(verbs.ReadSession)
         self.hold_rollups = make(verbs.HoldRollups)
         self.commit_rollups = make(verbs.CommitRollups)
+        self.commit_kaizen = make(verbs.CommitKaizen)
+        self.rewrite_kaizen = make(verbs.RewriteKaizen)
         self.trim_events = make(verbs.TrimEvents)
         self.write_journal = make(verbs.WriteJournal)
         self.lock_acquire = make(verbs.LockAcquire)

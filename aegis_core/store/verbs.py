@@ -205,8 +205,9 @@ class WriteJournal(NamedTuple):
 
 
 class HoldRollups(NamedTuple):
-    """Take, keep or (with no time) give up the lease of who counts events."""
+    """Take, keep or (with no time) give up the lease of who counts events, or who closes days."""
 
+    days: bool
     holder: str
     milliseconds: int
 
@@ -220,6 +221,29 @@ class CommitRollups(NamedTuple):
     number: int
     missed: int
     added: Sequence[Sequence[Any]]
+
+
+class CommitKaizen(NamedTuple):
+    """Store the report of a day and move on after the event `before` and the day `last`. `told`: kinds and bodies of
+    events, without their time."""
+
+    fence: int
+    before: str
+    last: int
+    cursor: str
+    number: int
+    missed: int
+    day: int
+    report: bytes
+    told: Sequence[Sequence[Any]]
+
+
+class RewriteKaizen(NamedTuple):
+    """Put `report` in the place of a day's report, if that is still `before`."""
+
+    day: int
+    before: bytes
+    report: bytes
 
 
 class TrimEvents(NamedTuple):

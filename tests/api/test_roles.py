@@ -6,6 +6,7 @@ missing here fails the test, and so does one that is gone.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 from uuid import uuid4
@@ -17,6 +18,7 @@ from guarding import AS_OPERATOR, Guarded, bearer, guarded
 from aegis_core import Settings
 from aegis_core.api.app import create_app
 from aegis_core.testing import private_settings
+from tests.kaizen.telling import DAY, tell
 
 API = "/api/v1"
 ROLES = (
@@ -30,6 +32,8 @@ FOREIGNERS = {"foreign agent key", "foreign operator key", "foreign owner key", 
 
 NAMING_ONE = (
     "{event_id}",
+    "{finding_id}",
+    "/kaizen/report",
     "{grant_id}",
     "{key_id}",
     "{name}",
@@ -108,6 +112,8 @@ TABLE: dict[tuple[str, str], Row] = {
     ("GET", f"{API}/events/{{event_id}}"): Row(VIEWERS),
     ("GET", f"{API}/events/stream"): Row(VIEWERS),
     ("GET", f"{API}/activity"): Row(VIEWERS),
+    ("GET", f"{API}/kaizen/report"): Row(VIEWERS),
+    ("GET", f"{API}/kaizen/findings/{{finding_id}}"): Row(VIEWERS),
     ("GET", f"{API}/keys"): Row(VIEWERS),
     ("POST", f"{API}/keys"): Row(OWNERS, _plain({"role": "operator"})),
     ("POST", f"{API}/keys/{{key_id}}/rotate"): Row(OPERATORS),
@@ -160,6 +166,7 @@ def test_the_table_holds_every_operation_and_no_other() -> None:
 def home(server_url: str) -> Iterator[Guarded]:
     settings = private_settings(url=server_url, tenant=f"t-{uuid4().hex[:12]}", tenant_day_usd=100_000)
     with guarded(settings) as server:
+        asyncio.run(tell(settings, DAY))
         yield server
 
 
@@ -217,6 +224,7 @@ def case(home: Guarded, credentials: dict[str, dict[str, str]]) -> Iterator[dict
         "agent_id": "mine", "grant_id": verdict["grant_id"], "key_id": key["key_id"], "version": 1, "scope": "tenant",
         "name": home.settings.tenant, "approval_id": asked["escalation_id"], "envelope_id": envelope["envelope_id"],
         "operator": "somebody", "person": person, "credential": f"telegram:{account}",
+        "finding_id": f"{DAY}.failed-work",
         "event_id": home.http.get(f"{API}/events?latest=1", headers=AS_OPERATOR).json()["events"][0]["id"],
     }  # fmt: skip
     for path, body in (("resume", None), ("agents/mine/unblock", None)):

@@ -43,10 +43,11 @@ def looks() -> Moves:
         "/events/{event_id}": "/events/1-1", "/policy/versions/{version}": "/policy/versions/1",
         "/people/{person}": "/people/bob", "/grants/{grant_id}": f"/grants/gr_{NONE}",
         "/approvals/{approval_id}": f"/approvals/ap_{NONE}", "/budget/{agent_id}": "/budget/bot",
+        "/kaizen/findings/{finding_id}": "/kaizen/findings/2026-11-30.retries",
     }  # fmt: skip
     plain = (
         "/locks", "/agents", "/events", "/keys", "/policy", "/policy/versions", "/profiles", "/approvals", "/envelopes",
-        "/operator-limits", "/activity", "/people", "/self", "/health", "/ready",
+        "/operator-limits", "/activity", "/kaizen/report", "/people", "/self", "/health", "/ready",
     )  # fmt: skip
     return {("GET", path): [(way, None)] for path, way in (paths | {each: each for each in plain}).items()}
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 import redis
 from asking import asking, on_telegram
@@ -11,6 +13,7 @@ from aegis_core import Settings
 from aegis_core.channels.alerts import is_alert
 from aegis_core.store import layout
 from aegis_core.store.event_bodies import BODIES
+from tests.kaizen.telling import DAY, tell
 
 pytestmark = [pytest.mark.concurrent, pytest.mark.leaves("grants", "questions")]
 
@@ -23,7 +26,7 @@ def test_people_are_told_of_marks_and_failures_only() -> None:
     told = {kind for kind in BODIES if is_alert(kind)}
     assert told == {
         "budget_crossed", "budget_reserved", "budget_forecast", "estimates_high", "overrun", "channel_failed",
-        "channel_recovered", "thread_failed",
+        "channel_recovered", "thread_failed", "kaizen_finding",
     }  # fmt: skip
 
 
@@ -56,3 +59,12 @@ def test_without_the_setting_nobody_is_told(settings: Settings, telegram: BotApi
         place.agent(name="another", estimated_cost_usd=6)
         telegram.press(telegram.announced(), "REJECT")
         assert alerts(telegram) == []
+
+
+def test_what_kaizen_found_shares_messages(settings: Settings, telegram: BotApi) -> None:
+    """Twenty findings at once are a few messages, so that they leave room for other alerts of the hour."""
+    with asking(on_telegram(settings, telegram, alerts_per_hour=20, agent_day_usd=10)) as place:
+        asyncio.run(tell(place.settings, DAY))
+        telegram.until(lambda: sum(one.text.count("aegis kaizen explain 2025-12-01") for one in alerts(telegram)) == 20)
+        assert len(alerts(telegram)) < 10
+        assert all(one.buttons == {} for one in alerts(telegram))

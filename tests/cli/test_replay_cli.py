@@ -47,7 +47,7 @@ def test_json_stands_alone_on_standard_output(trace: Path) -> None:
     assert report["by_budget"][0]["ran_out_at"] == "2026-01-01T10:00:04.000Z"
 
 
-def test_a_person_reads_what_was_refused_why_and_what_would_be_saved(trace: Path) -> None:
+def test_a_person_reads_what_was_refused_why_and_what_others_would_cost(trace: Path) -> None:
     done = aegis("replay", trace)
     assert done.returncode == 0
     assert "\x1b" not in done.stdout
@@ -57,7 +57,9 @@ def test_a_person_reads_what_was_refused_why_and_what_would_be_saved(trace: Path
     assert "GRANTED 4 40.0% " in text
     assert "rejected 6 agent trace's day budget of $10.00 $15.00 ran out at 2026-01-01 10:00:04, 4 s in" in text
     assert "present gpt-4o $25.00" in text
-    assert "saves $" in text
+    assert "The recommended models would cost $" in text
+    assert "How good their answers would be is unknown." in text
+    assert "saves" not in text
 
 
 def test_options_change_the_limits_the_model_and_the_rules(trace: Path, tmp_path: Path) -> None:

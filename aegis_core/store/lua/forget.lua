@@ -1,5 +1,5 @@
 -- Deletes an agent's words, and notes that. What was only counted is told first, so that no number is lost. The journal still
--- knows what was run, and no longer what came of it.
+-- knows what was run, and no longer what came of it. Who just makes a report of those words can commit it no more.
 T = fetch('t')
 if not T then return {'NO_TENANT'} end
 local G = fetch('a:' .. agent)
@@ -17,6 +17,7 @@ for _, id in ipairs(call('ZRANGE', PREFIX .. 'ja:' .. agent, 0, -1)) do
   end
 end
 call('UNLINK', PREFIX .. 'jl:' .. agent)
+call('HINCRBY', PREFIX .. 'kz', 'fence', 1)
 G[G_WORDS] = 0
 change('a:' .. agent)
 flush()
