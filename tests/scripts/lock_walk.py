@@ -130,11 +130,7 @@ def check_no_cycle(locks: dict[str, Lock]) -> None:
         for place, token in enumerate(lock.queue):
             waiter = lock.waiters[token]
             ahead = [lock.waiters[other]["CHAIN"] for other in lock.queue[:place]]
-<<<<<<< HEAD
-            # One who was told to go is gone at the end of its grace. Those who stay hold nobody up who then fits beside.
-=======
             # One who was told to go is gone at the end of its grace. Who stays holds nobody up who then fits beside.
->>>>>>> int20
             staying = {held: holder for held, holder in lock.holders.items() if holder["EVICTED"] <= 0}
             fits = replace(lock, holders=staying).fits(waiter["WEIGHT"], waiter["MODE"])
             holding = [] if fits else [holder["CHAIN"] for holder in staying.values()]
