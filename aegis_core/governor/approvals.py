@@ -255,7 +255,6 @@ def approval_of(record: Record, key: str, tenant: str) -> Approval:
         raise _no_approval()
     said: dict[str, Any] = question.trace
     lines, day = lines_of(record)
-    approvals = sum(vote.word == "approve" for vote in question.words)
     status = cast("ApprovalStatus", question.how or "open")
     return Approval(
         approval_id=_PREFIX + key,
@@ -275,7 +274,7 @@ def approval_of(record: Record, key: str, tenant: str) -> Approval:
         remaining_budget_usd=day,
         budgets=lines,
         quorum=question.quorum,
-        missing=max(1, question.quorum - approvals) if status == "open" else 0,
+        missing=max(1, question.quorum - sum(each.word == "approve" for each in question.words)) if status == "open" else 0,
         operators=tuple(question.operators or ()),
         approver_roles=tuple(question.roles or ()),
         groups=dict(zip((question.groups or ())[::2], (question.groups or ())[1::2], strict=True)),

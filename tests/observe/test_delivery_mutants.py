@@ -41,7 +41,7 @@ DELIVERY: dict[str, tuple[str, str, str]] = {
 ROLLUPS: dict[str, tuple[str, str, str]] = {
     "anybody takes the lease": ("hold_rollups", "if not mine and not over then", "if false then"),
     "a lease never ends": ("hold_rollups", "tonumber(found[2]) <= NOW", "false"),
-    "a new holder has the old fence": ("hold_rollups", "(mine and not over) and", "found[3] and"),
+    "a new holder has the old fence": ("hold_rollups", "mine and (days or not over) and", "found[3] and"),
     "an old fence counts": ("commit_rollups", "tonumber(stored[1] or 0) ~= fence or", ""),
     "events are counted twice": ("commit_rollups", " or (stored[2] or '0') ~= before", ""),
     "what is missed is not said": ("commit_rollups", "if missed > 0 then", "if false then"),
