@@ -274,7 +274,7 @@ def approval_of(record: Record, key: str, tenant: str) -> Approval:
         remaining_budget_usd=day,
         budgets=lines,
         quorum=question.quorum,
-        missing=max(1, question.quorum - sum(each.word == "approve" for each in question.words)) if status == "open" else 0,
+        missing=_missing(question) if status == "open" else 0,
         operators=tuple(question.operators or ()),
         approver_roles=tuple(question.roles or ()),
         groups=dict(zip((question.groups or ())[::2], (question.groups or ())[1::2], strict=True)),
@@ -305,6 +305,10 @@ def approval_of(record: Record, key: str, tenant: str) -> Approval:
         looks_like=_of_names(looks_like, {"agent_id": record.agent, **said}),
         shown_at={channel: at_ms(at) for channel, at in question.told or ()},
     )
+
+
+def _missing(question: Question) -> int:
+    return max(1, question.quorum - sum(vote.word == "approve" for vote in question.words))
 
 
 def _of_names(say: Callable[[str], str], names: dict[str, Any]) -> dict[str, str]:
