@@ -40,7 +40,7 @@ async def test_those_who_knock_at_once_open_one_governor_in_one_round_trip(setti
     keys = [made_keys(other, agents="agent")["agents"].secret for other in others]
     store = await open_store(settings)
     home = await open_governor(store, settings)
-    contexts = TenantContexts(TenantContext.of(home), store, most=2)
+    contexts = TenantContexts(TenantContext.of(home, 0), store, most=2)
     try:
         counting: Any = store.clients.any
         found = await asyncio.gather(*(contexts.of_key(keys[0]) for _ in range(20)))

@@ -44,6 +44,7 @@ def looks() -> Moves:
         "/people/{person}": "/people/bob", "/grants/{grant_id}": f"/grants/gr_{NONE}",
         "/approvals/{approval_id}": f"/approvals/ap_{NONE}", "/budget/{agent_id}": "/budget/bot",
         "/kaizen/findings/{finding_id}": "/kaizen/findings/2026-11-30.retries",
+        "/transactions/{grant_id}": f"/transactions/gr_{NONE}?agent_id=bot",
     }  # fmt: skip
     plain = (
         "/locks", "/agents", "/events", "/keys", "/policy", "/policy/versions", "/profiles", "/approvals", "/envelopes",
@@ -113,6 +114,15 @@ def of_agents() -> Moves:
         ("POST", "/locks/{resource}/acquire"): [("/locks/wallet/acquire", {"agent_id": "bot"})],
         ("POST", "/locks/{resource}/renew"): [("/locks/wallet/renew", {"agent_id": "bot", "lock_token": HELD})],
         ("POST", "/locks/{resource}/force-release"): [("/locks/wallet/force-release", {})],
+        ("POST", "/transactions"): [
+            (
+                "/transactions",
+                {"agent_id": "bot", "task_intent": "Pay", "chain": "monad", "wallet": "w", "transaction": ""},
+            ),
+        ],
+        ("POST", "/transactions/{grant_id}/send"): [
+            (f"/transactions/gr_{NONE}/send", {"agent_id": "bot", "grant_id": f"gr_{NONE}", "transaction": "0x00"}),
+        ],
         ("POST", "/halt"): [("/halt", None)],
         ("POST", "/resume"): [("/resume", None)],
     }

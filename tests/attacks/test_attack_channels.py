@@ -246,8 +246,11 @@ def test_a_name_that_leads_elsewhere_the_second_time(monkeypatch: pytest.MonkeyP
     asked: list[str] = []
 
     class Http:
-        async def post(self, url: object, **_: object) -> object:
-            asked.append(str(url))
+        def build_request(self, method: str, url: object, **_: object) -> object:
+            return url
+
+        async def send(self, request: object, **_: object) -> object:
+            asked.append(str(request))
             raise ChannelError("far enough")
 
         async def aclose(self) -> None: ...
@@ -265,7 +268,7 @@ def test_a_name_that_leads_elsewhere_the_second_time(monkeypatch: pytest.MonkeyP
             pace=Pace(),
         )
         await channel.aclose()
-        channel._http = Http()
+        channel._poster._http = Http()
         for problem in ("far enough", "not a public address"):
             with pytest.raises(ChannelError, match=problem):
                 await channel.test()

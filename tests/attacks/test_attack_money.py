@@ -47,7 +47,7 @@ def test_fresh_names_end_at_a_ceiling(serve: Serve) -> None:
 @DEFENDED
 def test_settling_at_nothing_after_spending(serve: Serve, weaken: Weaken, defended: bool) -> None:
     if not defended:
-        weaken("(R[R_TRUSTED] or act == 'release' and unheard(R)) and 0 or R[R_AMOUNT]", "0")
+        weaken("(proven or R[R_TRUSTED] or act == 'release' and unheard(R)) and 0 or R[R_AMOUNT]", "0")
     server = serve()
     session = server.enter("a")
     headers = bearer(session["session_token"])
@@ -164,7 +164,7 @@ def test_outcomes_that_would_steer_the_choice_of_models_for_others(
     monkeypatch.setattr("aegis_core.governor.outcomes.FRESH_SECONDS", 0)
     if not defended:
         weaken("outcome = R[R_TRUSTED] and R[R_WHY] and outcome", "outcome = R[R_WHY] and outcome")
-        weaken("(R[R_TRUSTED] or act == 'release' and unheard(R)) and 0 or R[R_AMOUNT]", "0")
+        weaken("(proven or R[R_TRUSTED] or act == 'release' and unheard(R)) and 0 or R[R_AMOUNT]", "0")
     server = serve(agent_day_usd=1_000)
     liar, other = server.enter("liar"), server.enter("other")
     headers = bearer(liar["session_token"])

@@ -104,7 +104,7 @@ MUTANTS: dict[str, tuple[str, ...]] = {
         "",
     ),
     "an envelope keeps what came back": ("  correct_envelope(R, charged - R[R_AMOUNT])\n", ""),
-    "an envelope misses a late settlement": ("    correct_envelope(R, cost - estimate)\n", ""),
+    "an envelope misses a late settlement": ("  correct_envelope(R, charged - before)\n", ""),
     "an agent can drown its operators": ("G[G_QUESTIONS] >= most", "false"),
     "an answered question is still open": ("G[G_QUESTIONS] - 1", "G[G_QUESTIONS]"),
     "a vote leaves no event": ("  event('voted', told_of(R, body))\n", ""),

@@ -27,8 +27,11 @@ end
 MUTANTS: dict[str, tuple[str, ...]] = {
     "the session budget is unchecked": ("  judge('s', S[S_PURSE], amount)\n", ""),
     "label budgets are unchecked": ("  if shared[A_LABELS] > 0 then", "  if false then"),
-    "idempotency is dropped": ("if blobs[1] then", "if false then"),
-    "other content under a known id is taken for a repeat": (" or R[R_DIGEST] ~= digest", ""),
+    "idempotency is dropped": (
+        "if known and not (taken_back(known) and known[R_ATTEMPT] ~= attempt) then",
+        "if false then",
+    ),
+    "other content under a known id is taken for a repeat": (" or known[R_DIGEST] ~= digest", ""),
     "old request ids are taken for new ones": (
         "if born > 0 and NOW - born > T[T_CONFIG][C_KEEP]",
         "if false",
@@ -133,8 +136,8 @@ MUTANTS: dict[str, tuple[str, ...]] = {
         "add(b, lines[at + M_WINDOW], math.min(charged, amount)",
         "add(b, b[B_WINDOW], math.min(charged, amount)",
     ),
-    "a late settlement is refused": ("elseif state == STATE_EXPIRED and", "elseif state == 'x' and"),
-    "a late settlement is charged on top": ("    move(R, 0, estimate, cost)", "    move(R, 0, 0, cost)"),
+    "a late settlement is refused": ("settle", "elseif state == STATE_EXPIRED and", "elseif state == 'x' and"),
+    "a late settlement is charged on top": ("  move(R, 0, before, charged)", "  move(R, 0, 0, charged)"),
     "a change of the clocks is missed": (
         "if NOW >= ZONE[Z_SINCE] and NOW < ZONE[Z_TILL] then",
         "if NOW >= ZONE[Z_SINCE] then",
@@ -178,7 +181,7 @@ MUTANTS: dict[str, tuple[str, ...]] = {
     "a refund is not in the bill": ("  book(R, -nanos, 0, R[R_ESTIMATED] and -nanos or 0)\n", ""),
     "a refund makes more room than the limit": ("b[B_SPENT] - math.min(b[B_SPENT], amount)", "b[B_SPENT] - amount"),
     "a refund is taken from what was spent before": ("ring[at + E_NUMBER] >= window and", "true and"),
-    "what was refunded is settled late": (" and R[R_REFUNDED] == 0", ""),
+    "what was refunded is settled late": ("settle", " and R[R_REFUNDED] == 0", ""),
     "only the first candidate is tried": ("for i = 1, #others do", "for i = 1, 0 do"),
     "an old policy still decides": ("if T[T_POLICY] ~= policy then", "if false then"),
 }
