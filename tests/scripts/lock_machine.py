@@ -140,7 +140,7 @@ class LockMachine(RuleBasedStateMachine):
         if holding:
             outer = self.claims[holding[number % len(holding)]]
             within = self._within(outer)
-            if name not in {held.lock for held in within}:
+            if name not in self._wanted(outer, within):
                 self._acquire(outer.agent, (name,), 20_000, True, within, priority=priority)
                 self.claims[f"lk_{self.count:032x}"].chain = outer.chain
 
@@ -150,6 +150,12 @@ class LockMachine(RuleBasedStateMachine):
             token for token, claim in self.claims.items() if claim.chain == outer.chain and self._holds(token, claim)
         ]
         return tuple(Lien(held, token) for token in chain for held in self.claims[token].names)
+
+    def _wanted(self, outer: Known, within: tuple[Lien, ...]) -> set[str]:
+        """The locks that the holder of a claim holds or waits for. Whoever wants one twice waits for itself."""
+        chain = {token for token, claim in self.claims.items() if claim.chain == outer.chain}
+        waited = {name for name, lock in self.locks.items() if chain & set(lock.queue)}
+        return waited | {held.lock for held in within}
 
     @known
     @step(number=pick, other=pick)
@@ -169,7 +175,7 @@ class LockMachine(RuleBasedStateMachine):
         for token, wanted in ((one, there), (two, here)):
             claim = self.claims[token]
             within = self._within(claim)
-            if self._holds(token, claim) and wanted not in {held.lock for held in within}:
+            if self._holds(token, claim) and wanted not in self._wanted(claim, within):
                 self._acquire(claim.agent, (wanted,), 20_000, True, within)
                 self.claims[f"lk_{self.count:032x}"].chain = claim.chain
 
