@@ -62,8 +62,10 @@ def _easier(old: AskingTerms, new: AskingTerms) -> str:
         return "its groups would be fewer"
     if new.on_timeout == "approve" and old.on_timeout == "reject":
         return "silence would approve it"
-    if new.on_timeout == "approve" and new.timeout_seconds != old.timeout_seconds and (
-        old.timeout_seconds is None or new.timeout_seconds is None or new.timeout_seconds < old.timeout_seconds
+    if (
+        new.on_timeout == "approve"
+        and new.timeout_seconds != old.timeout_seconds
+        and (old.timeout_seconds is None or new.timeout_seconds is None or new.timeout_seconds < old.timeout_seconds)
     ):
         return "silence would approve it sooner (timeout_seconds)"
     return ""

@@ -10,11 +10,12 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from traceback import extract_tb
 
+from aegis_core.api.gate import MAX_PARAMETERS, MAX_TARGET
 from aegis_core.connect import connect
 from aegis_core.governor.failed_logins import FailedLogins
 from aegis_core.governor.governor import ResourceGovernor
 from aegis_core.governor.proxy_keys import ProxyKey
-from aegis_core.protocol.errors import AegisError, ConfigurationError
+from aegis_core.protocol.errors import AegisError, ConfigurationError, InvalidRequestError
 from aegis_core.protocol.masking import mask_text
 from aegis_core.proxy.calls import Calls, Fallbacks
 from aegis_core.proxy.exchange import ClientGoneError, Exchange, Message, Receive, Send
@@ -58,9 +59,10 @@ class Proxy:
         """Answer one request, whatever comes of it."""
         hint = _hint(exchange)
         upgrades = bool(exchange.header(b"upgrade"))
-        route = find(exchange.method, exchange.path, self.upstreams.keys(), hint, upgrades=upgrades)
+        route = find(exchange.method, exchange.path[:MAX_TARGET], self.upstreams.keys(), hint, upgrades=upgrades)
         client = Client(route.dialect)
         try:
+            _judge_target(exchange)
             shown = shown_by(exchange.headers, exchange.query)
             key = await self._identity.key_of(shown.key)
             client = Client.of(route.dialect, key.terms.refusal_status, exchange.header(b"user-agent"))
@@ -168,6 +170,16 @@ async def _health(exchange: Exchange, proxy: Proxy | None) -> None:
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     await exchange.start(200, headers)
     await exchange.write(body, more=False)
+
+
+def _judge_target(exchange: Exchange) -> None:
+    """A key may stand in the query, so that is read before anybody is known: never more of it than anybody sends."""
+    if len(exchange.path) + len(exchange.query) > MAX_TARGET:
+        text = f"The path and its query are longer than {MAX_TARGET // 1024} KB."
+        raise InvalidRequestError(text, code="path_too_long")
+    if exchange.query.count(b"&") >= MAX_PARAMETERS:
+        text = f"The query has more than {MAX_PARAMETERS} parameters."
+        raise InvalidRequestError(text, code="too_many_parameters")
 
 
 def _hint(exchange: Exchange) -> Dialect:

@@ -76,16 +76,14 @@ def test_a_rule_that_asks_fewer(serve: Serve, monkeypatch: pytest.MonkeyPatch, d
 
 
 @DEFENDED
-def test_a_rule_that_is_forgotten_in_two_steps(
-    serve: Serve, monkeypatch: pytest.MonkeyPatch, defended: bool
-) -> None:
+def test_a_rule_that_is_forgotten_in_two_steps(serve: Serve, monkeypatch: pytest.MonkeyPatch, defended: bool) -> None:
     """By an operator who may approve anything: first the rule denies, then nobody says any more who must approve."""
     if not defended:
         monkeypatch.setattr(routes_policy, "_as_strict", anything)
     server = serve()
     owned, ada = staged(server, "operator"), server.operator_key
     denies = [{"name": rule["name"], "type": "max_cost", "limit_usd": 5, "effect": "deny"} for rule in RULES]
-    denies = [{**deny, **{"resource_types": rule.get("resource_types")}} for deny, rule in zip(denies, RULES, strict=True)]
+    denies = [{**deny, "resource_types": rule.get("resource_types")} for deny, rule in zip(denies, RULES, strict=True)]
     steps = [owned.act("PUT", "/policy", {"schema": 1, "rules": rules}, ada) for rules in (denies, [])]
     assert [answer.status_code for answer in steps] == ([403, 403] if defended else [200, 200])
     beside = [*RULES, {**denies[1], "name": "none"}]
@@ -104,13 +102,14 @@ def test_silence_that_approves_sooner(serve: Serve, monkeypatch: pytest.MonkeyPa
     terms = {"quorum": 2, "on_timeout": "approve", "timeout_seconds": 3_600}
     slow = {"name": "slow", "type": "max_cost", "limit_usd": 5, "asking": terms}
     owned.as_owner("PUT", "/policy", {"schema": 1, "rules": [slow]})
-    codes = [
-        owned.act("PUT", "/policy", {"schema": 1, "rules": [{**slow, "asking": asking}]}, server.operator_key).status_code
-        for asking in (
-            {**terms, "timeout_seconds": 7_200}, {**terms, "timeout_seconds": 0.05},
-            {"quorum": 2, "on_timeout": "approve"}, {"quorum": 2, "timeout_seconds": 0.05},
-        )
-    ]  # fmt: skip
+    wanted = (
+        {**terms, "timeout_seconds": 7_200},
+        {**terms, "timeout_seconds": 0.05},
+        {"quorum": 2, "on_timeout": "approve"},
+        {"quorum": 2, "timeout_seconds": 0.05},
+    )
+    policies = [{"schema": 1, "rules": [{**slow, "asking": asking}]} for asking in wanted]
+    codes = [owned.act("PUT", "/policy", each, server.operator_key).status_code for each in policies]
     assert codes == ([200, 403, 403, 200] if defended else [200] * 4)
 
 
