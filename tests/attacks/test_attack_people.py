@@ -113,6 +113,32 @@ def test_silence_that_approves_sooner(serve: Serve, monkeypatch: pytest.MonkeyPa
     assert codes == ([200, 403, 403, 200] if defended else [200] * 4)
 
 
+@DEFENDED
+def test_words_of_somebody_who_was_removed_and_whose_name_comes_back(
+    serve: Serve, weaken: Weaken, defended: bool
+) -> None:
+    """A vote and an envelope of the first bob, under a name that is another one's now."""
+    if not defended:
+        weaken("P and at < P[PERSON_MADE]", "false")
+    stage = staged(serve(), "operator")
+    session = stage.server.enter("bot", key=stage.owner_key)
+    secret = stage.as_owner("POST", "/people/bob/credentials", {"kind": "key"})["key"]["secret"]
+    wish = {"resource_type": "gas_budget", "estimated_cost_usd": 6, "task_intent": "Pay"}
+    path = f"/approvals/{stage.server.ask(session, **wish).json()['escalation_id']}/decision"
+    assert stage.act("POST", path, {"decision": "approve"}, secret).json()["missing"] == 1
+    ahead = {"agent_id": "bot", "resource_type": "compute", "limit_usd": 100}
+    assert stage.act("POST", "/envelopes", ahead, secret).status_code == 200
+    stage.as_owner("DELETE", "/people/bob")
+    stage.as_owner("POST", "/people", {"name": "bob", "role": "approver"})
+    verdict = stage.server.ask(session, **{**wish, "resource_type": "compute"}).json()
+    assert verdict["status"] == ("PENDING" if defended else "GRANTED")
+    voted = stage.act("POST", path, {"decision": "approve"}, stage.secrets[0]).json()
+    assert voted["status"] == ("open" if defended else "approved")
+    if defended:
+        secret = stage.as_owner("POST", "/people/bob/credentials", {"kind": "key"})["key"]["secret"]
+        assert stage.act("POST", path, {"decision": "approve"}, secret).json()["status"] == "approved"
+
+
 def test_the_sessions_of_somebody_who_was_removed(serve: Serve) -> None:
     server = serve()
     stage = staged(server, "operator")

@@ -13,7 +13,7 @@ from uuid import uuid4
 import pytest
 from guarding import DEFENDED
 
-sys.path[:0] = [str(Path(__file__).parents[1] / name) for name in ("proxy", "metering")]
+sys.path.extend(str(Path(__file__).parents[1] / name) for name in ("proxy", "metering"))
 
 from stands import Handler, Stand, standing
 

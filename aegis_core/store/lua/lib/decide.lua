@@ -15,7 +15,7 @@ end
 local who, P = person_of(operator)
 local votes, before = Q[Q_VOTES], nil
 for i = 1, #votes do
-  if person_of(votes[i][O_OPERATOR]) == who then before = votes[i] end
+  if person_of(votes[i][O_OPERATOR]) == who and not former(P, votes[i][O_AT]) then before = votes[i] end
 end
 local present = Q[Q_EDITED] or Q[Q_CONTENT]
 if edit and present == edit[EDIT_CONTENT] then edit = false end -- it says this already

@@ -39,7 +39,7 @@ if judged and not code and effect == 'escalate' then
         and (not V[V_RESOURCE] or V[V_RESOURCE] == resource)
         and (not V[V_PHRASE] or string.find(words, V[V_PHRASE], 1, true))
         and not (refusal and refusal[X_AT] >= V[V_MADE])
-        and NOW < V[V_EXPIRES] and V[V_USED] + bound <= V[V_LIMIT] and alone_may(Q, V[V_AUTHOR], bound) then
+        and NOW < V[V_EXPIRES] and V[V_USED] + bound <= V[V_LIMIT] and alone_may(Q, V[V_AUTHOR], bound, V[V_MADE]) then
       envelope, asked, effect = V, false, 'allow'
       if would == 'escalate' then would = 'allow' end
       reason = 'approved in advance by ' .. V[V_AUTHOR]
