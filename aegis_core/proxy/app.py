@@ -25,6 +25,7 @@ from aegis_core.proxy.replies import Client, refused, reply, reply_to
 from aegis_core.proxy.routes import Dialect, Route, find
 from aegis_core.proxy.settling import Settler
 from aegis_core.proxy.sizing import Sizing
+from aegis_core.proxy.turns import Turns
 from aegis_core.proxy.upstreams import Upstream, open_upstreams
 from aegis_core.settings import Settings, load_settings
 
@@ -53,7 +54,8 @@ class Proxy:
         self._identity, sizing = Identity(governor), Sizing()
         self.settler = Settler(governor, sizing)
         self.failed = FailedLogins(governor.tenant_store)
-        self._calls = Calls(governor, self._identity, self.settler, sizing, fallbacks)
+        self._turns = Turns()
+        self._calls = Calls(governor, self._identity, self.settler, sizing, fallbacks, self._turns)
 
     async def handle(self, exchange: Exchange) -> None:
         """Answer one request, whatever comes of it."""
@@ -95,10 +97,11 @@ class Proxy:
                 "or name a file of keys in AEGIS_PROXY_KEYS_FILE."
             )
             return await exchange.reply(refused(client, "no_upstream_key", text))
-        body = await exchange.body(self._most)
-        if route.kind == "free":
-            return await self._calls.free(exchange, route, upstream, client, shown, body)
-        return await self._calls.call(exchange, route, upstream, client, key, shown, body)
+        with self._turns.holding(key.key_id) as take:
+            body = await exchange.body(self._most, take)
+            if route.kind == "free":
+                return await self._calls.free(exchange, route, upstream, client, shown, body)
+            return await self._calls.call(exchange, route, upstream, client, key, shown, body)
 
 
 class ProxyApp:

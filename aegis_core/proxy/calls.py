@@ -50,13 +50,14 @@ class Calls:
     """Governs the calls of one proxy."""
 
     def __init__(
-        self, governor: ResourceGovernor, identity: Identity, settler: Settler, sizing: Sizing, fallbacks: Fallbacks
-    ) -> None:
+        self, governor: ResourceGovernor, identity: Identity, settler: Settler, sizing: Sizing, fallbacks: Fallbacks,
+        turns: Turns,
+    ) -> None:  # fmt: skip
         self._governor, self._fallbacks = governor, fallbacks
         self._sizing, self._settler, self._forwarder = sizing, settler, Forwarder(settler)
         self._asking = Asking(governor, identity, settler)
         self._refused: OrderedDict[_Storm, tuple[float, Reply]] = OrderedDict()
-        self._duplicates, self._turns = Duplicates(), Turns()
+        self._duplicates, self._turns = Duplicates(), turns
 
     async def free(
         self, exchange: Exchange, route: Route, upstream: Upstream, client: Client, shown: Shown, body: bytes

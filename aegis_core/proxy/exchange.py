@@ -74,8 +74,8 @@ class Exchange:
         found = [value for each, value in self.headers if each == b"traceparent"]
         return traceparent_in(found[0].decode("latin-1")) if len(found) == 1 else None
 
-    async def body(self, most: int) -> bytes:
-        """The whole body.
+    async def body(self, most: int, take: Callable[[int], None]) -> bytes:
+        """The whole body. `take` hears of the bytes as they come, and may object.
 
         Raises:
             InvalidRequestError: it is longer than `most`, or encoded. ClientGoneError: the client left meanwhile.
@@ -95,6 +95,7 @@ class Exchange:
             taken += len(part)
             if taken > most:
                 raise _too_large(most)
+            take(len(part))
             parts.append(part)
             if not message.get("more_body", False):
                 return parts[0] if len(parts) == 1 else b"".join(parts)

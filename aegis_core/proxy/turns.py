@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from typing import TypeVar
 from weakref import WeakValueDictionary
 
-from aegis_core.protocol.errors import InvalidRequestError
+from aegis_core.protocol.errors import InvalidRequestError, StoreError
 
 FEW_VALUES = 2_000
 """Up to how many values a body is worked on at once: for the others to wait for a thread would take longer."""
@@ -21,8 +23,12 @@ MOST_VALUES = 400_000
 MOST_ESCAPES = 4_000_000
 """Characters that are escaped in a body: each takes far longer to read than a plain one."""
 
+MOST_HELD = 128 * 1024 * 1024
+"""Bytes of bodies of one key that are here at a time, before and while they are answered. One alone may be longer."""
+
 _TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[,\[{]', re.DOTALL)
 """A whole string, or what begins or separates values outside of strings."""
+_CROWDED = "too_many_calls"
 _T = TypeVar("_T")
 
 
@@ -31,6 +37,30 @@ class Turns:
 
     def __init__(self) -> None:
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._held: Counter[str] = Counter()
+
+    @contextmanager
+    def holding(self, key_id: str) -> Generator[Callable[[int], None]]:
+        """Count a body of a key as it comes, and give its bytes back at the end.
+
+        Raises:
+            StoreError: by what counts: others of the key leave no room.
+        """
+        mine = 0
+
+        def take(size: int) -> None:
+            nonlocal mine
+            if self._held[key_id] > mine and self._held[key_id] + size > MOST_HELD:
+                raise StoreError("calls of this key that are not answered yet hold too much; try again.", code=_CROWDED)
+            mine += size
+            self._held[key_id] += size
+
+        try:
+            yield take
+        finally:
+            self._held[key_id] -= mine
+            if not self._held[key_id]:
+                del self._held[key_id]
 
     async def take(self, key_id: str, raw: bytes, work: Callable[[], _T]) -> _T:
         """What `work` answers, which goes through a body.

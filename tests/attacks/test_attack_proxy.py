@@ -6,6 +6,7 @@ import json
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -139,3 +140,30 @@ def test_a_long_answer_kept_for_repeats_while_it_comes(
     body = {"model": "text-embedding-3-small", "input": "a"}
     assert stand.post("/v1/embeddings", stand.key(), body, idempotency_key="long").status_code == 200
     assert (ends == [None]) is defended
+
+
+@DEFENDED
+def test_bodies_that_are_held_while_they_wait(stand: Stand, monkeypatch: pytest.MonkeyPatch, defended: bool) -> None:
+    """Of one key, beside which another one's call goes through."""
+    monkeypatch.setattr(turns, "MOST_HELD", 30_000 if defended else 10**9)
+    going, go = threading.Semaphore(0), threading.Event()
+
+    def act(handler: Handler, _: Any) -> None:
+        going.release()
+        go.wait(20)
+        handler.whole({"type": "message", "usage": {"input_tokens": 1, "output_tokens": 1}})
+
+    stand.provider.act = act
+    mine, body = stand.key(), {**ASKED, "messages": [{"role": "user", "content": "x" * 20_000}]}
+    with ThreadPoolExecutor(3) as pool:
+        first = pool.submit(stand.post, "/v1/messages", mine, body)
+        assert going.acquire(timeout=20)
+        second = pool.submit(stand.post, "/v1/messages", mine, body)
+        other = pool.submit(stand.post, "/v1/messages", stand.key(), body)
+        assert going.acquire(timeout=20), "of another key"
+        if defended:
+            assert second.result(20).status_code == 503
+        go.set()
+        assert {each.result(20).status_code for each in (first, other)} == {200}
+        assert (second.result(20).status_code == 503) is defended
+    assert stand.post("/v1/messages", mine, body).status_code == 200, "there is room again"
