@@ -104,7 +104,7 @@ class Bare:
         if self._upstream is None:
             self._upstream = open_upstreams({"openai": self._url}, None, {"OPENAI_API_KEY": "sk-x"})["openai"]
         upstream, exchange = self._upstream, Exchange(scope, receive, send)
-        body = await exchange.body(32 * 1024 * 1024)
+        body = await exchange.body(32 * 1024 * 1024, lambda _: None)
         headers = upstream.headers(exchange.headers, own_credential=False)
         answer = await upstream.http.send(b"POST", exchange.path, headers, body)
         await exchange.start(answer.status, passed_back(answer.headers, changed=False))

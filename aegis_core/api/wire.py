@@ -62,7 +62,11 @@ class BoundedProtocol(BoundedConnection, HttpToolsProtocol):
         super().on_message_begin()
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """One of them. To gather and judge thousands of empty ones would take longer than most requests."""
+        """One of them. To gather and judge thousands of empty ones would take longer than most requests. What follows a
+        body is none: it would come after the gate, or stand behind what a proxy wrote."""
+        if self.part == "body":
+            self._count_piece()
+            return
         if len(self.headers) > MAX_FIELDS:
             raise self._exceeded()
         super().on_header(name, value)
@@ -79,12 +83,15 @@ class BoundedProtocol(BoundedConnection, HttpToolsProtocol):
         """A part of a body, which the application counts, as long as it reads."""
         self._gathered = 0
         self._taken += len(body)
-        self._pieces += 1
-        if self._pieces > FREE_PIECES + self._taken // LEAST_PIECE:
-            raise self._exceeded()
+        self._count_piece()
         if self.cycle.response_complete:
             self._drop(len(body))
         super().on_body(body)
+
+    def _count_piece(self) -> None:
+        self._pieces += 1
+        if self._pieces > FREE_PIECES + self._taken // LEAST_PIECE:
+            raise self._exceeded()
 
     def on_message_complete(self) -> None:
         """The next request begins."""

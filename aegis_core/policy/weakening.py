@@ -26,18 +26,20 @@ def weakened(before: Policy, after: Policy, *, every: bool = False) -> dict[str,
     for rule in before.rules:
         binds = rule.enabled and not rule.observed and rule.effect in {"escalate", "deny"}
         restricts = rule.effect == "escalate" and rule.asking is not None and rule.asking.restricts
-        if binds and (every or restricts) and (less := _less(rule, new.get(rule.name))):
+        if binds and (every or restricts) and (less := _less(rule, new.get(rule.name), restricts=restricts)):
             found[rule.name] = less
     return found
 
 
-def _less(old: Rule, new: Rule | None) -> str:
+def _less(old: Rule, new: Rule | None, *, restricts: bool) -> str:
     if new is None:
         return "it would be gone"
     if not new.enabled or new.observed:
         return "it would no longer be enforced"
     if new.effect not in {old.effect, "deny"}:
         return f"its effect would be {new.effect}"
+    if restricts and new.effect == "deny":  # the next policy could leave such a rule out
+        return "its effect would be deny, and who must approve would be forgotten; add a rule beside it that denies"
     was, now = plain_rule(old), plain_rule(new)
     if other := sorted(name for name in (was.keys() | now.keys()) - _FREE if was.get(name) != now.get(name)):
         return f"it would be about other requests ({', '.join(other)})"
@@ -60,4 +62,10 @@ def _easier(old: AskingTerms, new: AskingTerms) -> str:
         return "its groups would be fewer"
     if new.on_timeout == "approve" and old.on_timeout == "reject":
         return "silence would approve it"
+    if (
+        new.on_timeout == "approve"
+        and new.timeout_seconds != old.timeout_seconds
+        and (old.timeout_seconds is None or new.timeout_seconds is None or new.timeout_seconds < old.timeout_seconds)
+    ):
+        return "silence would approve it sooner (timeout_seconds)"
     return ""

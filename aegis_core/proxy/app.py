@@ -10,11 +10,12 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from traceback import extract_tb
 
+from aegis_core.api.gate import MAX_PARAMETERS, MAX_TARGET
 from aegis_core.connect import connect
 from aegis_core.governor.failed_logins import FailedLogins
 from aegis_core.governor.governor import ResourceGovernor
 from aegis_core.governor.proxy_keys import ProxyKey
-from aegis_core.protocol.errors import AegisError, ConfigurationError
+from aegis_core.protocol.errors import AegisError, ConfigurationError, InvalidRequestError
 from aegis_core.protocol.masking import mask_text
 from aegis_core.proxy import rpc
 from aegis_core.proxy.calls import Calls, Fallbacks
@@ -25,6 +26,7 @@ from aegis_core.proxy.replies import Client, refused, reply, reply_to
 from aegis_core.proxy.routes import Dialect, Route, find
 from aegis_core.proxy.settling import Settler
 from aegis_core.proxy.sizing import Sizing
+from aegis_core.proxy.turns import Turns
 from aegis_core.proxy.upstreams import Upstream, open_upstreams
 from aegis_core.settings import Settings, load_settings
 
@@ -53,16 +55,17 @@ class Proxy:
         self._identity, sizing = Identity(governor), Sizing()
         self.settler = Settler(governor, sizing)
         self.failed = FailedLogins(governor.tenant_store)
-        self._rpc = rpc.RpcRoad(governor, self._identity)
-        self._calls = Calls(governor, self._identity, self.settler, sizing, fallbacks)
+        self._rpc, self._turns = rpc.RpcRoad(governor, self._identity), Turns()
+        self._calls = Calls(governor, self._identity, self.settler, sizing, fallbacks, self._turns)
 
     async def handle(self, exchange: Exchange) -> None:
         """Answer one request, whatever comes of it."""
         hint = _hint(exchange)
         upgrades = bool(exchange.header(b"upgrade"))
-        route = find(exchange.method, exchange.path, self.upstreams.keys(), hint, upgrades=upgrades)
+        route = find(exchange.method, exchange.path[:MAX_TARGET], self.upstreams.keys(), hint, upgrades=upgrades)
         client = Client(route.dialect)
         try:
+            _judge_target(exchange)
             shown = shown_by(exchange.headers, exchange.query)
             key = await self._identity.key_of(shown.key)
             if found := rpc.PATH.fullmatch(exchange.path):
@@ -103,10 +106,11 @@ class Proxy:
                 "or name a file of keys in AEGIS_PROXY_KEYS_FILE."
             )
             return await exchange.reply(refused(client, "no_upstream_key", text))
-        body = await exchange.body(self._most)
-        if route.kind == "free":
-            return await self._calls.free(exchange, route, upstream, client, shown, body)
-        return await self._calls.call(exchange, route, upstream, client, key, shown, body)
+        with self._turns.holding(key.key_id) as take:
+            body = await exchange.body(self._most, take)
+            if route.kind == "free":
+                return await self._calls.free(exchange, route, upstream, client, shown, body)
+            return await self._calls.call(exchange, route, upstream, client, key, shown, body)
 
 
 class ProxyApp:
@@ -178,6 +182,16 @@ async def _health(exchange: Exchange, proxy: Proxy | None) -> None:
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     await exchange.start(200, headers)
     await exchange.write(body, more=False)
+
+
+def _judge_target(exchange: Exchange) -> None:
+    """A key may stand in the query, so that is read before anybody is known: never more of it than anybody sends."""
+    if len(exchange.path) + len(exchange.query) > MAX_TARGET:
+        text = f"The path and its query are longer than {MAX_TARGET // 1024} KB."
+        raise InvalidRequestError(text, code="path_too_long")
+    if exchange.query.count(b"&") >= MAX_PARAMETERS:
+        text = f"The query has more than {MAX_PARAMETERS} parameters."
+        raise InvalidRequestError(text, code="too_many_parameters")
 
 
 def _hint(exchange: Exchange) -> Dialect:

@@ -30,6 +30,7 @@ from aegis_core.proxy.rerouting import no_dearer, renamed
 from aegis_core.proxy.routes import Route
 from aegis_core.proxy.settling import Held, Settler
 from aegis_core.proxy.sizing import Sized, Sizing, call_digest, edits_of
+from aegis_core.proxy.turns import Turns
 from aegis_core.proxy.upstream_http import Headers
 from aegis_core.proxy.upstreams import Upstream
 
@@ -49,13 +50,14 @@ class Calls:
     """Governs the calls of one proxy."""
 
     def __init__(
-        self, governor: ResourceGovernor, identity: Identity, settler: Settler, sizing: Sizing, fallbacks: Fallbacks
-    ) -> None:
+        self, governor: ResourceGovernor, identity: Identity, settler: Settler, sizing: Sizing, fallbacks: Fallbacks,
+        turns: Turns,
+    ) -> None:  # fmt: skip
         self._governor, self._fallbacks = governor, fallbacks
         self._sizing, self._settler, self._forwarder = sizing, settler, Forwarder(settler)
         self._asking = Asking(governor, identity, settler)
         self._refused: OrderedDict[_Storm, tuple[float, Reply]] = OrderedDict()
-        self._duplicates = Duplicates()
+        self._duplicates, self._turns = Duplicates(), turns
 
     async def free(
         self, exchange: Exchange, route: Route, upstream: Upstream, client: Client, shown: Shown, body: bytes
@@ -115,18 +117,13 @@ class Calls:
         if told is not None and exchange.loop.time() < until:
             await exchange.reply(told)
             return
-        body = RequestBody(raw)
-        model = _model(route, body)
-        if not key.terms.allows(model):
+        read = partial(self._read, route, upstream, key.terms, raw)
+        body, model, sized, models = await self._turns.take(key.key_id, raw, read)
+        if sized is None:
             allowed = ", ".join(key.terms.models)
             text = f"Aegis refused this call: the key may call {allowed} only, not {model}. Choose one of those."
             await exchange.reply(refused(client, "model_not_allowed", text))
             return
-        sized = self._sizing.of(body, route.api, upstream.price_name(model), key.terms)
-        models = () if key.terms.route == "keep" else self._models(upstream, route, body, sized, key.terms)
-        if models:
-            name = upstream.price_name(model)
-            sized = self._sizing.of(body, route.api, name, key.terms, (name, *models))
         facts = _facts(exchange, route, upstream, key)
         tools, trace = bool(body.values.get("tools")), exchange.traceparent()
         call = Call(key, session, client, model, sized, digest, facts, models, tools, trace, _attempt(exchange))
@@ -143,16 +140,28 @@ class Calls:
         finally:
             self._settler.release(held, sent=False)  # where it was not sent; else it has ended
 
-    def _models(
-        self, upstream: Upstream, route: Route, body: RequestBody, sized: Sized, terms: KeyTerms
-    ) -> tuple[str, ...]:
-        return no_dearer(self._governor.arbiter, upstream, route.api, body, sized, terms)
+    def _read(
+        self, route: Route, upstream: Upstream, terms: KeyTerms, raw: bytes
+    ) -> tuple[RequestBody, str, Sized | None, tuple[str, ...]]:
+        """A body, its model, its size (None: the key may not call it), and the models of which one may answer."""
+        body = RequestBody(raw)
+        model = _model(route, body)
+        if not terms.allows(model):
+            return body, model, None, ()
+        sized, models = self._sizing.of(body, route.api, upstream.price_name(model), terms), ()
+        if terms.route != "keep":
+            models = no_dearer(self._governor.arbiter, upstream, route.api, body, sized, terms)
+        if models:
+            name = upstream.price_name(model)
+            sized = self._sizing.of(body, route.api, name, terms, (name, *models))
+        return body, model, sized, models
 
     async def _forward(
         self, exchange: Exchange, route: Route, upstream: Upstream, call: Call, held: Held, shown: Shown,
         body: RequestBody,
     ) -> None:  # fmt: skip
-        ready = self._ready(exchange, route, upstream, call, held, shown, body)
+        make = partial(self._ready, exchange, route, upstream, call, held, shown, body)
+        ready = await self._turns.take(call.key.key_id, body.raw, make)
         fallback = None
         if not shown.own_credential:  # a client's own credential is for the one provider
             served = held.sized.bound.model if call.models else call.model
@@ -175,7 +184,8 @@ class Calls:
         if not upstream.has_key or not terms.allows(fallback.model):
             return None
         try:
-            sized = self._sizing.of(body, route.api, upstream.price_name(fallback.model), terms)
+            size = partial(self._sizing.of, body, route.api, upstream.price_name(fallback.model), terms)
+            sized = await self._turns.take(call.key.key_id, body.raw, size)
             facts = {**call.facts, "upstream": upstream.name, "fallback_of": call.facts["upstream"]}
             went: CallEvidence = {"attempt": (call.went.get("attempt") or 1) + 1, "parent_request_id": first}
             other = replace(call, model=fallback.model, sized=sized, facts=facts, models=(), went=went)
@@ -186,7 +196,8 @@ class Calls:
         if held is None:
             return None
         try:
-            ready = self._ready(exchange, route, upstream, other, held, shown, body, asked=call)
+            make = partial(self._ready, exchange, route, upstream, other, held, shown, body, asked=call)
+            ready = await self._turns.take(call.key.key_id, body.raw, make)
         except BaseException:
             self._settler.release(held, sent=False)  # it was not sent
             raise

@@ -19,6 +19,8 @@ DRAIN_SECONDS = 300.0
 """How long an answer is read on for a client that left, so that what it really cost is charged."""
 STALL_SECONDS = 60.0
 """How long a client may read nothing of its answer before it is taken to have left."""
+MOST_RECORDED = 1024 * 1024
+"""Bytes of an answer that is kept to be repeated, as `taken_by` counts them; a longer one is not."""
 _WATCHED_FROM = 0.25
 """Seconds after which it is watched whether the client is still there; most calls need no task for that."""
 
@@ -42,7 +44,7 @@ class Exchange:
         sent: bytes of its body that were handed on.
         gone_at: when the client was seen to have left, in the time of the loop; None: it is there.
         limit: what ends the work for a client that left, `DRAIN_SECONDS` after that.
-        record: what is answered, where it is to be repeated.
+        record: what is answered, where it is to be repeated; None again once that is too much.
     """
 
     def __init__(self, scope: Message, receive: Receive, send: Send) -> None:
@@ -57,6 +59,7 @@ class Exchange:
         self.began = self.loop.time()
         self.limit: asyncio.Timeout | None = None
         self.record: list[Message] | None = None
+        self._recorded = 0
         self._receive, self._send = receive, send
         self._gone = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
@@ -71,8 +74,8 @@ class Exchange:
         found = [value for each, value in self.headers if each == b"traceparent"]
         return traceparent_in(found[0].decode("latin-1")) if len(found) == 1 else None
 
-    async def body(self, most: int) -> bytes:
-        """The whole body.
+    async def body(self, most: int, take: Callable[[int], None]) -> bytes:
+        """The whole body. `take` hears of the bytes as they come, and may object.
 
         Raises:
             InvalidRequestError: it is longer than `most`, or encoded. ClientGoneError: the client left meanwhile.
@@ -92,6 +95,7 @@ class Exchange:
             taken += len(part)
             if taken > most:
                 raise _too_large(most)
+            take(len(part))
             parts.append(part)
             if not message.get("more_body", False):
                 return parts[0] if len(parts) == 1 else b"".join(parts)
@@ -136,6 +140,9 @@ class Exchange:
     async def _hand_on(self, message: Message) -> None:
         if self.record is not None:
             self.record.append(message)
+            self._recorded += taken_by(message)
+            if self._recorded > MOST_RECORDED:
+                self.record = None
         if self.gone_at is not None:
             return
         try:
@@ -159,6 +166,12 @@ class Exchange:
             if self.limit is not None:
                 self.limit.reschedule(self.gone_at + DRAIN_SECONDS)
         self._gone.set()
+
+
+def taken_by(message: Message) -> int:
+    """About how many bytes a message takes in memory: one of a single byte takes hundreds."""
+    headers: Headers = message.get("headers", [])
+    return 512 + len(message.get("body", b"")) + sum(200 + len(name) + len(value) for name, value in headers)
 
 
 def _too_large(most: int) -> InvalidRequestError:

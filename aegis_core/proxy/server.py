@@ -7,6 +7,7 @@ import logging
 import multiprocessing
 import signal
 import socket
+import sys
 import time
 from contextlib import suppress
 from multiprocessing.connection import wait
@@ -17,7 +18,7 @@ import uvicorn
 
 from aegis_core.api.connections import IDLE_SECONDS
 from aegis_core.api.logs import configure_logs
-from aegis_core.api.server import http_protocol
+from aegis_core.api.server import SWITCH_SECONDS, http_protocol
 from aegis_core.connect import open_store
 from aegis_core.protocol.errors import ConfigurationError
 from aegis_core.protocol.hosts import is_loopback
@@ -77,6 +78,7 @@ def _run(settings: Settings, listener: socket.socket) -> None:
         server_header=False, date_header=False, proxy_headers=False, lifespan="on", timeout_keep_alive=IDLE_SECONDS,
         timeout_graceful_shutdown=max(1, int(settings.proxy_drain_seconds)),
     )  # fmt: skip
+    sys.setswitchinterval(SWITCH_SECONDS)
     # uvicorn raises once more, after it has stopped, the signal that stopped it. To be told to stop is no failure.
     with asyncio.Runner(loop_factory=plan.get_loop_factory()) as runner, suppress(KeyboardInterrupt):
         signal.signal(signal.SIGTERM, signal.default_int_handler)

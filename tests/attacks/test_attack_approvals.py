@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from types import SimpleNamespace
 from typing import Any
 
@@ -58,6 +59,25 @@ def test_an_easier_rule_beside_a_quorum(serve: Serve, weaken: Weaken, defended: 
     )
     verdict = server.ask(server.enter("a"), estimated_cost_usd=6, confidence=0.1).json()
     assert (decided(server, verdict)["status"] == "open") is defended
+
+
+@DEFENDED
+def test_a_hasty_rule_beside_one_that_waits_for_an_answer(serve: Serve, weaken: Weaken, defended: bool) -> None:
+    """Silence approves by both, and the new one would not let anybody break it."""
+    if not defended:
+        weaken("if Q[Q_APPROVES] then span = longest end", "")
+    server = serve()
+    quiet = {"type": "max_cost", "limit_usd": 5}
+    ruled(
+        server,
+        {**quiet, "name": "patient", "asking": {"on_timeout": "approve", "timeout_seconds": 1_800}},
+        {**quiet, "name": "hasty", "asking": {"on_timeout": "approve", "timeout_seconds": 20}},
+    )
+    verdict = server.ask(server.enter("a"), estimated_cost_usd=6).json()
+    path = f"{API}/approvals/{verdict['escalation_id']}"
+    question = server.http.get(path, headers=bearer(server.operator_key)).json()
+    asked, until = (datetime.fromisoformat(question[name]) for name in ("asked_at", "deadline"))
+    assert (until - asked).total_seconds() == (1_800 if defended else 20)
 
 
 @DEFENDED

@@ -75,6 +75,70 @@ def test_a_rule_that_asks_fewer(serve: Serve, monkeypatch: pytest.MonkeyPatch, d
     assert any(lets_through(stage, probe) for probe in PROBES) is not defended
 
 
+@DEFENDED
+def test_a_rule_that_is_forgotten_in_two_steps(serve: Serve, monkeypatch: pytest.MonkeyPatch, defended: bool) -> None:
+    """By an operator who may approve anything: first the rule denies, then nobody says any more who must approve."""
+    if not defended:
+        monkeypatch.setattr(routes_policy, "_as_strict", anything)
+    server = serve()
+    owned, ada = staged(server, "operator"), server.operator_key
+    denies = [{"name": rule["name"], "type": "max_cost", "limit_usd": 5, "effect": "deny"} for rule in RULES]
+    denies = [{**deny, "resource_types": rule.get("resource_types")} for deny, rule in zip(denies, RULES, strict=True)]
+    steps = [owned.act("PUT", "/policy", {"schema": 1, "rules": rules}, ada) for rules in (denies, [])]
+    assert [answer.status_code for answer in steps] == ([403, 403] if defended else [200, 200])
+    beside = [*RULES, {**denies[1], "name": "none"}]
+    allowed = owned.act("PUT", "/policy", {"schema": 1, "rules": beside}, ada)
+    assert allowed.status_code == 200
+    owned.secrets = [ada]
+    assert lets_through(owned, "quorum") is False
+
+
+@DEFENDED
+def test_silence_that_approves_sooner(serve: Serve, monkeypatch: pytest.MonkeyPatch, defended: bool) -> None:
+    if not defended:
+        monkeypatch.setattr(routes_policy, "_as_strict", anything)
+    server = serve()
+    owned = staged(server, "operator")
+    terms = {"quorum": 2, "on_timeout": "approve", "timeout_seconds": 3_600}
+    slow = {"name": "slow", "type": "max_cost", "limit_usd": 5, "asking": terms}
+    owned.as_owner("PUT", "/policy", {"schema": 1, "rules": [slow]})
+    wanted = (
+        {**terms, "timeout_seconds": 7_200},
+        {**terms, "timeout_seconds": 0.05},
+        {"quorum": 2, "on_timeout": "approve"},
+        {"quorum": 2, "timeout_seconds": 0.05},
+    )
+    policies = [{"schema": 1, "rules": [{**slow, "asking": asking}]} for asking in wanted]
+    codes = [owned.act("PUT", "/policy", each, server.operator_key).status_code for each in policies]
+    assert codes == ([200, 403, 403, 200] if defended else [200] * 4)
+
+
+@DEFENDED
+def test_words_of_somebody_who_was_removed_and_whose_name_comes_back(
+    serve: Serve, weaken: Weaken, defended: bool
+) -> None:
+    """A vote and an envelope of the first bob, under a name that is another one's now."""
+    if not defended:
+        weaken("P and at < P[PERSON_MADE]", "false")
+    stage = staged(serve(), "operator")
+    session = stage.server.enter("bot", key=stage.owner_key)
+    secret = stage.as_owner("POST", "/people/bob/credentials", {"kind": "key"})["key"]["secret"]
+    wish = {"resource_type": "gas_budget", "estimated_cost_usd": 6, "task_intent": "Pay"}
+    path = f"/approvals/{stage.server.ask(session, **wish).json()['escalation_id']}/decision"
+    assert stage.act("POST", path, {"decision": "approve"}, secret).json()["missing"] == 1
+    ahead = {"agent_id": "bot", "resource_type": "compute", "limit_usd": 100}
+    assert stage.act("POST", "/envelopes", ahead, secret).status_code == 200
+    stage.as_owner("DELETE", "/people/bob")
+    stage.as_owner("POST", "/people", {"name": "bob", "role": "approver"})
+    verdict = stage.server.ask(session, **{**wish, "resource_type": "compute"}).json()
+    assert verdict["status"] == ("PENDING" if defended else "GRANTED")
+    voted = stage.act("POST", path, {"decision": "approve"}, stage.secrets[0]).json()
+    assert voted["status"] == ("open" if defended else "approved")
+    if defended:
+        secret = stage.as_owner("POST", "/people/bob/credentials", {"kind": "key"})["key"]["secret"]
+        assert stage.act("POST", path, {"decision": "approve"}, secret).json()["status"] == "approved"
+
+
 def test_the_sessions_of_somebody_who_was_removed(serve: Serve) -> None:
     server = serve()
     stage = staged(server, "operator")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -225,3 +226,32 @@ def test_headers_without_number(
         answer = door.line(ASKED[:-2] + b"c:\r\n" * 6_000 + b"\r\n").recv(4_096)
         assert answer[9:12] == (b"431" if defended else b"200")
         assert door.line(ASKED[:-2] + b"c:\r\n" * 100 + b"\r\n").recv(4_096)[9:12] == b"200"
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+@DOORS
+@DEFENDED
+def test_a_header_behind_the_body(
+    settings: Settings, protocol: Protocol, monkeypatch: pytest.MonkeyPatch, at_once: bool, defended: bool
+) -> None:
+    """It would pass the gate unjudged, or be taken for what a proxy before the server wrote."""
+    if not defended:
+        monkeypatch.setattr(BoundedProtocol, "on_header", BoundedProtocol.__mro__[2].on_header)  # type: ignore[attr-defined]
+    seen: list[tuple[bytes, bytes]] = []
+
+    async def noting(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        while (await receive()).get("more_body"):
+            pass
+        seen.extend(scope["headers"])
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+        await send({"type": "http.response.body", "body": b"ok"})
+
+    monkeypatch.setattr(sys.modules[__name__], "application", noting)
+    head = b"POST /read HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+    rest = b"2\r\n{}\r\n0\r\nX-Forwarded-For: 192.0.2.7\r\n\r\n"
+    with opened(settings, protocol) as door:
+        line = door.line(head + rest if at_once else head)
+        if not at_once:
+            line.sendall(rest)
+        assert line.recv(4_096)[9:12] == b"200"
+    assert ((b"x-forwarded-for", b"192.0.2.7") in seen) is not defended

@@ -154,7 +154,10 @@ class Desk:
         record.approves, seconds = True, APPROVAL // SECOND
         for terms in fired.values():
             _tighten(record, terms)
-        seconds = min([terms.seconds for terms in fired.values() if terms.seconds] or [seconds])
+        given = [terms.seconds for terms in fired.values() if terms.seconds]
+        seconds = (
+            max(terms.seconds or seconds for terms in fired.values()) if record.approves else min(given or [seconds])
+        )
         till, since = self.refusals.get((agent, tool, amount), (0, 0))
         refused = till > self.now
         for envelope in self.envelopes if record.quorum == 1 else []:

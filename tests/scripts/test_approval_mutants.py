@@ -94,7 +94,7 @@ MUTANTS: dict[str, tuple[str, ...]] = {
     ),
     "an envelope gets around a quorum": ("Q[Q_QUORUM] == 1 and fetch('v')", "fetch('v')"),
     "an envelope gets around the operators of a rule": (
-        "alone_may(Q, V[V_AUTHOR], bound)",
+        "alone_may(Q, V[V_AUTHOR], bound, V[V_MADE])",
         "true",
     ),
     "an envelope for one rule covers another": ("(not V[V_RULE] or alone)", "true"),

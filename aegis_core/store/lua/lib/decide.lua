@@ -17,6 +17,7 @@ local votes, before = Q[Q_VOTES], nil
 for i = 1, #votes do
   if person_of(votes[i][O_OPERATOR]) == who then before = votes[i] end
 end
+if before and former(P, before[O_AT]) then before = nil end
 local present = Q[Q_EDITED] or Q[Q_CONTENT]
 if edit and present == edit[EDIT_CONTENT] then edit = false end -- it says this already
 local same = before and before[O_WORD] == word and not edit

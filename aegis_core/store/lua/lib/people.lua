@@ -51,6 +51,9 @@ local function unfit(Q, by, name, P)
   if not member then return 'NOT_OF_ITS_ROLE' end
 end
 
+-- Whether a person said something before having been removed and added again: then perhaps it was another one of the name.
+local function former(P, at) return P and at < P[PERSON_MADE] end
+
 -- Keeps those approvals of a question that still count: each person's once, who may still approve so much.
 local function recount(Q, bound)
   local kept, seen, people = {}, {}, {}
@@ -59,7 +62,7 @@ local function recount(Q, bound)
     local by = vote[O_OPERATOR]
     local name, P = person_of(by)
     local most = ceiling_of(name, vote[O_CREDENTIAL] or by)
-    if not seen[name] and not unfit(Q, by, name, P) and not (most and bound > most) then
+    if not seen[name] and not former(P, vote[O_AT]) and not unfit(Q, by, name, P) and not (most and bound > most) then
       seen[name] = true
       kept[#kept + 1], people[#people + 1] = vote, {name, P}
     end
@@ -121,10 +124,10 @@ local function tighten(Q, quorum, approves, operators, role, groups)
 end
 
 -- Whether the author of an envelope could approve so much alone, as things stand now.
-local function alone_may(Q, author, bound)
+local function alone_may(Q, author, bound, made)
   local name, P = person_of(author)
   local most = ceiling_of(name, author)
-  return not unfit(Q, author, name, P) and not (most and bound > most)
+  return not former(P, made) and not unfit(Q, author, name, P) and not (most and bound > most)
 end
 
 local function put_person(P) call('HSET', PREFIX .. 'pe', P[PERSON_NAME], encode(P)) end
@@ -180,7 +183,10 @@ local function carry_over(Y)
   end
   local _, P = person_of(name)
   local made = not P
-  P = P or new_person(name, string.lower(name), 'operator', Y[Y_AUTHOR])
+  if made then
+    P = new_person(name, string.lower(name), 'operator', Y[Y_AUTHOR])
+    P[PERSON_MADE] = Y[Y_MADE] -- what this key approved before, counts
+  end
   link(P, 'key:' .. Y[Y_ID])
   Y[Y_PERSON] = name
   put_person(P)

@@ -1,6 +1,6 @@
 -- Who asks for a person, of every rule that may. The strictest terms of those that do hold, so that no rule can be used
 -- to get around another.
-local asked, span, most, envelope, refusal = false, false, false, false, false
+local asked, span, longest, most, envelope, refusal = false, false, 0, false, false, false
 if judged and not code and effect == 'escalate' then
   local asking = {}
   local Q = NEW_Q
@@ -13,11 +13,13 @@ if judged and not code and effect == 'escalate' then
       tighten(Q, askers[at + ASKER_QUORUM], askers[at + ASKER_APPROVES], askers[at + ASKER_OPERATORS],
         askers[at + ASKER_ROLE], askers[at + ASKER_GROUPS])
       if its_span then span = math.min(span or its_span, its_span) end
+      longest = math.max(longest, its_span or T[T_CONFIG][C_APPROVAL])
       Q[Q_REMIND] = math.max(Q[Q_REMIND], askers[at + ASKER_REMIND])
       if its_most then most = math.min(most or its_most, its_most) end
     end
   end
   Q[Q_APPROVES] = Q[Q_APPROVES] and #asking > 0
+  if Q[Q_APPROVES] then span = longest end -- who would refuse has as long as the most patient of them gives
   Q[Q_VOTES], Q[Q_HOW], Q[Q_BY], Q[Q_AT], Q[Q_WHY] = {}, false, false, 0, false
   Q[Q_CLAIMED], Q[Q_CONTENT], Q[Q_EDITED], Q[Q_TRACE] = false, content, false, whole_request(trace, said_asked or said)
   asked, span, most = Q, span or T[T_CONFIG][C_APPROVAL], most or T[T_CONFIG][C_QUESTIONS]
@@ -37,7 +39,7 @@ if judged and not code and effect == 'escalate' then
         and (not V[V_RESOURCE] or V[V_RESOURCE] == resource)
         and (not V[V_PHRASE] or string.find(words, V[V_PHRASE], 1, true))
         and not (refusal and refusal[X_AT] >= V[V_MADE])
-        and NOW < V[V_EXPIRES] and V[V_USED] + bound <= V[V_LIMIT] and alone_may(Q, V[V_AUTHOR], bound) then
+        and NOW < V[V_EXPIRES] and V[V_USED] + bound <= V[V_LIMIT] and alone_may(Q, V[V_AUTHOR], bound, V[V_MADE]) then
       envelope, asked, effect = V, false, 'allow'
       if would == 'escalate' then would = 'allow' end
       reason = 'approved in advance by ' .. V[V_AUTHOR]
