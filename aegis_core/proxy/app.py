@@ -91,7 +91,8 @@ class Proxy:
         if exchange.method != b"POST":
             text = "JSON-RPC is asked by POST."
             return await exchange.reply(reply(Client("openai"), 404, "not_forwarded", text))
-        return await self._rpc.answer(exchange, chain, key, await exchange.body(self._most))
+        with self._turns.holding(key.key_id) as take:
+            return await self._rpc.answer(exchange, chain, key, await exchange.body(self._most, take))
 
     async def _routed(self, exchange: Exchange, route: Route, client: Client, key: ProxyKey, shown: Shown) -> None:
         if route.kind == "upgrade":
