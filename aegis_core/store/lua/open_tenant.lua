@@ -1,4 +1,5 @@
 -- Makes a tenant on first sight and brings its timings to the caller's settings. Never touches a limit that exists.
+--@ people_book
 T = fetch('t')
 
 -- Versions before hashed different arguments alike, so a yes to one call could let another one pass. Once, when the first

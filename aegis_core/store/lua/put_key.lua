@@ -1,6 +1,7 @@
 -- Makes or revokes an API key. Only its hash is stored. Keys of the proxy do not open the HTTP API, so they are not among
 -- those for which it is counted whether it asks for any. With a `person` it is that person's, who is made with the `role`
 -- where there is none yet.
+--@ people_book
 T = fetch('t')
 if not T then return {'NO_TENANT'} end
 local blob = call('GET', PREFIX .. 'k:' .. id)

@@ -1,4 +1,5 @@
 -- Adds, changes or removes a person, or gives and takes credentials. False in what is given leaves it as it is.
+--@ people_book
 T = fetch('t')
 if not T then return {'NO_TENANT'} end
 local _, P = person_of(name)

@@ -1,4 +1,5 @@
 -- One API key, or all of them; how many are in force; and the person whose key the one is.
+--@ people_book
 T = fetch('t')
 if not T then return {'NO_TENANT'} end
 local answer, people = {}, {}
