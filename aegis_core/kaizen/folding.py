@@ -45,7 +45,8 @@ class DayFold:
 
     def day(self, name: str, start: int, end: int, **given: Any) -> Day:
         """What was taken in. `given`: other fields of `Day`."""
-        calls = sorted((self._calls[each] for each in self._today), key=lambda call: (call.at, call.id))
+        # Of those asked in one millisecond the order of their events counts, which is that of `_calls`.
+        calls = sorted((call for key, call in self._calls.items() if key in self._today), key=lambda call: call.at)
         return Day(
             name=name, start=start, end=end, calls=tuple(calls), locks=tuple(self._locks),
             corrections=self._corrections, **given,
