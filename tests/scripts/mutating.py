@@ -31,6 +31,8 @@ from .recording import Trace, read_traces, shortest, walk_again, write_trace
 from .test_state_machine import QUICK
 
 HUNT = settings(QUICK, max_examples=1_000, phases=[Phase.generate], report_multiple_bugs=False)
+HUNTS = 4
+"""How many of them there are at most. One mutant of 130 was missed by two hunts in one of four deep runs."""
 SURE = 3
 """How often a recorded walk must find its mutant, and pass the sound scripts, before it is kept."""
 
@@ -97,17 +99,18 @@ def _ends_in(machine: Any, trace: Trace) -> type[Exception] | None:
 
 
 def hunt(machine: Any, how: settings = HUNT) -> None:
-    """Run a machine until it finds the mutant: twice at most, because it walks at random.
+    """Run a machine until it finds the mutant: `HUNTS` times at most, because it walks at random.
 
     Raises:
         Failed: it did not.
     """
     started = time.monotonic()
-    try:
-        run_state_machine_as_test(machine, settings=how)
-    except AssertionError:
-        pass
-    else:
-        with pytest.raises(AssertionError):
+    for number in range(HUNTS):
+        try:
             run_state_machine_as_test(machine, settings=how)
+        except AssertionError:
+            break
+        print(f"not found in hunt {number + 1}")
+    else:
+        pytest.fail(f"it was not found in {HUNTS} hunts")
     print(f"found in example {machine.examples - 1}, call {machine.steps}, {time.monotonic() - started:.1f} s")
