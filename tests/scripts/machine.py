@@ -224,7 +224,21 @@ class BudgetMachine(RuleBasedStateMachine):
     def change_a_limit(self, which: bool, number: int, limit: int) -> None:
         one = self._one(which)
         budgets = one.world.every_budget()
-        owner, name, kind = list(budgets)[number % len(budgets)]
+        self._change(one, list(budgets)[number % len(budgets)], limit)
+
+    @sometimes
+    @step(which=side, number=pick, more=st.sampled_from([0, 1, USD // 10]))
+    def raise_a_limit_that_was_reached(self, which: bool, number: int, more: int) -> None:
+        """To one that what was spent reaches as well, or nearly."""
+        one = self._one(which)
+        spent = {key: budget.total(budget.spent) for key, budget in one.world.every_budget().items()}
+        reached = [key for key, budget in one.world.every_budget().items() if 0 < budget.limit <= spent[key]]
+        if reached:
+            key = reached[number % len(reached)]
+            self._change(one, key, spent[key] + more)
+
+    def _change(self, one: Side, key: tuple[str, str | None, str | int], limit: int) -> None:
+        owner, name, kind = key
         agent = name if owner == "a" and name else AGENTS[0]
         session = list(one.tokens).index(name) if owner == "s" and name else 0
         self._set_limit(one, owner, agent, session, _window(kind), limit)
