@@ -1,4 +1,4 @@
-"""The Lua scripts: assembled from files once into one library of functions; a mistake fails at import of the store.
+"""The Lua scripts: assembled from files once into one library of functions.
 
 A verb is a file in ``lua/``, called with what its class in `verbs` names; the parts that verbs share lie in
 ``lua/lib/``. A line ``--@ part`` stands for a part that only one verb has.
@@ -19,7 +19,6 @@ from typing import Generic, TypeVar
 from aegis_core.store import operator_verbs, verbs
 from aegis_core.store.arguments import LISTS
 from aegis_core.store.layout import CLOCK_KEY
-from aegis_core.store.lua_check import check
 from aegis_core.store.lua_names import LuaNames
 from aegis_core.store.packing import Named
 
@@ -214,14 +213,3 @@ def _read(name: str) -> str:
     folder = files("aegis_core.store") / "lua"
     verb = folder / f"{name}.lua"
     return (verb if verb.is_file() else folder / "lib" / f"{name}.lua").read_text("utf-8")
-
-
-def _check() -> None:
-    """Of what is shipped every verb names only what there is, and uses all that it is called with."""
-    assembly = _Assembly()
-    shared = {part: assembly.parts[part] for part in ("clock", *_PARTS)}
-    for name, (own, called) in assembly.made.items():
-        check(name, shared | {part: assembly.parts[part] for part in own}, [each._fields for each in called])
-
-
-_check()

@@ -6,10 +6,10 @@ import re
 from typing import Any, NamedTuple
 
 import pytest
+from lua_check import check, check_all
 
 from aegis_core.protocol.errors import StoreError
 from aegis_core.store import layout, scripts
-from aegis_core.store.lua_check import check
 from aegis_core.store.lua_names import LuaNames
 from aegis_core.store.packing import columns, decode, row_list, rows
 from aegis_core.store.schema import HELD, KINDS, Cell
@@ -46,6 +46,14 @@ def test_a_script_cannot_name_what_is_not_declared(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(scripts, "_read", lambda part: read(part) + (f"x = {wrong}\n" if part == "sweep" else ""))
     with pytest.raises(ValueError, match=r"lua/sweep\.lua names \w+, which schema\.py does not declare"):
         scripts.ScriptSet()
+
+
+def test_every_shipped_verb_names_only_what_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert check_all() > 50
+    read = scripts._read
+    monkeypatch.setattr(scripts, "_read", lambda part: read(part) + ("x = misspelt\n" if part == "sweep" else ""))
+    with pytest.raises(ValueError, match=r"lua/sweep\.lua names misspelt, x, which nothing declares"):
+        check_all()
 
 
 @pytest.mark.parametrize(

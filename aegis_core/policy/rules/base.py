@@ -95,7 +95,7 @@ class Conditions:
     gas_above: int | None = None
 
 
-class Rule(BaseModel, extra="forbid", frozen=True):
+class Rule(BaseModel, extra="forbid", frozen=True, defer_build=True):  # a document names few of the types
     """One rule of a policy document. Subclasses set `type`, the default of `effect`, and their own fields."""
 
     name: Identifier

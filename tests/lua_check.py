@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
+from aegis_core.store import scripts
 from aegis_core.store.layout import HEADS
 from aegis_core.store.lua_names import TOKEN
 
@@ -44,6 +45,19 @@ def check(name: str, parts: Mapping[str, str], called_with: Sequence[tuple[str, 
             raise ValueError(f"lua/{part}.lua names {', '.join(unknown)}, which nothing declares")
     if idle := sorted(arguments - used):
         raise ValueError(f"lua/{name}.lua does not use {', '.join(idle)}, with which it is called")
+
+
+def check_all() -> int:
+    """Look through every verb that is shipped; answers how many there are.
+
+    Raises:
+        ValueError: as `check` does.
+    """
+    assembly = scripts._Assembly()
+    shared = {part: assembly.parts[part] for part in ("clock", *scripts._PARTS)}
+    for name, (own, called) in assembly.made.items():
+        check(name, shared | {part: assembly.parts[part] for part in own}, [each._fields for each in called])
+    return len(assembly.made)
 
 
 @lru_cache(maxsize=256)
