@@ -18,6 +18,7 @@ import redis
 from authorities import few_authorities
 from leftovers import MARK, Processes, complaints, keyspace
 from rooms import ROOMS, belongs
+from warm import Warm, warmed
 
 import aegis_core
 from aegis_core import Governor, Settings
@@ -67,6 +68,13 @@ def server_url() -> Iterator[str]:
     handle = join_sync(None, throwaway=True, timeout=60)
     yield handle.url
     handle.leave_sync()
+
+
+@pytest.fixture(scope="session")
+def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warm]:
+    """A process of this worker that has loaded the project, and runs commands in forks of itself."""
+    with warmed(tmp_path_factory.mktemp("warm")) as there:
+        yield there
 
 
 @pytest.fixture(scope="session")

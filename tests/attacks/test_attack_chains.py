@@ -1,8 +1,8 @@
 """No chain of acts widens what somebody may: a search over every operation of the OpenAPI document, in each role.
 
-Chains have up to four acts, an operator's every day up to two. After each, what decides who may do what is compared with what was seen before, so that
-only chains that lead somewhere new are gone on with; there a limit, a quorum and a list are tried. Three planted
-mutants show that the search finds a way where there is one.
+Chains have up to four acts, an operator's every day up to two. After each, what decides who may do what is compared
+with what was seen before, so that only chains that lead somewhere new are gone on with; there a limit, a quorum and a
+list are tried. Three planted mutants show that the search finds a way where there is one.
 """
 
 from __future__ import annotations
@@ -248,7 +248,8 @@ class Search:
 
 
 @pytest.mark.parametrize(
-    ("role", "most"), [("viewer", 4), ("approver", 4), ("operator", 2), pytest.param("operator", 4, marks=pytest.mark.deep)]
+    ("role", "most"),
+    [("viewer", 4), ("approver", 4), ("operator", 2), pytest.param("operator", 4, marks=pytest.mark.deep)],
 )
 def test_no_chain_of_acts_lets_anybody_widen_what_they_may(serve: Serve, role: str, most: int) -> None:
     search = Search(serve(), role)

@@ -11,8 +11,10 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Protocol
 
 import pytest
+from warm import Warm
 
 from aegis_core import Settings, connect
 from aegis_core.store.embedded import join_sync
@@ -29,14 +31,19 @@ def trace(tmp_path: Path) -> Path:
     return path
 
 
-def aegis(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", "from aegis_core.cli import main; main()", *map(str, arguments)]
-    return subprocess.run(
-        command, capture_output=True, text=True, timeout=160, env=os.environ | environment, check=False
-    )
+class Command(Protocol):
+    def __call__(self, *arguments: object, **environment: str) -> subprocess.CompletedProcess[str]: ...
 
 
-def test_json_stands_alone_on_standard_output(trace: Path) -> None:
+@pytest.fixture
+def aegis(warm: Warm) -> Command:
+    def run(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+        return warm.run([*map(str, arguments)], Path.cwd(), os.environ | environment)
+
+    return run
+
+
+def test_json_stands_alone_on_standard_output(aegis: Command, trace: Path) -> None:
     done = aegis("replay", trace, "--json")
     assert done.returncode == 0
     assert done.stderr == ""
@@ -47,7 +54,7 @@ def test_json_stands_alone_on_standard_output(trace: Path) -> None:
     assert report["by_budget"][0]["ran_out_at"] == "2026-01-01T10:00:04.000Z"
 
 
-def test_a_person_reads_what_was_refused_why_and_what_others_would_cost(trace: Path) -> None:
+def test_a_person_reads_what_was_refused_why_and_what_others_would_cost(aegis: Command, trace: Path) -> None:
     done = aegis("replay", trace)
     assert done.returncode == 0
     assert "\x1b" not in done.stdout
@@ -62,7 +69,7 @@ def test_a_person_reads_what_was_refused_why_and_what_others_would_cost(trace: P
     assert "saves" not in text
 
 
-def test_options_change_the_limits_the_model_and_the_rules(trace: Path, tmp_path: Path) -> None:
+def test_options_change_the_limits_the_model_and_the_rules(aegis: Command, trace: Path, tmp_path: Path) -> None:
     rules = tmp_path / "rules.json"
     rules.write_text('{"schema": 1, "rules": [{"name": "ask-me", "type": "max_cost", "limit_usd": 0.01}]}')
     report = json.loads(aegis("replay", trace, "--budget", "5.25", "--limit", 3, "--json").stdout)
@@ -85,7 +92,9 @@ def test_options_change_the_limits_the_model_and_the_rules(trace: Path, tmp_path
         (["--policy", "nowhere.json"], "nowhere.json: cannot be read"),
     ],
 )
-def test_a_wrong_option_is_one_line_and_nothing_is_reported(trace: Path, arguments: list[str], message: str) -> None:
+def test_a_wrong_option_is_one_line_and_nothing_is_reported(
+    aegis: Command, trace: Path, arguments: list[str], message: str
+) -> None:
     done = aegis("replay", trace, *arguments, "--json")
     assert done.returncode == 1
     assert done.stdout == ""
@@ -93,7 +102,7 @@ def test_a_wrong_option_is_one_line_and_nothing_is_reported(trace: Path, argumen
     assert done.stderr.count("\n") == 1
 
 
-def test_a_bad_row_stops_it_unless_it_may_be_skipped(trace: Path) -> None:
+def test_a_bad_row_stops_it_unless_it_may_be_skipped(aegis: Command, trace: Path) -> None:
     trace.write_text(CSV + "2026-01-01 10:01:00,many,0\n")
     done = aegis("replay", trace)
     assert (done.returncode, done.stdout) == (1, "")
@@ -104,13 +113,13 @@ def test_a_bad_row_stops_it_unless_it_may_be_skipped(trace: Path) -> None:
     assert len(json.loads(aegis("replay", trace, "--skip-bad", "--json").stdout)["skipped"]) == 1
 
 
-def test_a_set_pace_is_kept(trace: Path) -> None:
-    assert 0.45 <= seconds_of_replay(trace, "20", calls=10) < 5
+def test_a_set_pace_is_kept(aegis: Command, trace: Path) -> None:
+    assert 0.45 <= seconds_of_replay(aegis, trace, "20", calls=10) < 5
     trace.write_text("time,input_tokens,output_tokens\n5,1,1\n5.5,1,1\n")
-    assert 0.5 <= seconds_of_replay(trace, "realtime", calls=2) < 5
+    assert 0.5 <= seconds_of_replay(aegis, trace, "realtime", calls=2) < 5
 
 
-def seconds_of_replay(trace: Path, rate: str, calls: int) -> float:
+def seconds_of_replay(aegis: Command, trace: Path, rate: str, calls: int) -> float:
     """The fastest of three, for it ends no sooner than its pace lets it, and later when the machine has other work."""
     seconds = float("inf")
     for _ in range(3):
@@ -153,7 +162,7 @@ def quiet(tenant: str) -> Iterator[Settings]:
     handle.leave_sync()
 
 
-async def test_the_live_server_is_not_touched(trace: Path, quiet: Settings) -> None:
+async def test_the_live_server_is_not_touched(aegis: Command, trace: Path, quiet: Settings) -> None:
     settings = quiet
     async with connect(settings=settings) as governor:
         await (await governor.handshake("trace")).request("Live", estimated_cost_usd=1)
@@ -169,13 +178,13 @@ async def test_the_live_server_is_not_touched(trace: Path, quiet: Settings) -> N
         await store.aclose()
 
 
-def test_help_shows_an_example() -> None:
+def test_help_shows_an_example(aegis: Command) -> None:
     done = aegis("replay", "--help")
     assert done.returncode == 0
     assert "aegis replay calls.csv --budget 25 --json" in " ".join(done.stdout.split())
 
 
-def test_a_proposed_policy_is_compared_with_the_present_one(trace: Path, tmp_path: Path) -> None:
+def test_a_proposed_policy_is_compared_with_the_present_one(aegis: Command, trace: Path, tmp_path: Path) -> None:
     proposed = tmp_path / "proposed.json"
     proposed.write_text(
         '{"schema": 1, "rules": [{"name": "none", "type": "max_cost", "limit_usd": 0, "effect": "deny"}]}'

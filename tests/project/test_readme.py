@@ -17,9 +17,9 @@ from pathlib import Path
 
 import pytest
 from serving import free_port
+from warm import Warm
 
 from tests.project.pages import ADAPTER, BLOCK, PAGES, ROOT, blocks, calls_a_provider
-from tests.project.warm import STAND_IN, run_program
 
 pytestmark = pytest.mark.timeout(600)  # a framework takes a quarter of a minute to load where nothing else runs
 
@@ -33,28 +33,10 @@ def of(language: str, *, online: bool = False) -> list[object]:
     ]
 
 
-@pytest.fixture(scope="session")
-def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The socket of a process that has loaded the project; beside it, the command that asks it."""
-    place = tmp_path_factory.mktemp("warm") / "s"
-    command = place.parent / "bin" / "aegis"
-    command.parent.mkdir()
-    command.write_text(STAND_IN.format(python=sys.executable, socket=str(place)))
-    command.chmod(0o755)
-    with subprocess.Popen([sys.executable, Path(__file__).with_name("warm.py"), place], cwd=ROOT) as process:
-        until = time.monotonic() + 120
-        while not place.exists():
-            assert process.poll() is None, "it ended"
-            assert time.monotonic() < until, "it did not load in time"
-            time.sleep(0.02)
-        yield place
-        process.terminate()
-
-
 @pytest.fixture
-def environment(tmp_path: Path, warm: Path) -> dict[str, str]:
+def environment(tmp_path: Path, warm: Warm) -> dict[str, str]:
     """A bare home, the project's commands on the path, and an embedded server of the test's own."""
-    path = os.pathsep.join((str(warm.parent / "bin"), str(Path(sys.executable).parent), os.environ["PATH"]))
+    path = os.pathsep.join((str(warm.commands), str(Path(sys.executable).parent), os.environ["PATH"]))
     place = {"AEGIS_DATA_DIR": str(tmp_path / "data"), "AEGIS_TIMEZONE": os.environ["AEGIS_TIMEZONE"]}
     quiet = {"CREWAI_DISABLE_TELEMETRY": "true", "OTEL_SDK_DISABLED": "true"}  # else its end waits for the network
     return {"PATH": path, "HOME": str(tmp_path), "LANG": "C.UTF-8", **place, **quiet}
@@ -95,12 +77,12 @@ def run(script: str, environment: dict[str, str]) -> str:
 
 
 @pytest.mark.parametrize("code", of("python"))
-def test_python(code: str, environment: dict[str, str], warm: Path) -> None:
+def test_python(code: str, environment: dict[str, str], warm: Warm) -> None:
     if ADAPTER.search(code):  # deep: as a stranger's process would
         ran([sys.executable, "-c", code], environment)
     else:
-        ended, said = run_program(str(warm), code, ROOT, environment)
-        assert ended == 0, said
+        done = warm.run(["-c", code], ROOT, environment)
+        assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("code", of("python", online=True))

@@ -1,7 +1,7 @@
 """Runs commands of ``aegis`` and programs in forks of one process that has loaded the project.
 
 To load it takes most of the second that each command of a page needs. ``python warm.py SOCKET`` serves; a stand-in for
-``aegis`` (`STAND_IN`), or `run_program`, hands over its streams, folder, environment and arguments, and ends as the
+``aegis`` (`STAND_IN`), or `Warm.run`, hands over its streams, folder, environment and arguments, and ends as the
 command did. Everything else is what a command does by itself.
 """
 
@@ -10,10 +10,15 @@ from __future__ import annotations
 import json
 import os
 import socket
+import subprocess
 import sys
+import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 LONGEST = 1 << 20
@@ -42,20 +47,54 @@ sys.exit(ended)
 """A command's number comes first, so that signals reach it, and its exit code when it has ended."""
 
 
-def run_program(place: str, program: str, folder: Path, environment: dict[str, str]) -> tuple[int, str]:
-    """Run a program as ``python -c`` would; answers its exit code, and what it prints."""
-    ours, theirs = os.pipe()
-    with socket.socket(socket.AF_UNIX) as line, open(ours, "rb") as printed, open(os.devnull, "rb") as nothing:
-        line.connect(place)
-        wish = {"program": program, "folder": str(folder), "environment": environment}
+@dataclass(frozen=True)
+class Warm:
+    """The process, to those who ask it.
+
+    Attributes:
+        place: its socket.
+        commands: a folder with the command that asks it.
+    """
+
+    place: Path
+    commands: Path
+
+    def run(
+        self, arguments: Sequence[str], folder: Path, environment: Mapping[str, str]
+    ) -> subprocess.CompletedProcess[str]:
+        """Run what ``aegis`` does with these arguments, or a program as ``python -c`` would."""
+        wish = {"arguments": list(arguments), "folder": str(folder), "environment": dict(environment)}
         text = json.dumps(wish).encode()
-        sent = socket.send_fds(line, [text], [nothing.fileno(), theirs, theirs])
-        os.close(theirs)
-        line.sendall(text[sent:])
-        line.shutdown(socket.SHUT_WR)
-        said = printed.read().decode()
-        answer = b"".join(iter(lambda: line.recv(32), b"")).decode()
-        return int(answer.partition(" ")[2] or 99), said
+        with socket.socket(socket.AF_UNIX) as line, TemporaryFile() as out, TemporaryFile() as problems:
+            line.connect(str(self.place))
+            with Path(os.devnull).open("rb") as nothing:
+                sent = socket.send_fds(line, [text], [nothing.fileno(), out.fileno(), problems.fileno()])
+            line.sendall(text[sent:])
+            line.shutdown(socket.SHUT_WR)
+            answer = b"".join(iter(lambda: line.recv(32), b"")).decode()
+            said = []
+            for each in (out, problems):
+                each.seek(0)
+                said.append(each.read().decode())
+        return subprocess.CompletedProcess(list(arguments), int(answer.partition(" ")[2] or 99), *said)
+
+
+@contextmanager
+def warmed(folder: Path) -> Iterator[Warm]:
+    """A process that has loaded the project, until the block ends."""
+    there = Warm(folder / "s", folder / "bin")
+    there.commands.mkdir()
+    command = there.commands / "aegis"
+    command.write_text(STAND_IN.format(python=sys.executable, socket=str(there.place)))
+    command.chmod(0o755)
+    with subprocess.Popen([sys.executable, __file__, there.place], cwd=Path(__file__).parents[1]) as process:
+        until = time.monotonic() + 120
+        while not there.place.exists():
+            assert process.poll() is None, "it ended"
+            assert time.monotonic() < until, "it did not load in time"
+            time.sleep(0.02)
+        yield there
+        process.terminate()
 
 
 def serve(place: str) -> None:
@@ -121,9 +160,9 @@ def _run(wish: dict[str, Any], streams: list[int]) -> int:
 
 
 def _work(wish: dict[str, Any]) -> Callable[[], object]:
-    if "program" in wish:
+    if wish["arguments"][:1] == ["-c"]:
         sys.argv = ["-c"]
-        return lambda: exec(compile(wish["program"], "<string>", "exec"), {"__name__": "__main__"})
+        return lambda: exec(compile(wish["arguments"][1], "<string>", "exec"), {"__name__": "__main__"})
     from aegis_core.cli import main
 
     sys.argv = ["aegis", *wish["arguments"]]
