@@ -9,12 +9,14 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from uuid import uuid4
 
 import hypothesis
 import pytest
 import redis
+import redis.utils
 from authorities import few_authorities
 from leftovers import MARK, Processes, complaints, keyspace
 from rooms import ROOMS, belongs
@@ -53,6 +55,7 @@ def pytest_sessionstart() -> None:
             del os.environ[name]
     os.environ[MARK] = uuid4().hex
     few_authorities()
+    redis.utils.get_lib_version = cache(redis.utils.get_lib_version)  # read for each connection from a file
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -107,9 +110,16 @@ def tenant() -> str:
     return f"t-{uuid4().hex[:12]}"
 
 
+@cache
+def _settings(server_url: str, _environment: tuple[tuple[str, str], ...]) -> Settings:
+    """To make settings takes 10 ms, and nearly every test has some."""
+    return private_settings(url=server_url)
+
+
 @pytest.fixture
 def settings(server_url: str, tenant: str) -> Settings:
-    return private_settings(url=server_url, tenant=tenant)
+    ours = tuple(sorted((name, value) for name, value in os.environ.items() if name.startswith("AEGIS_")))
+    return _settings(server_url, ours).model_copy(update={"tenant": tenant})
 
 
 @pytest.fixture

@@ -104,8 +104,9 @@ def serve(place: str) -> None:
     import aegis_core.testing  # noqa: F401
 
     with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(place)
+        listener.bind(f"{place}~")
         listener.listen(64)
+        Path(f"{place}~").rename(place)  # what can be seen can be asked
         while True:
             line, _ = listener.accept()
             if not os.fork():  # what answers
