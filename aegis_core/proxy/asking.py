@@ -199,16 +199,18 @@ class Asking:
     async def _decided(self, call: Call, asked: _Answer, exchange: Exchange, seconds: float) -> Held | Reply | None:
         """What a person says of a question within so many seconds, while the client is there."""
         grant = asked.verdict.grant_id or ""
-        verdict = await _unless_left(self._governor.wait_for(grant, seconds), exchange)
+        verdict = await _unless_left(self._governor.wait_for(grant, seconds, claims=False), exchange)
         if verdict is None:
             if not asked.joined:  # else others wait for it, too, or its client will come back
                 message = ReleaseRequest(agent_id=call.key.terms.agent_id, by="caller")
                 await self._governor.release(grant, message)
             return None
         if verdict.granted:
-            if await self._governor.tenant_store.take_question(grant, call.name):
-                return await self._approved(call, asked.verdict, verdict)
-            return _ASK_ANEW  # another call that waited for it was faster
+            if not await self._governor.tenant_store.take_question(grant, call.name):
+                return _ASK_ANEW  # another call that waited for it was faster
+            verdict = await self._governor.wait_for(grant, 0)  # from here on it is charged
+        if verdict.granted:
+            return await self._approved(call, asked.verdict, verdict)
         if verdict.status == "PENDING":
             return _still_waiting(call, verdict)
         if asked.joined and verdict.state != "declined":
