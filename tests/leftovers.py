@@ -33,7 +33,7 @@ UNENDING = frozenset({
 """Names of keys, up to the colon, that may have no expiry: those to which the table of `layout` gives a bound."""
 ENDING = frozenset({
     "u", "f", "j", "ja", "jl", "jx", "ca", "cl", "ch", "cn", "cm", "cx", "l", "lq", "lw", "lp", "q", "x", "w", "h",
-    "dv", "dl", "g", "gn", "kd",
+    "dv", "dl", "g", "gn", "kd", "qn",
 })  # fmt: skip
 """Those that must have one. The test of this module holds both against the table."""
 GLOBAL = frozenset(

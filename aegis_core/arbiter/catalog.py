@@ -73,6 +73,11 @@ class Catalog:
     version: str
     by_name: Mapping[str, Model]
 
+    @property
+    def summary(self) -> str:
+        """One line on it."""
+        return f"{len(self.models)} models in five tiers (catalog {self.version})"
+
     def tier_for(self, logic_density: int) -> int:
         """The lowest tier that satisfies a logic density of 1 to 10."""
         return self.density[logic_density - LEAST_DENSITY]

@@ -7,20 +7,21 @@ known here says its ``id`` (``eip155:…``) and ``symbol``, and how it charges (
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, model_validator
 
 from aegis_core.chains.profiles import ChainProfile, FeeModel, Finality, OperatorFee, find_profile
 from aegis_core.chains.quantities import address
 from aegis_core.protocol.errors import ConfigurationError
 from aegis_core.protocol.fields import Usd
-from aegis_core.protocol.parsing import Message, invalid, without_repeats
+from aegis_core.protocol.json_file import read_json_file
+from aegis_core.protocol.parsing import Message
 
 MOST_BYTES = 1_000_000
 _SYNTAX = ConfigDict(frozen=True, extra="forbid")
@@ -155,20 +156,8 @@ def read_chains(path: Path) -> dict[str, ChainSetup]:
     Raises:
         ConfigurationError: it cannot be read, or holds something that describes no chain; names file and place.
     """
-    try:
-        with path.open("rb") as file:
-            content = file.read(MOST_BYTES + 1)
-        if len(content) > MOST_BYTES:
-            raise _refusal(path, f"is larger than {MOST_BYTES:,} bytes")
-        said: Any = json.loads(content, object_pairs_hook=without_repeats, parse_float=Decimal)
-        stated = TypeAdapter(dict[_Name, _Stated]).validate_python(said)
-    except OSError as error:
-        raise _refusal(path, f"cannot be read: {error.strerror}") from None
-    except ValidationError as error:
-        problem = invalid(error)
-        raise _refusal(path, f"{problem.field}: {problem.facts['problem']}") from None
-    except (ValueError, RecursionError) as error:
-        raise _refusal(path, f"is not valid JSON: {error}") from None
+    shape = TypeAdapter(dict[_Name, _Stated])
+    stated, _ = read_json_file(path, shape, partial(_refusal, path), most=MOST_BYTES)
     found = {name: _setup(path, name, each) for name, each in stated.items()}
     _check_whole(path, found)
     return found

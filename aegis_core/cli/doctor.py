@@ -183,7 +183,7 @@ async def _of_store(settings: Settings) -> list[Finding]:
         try:
             findings += await _of_time(governor)
             findings.append(Finding("ok", "policy", governor.policy_summary()))
-            findings.append(Finding("ok", "models", governor.catalog_summary()))
+            findings.append(Finding("ok", "models", governor.arbiter.catalog.summary))
             findings += await _of_directions(governor)
         finally:
             await governor.aclose()

@@ -10,12 +10,14 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from decimal import Decimal
+from functools import partial
 from typing import TYPE_CHECKING
 
 from aegis_core.chains.book import Chain
-from aegis_core.protocol.errors import AegisError, ChainError, InvalidRequestError
+from aegis_core.governor.watching import watching
+from aegis_core.protocol.errors import ChainError, InvalidRequestError
 
 if TYPE_CHECKING:
     from aegis_core.governor.transactions import Transactions
@@ -99,15 +101,6 @@ class ChainWatch:
         else:
             self._said.pop(about, None)
 
-    async def keep_looking(self) -> None:
-        """Look every `LOOK_SECONDS`, for ever."""
-        while True:
-            try:
-                await self.look()
-            except AegisError as error:
-                _log.warning("%s; chains are not watched until that is over", error.message)
-            await asyncio.sleep(LOOK_SECONDS)
-
 
 @asynccontextmanager
 async def watched_chains(transactions: Transactions) -> AsyncGenerator[None]:
@@ -116,12 +109,6 @@ async def watched_chains(transactions: Transactions) -> AsyncGenerator[None]:
         yield
         return
     watch = ChainWatch(transactions)
-    looking = asyncio.create_task(watch.keep_looking())
-    try:
+    failed = partial(_log.warning, "%s; chains are not watched until that is over")
+    async with watching(watch.look, LOOK_SECONDS, failed, at_once=True, leave=watch.leave):
         yield
-    finally:
-        looking.cancel()
-        with suppress(asyncio.CancelledError):
-            await looking
-        with suppress(AegisError):
-            await watch.leave()

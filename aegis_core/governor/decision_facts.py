@@ -112,14 +112,17 @@ def _may_come_late(record: Record) -> bool:
 def stopped_by(record: Record, said: Facts) -> Facts | None:
     """What stood in the way of a refused or waiting request: a rule, budget, ceiling or lock, by name; and where it is
     a number, its limit, what was left and what was asked."""
+    lease = record.lease
+    if lease is not None and record.state == LIVE and not lease.claimed:  # granted but for its lock
+        return {"kind": "lock", "name": lease.resource}
     if record.state not in (REJECTED, PENDING) and record.code in {"ok", "approved", "escalated"}:
         return None
     kind, name = STOPS.get(record.code, ("other", record.code))
     facts: Facts = {"kind": kind, "name": name}
     if kind == "rule":
         facts["name"] = record.rule or name
-    elif kind == "lock" and said.get("target_resource"):
-        facts["name"] = said["target_resource"]
+    elif kind == "lock":
+        facts["name"] = lease.resource if lease else said.get("target_resource") or name
     elif record.code == "missing_capability" and said.get("capability"):
         facts["name"] = said["capability"]
     if record.code == "stale_fence" and "fence" in said:

@@ -21,6 +21,7 @@ from aegis_core.governor.credentials import (
     of_tenant,
 )
 from aegis_core.governor.event_reader import EventReader, EventViews
+from aegis_core.governor.joining import joining
 from aegis_core.governor.journal import Journal
 from aegis_core.governor.kaizen_days import KaizenReader, TenantKaizen
 from aegis_core.governor.lock_wait import pause_of
@@ -41,6 +42,7 @@ from aegis_core.governor.verdicts import grant_key, receipt_of, session_of, summ
 from aegis_core.governor.withdrawals import Withdrawals
 from aegis_core.policy.engine import Policy
 from aegis_core.policy.facts import AgentFacts
+from aegis_core.protocol.canonical import record_id
 from aegis_core.protocol.errors import InvalidRequestError, StaleError
 from aegis_core.protocol.ids import RequestIds, born_at
 from aegis_core.protocol.masking import LONG
@@ -147,6 +149,7 @@ class ResourceGovernor(EventViews, UsageViews):
         wait: float = 0,
         http_request_id: str | None = None,
         watch: bytes | None = None,
+        joins: tuple[str, int] | None = None,
     ) -> Verdict:
         """Decide. A refusal is an answer, not an error.
 
@@ -156,6 +159,7 @@ class ResourceGovernor(EventViews, UsageViews):
             wait: seconds to wait for the answer when the verdict is PENDING.
             http_request_id: what the log of a server calls the HTTP request that it came with; its event names it.
             watch: the transaction that a grant is for, packed.
+            joins: see `joining`. The verdict may then be that of another request, whose id it names.
 
         Raises:
             NotFoundError: the agent or its session is unknown.
@@ -181,7 +185,9 @@ class ResourceGovernor(EventViews, UsageViews):
             # To mask arguments for a person may take longer than others should wait for.
             shows = rules.askers and len(request.arguments_json or "") > LONG
             order = await in_turn(making) if shows else making()
-            word, found = await self._withdrawals.authorize(order)
+            word, found = await self._withdrawals.authorize(joining(order, joins, rules.appraisal.candidates))
+            if word == "JOINED":
+                return verdict_of(found, record_id(found.agent, found.request), found.changed)
             if word in {"NEW", "OLD"}:
                 if word == "OLD":
                     found = await self._again.claimed(key, found, self._ids.now())
@@ -336,11 +342,6 @@ class ResourceGovernor(EventViews, UsageViews):
     def policy_summary(self) -> str:
         """One line on the policy in force."""
         return f"version {self._rules.policy_version} with {len(self._rules.policy.rules)} rules"
-
-    def catalog_summary(self) -> str:
-        """One line on the models that are recommended."""
-        catalog = self._arbiter.catalog
-        return f"{len(catalog.models)} models in five tiers (catalog {catalog.version})"
 
     async def aclose(self) -> None:
         """Stop listening; open grants stay open."""

@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 from aegis_core.arbiter.arbiter import Arbiter
 from aegis_core.governor.operators import Operator
+from aegis_core.governor.watching import watching
 from aegis_core.metering.price_book import PriceBook
 from aegis_core.metering.price_sources import price_files, read_prices
-from aegis_core.protocol.errors import AegisError, ConfigurationError
+from aegis_core.protocol.errors import ConfigurationError
 from aegis_core.settings import Settings
 
 LOOK_SECONDS = 10.0
@@ -61,15 +63,6 @@ class PriceWatch:
     def _stamps(self) -> list[_Stamp | None]:
         return [_stamp(path) for path in price_files(self._settings)]
 
-    async def keep_looking(self) -> None:
-        """Look every `LOOK_SECONDS`, for ever."""
-        while True:
-            await asyncio.sleep(LOOK_SECONDS)
-            try:
-                await self.look()
-            except AegisError as error:  # the prices are in force; the event waits for the next look
-                _log.warning("%s", error.message)
-
 
 @asynccontextmanager
 async def watched_prices(settings: Settings, arbiter: Arbiter, operator: Operator) -> AsyncGenerator[None]:
@@ -77,13 +70,9 @@ async def watched_prices(settings: Settings, arbiter: Arbiter, operator: Operato
     if not price_files(settings):
         yield
         return
-    looking = asyncio.create_task(PriceWatch(settings, arbiter, operator).keep_looking())
-    try:
+    watch = PriceWatch(settings, arbiter, operator)  # of a look that fails prices are in force, and the event waits
+    async with watching(watch.look, LOOK_SECONDS, partial(_log.warning, "%s")):
         yield
-    finally:
-        looking.cancel()
-        with suppress(asyncio.CancelledError):
-            await looking
 
 
 def _stamp(path: Path) -> _Stamp | None:

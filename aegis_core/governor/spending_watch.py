@@ -8,14 +8,14 @@ the last hour again.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Hashable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from aegis_core.protocol.errors import AegisError
+from aegis_core.governor.watching import watching
 from aegis_core.store.arguments import EstimatesRow, PaceRow
 from aegis_core.store.packing import decode, rows, unpack
 from aegis_core.store.records import LineRow, Record, Text
@@ -138,26 +138,11 @@ class SpendingWatch:
                 name: Text = {"a": record.agent, "s": record.session}.get(row.owner) or False
                 self._budgets.add((row.owner, name), record.changed, more, estimated)
 
-    async def keep_looking(self) -> None:
-        """Look every `LOOK_SECONDS`, for ever."""
-        while True:
-            await asyncio.sleep(LOOK_SECONDS)
-            try:
-                await self.look()
-            except AegisError as error:
-                _log.warning("%s; spending is not watched until that is over", error.message)
-
 
 @asynccontextmanager
 async def watched_spending(governor: ResourceGovernor, estimated_percent: float) -> AsyncGenerator[None]:
     """Watch the spending of a tenant while the block runs, unless another process does."""
     watch = SpendingWatch(governor, estimated_percent)
-    looking = asyncio.create_task(watch.keep_looking())
-    try:
+    failed = partial(_log.warning, "%s; spending is not watched until that is over")
+    async with watching(watch.look, LOOK_SECONDS, failed, leave=watch.leave):
         yield
-    finally:
-        looking.cancel()
-        with suppress(asyncio.CancelledError):
-            await looking
-        with suppress(AegisError):
-            await watch.leave()

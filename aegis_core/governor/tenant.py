@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 from aegis_core.governor.counts import TenantCounts, counts_of
 from aegis_core.governor.credentials import caller_of
 from aegis_core.governor.event_words import told_events
+from aegis_core.governor.verdicts import grant_key
 from aegis_core.protocol.events import Event
 from aegis_core.store import layout
 from aegis_core.store.channels import ChannelHealth, ChannelStore, Direction, DirectionHealth
 from aegis_core.store.ledger import Ledger
 from aegis_core.store.operator_verbs import NoteLogin
 from aegis_core.store.records import ShownNotice
+from aegis_core.store.verbs import TakeQuestion
 
 if TYPE_CHECKING:
     from aegis_core.governor.delivering import Deliveries
@@ -57,6 +59,11 @@ class TenantStore:
             AuthError: the token is wrong, or its session has ended.
         """
         return await self._ledger.agent_of(caller_of(token, self.pepper))
+
+    async def take_question(self, grant_id: str, name: str) -> bool:
+        """Whether what was approved is the caller's to use, of all that joined its question under that name."""
+        order = TakeQuestion(grant_key(grant_id), name)
+        return bool((await self._ledger.call(self._ledger.store.scripts.take_question, order))[1])
 
     async def count_open(self) -> int:
         """Grants and questions that are open. SCAN reads them in bounded steps, so that no request waits for it."""

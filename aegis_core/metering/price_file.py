@@ -6,21 +6,22 @@ A name is ``provider:model`` or the name as agents say it; either sign may stand
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter
 
 from aegis_core.metering.fees import HOUR_WRITE_PERCENT
 from aegis_core.metering.names import folded
 from aegis_core.metering.rates import RateCard, Steps, fill, flat
 from aegis_core.protocol.errors import ConfigurationError
-from aegis_core.protocol.parsing import Message, invalid, without_repeats
+from aegis_core.protocol.json_file import read_json_file
+from aegis_core.protocol.parsing import Message
 
 _Usd = Annotated[Decimal, Field(ge=0, le=1_000_000, decimal_places=9, allow_inf_nan=False)]
 _Name = Annotated[str, Field(min_length=1, max_length=2_048)]
@@ -76,17 +77,7 @@ def read_price_file(path: Path) -> StatedPrices:
     Raises:
         ConfigurationError: it cannot be read, or holds something that is not a price; names file and place.
     """
-    try:
-        data = path.read_bytes()
-        content: Any = json.loads(data, parse_float=Decimal, object_pairs_hook=without_repeats)
-        stated = TypeAdapter(dict[_Name, _Stated]).validate_python(content)
-    except OSError as error:
-        raise _refusal(path, f"cannot be read: {error.strerror}") from None
-    except ValidationError as error:
-        problem = invalid(error)
-        raise _refusal(path, f"{problem.field} {problem.facts['problem']}") from None
-    except (ValueError, RecursionError) as error:
-        raise _refusal(path, f"is not valid JSON: {error}") from None
+    stated, data = read_json_file(path, TypeAdapter(dict[_Name, _Stated]), partial(_refusal, path))
     return stated_prices([(name, _card(prices)) for name, prices in stated.items()], data)
 
 

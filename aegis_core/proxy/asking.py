@@ -1,8 +1,8 @@
 """How a call is asked for: the decision, the wait for a person while the client waits, and the words of a refusal.
 
 A client whose call waits for a person is held without a byte as long as clients wait, then told that it waits. What was
-approved meanwhile belongs to its session: the next call of the same model that costs no more takes it, once. No hash of
-a body can bind it, because clients change their bodies from try to try.
+approved meanwhile belongs to its session: the next call of the same model that costs no more takes it, once, whichever
+process it reaches. No hash of a body can bind it, because clients change their bodies from try to try.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Coroutine
 from dataclasses import dataclass, field, replace
+from secrets import token_hex
 from typing import Any, NamedTuple, TypeVar
 
 from aegis_core.adapting.calls import ModelCall
@@ -18,6 +19,7 @@ from aegis_core.adapting.denials import denied
 from aegis_core.governor.governor import ResourceGovernor
 from aegis_core.governor.proxy_keys import ProxyKey
 from aegis_core.metering.allowed import AllowedRates, allowance_of
+from aegis_core.protocol.canonical import digest
 from aegis_core.protocol.errors import AuthError, NotFoundError
 from aegis_core.protocol.keywords import CallEvidence, RequestFields
 from aegis_core.protocol.messages import PermissionRequest, ReleaseRequest, Requirements, Verdict
@@ -36,7 +38,8 @@ DECLINED_SECONDS = 60.0
 """For how long a session that a person refused is told so without being asked about again."""
 APPROVAL_NEEDED = "approval_needed"
 """The code of the answer that a call waits for a person."""
-_MOST_WAITING = 4_096
+_MOST_DECLINED = 4_096
+_MORE_THAN_ANY = 2**53 - 1
 _INTENT = "Model call"
 
 _T = TypeVar("_T")
@@ -76,6 +79,11 @@ class Call:
     trace: str | None = None
     went: CallEvidence = field(default_factory=_no_evidence)
 
+    @property
+    def name(self) -> str:
+        """The name of the question that it shares with calls of its key, session and model."""
+        return digest(self.key.key_id, self.session.hex(), self.model)
+
     def fields(self) -> RequestFields:
         """What the governor is told of it."""
         found = self.sized.fields()
@@ -89,11 +97,11 @@ class Call:
         return found
 
 
-class _Waiting(NamedTuple):
-    """A question of a session that its client was told of."""
+class _Answer(NamedTuple):
+    """A verdict; `joined`: of an earlier call, whose question this one shares."""
 
     verdict: Verdict
-    nanos: int
+    joined: bool
 
 
 class Asking:
@@ -101,7 +109,6 @@ class Asking:
 
     def __init__(self, governor: ResourceGovernor, identity: Identity, settler: Settler) -> None:
         self._governor, self._identity, self._settler = governor, identity, settler
-        self._waiting: OrderedDict[tuple[str, bytes, str], _Waiting] = OrderedDict()
         self._declined: OrderedDict[tuple[str, bytes, str], tuple[float, Reply]] = OrderedDict()
 
     async def ask(self, call: Call, exchange: Exchange) -> Held | Reply | None:
@@ -110,26 +117,33 @@ class Asking:
         Raises:
             AegisError: nothing was decided.
         """
-        place = (call.key.key_id, call.session, call.model)
-        until, told = self._declined.get(place, (0.0, None))
+        until, told = self._declined.get((call.key.key_id, call.session, call.model), (0.0, None))
         if told is not None and exchange.loop.time() < until:
             return told
-        before = self._waiting.pop(place, None)
-        if before is not None and self._cap_within(self._sized(call, before.verdict), before.nanos) is not None:
-            found = await self._decided(place, call, before, exchange)
+        ends = exchange.loop.time() + HOLD_SECONDS
+        while True:
+            call, asked = await self._asked(call)
+            verdict = asked.verdict
+            if verdict.granted and not asked.joined:
+                return self._settler.hold(verdict, self._sized(call, verdict), call.went)
+            if verdict.status == "REJECTED":
+                return self._refused(call, verdict, exchange)
+            found = await self._decided(call, asked, exchange, max(0.0, ends - exchange.loop.time()))
             if found is not _ASK_ANEW:
                 return found
-        verdict = await self._verdict(call)
-        if call.models and verdict.code == "no_model":  # none of them serves it, so the one that was named does
+
+    async def _asked(self, call: Call) -> tuple[Call, _Answer]:
+        """The verdict on a call, or on the one whose question it shares; and the call, maybe of its own model only."""
+        answer = await self._verdict(call)
+        if answer.verdict.code == "no_model" and call.models:  # none of them serves it, so the one that was named does
             call = replace(call, models=())
-            verdict = await self._verdict(call)
-        if verdict.granted:
-            return self._settler.hold(verdict, self._sized(call, verdict), call.went)
-        if verdict.status != "PENDING":
-            return refusal_of(call, verdict)
-        waiting = _Waiting(verdict, to_nanos(verdict.reserved_usd))
-        found = await self._decided(place, call, waiting, exchange)
-        return refusal_of(call, replace(verdict, status="REJECTED")) if found is _ASK_ANEW else found
+            answer = await self._verdict(call)
+        verdict, joined = answer
+        if joined and verdict.status != "REJECTED":
+            nanos = to_nanos(verdict.reserved_usd)
+            if self._cap_within(self._sized(call, verdict), nanos) is None:  # of another model, say
+                answer = await self._verdict(call, at_least=_MORE_THAN_ANY)
+        return call, answer
 
     async def at_once(self, call: Call) -> Held | None:
         """What is held for a call that no person is asked about; None: it is refused, or one would be.
@@ -137,7 +151,7 @@ class Asking:
         Raises:
             AegisError: nothing was decided.
         """
-        verdict = await self._verdict(call)
+        verdict, _ = await self._verdict(call, alone=True)
         if verdict.granted:
             return self._settler.hold(verdict, call.sized, call.went)
         if verdict.status == "PENDING":
@@ -148,7 +162,7 @@ class Asking:
     def decline(self, call: Call, made: Reply, now: float) -> None:
         """Answer further calls of this session and model like this for a minute, without asking."""
         self._declined[call.key.key_id, call.session, call.model] = (now + DECLINED_SECONDS, made)
-        if len(self._declined) > _MOST_WAITING:
+        if len(self._declined) > _MOST_DECLINED:
             self._declined.popitem(last=False)
 
     def _sized(self, call: Call, verdict: Verdict) -> Sized:
@@ -158,61 +172,66 @@ class Asking:
             return call.sized
         return served_by(call.sized, chosen)
 
-    async def _verdict(self, call: Call) -> Verdict:
-        """The decision, in a session that is opened again where it had ended."""
+    async def _verdict(self, call: Call, *, at_least: int = 0, alone: bool = False) -> _Answer:
+        """The decision, in a session that is opened again where it had ended. `at_least`: so many nano-dollars a
+        question must be about that it shares; `alone`: it shares none."""
         caller = await self._identity.caller(call.key, call.session)
+        joins = None if alone else (call.name, at_least)
         try:
-            return await self._request(call, caller)
+            return await self._request(call, caller, joins)
         except (AuthError, NotFoundError) as error:
             if error.code not in {"bad_token", "not_found"}:
                 raise
-        return await self._request(call, await self._identity.opened(call.key, call.session))
+        return await self._request(call, await self._identity.opened(call.key, call.session), joins)
 
-    async def _request(self, call: Call, caller: Caller) -> Verdict:
-        session = caller.session
+    async def _request(self, call: Call, caller: Caller, joins: tuple[str, int] | None) -> _Answer:
+        session, request_id = caller.session, token_hex(16)
         fields: RequestFields = {
             **call.fields(), "resource_type": "llm_tokens", "priority": min(5, session.max_priority),
-            "metadata": {**call.facts},
+            "metadata": {**call.facts}, "request_id": request_id,
         }  # fmt: skip
         message = parse(
             PermissionRequest, agent_id=session.agent_id, session_id=session.session_id, task_intent=_INTENT, **fields
         )
-        return await self._governor.request_permission(message, token=session.session_token)
+        verdict = await self._governor.request_permission(message, token=session.session_token, joins=joins)
+        return _Answer(verdict, verdict.request_id != request_id)
 
-    async def _decided(
-        self, place: tuple[str, bytes, str], call: Call, waiting: _Waiting, exchange: Exchange
-    ) -> Held | Reply | None:
-        """What a person says of a question, while the client is there."""
-        grant = waiting.verdict.grant_id or ""
-        try:
-            verdict = await _unless_left(self._governor.wait_for(grant, HOLD_SECONDS), exchange)
-        except BaseException:
-            self._keep(place, waiting)
-            raise
+    async def _decided(self, call: Call, asked: _Answer, exchange: Exchange, seconds: float) -> Held | Reply | None:
+        """What a person says of a question within so many seconds, while the client is there."""
+        grant = asked.verdict.grant_id or ""
+        verdict = await _unless_left(self._governor.wait_for(grant, seconds, claims=False), exchange)
         if verdict is None:
-            message = ReleaseRequest(agent_id=call.key.terms.agent_id, by="caller")
-            await self._governor.release(grant, message)
+            if not asked.joined:  # else others wait for it, too, or its client will come back
+                message = ReleaseRequest(agent_id=call.key.terms.agent_id, by="caller")
+                await self._governor.release(grant, message)
             return None
         if verdict.granted:
-            return await self._approved(call, waiting, verdict)
+            if not await self._governor.tenant_store.take_question(grant, call.name):
+                return _ASK_ANEW  # another call that waited for it was faster
+            verdict = await self._governor.wait_for(grant, 0)  # from here on it is charged
+        if verdict.granted:
+            return await self._approved(call, asked.verdict, verdict)
         if verdict.status == "PENDING":
-            self._keep(place, waiting)
             return _still_waiting(call, verdict)
-        if verdict.state != "declined":
+        if asked.joined and verdict.state != "declined":
             return _ASK_ANEW
+        return self._refused(call, replace(verdict, status="REJECTED"), exchange)
+
+    def _refused(self, call: Call, verdict: Verdict, exchange: Exchange) -> Reply:
         made = refusal_of(call, verdict)
-        self.decline(call, made, exchange.loop.time())
+        if verdict.state == "declined":
+            self.decline(call, made, exchange.loop.time())
         return made
 
-    async def _approved(self, call: Call, waiting: _Waiting, verdict: Verdict) -> Held | Reply:
+    async def _approved(self, call: Call, asked: Verdict, verdict: Verdict) -> Held | Reply:
         """Take over what was approved, for which the call may have to be cut: the operator may have lowered it."""
-        sized = self._sized(call, waiting.verdict)
+        sized = self._sized(call, asked)
         cap = self._cap_within(sized, to_nanos(verdict.reserved_usd))
         if cap is None:
             await self._governor.release(verdict.grant_id or "", ReleaseRequest(agent_id=verdict.agent_id))
             text = f"Aegis refused this call of {call.model}: it costs more than what was approved."
             return refused(call.client, "not_approved", text)
-        own = waiting.verdict.max_output_tokens
+        own = asked.max_output_tokens
         cut = min(cap, own // sized.answers) if own and sized.cap else cap
         total = cut * sized.answers if sized.cap and cut != sized.cap else None
         return self._settler.hold(replace(verdict, max_output_tokens=total), sized, call.went)
@@ -227,14 +246,9 @@ class Asking:
         costs = rates.bounds(sized.bound.input_tokens, [cap * sized.answers + more for cap in caps])
         return next((cap for cap, cost in zip(caps, costs, strict=True) if cost <= nanos), None)
 
-    def _keep(self, place: tuple[str, bytes, str], waiting: _Waiting) -> None:
-        self._waiting[place] = waiting
-        if len(self._waiting) > _MOST_WAITING:
-            self._waiting.popitem(last=False)
-
 
 _ASK_ANEW: Any = object()
-"""The question is over without an answer."""
+"""The question of another call is over without an answer, or what was approved is used."""
 
 
 async def _unless_left(work: Coroutine[Any, Any, _T], exchange: Exchange) -> _T | None:

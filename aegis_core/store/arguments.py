@@ -116,6 +116,14 @@ class Ruled(NamedTuple):
     limits: Sequence[Any]
 
 
+class Joins(NamedTuple):
+    """The name of a question that a call joins instead of asking another one, if that is about so much (nano-dollars)
+    `at_least`; under it, the question that it asks is found by further calls."""
+
+    name: str
+    at_least: int = 0
+
+
 class PaceRow(NamedTuple):
     """A row: what was charged in the last hour to a budget. `name` is of the agent or session that owns it."""
 
@@ -161,6 +169,6 @@ class Found(NamedTuple):
 LISTS: Mapping[str, type[Named]] = {
     "CANDIDATE": CandidateRow, "LIMIT": Limit, "COUNTER": CounterRow, "ASKER": AskerRow, "WANTED": WantedLock,
     "EDIT": Edit, "TERMS": TermsRow, "RULED": Ruled, "FOUND": Found, "PACE": PaceRow,
-    "ESTIMATES": EstimatesRow, "SAID": Said, "BID": Bid,
+    "ESTIMATES": EstimatesRow, "SAID": Said, "BID": Bid, "JOINS": Joins,
 }  # fmt: skip
 """By the prefix of their fields in scripts, as in ``LIMIT_ABOVE``."""

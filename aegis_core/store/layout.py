@@ -63,6 +63,8 @@ Keys of a tenant share the hash tag ``{tenant}`` (one cluster slot) and the pref
 ``ap``, ``ah``          open approvals; ended ones (ZSET)             as many as open; the last 10,000
 ``q:ID``, ``q:ID:e``    the arguments that a question shows, masked:   as long as its record; expire
                         as asked, and as edited (STRING)
+``qn:NAME``             the question that calls of a name join        expires an hour after it ended
+                        (STRING)
 ``x:CONTENT``           what a person refused, and why                expires after an hour
 ``v``                   what was approved in advance                  at most 200, made by operators only
 ``ol``                  up to how much an operator may approve (HASH) made by operators only
@@ -95,7 +97,7 @@ HEADS = frozenset(
         "t", "a:", "s:", "r:", "d", "e", "w:", "c", "ag", "as:", "ac", "b:", "bs", "p:", "pf", "pv", "k:", "ks", "pe",
         "pc", "f:", "o", "h:", "hc", "kz", "kd:", "j:", "ja:", "jl:", "jx:", "u:", "ca:", "cl:", "ch:", "cn:", "cm:",
         "cx:", "dv:", "dl:", "dn", "g:", "gt:", "gd", "gn:", "l:", "lq:", "lw:", "lp:", "lc", "ld", "la:", "lk:", "ap",
-        "ah", "q:", "x:", "v", "ol", "i", "i:",
+        "ah", "q:", "qn:", "x:", "v", "ol", "i", "i:",
     )
 )  # fmt: skip
 """How the names of keys begin: the table above, for the check of the scripts."""

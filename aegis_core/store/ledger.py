@@ -78,8 +78,8 @@ class Ledger:
         self._claims = Looks(partial(self._look, claims=True))
 
     async def authorize(self, order: verbs.Authorize) -> tuple[str, Any]:
-        """Judge one request. Answers ``NEW``/``OLD`` with a `Record`, or what must be read again: ``STALE`` the policy,
-        ``PROFILE`` the agent profiles (each with the version in force), ``SESSION`` the agent's open session."""
+        """Judge one request. Answers ``NEW``/``OLD`` with its `Record`, ``JOINED`` with another one's, or what is to be
+        read again: ``STALE`` the policy, ``PROFILE`` the profiles, with its version; ``SESSION`` the open session."""
         script, state = self.store.scripts.authorize, self.store.state
         if state.closed:
             await state.admit(self.tenant)
@@ -342,4 +342,4 @@ def _decoded(entries: Any) -> list[tuple[str, dict[bytes, bytes]]]:
 _BY_CREDENTIAL = frozenset({operator_verbs.PutEnvelope, operator_verbs.SetCeiling})
 """Whose scripts look up themselves who the author is, and what that person may."""
 _RELOAD = frozenset({b"STALE", b"PROFILE", b"SESSION"})
-_FINAL = frozenset({b"NEW", b"OLD", b"OK"}) | _RELOAD
+_FINAL = frozenset({b"NEW", b"OLD", b"JOINED", b"OK"}) | _RELOAD

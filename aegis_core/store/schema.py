@@ -48,6 +48,9 @@ HALF_LIFE_MS = 30 * 86_400_000
 EVENT_BYTES = 1_024
 """The bytes that a tenant's events may have on an average. Of larger ones fewer are kept."""
 
+DECLINED_MS = 60_000
+"""For how long a call that may join a question hears that it was declined, instead of asking again."""
+
 VERSION_ROW = "#"
 """The row of the table of outcomes that counts its changes."""
 
@@ -63,6 +66,7 @@ CONSTANTS: Mapping[str, Any] = {
     "EVENT_MOST": 4_096,  # bytes from which an event is shortened
     "EVENT_TEXT": 1_024,  # bytes of each of its texts that are left then
     "HALF_LIFE": HALF_LIFE_MS,
+    "DECLINED_FOR": DECLINED_MS,
     "CHANNEL_HEALTH": 86_400_000,  # ms for which it is remembered how a channel was
     "OUTCOME_ROWS": 4_000,
     "VERSION_ROW": VERSION_ROW,

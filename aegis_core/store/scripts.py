@@ -72,6 +72,7 @@ class ScriptSet:
         self.look = make(verbs.Look)
         self.decide = make(verbs.DecideAll)
         self.list_questions = make(verbs.ListQuestions)
+        self.take_question = make(verbs.TakeQuestion)
         self.sweep = make(verbs.Sweep)
         self.open_session = make(verbs.OpenSession)
         self.read_session = make(verbs.ReadSession)
@@ -135,7 +136,7 @@ class ScriptSet:
 _CLOSING = {
     verbs.Withdraw, verbs.Settle, verbs.Follow, verbs.Look, verbs.DecideAll, verbs.ListQuestions, verbs.Sweep,
     operator_verbs.ReadBudgets, operator_verbs.Brake, operator_verbs.ListOpen, verbs.LockRelease, verbs.LockRenew,
-    verbs.LockForce, verbs.LockList,
+    verbs.LockForce, verbs.LockList, verbs.TakeQuestion,
 }  # fmt: skip
 """Verbs that only give back or charge what is held, so they run when the server is full."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
-from aegis_core.store.arguments import Bid, Edit, Given, Ruled, WantedLock
+from aegis_core.store.arguments import Bid, Edit, Given, Joins, Ruled, WantedLock
 from aegis_core.store.records import Text
 
 Act = Literal["settle", "release", "extend"]
@@ -23,7 +23,7 @@ class Authorize(NamedTuple):
     `matched`: the rules that matched, between tabs; `basis`: by which versions. `said`, a `Said`: what the agent wrote;
     `said_asked`: the same with how its prompt ends, which is kept only of what a person is asked. `attempt`: a number
     that no other call has, but for repeats of this one whose answer was lost. `bid`: what a transaction pays for gas;
-    `watch`: what it is, packed, for who settles it.
+    `watch`: what it is, packed, for who settles it. `joins`: the question of an earlier call that it may join.
     """
 
     id: str
@@ -67,6 +67,14 @@ class Authorize(NamedTuple):
     attempt: int = 0
     bid: Bid | None = None
     watch: bytes | None = None
+    joins: Joins | None = None
+
+
+class TakeQuestion(NamedTuple):
+    """Use what was approved under a name, of which every call may hear that joined its question: one of them may."""
+
+    id: str
+    name: str
 
 
 class Withdraw(NamedTuple):

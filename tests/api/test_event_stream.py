@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
 from serving import serving
 
 from aegis_core import Governor, Settings
-from aegis_core.api import event_stream
+from aegis_core.api import connections, event_stream
 from aegis_core.governor.governor import ResourceGovernor
 from aegis_core.protocol.events import cursor_of
 
@@ -113,3 +115,37 @@ async def test_there_are_at_most_so_many_viewers(
         async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=60) as http:
             answer = await http.get("/api/v1/events/stream")
     assert (answer.status_code, answer.json()["code"]) == (429, "too_many_viewers")
+
+
+async def test_a_viewer_that_never_reads_keeps_nobody_waiting_and_loses_its_place(
+    settings: Settings, governor: Governor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(event_stream, "MOST_VIEWERS", 2)
+    monkeypatch.setattr(connections, "WRITE_SECONDS", 0.5)
+    made = connections.BoundedConnection.connection_made
+
+    def little_room(self: Any, transport: Any) -> None:  # else the system keeps megabytes for who does not read
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4_096)
+        made(self, transport)
+
+    monkeypatch.setattr(connections.BoundedConnection, "connection_made", little_room)
+    agent = await governor.handshake("a")
+    last = 2 + 150
+    with serving(settings) as url, socket.socket() as silent:
+        silent.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+        silent.connect(("127.0.0.1", urlsplit(url).port))
+        silent.sendall(b"GET /api/v1/events/stream?after=0 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=60) as http:
+            viewer = asyncio.create_task(view(http, last))
+            for at in range(last - 2):
+                await agent.request(f"Work {at} {'x' * 900}", estimated_cost_usd="0.01")
+            assert await viewer == list(range(1, last + 1))
+            async with http.stream("GET", "/api/v1/events/stream") as other:
+                assert other.status_code == 200
+                while await status_of_another(http) != 200:  # noqa: ASYNC110 - until the server gives it up
+                    await asyncio.sleep(0.05)
+
+
+async def status_of_another(http: httpx.AsyncClient) -> int:
+    async with http.stream("GET", "/api/v1/events/stream") as answer:
+        return answer.status_code

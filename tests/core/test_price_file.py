@@ -45,8 +45,8 @@ def test_of_two_sources_that_disagree_the_higher_counts(tmp_path: Path) -> None:
     ("text", "words"),
     [
         ("{", "is not valid JSON"),
-        ('{"openai:gpt-4o": {"input_usd": -1, "output_usd": 1}}', "openai:gpt-4o.input_usd must be"),
-        ('{"openai:gpt-4o": {"input_usd": 1}}', "openai:gpt-4o.output_usd is required"),
+        ('{"openai:gpt-4o": {"input_usd": -1, "output_usd": 1}}', "openai:gpt-4o.input_usd: must be"),
+        ('{"openai:gpt-4o": {"input_usd": 1}}', "openai:gpt-4o.output_usd: is required"),
         ('{"a:b": {"input_usd": 9, "output_usd": 9}, "a:b": {}}', "the key 'a:b' is given twice"),
         ("[" * 200_000, "is not valid JSON"),
     ],

@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
-from stands import Stand, charged
+from stands import Stand, charged, proxying
 
 from aegis_core.governor.proxy_keys import ProxyKey
 from aegis_core.policy.loading import load_policy
@@ -31,11 +31,13 @@ def _asks(stand: Stand) -> Iterator[None]:
     stand.run(stand.port.publish_policy(before, author="ada"))
 
 
-def ask(stand: Stand, key: ProxyKey, text: str = "Hello", *, session: str = "s", **more: Any) -> httpx.Response:
+def ask(
+    stand: Stand, key: ProxyKey, text: str = "Hello", *, session: str = "s", url: str = "", **more: Any
+) -> httpx.Response:
     said = [{"role": "user", "content": text}]
     headers = {"x-api-key": key.secret or "", "x-session-id": session}
     return httpx.post(
-        f"{stand.url}/v1/messages",
+        f"{url or stand.url}/v1/messages",
         json={**MESSAGE, "messages": said, **more},
         headers=headers,
         timeout=60,
@@ -106,6 +108,31 @@ def test_what_was_approved_later_is_the_next_calls_of_its_session_once(stand: St
     stand.run(stand.port.operator.block(key.terms.agent_id, author="ada"))  # declines what is open
     (end,) = stand.events(key.terms.agent_id, "settled")
     assert charged([end]) == stand.provider.billed_usd
+
+
+@pytest.mark.usefixtures("impatient")
+def test_what_was_approved_is_used_once_whichever_process_is_asked(stand: Stand) -> None:
+    key = stand.key(budget="0.30")  # enough for one such call, and the question holds it
+    with proxying(stand.settings) as other, ThreadPoolExecutor(6) as pool:
+
+        def together(many: int) -> list[httpx.Response]:
+            asking = [pool.submit(ask, stand, key, f"try {at}", url=(other, "")[at % 2]) for at in range(many)]
+            return [each.result() for each in asking]
+
+        first = ask(stand, key)
+        assert {each.headers["x-aegis-approval"] for each in together(4)} == {first.headers["x-aegis-approval"]}
+        decide(stand, question(stand, key), "approve")
+        answers = together(6)
+        assert sorted(each.status_code for each in answers) == [200, *[402] * 5]
+        assert len(stand.provider.asked) == 1
+        (end,) = stand.ended(key.terms.agent_id)
+        assert charged([end]) == stand.provider.billed_usd
+        again = ask(stand, key, url=other)
+        assert again.headers["x-aegis-code"] == "approval_needed"
+        decide(stand, question(stand, key), "reject", reason="enough")
+        for url in ("", other):
+            assert "enough" in ask(stand, key, "in other words", url=url).json()["error"]["message"]
+    assert stand.run(stand.port.approvals.list(agent_id=key.terms.agent_id)) == ()
 
 
 @pytest.mark.usefixtures("impatient")

@@ -32,4 +32,5 @@ if code and measured then -- nothing is taken, so what is left is what was left 
   end
 end
 
+--@ joined_question
 --@ outcome

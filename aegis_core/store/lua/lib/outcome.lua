@@ -74,6 +74,7 @@ else
   if state == STATE_PENDING then
     G[G_PENDING], G[G_QUESTIONS] = G[G_PENDING] + amount, G[G_QUESTIONS] + 1
     call('ZADD', PREFIX .. 'ap', NOW, id)
+    if joins then call('SET', PREFIX .. 'qn:' .. joins[JOINS_NAME], id, 'PX', string.format('%.0f', span + config[C_GRANT] + config[C_KEEP])) end
     if shown then call('SET', PREFIX .. 'q:' .. id, shown, 'PX', string.format('%.0f', span + config[C_KEEP])) end
   elseif R[R_ENVELOPE] then
     envelope[V_USED], envelope[V_USES] = envelope[V_USED] + amount, envelope[V_USES] + 1
