@@ -19,6 +19,7 @@ from aegis_core.chains.quantities import address
 from aegis_core.chains.receipts import MinedTransaction
 from aegis_core.chains.transaction import EvmTransaction, decode
 from aegis_core.governor.credentials import caller_of
+from aegis_core.governor.token_money import least_of, to_charge, to_hold
 from aegis_core.governor.transaction_facts import facts_of, shown_of
 from aegis_core.governor.verdicts import grant_key
 from aegis_core.protocol.arguments import bound_arguments
@@ -87,12 +88,12 @@ class Transactions:
         request = parse(
             TransactionRequest, agent_id=order.agent_id, session_id=order.session_id, task_intent=order.task_intent,
             resource_type="wallet_lock", target_resource=facts.wallet, lock_ttl_seconds=order.lock_ttl_seconds,
-            priority=order.priority, estimated_cost_usd=to_usd(to_nanos(most.total, usd)), tool=_TOOL,
+            priority=order.priority, estimated_cost_usd=to_usd(to_hold(facts, to_nanos(most.total, usd))), tool=_TOOL,
             arguments_hash=hashed, arguments_json=shown, request_id=_request_id(transaction, 1), transaction=facts,
         )  # fmt: skip
         watch = Watch(
             facts.chain, facts.wallet, nonce, facts.hash, str(transaction.gas), str(transaction.value), f"{usd:f}",
-            "held", 0,
+            "held", 0, least=least_of(facts),
         )  # fmt: skip
         for attempt in range(1, _ATTEMPTS):
             verdict = await self._ask(request, token=token, wait=wait, watch=pack(watch))
@@ -230,7 +231,8 @@ class Transactions:
         await self.store.follow(Follow(key, "later", pause=_LATER_MS))
 
     async def _settle(self, key: str, watch: Watch, cost: NativeCost) -> None:
-        nanos = to_nanos(cost.total, Decimal(watch.usd))
+        now = await self._ledger.now() / 1000
+        nanos = await to_charge(self.chains.find(watch.chain), watch, cost, now)
         await self._ledger.settle(_proven(key, "settle", nanos, f"tx {watch.hash}"))
         await self.store.follow(Follow(key, "over"))
 

@@ -46,6 +46,7 @@ async def test_what_is_charged_is_what_was_paid(desk: Desk, kind: int, code: str
     async with desk.wallet.transact(raw, intent="Pay the invoice") as tx:
         assert tx.verdict.reserved_usd == Decimal(nanos(100_000 * 3 * GWEI + COIN // 1_000)).scaleb(-9)
         assert (await tx.send()).state == "sent"
+    desk.anvil.receipt(str(tx.report.hash))
     took = before - desk.anvil.balance(desk.account.address)
     assert took > 0
     assert (await desk.spent())[0] == 0  # it could still be undone
