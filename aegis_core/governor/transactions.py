@@ -18,11 +18,13 @@ from aegis_core.chains.profiles import ChainProfile
 from aegis_core.chains.quantities import address
 from aegis_core.chains.receipts import MinedTransaction
 from aegis_core.chains.transaction import EvmTransaction, decode
+from aegis_core.governor.chain_views import previewed, statuses
 from aegis_core.governor.credentials import caller_of
 from aegis_core.governor.token_money import least_of, to_charge, to_hold
 from aegis_core.governor.transaction_facts import facts_of, shown_of
 from aegis_core.governor.verdicts import grant_key
 from aegis_core.protocol.arguments import bound_arguments
+from aegis_core.protocol.chains import ChainStatus, QuoteTransaction, TransactionPreview
 from aegis_core.protocol.errors import AuthError, ChainError, InvalidRequestError, NotFoundError
 from aegis_core.protocol.messages import PermissionRequest, Verdict
 from aegis_core.protocol.money import to_usd
@@ -101,6 +103,17 @@ class Transactions:
                 return verdict
             request = request.model_copy(update={"request_id": _request_id(transaction, attempt + 1)})
         return await self._ask(request, token=token, wait=wait, watch=pack(watch))
+
+    async def status(self, *, token: str | None = None) -> tuple[ChainStatus, ...]:
+        """The chains that are set up, as decisions see them now."""
+        await self._check(token)
+        return tuple([each async for each in statuses(self.chains, self.store, await self._ledger.now() / 1000)])
+
+    async def preview(self, message: QuoteTransaction, *, token: str | None = None) -> TransactionPreview:
+        """What signed bytes can cost, and would do. Nothing is reserved. Raises as `open` does."""
+        await self._check(token)
+        chain, raw = self.chains.find(message.chain), _raw(message.transaction)
+        return await previewed(chain, raw, await self._usd(chain), await self._ledger.now() / 1000)
 
     async def _check(self, token: str | None) -> None:
         """Nodes are asked for nobody who shows a session that is none."""
