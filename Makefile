@@ -87,7 +87,7 @@ check: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'limits>=5' pottery python-redis-lock
-	for script in decision policy over_http approvals locks adapters proxy overshoot memory kaizen; do $(BIN)/python benchmarks/$$script.py || exit 1; done
+	for script in decision policy over_http approvals locks adapters proxy overshoot memory kaizen chains; do $(BIN)/python benchmarks/$$script.py || exit 1; done
 
 clean:
 	rm -rf $(VENV) .venv-fetched .venv-pyautogen
