@@ -204,6 +204,10 @@ class Transactions:
         Raises:
             ChainError: the nodes do not agree; nothing changed.
         """
+        with suppress(NotFoundError):  # another process settled it meanwhile
+            await self._follow(key)
+
+    async def _follow(self, key: str) -> None:
         watch = await self.store.watch(key)
         if watch is None:
             await self.store.forget(key)

@@ -216,6 +216,20 @@ async def test_a_grant_that_expired_is_corrected_once_its_transaction_is_final(
         assert await desk.spent() == (nanos(before - anvil.balance(desk.account.address)), 0)
 
 
+@pytest.mark.concurrent
+async def test_many_who_follow_one_transaction_do_no_harm(desk: Desk) -> None:
+    """One settles it; the others find nothing left to follow, which is no error of theirs."""
+    before = desk.anvil.balance(desk.account.address)
+    async with desk.wallet.transact(desk.signed(), intent="Pay") as tx:
+        await tx.send()
+    desk.anvil.receipt(str(tx.report.hash))
+    desk.anvil.finalize()
+    transactions, key = desk.port.transactions, tx.grant_id[3:]
+    reports = await asyncio.gather(*(tx.settled(wait=5) for _ in range(4)), *(transactions.follow(key) for _ in "four"))
+    assert {report.state for report in reports if report} == {"settled"}
+    assert await desk.spent() == (nanos(before - desk.anvil.balance(desk.account.address)), 0)
+
+
 async def test_who_said_that_it_sends_and_died_has_it_sent_by_another(desk: Desk) -> None:
     """What a process leaves that is killed after it said that it sends, and before it did."""
     from aegis_core.store.verbs import Follow
