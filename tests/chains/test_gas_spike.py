@@ -20,6 +20,6 @@ def test_a_spike_is_refused_and_what_is_charged_is_what_was_taken() -> None:
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert [re.findall("GRANTED|REJECTED", line) for line in lines[1:4]] == [["GRANTED"], ["REJECTED"], ["GRANTED"]]
-    assert "150 gwei at most" in lines[2]
+    assert "Gas above 150 gwei is not allowed." in lines[2]
     charged, took = re.findall(r"\$(\d+\.\d{9})", lines[-1])
     assert 0 <= float(charged) - float(took) < 1e-8, "each of the two rounded up"
