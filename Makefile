@@ -7,6 +7,8 @@ export OTEL_SDK_DISABLED = true
 # Compiled modules are kept, whatever the environment says: a suite starts many processes, and each would compile its own.
 export PYTHONDONTWRITEBYTECODE =
 
+# A spike of gas is shown where there is a chain to show it on.
+ANVIL := $(or $(shell command -v anvil),$(wildcard .venv-fetched/anvil/anvil))
 # What the second part of the demonstration shows; CrewAI alone is most of the download.
 FRAMEWORKS ?= langchain,langgraph,crewai,autogen
 
@@ -54,6 +56,10 @@ ifneq ($(filter-out none,$(FRAMEWORKS)),)
 	$(BIN)/python examples/four_frameworks/show.py $(FRAMEWORKS)
 endif
 	$(BIN)/python examples/changing_one_url.py
+ifneq ($(ANVIL),)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[chains]'
+	$(BIN)/python examples/gas_spike.py
+endif
 
 # What tests need of a package index: they download nothing themselves. Without one this says so, and they are skipped.
 fetched: $(VENV)/.dev
@@ -87,7 +93,7 @@ check: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'limits>=5' pottery python-redis-lock
-	for script in decision policy over_http approvals locks adapters proxy overshoot memory kaizen; do $(BIN)/python benchmarks/$$script.py || exit 1; done
+	for script in decision policy over_http approvals locks adapters proxy overshoot memory kaizen chains; do $(BIN)/python benchmarks/$$script.py || exit 1; done
 
 clean:
 	rm -rf $(VENV) .venv-fetched .venv-pyautogen

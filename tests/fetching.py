@@ -146,6 +146,15 @@ def _sdks(folder: Path) -> None:
     _run([*into, *SDKS_PINNED])
 
 
+WEB3_PINNED = "web3==8.0.0"
+
+
+def _web3(folder: Path) -> None:
+    _run([UV, "venv", "--quiet", "--system-certs", "--clear", "--python", sys.executable, str(folder)])
+    into = [UV, "pip", "install", "--quiet", "--system-certs", "--python", str(folder / "bin" / "python")]
+    _run([*into, "--editable", f"{ROOT}[chains]", WEB3_PINNED])
+
+
 JAVASCRIPT_PINNED = (
     "openai@7.59.0", "@anthropic-ai/sdk@1.14.0", "@google/genai@3.3.0", "ai@7.0.173", "@ai-sdk/openai@4.0.118",
     "@ai-sdk/anthropic@4.0.105", "@ai-sdk/google@4.0.121",
@@ -248,6 +257,12 @@ SDKS = Fetched("an environment with SDKs that need a newer `openai`", HOME / "sd
 JAVASCRIPT = Fetched("SDKs for JavaScript", HOME / "javascript", JAVASCRIPT_PINNED, _javascript)
 
 
+WEB3 = Fetched(
+    "an environment with web3.py", HOME / "web3", (_declared("build-system", "project"), WEB3_PINNED, str(ROOT)), _web3
+)
+"""A guest of its layer, which nothing of Aegis needs."""
+
+
 AGENTS = {
     name: Fetched(f"{name}, an agent that asks through the proxy", HOME / name, package, _agent(package))
     for name, package in AGENTS_PINNED.items()
@@ -256,7 +271,7 @@ AGENTS["aider"] = Fetched("aider, an agent that asks through the proxy", HOME / 
 
 
 def main() -> None:
-    everything = [WHEELS, THIRD_PARTY, ANVIL, CONTRACTS, SDKS, JAVASCRIPT]
+    everything = [WHEELS, THIRD_PARTY, ANVIL, CONTRACTS, SDKS, WEB3, JAVASCRIPT]
     if sys.argv[1:] == ["deep"]:
         everything += AGENTS.values()
     if sys.version_info < PYAUTOGEN_BELOW:

@@ -7,12 +7,35 @@ from fastapi import APIRouter, Request, Response
 from aegis_core.api.logs import AGENT, GRANT
 from aegis_core.api.routing import ACTING, PREFIX, READING, GuardedRoute, Writer, auth_of, read
 from aegis_core.api.schemas import GrantId, Wait, body, security
+from aegis_core.protocol.chains import ChainStatuses, QuoteTransaction, TransactionPreview
 from aegis_core.protocol.messages import Verdict
 from aegis_core.protocol.transactions import SendTransaction, TransactionOrder, TransactionReport
 
 router = APIRouter(prefix=PREFIX, route_class=GuardedRoute)
 
 _verdict, _report = Writer(Verdict), Writer(TransactionReport)
+_chains, _preview = Writer(ChainStatuses), Writer(TransactionPreview)
+
+
+@router.get(
+    "/chains", tags=["Chains"], summary="Gas on the chains that are set up, as decisions go by it",
+    response_model=ChainStatuses, responses=READING, openapi_extra=security(),
+)  # fmt: skip
+async def list_chains(request: Request) -> Response:
+    """Of each the price, how old it is, how many nodes stand behind it, and dollars for a coin. No node is asked."""
+    caller, _ = await auth_of(request).reader(request)
+    return _chains(ChainStatuses(await caller.context.governor.transactions.status()))
+
+
+@router.post(
+    "/transactions/quote", tags=["Chains"], summary="What a signed transaction can cost, and would do",
+    response_model=TransactionPreview, responses=ACTING, openapi_extra=body(QuoteTransaction),
+)  # fmt: skip
+async def quote_transaction(request: Request) -> Response:
+    """It is run on the newest block. Nothing is reserved, and nothing sent."""
+    caller = await auth_of(request).asker(request)
+    message = await read(request, QuoteTransaction)
+    return _preview(await caller.context.governor.transactions.preview(message, token=caller.token))
 
 
 @router.post(

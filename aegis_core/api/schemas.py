@@ -14,6 +14,7 @@ from aegis_core.api.problems import MEDIA_TYPE, Problem
 from aegis_core.governor.operators import RefundWish
 from aegis_core.governor.tenant import ChannelHealth
 from aegis_core.protocol.approvals import DecisionRequest, EnvelopeRequest, OperatorLimit
+from aegis_core.protocol.chains import QuoteTransaction
 from aegis_core.protocol.fields import Identifier
 from aegis_core.protocol.journal import JournalRequest
 from aegis_core.protocol.locks import AcquireLock, ForceRelease, ReleaseLock, RenewLock
@@ -130,6 +131,7 @@ _EXAMPLES: dict[type[BaseModel], Document] = {
         "transaction": "0x02f8…",
         "task_intent": "Pay the invoice 7113",
     },
+    QuoteTransaction: {"chain": "monad", "transaction": "0x02f8…"},
     SendTransaction: {
         "agent_id": "trader",
         "grant_id": "gr_5f0c",

@@ -7,7 +7,7 @@ from decimal import Decimal
 from fractions import Fraction
 
 from aegis_core.chains.profiles import ChainProfile, OperatorFee
-from aegis_core.chains.receipts import MinedTransaction
+from aegis_core.chains.receipts import MinedTransaction, TokenTransfer
 from aegis_core.chains.transaction import BLOB_GAS, EvmTransaction, refused
 from aegis_core.protocol.money import MAX_NANOS, MAX_USD, NANOS_PER_USD
 
@@ -17,10 +17,12 @@ COIN = 10**18
 
 @dataclass(frozen=True, slots=True)
 class NativeCost:
-    """An amount of a chain's coin, in its smallest unit: fees, and what is sent along."""
+    """An amount of a chain's coin, in its smallest unit: fees, and what is sent along. `transfers`: of tokens, in what
+    a transaction did cost."""
 
     fees: int
     value: int
+    transfers: tuple[TokenTransfer, ...] = ()
 
     @property
     def total(self) -> int:
@@ -72,7 +74,7 @@ def paid_by(gas: int, value: int, profile: ChainProfile, receipt: MinedTransacti
             raise ValueError(f"the receipt names no l1Fee, which {profile.name} takes of every transaction")
         fees += receipt.data_fee
         fees += operator_fee(profile.operator_fee, receipt.gas_used, receipt.operator_scalar, receipt.operator_constant)
-    return NativeCost(fees, value if receipt.success else 0)
+    return NativeCost(fees, value if receipt.success else 0, receipt.transfers if receipt.success else ())
 
 
 def operator_fee(version: OperatorFee, gas: int, scalar: int, constant: int) -> int:

@@ -1,4 +1,4 @@
-"""``aegis chains``: the price of gas on the chains that are set up, and what a transaction can cost."""
+"""``aegis chains``: gas on the chains that are set up, what a transaction can cost, and what it would do."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -13,13 +14,14 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from aegis_core.cli.common import JsonFlag, dollars, print_json, say, shown, stdout_console
+from aegis_core.cli.common import JsonFlag, dollars, json_line, print_json, say, shown, stdout_console
 from aegis_core.protocol.errors import ConfigurationError, InvalidRequestError
 from aegis_core.protocol.money import to_usd
 from aegis_core.settings import load_settings
 
 if TYPE_CHECKING:
     from aegis_core.chains.book import Chain, Chains
+    from aegis_core.protocol.chains import TransactionPreview
 
 app = typer.Typer(
     help="Show gas prices, and what transactions can cost.\n\nExample: aegis chains status", no_args_is_help=True
@@ -115,6 +117,79 @@ def quote(
     console.print(table)
 
 
+@app.command()
+def simulate(
+    chain: Annotated[str, typer.Argument(help="Its name, or CAIP-2: monad, eip155:143")],
+    transaction: Annotated[str, typer.Argument(help="The signed transaction as 0x…, or - to read it from stdin")],
+    json: JsonFlag = False,
+) -> None:
+    """Show what a signed transaction would do now: what leaves, what comes, approvals, slippage. Nothing is sent.
+
+    Exit code 1 when it would be reverted, or cannot be simulated.
+
+    Example: aegis chains simulate monad 0x02f8…
+    """
+    from aegis_core.governor.chain_views import previewed
+
+    text = sys.stdin.read(_MOST_TEXT) if transaction == "-" else transaction
+
+    async def work(chains: Chains) -> TransactionPreview:
+        found, now = chains.find(chain), time.time()
+        return await previewed(found, _bytes(text.strip()), await found.usd(now), now)
+
+    preview = _with_chains(work)
+    if json:
+        print_json(preview)
+    else:
+        from aegis_core.cli.chains_page import show_preview
+
+        show_preview(preview)
+    done = preview.transaction.simulation
+    if done is None or not done.success:
+        raise typer.Exit(1)
+
+
+@app.command()
+def watch(
+    every: Annotated[float, typer.Option(help="Seconds between two looks", min=0.1, max=3_600)] = 2,
+    looks: Annotated[int | None, typer.Option(help="How many; without it, until it is interrupted", min=1)] = None,
+    json: JsonFlag = False,
+) -> None:
+    """Show gas as it changes: a line for each block that moves it, and for each thing that goes wrong.
+
+    Example: aegis chains watch --every 1
+    """
+
+    async def work(chains: Chains) -> None:
+        seen: dict[str, tuple[str | None, tuple[str, ...]]] = {}
+        done = 0
+        while looks is None or done < looks:
+            if done:
+                await asyncio.sleep(every)
+            done += 1
+            for line in await asyncio.gather(*map(_line, chains)):
+                told = (line.base_fee_wei, line.problems)
+                if seen.get(line.id) != told:
+                    seen[line.id] = told
+                    _tell(line, json)
+
+    with suppress(KeyboardInterrupt):
+        _with_chains(work)
+
+
+def _tell(line: ChainLine, as_json: bool) -> None:
+    if as_json:
+        sys.stdout.write(json_line(line) + "\n")
+        return
+    gwei = "unknown" if line.base_fee_wei is None else f"{Decimal(line.base_fee_wei) / _GWEI:,.9g} gwei"
+    cost = "" if line.transfer_usd is None else f", a transfer {dollars(line.transfer_usd)}"
+    block = "" if line.block is None else f", block {line.block:,}"
+    text = f"{time.strftime('%H:%M:%S')} {shown(line.chain)} {gwei}{cost}{block}"
+    stdout_console().print(text, markup=False, highlight=False)
+    for problem in line.problems:
+        say(problem)
+
+
 def _with_chains(work: Callable[[Chains], Awaitable[_T]]) -> _T:
     """Open the chains of the settings, do the work, and close them.
 
@@ -157,21 +232,24 @@ async def _quoted(chain: Chain, text: str) -> TransactionQuote:
     from aegis_core.chains.cost import to_nanos
     from aegis_core.chains.transaction import decode
 
-    if not text.startswith("0x") or len(text) % 2:
-        problem = "must be the signed bytes in hexadecimal, with 0x before them"
-        raise InvalidRequestError(f"transaction: {problem}", field="transaction", problem=problem)
-    try:
-        raw = bytes.fromhex(text[2:])
-    except ValueError:
-        problem = "holds something else than hexadecimal digits"
-        raise InvalidRequestError(f"transaction: {problem}", field="transaction", problem=problem) from None
-    found = decode(raw)
+    found = decode(_bytes(text))
     most, usd = await chain.bound(found), await chain.usd(time.time())
     return TransactionQuote(
         chain.profile.name, chain.profile.id, found.hash, found.type, found.sender, found.nonce, found.to,
         str(most.value), str(most.fees), str(most.total), usd,
         *(to_usd(to_nanos(amount, usd)) for amount in (most.value, most.fees, most.total)),
     )  # fmt: skip
+
+
+def _bytes(text: str) -> bytes:
+    if not text.startswith("0x") or len(text) % 2:
+        problem = "must be the signed bytes in hexadecimal, with 0x before them"
+        raise InvalidRequestError(f"transaction: {problem}", field="transaction", problem=problem)
+    try:
+        return bytes.fromhex(text[2:])
+    except ValueError:
+        problem = "holds something else than hexadecimal digits"
+        raise InvalidRequestError(f"transaction: {problem}", field="transaction", problem=problem) from None
 
 
 def _table(lines: list[ChainLine]) -> None:

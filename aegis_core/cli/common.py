@@ -20,6 +20,7 @@ from aegis_core.connect import connect, with_overrides
 from aegis_core.protocol.errors import ConfigurationError, InvalidRequestError
 from aegis_core.protocol.masking import visible
 from aegis_core.protocol.money import format_usd
+from aegis_core.protocol.parsing import Message
 from aegis_core.protocol.writing import told_name
 from aegis_core.settings import Settings
 
@@ -162,6 +163,8 @@ def _json(value: object, indent: int | None = None) -> str:
 def _plain(value: object) -> object:
     if is_dataclass(value) and not isinstance(value, type):
         return asdict(value)
+    if isinstance(value, Message):
+        return value.model_dump()
     if isinstance(value, Decimal):
         return float(value)
     if isinstance(value, datetime | date):

@@ -15,6 +15,7 @@ from aegis_core.protocol.approvals import (
     EnvelopeRequest,
     Listing,
 )
+from aegis_core.protocol.chains import ChainStatus, QuoteTransaction, TransactionPreview
 from aegis_core.protocol.events import Event, EventPage, EventQuery
 from aegis_core.protocol.journal import JournalEntry, JournalRequest
 from aegis_core.protocol.kaizen import Explanation, KaizenQuery, KaizenReport
@@ -142,6 +143,10 @@ class TransactionsPort(Protocol):
     async def report(
         self, grant_id: str, agent_id: str | None, *, token: str | None = None, wait: float = 0
     ) -> TransactionReport: ...
+
+    async def status(self, *, token: str | None = None) -> tuple[ChainStatus, ...]: ...
+
+    async def preview(self, message: QuoteTransaction, *, token: str | None = None) -> TransactionPreview: ...
 
 
 class GovernorPort(Protocol):

@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
+from aegis_core.protocol.chains import QuoteTransaction, TransactionPreview
 from aegis_core.protocol.denial import AegisDenied
 from aegis_core.protocol.errors import AegisError, LockLostError
 from aegis_core.protocol.messages import ReleaseRequest, Verdict
@@ -66,6 +67,17 @@ class Wallet:
 
     def __init__(self, agent: GovernedAgent, chain: str, address: str) -> None:
         self._agent, self.chain, self.address = agent, chain, address
+
+    async def preview(self, signed: bytes | str) -> TransactionPreview:
+        """What a signed transaction can cost, and would do now. Nothing is reserved, and nothing sent.
+
+        Raises:
+            InvalidRequestError: the bytes cannot be read, or are of another chain.
+            ChainError: nobody says what the coin costs.
+        """
+        text = signed if isinstance(signed, str) else "0x" + signed.hex()
+        message = parse(QuoteTransaction, chain=self.chain, transaction=text)
+        return await self._agent.connection.port.transactions.preview(message, token=self._agent.session.session_token)
 
     @asynccontextmanager
     async def transact(

@@ -191,7 +191,7 @@ def _bid(request: PermissionRequest, ruling: Ruling) -> Bid | None:
         ceilings += Limit(each.wei, each.effect, each.rule, each.reason, each.observed)
     if shown is None:
         return Bid("", 0, 0, 0, ceilings)
-    return Bid(shown.chain, shown.stale_ms, shown.max_fee, shown.priority_fee, ceilings)
+    return Bid(shown.chain, shown.stale_ms, shown.max_fee, shown.priority_fee, ceilings, shown.labels)
 
 
 def _matched(ruling: Ruling) -> str | None:

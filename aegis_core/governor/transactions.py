@@ -18,10 +18,13 @@ from aegis_core.chains.profiles import ChainProfile
 from aegis_core.chains.quantities import address
 from aegis_core.chains.receipts import MinedTransaction
 from aegis_core.chains.transaction import EvmTransaction, decode
+from aegis_core.governor.chain_views import previewed, statuses
 from aegis_core.governor.credentials import caller_of
+from aegis_core.governor.token_money import least_of, to_charge, to_hold
 from aegis_core.governor.transaction_facts import facts_of, shown_of
 from aegis_core.governor.verdicts import grant_key
 from aegis_core.protocol.arguments import bound_arguments
+from aegis_core.protocol.chains import ChainStatus, QuoteTransaction, TransactionPreview
 from aegis_core.protocol.errors import AuthError, ChainError, InvalidRequestError, NotFoundError
 from aegis_core.protocol.messages import PermissionRequest, Verdict
 from aegis_core.protocol.money import to_usd
@@ -87,12 +90,12 @@ class Transactions:
         request = parse(
             TransactionRequest, agent_id=order.agent_id, session_id=order.session_id, task_intent=order.task_intent,
             resource_type="wallet_lock", target_resource=facts.wallet, lock_ttl_seconds=order.lock_ttl_seconds,
-            priority=order.priority, estimated_cost_usd=to_usd(to_nanos(most.total, usd)), tool=_TOOL,
+            priority=order.priority, estimated_cost_usd=to_usd(to_hold(facts, to_nanos(most.total, usd))), tool=_TOOL,
             arguments_hash=hashed, arguments_json=shown, request_id=_request_id(transaction, 1), transaction=facts,
         )  # fmt: skip
         watch = Watch(
             facts.chain, facts.wallet, nonce, facts.hash, str(transaction.gas), str(transaction.value), f"{usd:f}",
-            "held", 0,
+            "held", 0, least=least_of(facts),
         )  # fmt: skip
         for attempt in range(1, _ATTEMPTS):
             verdict = await self._ask(request, token=token, wait=wait, watch=pack(watch))
@@ -100,6 +103,17 @@ class Transactions:
                 return verdict
             request = request.model_copy(update={"request_id": _request_id(transaction, attempt + 1)})
         return await self._ask(request, token=token, wait=wait, watch=pack(watch))
+
+    async def status(self, *, token: str | None = None) -> tuple[ChainStatus, ...]:
+        """The chains that are set up, as decisions see them now."""
+        await self._check(token)
+        return tuple([each async for each in statuses(self.chains, self.store, await self._ledger.now() / 1000)])
+
+    async def preview(self, message: QuoteTransaction, *, token: str | None = None) -> TransactionPreview:
+        """What signed bytes can cost, and would do. Nothing is reserved. Raises as `open` does."""
+        await self._check(token)
+        chain, raw = self.chains.find(message.chain), _raw(message.transaction)
+        return await previewed(chain, raw, await self._usd(chain), await self._ledger.now() / 1000)
 
     async def _check(self, token: str | None) -> None:
         """Nodes are asked for nobody who shows a session that is none."""
@@ -190,6 +204,10 @@ class Transactions:
         Raises:
             ChainError: the nodes do not agree; nothing changed.
         """
+        with suppress(NotFoundError):  # another process settled it meanwhile
+            await self._follow(key)
+
+    async def _follow(self, key: str) -> None:
         watch = await self.store.watch(key)
         if watch is None:
             await self.store.forget(key)
@@ -230,7 +248,8 @@ class Transactions:
         await self.store.follow(Follow(key, "later", pause=_LATER_MS))
 
     async def _settle(self, key: str, watch: Watch, cost: NativeCost) -> None:
-        nanos = to_nanos(cost.total, Decimal(watch.usd))
+        now = await self._ledger.now() / 1000
+        nanos = await to_charge(self.chains.find(watch.chain), watch, cost, now)
         await self._ledger.settle(_proven(key, "settle", nanos, f"tx {watch.hash}"))
         await self.store.follow(Follow(key, "over"))
 

@@ -126,6 +126,13 @@ class TransactionFacts(Message):
         """The account that signed it, without its chain."""
         return self.wallet.rpartition(":")[2]
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels whose budgets pay it: its chain, its wallet, and what leaves that has a symbol."""
+        moves = self.simulation.moves if self.simulation else ()
+        assets = sorted({each.symbol for each in moves if each.leaves and each.symbol})
+        return (f"chain={self.name}", f"wallet={self.wallet}", *(f"asset={each}" for each in assets))
+
 
 def simulated_lines(facts: object) -> tuple[str, ...]:
     """What a transaction would do, by its facts as they are stored, for a person: a line each."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from aegis_core.protocol.chains import ChainStatus, ChainStatuses, QuoteTransaction, TransactionPreview
 from aegis_core.protocol.messages import Verdict
 from aegis_core.protocol.transactions import SendTransaction, TransactionOrder, TransactionReport
 from aegis_core.remote.calls import Call, segment
@@ -31,6 +32,17 @@ class RemoteTransactions:
         """As `Transactions.send`."""
         path = f"/transactions/{segment(message.grant_id)}/send"
         return await self._call("POST", path, TransactionReport, body=message, token=token, retry=True)
+
+    async def status(self, *, token: str | None = None) -> tuple[ChainStatus, ...]:
+        """As `Transactions.status`."""
+        found = await self._call("GET", "/chains", ChainStatuses, token=token or self._token, retry=True)
+        return found.chains
+
+    async def preview(self, message: QuoteTransaction, *, token: str | None = None) -> TransactionPreview:
+        """As `Transactions.preview`."""
+        return await self._call(
+            "POST", "/transactions/quote", TransactionPreview, body=message, token=token or self._token, retry=True
+        )
 
     async def report(
         self,

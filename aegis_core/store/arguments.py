@@ -72,13 +72,15 @@ class WantedLock(NamedTuple):
 
 class Bid(NamedTuple):
     """What a transaction pays for gas on a chain: wei at most, and what it offers above the base fee. `stale` is how
-    old (ms) the price may be that it is judged by, `ceilings` are `Limit` rows in wei."""
+    old (ms) the price may be that it is judged by, `ceilings` are `Limit` rows in wei. `labels`: further ones, whose
+    budgets pay it, too."""
 
     chain: str
     stale: int
     fee: int
     tip: int
     ceilings: Sequence[Any]
+    labels: Sequence[str] = ()
 
 
 class TermsRow(NamedTuple):

@@ -95,6 +95,8 @@ TABLE: dict[tuple[str, str], Row] = {
     ("POST", f"{API}/release-lock"): Row(AGENTS, lambda case: {**_lock_token(case), "resource": case["resource"]}),
     ("POST", f"{API}/locks/{{resource}}/force-release"): Row(OPERATORS, _plain({})),
     ("POST", f"{API}/transactions"): Row(AGENTS, _transaction, 422),  # no chain is set up there
+    ("GET", f"{API}/chains"): Row(READERS),
+    ("POST", f"{API}/transactions/quote"): Row(AGENTS, _plain({"chain": "monad", "transaction": "0x00"}), 422),
     ("POST", f"{API}/transactions/{{grant_id}}/send"): Row(AGENTS, _sending, 404),  # that grant is for none
     ("GET", f"{API}/transactions/{{grant_id}}"): Row(READERS, done=404),
     ("POST", f"{API}/handshake"): Row(ENTER, lambda _: {"agent_id": f"new-{uuid4().hex}"}),
@@ -291,6 +293,7 @@ def test_an_agent_may_do_nothing_that_only_an_operator_may(method: str, path: st
         "grants",
         "journal",
         "transactions",
+        "chains",
         "budget",
         "release-lock",
         "health",

@@ -48,7 +48,7 @@ def looks() -> Moves:
     }  # fmt: skip
     plain = (
         "/locks", "/agents", "/events", "/keys", "/policy", "/policy/versions", "/profiles", "/approvals", "/envelopes",
-        "/operator-limits", "/activity", "/kaizen/report", "/people", "/self", "/health", "/ready",
+        "/operator-limits", "/activity", "/chains", "/kaizen/report", "/people", "/self", "/health", "/ready",
     )  # fmt: skip
     return {("GET", path): [(way, None)] for path, way in (paths | {each: each for each in plain}).items()}
 
@@ -120,6 +120,7 @@ def of_agents() -> Moves:
                 {"agent_id": "bot", "task_intent": "Pay", "chain": "monad", "wallet": "w", "transaction": ""},
             ),
         ],
+        ("POST", "/transactions/quote"): [("/transactions/quote", {"chain": "monad", "transaction": "0x00"})],
         ("POST", "/transactions/{grant_id}/send"): [
             (f"/transactions/gr_{NONE}/send", {"agent_id": "bot", "grant_id": f"gr_{NONE}", "transaction": "0x00"}),
         ],

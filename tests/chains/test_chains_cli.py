@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 from anvil import Anvil
 from signing import COIN, GWEI, fields
 from terminal import run_aegis
+from trading import Market, call
 
 DEAD = "http://127.0.0.1:1/secret-key"
 
@@ -82,3 +84,46 @@ def test_without_chains_it_says_how_to_name_some(
     code, _, told = run_aegis(monkeypatch, capsys, "chains", "status")
     assert code == 1
     assert "AEGIS_CHAINS_FILE" in told
+
+
+def test_simulate_shows_what_leaves_what_comes_and_what_it_lets_others_do(anvil: Anvil, aegis) -> None:
+    market, sender = Market.open(anvil), anvil.account()
+    market.fund(sender, 1_000 * COIN)
+    tokens = {"AAA": {"address": market.sold, "usd": 1}, "BBB": {"address": market.bought, "usd": "0.5"}}
+    chain = {"rpc": [anvil.url], "usd": 2_000, "tokens": tokens, "routers": [market.address]}
+    out = market.formula(1_000 * COIN)
+
+    def raw(to: str, data: str) -> str:
+        said = fields(2, nonce=anvil.nonce(sender.address), value=0, gas=300_000, to=to, data=data)
+        return "0x" + bytes(sender.sign_transaction(said).raw_transaction).hex()
+
+    swap = raw(market.address, market.swap(sender, 1_000 * COIN, out * 97 // 100))
+    code, said, _ = aegis("simulate", "anvil", swap, "--json", anvil=chain)
+    found = json.loads(said)
+    simulation = found["transaction"]["simulation"]
+    assert (code, simulation["success"], found["fees_usd"]) == (0, True, 1.8)
+    assert {each["symbol"]: each["amount"] for each in simulation["moves"]}["AAA"] == "-1000"
+    assert found["reserves_usd"] == pytest.approx(1.8 + 1_000 - out * 97 // 100 / COIN / 2)
+    said = aegis("simulate", "anvil", swap, anvil=chain)[1]
+    assert re.search(r"leaves: AAA +1000 +\$1,000\.00", said)
+    assert re.search(rf"comes: BBB +{out // COIN}\.\d+ +\$", said)
+    assert f"Signed: 1000 AAA ($1,000.00) for at least {out * 97 // 100 // COIN}." in said
+    giving = raw(market.sold, call("approve(address,uint256)", "0x" + "12" * 20, 2**256 - 1))
+    said = aegis("simulate", "anvil", giving, anvil=chain)[1]
+    assert f"0x{'12' * 20} may take everything of AAA" in said
+    code, said, _ = aegis("simulate", "anvil", raw(market.sold, "0x12345678"), anvil=chain)
+    assert (code, "It would be reverted" in said) == (1, True)
+    assert anvil.nonce(sender.address) == 1, "of the approval that a test made, and nothing else"
+
+
+def test_watch_tells_of_each_price_once(anvil: Anvil, aegis) -> None:
+    anvil.base_fee(100 * GWEI)
+    code, out, _ = aegis("watch", "--every", "0.1", "--looks", "3", "--json")
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert (code, len(lines), lines[0]["id"]) == (0, 1, "eip155:31337")
+    code, out, told = aegis("watch", "--looks", "1", anvil={"rpc": [DEAD], "usd": 1})
+    assert (code, "anvil unknown" in out) == (0, True)
+    assert "cannot be reached" in told
+    assert re.match(
+        r"\d\d:\d\d:\d\d anvil [\d.]+ gwei, a transfer \$[\d.]+, block \d", aegis("watch", "--looks", "1")[1]
+    )

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import textwrap
 from pathlib import Path
 
 import pytest
 from anvil import Anvil
+from fetching import WEB3
+from guarding import guarded
 from wallets import desk_of, written
 
 import aegis_core
@@ -58,3 +61,35 @@ def test_the_rules_are_a_policy() -> None:
 
     (said,) = [match[2] for match in BLOCK.finditer(PAGE) if match[1] == "json" and '"rules"' in match[2]]
     assert len(load_policy(said, "docs/chains.md").rules) == 6
+
+
+PRELUDE = """
+import sys
+from eth_account import Account
+from web3 import HTTPProvider, Web3
+from web3.middleware import SignAndSendRawMiddlewareBuilder
+import aegis_core, aegis_web3
+API, TENANT, TOKEN, RPC, KEY = sys.argv[1:]
+ACCOUNT, TO = Account.from_key(KEY), "0x70997970C51812dc3A010C7d01b50e0d17dc79C8"
+with aegis_core.connect_sync(API, tenant=TENANT, token=TOKEN) as governor:
+    agent = governor.handshake("trader")
+"""
+
+
+@pytest.mark.timeout(300)
+async def test_the_layer_of_web3(settings: Settings, anvil: Anvil, tmp_path: Path) -> None:
+    python = WEB3.path() / "bin" / "python"
+    (block,) = [match[2] for match in BLOCK.finditer(PAGE) if "aegis_web3.governed(" in match[2]]
+    program = (
+        PRELUDE + textwrap.indent(block, "    ") + "    print(w3.eth.wait_for_transaction_receipt(name)['status'])"
+    )
+    async with desk_of(settings, anvil, tmp_path, gas_seconds=600) as desk:
+        with guarded(settings.model_copy(update={"chains_file": tmp_path / "chains.json"})) as home:
+            said = (home.url, settings.tenant, home.operator_key, anvil.url, desk.account.key.hex())
+            environment = os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'integrations'}"}
+            process = await asyncio.create_subprocess_exec(
+                str(python), "-c", program, *said, env=environment, stdout=asyncio.subprocess.PIPE
+            )
+            assert (await process.communicate())[0] == b"1\n"
+        await desk.end()
+        assert (await desk.spent())[0] > 0

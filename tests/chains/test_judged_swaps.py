@@ -30,6 +30,8 @@ async def desk(settings: Settings, anvil: Anvil, market: Market, tmp_path: Path)
     tokens = {"AAA": {"address": market.sold, "usd": 1}, "BBB": {"address": market.bought, "usd": "0.5"}}
     async with desk_of(settings, anvil, tmp_path, tokens=tokens, routers=[market.address]) as made:
         market.fund(made.account, AMOUNT)
+        for scope, name in (("agent", "trader"), ("tenant", "-")):
+            await made.governor.set_budget(scope, name, "day", 10_000)
         yield made
 
 

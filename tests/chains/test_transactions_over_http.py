@@ -31,6 +31,13 @@ async def test_a_program_sends_through_a_server(settings: Settings, anvil: Anvil
                 said = fields(2, nonce=anvil.nonce(by.address), value=COIN // 1_000, **changed)
                 return bytes(by.sign_transaction(said).raw_transaction)
 
+            preview = await wallet.preview(signed())
+            assert (preview.value_usd, preview.transaction.outflow_usd) == (2, 2)
+            assert preview.transaction.simulation is not None
+            assert preview.reserves_usd == preview.fees_usd + 2
+            (chain,) = await agent.connection.port.transactions.status(token=agent.session.session_token)
+            assert (chain.id, chain.coin_usd, chain.sources) == ("eip155:31337", USD, 1)
+            assert chain.age_seconds is not None
             async with wallet.transact(signed(), intent="Pay") as tx:
                 assert (await tx.send()).state == "sent"
             with pytest.raises(ConflictError):

@@ -46,6 +46,7 @@ async def test_what_is_charged_is_what_was_paid(desk: Desk, kind: int, code: str
     async with desk.wallet.transact(raw, intent="Pay the invoice") as tx:
         assert tx.verdict.reserved_usd == Decimal(nanos(100_000 * 3 * GWEI + COIN // 1_000)).scaleb(-9)
         assert (await tx.send()).state == "sent"
+    desk.anvil.receipt(str(tx.report.hash))
     took = before - desk.anvil.balance(desk.account.address)
     assert took > 0
     assert (await desk.spent())[0] == 0  # it could still be undone
@@ -213,6 +214,20 @@ async def test_a_grant_that_expired_is_corrected_once_its_transaction_is_final(
         assert await desk.spent() == (bound, 0)  # nobody watched, so it is charged at its bound
         await desk.end()
         assert await desk.spent() == (nanos(before - anvil.balance(desk.account.address)), 0)
+
+
+@pytest.mark.concurrent
+async def test_many_who_follow_one_transaction_do_no_harm(desk: Desk) -> None:
+    """One settles it; the others find nothing left to follow, which is no error of theirs."""
+    before = desk.anvil.balance(desk.account.address)
+    async with desk.wallet.transact(desk.signed(), intent="Pay") as tx:
+        await tx.send()
+    desk.anvil.receipt(str(tx.report.hash))
+    desk.anvil.finalize()
+    transactions, key = desk.port.transactions, tx.grant_id[3:]
+    reports = await asyncio.gather(*(tx.settled(wait=5) for _ in range(4)), *(transactions.follow(key) for _ in "four"))
+    assert {report.state for report in reports if report} == {"settled"}
+    assert await desk.spent() == (nanos(before - desk.anvil.balance(desk.account.address)), 0)
 
 
 async def test_who_said_that_it_sends_and_died_has_it_sent_by_another(desk: Desk) -> None:

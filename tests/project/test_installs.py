@@ -126,7 +126,7 @@ def test_uv_syncs_a_checkout_and_runs_its_commands(checkout: Path, tmp_path: Pat
     assert (tmp_path / "data").is_dir()
 
 
-def test_the_built_packages_hold_the_five_and_install_anywhere(
+def test_the_built_packages_hold_the_six_and_install_anywhere(
     checkout: Path, tmp_path: Path, environment: dict[str, str], wheels: str
 ) -> None:
     ran([UV, "build", "--quiet", *FROM_WHEELS, wheels, "--out-dir", tmp_path / "dist"], checkout, environment)

@@ -24,7 +24,14 @@ local function judge_all(model, amount)
   judge('t', T[T_PURSE], amount)
   local shared = T[T_SHARED]
   if shared[A_LABELS] > 0 then
-    for _, label in ipairs(G[G_LABELS]) do judge_shared('l:' .. label, amount) end
+    local own = {}
+    for _, label in ipairs(G[G_LABELS]) do
+      own[label] = true
+      judge_shared('l:' .. label, amount)
+    end
+    for _, label in ipairs(bid and bid[BID_LABELS] or {}) do
+      if not own[label] then judge_shared('l:' .. label, amount) end
+    end
   end
   if shared[A_RESOURCES] > 0 then judge_shared('k:' .. resource, amount) end
   if shared[A_MODELS] > 0 and model then judge_shared('m:' .. model, amount) end
