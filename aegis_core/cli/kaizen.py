@@ -12,6 +12,7 @@ from aegis_core.cli.common import (
     JsonFlag,
     TenantOption,
     extra_tools,
+    once_or_on,
     print_json,
     say,
     shown,
@@ -20,7 +21,7 @@ from aegis_core.cli.common import (
     with_resources,
 )
 from aegis_core.client.agent import Governor
-from aegis_core.protocol.errors import ConflictError, InvalidRequestError
+from aegis_core.protocol.errors import InvalidRequestError
 from aegis_core.protocol.kaizen import Explanation, KaizenReport
 
 if TYPE_CHECKING:
@@ -47,15 +48,9 @@ def run(
 
     async def work(governor: ResourceGovernor) -> None:
         closer = DayCloser(governor.kaizen)
-        try:
-            if not once:
-                await close_days(closer)
-            closed = await closer.look()
-            if closed is None:
-                raise ConflictError("Another process closes these days.", code="closed_elsewhere")
-            typer.echo(f"{closed:,} days closed.")
-        finally:
-            await closer.leave()
+        elsewhere = "Another process closes these days."
+        closed = await once_or_on(once, lambda: close_days(closer), closer.look, closer.leave, elsewhere)
+        typer.echo(f"{closed:,} days closed.")
 
     with_resources(tenant, work)
 
