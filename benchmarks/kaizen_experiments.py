@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from aegis_core.kaizen.experiments.betting import ALPHA, BETS, ENOUGH, LABELLED_MARGIN, MARGIN, bets, discoveries
+from aegis_core.kaizen.experiments.betting import BETS, ENOUGH, LABELLED_MARGIN, MARGIN, bets, discoveries
 
 Floats = NDArray[np.float64]
 PRESENT, ONLY_CANDIDATE, LENGTH = 0.85, 0.05, 6_000

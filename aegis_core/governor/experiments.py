@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime
+from decimal import ROUND_DOWN, Decimal
 from hashlib import blake2b
-from math import log
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
+from aegis_core.governor.usage import decode_usage
 from aegis_core.kaizen.experiments.betting import ENOUGH, Evidence, forecast, log_mean
 from aegis_core.kaizen.experiments.course import course
 from aegis_core.kaizen.experiments.deciding import (
@@ -36,6 +37,7 @@ from aegis_core.protocol.experiments import (
     PairNoted,
     PairPost,
 )
+from aegis_core.protocol.kaizen import OWN_AGENT
 from aegis_core.store.arguments import BegunExperiment
 from aegis_core.store.experiments import ExperimentStore, StoredExperiment
 from aegis_core.store.kaizen import KaizenStore
@@ -44,6 +46,7 @@ from aegis_core.store.verbs import NotePair, PutExperiment
 
 _DAY_MS = 86_400_000
 _EPOCH = date(1970, 1, 1).toordinal()
+_SHARE, _NANO = Decimal("0.02"), Decimal("1e-9")
 _OPEN = ("running", "paused", "suggested")
 POSTED_MS = 7 * _DAY_MS
 """How long a pair that a program posts may stay open between its sampling and its scores."""
@@ -64,6 +67,8 @@ class TenantExperiments:
 
     def __init__(self, ledger: Ledger, prices: Callable[[], PriceBook]) -> None:
         self._ledger, self._prices, self._store = ledger, prices, ExperimentStore(ledger)
+        self.cap = Decimal(1)
+        """What its owner lets experiments cost in a day, in dollars."""
 
     async def start(self, wish: ExperimentStart, *, author: str) -> Experiment:
         """Begin one. The same wish while it is open answers the one that there is.
@@ -129,9 +134,9 @@ class TenantExperiments:
                   if pair.state == "score"]  # fmt: skip
         return ExperimentExplanation(found, course(scores, found.margin))
 
-    async def open_pair(self, name: str, request_id: str, *, milliseconds: int, basis: str = "") -> int:
+    async def open_pair(self, name: str, request_id: str, *, milliseconds: int, basis: str = "", agent: str | None = None) -> int:
         """Number a sampled request; 0: this experiment takes none now. The same request has the same number."""
-        order = NotePair(name, self._hashed(request_id), "open", 0, 0, milliseconds, basis)
+        order = NotePair(name, self._hashed(request_id), "open", 0, 0, milliseconds, basis, agent)
         state, number, known = await self._store.note(order)
         return 0 if known or state not in _OPEN else number
 
@@ -199,6 +204,18 @@ class TenantExperiments:
     async def running(self) -> Sequence[tuple[str, ExperimentStart]]:
         """Those that sample now, with their terms."""
         return [(each.name, _terms(each).start) for each in await self._store.all() if each.state in {"running", "suggested"}]
+
+    async def affordable(self) -> Decimal:
+        """What experiments may cost in this day, in dollars: the owner's cap, and at most 2 % of what the tenant spent
+        in the last 24 hours (of yesterday as much as is left of today)."""
+        now, zone = await self._now()
+        today, at = _day(now, zone), datetime.fromtimestamp(now / 1000, ZoneInfo(zone))
+        left = 1 - (at.hour * 3_600 + at.minute * 60 + at.second) / 86_400
+        spent = [
+            sum(row.cost_usd for row in decode_usage(at.date(), await self._ledger.usage(day)) if row.agent_id != OWN_AGENT)
+            for day in (today, today - 1)
+        ]
+        return min(self.cap, (spent[0] + spent[1] * Decimal(left)) * _SHARE).quantize(_NANO, ROUND_DOWN)
 
     async def lapse(self, name: str, why: str) -> None:
         """End a certificate before its time."""

@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from aegis_core.protocol.kaizen import OWN_AGENT
+
 EXPERIMENTS: Mapping[str, Any] = {
     "MOST_EXPERIMENTS": 200,  # of a tenant, those that ended and are still kept among them
     "KEPT_EXPERIMENT": 400 * 86_400_000,  # ms for which one that ended is kept
     "PAIRS_AT_ONCE": 200,  # pairs that one call counts
     "MISSING_FROM": 100,  # pairs from which it is looked at how many are missing
+    "OWN_AGENT": OWN_AGENT,
+    "KEPT_FOR_OTHERS": 5,  # of each shared budget Kaizen leaves a fifth to the others
+    "NEVER_SHADOWED": "pii=",  # labels of agents whose prompts are sent to nobody else
     "MISSING_ONE_IN": 50,  # more than one in so many missing, and the experiment is void
 }
 """What scripts may name besides, as in `schema.CONSTANTS`."""

@@ -336,8 +336,8 @@ _SPECIAL: dict[str, Callable[[list[Any]], AegisError]] = {
         next_nonce=int(answer[2]),
     ),
     "FULL_EXPERIMENTS": lambda answer: ConflictError(
-        f"There are {int(answer[1])} experiments of this tenant, the most there may be; those that ended are kept for 400 "
-        "days, because they count where several are decided on together.",
+        f"There are {int(answer[1])} experiments of this tenant, the most there may be; those that ended are kept for "
+        "400 days, because they count where several are decided on together.",
         code="too_many_experiments",
     ),
     "WATCHES_FULL": lambda _: ConflictError(

@@ -256,6 +256,7 @@ class NotePair(NamedTuple):
         present, candidate: their scores, 0 to 1.
         span: ms for which it may stay open.
         basis: of one that is sampled, a hash of its prompt's template; pairs of another one are none of the experiment.
+        agent: whose request it is; those of some labels are never sampled.
     """
 
     experiment: str
@@ -265,6 +266,7 @@ class NotePair(NamedTuple):
     candidate: float
     span: int
     basis: str = ""
+    agent: Given = None
 
 
 class PutExperiment(NamedTuple):

@@ -22,6 +22,7 @@ from aegis_core.testing import FakeClock
 Virtual = tuple[Governor, FakeClock, Store]
 WISH = ExperimentStart(task_type="draft", present="gpt-4o", candidate="gpt-4o-mini", share=1)
 MINUTE = 60_000
+USAGE = {"model": "gpt-4o", "input_tokens": 1_000, "output_tokens": 100}
 
 
 def experiments(governor: Governor) -> TenantExperiments:
@@ -98,7 +99,7 @@ async def test_only_whole_days_decide_and_the_report_names_the_model(virtual: Vi
         granted = await agent.request(
             "Work", model="gpt-4o", task_type="draft", prompt_bytes=4_000, max_output_tokens=500
         )
-        await agent.settle(str(granted.grant_id), usage={"model": "gpt-4o", "input_tokens": 1_000, "output_tokens": 100})
+        await agent.settle(str(granted.grant_id), usage=USAGE)
         await many(of, name, [(1.0, 1.0)] * 230, first=1_000 * day)
         found = await of.one(name)
         assert found.state == "running"
@@ -200,7 +201,8 @@ async def test_a_judge_that_always_names_the_first_suggests_nothing(virtual: Vir
 async def test_an_operator_pauses_resumes_confirms_and_stops(virtual: Virtual) -> None:
     governor, clock, _ = virtual
     of, name = await begun(governor, judge="llm", attenuation=1.0)
-    assert (await of.start(WISH.model_copy(update={"judge": "llm", "attenuation": 1.0}), author="b")).experiment_id == name
+    again = await of.start(WISH.model_copy(update={"judge": "llm", "attenuation": 1.0}), author="b")
+    assert again.experiment_id == name
     await of.open_pair(name, "r", milliseconds=MINUTE)
     paused = await of.change(name, ExperimentChange(act="pause", reason="busy"), author="ada")
     assert (paused.state, paused.why) == ("paused", "busy")

@@ -120,7 +120,7 @@ _STEP = 0.005
 
 def spread(evidence: Evidence) -> float:
     """The standard error of the mean of d; 0 of fewer than two pairs."""
-    if evidence.n < 2:  # noqa: PLR2004
+    if evidence.n < 2:
         return 0.0
     mean = evidence.total / evidence.n
     return sqrt(max(0.0, evidence.squares / evidence.n - mean * mean) / evidence.n)

@@ -14,6 +14,10 @@ local pair = number > 0 and complete_PAIR(decode(call('HGET', key, number)))
 if act == 'open' then
   if pair then return {'OK', state, number, pair[PAIR_STATE] ~= 'open' and 1 or 0, 0} end
   if state ~= 'running' and state ~= 'suggested' or last >= tonumber(found[8]) or NOW >= tonumber(found[9]) then return {'OK', state, 0, 0, 0} end
+  local G = agent and fetch('a:' .. agent)
+  for _, label in ipairs(G and G[G_LABELS] or {}) do
+    if string.sub(label, 1, #NEVER_SHADOWED) == NEVER_SHADOWED then return {'OK', state, 0, 0, 0} end
+  end
   if basis ~= '' and call('HSETNX', key, 'basis', basis) == 0 and call('HGET', key, 'basis') ~= basis then
     return {'OK', state, 0, 0, 0}
   end
