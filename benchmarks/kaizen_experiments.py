@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aegis_core.kaizen.experiments.betting import BETS, ENOUGH, LABELLED_MARGIN, MARGIN, bets, discoveries
+from aegis_core.kaizen.experiments.deciding import margin_of
 
 Floats = NDArray[np.float64]
 PRESENT, ONLY_CANDIDATE, LENGTH = 0.85, 0.05, 6_000
@@ -124,8 +125,8 @@ def unanswered(pairs: Streams, seed: int) -> tuple[Streams, Streams]:
 def partial(pairs: Streams, seed: int) -> Streams:
     """As a judge scores them that passes 30 % of the candidate's wrong answers, and 10 % of the present model's."""
     draws = np.random.default_rng(seed).random((2, *pairs.present.shape))
-    judged = [np.where(truth == 1, 1.0, draw < share) for truth, draw, share in zip(pairs, draws, (0.1, 0.3), strict=True)]
-    return Streams(*judged)
+    passed = zip(pairs, draws, (0.1, 0.3), strict=True)
+    return Streams(*(np.where(truth == 1, 1.0, draw < share) for truth, draw, share in passed))
 
 
 def many(good: int, bad: int, runs: int, seed: int, length: int = 4_000) -> dict[str, float]:
@@ -189,15 +190,14 @@ def run(count: int, data: Path | None) -> dict[str, Any]:
     answer["daily cycle, decided at once, 0.97 ± 0.05"] = betting(streams(cycle(0.97), count, 7))
     judged = partial(worse, 8)
     answer["partial judge alone, 0.95"] = betting(judged)
-    labels = Streams(worse.present[:, :3_000:20], worse.candidate[:, :3_000:20])
-    answer["labelled pairs at 0.90 (one in 20), 1.00"] = first(
-        log_e(Streams(streams(1.0, count, 0).present[:, ::20], streams(1.0, count, 0).candidate[:, ::20]), LABELLED_MARGIN)
-        >= ENOUGH
-    )
-    answer["labelled pairs at 0.90 (one in 20), 0.88"] = first(
-        log_e(Streams(*(each[:, ::20] for each in streams(0.88, count, 9))), LABELLED_MARGIN) >= ENOUGH
-    )
-    del labels
+    for ratio in (1.0, 0.90, 0.88):
+        labelled = Streams(*(each[:, ::20] for each in streams(ratio, count, 9)))
+        answer[f"labelled pairs at 0.90 (one in 20), {ratio}"] = first(log_e(labelled, LABELLED_MARGIN) >= ENOUGH)
+    ties = np.full((1, LENGTH), 0.5)
+    for word, share in (("unmeasured", 0.0), ("taken for perfect", 1.0)):
+        margin = margin_of(pairwise=True, attenuation=share)
+        row = first(log_e(Streams(ties, ties), margin) >= ENOUGH)
+        answer[f"pairwise judge that always names the first, {word}"] = row
     answer["20 experiments, 5 good"] = many(5, 15, max(20, count // 20), 10)
     if data is not None and data.is_dir():
         answer |= {f"recorded outcomes, {name}": found for name, found in real(data, 100).items()}

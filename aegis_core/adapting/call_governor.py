@@ -69,7 +69,8 @@ class CallGovernor:
         intent: str | None = None,
         **wishes: Unpack[CallWishes],
     ) -> None:
-        self.bridge, self.framework, self.bounds = Bridge.of(aegis), framework, InputBounds()
+        self.bridge, self.bounds = Bridge.of(aegis), InputBounds()
+        self.framework: Framework = framework
         self._costs: Costs = checked_costs(costs)
         self._locks = ToolLocks(locks)
         self.names = ToolNames(costs=self._costs, locks=self._locks.by_tool)

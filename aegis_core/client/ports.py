@@ -16,6 +16,15 @@ from aegis_core.protocol.approvals import (
     Listing,
 )
 from aegis_core.protocol.events import Event, EventPage, EventQuery
+from aegis_core.protocol.experiments import (
+    Experiment,
+    ExperimentChange,
+    ExperimentExplanation,
+    Experiments,
+    ExperimentStart,
+    PairNoted,
+    PairPost,
+)
 from aegis_core.protocol.journal import JournalEntry, JournalRequest
 from aegis_core.protocol.kaizen import Explanation, KaizenQuery, KaizenReport
 from aegis_core.protocol.locks import (
@@ -144,6 +153,20 @@ class TransactionsPort(Protocol):
     ) -> TransactionReport: ...
 
 
+class ExperimentsPort(Protocol):
+    """Shadow experiments. Implemented by `TenantExperiments` (on Redis) and `RemoteExperiments` (over HTTP)."""
+
+    async def all(self) -> Experiments: ...
+
+    async def start(self, wish: ExperimentStart, *, author: str) -> Experiment: ...
+
+    async def change(self, name: str, wish: ExperimentChange, *, author: str) -> Experiment: ...
+
+    async def explain(self, name: str) -> ExperimentExplanation: ...
+
+    async def post(self, pair: PairPost) -> PairNoted: ...
+
+
 class GovernorPort(Protocol):
     """Implemented by `ResourceGovernor` (on Redis) and `RemoteGovernor` (over HTTP)."""
 
@@ -160,6 +183,9 @@ class GovernorPort(Protocol):
 
     @property
     def transactions(self) -> TransactionsPort: ...
+
+    @property
+    def experiments(self) -> ExperimentsPort: ...
 
     async def handshake(self, message: Handshake) -> SessionOpened: ...
 

@@ -24,7 +24,7 @@ from aegis_core.kaizen.experiments.deciding import (
 from aegis_core.kaizen.facts import Certified, Rates
 from aegis_core.kaizen.prices import rates_of
 from aegis_core.metering.price_book import PriceBook
-from aegis_core.protocol.errors import ConflictError, InvalidRequestError, NotFoundError
+from aegis_core.protocol.errors import AuthError, ConflictError, InvalidRequestError, NotFoundError
 from aegis_core.protocol.experiments import (
     AGREEING,
     TRUE_JUDGES,
@@ -38,10 +38,13 @@ from aegis_core.protocol.experiments import (
     PairPost,
 )
 from aegis_core.protocol.kaizen import OWN_AGENT
+from aegis_core.store import layout
 from aegis_core.store.arguments import BegunExperiment
 from aegis_core.store.experiments import ExperimentStore, StoredExperiment
 from aegis_core.store.kaizen import KaizenStore
 from aegis_core.store.ledger import Ledger
+from aegis_core.store.packing import decode, unpack
+from aegis_core.store.schema import Agent
 from aegis_core.store.verbs import NotePair, PutExperiment
 
 _DAY_MS = 86_400_000
@@ -134,24 +137,35 @@ class TenantExperiments:
                   if pair.state == "score"]  # fmt: skip
         return ExperimentExplanation(found, course(scores, found.margin))
 
-    async def open_pair(self, name: str, request_id: str, *, milliseconds: int, basis: str = "", agent: str | None = None) -> int:
+    async def open_pair(
+        self, name: str, request_id: str, *, milliseconds: int, basis: str = "", agent: str | None = None
+    ) -> int:
         """Number a sampled request; 0: this experiment takes none now. The same request has the same number."""
         order = NotePair(name, self._hashed(request_id), "open", 0, 0, milliseconds, basis, agent)
         state, number, known = await self._store.note(order)
         return 0 if known or state not in _OPEN else number
 
-    async def score(self, name: str, request_id: str, scores: tuple[float, float] | None, *, asked: bool = True) -> bool:
+    async def score(
+        self, name: str, request_id: str, scores: tuple[float, float] | None, *, asked: bool = True
+    ) -> bool:
         """Score a sampled request, once. None: its judge does not know; not `asked`: the candidate was not called."""
         act = "score" if scores else "missing" if asked else "skip"
         order = NotePair(name, self._hashed(request_id), act, *(_checked(scores) if scores else (0.0, 0.0)), 0)
         return not (await self._store.note(order))[2]
 
-    async def post(self, pair: PairPost) -> PairNoted:
+    async def post(self, pair: PairPost, *, agent: str | None = None) -> PairNoted:
         """A pair from outside. It is numbered as it comes, where it was not sampled before.
 
+        Args:
+            pair: with its scores.
+            agent: who posts it, where that is not an operator.
+
         Raises:
+            AuthError: an agent whose profile does not say that its settlements are trusted.
             NotFoundError: no such experiment.
         """
+        if agent is not None and not await self._trusts(agent):
+            raise AuthError("Only agents whose profile has settlement: trusted post pairs.", code="operator_only")
         hashed, scores = self._hashed(pair.request_id), _checked((pair.present, pair.candidate))
         stored = await self._stored(pair.experiment_id)
         state, number, _ = await self._store.note(NotePair(stored.name, hashed, "open", 0, 0, POSTED_MS))
@@ -203,7 +217,11 @@ class TenantExperiments:
 
     async def running(self) -> Sequence[tuple[str, ExperimentStart]]:
         """Those that sample now, with their terms."""
-        return [(each.name, _terms(each).start) for each in await self._store.all() if each.state in {"running", "suggested"}]
+        return [
+            (each.name, _terms(each).start)
+            for each in await self._store.all()
+            if each.state in {"running", "suggested"}
+        ]
 
     async def affordable(self) -> Decimal:
         """What experiments may cost in this day, in dollars: the owner's cap, and at most 2 % of what the tenant spent
@@ -212,7 +230,11 @@ class TenantExperiments:
         today, at = _day(now, zone), datetime.fromtimestamp(now / 1000, ZoneInfo(zone))
         left = 1 - (at.hour * 3_600 + at.minute * 60 + at.second) / 86_400
         spent = [
-            sum(row.cost_usd for row in decode_usage(at.date(), await self._ledger.usage(day)) if row.agent_id != OWN_AGENT)
+            sum(
+                row.cost_usd
+                for row in decode_usage(at.date(), await self._ledger.usage(day))
+                if row.agent_id != OWN_AGENT
+            )
             for day in (today, today - 1)
         ]
         return min(self.cap, (spent[0] + spent[1] * Decimal(left)) * _SHARE).quantize(_NANO, ROUND_DOWN)
@@ -230,6 +252,10 @@ class TenantExperiments:
             if rates is None or changed_price(before, _by_kind(rates)):
                 return f"a price of {name} changed by more than 10 %"
         return ""
+
+    async def _trusts(self, agent: str) -> bool:
+        blob = await self._ledger.store.command("GET", layout.key(self._ledger.tenant, f"a:{agent}"))
+        return blob is not None and decode(Agent, unpack(blob)).trust == "trusted"
 
     async def _stored(self, name: str) -> StoredExperiment:
         if (found := await self._store.one(name)) is None:

@@ -15,7 +15,15 @@ ExperimentState = Literal[
     "running", "paused", "suggested", "certified", "refuted", "undecided", "void", "stopped", "lapsed"
 ]
 JudgeName = Literal[
-    "outcome", "verifier", "exact", "json", "tool-call", "exact-agreement", "json-agreement", "tool-call-agreement", "llm"
+    "outcome",
+    "verifier",
+    "exact",
+    "json",
+    "tool-call",
+    "exact-agreement",
+    "json-agreement",
+    "tool-call-agreement",
+    "llm",
 ]
 TRUE_JUDGES: frozenset[JudgeName] = frozenset({"outcome", "verifier", "exact", "json", "tool-call"})
 """Judges that hold answers against what is right. The others have an opinion, which can only suggest."""

@@ -15,8 +15,8 @@ _NUMBER = re.compile(rb"[0-9]+")
 
 
 class StoredExperiment(NamedTuple):
-    """One experiment. `about`: its terms as JSON; `last` number that was given, `next` to be counted; `day`: of the last
-    counted pair (-1: none); `closed`: how it stood when the day before that was over; `proof`: what was decided on;
+    """One experiment. `about`: its terms as JSON; `last` number that was given, `next` to be counted; `day`: of the
+    last counted pair (-1: none); `closed`: how it stood when the day before was over; `proof`: what was decided on;
     times in ms."""
 
     name: str

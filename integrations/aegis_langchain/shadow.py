@@ -50,7 +50,7 @@ class _Asking:
         if self._said.get("tools") and not isinstance(model, self._like):
             raise NotAskedError  # tools are spelt as the present model's provider has them
         governed = GovernedChatModel(aegis=calls, models={arm.candidate: model})
-        result = await governed._agenerate(self._messages, self._stop, None, **self._said)  # noqa: SLF001
+        result = await governed._agenerate(self._messages, self._stop, None, **self._said)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
         return answer_of(result, arm.candidate)
 
 
@@ -58,4 +58,4 @@ def answer_of(result: ChatResult, model: str) -> Answer:
     """What a judge reads of an answer."""
     message = cast("AIMessage", result.generations[0].message)
     calls = tuple((call["name"], json.dumps(call["args"], sort_keys=True)) for call in message.tool_calls)
-    return Answer(model, message.text if isinstance(message.text, str) else str(message.content), calls)
+    return Answer(model, str(message.text), calls)

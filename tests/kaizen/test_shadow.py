@@ -83,7 +83,7 @@ async def test_a_cheaper_model_is_asked_after_the_answer(virtual: Virtual) -> No
         )  # fmt: skip
         for number in range(40):
             await model.ainvoke(f"Say the number {number}")
-            await model._shadow.shadow.drain()  # type: ignore[union-attr] # noqa: SLF001
+            await model._shadow.shadow.drain()  # type: ignore[union-attr]
         found = await experiments(governor).one(name)
         assert (found.pairs, found.open_pairs, found.missing) == (40, 0, 0)
         assert at.models == [PRESENT, CHEAP] * 40
@@ -113,7 +113,7 @@ async def test_what_must_not_be_shadowed_is_not(virtual: Virtual) -> None:
             model = GovernedChatModel(aegis=of, models={PRESENT: openai(at.openai, PRESENT)}, **(options | said))
             await model.ainvoke(words)
             await asyncio.sleep(0)
-            await model._shadow.shadow.drain()  # type: ignore[union-attr] # noqa: SLF001
+            await model._shadow.shadow.drain()  # type: ignore[union-attr]
             return at.models[before:]
 
         assert await asked("ann", "Say 1") == [PRESENT, CHEAP]
@@ -123,7 +123,7 @@ async def test_what_must_not_be_shadowed_is_not(virtual: Virtual) -> None:
         await governor.handshake("doctor")
         await governor.label_agent("doctor", {"pii": "yes"})
         assert await asked("doctor", "Say 4") == [PRESENT]
-        await governor.set_budget("tenant", governor.tenant, "day", "11")  # 9 of it are spent: less than a fifth is left
+        await governor.set_budget("tenant", governor.tenant, "day", "11")  # of which 9 are spent
         assert await asked("ann", "Say 5") == [PRESENT]
     found = await experiments(governor).one(name)
     assert (found.pairs, found.skipped, found.open_pairs) == (1, 1, 0)
@@ -138,8 +138,12 @@ async def test_whatever_the_candidate_does_is_a_pair(virtual: Virtual, monkeypat
     def failing(asked: Asked) -> Said:
         if asked.model == PRESENT or asked.text.endswith("0"):
             return reply(asked)
-        return Said(status=500) if asked.text.endswith("1") else Said(status=429) if asked.text.endswith("3") else Said(
-            "late", seconds=0.6
+        return (
+            Said(status=500)
+            if asked.text.endswith("1")
+            else Said(status=429)
+            if asked.text.endswith("3")
+            else Said("late", seconds=0.6)
         )
 
     with providers(failing) as at:
@@ -149,7 +153,7 @@ async def test_whatever_the_candidate_does_is_a_pair(virtual: Virtual, monkeypat
         )  # fmt: skip
         for number in (0, 1, 2, 3, 4):
             await model.ainvoke(f"Say {number}")
-            await model._shadow.shadow.drain()  # type: ignore[union-attr] # noqa: SLF001
+            await model._shadow.shadow.drain()  # type: ignore[union-attr]
     found = await experiments(governor).explain(name)
     assert (found.experiment.pairs, found.experiment.missing) == (4, 0), "after a 429 its provider is left alone"
     assert found.course[-1].ratio == 0.25
@@ -173,7 +177,7 @@ async def test_a_judge_that_fails_leaves_the_pair_without_scores(virtual: Virtua
         )  # fmt: skip
         for number in range(4):
             await model.ainvoke(f"Say {number}")
-            await model._shadow.shadow.drain()  # type: ignore[union-attr] # noqa: SLF001
+            await model._shadow.shadow.drain()  # type: ignore[union-attr]
     found = await experiments(governor).one(name)
     assert (found.pairs, found.missing) == (0, 4)
 

@@ -6,8 +6,8 @@ every d multiplies it by 1 + λd, and under the hypothesis never expects to win:
 are fixed beforehand, is a non-negative supermartingale from 1, and exceeds 1/α ever with a chance of at most α (Ville).
 
 Sources: Waudby-Smith and Ramdas, "Estimating means of bounded random variables by betting", JRSS B 86 (2024); the
-mixture is Robbins' (1970). Several experiments: Wang and Ramdas, "False discovery rate control with e-values", JRSS B 84
-(2022). `store/lua/lib/betting.lua` does the same where pairs are stored.
+mixture is Robbins' (1970). Several experiments: Wang and Ramdas, "False discovery rate control with e-values", JRSS B
+84 (2022). `store/lua/lib/betting.lua` does the same where pairs are stored.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def bets(least: float) -> tuple[float, ...]:
 
 @dataclass(slots=True)
 class Evidence:
-    """What pairs say so far, in natural logarithms. Pairs may be taken one by one; their order is that of their numbers.
+    """What pairs say so far, in natural logarithms. They are taken one by one, in the order of their numbers.
 
     Attributes:
         margin: see `MARGIN`.

@@ -88,7 +88,9 @@ class ShadowPort(Protocol):
         """Number a request; 0: it is not to be asked."""
         ...
 
-    async def score(self, name: str, request_id: str, scores: tuple[float, float] | None, *, asked: bool = True) -> bool:
+    async def score(
+        self, name: str, request_id: str, scores: tuple[float, float] | None, *, asked: bool = True
+    ) -> bool:
         """Score it, once."""
         ...
 
@@ -105,8 +107,8 @@ class Shadow:
         self._looking = asyncio.Lock()
 
     def offer(self, answered: Answered) -> None:
-        """Take a request that was answered, and perhaps ask a candidate the same later. Raises and waits for nothing."""
-        if len(self._tasks) < MOST_AT_ONCE:  # how busy it is here says nothing of how well the candidate does
+        """Take a request that was answered; perhaps a candidate is asked the same. Raises and waits for nothing."""
+        if len(self._tasks) < MOST_AT_ONCE:  # how busy it is says nothing of the candidate
             task = asyncio.get_running_loop().create_task(self._look_at(answered))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
@@ -128,7 +130,7 @@ class Shadow:
                 await self.pair(name, start, answered)
         except AegisError as error:
             _log.warning("a shadow of %s was given up: %s", answered.model, error.message)
-        except Exception:
+        except Exception:  # noqa: BLE001 - the answer was given; nobody waits for this
             _log.exception("a shadow of %s was given up", answered.model)
 
     async def _experiments(self, answered: Answered) -> list[tuple[str, ExperimentStart]]:
