@@ -196,6 +196,10 @@ class Settings(BaseSettings):
         default_factory=dict[str, str],
         description="Who answers where an upstream fails, as JSON from UPSTREAM/MODEL to UPSTREAM/MODEL.",
     )
+    shadow_judge: str = Field(
+        default="",
+        description="Who judges the proxy's shadow experiments: package.module:judge, or exact-agreement.",
+    )
     proxy_keys_file: Path | None = Field(
         default=None, description="The providers' keys, as JSON from names of upstreams; readable by you alone."
     )
