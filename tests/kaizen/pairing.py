@@ -1,8 +1,8 @@
 """Runs an experiment in a process of its own, which kills itself where it is told to.
 
 ``pairing.py URL TENANT NAME COUNT PLACE TIMES``: it asks and judges `COUNT` requests of experiment `NAME`, whose ids
-and answers are always the same, and ends the `TIMES`-th time that it comes to a place (``opening``, ``opened``, ``asked``,
-``scoring``, ``scored``, or ``end`` for none).
+and answers are always the same, and ends the `TIMES`-th time that it comes to a place (``opening``, ``opened``,
+``asked``, ``scoring``, ``scored``, or ``end`` for none).
 """
 
 from __future__ import annotations

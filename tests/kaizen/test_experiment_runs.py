@@ -1,4 +1,4 @@
-"""Whole experiments: a runner that is killed changes no evidence, two count no pair twice, and a real one is certified."""
+"""Whole experiments: runners that are killed change no evidence, two count no pair twice, a real one is certified."""
 
 from __future__ import annotations
 
@@ -88,14 +88,11 @@ def test_two_runners_count_no_pair_twice(settings: Settings) -> None:
         assert each.returncode == 0, said.decode()
     pairs, open_, log_e = asyncio.run(evidence(settings, name))
     assert (pairs, open_) == (COUNT, 0)
-    assert log_e == pytest.approx(expected(), abs=0.05), (
-        "numbers may be given in another order; what they say is the same"
-    )
+    assert log_e == pytest.approx(expected(), abs=1e-6), "in whatever order"
 
 
 PRESENT, CHEAP = "gpt-4", "gpt-4.1-nano"
 REAL = ExperimentStart(task_type="sum", present=PRESENT, candidate=CHEAP, judge="verifier", share=1)
-SYSTEM, DOES = "Answer with the number.", {"type": "function", "function": {"name": "pay", "parameters": {}}}
 
 
 def right(task: Task, answer: Answer) -> bool:
@@ -108,8 +105,7 @@ def reply(asked: Asked) -> Said:
     number = asked.text.split()[-1]
     draw = random.Random(number).random()
     wrong = draw >= 0.85 if asked.model == PRESENT else draw < 0.05 or draw >= 0.90
-    calls = (("pay", {"amount": 1}),) if asked.body.get("tools") and draw < 0.01 else ()
-    return Said("No idea" if wrong else f"It is {number}", calls=calls, sent=10, made=20)
+    return Said("No idea" if wrong else f"It is {number}", sent=10, made=20)
 
 
 class ThroughProxy:
