@@ -171,6 +171,7 @@ FACTS: Mapping[str, str] = {
     "capability": "what the request needed",
     "channel": "where",
     "charged_usd": "what was charged",
+    "candidate": "the cheaper model that is tried",
     "code": "why, for programs",
     "committed_usd": "spent and reserved together",
     "count": "how many",
