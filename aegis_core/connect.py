@@ -191,6 +191,7 @@ async def open_governor(store: Store, settings: Settings, *, tenant: str | None 
     forecast = settings.reservation == "forecast"
     arbiter = Arbiter(catalog, prices, read_routing_file(settings.routing_file, catalog))
     governor = ResourceGovernor(ledger, arbiter, (version, policy), now, forecast=forecast)
+    governor.experiments.cap = settings.shadow_day_usd
     await governor.operator.note_prices(prices.version)
     if published is not None:
         if settings.is_embedded and published.digest != policy.digest:

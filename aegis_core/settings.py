@@ -156,6 +156,9 @@ class Settings(BaseSettings):
     pepper: SecretStr | None = None
     agent_day_usd: Usd = Field(default=Decimal(10), description="Day budget of an agent seen for the first time.")
     tenant_day_usd: Usd = Field(default=Decimal(100), description="Day budget of a tenant made for the first time.")
+    shadow_day_usd: Usd = Field(
+        default=Decimal(1), description="What shadow experiments may cost in a day; at most 2 % of the last 24 hours."
+    )
     reservation: Literal["strict", "forecast"] = "strict"
     grant_seconds: Annotated[float, Field(ge=0.05, le=86_400)] = 600
     max_grant_seconds: Annotated[float, Field(ge=0.05, le=604_800)] = 3_600
@@ -192,6 +195,10 @@ class Settings(BaseSettings):
     proxy_fallbacks: dict[str, str] = Field(
         default_factory=dict[str, str],
         description="Who answers where an upstream fails, as JSON from UPSTREAM/MODEL to UPSTREAM/MODEL.",
+    )
+    shadow_judge: str = Field(
+        default="",
+        description="Who judges the proxy's shadow experiments: package.module:judge, or exact-agreement.",
     )
     proxy_keys_file: Path | None = Field(
         default=None, description="The providers' keys, as JSON from names of upstreams; readable by you alone."

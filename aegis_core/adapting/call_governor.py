@@ -24,6 +24,7 @@ from aegis_core.protocol.canonical import digest, storable
 from aegis_core.protocol.denial import AegisDenied
 from aegis_core.protocol.errors import ConfigurationError, LockPreemptedError, LockTimeoutError
 from aegis_core.protocol.journal import JournalAct, JournalEntry, cut_result
+from aegis_core.protocol.keywords import RequestFields
 from aegis_core.protocol.messages import Framework, Verdict
 from aegis_core.protocol.money import UsdLike
 
@@ -68,7 +69,8 @@ class CallGovernor:
         intent: str | None = None,
         **wishes: Unpack[CallWishes],
     ) -> None:
-        self.bridge, self.framework, self.bounds = Bridge.of(aegis), framework, InputBounds()
+        self.bridge, self.bounds = Bridge.of(aegis), InputBounds()
+        self.framework: Framework = framework
         self._costs: Costs = checked_costs(costs)
         self._locks = ToolLocks(locks)
         self.names = ToolNames(costs=self._costs, locks=self._locks.by_tool)
@@ -169,6 +171,12 @@ class CallGovernor:
             return call.max_output_tokens
         most = self._cap + thinking_budget(call.settings)
         return min(call.max_output_tokens or most, most)
+
+    def wished(self, call: Call) -> RequestFields:
+        """What is said of a call beside its sizes: its priority, its type of task, …"""
+        fields: RequestFields = {}
+        self._wishes.put_in(fields, call)
+        return fields
 
     def __copy__(self) -> CallGovernor:
         return self

@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
-from aegis_core.api.routing import PREFIX, READING, GuardedRoute, Writer, auth_of
+from aegis_core.api.routing import PREFIX, READING, GuardedRoute, Writer, auth_of, overseen
 from aegis_core.api.schemas import Latest, Wait, security
 from aegis_core.protocol.activity import ActivityPage, ActivityQuery, Grouping
 from aegis_core.protocol.events import Cursor, Event, EventPage, EventQuery, Moment, Names, cursor_of
@@ -51,7 +51,7 @@ async def events(
     order: Annotated[str, Query(pattern="^(asc|desc)$", description="`desc`: the newest first.")] = "asc",
 ) -> Response:
     """One event for each decision and act, in their order. With `wait`, answers as soon as there is one."""
-    governor = (await auth_of(request).overseer(request)).context.governor
+    governor = await overseen(request)
     if latest is not None:
         found = await governor.latest_events(latest)
         return _page(EventPage(found, cursor_of(found[-1]) if found else "0"))
@@ -105,7 +105,7 @@ async def event(
     request: Request, event_id: Annotated[str, Path(pattern=r"^[0-9]{1,15}-[0-9]{1,19}$", description="Its id.")]
 ) -> Response:
     """With everything that it says."""
-    governor = (await auth_of(request).overseer(request)).context.governor
+    governor = await overseen(request)
     return _event(await governor.event(event_id))
 
 
@@ -126,7 +126,7 @@ async def activity(
     limit: Annotated[int, Query(ge=1, le=5_000, description="The most rows.")] = 100,
 ) -> Response:
     """Requests, charges, tokens, outcomes and waits, kept longer than the events that they are counted from."""
-    governor = (await auth_of(request).overseer(request)).context.governor
+    governor = await overseen(request)
     said = {
         "since": since, "until": until, "by": by, "agent": agent, "model": model, "task_type": task_type, "rule": rule,
         "lock": lock, "limit": limit,

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request, Response
 
-from aegis_core.api.routing import PREFIX, READING, GuardedRoute, Writer, auth_of
+from aegis_core.api.routing import PREFIX, READING, GuardedRoute, Writer, overseen
 from aegis_core.api.schemas import security
 from aegis_core.protocol.kaizen import Date, Explanation, KaizenQuery, KaizenReport
 from aegis_core.protocol.parsing import parse
@@ -26,7 +26,7 @@ async def report(
     ] = None,
 ) -> Response:
     """Findings with their intervals, ranked by the lower end, and what they propose. Days are closed at midnight."""
-    governor = (await auth_of(request).overseer(request)).context.governor
+    governor = await overseen(request)
     return _report(await governor.kaizen_report(parse(KaizenQuery, day=day)))
 
 
@@ -41,5 +41,5 @@ async def finding(
     ],
 ) -> Response:
     """With the changes that are proposed because of it."""
-    governor = (await auth_of(request).overseer(request)).context.governor
+    governor = await overseen(request)
     return _explanation(await governor.kaizen_explain(finding_id))

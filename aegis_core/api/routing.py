@@ -18,6 +18,7 @@ from starlette.routing import request_response
 from aegis_core.api.auth import Auth
 from aegis_core.api.problems import unreadable
 from aegis_core.api.schemas import problems
+from aegis_core.governor.governor import ResourceGovernor
 from aegis_core.protocol.errors import InvalidRequestError
 from aegis_core.protocol.parsing import first_repeat
 
@@ -89,6 +90,11 @@ class Writer:
 def auth_of(request: Request) -> Auth:
     """Who judges the credentials of a request."""
     return service_of(request).auth
+
+
+async def overseen(request: Request) -> ResourceGovernor:
+    """The governor of a tenant whose operators' side the caller of a request may see; raises `AuthError`."""
+    return (await auth_of(request).overseer(request)).context.governor
 
 
 def service_of(request: Request) -> Service:

@@ -15,6 +15,7 @@ from aegis_core.governor.operators import RefundWish
 from aegis_core.governor.tenant import ChannelHealth
 from aegis_core.protocol.approvals import DecisionRequest, EnvelopeRequest, OperatorLimit
 from aegis_core.protocol.chains import QuoteTransaction
+from aegis_core.protocol.experiments import ExperimentChange, ExperimentStart, PairPost
 from aegis_core.protocol.fields import Identifier
 from aegis_core.protocol.journal import JournalRequest
 from aegis_core.protocol.locks import AcquireLock, ForceRelease, ReleaseLock, RenewLock
@@ -175,6 +176,9 @@ _EXAMPLES: dict[type[BaseModel], Document] = {
             }
         ]
     },
+    ExperimentStart: {"task_type": "draft", "present": "gpt-4o", "candidate": "gpt-4o-mini", "judge": "verifier"},
+    ExperimentChange: {"act": "pause", "reason": "the provider is down"},
+    PairPost: {"experiment_id": "x-1a2b3c4d", "request_id": "order-17", "present": 1, "candidate": 1},
 }
 _WORDS = {
     400: "The body is not JSON, or a header that says who calls is given twice.",

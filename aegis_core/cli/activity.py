@@ -10,6 +10,7 @@ from aegis_core.cli.common import (
     JsonFlag,
     TenantOption,
     dollars,
+    once_or_on,
     print_json,
     say,
     shown,
@@ -22,7 +23,6 @@ from aegis_core.observe.retention import Retention
 from aegis_core.observe.rollups import RollupConsumer
 from aegis_core.observe.running import observe as run
 from aegis_core.protocol.activity import ActivityPage
-from aegis_core.protocol.errors import ConflictError
 
 if TYPE_CHECKING:
     from aegis_core.governor.governor import ResourceGovernor
@@ -83,15 +83,9 @@ def observe(
 
     async def work(governor: ResourceGovernor) -> None:
         rollups, retention = RollupConsumer(governor.observation), Retention(governor.observation)
-        try:
-            if not once:
-                await run(rollups, retention)
-            counted = await rollups.look()
-            if counted is None:
-                raise ConflictError("Another process counts these events.", code="observed_elsewhere")
-            typer.echo(f"{counted:,} events counted, {await retention.look():,} removed.")
-        finally:
-            await rollups.leave()
+        elsewhere = "Another process counts these events."
+        counted = await once_or_on(once, lambda: run(rollups, retention), rollups.look, rollups.leave, elsewhere)
+        typer.echo(f"{counted:,} events counted, {await retention.look():,} removed.")
 
     with_resources(tenant, work)
 

@@ -17,7 +17,7 @@ import typer
 
 from aegis_core.client.agent import Governor
 from aegis_core.connect import connect, with_overrides
-from aegis_core.protocol.errors import ConfigurationError, InvalidRequestError
+from aegis_core.protocol.errors import ConfigurationError, ConflictError, InvalidRequestError
 from aegis_core.protocol.masking import visible
 from aegis_core.protocol.money import format_usd
 from aegis_core.protocol.parsing import Message
@@ -66,6 +66,26 @@ def with_resources(tenant: str | None, work: Callable[[ResourceGovernor], Awaita
         return await work(governor.port)
 
     return with_governor(tenant, run)
+
+
+async def once_or_on(
+    once: bool, on: Callable[[], Awaitable[None]], look: Callable[[], Awaitable[int | None]],
+    leave: Callable[[], Awaitable[None]], elsewhere: str,
+) -> int:  # fmt: skip
+    """Let a leased engine work `on` until stopped, or look once; answers what it did.
+
+    Raises:
+        ConflictError: another process does so; it is called by the words of `elsewhere`.
+    """
+    try:
+        if not once:
+            await on()
+        done = await look()
+        if done is None:
+            raise ConflictError(elsewhere, code="leased_elsewhere")
+        return done
+    finally:
+        await leave()
 
 
 def whoami(named: str | None = None) -> str:

@@ -12,6 +12,7 @@ from aegis_core.cli.common import (
     JsonFlag,
     TenantOption,
     extra_tools,
+    once_or_on,
     print_json,
     say,
     shown,
@@ -19,8 +20,9 @@ from aegis_core.cli.common import (
     with_governor,
     with_resources,
 )
+from aegis_core.cli.experiments import COMMANDS, explain_experiment
 from aegis_core.client.agent import Governor
-from aegis_core.protocol.errors import ConflictError, InvalidRequestError
+from aegis_core.protocol.errors import InvalidRequestError
 from aegis_core.protocol.kaizen import Explanation, KaizenReport
 
 if TYPE_CHECKING:
@@ -28,7 +30,8 @@ if TYPE_CHECKING:
     from aegis_core.protocol.events import EventPage
 
 app = typer.Typer(no_args_is_help=True, help="Find waste in what happened, in dollars, and propose what to change.")
-_KINDS = "kaizen_finding,kaizen_proposed"
+_STATES = ("running", "paused", "suggested", "certified", "refuted", "undecided", "void", "stopped", "lapsed")
+_KINDS = ",".join(("kaizen_finding", "kaizen_proposed", *(f"kaizen_{state}" for state in _STATES)))
 
 
 @app.command()
@@ -47,15 +50,9 @@ def run(
 
     async def work(governor: ResourceGovernor) -> None:
         closer = DayCloser(governor.kaizen)
-        try:
-            if not once:
-                await close_days(closer)
-            closed = await closer.look()
-            if closed is None:
-                raise ConflictError("Another process closes these days.", code="closed_elsewhere")
-            typer.echo(f"{closed:,} days closed.")
-        finally:
-            await closer.leave()
+        elsewhere = "Another process closes these days."
+        closed = await once_or_on(once, lambda: close_days(closer), closer.look, closer.leave, elsewhere)
+        typer.echo(f"{closed:,} days closed.")
 
     with_resources(tenant, work)
 
@@ -92,15 +89,26 @@ def report(
 
 @app.command()
 def explain(
-    name: Annotated[str, typer.Argument(metavar="ID", help="Of a finding or proposal.", show_default=False)],
+    name: Annotated[
+        str, typer.Argument(metavar="ID", help="Of a finding, proposal or experiment.", show_default=False)
+    ],
+    svg: Annotated[
+        Path | None, typer.Option("--svg", help="Of an experiment: write a picture of its course there.")
+    ] = None,
     tenant: TenantOption = None,
     json: JsonFlag = False,
 ) -> None:
-    """Show one finding: where, by how much, what proves it, and what is proposed.
+    """Show one finding: where, by how much, what proves it, and what is proposed. Or an experiment and its course.
 
     Example: aegis kaizen explain 2026-11-30.retries
     """
     from aegis_core.cli.kaizen_page import print_explanation
+
+    if name.startswith("x-"):
+        explain_experiment(name, svg, tenant, json=json)
+        return
+    if svg is not None:
+        raise InvalidRequestError("--svg: is for experiments; aegis kaizen report --svg draws findings", field="--svg")
 
     async def work(governor: Governor) -> Explanation:
         return await governor.port.kaizen_explain(name)
@@ -133,11 +141,18 @@ def log(
     console = stdout_console()
     for event in page.events:
         facts = event.facts
-        what = f"${facts['waste_usd']:,.2f}" if event.kind == "kaizen_finding" else str(facts["proposes"])
-        name = facts.get("proposal_id") or facts["finding_id"]
+        name = facts.get("experiment_id") or facts.get("proposal_id") or facts["finding_id"]
+        what = f"${facts['waste_usd']:,.2f}" if event.kind == "kaizen_finding" else str(facts.get("proposes", ""))
+        if "experiment_id" in facts:
+            said = (event.kind.removeprefix("kaizen_"), facts["reason"], facts["by"])
+            what = ", ".join(str(each) for each in said if each)
         console.print(f"{event.at:%Y-%m-%d %H:%M}  {shown(name)}  {shown(what)}")
     if page.more:
         say("there are more; --since a later time shows them")
+
+
+for _command in COMMANDS:
+    app.command()(_command)
 
 
 def _of_day(day: datetime | None, tenant: str | None) -> KaizenReport:

@@ -17,6 +17,15 @@ from aegis_core.protocol.approvals import (
 )
 from aegis_core.protocol.chains import ChainStatus, QuoteTransaction, TransactionPreview
 from aegis_core.protocol.events import Event, EventPage, EventQuery
+from aegis_core.protocol.experiments import (
+    Experiment,
+    ExperimentChange,
+    ExperimentExplanation,
+    Experiments,
+    ExperimentStart,
+    PairNoted,
+    PairPost,
+)
 from aegis_core.protocol.journal import JournalEntry, JournalRequest
 from aegis_core.protocol.kaizen import Explanation, KaizenQuery, KaizenReport
 from aegis_core.protocol.locks import (
@@ -149,6 +158,20 @@ class TransactionsPort(Protocol):
     async def preview(self, message: QuoteTransaction, *, token: str | None = None) -> TransactionPreview: ...
 
 
+class ExperimentsPort(Protocol):
+    """Shadow experiments. Implemented by `TenantExperiments` (on Redis) and `RemoteExperiments` (over HTTP)."""
+
+    async def all(self) -> Experiments: ...
+
+    async def start(self, wish: ExperimentStart, *, author: str) -> Experiment: ...
+
+    async def change(self, name: str, wish: ExperimentChange, *, author: str) -> Experiment: ...
+
+    async def explain(self, name: str) -> ExperimentExplanation: ...
+
+    async def post(self, pair: PairPost) -> PairNoted: ...
+
+
 class GovernorPort(Protocol):
     """Implemented by `ResourceGovernor` (on Redis) and `RemoteGovernor` (over HTTP)."""
 
@@ -165,6 +188,9 @@ class GovernorPort(Protocol):
 
     @property
     def transactions(self) -> TransactionsPort: ...
+
+    @property
+    def experiments(self) -> ExperimentsPort: ...
 
     async def handshake(self, message: Handshake) -> SessionOpened: ...
 

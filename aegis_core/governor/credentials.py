@@ -13,6 +13,7 @@ from typing import NamedTuple
 from aegis_core.protocol.digests import DigestCache
 from aegis_core.protocol.errors import AuthError
 from aegis_core.protocol.ids import spelt, unspelt
+from aegis_core.protocol.kaizen import OWN_AGENT
 from aegis_core.store.ledger import ANYONE, SessionProof
 
 _TOKEN = re.compile(
@@ -101,6 +102,16 @@ class Entrance(NamedTuple):
     token: str | None = None
     credential: str | None = None
     session: tuple[str, str] | None = None
+
+    def opened(self, agent: str) -> tuple[str, str]:
+        """The id and token of the session that is opened for an agent.
+
+        Raises:
+            AuthError: under the name by which Aegis itself spends, from outside.
+        """
+        if agent == OWN_AGENT and not self.trusted:
+            raise AuthError(f"agent_id: {OWN_AGENT!r} is the name of Aegis's own agent.", code="reserved_name")
+        return self.session or new_session()
 
 
 OWN_PROCESS = Entrance(trusted=True)

@@ -127,6 +127,20 @@ KINDS: Mapping[str, KindOf] = {
         "finding_id detector title currency waste_usd low_usd high_usd count proposes",
     ),
     "kaizen_proposed": KindOf("A finding suggests a change.", "proposal_id finding_id verb proposes"),
+    **{
+        f"kaizen_{state}": KindOf(tells, "experiment_id task_type model candidate count log_e reason by")
+        for state, tells in {
+            "running": "A shadow experiment began, or goes on.",
+            "paused": "A shadow experiment rests.",
+            "suggested": "A judge finds a cheaper model as good; labelled pairs must confirm it.",
+            "certified": "A cheaper model was shown to do a type of task as well.",
+            "refuted": "A cheaper model was shown to do worse than it may.",
+            "undecided": "A shadow experiment ended without evidence either way.",
+            "void": "A shadow experiment cannot say anything.",
+            "stopped": "An operator ended a shadow experiment.",
+            "lapsed": "A certificate counts no longer.",
+        }.items()
+    },
     "channel_failed": KindOf("A channel does not work.", "problem direction by"),
     "channel_recovered": KindOf("A channel works again.", "problem direction by"),
     "events_lost": KindOf(
@@ -157,6 +171,7 @@ FACTS: Mapping[str, str] = {
     "capability": "what the request needed",
     "channel": "where",
     "charged_usd": "what was charged",
+    "candidate": "the cheaper model that is tried",
     "code": "why, for programs",
     "committed_usd": "spent and reserved together",
     "count": "how many",

@@ -34,6 +34,7 @@ from aegis_core.store.event_bodies import (
     TenantOpened,
     ThreadFailed,
 )
+from aegis_core.store.experiment_records import KaizenExperiment
 from aegis_core.store.kaizen_bodies import KaizenFound, KaizenProposed
 from aegis_core.store.packing import decode, unpack
 from aegis_core.store.people import KeyPut, PersonPut
@@ -260,6 +261,14 @@ def _proposed(body: KaizenProposed) -> _Said:
     }  # fmt: skip
 
 
+def _experiment(body: KaizenExperiment) -> _Said:
+    return None, {
+        "experiment_id": body.experiment, "task_type": body.task_type, "model": body.present,
+        "candidate": body.candidate, "count": body.n, "log_e": round(body.log_e, 6), "reason": body.why or None,
+        "by": body.author or None,
+    }  # fmt: skip
+
+
 def _limited(body: RequestsLimited) -> _Said:
     return body.agent, {"per_second": body.most, "credential": body.credential or None}
 
@@ -298,6 +307,7 @@ _FACTS: dict[type, Callable[[Any], _Said]] = {
     OutcomeUnknown: _unknown,
     KaizenFound: _waste,
     KaizenProposed: _proposed,
+    KaizenExperiment: _experiment,
     RequestsLimited: _limited,
     RefusalsRepeated: _repeated,
     WebhookReplayed: _replayed,

@@ -17,7 +17,6 @@ from aegis_core.governor.credentials import (
     caller_in,
     caller_of,
     hash_secret,
-    new_session,
     of_tenant,
 )
 from aegis_core.governor.event_reader import EventReader, EventViews
@@ -84,6 +83,7 @@ class ResourceGovernor(EventViews, UsageViews):
         self._registry, self.reader = OperatorStore(ledger), EventReader(ledger)
         self.activity_reader, self.observation = ActivityReader(ledger), TenantObservation(ledger)
         self.kaizen_reader, self.kaizen = KaizenReader(ledger), TenantKaizen(ledger, lambda: arbiter.prices)
+        self.experiments = self.kaizen.experiments
         self._rules, self.operator = Rulebook(ledger, self._registry, policy), Operator(self._registry)
         self.outcomes = Outcomes(self._registry, arbiter.tier_of)
         self._warm, self._forecast, self.journal = False, forecast, Journal(ledger)
@@ -96,7 +96,7 @@ class ResourceGovernor(EventViews, UsageViews):
     def beside(self, ledger: Ledger, policy: tuple[int, Policy], server_ms: int) -> ResourceGovernor:
         """A governor of another tenant, with the same models and prices."""
         other = ResourceGovernor(ledger, self._arbiter, policy, server_ms, forecast=self._forecast)
-        other._warm = self._warm
+        other._warm, other.experiments.cap = self._warm, self.experiments.cap
         return other
 
     @property
@@ -123,7 +123,7 @@ class ResourceGovernor(EventViews, UsageViews):
         if not self._warm:  # the price list takes 0.2 s to load, which must not stall the first request
             await asyncio.to_thread(self._arbiter.warm)
             self._warm = True
-        sid, token = entry.session or new_session()
+        sid, token = entry.opened(message.agent_id)
         token = of_tenant(token, self.tenant)
         limit = message.session_budget_usd
         capabilities = f",{','.join(message.capabilities)},"

@@ -10,6 +10,7 @@ from datetime import date
 from pydantic import TypeAdapter
 
 from aegis_core.governor.event_words import told_events
+from aegis_core.governor.experiments import TenantExperiments
 from aegis_core.kaizen.detectors.runaway import WEEKS, hour_of_week
 from aegis_core.kaizen.detectors.undeciding_rules import DAYS
 from aegis_core.kaizen.facts import HOUR_MS, Rates, RuleUse
@@ -41,6 +42,7 @@ class TenantKaizen:
         self._ledger, self._prices = ledger, prices
         self._store, self._rollups = KaizenStore(ledger), RollupStore(ledger)
         self._stream = EventStream(ledger.store, ledger.tenant)
+        self.experiments = TenantExperiments(ledger, prices)
 
     async def hold(self, seconds: float) -> DayLease | None:
         """Take or keep the lease; None while somebody else has it."""
@@ -68,9 +70,10 @@ class TenantKaizen:
         """The sums by the hour of the weeks before a day, as far as they are kept."""
         last = -(-end // HOUR_MS)
         first = min(start // HOUR_MS - WEEKS * 168, last - DAYS * 24)
+        certified = await self.experiments.certified()
         kept = await self._rollups.first_hour()
         if kept is None or kept > first:
-            return Surroundings(None, {})
+            return Surroundings(None, {}, certified)
         spent: dict[tuple[str, int], int] = defaultdict(int)
         decided: dict[str, int] = defaultdict(int)
         judged, since = 0, last - DAYS * 24
@@ -80,7 +83,8 @@ class TenantKaizen:
             if hour >= since:
                 judged += sums[_REQUESTS]
                 decided[names.rule] += sums[_REQUESTS]
-        return Surroundings(await self._rules(judged, decided), _by_hour_of_week(spent, start // HOUR_MS))
+        rules = await self._rules(judged, decided)
+        return Surroundings(rules, _by_hour_of_week(spent, start // HOUR_MS), certified)
 
     def rates(self, model: str) -> Rates | None:
         """What a model costs; None where nobody knows."""
@@ -101,6 +105,10 @@ class TenantKaizen:
             _REPORT.dump_json(report), told,
         )  # fmt: skip
         return await self._store.commit(order)
+
+    async def decide(self) -> int:
+        """Decide on experiments; see `KaizenPort`."""
+        return await self.experiments.decide()
 
     async def leave(self) -> None:
         """Give the lease up, so that another process goes on at once."""

@@ -40,6 +40,7 @@ class DayCloser:
             self._held = True
             day = await self._due(lease)
             if day is None:
+                await self._port.decide()
                 return closed
             if await self._close(lease, day):
                 closed, tries = closed + 1, 0
@@ -84,7 +85,7 @@ class DayCloser:
             begun = await self._rested(begun)
         around = await self._port.surroundings(start, end)
         name = date.fromordinal(day).isoformat()
-        facts = fold.day(name, start, end, missed=missed, rules=around.rules, hours=around.hours)
+        facts = fold.day(name, start, end, missed=missed, **around._asdict())
         report = await asyncio.to_thread(judge, facts, after=lease.cursor, through=cursor)
         if not await self._mine(lease):
             return False

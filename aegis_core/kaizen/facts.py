@@ -11,9 +11,6 @@ from typing import Literal, NamedTuple
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
-OWN_AGENT = "kaizen"
-"""The agent under which Kaizen itself spends."""
-
 End = Literal["open", "settled", "released", "expired", "declined", "timed_out", "rejected"]
 
 

@@ -33,7 +33,7 @@ def svg(report: KaizenReport) -> str:
     """The findings in dollars spent, the largest lower end on top; grey is what is not called avoidable."""
     found = [each for each in report.findings if each.currency == "spent" and each.state == "found"]
     file = StringIO()
-    with _style():
+    with drawn_alike():
         _drawn(report, found).savefig(file, format="svg", metadata={"Date": None, "Creator": None})
     return file.getvalue()
 
@@ -62,7 +62,7 @@ def _drawn(report: KaizenReport, found: list[Finding]) -> Figure:
 
 
 @contextmanager
-def _style() -> Generator[None]:
+def drawn_alike() -> Generator[None]:
     """The same picture whatever the user's own settings are; a letter that the font lacks is the viewer's to draw."""
     with matplotlib.style.context(["default", _STYLE]), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=r"Glyph \d+ .* missing from font", category=UserWarning)

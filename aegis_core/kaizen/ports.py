@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
-from aegis_core.kaizen.facts import Rates, RuleUse
+from aegis_core.kaizen.facts import Certified, Rates, RuleUse
 from aegis_core.protocol.events import Event
 from aegis_core.protocol.kaizen import KaizenReport
 
@@ -30,6 +31,7 @@ class Surroundings(NamedTuple):
 
     rules: Mapping[str, RuleUse] | None
     hours: Mapping[tuple[str, int], tuple[int, ...]]
+    certified: Mapping[tuple[str, str], Certified] = MappingProxyType({})
 
 
 class ClosedDay(NamedTuple):
@@ -72,6 +74,10 @@ class KaizenPort(Protocol):
 
     async def commit(self, fence: int, closed: ClosedDay) -> bool:
         """Store a report and move on in one step; false where fence, cursor or day are not the stored ones any more."""
+        ...
+
+    async def decide(self) -> int:
+        """Decide on experiments as the days that are over left them; answers how many came into another state."""
         ...
 
     async def leave(self) -> None:

@@ -24,6 +24,9 @@ def _only_iso(value: object) -> object:
 
 Date = Annotated[date, BeforeValidator(_only_iso)]
 
+OWN_AGENT = "kaizen"
+"""The agent under which Kaizen itself spends. Nobody else opens a session under that name over HTTP."""
+
 State = Literal["found", "clean", "too_few", "unknown", "failed"]
 Verb = Literal["substitute", "combine", "adapt", "modify", "put_to_other_use", "eliminate", "reverse"]
 

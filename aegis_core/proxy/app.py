@@ -15,6 +15,7 @@ from aegis_core.connect import connect
 from aegis_core.governor.failed_logins import FailedLogins
 from aegis_core.governor.governor import ResourceGovernor
 from aegis_core.governor.proxy_keys import ProxyKey
+from aegis_core.kaizen.experiments.judges import Judge
 from aegis_core.protocol.errors import AegisError, ConfigurationError, InvalidRequestError
 from aegis_core.protocol.masking import mask_text
 from aegis_core.proxy import rpc
@@ -25,6 +26,7 @@ from aegis_core.proxy.identity import Identity, Shown, shown_by
 from aegis_core.proxy.replies import Client, refused, reply, reply_to
 from aegis_core.proxy.routes import Dialect, Route, find
 from aegis_core.proxy.settling import Settler
+from aegis_core.proxy.shadowing import ProxyShadow, judge_named
 from aegis_core.proxy.sizing import Sizing
 from aegis_core.proxy.turns import Turns
 from aegis_core.proxy.upstreams import Upstream, open_upstreams
@@ -48,15 +50,21 @@ class Proxy:
     """
 
     def __init__(
-        self, governor: ResourceGovernor, upstreams: Mapping[str, Upstream], fallbacks: Fallbacks, most_body: int
-    ) -> None:
+        self, governor: ResourceGovernor, upstreams: Mapping[str, Upstream], fallbacks: Fallbacks, most_body: int,
+        judge: Judge | None = None,
+    ) -> None:  # fmt: skip
         self.upstreams, self._most = dict(upstreams), most_body
         self.governor = governor
         self._identity, sizing = Identity(governor), Sizing()
         self.settler = Settler(governor, sizing)
         self.failed = FailedLogins(governor.tenant_store)
         self._rpc, self._turns = rpc.RpcRoad(governor, self._identity), Turns()
-        self._calls = Calls(governor, self._identity, self.settler, sizing, fallbacks, self._turns)
+        self._calls = Calls(governor, self._identity, self.settler, sizing, fallbacks, self._turns, judge)
+
+    @property
+    def shadow(self) -> ProxyShadow | None:
+        """What asks cheaper models the same."""
+        return self._calls.shadow
 
     async def handle(self, exchange: Exchange) -> None:
         """Answer one request, whatever comes of it."""
@@ -166,10 +174,13 @@ async def opened(settings: Settings) -> AsyncGenerator[Proxy]:
         if not isinstance(governor.port, ResourceGovernor):
             raise ConfigurationError("The proxy decides on Redis itself; point AEGIS_URL at it, not at an HTTP API.")
         await asyncio.to_thread(governor.port.arbiter.warm)
-        proxy = Proxy(governor.port, upstreams, fallbacks, settings.proxy_max_body_mb * 1024 * 1024)
+        judge = judge_named(settings.shadow_judge) if settings.shadow_judge else None
+        proxy = Proxy(governor.port, upstreams, fallbacks, settings.proxy_max_body_mb * 1024 * 1024, judge)
         try:
             yield proxy
         finally:
+            if proxy.shadow is not None:
+                await proxy.shadow.aclose()
             with suppress(TimeoutError):
                 async with asyncio.timeout(_DRAIN_SECONDS):
                     await proxy.settler.drain()

@@ -63,6 +63,7 @@ class Call:
         facts: references that observers see.
         models: those of which the recommended one answers, instead of the one that is named; none: that one does.
         tools: whether it must be able to call tools.
+        task_type: what it is, where its client says so.
         trace: where it stands in a trace (W3C), where its client says so.
         went: which attempt of which request it is, as far as that is known.
     """
@@ -77,6 +78,7 @@ class Call:
     models: tuple[str, ...] = ()
     tools: bool = False
     trace: str | None = None
+    task_type: str | None = None
     went: CallEvidence = field(default_factory=_no_evidence)
 
     @property
@@ -94,6 +96,8 @@ class Call:
             found["prompt_hash"] = self.digest
         if self.trace is not None:
             found["traceparent"] = self.trace
+        if self.task_type is not None:
+            found["task_type"] = self.task_type
         return found
 
 

@@ -13,11 +13,13 @@ from typing import Any, cast
 
 from aegis_core.governor.governor import ResourceGovernor
 from aegis_core.governor.proxy_keys import KeyTerms, ProxyKey
+from aegis_core.kaizen.experiments.judges import Judge
 from aegis_core.protocol.errors import AegisError, InvalidRequestError
 from aegis_core.protocol.fields import identifier
 from aegis_core.protocol.keywords import CallEvidence
 from aegis_core.protocol.money import format_usd, to_nanos
 from aegis_core.proxy.asking import APPROVAL_NEEDED, DECLINED_SECONDS, Asking, Call
+from aegis_core.proxy.call_facts import attempt_of, facts_of, log_call, said_of
 from aegis_core.proxy.duplicates import WAIT_SECONDS, Attempt, Duplicates
 from aegis_core.proxy.exchange import Exchange
 from aegis_core.proxy.fallbacks import Fallback
@@ -29,9 +31,9 @@ from aegis_core.proxy.request_body import RequestBody
 from aegis_core.proxy.rerouting import no_dearer, renamed
 from aegis_core.proxy.routes import Route
 from aegis_core.proxy.settling import Held, Settler
+from aegis_core.proxy.shadowing import ProxyShadow, Reserve, task_type_of
 from aegis_core.proxy.sizing import Sized, Sizing, call_digest, edits_of
 from aegis_core.proxy.turns import Turns
-from aegis_core.proxy.upstream_http import Headers
 from aegis_core.proxy.upstreams import Upstream
 
 _log = logging.getLogger("aegis.proxy")
@@ -51,13 +53,19 @@ class Calls:
 
     def __init__(
         self, governor: ResourceGovernor, identity: Identity, settler: Settler, sizing: Sizing, fallbacks: Fallbacks,
-        turns: Turns,
+        turns: Turns, judge: Judge | None = None,
     ) -> None:  # fmt: skip
         self._governor, self._fallbacks = governor, fallbacks
         self._sizing, self._settler, self._forwarder = sizing, settler, Forwarder(settler)
+        self._shadow = ProxyShadow(governor, self._forwarder, judge) if judge is not None else None
         self._asking = Asking(governor, identity, settler)
         self._refused: OrderedDict[_Storm, tuple[float, Reply]] = OrderedDict()
         self._duplicates, self._turns = Duplicates(), turns
+
+    @property
+    def shadow(self) -> ProxyShadow | None:
+        """What asks cheaper models the same; None: nothing does."""
+        return self._shadow
 
     async def free(
         self, exchange: Exchange, route: Route, upstream: Upstream, client: Client, shown: Shown, body: bytes
@@ -124,9 +132,22 @@ class Calls:
             text = f"Aegis refused this call: the key may call {allowed} only, not {model}. Choose one of those."
             await exchange.reply(refused(client, "model_not_allowed", text))
             return
-        facts = _facts(exchange, route, upstream, key)
+        facts = facts_of(exchange, route, upstream, key)
         tools, trace = bool(body.values.get("tools")), exchange.traceparent()
-        call = Call(key, session, client, model, sized, digest, facts, models, tools, trace, _attempt(exchange))
+        call = Call(
+            key,
+            session,
+            client,
+            model,
+            sized,
+            digest,
+            facts,
+            models,
+            tools,
+            trace,
+            task_type_of(exchange),
+            attempt_of(exchange),
+        )
         held = await self._asking.ask(call, exchange)
         if held is None:
             return
@@ -171,8 +192,30 @@ class Calls:
             assert fallback is not None
             return await self._instead(exchange, route, fallback, call, shown, body, held.verdict.request_id)
 
+        shadow = self._shadow
+        if shadow and not shadow.records(exchange, call, held, body, own_credential=shown.own_credential):
+            shadow = None
         ended = await self._forwarder.call(exchange, ready, spare if fallback else None)
-        _log_call(exchange, call, ended)
+        log_call(exchange, call, ended)
+        if shadow and ended is held:
+            shadow.after(
+                exchange, route, call, held, body, partial(self._again, exchange, route, upstream, shown, body)
+            )
+
+    async def _again(
+        self, exchange: Exchange, route: Route, upstream: Upstream, shown: Shown, body: RequestBody, call: Call,
+        reserve: Reserve,
+    ) -> Ready:  # fmt: skip
+        """The same call to another model, as Aegis asks it by itself."""
+        size = partial(self._sizing.of, body, route.api, upstream.price_name(call.model), call.key.terms)
+        other = replace(call, sized=await self._turns.take(call.key.key_id, body.raw, size))
+        held = self._settler.hold(await reserve(other), other.sized, {})
+        try:
+            make = partial(self._ready, exchange, route, upstream, other, held, shown, body)
+            return await self._turns.take(call.key.key_id, body.raw, make)
+        except BaseException:
+            self._settler.release(held, sent=False)
+            raise
 
     async def _instead(
         self, exchange: Exchange, route: Route, fallback: Fallback, call: Call, shown: Shown, body: RequestBody,
@@ -229,7 +272,7 @@ class Calls:
             body.spliced([*renames, *edits]), served, wants_usage, gauge,
             told,
         )  # fmt: skip
-        said = _said(held)
+        said = said_of(held)
         if chosen != call.model:
             said.append((b"x-aegis-model", chosen.encode("ascii", "replace")))
         return Ready(sending, held, said)
@@ -273,46 +316,3 @@ def _model(route: Route, body: RequestBody) -> str:
 def _asks_for_usage(values: Mapping[str, Any]) -> bool:
     options = values.get("stream_options")
     return isinstance(options, Mapping) and bool(cast("Mapping[str, Any]", options).get("include_usage"))
-
-
-def _facts(exchange: Exchange, route: Route, upstream: Upstream, key: ProxyKey) -> dict[str, str]:
-    """What observers see beside the call: nothing of its content."""
-    agent = exchange.header(b"user-agent").decode("latin-1").partition(" ")[0][:64]
-    return {
-        "door": "proxy", "caller": key.key_id, "upstream": upstream.name, "api": route.api,
-        "client": "".join(char for char in agent if char.isprintable()) or "unknown",
-    }  # fmt: skip
-
-
-def _attempt(exchange: Exchange) -> CallEvidence:
-    """Which attempt of its client a call is, as SDKs of OpenAI and Anthropic say it."""
-    said = exchange.header(b"x-stainless-retry-count")
-    return {"attempt": int(said) + 1} if said.isdigit() and len(said) < _MOST_DIGITS else {}
-
-
-_MOST_DIGITS = 3
-
-
-def _said(held: Held) -> Headers:
-    """Headers of ours beside an upstream's answer."""
-    verdict = held.verdict
-    said = {
-        "source": "upstream", "grant": held.grant_id, "reserved-usd": f"{verdict.reserved_usd:f}",
-        "remaining-usd": f"{verdict.remaining_budget_usd:f}",
-    }  # fmt: skip
-    if held.cap is not None and held.cap != held.sized.asked:
-        said["max-output-tokens"] = str(held.cap)
-    if verdict.recommended_model:
-        said["recommended-model"] = verdict.recommended_model
-    return [(f"x-aegis-{name}".encode(), value.encode("ascii", "replace")) for name, value in said.items()]
-
-
-def _log_call(exchange: Exchange, call: Call, held: Held) -> None:
-    if not _log.isEnabledFor(logging.INFO):
-        return
-    facts = {
-        "agent_id": call.key.terms.agent_id, "model": call.model, **call.facts, "grant": held.grant_id,
-        "status": exchange.status, "bytes": exchange.sent, "reserved": format_usd(to_nanos(held.verdict.reserved_usd)),
-        "ms": round((exchange.loop.time() - exchange.began) * 1000, 1),
-    }  # fmt: skip
-    _log.info("call", extra={"facts": facts})

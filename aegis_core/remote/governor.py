@@ -50,6 +50,7 @@ from aegis_core.protocol.profiles import Profile, ProfileSet
 from aegis_core.remote.approvals import RemoteApprovals, segment
 from aegis_core.remote.calls import Query, adapter
 from aegis_core.remote.events import RemoteEvents
+from aegis_core.remote.experiments import RemoteExperiments
 from aegis_core.remote.locks import RemoteLocks
 from aegis_core.remote.transactions import RemoteTransactions
 
@@ -122,6 +123,7 @@ class RemoteGovernor(RemoteEvents):
         self._http: httpx.AsyncClient | None = None
         self.locks = RemoteLocks(self._call, token)
         self.transactions = RemoteTransactions(self._call, token)
+        self.experiments = RemoteExperiments(self._call, token)
         self._approvals = RemoteApprovals(self._as_operator)
 
     @property

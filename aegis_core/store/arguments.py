@@ -151,6 +151,20 @@ class Said(NamedTuple):
     whole: bytes | Literal[False] = False
 
 
+class BegunExperiment(NamedTuple):
+    """A new shadow experiment. `about`: its terms as JSON; `margin`: how much of the present model's score is enough;
+    `refutes`: its judge can say that the candidate is worse; `most` pairs, for at most `span` ms."""
+
+    about: str
+    task_type: str
+    present: str
+    candidate: str
+    margin: float
+    refutes: bool
+    most: int
+    span: int
+
+
 class Found(NamedTuple):
     """How a claim stands: ``held``, ``waiting``, ``busy``, ``gone``, ``wounded`` or ``itself`` (waits for itself).
 
@@ -171,6 +185,6 @@ class Found(NamedTuple):
 LISTS: Mapping[str, type[Named]] = {
     "CANDIDATE": CandidateRow, "LIMIT": Limit, "COUNTER": CounterRow, "ASKER": AskerRow, "WANTED": WantedLock,
     "EDIT": Edit, "TERMS": TermsRow, "RULED": Ruled, "FOUND": Found, "PACE": PaceRow,
-    "ESTIMATES": EstimatesRow, "SAID": Said, "BID": Bid, "JOINS": Joins,
+    "ESTIMATES": EstimatesRow, "SAID": Said, "BID": Bid, "JOINS": Joins, "BEGUN": BegunExperiment,
 }  # fmt: skip
 """By the prefix of their fields in scripts, as in ``LIMIT_ABOVE``."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
+from aegis_core.store.experiment_records import EXPERIMENT_KINDS, KaizenExperiment
 from aegis_core.store.kaizen_bodies import KaizenFound, KaizenProposed
 from aegis_core.store.packing import Named
 from aegis_core.store.people import KeyPut, PersonPut
@@ -324,5 +325,6 @@ BODIES: Mapping[str, type[Named]] = {
     "tenant_configured": TenantConfigured,
     "kaizen_finding": KaizenFound,
     "kaizen_proposed": KaizenProposed,
+    **dict.fromkeys(EXPERIMENT_KINDS, KaizenExperiment),
 }
 """By the kind of the event."""

@@ -35,6 +35,8 @@ Keys of a tenant share the hash tag ``{tenant}`` (one cluster slot) and the pref
 ``hc``                  who counts that, and how far (HASH)           one
 ``kz``                  who closes days for Kaizen, and how far (HASH) one
 ``kd:DAY``              Kaizen's report of a day (STRING)              expires after 402 days
+``kx``, ``kx:NAME``     names of shadow experiments (SET), and one    at most 200; one that ended expires after
+                        with its pairs by number (HASH)               400 days
 ``ca:CHANNEL``          how many alerts it was told (STRING)          expires after an hour
 ``cl:CHANNEL``          who announces on a channel, or watches        expires within three minutes
                         spending (``~spending``) (STRING)
@@ -95,9 +97,9 @@ SESSIONS_KEPT = 64
 HEADS = frozenset(
     (
         "t", "a:", "s:", "r:", "d", "e", "w:", "c", "ag", "as:", "ac", "b:", "bs", "p:", "pf", "pv", "k:", "ks", "pe",
-        "pc", "f:", "o", "h:", "hc", "kz", "kd:", "j:", "ja:", "jl:", "jx:", "u:", "ca:", "cl:", "ch:", "cn:", "cm:",
-        "cx:", "dv:", "dl:", "dn", "g:", "gt:", "gd", "gn:", "l:", "lq:", "lw:", "lp:", "lc", "ld", "la:", "lk:", "ap",
-        "ah", "q:", "qn:", "x:", "v", "ol", "i", "i:",
+        "pc", "f:", "o", "h:", "hc", "kz", "kd:", "kx", "kx:", "j:", "ja:", "jl:", "jx:", "u:", "ca:", "cl:", "ch:",
+        "cn:", "cm:", "cx:", "dv:", "dl:", "dn", "g:", "gt:", "gd", "gn:", "l:", "lq:", "lw:", "lp:", "lc", "ld", "la:",
+        "lk:", "ap", "ah", "q:", "qn:", "x:", "v", "ol", "i", "i:",
     )
 )  # fmt: skip
 """How the names of keys begin: the table above, for the check of the scripts."""

@@ -33,6 +33,8 @@ _MISSING = {
     "NO_LOCK": ("lock", "Nobody holds that lock (with that fence)."),
     "NO_APPROVAL": ("approval", "There is no such approval; ended ones are forgotten after a while."),
     "NO_TRANSACTION": ("transaction", "This grant is for no transaction, or for one that is settled."),
+    "NO_EXPERIMENT": ("experiment", "There is no such experiment; `aegis kaizen experiments` shows them."),
+    "NO_PAIR": ("pair", "This request was not sampled for that experiment."),
     "NO_ENVELOPE": ("envelope", "There is no such envelope: it was revoked, or its time has passed."),
 }
 _FORBIDDEN = {
@@ -332,6 +334,11 @@ _SPECIAL: dict[str, Callable[[list[Any]], AegisError]] = {
         code="nonce_used",
         nonce=int(answer[1]),
         next_nonce=int(answer[2]),
+    ),
+    "FULL_EXPERIMENTS": lambda answer: ConflictError(
+        f"There are {int(answer[1])} experiments of this tenant, the most there may be; those that ended are kept for "
+        "400 days, because they count where several are decided on together.",
+        code="too_many_experiments",
     ),
     "WATCHES_FULL": lambda _: ConflictError(
         "10,000 transactions of this tenant are not final yet, the most there may be; nothing was sent.",

@@ -22,6 +22,7 @@ from aegis_core.protocol.arguments import MAX_SHOWN
 from aegis_core.protocol.locks import Told
 from aegis_core.store.chain_records import CHAINS, SeenGas, Watch
 from aegis_core.store.counts import COUNTS, ROLLUPS, WAIT_BUCKETS_MS
+from aegis_core.store.experiment_records import EXPERIMENTS, ClosedTally, Pair, Tally
 from aegis_core.store.lock_records import Holder, Lien, Lock, LockCounters, Waiter
 from aegis_core.store.packing import Named
 from aegis_core.store.people import PEOPLE, Key, Person
@@ -85,6 +86,7 @@ CONSTANTS: Mapping[str, Any] = {
     **PEOPLE,
     "WAIT_BUCKETS": WAIT_BUCKETS_MS,
     **CHAINS,
+    **EXPERIMENTS,
     "MOST_SHOWN": MAX_SHOWN,
     "RING": 24,  # a rolling window counts so many whole cells, and the partial one before them
 }
@@ -339,6 +341,9 @@ KINDS = (
     Kind("NOTICE", ShownNotice),
     Kind("GAS", SeenGas),
     Kind("WATCH", Watch),
+    Kind("PAIR", Pair),
+    Kind("TALLY", Tally),
+    Kind("CLOSED", ClosedTally),
 )
 
 FIELDS = sum(len(kind.fields._fields) for kind in KINDS)

@@ -80,6 +80,8 @@ class ScriptSet:
         self.commit_rollups = make(verbs.CommitRollups)
         self.commit_kaizen = make(verbs.CommitKaizen)
         self.rewrite_kaizen = make(verbs.RewriteKaizen)
+        self.note_pair = make(verbs.NotePair)
+        self.put_experiment = make(verbs.PutExperiment)
         self.trim_events = make(verbs.TrimEvents)
         self.write_journal = make(verbs.WriteJournal)
         self.lock_acquire = make(verbs.LockAcquire)

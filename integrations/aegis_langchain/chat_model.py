@@ -29,6 +29,7 @@ from aegis_langchain.models import (
     own_settings,
     takes_cap,
 )
+from aegis_langchain.shadow import Shadowed
 from aegis_langchain.shapes import openai_messages, settings_of
 from aegis_langchain.streaming import achunks, chunks
 from aegis_langchain.usage import Heard, read_result, streams
@@ -52,6 +53,9 @@ class GovernedChatModel(DelegatingChatModel):
         priority: 1 to 10, or a function of the call; this and the next two are what rules match.
         logic_density: how hard the work is, 1 to 10, for the choice; or a function of the call.
         task_type: the kind of task, or a function of the call.
+        shadow_models: cheaper models by name, of which an operator may have begun an experiment (`aegis kaizen start`):
+            they are asked the same after the answer, within a budget of their own, and their tools are never run.
+        judge: who scores the answers of both, such as `Verifier(function)`.
         intent: what the calls are for. Rules read this, and nothing of the prompts.
         approval_seconds: how long a call waits for a human; 0: it is refused.
 
@@ -61,6 +65,7 @@ class GovernedChatModel(DelegatingChatModel):
 
     _calls: CallGovernor = PrivateAttr()
     _cap_setting: str | None = PrivateAttr()
+    _shadow: Shadowed | None = PrivateAttr(default=None)
 
     def __init__(
         self,
@@ -74,6 +79,8 @@ class GovernedChatModel(DelegatingChatModel):
         task_type: Told[str] | None = None,
         approval_seconds: float = 600,
         intent: str | None = None,
+        shadow_models: Models | None = None,
+        judge: object = None,
         **values: Any,
     ) -> None:
         if not isinstance(aegis, CallGovernor):
@@ -83,11 +90,13 @@ class GovernedChatModel(DelegatingChatModel):
             )  # fmt: skip
         super().__init__(named(models), **values)
         self._calls, self._cap_setting = aegis, cap_setting
+        self._shadow = None if shadow_models is None else Shadowed(aegis, named(shadow_models), judge)
         watch_fallbacks()
 
     def _generate(
         self, messages: list[BaseMessage], stop: Any = None, run_manager: Any = None, **kwargs: object
     ) -> ChatResult:
+        said = kwargs
         attempts, model, kwargs = self._begin(messages, kwargs, run_manager)
         try:
             with attempts.running():
@@ -96,11 +105,14 @@ class GovernedChatModel(DelegatingChatModel):
             attempts.fail(error)
             raise
         attempts.held.settle(read_result(result, attempts.held.model))
+        if self._shadow is not None:
+            self._shadow.after(attempts, model, result, messages, stop, said)
         return result
 
     async def _agenerate(
         self, messages: list[BaseMessage], stop: Any = None, run_manager: Any = None, **kwargs: object
     ) -> ChatResult:
+        said = kwargs
         attempts, model, kwargs = await self._abegin(messages, kwargs, run_manager)
         try:
             with attempts.running():
@@ -109,6 +121,8 @@ class GovernedChatModel(DelegatingChatModel):
             await attempts.afail(error)
             raise
         await attempts.held.asettle(read_result(result, attempts.held.model))
+        if self._shadow is not None:
+            self._shadow.after(attempts, model, result, messages, stop, said)
         return result
 
     def _stream(

@@ -33,6 +33,8 @@ FOREIGNERS = {"foreign agent key", "foreign operator key", "foreign owner key", 
 NAMING_ONE = (
     "{event_id}",
     "{finding_id}",
+    "{experiment_id}",
+    "/kaizen/pairs",
     "/kaizen/report",
     "{grant_id}",
     "{key_id}",
@@ -68,6 +70,14 @@ def _plain(body: Any) -> Callable[[dict[str, Any]], Any]:
 def _wish(case: dict[str, Any]) -> dict[str, Any]:
     who = case["agent_id"]
     return {"agent_id": who, "task_intent": "Summarise", "resource_type": "compute", "estimated_cost_usd": 0.01}
+
+
+def _experiment(_: dict[str, Any]) -> dict[str, Any]:
+    return {"task_type": "draft", "present": "gpt-4o", "candidate": "gpt-4o-mini"}
+
+
+def _pair(_: dict[str, Any]) -> dict[str, Any]:
+    return {"experiment_id": "x-00000000", "request_id": "r1", "present": 1, "candidate": 1}
 
 
 def _policy(_: dict[str, Any]) -> Any:
@@ -116,6 +126,11 @@ TABLE: dict[tuple[str, str], Row] = {
     ("GET", f"{API}/activity"): Row(VIEWERS),
     ("GET", f"{API}/kaizen/report"): Row(VIEWERS),
     ("GET", f"{API}/kaizen/findings/{{finding_id}}"): Row(VIEWERS),
+    ("GET", f"{API}/kaizen/experiments"): Row(VIEWERS),
+    ("POST", f"{API}/kaizen/experiments"): Row(OPERATORS, _experiment),
+    ("GET", f"{API}/kaizen/experiments/{{experiment_id}}"): Row(VIEWERS, done=404),
+    ("POST", f"{API}/kaizen/experiments/{{experiment_id}}"): Row(OPERATORS, _plain({"act": "stop"}), 404),
+    ("POST", f"{API}/kaizen/pairs"): Row(OPERATORS, _pair, 404),
     ("GET", f"{API}/keys"): Row(VIEWERS),
     ("POST", f"{API}/keys"): Row(OWNERS, _plain({"role": "operator"})),
     ("POST", f"{API}/keys/{{key_id}}/rotate"): Row(OPERATORS),
@@ -227,6 +242,7 @@ def case(home: Guarded, credentials: dict[str, dict[str, str]]) -> Iterator[dict
         "name": home.settings.tenant, "approval_id": asked["escalation_id"], "envelope_id": envelope["envelope_id"],
         "operator": "somebody", "person": person, "credential": f"telegram:{account}",
         "finding_id": f"{DAY}.failed-work",
+        "experiment_id": "x-00000000",
         "event_id": home.http.get(f"{API}/events?latest=1", headers=AS_OPERATOR).json()["events"][0]["id"],
     }  # fmt: skip
     for path, body in (("resume", None), ("agents/mine/unblock", None)):

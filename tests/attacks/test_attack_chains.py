@@ -44,11 +44,13 @@ def looks() -> Moves:
         "/people/{person}": "/people/bob", "/grants/{grant_id}": f"/grants/gr_{NONE}",
         "/approvals/{approval_id}": f"/approvals/ap_{NONE}", "/budget/{agent_id}": "/budget/bot",
         "/kaizen/findings/{finding_id}": "/kaizen/findings/2026-11-30.retries",
+        "/kaizen/experiments/{experiment_id}": "/kaizen/experiments/x-00000000",
         "/transactions/{grant_id}": f"/transactions/gr_{NONE}?agent_id=bot",
     }  # fmt: skip
     plain = (
         "/locks", "/agents", "/events", "/keys", "/policy", "/policy/versions", "/profiles", "/approvals", "/envelopes",
-        "/operator-limits", "/activity", "/chains", "/kaizen/report", "/people", "/self", "/health", "/ready",
+        "/operator-limits", "/activity", "/chains", "/kaizen/report", "/kaizen/experiments", "/people", "/self", "/health",
+        "/ready",
     )  # fmt: skip
     return {("GET", path): [(way, None)] for path, way in (paths | {each: each for each in plain}).items()}
 
@@ -123,6 +125,13 @@ def of_agents() -> Moves:
         ("POST", "/transactions/quote"): [("/transactions/quote", {"chain": "monad", "transaction": "0x00"})],
         ("POST", "/transactions/{grant_id}/send"): [
             (f"/transactions/gr_{NONE}/send", {"agent_id": "bot", "grant_id": f"gr_{NONE}", "transaction": "0x00"}),
+        ],
+        ("POST", "/kaizen/experiments"): [
+            ("/kaizen/experiments", {"task_type": "t", "present": "gpt-4o", "candidate": "gpt-4o-mini"}),
+        ],
+        ("POST", "/kaizen/experiments/{experiment_id}"): [("/kaizen/experiments/x-00000000", {"act": "confirm"})],
+        ("POST", "/kaizen/pairs"): [
+            ("/kaizen/pairs", {"experiment_id": "x-00000000", "request_id": "r", "present": 0, "candidate": 1}),
         ],
         ("POST", "/halt"): [("/halt", None)],
         ("POST", "/resume"): [("/resume", None)],

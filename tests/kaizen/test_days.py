@@ -9,10 +9,11 @@ import subprocess
 import sys
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
+import killing
 import pytest
+from killing import Killed
 
 import aegis_core
 from aegis_core import Governor, Settings
@@ -26,11 +27,10 @@ from aegis_core.store import layout
 from aegis_core.store.ledger import Ledger
 from aegis_core.store.store import Store, open_store
 from aegis_core.testing import FakeClock
-from tests.kaizen.closing import Killed
 
 pytestmark = pytest.mark.leaves("grants", "questions", "leases")
 Virtual = tuple[Governor, FakeClock, Store]
-PROGRAM = Path(__file__).with_name("closing.py")
+PROGRAM = [sys.executable, killing.__file__, "days"]
 USAGE = {"model": "gpt-4o", "input_tokens": 100, "output_tokens": 10}
 
 
@@ -311,7 +311,7 @@ async def test_an_engine_that_is_killed_leaves_the_same_reports(
     ahead = str(2 * DAY_MS)
     async with aegis_core.connect(settings=settings) as governor:
         await spend(governor, times=32, outcome=0, attempt=2)  # so many failures are a finding
-        command = [sys.executable, str(PROGRAM), settings.url, settings.tenant, ahead]
+        command = [*PROGRAM, settings.url, settings.tenant, ahead]
         killed = await asyncio.to_thread(subprocess.run, [*command, place, str(times)], check=False, timeout=100)
         assert killed.returncode == -signal.SIGKILL
         whole = await asyncio.to_thread(subprocess.run, [*command, "end", "1"], check=False, timeout=100)

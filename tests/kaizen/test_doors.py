@@ -9,6 +9,7 @@ from datetime import date
 from pathlib import Path
 
 import pytest
+from killing import Killed
 from pydantic import SecretStr
 from serving import OPERATOR, serving
 from terminal import run_aegis
@@ -21,7 +22,6 @@ from aegis_core.kaizen.days import DayCloser
 from aegis_core.kaizen.facts import DAY_MS
 from aegis_core.protocol.errors import NotFoundError
 from aegis_core.protocol.events import Event
-from tests.kaizen.closing import Killed
 from tests.kaizen.plants import PLANTS
 from tests.kaizen.telling import DAY, tell
 

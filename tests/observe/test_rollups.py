@@ -8,9 +8,9 @@ import signal
 import subprocess
 import sys
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
+import killing
 import pytest
 from serving import OPERATOR, serving
 from terminal import run_aegis
@@ -32,7 +32,7 @@ from aegis_core.testing import FakeClock
 
 pytestmark = pytest.mark.leaves("grants", "questions", "leases")
 Virtual = tuple[Governor, FakeClock, Store]
-CONSUMER = Path(__file__).with_name("consume.py")
+CONSUMER = [sys.executable, killing.__file__, "rollups"]
 
 
 def resources(governor: Governor) -> ResourceGovernor:
@@ -159,7 +159,7 @@ async def test_a_consumer_that_is_killed_loses_nothing_and_counts_nothing_twice(
     store = await open_store(settings)
     async with aegis_core.connect(settings=settings) as governor:
         await work(governor)
-        command = [sys.executable, str(CONSUMER), settings.url, settings.tenant, place, str(times)]
+        command = [*CONSUMER, settings.url, settings.tenant, "0", place, str(times)]
         killed = await asyncio.to_thread(subprocess.run, command, timeout=100, check=False, capture_output=True)
         assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
         before = await stored(store, settings.tenant)

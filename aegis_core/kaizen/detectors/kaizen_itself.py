@@ -6,8 +6,9 @@ save. Formula: all that it spent. Unit: nano-dollars spent. Minimum: 1 call. Sou
 
 from __future__ import annotations
 
-from aegis_core.kaizen.facts import OWN_AGENT, Day
+from aegis_core.kaizen.facts import Day
 from aegis_core.kaizen.findings import Detector, Found, Loss
+from aegis_core.protocol.kaizen import OWN_AGENT
 
 
 def find(day: Day) -> Found:

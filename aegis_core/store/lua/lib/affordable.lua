@@ -1,5 +1,6 @@
 -- Every budget that applies, for the amount asked: none is written here.
 local lines, purses = NEW_M, {}
+local is_own = agent == OWN_AGENT -- what is spent on trials leaves some of what is shared to the others
 local function judge(owner, purse, amount)
   for i = 1, #purse do
     local b = roll(purse[i])
@@ -10,7 +11,8 @@ local function judge(owner, purse, amount)
     lines[at + M_LIMIT], lines[at + M_ROOM] = limit, room
     fill_M(lines, at)
     purses[#purses + 1] = b
-    if room and room < 0 and not short then short = at end
+    local least = is_own and limit and owner ~= 'a' and owner ~= 's' and limit / KEPT_FOR_OTHERS or 0
+    if room and room < least and not short then short = at end
   end
 end
 local function judge_shared(owner, amount)

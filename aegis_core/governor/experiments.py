@@ -1,0 +1,352 @@
+"""Shadow experiments of a tenant on Redis: begun and ended, their pairs, and what the close of days decides."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from datetime import UTC, date, datetime
+from decimal import ROUND_DOWN, Decimal
+from hashlib import blake2b
+from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo
+
+from aegis_core.governor.usage import decode_usage
+from aegis_core.kaizen.experiments.betting import ENOUGH, Evidence, forecast, log_mean
+from aegis_core.kaizen.experiments.course import course
+from aegis_core.kaizen.experiments.deciding import (
+    CERTIFICATE_MS,
+    Standing,
+    changed_price,
+    decided,
+    margin_of,
+    needed,
+)
+from aegis_core.kaizen.facts import Certified, Rates
+from aegis_core.kaizen.prices import rates_of
+from aegis_core.metering.price_book import PriceBook
+from aegis_core.protocol.errors import AuthError, ConflictError, InvalidRequestError, NotFoundError
+from aegis_core.protocol.experiments import (
+    AGREEING,
+    TRUE_JUDGES,
+    Experiment,
+    ExperimentChange,
+    ExperimentExplanation,
+    Experiments,
+    ExperimentStart,
+    Forecast,
+    PairNoted,
+    PairPost,
+)
+from aegis_core.protocol.kaizen import OWN_AGENT
+from aegis_core.store import layout
+from aegis_core.store.arguments import BegunExperiment
+from aegis_core.store.experiments import ExperimentStore, StoredExperiment
+from aegis_core.store.kaizen import KaizenStore
+from aegis_core.store.ledger import Ledger
+from aegis_core.store.packing import decode, unpack
+from aegis_core.store.schema import Agent
+from aegis_core.store.verbs import NotePair, PutExperiment
+
+_DAY_MS = 86_400_000
+_EPOCH = date(1970, 1, 1).toordinal()
+_SHARE, _NANO = Decimal("0.02"), Decimal("1e-9")
+_OPEN = ("running", "paused", "suggested")
+POSTED_MS = 7 * _DAY_MS
+"""How long a pair that a program posts may stay open between its sampling and its scores."""
+
+
+class Terms(NamedTuple):
+    """What an experiment was begun with, and the rates of both models then, in nano-dollars a million tokens."""
+
+    start: ExperimentStart
+    present: dict[str, int]
+    candidate: dict[str, int]
+    confirmed: bool
+    """Its judge knows what is right, or an operator certifies without labels."""
+
+
+class TenantExperiments:
+    """The experiments of one tenant."""
+
+    def __init__(self, ledger: Ledger, prices: Callable[[], PriceBook]) -> None:
+        self._ledger, self._prices, self._store = ledger, prices, ExperimentStore(ledger)
+        self.cap = Decimal(1)
+        """What its owner lets experiments cost in a day, in dollars."""
+
+    async def start(self, wish: ExperimentStart, *, author: str) -> Experiment:
+        """Begin one. The same wish while it is open answers the one that there is.
+
+        Raises:
+            InvalidRequestError: a model without a price, or one that would be held against itself.
+            ConflictError: there are too many.
+        """
+        book = self._prices()
+        rates = {field: rates_of(book, getattr(wish, field)) for field in ("present", "candidate")}
+        for field, found in rates.items():
+            if found is None:
+                raise _invalid(field, f"has no price: {getattr(wish, field)!r}; nobody could say what it saves")
+        if book.canonical(wish.present) == book.canonical(wish.candidate):
+            raise _invalid("candidate", "is the present model")
+        identity = (wish.task_type, wish.present, wish.candidate, wish.judge, wish.judge_version)
+        stem = "x-" + blake2b("\0".join(identity).encode(), digest_size=4).hexdigest()
+        before = [each for each in await self._store.all() if each.name.partition("-")[2].startswith(stem[2:])]
+        if (live := next((each for each in before if each.state in _OPEN), None)) is not None:
+            return await self.one(live.name)
+        name = f"{stem}-{len(before) + 1}" if before else stem
+        about = {"start": wish.model_dump(mode="json"), **{field: _by_kind(each) for field, each in rates.items()}}
+        begun = BegunExperiment(
+            json.dumps(about), wish.task_type, wish.present, wish.candidate,
+            margin_of(pairwise=wish.judge == "llm", attenuation=wish.attenuation), wish.judge not in AGREEING,
+            wish.most_pairs, wish.days * _DAY_MS,
+        )  # fmt: skip
+        why = "certified without labels, if at all" if wish.without_labels else ""
+        await self._store.put(PutExperiment(name, "running", (), begun, False, None, why, author))
+        return await self.one(name)
+
+    async def change(self, name: str, wish: ExperimentChange, *, author: str) -> Experiment:
+        """Pause, resume, stop or confirm one.
+
+        Raises:
+            NotFoundError: there is none. ConflictError: it is in no state for that.
+        """
+        state, allowed = _ACTS[wish.act]
+        why = wish.reason or ("confirmed without labels" if wish.act == "confirm" else "")
+        stored = await self._stored(name)
+        proof = _proof(stored) if state == "certified" else None
+        ended = state in {"stopped", "certified"}
+        now, done = await self._store.put(PutExperiment(name, state, allowed, False, ended, proof, why, author))
+        if not done and now != state:
+            raise ConflictError(f"The experiment {name} is {now}; it cannot {wish.act}.", code="experiment_state")
+        return await self.one(name)
+
+    async def all(self) -> Experiments:
+        """Those that are kept, the newest first."""
+        stored = await self._store.all()
+        least = needed(_standings(stored, await self._today()))
+        return Experiments(tuple(_told(each, least) for each in reversed(stored)))
+
+    async def one(self, name: str) -> Experiment:
+        """One of them. Raises NotFoundError: there is none."""
+        await self._stored(name)
+        return next(each for each in (await self.all()).experiments if each.experiment_id == name)
+
+    async def explain(self, name: str) -> ExperimentExplanation:
+        """One, and how its evidence grew. Raises NotFoundError: there is none."""
+        found, pairs = await self.one(name), await self._store.pairs(name)
+        scores = [(pair.present, pair.candidate) for _, pair in pairs[: found.pairs + found.missing + found.skipped]
+                  if pair.state == "score"]  # fmt: skip
+        return ExperimentExplanation(found, course(scores, found.margin))
+
+    async def open_pair(
+        self, name: str, request_id: str, *, milliseconds: int, basis: str = "", agent: str | None = None
+    ) -> int:
+        """Number a sampled request; 0: this experiment takes none now. The same request has the same number."""
+        order = NotePair(name, self._hashed(request_id), "open", 0, 0, milliseconds, basis, agent)
+        state, number, known = await self._store.note(order)
+        return 0 if known or state not in _OPEN else number
+
+    async def score(
+        self, name: str, request_id: str, scores: tuple[float, float] | None, *, asked: bool = True
+    ) -> bool:
+        """Score a sampled request, once. None: its judge does not know; not `asked`: the candidate was not called."""
+        act = "score" if scores else "missing" if asked else "skip"
+        order = NotePair(name, self._hashed(request_id), act, *(_checked(scores) if scores else (0.0, 0.0)), 0)
+        return not (await self._store.note(order))[2]
+
+    async def post(self, pair: PairPost, *, agent: str | None = None) -> PairNoted:
+        """A pair from outside. It is numbered as it comes, where it was not sampled before.
+
+        Args:
+            pair: with its scores.
+            agent: who posts it, where that is not an operator.
+
+        Raises:
+            AuthError: an agent whose profile does not say that its settlements are trusted.
+            NotFoundError: no such experiment.
+        """
+        if agent is not None and not await self._trusts(agent):
+            raise AuthError("Only agents whose profile has settlement: trusted post pairs.", code="operator_only")
+        hashed, scores = self._hashed(pair.request_id), _checked((pair.present, pair.candidate))
+        stored = await self._stored(pair.experiment_id)
+        state, number, _ = await self._store.note(NotePair(stored.name, hashed, "open", 0, 0, POSTED_MS))
+        if not number:
+            return PairNoted(stored.name, 0, False, state)  # pyright: ignore[reportArgumentType] - states are those
+        counted = False
+        true = _terms(stored).start.judge in TRUE_JUDGES
+        for act in ("score",) if true or not pair.labelled else ("label",):
+            state, number, known = await self._store.note(NotePair(stored.name, hashed, act, *scores, 0))
+            counted = not known
+        return PairNoted(stored.name, number, counted, state)  # pyright: ignore[reportArgumentType]
+
+    async def decide(self) -> int:
+        """What the days that are over decide; answers how many experiments came into another state."""
+        now, zone = await self._now()
+        today = _day(now, zone)
+        for each in await self._store.all():
+            if each.state in _OPEN:
+                await self._store.count(each.name)
+        stored = await self._store.all()
+        standings = {each.name: each for each in _standings(stored, today)}
+        verdicts = decided(list(standings.values()))
+        changed = 0
+        for each in stored:
+            state, why = verdicts.get(each.name), ""
+            if each.state == "certified" and (lapse := self._lapse(each, now)):
+                state, why = "lapsed", lapse
+            elif state is None and each.state in _OPEN and _is_over(each, now):
+                state, why = "undecided", "its pairs or its time are used up without evidence either way"
+            if state is None or state == each.state:
+                continue
+            ended, proof = state != "suggested", repr(standings[each.name].log_e) if state == "certified" else None
+            allowed = ("certified",) if state == "lapsed" else _OPEN
+            order = PutExperiment(each.name, state, allowed, False, ended, proof, why, "kaizen")
+            changed += (await self._store.put(order))[1]
+        return changed
+
+    async def certified(self) -> dict[tuple[str, str], Certified]:
+        """By type of task and present model the cheaper one that counts as certified now."""
+        found: dict[tuple[str, str], Certified] = {}
+        now, _ = await self._now()
+        for each in await self._store.all():
+            if each.state == "certified" and not self._lapse(each, now):
+                start = _terms(each).start
+                rates = rates_of(self._prices(), start.candidate)
+                if rates is not None:
+                    found[start.task_type, start.present] = Certified(start.candidate, rates)
+        return found
+
+    async def running(self) -> Sequence[tuple[str, ExperimentStart]]:
+        """Those that sample now, with their terms."""
+        return [
+            (each.name, _terms(each).start)
+            for each in await self._store.all()
+            if each.state in {"running", "suggested"}
+        ]
+
+    async def affordable(self) -> Decimal:
+        """What experiments may cost in this day, in dollars: the owner's cap, and at most 2 % of what the tenant spent
+        in the last 24 hours (of yesterday as much as is left of today)."""
+        now, zone = await self._now()
+        today, at = _day(now, zone), datetime.fromtimestamp(now / 1000, ZoneInfo(zone))
+        left = 1 - (at.hour * 3_600 + at.minute * 60 + at.second) / 86_400
+        spent = [
+            sum(
+                row.cost_usd
+                for row in decode_usage(at.date(), await self._ledger.usage(day))
+                if row.agent_id != OWN_AGENT
+            )
+            for day in (today, today - 1)
+        ]
+        return min(self.cap, (spent[0] + spent[1] * Decimal(left)) * _SHARE).quantize(_NANO, ROUND_DOWN)
+
+    async def lapse(self, name: str, why: str) -> None:
+        """End a certificate before its time."""
+        await self._store.put(PutExperiment(name, "lapsed", ("certified",), False, True, None, why, "kaizen"))
+
+    def _lapse(self, stored: StoredExperiment, now: int) -> str:
+        if now >= stored.ended + CERTIFICATE_MS:
+            return "it is older than 30 days"
+        terms, book = _terms(stored), self._prices()
+        for name, before in ((terms.start.present, terms.present), (terms.start.candidate, terms.candidate)):
+            rates = rates_of(book, name)
+            if rates is None or changed_price(before, _by_kind(rates)):
+                return f"a price of {name} changed by more than 10 %"
+        return ""
+
+    async def _trusts(self, agent: str) -> bool:
+        blob = await self._ledger.store.command("GET", layout.key(self._ledger.tenant, f"a:{agent}"))
+        return blob is not None and decode(Agent, unpack(blob)).trust == "trusted"
+
+    async def _stored(self, name: str) -> StoredExperiment:
+        if (found := await self._store.one(name)) is None:
+            raise NotFoundError(f"There is no experiment {name}.", kind="experiment", name=name)
+        return found
+
+    def _hashed(self, request_id: str) -> str:
+        key = self._ledger.store.pepper[:64]
+        return blake2b(request_id.encode(), digest_size=12, key=key, person=b"aegis pair").hexdigest()
+
+    async def _now(self) -> tuple[int, str]:
+        held = await KaizenStore(self._ledger).hold(0)  # it takes nothing
+        return held.now, held.zone
+
+    async def _today(self) -> int:
+        return _day(*await self._now())
+
+
+_ACTS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "pause": ("paused", ("running",)), "resume": ("running", ("paused",)), "stop": ("stopped", _OPEN),
+    "confirm": ("certified", ("suggested",)),
+}  # fmt: skip
+
+
+def _invalid(field: str, problem: str) -> InvalidRequestError:
+    return InvalidRequestError(f"{field}: {problem}", field=field, problem=problem)
+
+
+def _checked(scores: tuple[float, float]) -> tuple[float, float]:
+    """Scores as the script may count them; a judge is the program's, so it is not taken at its word."""
+    present, candidate = scores
+    for field, score in (("present", present), ("candidate", candidate)):
+        if not 0 <= score <= 1:  # also not a NaN
+            raise _invalid(field, f"must be a score from 0 to 1, not {score!r}")
+    return float(present), float(candidate)
+
+
+def _by_kind(rates: Rates | None) -> dict[str, int]:
+    return {name: nanos for name, nanos in rates._asdict().items() if nanos is not None} if rates else {}
+
+
+def _terms(stored: StoredExperiment) -> Terms:
+    about: dict[str, Any] = json.loads(stored.about)
+    start = ExperimentStart.model_validate(about["start"])
+    return Terms(start, about["present"], about["candidate"], start.judge in TRUE_JUDGES or start.without_labels)
+
+
+def _day(now: int, zone: str) -> int:
+    """Days since 1970 in a zone, as scripts count them."""
+    return datetime.fromtimestamp(now / 1000, ZoneInfo(zone)).date().toordinal() - _EPOCH
+
+
+def _standings(stored: Sequence[StoredExperiment], today: int) -> list[Standing]:
+    return [_standing(each, today) for each in stored]
+
+
+def _standing(stored: StoredExperiment, today: int) -> Standing:
+    """As of the end of the last day. Of a decided one, as of when it was decided."""
+    tally, closed = stored.tally, stored.closed
+    log_e, labels, whole = log_mean(tally.stakes), log_mean(tally.labelled), tally.days
+    if stored.state not in _OPEN:
+        return Standing(stored.name, False, whole, float(stored.proof) if stored.proof else log_e)
+    if stored.day >= today or stored.next <= stored.last:  # something of this day is counted, or something is open
+        if closed is None:
+            return Standing(stored.name, True, 0, 0.0)
+        log_e, labels, whole = closed.log_e, closed.log_labels, closed.days
+    return Standing(stored.name, True, whole, log_e, _terms(stored).confirmed, labels)
+
+
+def _proof(stored: StoredExperiment) -> str:
+    return repr(log_mean(stored.tally.stakes))
+
+
+def _is_over(stored: StoredExperiment, now: int) -> bool:
+    counted = stored.next > stored.last
+    return now >= stored.until or (counted and stored.last >= _terms(stored).start.most_pairs)
+
+
+def _told(stored: StoredExperiment, least: float) -> Experiment:
+    tally, start = stored.tally, _terms(stored).start
+    evidence = Evidence(stored.margin, tally.n, tally.total, tally.squares, tally.stakes, tally.against)
+    expected = forecast(evidence) if stored.state in _OPEN else None
+    certificate = stored.ended + CERTIFICATE_MS if stored.state == "certified" else None
+    return Experiment(
+        stored.name, start.task_type, start.present, start.candidate, start.judge, start.judge_version,
+        stored.state, stored.why, start.share, stored.margin, _at(stored.made), _at(stored.until),  # pyright: ignore[reportArgumentType]
+        tally.n, stored.last - stored.next + 1, tally.missing, tally.skipped, tally.labels, round(evidence.log_e, 9),
+        round(evidence.log_against, 9), round(log_mean(tally.labelled), 9), round(max(least, ENOUGH), 9), tally.days,
+        Forecast(*expected) if expected else None, None if certificate is None else _at(certificate),
+    )  # fmt: skip
+
+
+def _at(milliseconds: int) -> datetime:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)
