@@ -76,6 +76,11 @@ KINDS: Mapping[str, KindOf] = {
         _BUDGET + "spent_usd last_hour_usd gone_at",
     ),
     "budget_set": KindOf("A limit was set.", _BUDGET + "before_usd by"),
+    "budget_ahead": KindOf(
+        "A clock was ahead, so a budget counts in a window to come, until `resets_at` or `aegis budget reset`.",
+        _BUDGET + "committed_usd spent_usd resets_at",
+    ),
+    "budget_reset": KindOf("A budget began anew.", _BUDGET + "spent_usd held_usd resets_at by"),
     "estimates_high": KindOf(
         "Much of what an agent was charged in an hour is estimated.", "charged_usd estimated_usd percent"
     ),
@@ -187,6 +192,7 @@ FACTS: Mapping[str, str] = {
     "http_request_id": "what the log of the server, and its answer's `X-Request-Id`, call the HTTP request",
     "groups": "the groups that the person belongs to",
     "high_usd": "the upper end of its 95 % interval",
+    "held_usd": "what open grants hold, which counts as spent",
     "held_seconds": "how long the lock was held",
     "key_id": "the id of the key",
     "labels": "the labels of its agent when it asked",
@@ -229,6 +235,7 @@ FACTS: Mapping[str, str] = {
     "request": "what the request said: `intent`, `tool`, sizes, `requirements`, `temperature`, keyed hashes of its "
     "prompt, `experiment_arm`",
     "request_id": "the request, as its agent names it",
+    "resets_at": "when it begins anew by itself",
     "resource": "the lock",
     "resource_type": "what was to be consumed",
     "role": "of a person, what it may do; of a key, `agent`, `proxy` or `person`",

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
+from aegis_core.store.budget_bodies import BudgetAhead, BudgetReset
 from aegis_core.store.kaizen_bodies import KaizenFound, KaizenProposed
 from aegis_core.store.packing import Named
 from aegis_core.store.people import KeyPut, PersonPut
@@ -307,6 +308,8 @@ BODIES: Mapping[str, type[Named]] = {
     "refunded": Refunded,
     "estimates_high": EstimatesHigh,
     "budget_set": BudgetSet,
+    "budget_ahead": BudgetAhead,
+    "budget_reset": BudgetReset,
     "profiles_published": ProfilesPublished,
     "tenant_mode": ModeSet,
     "agent_forgotten": AgentForgotten,

@@ -24,6 +24,7 @@ _MISSING = {
     "NO_TENANT": ("tenant", "This tenant does not exist on this Redis; open it with aegis_core.connect."),
     "NO_AGENT": ("agent", "This agent never shook hands. POST /api/v1/handshake first."),
     "NO_SESSION": ("session", "The agent has no such open session. Shake hands again."),
+    "NO_BUDGET": ("budget", "There is no such budget; `aegis budget show` lists them."),
     "NO_GRANT": ("grant", "There is no such grant; ended ones are forgotten after a while."),
     "NO_POLICY": ("policy", "There is no such policy version; the last 100 are kept."),
     "NO_ENTRY": ("entry", "This call was never started, so it has no end."),

@@ -74,6 +74,7 @@ CONSTANTS: Mapping[str, Any] = {
     "RESULT_GONE": '"It was done. Its result was long, and is kept no longer."',  # JSON, as results of tools are
     "ALIKE": 10_000,  # ms in which refusals that are alike are told together
     "ALIKE_KINDS": 8,  # and how many kinds of them an agent's record counts at a time
+    "AHEAD": 60_000,  # ms by which a window lies ahead before it is told; servers differ by less when one takes over
     "ALERT_EVERY": 3_600_000,  # ms in which the same of reservations is said once
     **COUNTS,
     **WORDS,
@@ -132,7 +133,7 @@ class Shared(NamedTuple):
 class Cell(NamedTuple):
     """A row of the ring of a rolling window."""
 
-    number: int
+    number: float
     spent: int
     reserved: int
 
@@ -149,16 +150,20 @@ class BudgetAlert(NamedTuple):
 
 class Budget(NamedTuple):
     """One budget of an owner. `ring` holds `Cell` rows, for a rolling window. `crossed`: which percent were announced
-    as spent in this window; `alert` is a `BudgetAlert`, once there was one."""
+    as spent in this window; `alert` is a `BudgetAlert`, once there was one. `resets`: how often an operator reset it;
+    `told`: the window of which it was said that it lies ahead; `kept`: what was held when it was reset in this one."""
 
     kind: str | int
     limit: int
-    window: int
+    window: float
     spent: int
     reserved: int
     crossed: int
     ring: list[int] | Literal[False]
     alert: list[int] | Literal[False] = False
+    resets: int = 0
+    told: float = 0
+    kept: int = 0
 
 
 class Tenant(NamedTuple):

@@ -97,6 +97,7 @@ class ScriptSet:
         self.publish_policy = make(operator_verbs.PublishPolicy)
         self.read_policy = make(operator_verbs.ReadPolicy)
         self.set_budget = make(operator_verbs.SetBudget)
+        self.reset_budget = make(operator_verbs.ResetBudget)
         self.read_budgets = make(operator_verbs.ReadBudgets)
         self.list_agents = make(operator_verbs.ListAgents)
         self.publish_profiles = make(operator_verbs.PublishProfiles)

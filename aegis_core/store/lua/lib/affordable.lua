@@ -76,7 +76,7 @@ else
     stands_at('grants', T[T_CONFIG][C_OPEN], 0, 1)
   elseif short then
     object('deny', 'budget_exceeded')
-    if code then transient, retry = true, window_end(lines[short + M_KIND]) end
+    if code then transient, retry = true, budget_end(purses[(short - 1) / M_WIDTH + 1]) end
   end
 end
 local recommended, model, bound = chosen[CANDIDATE_RECOMMENDED], chosen[CANDIDATE_MODEL], chosen[CANDIDATE_BOUND]
