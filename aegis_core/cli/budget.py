@@ -51,7 +51,7 @@ def show(
     if json:
         print_json(states)
     else:
-        _table(states)
+        table(states)
 
 
 @app.command("set")
@@ -80,7 +80,7 @@ def set_(
     if json:
         print_json(state)
     else:
-        _table((state,))
+        table((state,))
 
 
 @app.command("reset")
@@ -111,7 +111,7 @@ def reset(
     held = f"; {dollars(done.held_usd)} that open grants hold count as spent" if done.held_usd else ""
     text = f"The {window} budget of {scope} {name} begins anew: {dollars(done.spent_usd)} were spent{held}."
     stdout_console().print(shown(text), soft_wrap=True)
-    _table((done.budget,))
+    table((done.budget,))
 
 
 def _of_this_tenant(scope: str, name: str, tenant: str) -> None:
@@ -122,8 +122,8 @@ def _of_this_tenant(scope: str, name: str, tenant: str) -> None:
         )
 
 
-def _table(states: tuple[BudgetState, ...]) -> None:
-    """A terminal too narrow for everything has a budget's window below its name."""
+def table(states: tuple[BudgetState, ...]) -> None:
+    """Budgets for a person. A terminal too narrow for everything has a budget's window below its name."""
     from rich.table import Table
 
     console = stdout_console()
