@@ -80,6 +80,10 @@ KINDS: Mapping[str, KindOf] = {
         "A clock was ahead, so a budget counts in a window to come, until `resets_at` or `aegis budget reset`.",
         _BUDGET + "committed_usd spent_usd resets_at",
     ),
+    "loss_accepted": KindOf(
+        "Redis had lost agents, budgets or the whole tenant, and an operator let them begin anew.",
+        "agents budgets_lost whole by",
+    ),
     "budget_reset": KindOf("A budget began anew.", _BUDGET + "spent_usd held_usd resets_at by"),
     "estimates_high": KindOf(
         "Much of what an agent was charged in an hour is estimated.", "charged_usd estimated_usd percent"
@@ -148,6 +152,7 @@ KINDS: Mapping[str, KindOf] = {
 FACTS: Mapping[str, str] = {
     "act": "what was tried, or why it was refused",
     "address": "from where; `*`: from very many",
+    "agents": "how many agents",
     "amount_usd": "what was reserved, or of a refusal asked",
     "answered_by": "the model whose tokens were reported",
     "attempt": "which attempt the call was, from 1",
@@ -156,6 +161,7 @@ FACTS: Mapping[str, str] = {
     "before": "what was in use before",
     "before_usd": "the limit before",
     "budgets": "every budget that applied: `budget`, `window`, `limit_usd`, and `left_usd` after the decision",
+    "budgets_lost": "how many budgets of labels, resource types and models",
     "by": "who did it: a person by the same name through every door",
     "call": "the id of the call in the execution journal",
     "capabilities": "what the agent says it can do",
@@ -269,6 +275,7 @@ FACTS: Mapping[str, str] = {
     "votes": "what persons said so far, with which credentials",
     "waited_seconds": "how long it was waited for",
     "waste_usd": "how much it found",
+    "whole": "whether the tenant itself was gone",
     "window": "of which window",
     "withdrawn_by": "who took the question back",
     "words_gone": "what the agent wrote was removed or changed, or is kept no longer",

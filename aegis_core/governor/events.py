@@ -11,7 +11,7 @@ from aegis_core.governor.decision_facts import call_facts, decision_facts
 from aegis_core.protocol.errors import InvalidRequestError
 from aegis_core.protocol.events import Event
 from aegis_core.protocol.money import to_usd
-from aegis_core.store.budget_bodies import BudgetAhead, BudgetReset
+from aegis_core.store.budget_bodies import BudgetAhead, BudgetReset, LossAccepted
 from aegis_core.store.call_evidence import CallFacts
 from aegis_core.store.event_bodies import (
     BODIES,
@@ -202,6 +202,10 @@ def _reset(body: BudgetReset) -> _Said:
     return body.agent or None, facts | ({"resets_at": _at(body.until).isoformat()} if body.until else {})
 
 
+def _accepted(body: LossAccepted) -> _Said:
+    return None, {"agents": body.agents, "budgets_lost": body.budgets, "whole": bool(body.whole), "by": body.author}
+
+
 def _envelope(body: EnvelopePut) -> _Said:
     row = decode(StoredEnvelope, body.envelope)
     facts = {
@@ -304,6 +308,7 @@ _FACTS: dict[type, Callable[[Any], _Said]] = {
     BudgetSet: _budget_set,
     BudgetAhead: _ahead,
     BudgetReset: _reset,
+    LossAccepted: _accepted,
     EnvelopePut: _envelope,
     CeilingSet: _ceiling,
     PersonPut: _person,

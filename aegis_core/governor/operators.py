@@ -299,6 +299,11 @@ class Operator:
         """
         return await reset(self._registry, scope, name, window, author)
 
+    async def lost_records(self, author: str, *, accept: bool, whole: bool = False) -> int:
+        """How many agents and shared budgets have lost their records. Where the loss is accepted they begin anew, which
+        is an event; `whole`: the tenant itself was gone."""
+        return await self._registry.accept_loss(author, accepted=accept, whole=whole)
+
     async def note_forecasts(self, pace: Iterable[PaceRow]) -> None:
         """Make an event of each budget for a day that at this pace is used up before its end."""
         await self._registry.note_forecasts(pace)

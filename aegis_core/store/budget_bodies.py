@@ -1,4 +1,4 @@
-"""The bodies of events about windows of budgets that lie ahead, and about budgets that begin anew."""
+"""The bodies of events about windows of budgets that lie ahead, and about what begins anew."""
 
 from __future__ import annotations
 
@@ -34,4 +34,14 @@ class BudgetReset(NamedTuple):
     spent: int
     held: int
     until: int | Literal[False]
+    author: str
+
+
+class LossAccepted(NamedTuple):
+    """Redis had lost the records of so many agents and shared budgets, or the `whole` tenant, which begin anew."""
+
+    at: int
+    agents: int
+    budgets: int
+    whole: bool
     author: str

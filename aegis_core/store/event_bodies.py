@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
-from aegis_core.store.budget_bodies import BudgetAhead, BudgetReset
+from aegis_core.store.budget_bodies import BudgetAhead, BudgetReset, LossAccepted
 from aegis_core.store.kaizen_bodies import KaizenFound, KaizenProposed
 from aegis_core.store.packing import Named
 from aegis_core.store.people import KeyPut, PersonPut
@@ -310,6 +310,7 @@ BODIES: Mapping[str, type[Named]] = {
     "budget_set": BudgetSet,
     "budget_ahead": BudgetAhead,
     "budget_reset": BudgetReset,
+    "loss_accepted": LossAccepted,
     "profiles_published": ProfilesPublished,
     "tenant_mode": ModeSet,
     "agent_forgotten": AgentForgotten,

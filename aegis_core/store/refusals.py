@@ -16,6 +16,7 @@ from aegis_core.protocol.errors import (
 )
 from aegis_core.protocol.money import format_usd, to_usd
 from aegis_core.store import states
+from aegis_core.store.lost_state import part_lost
 from aegis_core.store.packing import decode, unpack
 from aegis_core.store.records import Record
 from aegis_core.store.store import newer_schema
@@ -338,5 +339,7 @@ _SPECIAL: dict[str, Callable[[list[Any]], AegisError]] = {
         "10,000 transactions of this tenant are not final yet, the most there may be; nothing was sent.",
         code="too_many_transactions",
     ),
+    "AGENT_LOST": lambda answer: part_lost(f"agent {answer[1].decode()}"),
+    "BUDGET_LOST": lambda answer: part_lost(f"budget {answer[1].decode()}"),
     "NEWER": lambda answer: newer_schema(int(answer[1])),
 }

@@ -72,6 +72,7 @@ class ScriptSet:
         self.decide = make(verbs.DecideAll)
         self.list_questions = make(verbs.ListQuestions)
         self.sweep = make(verbs.Sweep)
+        self.accept_loss = make(verbs.AcceptLoss)
         self.open_session = make(verbs.OpenSession)
         self.read_session = make(verbs.ReadSession)
         self.hold_rollups = make(verbs.HoldRollups)

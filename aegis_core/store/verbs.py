@@ -135,6 +135,15 @@ class Sweep(NamedTuple):
     early: bool = False
 
 
+class AcceptLoss(NamedTuple):
+    """Count agents and shared budgets whose records are gone, and let them begin anew where that is `accepted`.
+    `whole`: the tenant itself was gone."""
+
+    accepted: bool
+    whole: bool
+    author: str
+
+
 class Decide(NamedTuple):
     """One person's word on one question. `seen`: the content that was looked at. `credential`: the one of
     `operator`, where that is a person's name."""
