@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -36,8 +36,9 @@ class Part:
 class Page:
     """The terminal. Keeps what it showed, so that the summary is made of nothing else."""
 
-    def __init__(self, console: Console, seconds: float) -> None:
-        self.console, self._seconds = console, seconds
+    def __init__(self, console: Console, seconds: float, pictured: Collection[str] = ()) -> None:
+        """`seconds`: between the lines. `pictured`: how the scenes begin that the console records, for a picture."""
+        self.console, self._seconds, self._pictured = console, seconds, tuple(pictured)
         self.parts: dict[str, Part] = {}
         self.refusals: Counter[str] = Counter()
 
@@ -48,6 +49,7 @@ class Page:
 
     async def scene(self, title: str, words: str = "") -> None:
         """A new part of the show."""
+        self.console.record = title.startswith(self._pictured) if self._pictured else False
         self.console.print()
         self.console.print(Rule(Text(title, "bold"), align="left", characters="─", style="dim"))
         if words:
