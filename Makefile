@@ -17,11 +17,11 @@ AGE = import sys; print(sys.version.split()[0]); sys.exit(sys.version_info < (3,
 new_enough = @found=$$($(PYTHON) -c '$(AGE)') || { echo "Aegis needs Python 3.11 or newer; $(PYTHON) is \
 $${found:-not there}. Name another with make PYTHON=python3.12." >&2; exit 1; }
 
-.PHONY: help demo test test-deep check bench clean fetched fetched-deep
+.PHONY: help demo test test-deep check bench pictures clean fetched fetched-deep
 help:
 	@echo "make demo   run the main job on an embedded server    make test    every test on a real server"
 	@echo "make test ROOM=store   the tests of one room          make test-deep   hunts, long runs and soaks (half an hour)"
-	@echo "make check  ruff, pyright, import-linter, deptry, CI  make bench   the figures of the README"
+	@echo "make check  ruff, pyright, import-linter, deptry, CI  make bench   the figures of docs/benchmarks.md"
 	@echo "make demo FRAMEWORKS=langchain,langgraph   leaves two out, FRAMEWORKS=none all of them"
 
 $(VENV)/.server: pyproject.toml
@@ -94,6 +94,11 @@ check: $(VENV)/.dev
 bench: $(VENV)/.dev
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'limits>=5' pottery python-redis-lock
 	for script in decision policy over_http approvals locks adapters proxy overshoot memory kaizen chains; do $(BIN)/python benchmarks/$$script.py || exit 1; done
+
+# The pictures of the first page; they are committed.
+pictures: $(VENV)/.server
+	$(BIN)/aegis demo --no-pause --svg docs/demo.svg
+	$(BIN)/python benchmarks/draw_architecture.py > docs/architecture.svg
 
 clean:
 	rm -rf $(VENV) .venv-fetched .venv-pyautogen

@@ -175,6 +175,7 @@ async def open_governor(store: Store, settings: Settings, *, tenant: str | None 
     from aegis_core.policy.loading import default_policy, load_policy
     from aegis_core.store.layout import TENANTS_KEY
     from aegis_core.store.ledger import Ledger
+    from aegis_core.store.state_file import note
 
     published = read_policy_file(settings.policy_file) if settings.policy_file else None
     catalog = load_catalog(settings.catalog_file)
@@ -193,6 +194,7 @@ async def open_governor(store: Store, settings: Settings, *, tenant: str | None 
     governor = ResourceGovernor(ledger, arbiter, (version, policy), now, forecast=forecast)
     governor.experiments.cap = settings.shadow_day_usd
     await governor.operator.note_prices(prices.version)
+    await note(store, ledger.tenant, settings.state_file)
     if published is not None:
         if settings.is_embedded and published.digest != policy.digest:
             _log.warning(_replaces(settings, ledger.tenant, version, policy))
@@ -201,35 +203,39 @@ async def open_governor(store: Store, settings: Settings, *, tenant: str | None 
 
 
 async def check_expected(store: Store, settings: Settings, tenant: str) -> None:
-    """See that the state of a tenant is there, where ``AEGIS_EXPECT_STATE`` says that it must be.
+    """See that the state of a tenant is there, where ``AEGIS_EXPECT_STATE`` or the state file says that it must be.
 
     Raises:
         StateLostError: it is not.
     """
-    from aegis_core.store.layout import root
-    from aegis_core.store.lost_state import lost
+    from aegis_core.store.state_file import check
 
-    if settings.expect_state and not await store.command("EXISTS", root(tenant)):
-        raise lost(tenant)
+    await check(store, tenant, settings.state_file, expected=settings.expect_state)
 
 
-async def restored(settings: Settings, *, accept_loss: bool) -> bool:
-    """Whether the state of the tenant is there. Where it is not and the loss is accepted, the tenant begins anew.
+async def restored(settings: Settings, *, accept_loss: bool, author: str) -> bool:
+    """Whether the state of the tenant is there. What is not begins anew where the loss is accepted, with an event.
 
     Raises:
         StateLostError: it is not, and the loss is not accepted.
     """
-    from aegis_core.store.layout import root
-    from aegis_core.store.lost_state import lost
+    from aegis_core.store.lost_state import part_lost
+    from aegis_core.store.state_file import check, is_there, note
 
-    store = await open_store(settings)
+    store, tenant = await open_store(settings), settings.tenant
     try:
-        if await store.command("EXISTS", root(settings.tenant)):
-            return True
         if not accept_loss:
-            raise lost(settings.tenant)
-        await (await open_governor(store, settings.model_copy(update={"expect_state": False}))).aclose()
-        return False
+            await check(store, tenant, settings.state_file, expected=True)
+        whole = not await is_there(store, tenant)
+        governor = await open_governor(store, settings.model_copy(update={"expect_state": False, "state_file": None}))
+        try:
+            gone = await governor.operator.lost_records(author, accept=accept_loss, whole=whole)
+        finally:
+            await governor.aclose()
+        if gone and not accept_loss:
+            raise part_lost(f"{gone} agents or budgets")
+        await note(store, tenant, settings.state_file)
+        return not (whole or gone)
     finally:
         await store.aclose()
 

@@ -124,6 +124,9 @@ class Settings(BaseSettings):
     expect_state: bool = Field(
         default=False, description="Redis holds the tenant's state: an empty one was emptied, and is no first start."
     )
+    state_file: Path | None = Field(
+        default=None, description="Where processes note what Redis held, for those that start when it no longer does."
+    )
     open_tenants: Annotated[int, Field(ge=1, le=100_000)] = 1_000
     trusted_proxies: Annotated[str, AfterValidator(_networks)] = Field(
         default="", description="Addresses or networks, with commas, whose X-Forwarded-For says who sent a request."

@@ -88,6 +88,9 @@ class _Tenant(Collector):
             ("events_uncounted", "Events that are not summed up by the hour yet.", counts.uncounted),
             ("policy_version", "The version of the policy in force.", counts.policy_version),
             ("observing", "1 while rules only say what they would decide.", int(counts.observing)),
+            ("halted", "1 while every agent is refused.", int(counts.halted)),
+            ("agents_blocked", "Agents that are blocked.", counts.blocked_agents),
+            ("keys_in_force", "API keys; from the first on callers must show one.", counts.keys),
         ):
             yield GaugeMetricFamily(f"aegis_{name}", title, value)
         yield from _webhooks(counts.webhooks)

@@ -13,7 +13,9 @@ from aegis_core.channels.registry import channels_health
 
 router = APIRouter()
 
-Verbose = Annotated[str | None, Query(description="Say how each channel sends and hears, too.", max_length=5)]
+Verbose = Annotated[
+    str | None, Query(description="Say what is set, and how each channel sends and hears, too.", max_length=5)
+]
 _NO = frozenset({"false", "0", "no"})
 
 _health, _ready = map(Writer, (Health, Readiness))
@@ -33,8 +35,8 @@ async def health() -> Response:
     response_model=Readiness, responses=problems(401, 403, 422, 503),
 )  # fmt: skip
 async def ready(request: Request, verbose: Verbose = None) -> Response:
-    """Asks Redis. Where there are keys, strangers learn no more than that. With `verbose`, the state of the channels is
-    said too; where there are keys, to whom they let read figures."""
+    """Asks Redis. Where there are keys, strangers learn no more than that. With `verbose`, what operators have
+    set and the state of the channels are said too; where there are keys, to whom they let read figures."""
     auth = auth_of(request)
     context = auth.contexts.home
     async with at_once():
@@ -45,8 +47,10 @@ async def ready(request: Request, verbose: Verbose = None) -> Response:
                 return _ready(Readiness("ready"))
             context = await auth.observer(request)
         channels = await channels_health(context.governor.tenant_store) if told else None
+        standing = await context.governor.tenant_store.standing() if told else None
+        required = await auth.keys.on() if told else None
     connections = ("bounded" if service_of(request).bounded else "unbounded") if told else None
-    return _ready(Readiness("ready", context.tenant, server, channels, connections))
+    return _ready(Readiness("ready", context.tenant, server, channels, connections, standing, required))
 
 
 @router.get(

@@ -12,6 +12,7 @@ from pydantic.json_schema import models_json_schema
 from aegis_core.api.messages import KeyWish, ModeChange, Rollback
 from aegis_core.api.problems import MEDIA_TYPE, Problem
 from aegis_core.governor.operators import RefundWish
+from aegis_core.governor.standing import Standing
 from aegis_core.governor.tenant import ChannelHealth
 from aegis_core.protocol.approvals import DecisionRequest, EnvelopeRequest, OperatorLimit
 from aegis_core.protocol.chains import QuoteTransaction
@@ -57,6 +58,8 @@ class Readiness:
     store: str | None = None
     channels: list[ChannelHealth] | None = None
     connections: Literal["bounded", "unbounded"] | None = None
+    standing: Standing | None = None
+    keys_required: bool | None = None
 
 
 GrantId = Annotated[

@@ -33,7 +33,7 @@ _LAST = "This is the last alert of this hour; what else happens is in the events
 def is_alert(kind: str) -> bool:
     """Whether people are told of events of this kind."""
     if kind.startswith("budget_"):
-        return kind != "budget_set"
+        return kind not in {"budget_set", "budget_reset"}
     if kind == "login_failed":  # strangers decide how many of those there are
         return False
     return kind in {"overrun", "estimates_high", "kaizen_finding"} or kind.endswith(("_failed", "_recovered"))
@@ -68,8 +68,8 @@ def _digest(facts: Mapping[str, Any]) -> str:
 
 _LOST = {"spent": "spent", "blocked": "held while somebody was refused", "waited": "worth of waiting"}
 _TOLD = (
-    "percent", "spent_usd", "committed_usd", "limit_usd", "gone_at", "amount_usd", "charged_usd", "estimated_usd", "by",
-    "direction", "thread", "problem",
+    "percent", "spent_usd", "committed_usd", "limit_usd", "gone_at", "resets_at", "amount_usd", "charged_usd",
+    "estimated_usd", "by", "direction", "thread", "problem",
 )  # fmt: skip
 
 

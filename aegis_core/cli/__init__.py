@@ -36,6 +36,7 @@ from aegis_core.cli import (
     restore,
     route,
     serve,
+    status,
     usage,
     webhooks,
 )
@@ -79,6 +80,7 @@ def _restore(name: str, value: str | None) -> None:
 
 app.command()(serve.serve)
 app.command()(doctor.doctor)
+app.command()(status.status)
 app.command()(demo.demo)
 app.command()(replay.replay)
 app.add_typer(events.app, name="events")

@@ -6,11 +6,23 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from aegis_core.cli.common import JsonFlag, TenantOption, dollars, print_json, shown, whoami, with_resources
+from aegis_core.cli.common import (
+    JsonFlag,
+    TenantOption,
+    dollars,
+    print_json,
+    settings_of,
+    shown,
+    stdout_console,
+    whoami,
+    with_resources,
+)
 from aegis_core.protocol.errors import InvalidRequestError
 
 if TYPE_CHECKING:
+    from aegis_core.governor.governor import ResourceGovernor
     from aegis_core.governor.operators import OpenRecord
+    from aegis_core.governor.standing import Standing
 
 Agent = Annotated[str, typer.Argument(help="A registered agent.")]
 All = Annotated[bool, typer.Option("--all", help="Every tenant on this Redis.")]
@@ -21,7 +33,8 @@ def block(agent: Agent, tenant: TenantOption = None, json: JsonFlag = False) -> 
 
     Example: aegis block crew-researcher-01
     """
-    _show(with_resources(tenant, lambda governor: governor.operator.block(agent, author=whoami())), json)
+    found = with_resources(tenant, lambda governor: governor.operator.block(agent, author=whoami()))
+    _show(f"{shown(agent)} is blocked, from its next request.", found, json)
 
 
 def unblock(agent: Agent, tenant: TenantOption = None) -> None:
@@ -30,6 +43,7 @@ def unblock(agent: Agent, tenant: TenantOption = None) -> None:
     Example: aegis unblock crew-researcher-01
     """
     with_resources(tenant, lambda governor: governor.operator.unblock(agent, author=whoami()))
+    _say(f"{shown(agent)} may go on, from its next request.")
 
 
 def halt(tenant: TenantOption = None, everything: All = False, json: JsonFlag = False) -> None:
@@ -38,9 +52,11 @@ def halt(tenant: TenantOption = None, everything: All = False, json: JsonFlag = 
     Examples: aegis halt --tenant acme · aegis halt --all
     """
     found: list[OpenRecord] = []
-    for name in _tenants(tenant, everything):
+    names = _tenants(tenant, everything)
+    for name in names:
         found += with_resources(name, lambda governor: governor.operator.halt(author=whoami()))
-    _show(found, json)
+    whose = ", ".join(shown(name or settings_of().tenant) for name in names)
+    _show(f"Every agent of {whose} is refused, from its next request: aegis resume", found, json)
 
 
 def resume(tenant: TenantOption = None, everything: All = False) -> None:
@@ -49,7 +65,9 @@ def resume(tenant: TenantOption = None, everything: All = False) -> None:
     Example: aegis resume --all
     """
     for name in _tenants(tenant, everything):
-        with_resources(name, lambda governor: governor.operator.resume(author=whoami()))
+        standing = with_resources(name, _resumed)
+        blocked = f" {standing.blocked_agents} agents stay blocked: aegis status" if standing.blocked_agents else ""
+        _say(f"Tenant {shown(name or settings_of().tenant)} goes on, from the next request.{blocked}")
 
 
 def mode(
@@ -64,6 +82,8 @@ def mode(
         raise InvalidRequestError(f"mode: must be enforce or observe, not {choice!r}", field="mode")
     wanted = "observe" if choice == "observe" else "enforce"
     with_resources(tenant, lambda governor: governor.operator.set_mode(wanted, author=whoami()))
+    does = "only say what they would decide; everything is granted and booked" if wanted == "observe" else "decide"
+    _say(f"Rules and budgets of tenant {shown(settings_of(tenant).tenant)} {does}, from the next request.")
 
 
 def forget(agent: Agent, tenant: TenantOption = None) -> None:
@@ -81,10 +101,20 @@ def _tenants(tenant: str | None, everything: bool) -> list[str | None]:
     return list(with_resources(tenant, lambda governor: governor.operator.tenants()))
 
 
-def _show(found: list[OpenRecord], json: bool) -> None:
+async def _resumed(governor: ResourceGovernor) -> Standing:
+    await governor.operator.resume(author=whoami())
+    return await governor.tenant_store.standing()
+
+
+def _say(text: str) -> None:
+    stdout_console().print(text, soft_wrap=True)
+
+
+def _show(text: str, found: list[OpenRecord], json: bool) -> None:
     if json:
         print_json(found)
         return
+    _say(text)
     from rich.console import Console
     from rich.table import Table
 

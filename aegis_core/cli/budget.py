@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -23,6 +23,10 @@ from aegis_core.client.agent import Governor
 from aegis_core.protocol.errors import InvalidRequestError
 from aegis_core.protocol.messages import BudgetState
 from aegis_core.protocol.windows import WORDS
+
+if TYPE_CHECKING:
+    from aegis_core.governor.budget_resets import BudgetReset
+    from aegis_core.governor.governor import ResourceGovernor
 
 app = typer.Typer(
     help="Show and set budgets.\n\nExample: aegis budget set agent crew-researcher-01 25", no_args_is_help=True
@@ -47,7 +51,7 @@ def show(
     if json:
         print_json(states)
     else:
-        _table(states)
+        table(states)
 
 
 @app.command("set")
@@ -65,12 +69,7 @@ def set_(
     """
 
     async def change(governor: Governor) -> BudgetState:
-        if scope == "tenant" and name not in {"-", governor.tenant}:
-            raise InvalidRequestError(
-                f"name: {name!r} is not the tenant of this command, {governor.tenant!r}; give --tenant {name}, "
-                "and - as the name",
-                field="name",
-            )
+        _of_this_tenant(scope, name, governor.tenant)
         if scope == "model" and isinstance(governor.port, ResourceGovernor):
             governor.port.arbiter.prices.resolve(name)  # a budget of a model that nobody can call caps nothing
         return await governor.set_budget(scope, name, window, limit, author=whoami())
@@ -81,11 +80,50 @@ def set_(
     if json:
         print_json(state)
     else:
-        _table((state,))
+        table((state,))
 
 
-def _table(states: tuple[BudgetState, ...]) -> None:
-    """A terminal too narrow for everything has a budget's window below its name."""
+@app.command("reset")
+def reset(
+    scope: Annotated[str, typer.Argument(help="agent, session, tenant, model, resource or label")],
+    name: Annotated[str, typer.Argument(help="Whose: an agent, a model, team=research …; for the tenant: -")],
+    window: Annotated[str, typer.Option(help=WORDS)] = "day",
+    tenant: TenantOption = None,
+    json: JsonFlag = False,
+) -> None:
+    """Begin the present window of one budget anew, with nothing spent but what open grants hold.
+
+    It mends a budget that counts in a day to come, because the clock of Redis was ahead: the event `budget_ahead` tells
+    of those. The bill stays as it is.
+
+    Example: aegis budget reset agent crew-researcher-01
+    """
+
+    async def change(governor: ResourceGovernor) -> BudgetReset:
+        _of_this_tenant(scope, name, governor.tenant)
+        whose = governor.arbiter.prices.canonical(name) if scope == "model" else name
+        return await governor.operator.reset_budget(scope, whose, window, author=whoami())
+
+    done = with_resources(tenant, change)
+    if json:
+        print_json(done)
+        return
+    held = f"; {dollars(done.held_usd)} that open grants hold count as spent" if done.held_usd else ""
+    text = f"The {window} budget of {scope} {name} begins anew: {dollars(done.spent_usd)} were spent{held}."
+    stdout_console().print(shown(text), soft_wrap=True)
+    table((done.budget,))
+
+
+def _of_this_tenant(scope: str, name: str, tenant: str) -> None:
+    if scope == "tenant" and name not in {"-", tenant}:
+        raise InvalidRequestError(
+            f"name: {name!r} is not the tenant of this command, {tenant!r}; give --tenant {name}, and - as the name",
+            field="name",
+        )
+
+
+def table(states: tuple[BudgetState, ...]) -> None:
+    """Budgets for a person. A terminal too narrow for everything has a budget's window below its name."""
     from rich.table import Table
 
     console = stdout_console()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -20,12 +21,15 @@ GRANT_SECONDS = 4.0
 """The deadline of a grant in the demonstration, so that an unsettled one is seen to be charged. Usually 10 minutes."""
 
 _START_SECONDS = 60.0
+_PICTURED = ("2", "4", "6", "What routing saved")
+"""How the scenes begin that a picture shows."""
 
 
 def demo(
     pause: Annotated[
         bool | None, typer.Option("--pause/--no-pause", help="Wait between the lines; default: on a terminal.")
     ] = None,
+    svg: Annotated[Path | None, typer.Option(help="Write a picture of some of its scenes there, too.")] = None,
 ) -> None:
     """Watch several agents ask for money, models and permission, on a governor of their own.
 
@@ -40,9 +44,14 @@ def demo(
     from aegis_core.cli.demo_scenes import play
 
     console = Console(highlight=False, soft_wrap=False)
-    page = Page(console, seconds=0.35 if (console.is_terminal if pause is None else pause) else 0.0)
+    if svg is not None:
+        console = Console(highlight=False, soft_wrap=False, width=88, record=True, force_terminal=True)
+    slow = console.is_terminal and svg is None if pause is None else pause
+    page = Page(console, 0.35 if slow else 0.0, _PICTURED if svg is not None else ())
     with _governor() as settings:
         sound = asyncio.run(play(settings, page))
+    if svg is not None:
+        console.save_svg(str(svg), title="aegis demo", clear=True, unique_id="aegis-demo")
     if not sound:
         raise typer.Exit(1)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -19,7 +19,7 @@ from aegis_core.protocol.money import format_usd, to_nanos
 
 _COLOURS = {"GRANTED": "bold green", "PENDING": "bold yellow", "REJECTED": "bold red"}
 _MARKS = {"GRANTED": "■", "PENDING": "◆", "REJECTED": "·"}
-_BAR = 24
+_BAR = 16
 _WORD, _NAME, _FRAMEWORK = 8, 18, 9
 
 
@@ -36,8 +36,9 @@ class Part:
 class Page:
     """The terminal. Keeps what it showed, so that the summary is made of nothing else."""
 
-    def __init__(self, console: Console, seconds: float) -> None:
-        self.console, self._seconds = console, seconds
+    def __init__(self, console: Console, seconds: float, pictured: Collection[str] = ()) -> None:
+        """`seconds`: between the lines. `pictured`: how the scenes begin that the console records, for a picture."""
+        self.console, self._seconds, self._pictured = console, seconds, tuple(pictured)
         self.parts: dict[str, Part] = {}
         self.refusals: Counter[str] = Counter()
 
@@ -48,6 +49,7 @@ class Page:
 
     async def scene(self, title: str, words: str = "") -> None:
         """A new part of the show."""
+        self.console.record = title.startswith(self._pictured) if self._pictured else False
         self.console.print()
         self.console.print(Rule(Text(title, "bold"), align="left", characters="─", style="dim"))
         if words:
@@ -155,6 +157,15 @@ class Page:
             causes.add_row(str(count), Text(status, _COLOURS[status]), why)
         self._indented(causes)
 
+    def models(self, charged: dict[str, list[Decimal]]) -> None:
+        """To which models calls went, the most frequent first."""
+        table = Table.grid(padding=(0, 2, 0, 0))
+        for side in ("left", "right", "right"):
+            table.add_column(justify=side)
+        for model, amounts in sorted(charged.items(), key=lambda item: -len(item[1])):
+            table.add_row(Text(model, "bold cyan"), f"{len(amounts)} calls", money(sum(amounts, Decimal(0))))
+        self._indented(table)
+
     def savings(self, charged: Decimal, elsewhere: dict[str, Decimal]) -> None:
         """What the routed calls cost, and what the same tokens would have cost on one model."""
         table = Table.grid(padding=(0, 2, 0, 0))
@@ -163,7 +174,10 @@ class Page:
         longest = max(charged, *elsewhere.values())
         table.add_row("as routed", Text(money(charged), "bold"), _bar(charged / longest, "green"))
         for model, cost in elsewhere.items():
-            saved = Text(f"{1 - charged / cost:.0%} saved", "bold green")
+            share = 1 - charged / cost
+            saved = Text(f"{share:.0%} saved", "bold green")
+            if share <= 0:
+                saved = Text(f"{charged / cost:.1f} times that", "yellow")
             table.add_row(f"always {model}", money(cost), _bar(cost / longest, "red"), saved)
         self._indented(table)
 

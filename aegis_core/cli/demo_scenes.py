@@ -24,7 +24,10 @@ from aegis_core.protocol.messages import Framework, Receipt, SessionOpened, Usag
 from aegis_core.protocol.money import to_usd
 from aegis_core.settings import Settings
 
-_DEAR = ("gpt-4o", "claude-opus-4-5")
+_ALWAYS = ("claude-opus-4-5", "gpt-4o", "gpt-4o-mini")
+"""Models that all calls might have gone to instead: a strong one, a usual one and a cheap one."""
+_SIZES = ((300, 80), (900, 200), (2_500, 500), (8_000, 1_200))
+"""Tokens in and out of the calls of the grid."""
 _HERD, _ASKED, _LIMIT = 50, Decimal("0.50"), Decimal(10)
 _T = TypeVar("_T")
 _session, _verdict, _receipt = TypeAdapter(SessionOpened), TypeAdapter(Verdict), TypeAdapter(Receipt)
@@ -81,8 +84,10 @@ async def play(settings: Settings, page: Page) -> bool:
         httpx.AsyncClient(base_url=settings.url, trust_env=False) as http,
     ):
         show = Show(governor, page, settings)
+        await _trust(settings, http)
         await _handshakes(show)
         forgotten = await _routing(show)
+        await _grid(show)
         await _policy(show)
         await _plain_http(show, http)
         exact = await _herd(show)
@@ -90,11 +95,21 @@ async def play(settings: Settings, page: Page) -> bool:
         return await _summary(show) and exact
 
 
+async def _trust(settings: Settings, http: httpx.AsyncClient) -> None:
+    """As operators do for programs that report what a provider billed: else a settlement over HTTP lowers no charge."""
+    assert settings.operator_secret is not None
+    secret = settings.operator_secret.get_secret_value()
+    profiles = {"profiles": [{"match": "*", "settlement": "trusted"}]}
+    answer = await http.put("/api/v1/profiles", json=profiles, headers={"Authorization": f"Bearer {secret}"})
+    answer.raise_for_status()
+
+
 async def _handshakes(show: Show) -> None:
     await show.page.scene(
         "1  Agents shake hands",
         f"Whatever their framework, they speak one protocol. Each has {money(show.settings.agent_day_usd)} a day.",
     )
+    show.page.say("Their operator trusts them to report usage, so that what they do not use is theirs again.", "dim")
     cast: tuple[tuple[str, Framework, int, str | None], ...] = (
         ("crew-researcher-01", "crewai", 7, "2.50"),
         ("graph-planner", "langgraph", 5, None),
@@ -134,8 +149,39 @@ async def _routing(show: Show) -> Verdict:
     return await show.ask("graph-planner", "Draft a report, and then forget to settle it", estimated_cost_usd="0.20")
 
 
+async def _grid(show: Show) -> None:
+    """Every logic density with every size once, so that nobody chose the mix."""
+    page, agent = show.page, show.agents["support-chain"]
+    await page.scene(
+        "3  A mix of calls",
+        f"Every logic density from 1 to 10 with {len(_SIZES)} sizes of prompt: a grid, and nobody's traffic.",
+    )
+    charged: dict[str, list[Decimal]] = {}
+    held = Decimal(0)
+    for density in range(1, 11):
+        for put_in, got_out in _SIZES:
+            verdict = await show.timed(
+                agent.request(
+                    f"Task of density {density}, {put_in} tokens", logic_density=density, prompt_bytes=4 * put_in,
+                    max_output_tokens=2_000,
+                )
+            )  # fmt: skip
+            page.count(verdict)
+            if verdict.grant_id and verdict.recommended_model:
+                usage = Usage(model=verdict.recommended_model, input_tokens=put_in, output_tokens=got_out)
+                receipt = await agent.settle(verdict.grant_id, usage=usage)
+                page.parts[agent.agent_id].charged += receipt.charged_usd
+                show.routed.append((receipt, usage))
+                charged.setdefault(usage.model or "", []).append(receipt.charged_usd)
+                held += receipt.reserved_usd
+    page.models(charged)
+    spent = sum((sum(amounts, Decimal(0)) for amounts in charged.values()), Decimal(0))
+    page.say(f"{money(held)} were held, one after the other, {money(spent)} charged: {money(held - spent)} came back.")
+    await page.pause(2)
+
+
 async def _policy(show: Show) -> None:
-    await show.page.scene("3  Refused, and why", "Words, priority and budgets are judged in one atomic step on Redis.")
+    await show.page.scene("4  Refused, and why", "Words, priority and budgets are judged in one atomic step on Redis.")
     ask = show.ask
     await ask("support-chain", "DROP   DATABASE customers", resource_type="api_call", estimated_cost_usd="0.01")
     swap: RequestFields = {"resource_type": "gas_budget", "estimated_cost_usd": "0.80"}
@@ -151,7 +197,7 @@ async def _policy(show: Show) -> None:
 
 async def _plain_http(show: Show, http: httpx.AsyncClient) -> None:
     await show.page.scene(
-        "4  A person decides", "Any program that speaks HTTP can ask; this one uses nothing of Aegis."
+        "5  A person decides", "Any program that speaks HTTP can ask; this one uses nothing of Aegis."
     )
     hello = {"agent_id": "plain-http-agent", "agent_framework": "custom"}
     opened = await http.post("/api/v1/handshake", json=hello)
@@ -175,7 +221,7 @@ async def _plain_http(show: Show, http: httpx.AsyncClient) -> None:
 async def _herd(show: Show) -> bool:
     page, agent = show.page, show.agents["swarm"]
     await page.scene(
-        f"5  {_HERD} at once", f"One agent, {money(_LIMIT)} a day, {_HERD} concurrent requests of {money(_ASKED)} each."
+        f"6  {_HERD} at once", f"One agent, {money(_LIMIT)} a day, {_HERD} concurrent requests of {money(_ASKED)} each."
     )
     arrived: list[Verdict] = []
 
@@ -200,7 +246,7 @@ async def _herd(show: Show) -> bool:
 async def _costs(show: Show, forgotten: Verdict) -> None:
     page = show.page
     await page.scene(
-        "6  What it really cost", "A grant holds the estimate. Settling returns or charges the difference."
+        "7  What it really cost", "A grant holds the estimate. Settling returns or charges the difference."
     )
     verdict = await show.ask("autogen-coder", "Write the release notes", estimated_cost_usd="0.10")
     assert verdict.grant_id is not None
@@ -230,10 +276,12 @@ async def _summary(show: Show) -> bool:
     models = {usage.model for _, usage in show.routed}
     await page.scene(
         "What routing saved",
-        f"The {len(show.routed)} calls that were settled with their tokens went to {len(models)} models.",
+        f"{len(show.routed)} calls that were settled with their tokens went to {len(models)} models; the same at the "
+        "prices of one:",
     )
     charged = sum((receipt.charged_usd for receipt, _ in show.routed), Decimal(0))
-    page.savings(charged, {model: _at(show, model) for model in _DEAR})
+    page.savings(charged, {model: _at(show, model) for model in _ALWAYS})
+    page.say("How good their answers would be, no price says: docs/routing.md, aegis route eval.", "dim")
     decisions = sum(sum(part.answers.values()) for part in page.parts.values())
     recorded, after = 0, "0"
     while events := await show.governor.events(after=after, limit=500):

@@ -184,6 +184,7 @@ async def _of_store(settings: Settings) -> list[Finding]:
             findings += await _of_time(governor)
             findings.append(Finding("ok", "policy", governor.policy_summary()))
             findings.append(Finding("ok", "models", governor.arbiter.catalog.summary))
+            findings += await _of_standing(governor)
             findings += await _of_directions(governor)
         finally:
             await governor.aclose()
@@ -220,6 +221,24 @@ async def _of_time(governor: ResourceGovernor) -> list[Finding]:
         laps.append(time.perf_counter() - lap)
     findings.append(Finding("ok", "latency", f"a script takes {statistics.median(laps) * 1e6:.0f} µs"))
     return findings
+
+
+async def _of_standing(governor: ResourceGovernor) -> list[Finding]:
+    """What is set that lets an agent be refused, or not, whatever its request."""
+    standing = await governor.tenant_store.standing()
+    findings: list[Finding] = []
+    if standing.status == "halted":
+        findings.append(Finding("note", "brakes", "the tenant is halted: every request is refused", "aegis resume"))
+    if standing.mode == "observe":
+        text = "the tenant observes: rules and budgets refuse nothing"
+        findings.append(Finding("note", "mode", text, "aegis mode enforce"))
+    if standing.blocked_agents:
+        names = ", ".join(await governor.tenant_store.blocked())
+        findings.append(
+            Finding("note", "brakes", f"{standing.blocked_agents} agents are blocked: {names}", "aegis unblock")
+        )
+    asked = "the HTTP API asks for one" if standing.keys else "the HTTP API serves this machine only, and believes it"
+    return [*findings, Finding("ok", "keys", f"{standing.keys} in force; {asked}")]
 
 
 def _of_rules(settings: Settings) -> Iterator[Finding]:

@@ -83,6 +83,7 @@ def revoke(key: Annotated[str, typer.Argument(help="The key's id.")], tenant: Te
     Example: aegis keys revoke k0123456789abcdef
     """
     with_resources(tenant, lambda governor: governor.operator.revoke_key(key, author=whoami()))
+    typer.echo(f"{key} is revoked.")
 
 
 def _show_new(made: ApiKey, json: bool) -> None:

@@ -102,6 +102,7 @@ def revoke(key: Annotated[str, typer.Argument(help="The key's id.")], tenant: Te
     Example: aegis proxy keys revoke k0123456789abcdef
     """
     with_resources(tenant, lambda governor: governor.operator.proxy_keys.revoke(key, author=whoami()))
+    typer.echo(f"{key} is revoked.")
 
 
 def pairs(name: str, given: list[str] | None) -> dict[str, str]:

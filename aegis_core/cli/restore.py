@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from aegis_core.cli.common import TenantOption, stdout_console
+from aegis_core.cli.common import TenantOption, stdout_console, whoami
 from aegis_core.connect import restored, with_overrides
 from aegis_core.protocol.errors import ConfigurationError
 
@@ -29,11 +29,11 @@ def restore(
     settings = with_overrides(None, tenant=tenant)
     if settings.url.startswith(("http://", "https://")):
         raise ConfigurationError("AEGIS_URL names a governor; run this where its Redis can be reached.")
-    if asyncio.run(restored(settings, accept_loss=accept_loss)):
+    if asyncio.run(restored(settings, accept_loss=accept_loss, author=whoami())):
         text = f"The state of tenant {settings.tenant} is there; nothing is to be restored."
     else:
         text = (
-            f"Tenant {settings.tenant} begins anew, with nothing spent. Set budgets, keys and people again, and "
-            "restart the processes of Aegis that run."
+            f"What was lost of tenant {settings.tenant} begins anew, with nothing spent. Set budgets, keys and people "
+            "again where they are gone, and restart the processes of Aegis that run."
         )
     stdout_console().print(text, highlight=False, soft_wrap=True)

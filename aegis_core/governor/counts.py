@@ -41,6 +41,9 @@ class TenantCounts:
     oldest_event_seconds: float = 0
     policy_version: int = 0
     observing: bool = False
+    halted: bool = False
+    blocked_agents: int = 0
+    keys: int = 0
     uncounted: int = 0
     webhooks: dict[str, DeliveryState] = field(default_factory=dict[str, DeliveryState])
 
@@ -65,7 +68,12 @@ async def counts_of(ledger: Ledger) -> TenantCounts:
     if first := await EventStream(store, tenant).first():
         found.oldest_event_seconds = max(0.0, (now - int(first[0].partition("-")[0])) / 1000)
     record = decode(Tenant, unpack(await store.command("GET", key("t"))))
-    found.policy_version, found.observing = record.policy, record.mode == "observe"
+    found.policy_version, found.observing, found.halted = (
+        record.policy,
+        record.mode == "observe",
+        record.status == "halted",
+    )
+    found.blocked_agents, found.keys = int(await store.command("SCARD", key("bl"))), record.keys
     found.uncounted = max(0, found.last_number - (await RollupStore(ledger).progress()).number)
     for name in await served_destinations(ledger):
         found.webhooks[name] = await DeliveryStore(ledger, name).state()

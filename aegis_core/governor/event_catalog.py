@@ -76,6 +76,15 @@ KINDS: Mapping[str, KindOf] = {
         _BUDGET + "spent_usd last_hour_usd gone_at",
     ),
     "budget_set": KindOf("A limit was set.", _BUDGET + "before_usd by"),
+    "budget_ahead": KindOf(
+        "A clock was ahead, so a budget counts in a window to come, until `resets_at` or `aegis budget reset`.",
+        _BUDGET + "committed_usd spent_usd resets_at",
+    ),
+    "loss_accepted": KindOf(
+        "Redis had lost agents, budgets or the whole tenant, and an operator let them begin anew.",
+        "agents budgets_lost whole by",
+    ),
+    "budget_reset": KindOf("A budget began anew.", _BUDGET + "spent_usd held_usd resets_at by"),
     "estimates_high": KindOf(
         "Much of what an agent was charged in an hour is estimated.", "charged_usd estimated_usd percent"
     ),
@@ -157,6 +166,7 @@ KINDS: Mapping[str, KindOf] = {
 FACTS: Mapping[str, str] = {
     "act": "what was tried, or why it was refused",
     "address": "from where; `*`: from very many",
+    "agents": "how many agents",
     "amount_usd": "what was reserved, or of a refusal asked",
     "answered_by": "the model whose tokens were reported",
     "attempt": "which attempt the call was, from 1",
@@ -165,6 +175,7 @@ FACTS: Mapping[str, str] = {
     "before": "what was in use before",
     "before_usd": "the limit before",
     "budgets": "every budget that applied: `budget`, `window`, `limit_usd`, and `left_usd` after the decision",
+    "budgets_lost": "how many budgets of labels, resource types and models",
     "by": "who did it: a person by the same name through every door",
     "call": "the id of the call in the execution journal",
     "capabilities": "what the agent says it can do",
@@ -202,6 +213,7 @@ FACTS: Mapping[str, str] = {
     "http_request_id": "what the log of the server, and its answer's `X-Request-Id`, call the HTTP request",
     "groups": "the groups that the person belongs to",
     "high_usd": "the upper end of its 95 % interval",
+    "held_usd": "what open grants hold, which counts as spent",
     "held_seconds": "how long the lock was held",
     "key_id": "the id of the key",
     "labels": "the labels of its agent when it asked",
@@ -244,6 +256,7 @@ FACTS: Mapping[str, str] = {
     "request": "what the request said: `intent`, `tool`, sizes, `requirements`, `temperature`, keyed hashes of its "
     "prompt, `experiment_arm`",
     "request_id": "the request, as its agent names it",
+    "resets_at": "when it begins anew by itself",
     "resource": "the lock",
     "resource_type": "what was to be consumed",
     "role": "of a person, what it may do; of a key, `agent`, `proxy` or `person`",
@@ -277,6 +290,7 @@ FACTS: Mapping[str, str] = {
     "votes": "what persons said so far, with which credentials",
     "waited_seconds": "how long it was waited for",
     "waste_usd": "how much it found",
+    "whole": "whether the tenant itself was gone",
     "window": "of which window",
     "withdrawn_by": "who took the question back",
     "words_gone": "what the agent wrote was removed or changed, or is kept no longer",

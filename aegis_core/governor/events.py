@@ -11,6 +11,7 @@ from aegis_core.governor.decision_facts import call_facts, decision_facts
 from aegis_core.protocol.errors import InvalidRequestError
 from aegis_core.protocol.events import Event
 from aegis_core.protocol.money import to_usd
+from aegis_core.store.budget_bodies import BudgetAhead, BudgetReset, LossAccepted
 from aegis_core.store.call_evidence import CallFacts
 from aegis_core.store.event_bodies import (
     BODIES,
@@ -187,6 +188,25 @@ def _budget_set(body: BudgetSet) -> _Said:
     }  # fmt: skip
 
 
+def _ahead(body: BudgetAhead) -> _Said:
+    return body.agent or None, {
+        "owner": body.owner, "session_id": body.session or None, "window": body.kind, "limit_usd": _usd(body.limit),
+        "committed_usd": _usd(body.used), "spent_usd": _usd(body.spent), "resets_at": _at(body.ends).isoformat(),
+    }  # fmt: skip
+
+
+def _reset(body: BudgetReset) -> _Said:
+    facts: dict[str, object] = {
+        "owner": body.owner, "session_id": body.session or None, "window": body.kind, "limit_usd": _usd(body.limit),
+        "spent_usd": _usd(body.spent), "held_usd": _usd(body.held), "by": body.author,
+    }  # fmt: skip
+    return body.agent or None, facts | ({"resets_at": _at(body.until).isoformat()} if body.until else {})
+
+
+def _accepted(body: LossAccepted) -> _Said:
+    return None, {"agents": body.agents, "budgets_lost": body.budgets, "whole": bool(body.whole), "by": body.author}
+
+
 def _envelope(body: EnvelopePut) -> _Said:
     row = decode(StoredEnvelope, body.envelope)
     facts = {
@@ -295,6 +315,9 @@ _FACTS: dict[type, Callable[[Any], _Said]] = {
     Refunded: _refunded,
     EstimatesHigh: _estimates,
     BudgetSet: _budget_set,
+    BudgetAhead: _ahead,
+    BudgetReset: _reset,
+    LossAccepted: _accepted,
     EnvelopePut: _envelope,
     CeilingSet: _ceiling,
     PersonPut: _person,

@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from aegis_core.governor.budget_resets import BudgetReset, reset
 from aegis_core.governor.budgets import at_ms, checked
 from aegis_core.governor.credentials import hash_secret, of_tenant
 from aegis_core.governor.people import People
@@ -289,6 +290,19 @@ class Operator:
         return Refund(
             "gr_" + key, record.agent, to_usd(nanos), to_usd(record.charged), to_usd(record.refunded), repeated
         )
+
+    async def reset_budget(self, scope: str, name: str, window: str, *, author: str) -> BudgetReset:
+        """Begin the present window of one budget anew, with nothing spent but what open grants hold.
+
+        Raises:
+            InvalidRequestError: a scope, window or name that is not understood. NotFoundError: no such budget.
+        """
+        return await reset(self._registry, scope, name, window, author)
+
+    async def lost_records(self, author: str, *, accept: bool, whole: bool = False) -> int:
+        """How many agents and shared budgets have lost their records. Where the loss is accepted they begin anew, which
+        is an event; `whole`: the tenant itself was gone."""
+        return await self._registry.accept_loss(author, accepted=accept, whole=whole)
 
     async def note_forecasts(self, pace: Iterable[PaceRow]) -> None:
         """Make an event of each budget for a day that at this pace is used up before its end."""

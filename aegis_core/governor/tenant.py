@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from aegis_core.governor.counts import TenantCounts, counts_of
 from aegis_core.governor.credentials import caller_of
 from aegis_core.governor.event_words import told_events
+from aegis_core.governor.standing import Standing, blocked_names, standing_of
 from aegis_core.governor.verdicts import grant_key
 from aegis_core.protocol.events import Event
 from aegis_core.store import layout
@@ -73,6 +74,14 @@ class TenantStore:
             found.update(member for member, _ in page)
             if int(cursor) == 0:
                 return len(found)
+
+    async def standing(self) -> Standing:
+        """What operators have set for the whole tenant."""
+        return await standing_of(self._ledger)
+
+    async def blocked(self) -> list[str]:
+        """Agents that are blocked, by name, at most 20 of them."""
+        return await blocked_names(self._ledger)
 
     async def counts(self) -> TenantCounts:
         """What the scripts counted, and how things stand."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
+from aegis_core.store.kinds import Kind
 from aegis_core.store.records import Text
 
 CHAINS: Mapping[str, Any] = {
@@ -51,3 +52,7 @@ class Watch(NamedTuple):
     at: int
     raw: bytes | Literal[False] = False
     least: int = 0
+
+
+STORED = (Kind("GAS", SeenGas), Kind("WATCH", Watch))
+"""Those that `schema` lists."""

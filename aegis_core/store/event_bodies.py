@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
+from aegis_core.store.budget_bodies import BudgetAhead, BudgetReset, LossAccepted
 from aegis_core.store.experiment_records import EXPERIMENT_KINDS, KaizenExperiment
 from aegis_core.store.kaizen_bodies import KaizenFound, KaizenProposed
 from aegis_core.store.packing import Named
@@ -308,6 +309,9 @@ BODIES: Mapping[str, type[Named]] = {
     "refunded": Refunded,
     "estimates_high": EstimatesHigh,
     "budget_set": BudgetSet,
+    "budget_ahead": BudgetAhead,
+    "budget_reset": BudgetReset,
+    "loss_accepted": LossAccepted,
     "profiles_published": ProfilesPublished,
     "tenant_mode": ModeSet,
     "agent_forgotten": AgentForgotten,

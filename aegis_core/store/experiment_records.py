@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from aegis_core.protocol.kaizen import OWN_AGENT
+from aegis_core.store.kinds import Kind
 
 EXPERIMENTS: Mapping[str, Any] = {
     "MOST_EXPERIMENTS": 200,  # of a tenant, those that ended and are still kept among them
@@ -83,3 +84,7 @@ class KaizenExperiment(NamedTuple):
     log_e: float
     why: str
     author: str
+
+
+STORED = (Kind("PAIR", Pair), Kind("TALLY", Tally), Kind("CLOSED", ClosedTally))
+"""Those that `schema` lists."""

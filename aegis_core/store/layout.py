@@ -16,6 +16,7 @@ Keys of a tenant share the hash tag ``{tenant}`` (one cluster slot) and the pref
 ``c``                   counts, which only grow, and the number of    as many as kinds and codes
                         the last event (HASH)
 ``ag``, ``as:AGENT``    names of agents; sessions of an agent (ZSET)  as many as those
+``bl``                  names of blocked agents (SET)                 as many as those
 ``ac``                  how many agents each key registered (HASH)    as many as keys, made by operators only
 ``b:OWNER``, ``bs``     a shared budget; their names (SET)            made by operators only
 ``p:VERSION``           a policy document                             the last 100
@@ -96,8 +97,8 @@ SESSIONS_KEPT = 64
 
 HEADS = frozenset(
     (
-        "t", "a:", "s:", "r:", "d", "e", "w:", "c", "ag", "as:", "ac", "b:", "bs", "p:", "pf", "pv", "k:", "ks", "pe",
-        "pc", "f:", "o", "h:", "hc", "kz", "kd:", "kx", "kx:", "j:", "ja:", "jl:", "jx:", "u:", "ca:", "cl:", "ch:",
+        "t", "a:", "s:", "r:", "d", "e", "w:", "c", "ag", "as:", "ac", "bl", "b:", "bs", "p:", "pf", "pv", "k:", "ks",
+        "pe", "pc", "f:", "o", "h:", "hc", "kz", "kd:", "kx", "kx:", "j:", "ja:", "jl:", "jx:", "u:", "ca:", "cl:", "ch:",
         "cn:", "cm:", "cx:", "dv:", "dl:", "dn", "g:", "gt:", "gd", "gn:", "l:", "lq:", "lw:", "lp:", "lc", "ld", "la:",
         "lk:", "ap", "ah", "q:", "qn:", "x:", "v", "ol", "i", "i:",
     )

@@ -15,6 +15,7 @@ from aegis_core.store import layout, operator_verbs, verbs
 from aegis_core.store.arguments import Ruled
 from aegis_core.store.batching import Looks
 from aegis_core.store.lost_answers import asked_again
+from aegis_core.store.lost_state import see_unregistered
 from aegis_core.store.packing import Named, decode, unpack
 from aegis_core.store.people import Person
 from aegis_core.store.pipeline import UnreachableError
@@ -300,6 +301,8 @@ class Ledger:
             elif word == b"NO_TENANT" and self.store.state.knows(self.tenant):
                 raise self.store.state.gone(self.tenant)
             else:
+                if word == b"NO_AGENT":
+                    await see_unregistered(self.store, self.tenant, getattr(arguments, "agent", None))
                 raise refusal(word.decode(), answer)
 
     async def _person_of(self, by: str) -> str:

@@ -135,3 +135,22 @@ def lost(tenant: str) -> StateLostError:
         reason="state_lost",
         tenant=tenant,
     )
+
+
+def part_lost(what: str) -> StateLostError:
+    """The error for a record that is gone while the rest is there, as eviction leaves it."""
+    return StateLostError(
+        f"Redis no longer holds the record of {what}, which it held: it was evicted or deleted, with what was spent. "
+        "No decision was made. Restore a backup; or let it begin anew with `aegis restore --accept-loss`.",
+        reason="state_lost",
+    )
+
+
+async def see_unregistered(store: Store, tenant: str, agent: object) -> None:
+    """See that an agent without a record never was registered.
+
+    Raises:
+        StateLostError: it was.
+    """
+    if isinstance(agent, str) and await store.command("ZSCORE", layout.key(tenant, "ag"), agent) is not None:
+        raise part_lost(f"agent {agent}")

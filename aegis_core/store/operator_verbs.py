@@ -69,6 +69,16 @@ class SetBudget(NamedTuple):
     author: str
 
 
+class ResetBudget(NamedTuple):
+    """Begin the present window of one budget anew."""
+
+    owner: str
+    agent: Given
+    sid: Given
+    kind: str | int
+    author: str
+
+
 class ReadBudgets(NamedTuple):
     """Every budget of an agent, or all shared ones."""
 

@@ -9,11 +9,12 @@ from aegis_core.protocol.errors import NotFoundError
 from aegis_core.store import forgetting, layout
 from aegis_core.store import operator_verbs as acts
 from aegis_core.store.arguments import EstimatesRow, PaceRow
-from aegis_core.store.ledger import Ledger
+from aegis_core.store.ledger import BudgetRow, Ledger
 from aegis_core.store.packing import decode, unpack
 from aegis_core.store.people import Key, Person
 from aegis_core.store.records import Record
 from aegis_core.store.schema import VERSION_ROW, Profiles, StoredPolicy
+from aegis_core.store.verbs import AcceptLoss
 
 
 class OperatorStore:
@@ -101,6 +102,17 @@ class OperatorStore:
         """Take back some of what an ended grant was charged. Answers its record, and whether it was a repeat."""
         answer = await self._ledger.call(self._scripts.refund, order)
         return decode(Record, unpack(answer[1])), bool(answer[2])
+
+    async def reset_budget(self, order: acts.ResetBudget) -> tuple[BudgetRow, int, int]:
+        """Begin the present window of a budget anew. Answers it, and what was spent and held (nano-dollars)."""
+        answer = await self._ledger.call(self._scripts.reset_budget, order)
+        spent, held = unpack(answer[2])
+        return BudgetRow._make(unpack(answer[1])), spent, held
+
+    async def accept_loss(self, author: str, *, accepted: bool, whole: bool = False) -> int:
+        """How many agents and shared budgets have lost their records; where it is `accepted`, they begin anew."""
+        answer = await self._ledger.call(self._scripts.accept_loss, AcceptLoss(accepted, whole, author))
+        return int(answer[1]) + int(answer[2])
 
     async def note_forecasts(self, pace: Iterable[PaceRow]) -> None:
         """Make an event of each budget for a day that is used up before its end, once a day and limit."""

@@ -16,7 +16,7 @@ class LineRow(NamedTuple):
 
     owner: str
     kind: str | int
-    window: int
+    window: float
     limit: int
     room: int
 

@@ -16,6 +16,9 @@ from aegis_core.protocol.errors import (
 )
 from aegis_core.protocol.money import format_usd, to_usd
 from aegis_core.store import states
+from aegis_core.store.chain_refusals import CHAIN_REFUSALS
+from aegis_core.store.experiment_refusals import EXPERIMENT_REFUSALS
+from aegis_core.store.lost_state import part_lost
 from aegis_core.store.packing import decode, unpack
 from aegis_core.store.records import Record
 from aegis_core.store.store import newer_schema
@@ -24,6 +27,7 @@ _MISSING = {
     "NO_TENANT": ("tenant", "This tenant does not exist on this Redis; open it with aegis_core.connect."),
     "NO_AGENT": ("agent", "This agent never shook hands. POST /api/v1/handshake first."),
     "NO_SESSION": ("session", "The agent has no such open session. Shake hands again."),
+    "NO_BUDGET": ("budget", "There is no such budget; `aegis budget show` lists them."),
     "NO_GRANT": ("grant", "There is no such grant; ended ones are forgotten after a while."),
     "NO_POLICY": ("policy", "There is no such policy version; the last 100 are kept."),
     "NO_ENTRY": ("entry", "This call was never started, so it has no end."),
@@ -321,28 +325,9 @@ _SPECIAL: dict[str, Callable[[list[Any]], AegisError]] = {
     "TOO_MANY_ENVELOPES": lambda answer: ConflictError(
         f"There are {answer[1]} envelopes in force, the most a tenant may have; revoke some.", code="too_many_envelopes"
     ),
-    "WATCHED": lambda _: ConflictError(
-        "A transaction was sent on this grant, so its chain says what it cost; nothing changed.",
-        code="transaction_sent",
-    ),
-    "LOCK_GONE": lambda _: ConflictError(
-        "The wallet's lock was lost, so nothing was sent: another may be using it. Ask again.", code="lock_lost"
-    ),
-    "NONCE": lambda answer: ConflictError(
-        f"A transaction of this wallet with the nonce {answer[1]} was sent already; the next is {answer[2]}. Nothing "
-        "was sent. Say replaces=True where it is meant to take the place of that one.",
-        code="nonce_used",
-        nonce=int(answer[1]),
-        next_nonce=int(answer[2]),
-    ),
-    "FULL_EXPERIMENTS": lambda answer: ConflictError(
-        f"There are {int(answer[1])} experiments of this tenant, the most there may be; those that ended are kept for "
-        "400 days, because they count where several are decided on together.",
-        code="too_many_experiments",
-    ),
-    "WATCHES_FULL": lambda _: ConflictError(
-        "10,000 transactions of this tenant are not final yet, the most there may be; nothing was sent.",
-        code="too_many_transactions",
-    ),
+    **CHAIN_REFUSALS,
+    **EXPERIMENT_REFUSALS,
+    "AGENT_LOST": lambda answer: part_lost(f"agent {answer[1].decode()}"),
+    "BUDGET_LOST": lambda answer: part_lost(f"budget {answer[1].decode()}"),
     "NEWER": lambda answer: newer_schema(int(answer[1])),
 }

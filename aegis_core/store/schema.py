@@ -15,16 +15,16 @@ first nil.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 from aegis_core.protocol.arguments import MAX_SHOWN
 from aegis_core.protocol.locks import Told
-from aegis_core.store.chain_records import CHAINS, SeenGas, Watch
+from aegis_core.store import chain_records, experiment_records
+from aegis_core.store.chain_records import CHAINS
 from aegis_core.store.counts import COUNTS, ROLLUPS, WAIT_BUCKETS_MS
-from aegis_core.store.experiment_records import EXPERIMENTS, ClosedTally, Pair, Tally
+from aegis_core.store.experiment_records import EXPERIMENTS
+from aegis_core.store.kinds import Kind
 from aegis_core.store.lock_records import Holder, Lien, Lock, LockCounters, Waiter
-from aegis_core.store.packing import Named
 from aegis_core.store.people import PEOPLE, Key, Person
 from aegis_core.store.records import (
     AlikeRefusals,
@@ -79,6 +79,7 @@ CONSTANTS: Mapping[str, Any] = {
     "RESULT_GONE": '"It was done. Its result was long, and is kept no longer."',  # JSON, as results of tools are
     "ALIKE": 10_000,  # ms in which refusals that are alike are told together
     "ALIKE_KINDS": 8,  # and how many kinds of them an agent's record counts at a time
+    "AHEAD": 60_000,  # ms by which a window lies ahead before it is told; servers differ by less when one takes over
     "ALERT_EVERY": 3_600_000,  # ms in which the same of reservations is said once
     **COUNTS,
     **WORDS,
@@ -138,7 +139,7 @@ class Shared(NamedTuple):
 class Cell(NamedTuple):
     """A row of the ring of a rolling window."""
 
-    number: int
+    number: float
     spent: int
     reserved: int
 
@@ -155,16 +156,20 @@ class BudgetAlert(NamedTuple):
 
 class Budget(NamedTuple):
     """One budget of an owner. `ring` holds `Cell` rows, for a rolling window. `crossed`: which percent were announced
-    as spent in this window; `alert` is a `BudgetAlert`, once there was one."""
+    as spent in this window; `alert` is a `BudgetAlert`, once there was one. `resets`: how often an operator reset it;
+    `told`: the window of which it was said that it lies ahead; `kept`: what was held when it was reset in this one."""
 
     kind: str | int
     limit: int
-    window: int
+    window: float
     spent: int
     reserved: int
     crossed: int
     ring: list[int] | Literal[False]
     alert: list[int] | Literal[False] = False
+    resets: int = 0
+    told: float = 0
+    kept: int = 0
 
 
 class Tenant(NamedTuple):
@@ -288,25 +293,6 @@ class Score(NamedTuple):
     at: float
 
 
-@dataclass(frozen=True)
-class Kind:
-    """One kind of record, as scripts know it.
-
-    Attributes:
-        prefix: before the names of its fields, as in ``R_STATE``.
-        fields: its class.
-        rows: its rows lie one after the other in one list.
-        one: which of its fields holds a record of another kind, by its prefix.
-        many: which of its fields holds a list of those.
-    """
-
-    prefix: str
-    fields: type[Named]
-    rows: bool = False
-    one: Mapping[str, str] = field(default_factory=dict[str, str])
-    many: Mapping[str, str] = field(default_factory=dict[str, str])
-
-
 KINDS = (
     Kind("T", Tenant, one={"zone": "Z", "config": "C", "shared": "A"}, many={"purse": "B"}),
     Kind("Z", Zone),
@@ -339,11 +325,8 @@ KINDS = (
     Kind("Y", Key),
     Kind("PERSON", Person),
     Kind("NOTICE", ShownNotice),
-    Kind("GAS", SeenGas),
-    Kind("WATCH", Watch),
-    Kind("PAIR", Pair),
-    Kind("TALLY", Tally),
-    Kind("CLOSED", ClosedTally),
+    *chain_records.STORED,
+    *experiment_records.STORED,
 )
 
 FIELDS = sum(len(kind.fields._fields) for kind in KINDS)

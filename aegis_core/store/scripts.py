@@ -17,7 +17,7 @@ from hashlib import sha1
 from importlib.resources import files
 from typing import Generic, TypeVar
 
-from aegis_core.store import operator_verbs, verbs
+from aegis_core.store import experiment_verbs, operator_verbs, verbs
 from aegis_core.store.arguments import LISTS
 from aegis_core.store.layout import CLOCK_KEY
 from aegis_core.store.lua_names import LuaNames
@@ -74,14 +74,15 @@ class ScriptSet:
         self.list_questions = make(verbs.ListQuestions)
         self.take_question = make(verbs.TakeQuestion)
         self.sweep = make(verbs.Sweep)
+        self.accept_loss = make(verbs.AcceptLoss)
         self.open_session = make(verbs.OpenSession)
         self.read_session = make(verbs.ReadSession)
         self.hold_rollups = make(verbs.HoldRollups)
         self.commit_rollups = make(verbs.CommitRollups)
         self.commit_kaizen = make(verbs.CommitKaizen)
         self.rewrite_kaizen = make(verbs.RewriteKaizen)
-        self.note_pair = make(verbs.NotePair)
-        self.put_experiment = make(verbs.PutExperiment)
+        self.note_pair = make(experiment_verbs.NotePair)
+        self.put_experiment = make(experiment_verbs.PutExperiment)
         self.trim_events = make(verbs.TrimEvents)
         self.write_journal = make(verbs.WriteJournal)
         self.lock_acquire = make(verbs.LockAcquire)
@@ -101,6 +102,7 @@ class ScriptSet:
         self.publish_policy = make(operator_verbs.PublishPolicy)
         self.read_policy = make(operator_verbs.ReadPolicy)
         self.set_budget = make(operator_verbs.SetBudget)
+        self.reset_budget = make(operator_verbs.ResetBudget)
         self.read_budgets = make(operator_verbs.ReadBudgets)
         self.list_agents = make(operator_verbs.ListAgents)
         self.publish_profiles = make(operator_verbs.PublishProfiles)
@@ -203,7 +205,8 @@ _LIBRARY = "LIBRARY"
 
 def _all_verbs() -> list[type[Named]]:
     """Every verb, which is a class of arguments with a file of its own."""
-    found = [each for room in (verbs, operator_verbs) for each in vars(room).values() if isinstance(each, type)]
+    rooms = (verbs, operator_verbs, experiment_verbs)
+    found = [each for room in rooms for each in vars(room).values() if isinstance(each, type)]
     lua = files("aegis_core.store") / "lua"
     return [each for each in found if hasattr(each, "_fields") and (lua / f"{name_of(each)}.lua").is_file()]
 

@@ -49,8 +49,8 @@ def looks() -> Moves:
     }  # fmt: skip
     plain = (
         "/locks", "/agents", "/events", "/keys", "/policy", "/policy/versions", "/profiles", "/approvals", "/envelopes",
-        "/operator-limits", "/activity", "/chains", "/kaizen/report", "/kaizen/experiments", "/people", "/self", "/health",
-        "/ready",
+        "/operator-limits", "/activity", "/chains", "/kaizen/report", "/kaizen/experiments", "/people", "/self",
+        "/health", "/ready",
     )  # fmt: skip
     return {("GET", path): [(way, None)] for path, way in (paths | {each: each for each in plain}).items()}
 

@@ -25,8 +25,8 @@ def alerts(telegram: BotApi) -> list[Sent]:
 def test_people_are_told_of_marks_and_failures_only() -> None:
     told = {kind for kind in BODIES if is_alert(kind)}
     assert told == {
-        "budget_crossed", "budget_reserved", "budget_forecast", "estimates_high", "overrun", "channel_failed",
-        "channel_recovered", "thread_failed", "kaizen_finding",
+        "budget_crossed", "budget_reserved", "budget_forecast", "budget_ahead", "estimates_high", "overrun",
+        "channel_failed", "channel_recovered", "thread_failed", "kaizen_finding",
     }  # fmt: skip
 
 

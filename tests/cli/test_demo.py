@@ -38,6 +38,9 @@ def test_agents_of_every_framework_ask(shown: str) -> None:
     "line",
     [
         r"GRANTED +crew-researcher-01 +Summarise Sui .* proposals\s+\$0\.035 held, use \S+, \$9\.965 left",
+        r"\$0\.035 held, \$0\.001176 charged, \$0\.033824 back",
+        r"Every logic density from 1 to 10 with 4 sizes of prompt: a grid, and nobody's\s+traffic",
+        r"\$[\d.]+ were held, one after the other, \$0\.1\d+ charged: \$[\d.]+ came\s+back",
         r'REJECTED +support-chain +DROP +DATABASE .*\s+The intent matches "drop database"\. \[no-database-drop\]',
         r"REJECTED +trader-bot +Swap 2 ETH for USDC\s+The intent matches \"swap\" and priority 4 is below 7\.",
         r"PENDING +plain-http-agent +Rent a GPU for the night",
@@ -47,6 +50,8 @@ def test_agents_of_every_framework_ask(shown: str) -> None:
         r"\$0\.10 held, \$0\.25 charged, \$0\.15 over",
         r"graph-planner never settled: its \$0\.20 are charged, not free",
         r"always claude-opus-4-5 +\$[\d.]+ +█+ +\d+% saved",
+        r"always gpt-4o +\$[\d.]+ +█+ +\d+% saved",
+        r"always gpt-4o-mini +\$[\d.]+ +█+ +\d\.\d times that",
     ],
 )
 def test_every_kind_of_answer_is_shown_with_its_reason(shown: str, line: str) -> None:
@@ -62,3 +67,12 @@ def test_the_sums_agree_with_each_other(shown: str) -> None:
     assert sum(agents) == pytest.approx(total)
     decisions, events = re.search(r"(\d+) decisions were shown, and (\d+) events", shown).groups()  # type: ignore[union-attr]
     assert decisions == events
+
+
+def test_what_is_not_used_comes_back_with_each_settlement(shown: str) -> None:
+    receipts = re.findall(r"SETTLED .*\s+\$([\d.]+) held, \$([\d.]+) charged, (?:\$([\d.]+) (back|over))?", shown)
+    assert len(receipts) == 6
+    for held, charged, apart, which in receipts:
+        gone = float(held) - float(charged)
+        assert abs(gone) == pytest.approx(float(apart))
+        assert (gone > 0) == (which == "back")

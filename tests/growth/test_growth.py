@@ -72,7 +72,7 @@ def test_the_data_holds_every_kind_of_record() -> None:
     # How a channel is, its alerts, what questions show, which results are long, what keys and queues are counted by,
     # counts and persons were not kept yet then, nor did words lie apart or sums by the hour; nor webhooks and chains.
     later = {"f", "cl", "ch", "cm", "ca", "q", "jl", "lp", "lk", "ac", "c", "w", "h", "hc", "pe", "pc"}
-    later |= {"dv", "dl", "dn", "g", "gt", "gd", "gn", "kz", "kd", "kx", "qn"}
+    later |= {"dv", "dl", "dn", "g", "gt", "gd", "gn", "kz", "kd", "kx", "qn", "bl"}
     assert heads == (UNENDING | ENDING) - later | ({"cm"} & heads)
 
 

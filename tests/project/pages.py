@@ -22,5 +22,5 @@ def blocks(language: str) -> Iterator[tuple[str, str]]:
 
 
 def calls_a_provider(place: str, code: str) -> bool:
-    """Whether a program is one of the README's for a framework, whose provider must be on loopback."""
-    return place.startswith("README.md-") and bool(ADAPTER.search(code))
+    """Whether a program is one for a framework as a stranger runs it, whose provider must be on loopback."""
+    return place.startswith("frameworks.md-") and bool(ADAPTER.search(code))

@@ -93,7 +93,7 @@ def test_programs_of_frameworks(code: str, environment: dict[str, str]) -> None:
 
 
 def test_each_framework_has_its_lines() -> None:
-    text = (ROOT / "README.md").read_text()
+    text = (ROOT / "docs" / "frameworks.md").read_text()
     programs = [match[2] for match in BLOCK.finditer(text) if ADAPTER.search(match[2])]
     assert [ADAPTER.findall(each) for each in programs] == [
         ["aegis_langchain"], ["aegis_langchain", "aegis_langgraph"], ["aegis_crewai"], ["aegis_autogen"],
@@ -140,3 +140,21 @@ def test_no_block_is_left_out() -> None:
 def test_the_first_example_has_at_most_fifteen_lines() -> None:
     first = next(match[2] for match in BLOCK.finditer((ROOT / "README.md").read_text()) if match[1] == "python")
     assert first.count("\n") <= 15
+
+
+def test_the_first_page_is_short_and_its_pictures_are_as_they_are_made() -> None:
+    page = (ROOT / "README.md").read_text()
+    assert page.count("\n") <= 150
+    assert {"docs/demo.svg", "docs/architecture.svg"} <= set(re.findall(r"\]\((docs/[\w-]+\.svg)\)", page))
+    drawn = subprocess.run(
+        [sys.executable, ROOT / "benchmarks" / "draw_architecture.py"], capture_output=True, text=True, check=True
+    )
+    assert (ROOT / "docs" / "architecture.svg").read_text() == drawn.stdout
+    shown = (ROOT / "docs" / "demo.svg").read_text().replace("&#160;", " ")
+    for scene in ("2  Granted, and routed", "6  50 at once", "the budget, to the cent", "What routing saved"):
+        assert scene in shown, "make pictures"
+
+
+def test_no_page_speaks_as_if_the_package_were_on_an_index() -> None:
+    for page in PAGES:
+        assert not re.search(r"pip install .?aegis-governor", page.read_text()), page

@@ -71,6 +71,9 @@ class Budget:
     window: int = 0
     crossed: int = 0
     armed_above: int = 0
+    resets: int = 0
+    kept: int = 0
+    told_ahead: int = 0
     told: int = 0
     told_at: int = 0
     spent: dict[int, int] = field(default_factory=lambda: defaultdict(int))
@@ -96,12 +99,35 @@ class Budget:
 
     def roll(self, now: int, zone: ZoneInfo) -> Budget:
         """Go on to the present window; what the new window has not crossed will be announced again."""
-        present = start_of(self.kind, now, zone)
-        if present > self.window:
-            self.window = present
+        self._go_on_to(start_of(self.kind, now, zone))
+        return self
+
+    def _go_on_to(self, window: int) -> None:
+        if window > self.window:
+            self.window, self.kept = window, 0
             self.crossed = min(self.crossed, self.mark(self.total(self.spent)))
             self.fall()
-        return self
+
+    def adopt(self, stored: float, zone: ZoneInfo) -> None:
+        """Go on to the window that is stored, where that is a later one: a refusal may have written that or not."""
+        number = int(stored)
+        if number and self.kind in ("d", "w", "m"):
+            first = date(1970, 1, 1) + timedelta(days=number * 7 - 3 if self.kind == "w" else number)
+            if self.kind == "m":
+                first = date((number + 2) // 12, (number + 2) % 12 + 1, 1)
+            number = _instant(first, zone)
+        self._go_on_to(number)
+
+    def ends(self, now: int, zone: ZoneInfo) -> int:
+        """When it begins anew: with the window that it counts in, which may lie ahead."""
+        ahead = self.window > start_of(self.kind, now, zone)
+        if ahead and isinstance(self.kind, int):
+            return (self.window + 1) * (self.kind // CELLS)
+        return end_of(self.kind, self.window if ahead else now, zone)
+
+    def is_ahead(self, now: int) -> bool:
+        """Whether its window begins more than a minute later; windows but rolling ones are known by when they begin."""
+        return self.window * (self.kind // CELLS if isinstance(self.kind, int) else 1) > now + MINUTE
 
 
 @dataclass
@@ -162,7 +188,8 @@ class Record:
     lines: dict[tuple[str, str | int], tuple[int, int]]
     """Owner and window kind to limit and what was left."""
     retry: int = 0
-    held: list[tuple[Budget, int]] = field(default_factory=list)
+    held: list[tuple[Budget, int, int]] = field(default_factory=list)
+    """Budgets in which it was reserved: in which window, after how many resets."""
     escalated: bool = False
     charged: int = 0
     estimated: bool = False
@@ -253,6 +280,22 @@ class World:
         self._announce(budget, budget.agent, budget.session)
         return budget
 
+    def reset(self, budget: Budget) -> tuple[int, int]:
+        """Answers what was spent and held. What was held counts as spent, in whatever of its records becomes of it."""
+        budget.roll(self.now, self.zone)
+        spent, held = max(0, budget.total(budget.spent) - budget.kept), budget.total(budget.reserved)
+        budget.kept += held
+        budget.window, budget.resets = start_of(budget.kind, self.now, self.zone), budget.resets + 1
+        budget.spent.clear()
+        budget.reserved.clear()
+        budget.spent[budget.window] = budget.kept
+        budget.crossed = budget.armed_above = budget.told = budget.told_ahead = 0
+        self.events.append(
+            ("budget_reset", budget.owner, budget.agent, budget.session, budget.kind, budget.limit, spent, held)
+        )
+        self._announce(budget, budget.agent, budget.session)
+        return spent, held
+
     def label(self, agent: str, labels: list[str]) -> None:
         self.agents[agent].profile = labels
         self.profiles += 1
@@ -300,8 +343,9 @@ class World:
             return record, True
         self.refusals.tell(ask.agent)
         for budget in budgets:
+            budget.roll(self.now, self.zone)
             budget.reserved[budget.window] += record.amount
-            record.held.append((budget, budget.window))
+            record.held.append((budget, budget.window, budget.resets))
             self._announce(budget, ask.agent, sid)
         self.sessions[sid].seen = self.now
         self._tell("granted" if record.state == "live" else "pending", record)
@@ -309,6 +353,8 @@ class World:
 
     def _refuse(self, record: Record) -> None:
         ask, lacking = record.ask, record.lacking
+        if lacking:
+            self._tell_ahead(lacking, ask.agent, record.session)
         budget = lacking and (lacking.owner, lacking.kind, lacking.session if lacking.owner == "s" else None)
         kind = (self.policy, record.rule, ask.resource, budget, ask.model, ask.capability)
         record.repeated = self.refusals.counts(ask.agent, self.now, record.code, kind, record.amount)
@@ -316,12 +362,15 @@ class World:
             self._tell("rejected", record)
 
     def _judge(self, ask: Ask, sid: str) -> tuple[Record, list[Budget]]:
+        def used(budget: Budget) -> int:
+            return replace(budget).roll(self.now, self.zone).used  # what is refused need not leave it rolled
+
         code, choice, short = self._objection(ask, sid), ask.candidates[0], None
         budgets = self._applying(ask, sid, choice.model)
         if code is None:
             for candidate in ask.candidates:
                 applying = self._applying(ask, sid, candidate.model)
-                tight = [b for b in applying if b.used + candidate.amount > b.limit]
+                tight = [b for b in applying if used(b) + candidate.amount > b.limit]
                 if not tight:
                     choice, budgets, short = candidate, applying, None
                     break
@@ -347,8 +396,8 @@ class World:
         state = "rejected" if code else "pending" if effect == "escalate" else "live"
         life = {"rejected": -self.now, "pending": self.timings.approval, "live": self.timings.grant}[state]
         taken = 0 if code else choice.amount
-        lines = {(b.owner, b.kind): (b.limit, b.limit - b.used - taken) for b in budgets}
-        retry = end_of(short.kind, self.now, self.zone) if short is not None and code == "budget_exceeded" else 0
+        lines = {(b.owner, b.kind): (b.limit, b.limit - used(b) - taken) for b in budgets}
+        retry = short.ends(self.now, self.zone) if short is not None and code == "budget_exceeded" else 0
         retry = self.now + MINUTE if code in {"too_many_questions", "too_much_pending"} else retry
         record = Record(
             ask, sid, state, code or ("escalated" if state == "pending" else "ok"), choice.amount, self.now + life,
@@ -380,7 +429,7 @@ class World:
         budgets = [*agent.purse, *self.sessions[sid].purse, *self.tenant]
         for name in (*(f"l:{label}" for label in agent.labels), f"k:{ask.resource}", f"m:{model}"):
             budgets += self.shared.get(name, [])
-        return [budget.roll(self.now, self.zone) for budget in budgets]
+        return budgets
 
     # --- what becomes of a grant
 
@@ -410,7 +459,7 @@ class World:
             return True
         if nanos > (0 if record.open else record.charged - record.refunded):
             raise Refused("grant_open" if record.open else "invalid_request")
-        for budget, window in record.held:
+        for budget, window, _ in record.held:
             if budget.session is not None and budget.session not in self.sessions:
                 continue
             budget.roll(self.now, self.zone)
@@ -480,9 +529,10 @@ class World:
             self._close(record, "expired" if live else "timed_out", record.amount if live else 0)
 
     def _close(self, record: Record, state: str, charged: int) -> None:
-        for budget, window in record.held:
+        for budget, window, resets in record.held:
             budget.roll(self.now, self.zone)  # before money moves: on its way to what is spent it never was free
-            budget.reserved[window] -= record.amount
+            if resets == budget.resets:
+                budget.reserved[window] -= record.amount
         self._spend(record, charged, already=0)
         calls = 0 if state in {"released", "timed_out"} else 1
         self._book(record, charged, calls, charged if record.estimated else 0)
@@ -493,11 +543,12 @@ class World:
     def _spend(self, record: Record, charged: int, already: int) -> None:
         """Up to the reservation in the window it was reserved in, the rest in the present one."""
         over = max(0, charged - record.amount)
-        for budget, window in record.held:
+        for budget, window, resets in record.held:
             if budget.session is not None and budget.session not in self.sessions:
                 continue
             budget.roll(self.now, self.zone)
-            budget.spent[window] += charged - over - already
+            if resets == budget.resets:
+                budget.spent[window] += charged - over - already
             budget.spent[budget.window] += over
             self._announce(budget, record.ask.agent, record.session)
 
@@ -547,6 +598,7 @@ class World:
 
     def _announce(self, budget: Budget, agent: str | None, session: str | None) -> None:
         budget.fall()
+        self._tell_ahead(budget, agent, session)
         used, spent = budget.used, budget.total(budget.spent)
         facts = (budget.owner, agent, session, budget.kind, budget.limit, used)
         mark = budget.mark(used)
@@ -556,6 +608,11 @@ class World:
         if budget.mark(spent) > budget.crossed:
             budget.crossed = budget.mark(spent)
             self.events.append(("budget_crossed", *facts, budget.crossed, spent))
+
+    def _tell_ahead(self, budget: Budget, agent: str | None, session: str | None) -> None:
+        if budget.is_ahead(self.now) and budget.told_ahead != budget.window:
+            budget.told_ahead = budget.window
+            self.events.append(("budget_ahead", budget.owner, agent, session, budget.kind))
 
     def _tell(self, kind: str, record: Record) -> None:
         self.events.append((kind, record.ask.agent, record.ask.request, record.code, record.amount, record.charged))

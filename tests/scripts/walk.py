@@ -12,6 +12,7 @@ from aegis_core.store import layout
 from aegis_core.store.packing import Named
 from aegis_core.store.records import AlikeRefusals, Record
 from aegis_core.store.schema import Agent, Session, Tenant
+from aegis_core.store.schema import Budget as Stored
 
 from .bench import DAY, TIMINGS, TRANSIENT, Side
 from .model import CELLS, World
@@ -44,6 +45,23 @@ def read(one: Side) -> tuple[dict[bytes, Any], dict[bytes, int]]:
     answers = reader.execute()
     image = {name: (answers[2 * i], answers[2 * i + 1] > -1) for i, name in enumerate(short)}
     return image, dict(zip(short, answers[1::2], strict=True))
+
+
+def windows(one: Side) -> dict[tuple[str, str | None, str | int], float]:
+    """The window in which each stored budget counts."""
+    found: dict[tuple[str, str | None, str | int], float] = {}
+    for name, (value, _) in read(one)[0].items():
+        head, _, tail = name.decode().partition(":")
+        if kind := {"a": Agent, "s": Session, "t": Tenant}.get(head):
+            purse, whose = named(kind, value)["PURSE"], (head, tail or None)
+        elif head == "b":
+            purse, whose = msgpack.unpackb(value), (tail, None)
+        else:
+            continue
+        for budget in purse:
+            facts = named(Stored, budget)
+            found[*whose, facts["KIND"]] = facts["WINDOW"]
+    return found
 
 
 def check_events(one: Side) -> None:
@@ -217,6 +235,10 @@ def _event(fields: dict[bytes, bytes]) -> tuple[Any, ...]:
             return (kind, *body[:2])
         case "budget_set":
             return (kind, *body[:6])
+        case "budget_reset":
+            return (kind, *body[:7])
+        case "budget_ahead":
+            return (kind, *body[:4])
         case "policy_published" | "profiles_published":
             return (kind, body[0])
         case "tenant_opened":

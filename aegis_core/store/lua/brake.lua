@@ -6,6 +6,7 @@ if agent then
   if not G then return {'NO_AGENT'} end
   G[G_STATUS] = status
   change('a:' .. agent)
+  call(status == 'blocked' and 'SADD' or 'SREM', PREFIX .. 'bl', agent)
 else
   T[T_STATUS] = status
   change('t')

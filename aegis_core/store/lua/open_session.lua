@@ -22,6 +22,8 @@ if not S and G and guarded and call('ZCARD', PREFIX .. 'as:' .. agent) > 0 then
 end
 if not S then
   if not G then
+    -- Who was registered has a record, which never ends: one that is gone was evicted, with what was spent.
+    if call('ZSCORE', PREFIX .. 'ag', agent) or call('ZCARD', PREFIX .. 'ag') ~= T[T_AGENTS] then return {'AGENT_LOST', agent} end
     if T[T_AGENTS] >= config[C_AGENTS] then
       return turned_away(credential or '', 'too_many_agents', {'TOO_MANY_AGENTS', config[C_AGENTS]})
     end

@@ -20,7 +20,7 @@ local answer = {}
 for _, owner in ipairs(owners) do
   for _, b in ipairs(purse_of(owner, agent, sid) or {}) do
     roll(b)
-    answer[#answer + 1] = {owner, b[B_KIND], b[B_LIMIT], b[B_SPENT], b[B_RESERVED], window_end(b[B_KIND])}
+    answer[#answer + 1] = {owner, b[B_KIND], b[B_LIMIT], b[B_SPENT], b[B_RESERVED], budget_end(b)}
   end
 end
 return {'OK', encode({sid or false, answer})}

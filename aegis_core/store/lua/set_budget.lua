@@ -29,4 +29,4 @@ change(name)
 event('budget_set', encode({NOW, owner, agent or false, sid or false, kind, before or false, limit, author}))
 note_crossing(b, owner, agent, sid)
 flush()
-return {'OK', encode({owner, b[B_KIND], b[B_LIMIT], b[B_SPENT], b[B_RESERVED], window_end(b[B_KIND])})}
+return {'OK', encode({owner, b[B_KIND], b[B_LIMIT], b[B_SPENT], b[B_RESERVED], budget_end(b)})}

@@ -1,5 +1,5 @@
 -- Every budget that applies, for the amount asked: none is written here.
-local lines, purses = NEW_M, {}
+local lines, purses, evicted = NEW_M, {}, false
 local is_own = agent == OWN_AGENT -- what is spent on trials leaves some of what is shared to the others
 local function judge(owner, purse, amount)
   for i = 1, #purse do
@@ -17,7 +17,8 @@ local function judge(owner, purse, amount)
 end
 local function judge_shared(owner, amount)
   local purse = fetch(shared_name(owner))
-  if purse then judge(owner, purse, amount) end
+  if purse then judge(owner, purse, amount)
+  elseif call('SISMEMBER', PREFIX .. 'bs', owner) == 1 then evicted = owner end
 end
 local function judge_all(model, amount)
   lines, purses, short = NEW_M, {}, false
@@ -85,9 +86,10 @@ else
     stands_at('grants', T[T_CONFIG][C_OPEN], 0, 1)
   elseif short then
     object('deny', 'budget_exceeded')
-    if code then transient, retry = true, window_end(lines[short + M_KIND]) end
+    if code then transient, retry = true, budget_end(purses[(short - 1) / M_WIDTH + 1]) end
   end
 end
+if evicted then return {'BUDGET_LOST', evicted} end
 local recommended, model, bound = chosen[CANDIDATE_RECOMMENDED], chosen[CANDIDATE_MODEL], chosen[CANDIDATE_BOUND]
 
 -- Thresholds on what it may cost at most.

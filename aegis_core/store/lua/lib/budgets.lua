@@ -57,11 +57,12 @@ local function rearm(b)
   elseif left * 20 > limit then alert[ALERT_MARK] = math.min(alert[ALERT_MARK], 80) end
 end
 
--- Brings a budget to the present window, only ever forwards.
+-- Brings a budget to the present window, only ever forwards. As often as it was reset, so many 1024ths are added to the
+-- number, so that what was reserved before counts in no window of it any more.
 local function roll(b)
   local now = window_number(b[B_KIND])
   if now <= b[B_WINDOW] then return b end
-  b[B_WINDOW] = now
+  b[B_WINDOW], b[B_KEPT] = now + b[B_RESETS] / 1024, 0
   local ring, spent, reserved = b[B_RING], 0, 0
   if ring then
     local width = ring[1]
@@ -81,13 +82,32 @@ local function roll(b)
   return b
 end
 
+-- A clock that was ahead, and was put right, leaves budgets in windows that are still to come. They count there, since
+-- what was spent meanwhile may have been spent today, until that window ends; or until an operator resets them.
+local function ahead(b) return math.floor(b[B_WINDOW]) > window_number(b[B_KIND]) end
+
+-- When a rolled budget begins anew, 0 for never.
+local function budget_end(b) return window_end(b[B_KIND], ahead(b) and math.floor(b[B_WINDOW]) or nil) end
+
+-- Tells of a window that lies more than a minute ahead, once. Answers whether it did, so that the budget is written.
+local function tell_ahead(b, owner, agent, session)
+  if b[B_TOLD] == b[B_WINDOW] or not ahead(b) then return false end
+  local kind, number = b[B_KIND], math.floor(b[B_WINDOW])
+  local begins = kind == 'h' and number or window_end(kind, number - 1)
+  if begins <= NOW + AHEAD then return false end
+  b[B_TOLD] = b[B_WINDOW]
+  event('budget_ahead', encode({NOW, owner, agent or false, session or false, kind, b[B_LIMIT], b[B_SPENT] + b[B_RESERVED],
+    b[B_SPENT], budget_end(b)}))
+  return true
+end
+
 -- Adds to one window of a rolled budget. A window that has passed no longer counts anywhere.
 local function add(b, window, spent, reserved)
   local ring = b[B_RING]
   if not ring then
     if window ~= b[B_WINDOW] then return end
   else
-    if window < b[B_WINDOW] - RING then return end
+    if window < b[B_WINDOW] - RING or window % 1 ~= b[B_WINDOW] % 1 then return end
     local at
     for row = 1, #ring - 1, ring[1] do
       if ring[row + E_NUMBER] == window then at = row; break end
@@ -117,6 +137,7 @@ end
 -- within an hour only if it is more than was said.
 local function note_crossing(b, owner, agent, session)
   local limit, alert = b[B_LIMIT], b[B_ALERT]
+  tell_ahead(b, owner, agent, session)
   if alert then rearm(b) end
   local mark = mark_of(limit, b[B_SPENT] + b[B_RESERVED])
   if mark == 0 then return end

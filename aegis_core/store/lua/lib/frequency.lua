@@ -26,7 +26,7 @@ local function count_all()
       if not c then
         c = NEW_U
         c[U_CELL], c[U_PRESENT], c[U_BEFORE] = cell, 0, 0
-      elseif c[U_CELL] < cell then
+      elseif c[U_CELL] < cell or c[U_CELL] > cell + 1 then -- or counted by a clock that was far ahead
         c[U_CELL], c[U_PRESENT], c[U_BEFORE] = cell, 0, c[U_CELL] == cell - 1 and c[U_PRESENT] or 0
       end
       used = c[U_PRESENT] + c[U_BEFORE] * (1 - (NOW % span) / span)
@@ -34,7 +34,8 @@ local function count_all()
       if not over and not code then c[U_PRESENT] = c[U_PRESENT] + 1 end
       kept[name] = c
     else
-      local b = complete_B(kept[name]) or new_budget(span, MAX)
+      local b = complete_B(kept[name])
+      if not b or b[B_WINDOW] > window_number(span) + RING then b = new_budget(span, MAX) end -- nobody could reset it
       roll(b)
       over, used = b[B_SPENT] + bound > limit, b[B_SPENT]
       kept[name] = b

@@ -40,6 +40,10 @@ if state == STATE_REJECTED then
     refused[REFUSED_TOOL], refused[REFUSED_TARGET] = request.tool or false, request.target_resource or false
     refused[REFUSED_CAPABILITY], refused[REFUSED_SINCE], refused[REFUSED_UNTIL] = capability or false, NOW, NOW
     refused[REFUSED_COUNT], refused[REFUSED_MOST] = 0, amount
+    if lacking and tell_ahead(purses[(lacking - 1) / M_WIDTH + 1], owner, agent, sid) then
+      local _, name = purse_of(owner, agent, sid)
+      change(name)
+    end
     again = counts_as_repeated(agent, G, refused)
     if not again then
       refused[REFUSED_SAID] = event(kind, body, trace, code, nil, said[SAID_DIGEST])

@@ -36,10 +36,14 @@ end
 local function of_days(number_of)
   return {
     number = function() return number_of(local_day()) end,
-    ends = function(number)
-      local day = local_day() + 1
-      while number_of(day) == number do day = day + 1 end
-      return midnight(day)
+    ends = function(number) -- or, of a window that lies ahead, to the hour: offsets are known until the next change
+      local day, step = local_day(), 1
+      while number_of(day + step) <= number do day, step = day + step, step * 2 end
+      while step > 1 do
+        step = step / 2
+        if number_of(day + step) <= number then day = day + step end
+      end
+      return midnight(day + 1)
     end,
   }
 end
@@ -64,9 +68,9 @@ local function window_number(kind)
   return number
 end
 
--- When the window ends in real time, 0 for never.
-local function window_end(kind)
-  local number = window_number(kind)
+-- When a window ends in real time, by default the present one; 0 for never.
+local function window_end(kind, number)
+  number = number or window_number(kind)
   if type(kind) == 'number' then return (number + 1) * (kind / RING) end
   return CALENDAR[kind].ends(number)
 end
