@@ -4,24 +4,31 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from datetime import UTC, date, datetime
+from datetime import datetime
 from decimal import ROUND_DOWN, Decimal
 from hashlib import blake2b
-from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
+from aegis_core.governor.experiment_states import (
+    OPEN,
+    by_kind,
+    day_of,
+    is_over,
+    proof_of,
+    standings_of,
+    terms_of,
+    told_of,
+)
 from aegis_core.governor.usage import decode_usage
-from aegis_core.kaizen.experiments.betting import ENOUGH, Evidence, forecast, log_mean
 from aegis_core.kaizen.experiments.course import course
 from aegis_core.kaizen.experiments.deciding import (
     CERTIFICATE_MS,
-    Standing,
     changed_price,
     decided,
     margin_of,
     needed,
 )
-from aegis_core.kaizen.facts import Certified, Rates
+from aegis_core.kaizen.facts import Certified
 from aegis_core.kaizen.prices import rates_of
 from aegis_core.metering.price_book import PriceBook
 from aegis_core.protocol.errors import AuthError, ConflictError, InvalidRequestError, NotFoundError
@@ -33,7 +40,6 @@ from aegis_core.protocol.experiments import (
     ExperimentExplanation,
     Experiments,
     ExperimentStart,
-    Forecast,
     PairNoted,
     PairPost,
 )
@@ -48,21 +54,9 @@ from aegis_core.store.packing import decode, unpack
 from aegis_core.store.schema import Agent
 
 _DAY_MS = 86_400_000
-_EPOCH = date(1970, 1, 1).toordinal()
 _SHARE, _NANO = Decimal("0.02"), Decimal("1e-9")
-_OPEN = ("running", "paused", "suggested")
 POSTED_MS = 7 * _DAY_MS
 """How long a pair that a program posts may stay open between its sampling and its scores."""
-
-
-class Terms(NamedTuple):
-    """What an experiment was begun with, and the rates of both models then, in nano-dollars a million tokens."""
-
-    start: ExperimentStart
-    present: dict[str, int]
-    candidate: dict[str, int]
-    confirmed: bool
-    """Its judge knows what is right, or an operator certifies without labels."""
 
 
 class TenantExperiments:
@@ -90,10 +84,10 @@ class TenantExperiments:
         identity = (wish.task_type, wish.present, wish.candidate, wish.judge, wish.judge_version)
         stem = "x-" + blake2b("\0".join(identity).encode(), digest_size=4).hexdigest()
         before = [each for each in await self._store.all() if each.name.partition("-")[2].startswith(stem[2:])]
-        if (live := next((each for each in before if each.state in _OPEN), None)) is not None:
+        if (live := next((each for each in before if each.state in OPEN), None)) is not None:
             return await self.one(live.name)
         name = f"{stem}-{len(before) + 1}" if before else stem
-        about = {"start": wish.model_dump(mode="json"), **{field: _by_kind(each) for field, each in rates.items()}}
+        about = {"start": wish.model_dump(mode="json"), **{field: by_kind(each) for field, each in rates.items()}}
         begun = BegunExperiment(
             json.dumps(about), wish.task_type, wish.present, wish.candidate,
             margin_of(pairwise=wish.judge == "llm", attenuation=wish.attenuation), wish.judge not in AGREEING,
@@ -112,7 +106,7 @@ class TenantExperiments:
         state, allowed = _ACTS[wish.act]
         why = wish.reason or ("confirmed without labels" if wish.act == "confirm" else "")
         stored = await self._stored(name)
-        proof = _proof(stored) if state == "certified" else None
+        proof = proof_of(stored) if state == "certified" else None
         ended = state in {"stopped", "certified"}
         now, done = await self._store.put(PutExperiment(name, state, allowed, False, ended, proof, why, author))
         if not done and now != state:
@@ -122,8 +116,8 @@ class TenantExperiments:
     async def all(self) -> Experiments:
         """Those that are kept, the newest first."""
         stored = await self._store.all()
-        least = needed(_standings(stored, await self._today()))
-        return Experiments(tuple(_told(each, least) for each in reversed(stored)))
+        least = needed(standings_of(stored, await self._today()))
+        return Experiments(tuple(told_of(each, least) for each in reversed(stored)))
 
     async def one(self, name: str) -> Experiment:
         """One of them. Raises NotFoundError: there is none."""
@@ -143,7 +137,7 @@ class TenantExperiments:
         """Number a sampled request; 0: this experiment takes none now. The same request has the same number."""
         order = NotePair(name, self._hashed(request_id), "open", 0, 0, milliseconds, basis, agent)
         state, number, known = await self._store.note(order)
-        return 0 if known or state not in _OPEN else number
+        return 0 if known or state not in OPEN else number
 
     async def score(
         self, name: str, request_id: str, scores: tuple[float, float] | None, *, asked: bool = True
@@ -172,7 +166,7 @@ class TenantExperiments:
         if not number:
             return PairNoted(stored.name, 0, False, state)  # pyright: ignore[reportArgumentType] - states are those
         counted = False
-        true = _terms(stored).start.judge in TRUE_JUDGES
+        true = terms_of(stored).start.judge in TRUE_JUDGES
         for act in ("score",) if true or not pair.labelled else ("label",):
             state, number, known = await self._store.note(NotePair(stored.name, hashed, act, *scores, 0))
             counted = not known
@@ -181,24 +175,24 @@ class TenantExperiments:
     async def decide(self) -> int:
         """What the days that are over decide; answers how many experiments came into another state."""
         now, zone = await self._now()
-        today = _day(now, zone)
+        today = day_of(now, zone)
         for each in await self._store.all():
-            if each.state in _OPEN:
+            if each.state in OPEN:
                 await self._store.count(each.name)
         stored = await self._store.all()
-        standings = {each.name: each for each in _standings(stored, today)}
+        standings = {each.name: each for each in standings_of(stored, today)}
         verdicts = decided(list(standings.values()))
         changed = 0
         for each in stored:
             state, why = verdicts.get(each.name), ""
             if each.state == "certified" and (lapse := self._lapse(each, now)):
                 state, why = "lapsed", lapse
-            elif state is None and each.state in _OPEN and _is_over(each, now):
+            elif state is None and each.state in OPEN and is_over(each, now):
                 state, why = "undecided", "its pairs or its time are used up without evidence either way"
             if state is None or state == each.state:
                 continue
             ended, proof = state != "suggested", repr(standings[each.name].log_e) if state == "certified" else None
-            allowed = ("certified",) if state == "lapsed" else _OPEN
+            allowed = ("certified",) if state == "lapsed" else OPEN
             order = PutExperiment(each.name, state, allowed, False, ended, proof, why, "kaizen")
             changed += (await self._store.put(order))[1]
         return changed
@@ -209,7 +203,7 @@ class TenantExperiments:
         now, _ = await self._now()
         for each in await self._store.all():
             if each.state == "certified" and not self._lapse(each, now):
-                start = _terms(each).start
+                start = terms_of(each).start
                 rates = rates_of(self._prices(), start.candidate)
                 if rates is not None:
                     found[start.task_type, start.present] = Certified(start.candidate, rates)
@@ -218,7 +212,7 @@ class TenantExperiments:
     async def running(self) -> Sequence[tuple[str, ExperimentStart]]:
         """Those that sample now, with their terms."""
         return [
-            (each.name, _terms(each).start)
+            (each.name, terms_of(each).start)
             for each in await self._store.all()
             if each.state in {"running", "suggested"}
         ]
@@ -227,7 +221,7 @@ class TenantExperiments:
         """What experiments may cost in this day, in dollars: the owner's cap, and at most 2 % of what the tenant spent
         in the last 24 hours (of yesterday as much as is left of today)."""
         now, zone = await self._now()
-        today, at = _day(now, zone), datetime.fromtimestamp(now / 1000, ZoneInfo(zone))
+        today, at = day_of(now, zone), datetime.fromtimestamp(now / 1000, ZoneInfo(zone))
         left = 1 - (at.hour * 3_600 + at.minute * 60 + at.second) / 86_400
         spent = [
             sum(
@@ -246,10 +240,10 @@ class TenantExperiments:
     def _lapse(self, stored: StoredExperiment, now: int) -> str:
         if now >= stored.ended + CERTIFICATE_MS:
             return "it is older than 30 days"
-        terms, book = _terms(stored), self._prices()
+        terms, book = terms_of(stored), self._prices()
         for name, before in ((terms.start.present, terms.present), (terms.start.candidate, terms.candidate)):
             rates = rates_of(book, name)
-            if rates is None or changed_price(before, _by_kind(rates)):
+            if rates is None or changed_price(before, by_kind(rates)):
                 return f"a price of {name} changed by more than 10 %"
         return ""
 
@@ -271,11 +265,11 @@ class TenantExperiments:
         return held.now, held.zone
 
     async def _today(self) -> int:
-        return _day(*await self._now())
+        return day_of(*await self._now())
 
 
 _ACTS: dict[str, tuple[str, tuple[str, ...]]] = {
-    "pause": ("paused", ("running",)), "resume": ("running", ("paused",)), "stop": ("stopped", _OPEN),
+    "pause": ("paused", ("running",)), "resume": ("running", ("paused",)), "stop": ("stopped", OPEN),
     "confirm": ("certified", ("suggested",)),
 }  # fmt: skip
 
@@ -291,62 +285,3 @@ def _checked(scores: tuple[float, float]) -> tuple[float, float]:
         if not 0 <= score <= 1:  # also not a NaN
             raise _invalid(field, f"must be a score from 0 to 1, not {score!r}")
     return float(present), float(candidate)
-
-
-def _by_kind(rates: Rates | None) -> dict[str, int]:
-    return {name: nanos for name, nanos in rates._asdict().items() if nanos is not None} if rates else {}
-
-
-def _terms(stored: StoredExperiment) -> Terms:
-    about: dict[str, Any] = json.loads(stored.about)
-    start = ExperimentStart.model_validate(about["start"])
-    return Terms(start, about["present"], about["candidate"], start.judge in TRUE_JUDGES or start.without_labels)
-
-
-def _day(now: int, zone: str) -> int:
-    """Days since 1970 in a zone, as scripts count them."""
-    return datetime.fromtimestamp(now / 1000, ZoneInfo(zone)).date().toordinal() - _EPOCH
-
-
-def _standings(stored: Sequence[StoredExperiment], today: int) -> list[Standing]:
-    return [_standing(each, today) for each in stored]
-
-
-def _standing(stored: StoredExperiment, today: int) -> Standing:
-    """As of the end of the last day. Of a decided one, as of when it was decided."""
-    tally, closed = stored.tally, stored.closed
-    log_e, labels, whole = log_mean(tally.stakes), log_mean(tally.labelled), tally.days
-    if stored.state not in _OPEN:
-        return Standing(stored.name, False, whole, float(stored.proof) if stored.proof else log_e)
-    if stored.day >= today or stored.next <= stored.last:  # something of this day is counted, or something is open
-        if closed is None:
-            return Standing(stored.name, True, 0, 0.0)
-        log_e, labels, whole = closed.log_e, closed.log_labels, closed.days
-    return Standing(stored.name, True, whole, log_e, _terms(stored).confirmed, labels)
-
-
-def _proof(stored: StoredExperiment) -> str:
-    return repr(log_mean(stored.tally.stakes))
-
-
-def _is_over(stored: StoredExperiment, now: int) -> bool:
-    counted = stored.next > stored.last
-    return now >= stored.until or (counted and stored.last >= _terms(stored).start.most_pairs)
-
-
-def _told(stored: StoredExperiment, least: float) -> Experiment:
-    tally, start = stored.tally, _terms(stored).start
-    evidence = Evidence(stored.margin, tally.n, tally.total, tally.squares, tally.stakes, tally.against)
-    expected = forecast(evidence) if stored.state in _OPEN else None
-    certificate = stored.ended + CERTIFICATE_MS if stored.state == "certified" else None
-    return Experiment(
-        stored.name, start.task_type, start.present, start.candidate, start.judge, start.judge_version,
-        stored.state, stored.why, start.share, stored.margin, _at(stored.made), _at(stored.until),  # pyright: ignore[reportArgumentType]
-        tally.n, stored.last - stored.next + 1, tally.missing, tally.skipped, tally.labels, round(evidence.log_e, 9),
-        round(evidence.log_against, 9), round(log_mean(tally.labelled), 9), round(max(least, ENOUGH), 9), tally.days,
-        Forecast(*expected) if expected else None, None if certificate is None else _at(certificate),
-    )  # fmt: skip
-
-
-def _at(milliseconds: int) -> datetime:
-    return datetime.fromtimestamp(milliseconds / 1000, UTC)
