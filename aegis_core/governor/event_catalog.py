@@ -17,13 +17,14 @@ _DECISION = (
     "grant_id request_id session_id created_at code resource_type policy_version policy_digest profiles_version "
     "price_version amount_usd charged_usd estimated late model recommended_model rule rules reason stopped_by would_be "
     "envelope_id deadline credential budgets routing request traceparent quorum votes decided_by decision_reason "
-    "edited withdrawn_by shown_at http_request_id words_gone task_type labels lock"
+    "edited withdrawn_by shown_at http_request_id words_gone task_type labels lock workflow_id plan_step approval_id"
 )
 _CALL = " answered_by usage outcome error_class attempt parent_request_id latency_ms escalation_model"
 _CALL_FAILED = " error_class attempt parent_request_id latency_ms"
 _BUDGET = "owner session_id window limit_usd "
 _PERSON = "person role groups limit_usd by"
 _LOCK = "resource fence priority waited_seconds held_seconds because_of"
+_FLOW = "workflow_id name planned_usd by "
 _ENVELOPE = "envelope_id session_id tool rule phrase resource_type limit_usd used_usd uses expires_at reason by"
 
 KINDS: Mapping[str, KindOf] = {
@@ -57,7 +58,7 @@ KINDS: Mapping[str, KindOf] = {
     "timed_out": KindOf("A question was not answered in time.", _DECISION),
     "voted": KindOf("An operator said a word on a question that needs more of them.", _DECISION),
     "handshake": KindOf(
-        "An agent opened a session.", "session_id framework max_priority capabilities session_budget_usd"
+        "An agent opened a session.", "session_id framework max_priority capabilities session_budget_usd workflow_id"
     ),
     "handshake_refused": KindOf(
         "A session was not opened. Of equal refusals of an hour the first, tenth, hundredth … are told.",
@@ -114,6 +115,12 @@ KINDS: Mapping[str, KindOf] = {
     "outcomes_reset": KindOf("What was learned from outcomes was forgotten.", "rows by"),
     "envelope_made": KindOf("Something was approved in advance.", _ENVELOPE),
     "envelope_revoked": KindOf("An approval in advance ended.", _ENVELOPE),
+    "workflow_ended": KindOf(
+        "A workflow ended for all its members: what was planned, used, and asked beside the plan.",
+        _FLOW + "how used_usd beside_usd uses asked open members",
+    ),
+    "workflow_invited": KindOf("A join token of a workflow was made.", "workflow_id name uses expires_at agents by"),
+    "workflow_narrowed": KindOf("The plan of a workflow was made smaller.", _FLOW + "lasts_seconds"),
     "ceiling_set": KindOf("Up to how much an operator may approve.", "operator limit_usd by"),
     "key_created": KindOf("An API key was made.", "key_id role name person by"),
     "key_revoked": KindOf("An API key was revoked.", "key_id role name person by"),
@@ -143,13 +150,17 @@ KINDS: Mapping[str, KindOf] = {
 FACTS: Mapping[str, str] = {
     "act": "what was tried, or why it was refused",
     "address": "from where; `*`: from very many",
+    "agents": "which agents it lets in",
     "amount_usd": "what was reserved, or of a refusal asked",
+    "approval_id": "of the plan that covers it",
+    "asked": "how often people were asked beside the plan",
     "answered_by": "the model whose tokens were reported",
     "attempt": "which attempt the call was, from 1",
     "attempts": "how often it was tried",
     "because_of": "whose claim, whose act, or which place in the queue",
     "before": "what was in use before",
     "before_usd": "the limit before",
+    "beside_usd": "what people granted beside the plan holds or cost",
     "budgets": "every budget that applied: `budget`, `window`, `limit_usd`, and `left_usd` after the decision",
     "by": "who did it: a person by the same name through every door",
     "call": "the id of the call in the execution journal",
@@ -184,6 +195,7 @@ FACTS: Mapping[str, str] = {
     "framework": "the agent's framework",
     "gone_at": "when the budget is used up",
     "grant_id": "the grant; `settle` and `aegis refund` take it",
+    "how": "`time`, `use` (its plan was used up), `opener` or `operator`",
     "http_request_id": "what the log of the server, and its answer's `X-Request-Id`, call the HTTP request",
     "groups": "the groups that the person belongs to",
     "high_usd": "the upper end of its 95 % interval",
@@ -192,17 +204,20 @@ FACTS: Mapping[str, str] = {
     "labels": "the labels of its agent when it asked",
     "last_hour_usd": "what was charged in the last hour",
     "last_number": "the number of the last",
+    "lasts_seconds": "for how long from its approval on",
     "late": "settled or withdrawn after its deadline, in place of its charge",
     "latency_ms": "how long the provider took",
     "limit_usd": "the limit",
     "lock": "the lock that it is about",
     "low_usd": "the lower end of its 95 % interval",
     "max_priority": "the highest priority of the session",
+    "members": "how many sessions joined",
     "mode": "`enforce` or `observe`",
     "model": "the model that it was priced for",
     "most_usd": "the largest amount among them",
     "name": "its name",
     "nothing_heard": "nobody asked again, extended or ended it since it was granted",
+    "open": "how many grants are open still",
     "operator": "whose ceiling",
     "outcome": "how well the task was done, 0 to 1",
     "owner": "whose budget",
@@ -211,6 +226,8 @@ FACTS: Mapping[str, str] = {
     "percent": "how much of it",
     "person": "whose it is, or whom it is about",
     "phrase": "which words it covers",
+    "plan_step": "which step of the plan covers it, from 1",
+    "planned_usd": "the budget of the plan",
     "policy": "digest of the policy",
     "policy_digest": "beginning of the digest of the policy that decided",
     "policy_version": "version of the policy that decided",
@@ -265,6 +282,7 @@ FACTS: Mapping[str, str] = {
     "window": "of which window",
     "withdrawn_by": "who took the question back",
     "words_gone": "what the agent wrote was removed or changed, or is kept no longer",
+    "workflow_id": "the workflow whose member it is, or that it is about",
     "would_be": "what the rules would have decided, were they enforced",
 }
 """By the name of the fact."""

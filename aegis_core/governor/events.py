@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from aegis_core.governor.decision_facts import call_facts, decision_facts
+from aegis_core.governor.workflow_events import FLOW_FACTS
 from aegis_core.protocol.errors import InvalidRequestError
 from aegis_core.protocol.events import Event
 from aegis_core.protocol.money import to_usd
@@ -128,6 +129,7 @@ def _handshake(body: Handshaken) -> _Said:
         "max_priority": body.priority,
         "capabilities": [name for name in body.capabilities.split(",") if name],
         "session_budget_usd": _usd(body.limit) if body.limit is not False else None,
+        **({"workflow_id": f"wf_{body.workflow}"} if body.workflow else {}),
     }
 
 
@@ -277,6 +279,7 @@ def _repeated(body: RefusalsRepeated) -> _Said:
 
 
 _FACTS: dict[type, Callable[[Any], _Said]] = {
+    **FLOW_FACTS,
     Handshaken: _handshake,
     HandshakeRefused: _turned_away,
     LoginFailed: _login_failed,

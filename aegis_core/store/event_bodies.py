@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
+from aegis_core.store.flow_bodies import FLOW_BODIES
 from aegis_core.store.kaizen_bodies import KaizenFound, KaizenProposed
 from aegis_core.store.packing import Named
 from aegis_core.store.people import KeyPut, PersonPut
@@ -26,6 +27,7 @@ class Handshaken(NamedTuple):
     priority: int
     capabilities: str
     limit: int | Literal[False]
+    workflow: Text = False
 
 
 class HandshakeRefused(NamedTuple):
@@ -295,6 +297,7 @@ BODIES: Mapping[str, type[Named]] = {
     ),
     **dict.fromkeys(("channel_failed", "channel_recovered"), ChannelTold),
     **dict.fromkeys(("envelope_made", "envelope_revoked"), EnvelopePut),
+    **FLOW_BODIES,
     "handshake": Handshaken,
     "handshake_refused": HandshakeRefused,
     "login_failed": LoginFailed,

@@ -19,6 +19,7 @@ from aegis_core.store import states
 from aegis_core.store.packing import decode, unpack
 from aegis_core.store.records import Record
 from aegis_core.store.store import newer_schema
+from aegis_core.store.workflow_refusals import WORKFLOW_REFUSALS
 
 _MISSING = {
     "NO_TENANT": ("tenant", "This tenant does not exist on this Redis; open it with aegis_core.connect."),
@@ -33,6 +34,7 @@ _MISSING = {
     "NO_LOCK": ("lock", "Nobody holds that lock (with that fence)."),
     "NO_APPROVAL": ("approval", "There is no such approval; ended ones are forgotten after a while."),
     "NO_TRANSACTION": ("transaction", "This grant is for no transaction, or for one that is settled."),
+    "NO_WORKFLOW": ("workflow", "There is no such workflow; one that ended is forgotten after 7 days."),
     "NO_ENVELOPE": ("envelope", "There is no such envelope: it was revoked, or its time has passed."),
 }
 _FORBIDDEN = {
@@ -265,6 +267,7 @@ def _journal_full(answer: list[Any]) -> AegisError:
 
 
 _SPECIAL: dict[str, Callable[[list[Any]], AegisError]] = {
+    **WORKFLOW_REFUSALS,
     "REUSED": _reused,
     "TOO_OLD": _too_old,
     "TOO_MANY_AGENTS": _too_many,
