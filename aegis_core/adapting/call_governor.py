@@ -68,7 +68,7 @@ class CallGovernor:
         intent: str | None = None,
         **wishes: Unpack[CallWishes],
     ) -> None:
-        self.bridge, self.framework, self.bounds = Bridge.of(aegis), framework, InputBounds()
+        self.bridge, self.framework, self.bounds = Bridge.of(aegis, framework), framework, InputBounds()
         self._costs: Costs = checked_costs(costs)
         self._locks = ToolLocks(locks)
         self.names = ToolNames(costs=self._costs, locks=self._locks.by_tool)

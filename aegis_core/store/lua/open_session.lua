@@ -18,7 +18,8 @@ if G and G[G_STATUS] ~= 'active' then return turned_away(agent, 'agent_blocked',
 local F, J
 if flow_id and not S then -- with a join token: whose, for how many, and when, is the workflow's to say
   F = fetch('wf:' .. flow_id)
-  for i = 1, F and #F[FLOW_JOINS] or 0 do
+  if not F then return turned_away(agent, 'no_workflow', {'NO_WORKFLOW'}) end
+  for i = 1, #F[FLOW_JOINS] do
     if F[FLOW_JOINS][i][JOIN_HASH] == flow_token then J = F[FLOW_JOINS][i] end
   end
   local function fits_one(patterns)
@@ -28,7 +29,7 @@ if flow_id and not S then -- with a join token: whose, for how many, and when, i
     end
     return #patterns == 0
   end
-  local over = F and (F[FLOW_STATE] == 'ended' or F[FLOW_STATE] == 'live' and NOW >= F[FLOW_EXPIRES])
+  local over = F[FLOW_STATE] == 'ended' or F[FLOW_STATE] == 'live' and NOW >= F[FLOW_EXPIRES]
   if over then return turned_away(agent, 'workflow_ended', {'WORKFLOW_OVER', F[FLOW_HOW] or 'time'}) end
   if not J then return turned_away(agent, 'bad_join_token', {'BAD_JOIN'}) end
   if F[FLOW_STATE] == 'pending' then return turned_away(agent, 'workflow_pending', {'WORKFLOW_PENDING'}) end
