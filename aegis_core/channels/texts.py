@@ -167,7 +167,7 @@ def outcome(approval: Approval, names: dict[str, str]) -> str:
 
 _TAKEN_BACK = {
     "agent": "by its agent", "caller": "who waited for it gave up", "thread": "its conversation went on",
-    "person": "it was answered where the agent runs",
+    "person": "it was answered where the agent runs", "workflow": "its workflow ended",
 }  # fmt: skip
 
 
