@@ -36,6 +36,7 @@ from aegis_core.errors import (
 from aegis_core.protocol.keywords import LockFields, RequestFields, SettleFields
 from aegis_core.protocol.messages import PermissionRequest, Receipt, Usage, Verdict
 from aegis_core.protocol.usage import Allowance
+from aegis_core.protocol.workflows import Step
 from aegis_core.settings import Settings
 
 __all__ = [
@@ -66,6 +67,7 @@ __all__ = [
     "SettleFields",
     "StaleError",
     "StateLostError",
+    "Step",
     "StoreError",
     "UnknownModelError",
     "Usage",

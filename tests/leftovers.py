@@ -19,6 +19,7 @@ import redis
 from aegis_core.governor.event_catalog import KINDS
 from aegis_core.governor.events import decode_event
 from aegis_core.store import layout
+from aegis_core.store.flow_records import Workflow
 from aegis_core.store.packing import Named
 from aegis_core.store.records import Record
 from aegis_core.store.schema import Agent, Session, Tenant
@@ -28,7 +29,8 @@ from tests.scripts.walk import named, rows_of
 
 UNENDING = frozenset({
     "t", "a", "s", "r", "d", "e", "c", "ag", "as", "b", "bs", "p", "pf", "pv", "k", "ks", "o", "lc", "ld", "la", "lk",
-    "ap", "ah", "v", "ol", "ac", "hc", "pe", "pc", "dn", "gt", "gd", "kz", "kx", "bl",
+    "ap", "ah", "v", "ol", "ac", "hc", "pe", "pc", "dn", "gt", "gd", "kz", "kx", "bl", "wf", "wm",
+    "wo", "wl",
 })  # fmt: skip
 """Names of keys, up to the colon, that may have no expiry: those to which the table of `layout` gives a bound."""
 ENDING = frozenset({
@@ -108,8 +110,9 @@ class Walk:
             if due.pop(f"r:{key}", None) != (record["DEADLINE"] if is_open else None):
                 found.append(f"record {key} has another deadline than the list of deadlines")
         of = {name: name.replace("/", "", 1) if name.startswith("a:/") else name for name in due}
+        of |= {name: f"wf:{name[2:]}" for name in due if name.startswith("w:")}
         found += [f"{name} has a deadline and does not exist" for name, key in of.items() if key not in self.expires]
-        found += self._money()
+        found += [*self._money(), *self._flows()]
         if any(name.startswith("l") for name in self.expires):
             try:
                 locks, owned, index = lock_walk.read(self.server, self.tenant)
@@ -124,6 +127,8 @@ class Walk:
         for record in self.open_records().values():
             for owner, kind, window, _, _ in rows_of(record["LINES"]):
                 name = {"a": record["AGENT"], "s": record["SESSION"]}.get(owner)
+                if owner.startswith("o:"):  # of who opened its workflow
+                    owner, name = "a", owner[2:]  # noqa: PLW2901
                 held[owner, name, kind, window] += record["AMOUNT"]
         found = []
         for name, blob in self._values("t", "a", "s", "b").items():
@@ -138,6 +143,27 @@ class Walk:
                     counted, expected = sum(cells.values()), sum(held[*owner, kind, cell] for cell in cells)
                 if counted != expected:
                     found.append(f"the budget {name} {kind} reserves {counted}, and open records hold {expected}")
+        return found
+
+    def _flows(self) -> list[str]:
+        """What a workflow holds is what the records of its members do."""
+        found = []
+        for key, blob in self._values("wf").items():
+            flow, sums = named(Workflow, blob), dict.fromkeys(("USED", "BESIDE", "WAITING", "OPEN"), 0)
+            for record in self.records.values():
+                if record["WORKFLOW"] != key[3:] or record["PLAN_STEP"] < 0:
+                    continue
+                is_open = record["STATE"] in OPEN_STATES
+                held = record["AMOUNT"] if is_open else record["CHARGED"] - record["REFUNDED"]
+                where = "USED" if record["PLAN_STEP"] else "WAITING" if record["STATE"] == PENDING else "BESIDE"
+                sums[where] += held
+                sums["OPEN"] += is_open
+            found += [
+                f"{key} counts {flow[name]} {name}, not {held}" for name, held in sums.items() if flow[name] != held
+            ]
+            steps = sum(row[4] for row in rows_of(flow["STEPS"]))
+            if steps != flow["USED"]:
+                found.append(f"the steps of {key} use {steps}, not {flow['USED']}")
         return found
 
     def undeclared(self) -> list[str]:

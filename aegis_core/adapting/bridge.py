@@ -15,10 +15,10 @@ from weakref import WeakValueDictionary
 from aegis_core.client.agent import GovernedAgent, Governor
 from aegis_core.client.pools import A_MOMENT, stepped_aside
 from aegis_core.client.portal import look_plain
-from aegis_core.client.sync import SyncGovernedAgent, SyncGovernor
+from aegis_core.client.sync import SyncFlow, SyncGovernedAgent, SyncGovernor
 from aegis_core.connect import connect_sync
 from aegis_core.protocol.errors import ConfigurationError
-from aegis_core.protocol.messages import SessionOpened
+from aegis_core.protocol.messages import Framework, SessionOpened
 from aegis_core.protocol.process import new_lock
 
 _T = TypeVar("_T")
@@ -45,14 +45,17 @@ class Bridge:
         _open_bridges[agent.session.session_id] = self
 
     @classmethod
-    def of(cls, aegis: object) -> Bridge:
-        """The bridge of the value of a parameter ``aegis=``; one for each session.
+    def of(cls, aegis: object, framework: Framework = "custom") -> Bridge:
+        """The bridge of the value of a parameter ``aegis=``; one for each session. A workflow is joined by an agent
+        that is called as the framework is.
 
         Raises:
             ConfigurationError: it is not an agent of Aegis.
         """
         if isinstance(aegis, Bridge):
             return aegis
+        if isinstance(aegis, SyncFlow):
+            aegis = aegis.member(framework, framework)
         if isinstance(aegis, SyncGovernedAgent):
             aegis = aegis.inner
         if isinstance(aegis, GovernedAgent):

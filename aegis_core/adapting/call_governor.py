@@ -69,7 +69,7 @@ class CallGovernor:
         intent: str | None = None,
         **wishes: Unpack[CallWishes],
     ) -> None:
-        self.bridge, self.bounds = Bridge.of(aegis), InputBounds()
+        self.bridge, self.bounds = Bridge.of(aegis, framework), InputBounds()
         self.framework: Framework = framework
         self._costs: Costs = checked_costs(costs)
         self._locks = ToolLocks(locks)

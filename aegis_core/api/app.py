@@ -34,6 +34,7 @@ from aegis_core.api import (
     routes_people,
     routes_policy,
     routes_server,
+    routes_workflows,
     schemas,
 )
 from aegis_core.api.auth import Auth
@@ -182,7 +183,7 @@ def _routes(settings: Settings) -> list[BaseRoute]:
     """Included routers would match each path twice, at a tenth of the rate; the busiest route is looked at first."""
     return [
         *routes_agents.hot.routes, *routes_agents.router.routes, *routes_approvals.router.routes,
-        *routes_people.router.routes, *routes_operators.router.routes,
+        *routes_people.router.routes, *routes_operators.router.routes, *routes_workflows.router.routes,
         *routes_chains.router.routes, *routes_events.router.routes, *routes_kaizen.router.routes,
         *routes_experiments.router.routes,
         *routes_locks.router.routes,

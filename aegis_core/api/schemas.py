@@ -32,6 +32,7 @@ from aegis_core.protocol.messages import (
 from aegis_core.protocol.people import CredentialWish, PersonChange, PersonWish
 from aegis_core.protocol.profiles import ProfileSet
 from aegis_core.protocol.transactions import SendTransaction, TransactionOrder
+from aegis_core.protocol.workflows import InviteRequest, JoinRequest, WorkflowChange, WorkflowRequest
 
 
 @dataclass(slots=True)
@@ -160,6 +161,21 @@ _EXAMPLES: dict[type[BaseModel], Document] = {
         "reason": "the quarterly mailing",
     },
     OperatorLimit: {"approve_up_to_usd": 100},
+    WorkflowRequest: {
+        "agent_id": "bookkeeper",
+        "name": "close the books",
+        "budget_usd": 9,
+        "seconds": 7200,
+        "plan": [
+            {"tool": "export_ledger", "times": 4, "upto_usd": 0.1},
+            {"resource_type": "llm_tokens", "upto_usd": 4},
+            {"tool": "pay_invoice", "times": 20, "upto_usd": 5},
+        ],
+        "may_join": ["planner", "payer-*"],
+    },
+    InviteRequest: {"uses": 2, "seconds": 600, "agents": "payer-*"},
+    JoinRequest: {"join_token": "aegis_join_…", "agent_id": "payer-1", "capabilities": ["pay"]},
+    WorkflowChange: {"content": "6f1d…", "budget_usd": 5, "steps": [{"number": 3, "times": 10}]},
     KeyWish: {"role": "agent", "name": "research-cluster"},
     ModeChange: {"mode": "observe"},
     PersonWish: {"name": "ada", "role": "approver", "groups": ["finance"], "telegram": 123, "approve_up_to_usd": 50},

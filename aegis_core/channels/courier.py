@@ -273,6 +273,7 @@ def face_of(approval: Approval) -> str:
     changed = (approval.amount_usd.normalize(), approval.tool, approval.arguments_hash, approval.target_resource)
     votes = [(vote.operator, vote.decision, vote.reason) for vote in approval.votes]
     terms = (approval.asked_at.timestamp(), approval.quorum, approval.missing, approval.edited)
+    terms += (approval.content,) if approval.plan else ()
     shown = (approval.status, approval.decided_by, *terms, *changed, votes)
     return blake2b(repr(shown).encode(), digest_size=12).hexdigest()
 

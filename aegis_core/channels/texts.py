@@ -8,6 +8,7 @@ from decimal import Decimal
 from aegis_core.protocol.approvals import Approval
 from aegis_core.protocol.masking import both_ends, visible
 from aegis_core.protocol.money import format_usd
+from aegis_core.protocol.workflows import Plan
 from aegis_core.protocol.writing import told_letters
 
 _MOST_QUOTED, _MOST_FACT, _MOST_PROMPT = 600, 300, 240
@@ -45,6 +46,9 @@ def facts(approval: Approval) -> list[tuple[str, str]]:
         hides = told_letters(approval.mixed_scripts.get(field), approval.looks_like.get(field))
         return f"{title} ({hides})" if hides else title
 
+    if approval.plan is not None:
+        rows = _of_plan(approval, approval.plan, title("Agent", "agent_id"))
+        return [(name, shortened(text, _MOST_FACT)) for name, text in rows if text]
     rows: list[tuple[str, str | None]] = [
         (title("Agent", "agent_id"), approval.agent_id),
         ("Cost", dollars(approval.amount_usd) + (" (edited)" if approval.edited else "")),
@@ -59,11 +63,55 @@ def facts(approval: Approval) -> list[tuple[str, str]]:
         ("Simulated", "; ".join(approval.simulated)),
     ]
     if approval.status == "open":
-        rows.append(("Until", f"{clock(approval.deadline)}, then it is {_ENDS[approval.on_timeout]}"))
+        rows.append(("Until", _until(approval)))
     return [(name, shortened(text, _MOST_FACT)) for name, text in rows if text]
 
 
+def _until(approval: Approval) -> str:
+    return f"{clock(approval.deadline)}, then it is {_ENDS[approval.on_timeout]}"
+
+
 _ENDS = {"reject": "rejected", "approve": "approved"}
+
+
+def _of_plan(approval: Approval, plan: Plan, agent: str) -> list[tuple[str, str | None]]:
+    """The facts of a plan but for its steps, which `plan_rows` has."""
+    edited = " (edited)" if approval.edited else ""
+    return [
+        (agent, approval.agent_id),
+        ("Plan", f"{len(plan.steps)} steps, {dollars(plan.budget_usd)} in all{edited}"),
+        *((name.capitalize(), text) for name, text in plan_facts(plan).items()),
+        ("Until", _until(approval) if approval.status == "open" else None),
+    ]
+
+
+def plan_facts(plan: Plan) -> dict[str, str | None]:
+    """For how long a plan lasts, who may join, and what members may have at most."""
+    return {
+        "lasts": f"{span(plan.seconds)} from its approval on",
+        "may join": f"{', '.join(plan.may_join) or 'whoever has a join token'}; at most {plan.most_members}",
+        "capabilities": None if plan.capabilities is None else ", ".join(plan.capabilities) or "none",
+    }
+
+
+def plan_rows(plan: Plan, most: int = 160) -> list[tuple[str, str, str, str]]:
+    """The steps of a plan: number, what, how often, and up to how much; names of at most so many characters."""
+    rows: list[tuple[str, str, str, str]] = []
+    for step in plan.steps:
+        names = " as ".join(visible(name) for name in (step.tool, step.resource_type) if name)
+        what = names if len(names) <= most else f"{names[: most // 2]}…{names[-most // 2 :]}"
+        often = "any number" if step.times is None else f"{step.times} ×"
+        each = "in all" if step.times is None else "each"
+        rows.append((str(step.number), what, often, f"{dollars(step.upto_usd)} {each}"))
+    return rows
+
+
+def span(seconds: float) -> str:
+    """A span of time in its largest whole unit."""
+    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds % size == 0:
+            return f"{seconds / size:g} {unit}"
+    return f"{seconds:g} s"
 
 
 def quote(approval: Approval) -> str:
@@ -119,7 +167,7 @@ def outcome(approval: Approval, names: dict[str, str]) -> str:
 
 _TAKEN_BACK = {
     "agent": "by its agent", "caller": "who waited for it gave up", "thread": "its conversation went on",
-    "person": "it was answered where the agent runs",
+    "person": "it was answered where the agent runs", "workflow": "its workflow ended",
 }  # fmt: skip
 
 

@@ -39,6 +39,7 @@ from aegis_core.cli import (
     status,
     usage,
     webhooks,
+    workflows,
 )
 from aegis_core.cli.common import say
 from aegis_core.protocol.errors import AegisError
@@ -101,6 +102,7 @@ app.add_typer(agents.app, name="agents")
 app.add_typer(policy.app, name="policy")
 app.add_typer(channels.app, name="channels")
 app.add_typer(webhooks.app, name="webhooks")
+app.add_typer(workflows.app, name="workflows")
 app.add_typer(export.app, name="export")
 app.add_typer(chains.app, name="chains")
 app.add_typer(route.app, name="route")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -40,8 +39,6 @@ As = Annotated[
 _STATUSES = ("open", "ended", "approved", "rejected", "timed_out", "withdrawn")
 _WHOLE = len("ap_") + 32
 _PAGE = 500
-_SPAN = re.compile(r"(\d+(?:\.\d+)?)([smhd]?)")
-_UNITS = {"": 1, "s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
 
 @app.command("list")
@@ -161,11 +158,9 @@ def ahead(
     """
     from aegis_core.protocol.approvals import EnvelopeRequest
     from aegis_core.protocol.parsing import parse
+    from aegis_core.protocol.spans import seconds_of
 
-    match = _SPAN.fullmatch(lasts)
-    if match is None:
-        raise InvalidRequestError("for: must be a number and s, m, h or d, such as 30m", field="for")
-    seconds = float(match[1]) * _UNITS[match[2]]
+    seconds = seconds_of(lasts, "for")
     wish = parse(
         EnvelopeRequest, agent_id=agent, session_id=session, tool=tool, rule=rule, phrase=phrase,
         resource_type=resource_type, limit_usd=limit, seconds=seconds, reason=reason,

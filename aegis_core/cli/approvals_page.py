@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
+from aegis_core.channels.texts import plan_facts, plan_rows
 from aegis_core.cli.common import dollars, shown, shown_name
 from aegis_core.protocol.masking import both_ends, visible
 
@@ -12,6 +14,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from aegis_core.protocol.approvals import Approval
+    from aegis_core.protocol.workflows import Plan
 
 
 def table(found: tuple[Approval, ...], chosen: int | None = None, *, one_line: bool = False) -> Table:
@@ -65,9 +68,14 @@ def details(each: Approval, *, whole: bool = True) -> Table:
             "amount before": dollars(before.amount_usd), "tool before": before.tool,
             "arguments before": before.arguments_hash, "target before": before.target_resource,
         }  # fmt: skip
+    if each.plan is not None:
+        facts = {name: value for name, value in facts.items() if name not in {"left today", "why"}}
+        facts |= {"workflow": each.workflow_id, **plan_facts(each.plan)}
     for name, value in facts.items():
         if value:
             rows.add_row(f"[bold]{name}[/bold]", shown_name(value) if name in _CHOSEN else shown(value))
+    if each.plan is not None:
+        rows.add_row("[bold]plan[/bold]", plan_table(each.plan))
     for at, line in enumerate(each.simulated):
         rows.add_row("" if at else "[bold]simulated[/bold]", shown(line))
     rows.add_row("[bold]it says[/bold]", f"“{shown(each.intent[:500])}”")
@@ -77,6 +85,22 @@ def details(each: Approval, *, whole: bool = True) -> Table:
         rows.add_row("[bold]it asked for[/bold]", _arguments(before.arguments, whole=whole))
     if each.arguments:
         rows.add_row("[bold]with the arguments[/bold]", _arguments(each.arguments, whole=whole))
+    return rows
+
+
+def plan_table(plan: Plan, *, used: bool = False) -> Table:
+    """The steps of a plan, with what is `used` of each, and their budget."""
+    from rich.table import Table
+
+    rows = Table("step", "what", box=None, header_style="bold", pad_edge=False)
+    for name in ("times", "up to", *(("uses", "used") if used else ())):
+        rows.add_column(name, justify="right")
+    for step, cells in zip(plan.steps, plan_rows(plan), strict=True):
+        more = (str(step.uses), dollars(step.used_usd)) if used else ()
+        rows.add_row(cells[0], shown(cells[1]), *cells[2:], *more)
+    total = sum((step.used_usd for step in plan.steps), start=Decimal(0))
+    more = ("", dollars(total)) if used else ()
+    rows.add_row("", "[bold]all of it[/bold]", "", f"[bold]{dollars(plan.budget_usd)}[/bold]", *more)
     return rows
 
 

@@ -16,6 +16,7 @@ from aegis_core.client.observing import Observing
 from aegis_core.client.ports import ApprovalsPort, GovernorPort
 from aegis_core.client.tracing import current_traceparent
 from aegis_core.client.wallets import Wallet
+from aegis_core.client.workflows import Joining
 from aegis_core.protocol.arguments import bound_arguments
 from aegis_core.protocol.canonical import record_id
 from aegis_core.protocol.denial import AegisDenied
@@ -46,7 +47,7 @@ _APPROVAL_WAIT = 604_800.0
 """Seconds a permit waits for a human: longer than any approval may stay open, whose own deadline ends the wait."""
 
 
-class Governor(Observing):
+class Governor(Observing, Joining):
     """A connection to a governor, local or remote. Made by `aegis_core.connect`."""
 
     def __init__(self, port: GovernorPort, opening: Opening | None = None) -> None:

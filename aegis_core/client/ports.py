@@ -51,6 +51,14 @@ from aegis_core.protocol.messages import (
     Verdict,
 )
 from aegis_core.protocol.transactions import SendTransaction, TransactionOrder, TransactionReport
+from aegis_core.protocol.workflows import (
+    InviteRequest,
+    JoinRequest,
+    JoinToken,
+    Workflow,
+    WorkflowChange,
+    WorkflowRequest,
+)
 
 
 class ApprovalsPort(Protocol):
@@ -136,6 +144,33 @@ class LocksPort(Protocol):
     ) -> Callable[[], None]: ...
 
 
+class WorkflowsPort(Protocol):
+    """Workflows. Implemented by `Workflows` (on Redis) and `RemoteWorkflows` (over HTTP).
+
+    `token` is an opener's session token; without one an operator acts, by the name `by`, which a server reads from the
+    credential.
+    """
+
+    async def open(self, message: WorkflowRequest, *, token: str | None = None) -> Workflow: ...
+
+    async def get(self, workflow_id: str, *, wait: float = 0, token: str | None = None) -> Workflow: ...
+
+    async def list(self, *, after: str | None = None, limit: int = 100) -> tuple[Workflow, ...]: ...
+
+    async def invite(
+        self, workflow_id: str, message: InviteRequest, *, agent_id: str | None = None, token: str | None = None,
+        by: str = "operator",
+    ) -> JoinToken: ...  # fmt: skip
+
+    async def join(self, message: JoinRequest) -> SessionOpened: ...
+
+    async def change(self, workflow_id: str, message: WorkflowChange, *, by: str) -> Workflow: ...
+
+    async def end(
+        self, workflow_id: str, *, agent_id: str | None = None, token: str | None = None, by: str = "operator"
+    ) -> Workflow: ...
+
+
 class JournalPort(Protocol):
     """Implemented by `Journal` (on Redis) and by `RemoteJournal` (over HTTP)."""
 
@@ -191,6 +226,9 @@ class GovernorPort(Protocol):
 
     @property
     def experiments(self) -> ExperimentsPort: ...
+
+    @property
+    def workflows(self) -> WorkflowsPort: ...
 
     async def handshake(self, message: Handshake) -> SessionOpened: ...
 

@@ -14,7 +14,9 @@ from aegis_core.client.lock_block import LockBlock, leave
 from aegis_core.client.portal import Bridged, Portal, as_it_is
 from aegis_core.client.sync_approvals import SyncApprovals
 from aegis_core.client.ties import End, tie_to_thread
-from aegis_core.protocol.messages import Receipt, SessionOpened, Verdict
+from aegis_core.client.workflows import Flow, WorkflowBlock
+from aegis_core.protocol.messages import Framework, Receipt, SessionOpened, Verdict
+from aegis_core.protocol.workflows import Workflow
 
 
 class SyncLease(Bridged[Lease]):
@@ -178,11 +180,49 @@ def _agent(portal: Portal, work: Coroutine[object, object, GovernedAgent]) -> Sy
     return SyncGovernedAgent(portal, portal.run(work))
 
 
+class SyncFlow(Bridged[Flow]):
+    """`Flow` for plain code."""
+
+    join = Bridged.method(Flow.join, _agent)
+    invite = Bridged.method(Flow.invite, Portal.run)
+    report = Bridged.method(Flow.report, Portal.run)
+    end = Bridged.method(Flow.end, Portal.run)
+
+    def __init__(self, portal: Portal, inner: Flow) -> None:
+        super().__init__(portal, inner)
+        self._members: dict[tuple[str, Framework], SyncGovernedAgent] = {}
+
+    def member(self, agent_id: str, framework: Framework) -> SyncGovernedAgent:
+        """The session of an agent, which joins on first use: for adapters, whose parts share it."""
+        key = (agent_id, framework)
+        if key not in self._members:
+            self._members[key] = self.join(agent_id, framework=framework)
+        return self._members[key]
+
+    @property
+    def workflow_id(self) -> str:
+        """Its name for operators."""
+        return self._inner.workflow_id
+
+    @property
+    def workflow(self) -> Workflow:
+        """As it was approved; `report` reads it again."""
+        return self._inner.workflow
+
+
+@contextmanager
+def _flowing(portal: Portal, block: WorkflowBlock) -> Generator[SyncFlow]:
+    with portal.hold(block) as flow:
+        yield SyncFlow(portal, flow)
+
+
 class SyncGovernor(Bridged[Governor]):
     """`Governor` for plain code. Made by `aegis_core.connect_sync`."""
 
     handshake = Bridged.method(Governor.handshake, _agent)
     rejoin = Bridged.method(Governor.rejoin, _agent)
+    workflow = Bridged.method(Governor.workflow, _flowing)
+    join = Bridged.method(Governor.join, _agent)
     budget = Bridged.method(Governor.budget, Portal.run)
     set_budget = Bridged.method(Governor.set_budget, Portal.run)
     locks = Bridged.method(Governor.locks, Portal.run)

@@ -24,8 +24,10 @@ _SCOPES: dict[str, Scope] = {
     "m": "model",
     "k": "resource",
     "l": "label",
+    "o": "agent",
 }
-_OWNERS = {scope: letter for letter, scope in _SCOPES.items()}
+"""By the letters under which owners stand in records; ``o:NAME`` is the agent who opened the caller's workflow."""
+_OWNERS = {scope: letter for letter, scope in reversed(_SCOPES.items())}
 _NOTHING = Decimal(0)
 _lines = columns(LineRow, "owner", "kind", "limit", "room")
 _usd = lru_cache(maxsize=1_024)(to_usd)  # limits and windows repeat from decision to decision

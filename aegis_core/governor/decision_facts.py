@@ -42,6 +42,8 @@ STOPS: dict[str, tuple[str, str]] = {
     "lock_differs": ("lock", "its permits"),
     "lock_unavailable": ("lock", "its state"),
     "lock_timed_out": ("lock", "its queue"),
+    "workflow_ended": ("workflow", "its end"),
+    "opener_blocked": ("brake", "the agent that opened the workflow"),
     "foreign_wallet": ("profile", "the wallets of the agent's profile"),
     "gas_unknown": ("gas", "the price of gas"),
     "gas_stale": ("gas", "the age of the price of gas"),
@@ -87,6 +89,9 @@ def decision_facts(record: Record, said: Facts | None, words: Facts | None = Non
         "task_type": record.task or None,
         "labels": dict(pair.split("=", 1) for pair in record.labels.split(",")) if record.labels else None,
         "lock": lease.resource if (lease := record.lease) else None,
+        "workflow_id": f"wf_{record.workflow}" if record.workflow else None,
+        "plan_step": record.plan_step if record.plan_step > 0 else None,
+        "approval_id": f"ap_{record.workflow}" if record.plan_step > 0 else None,
         **_basis(record.basis or ""),
     }
     if record.state in (LIVE, PENDING, REJECTED):
@@ -119,6 +124,8 @@ def stopped_by(record: Record, said: Facts) -> Facts | None:
         return None
     kind, name = STOPS.get(record.code, ("other", record.code))
     facts: Facts = {"kind": kind, "name": name}
+    if record.workflow and record.code == "escalated" and not record.rule:
+        return {"kind": "workflow", "name": f"wf_{record.workflow}"}  # it is beside the plan
     if kind == "rule":
         facts["name"] = record.rule or name
     elif kind == "lock":

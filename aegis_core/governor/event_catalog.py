@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from aegis_core.governor.event_facts import FACTS
+
 
 class KindOf(NamedTuple):
     """What a kind of event tells, and which facts it may have."""
@@ -17,13 +19,14 @@ _DECISION = (
     "grant_id request_id session_id created_at code resource_type policy_version policy_digest profiles_version "
     "price_version amount_usd charged_usd estimated late model recommended_model rule rules reason stopped_by would_be "
     "envelope_id deadline credential budgets routing request traceparent quorum votes decided_by decision_reason "
-    "edited withdrawn_by shown_at http_request_id words_gone task_type labels lock"
+    "edited withdrawn_by shown_at http_request_id words_gone task_type labels lock workflow_id plan_step approval_id"
 )
 _CALL = " answered_by usage outcome error_class attempt parent_request_id latency_ms escalation_model"
 _CALL_FAILED = " error_class attempt parent_request_id latency_ms"
 _BUDGET = "owner session_id window limit_usd "
 _PERSON = "person role groups limit_usd by"
 _LOCK = "resource fence priority waited_seconds held_seconds because_of"
+_FLOW = "workflow_id name planned_usd by "
 _ENVELOPE = "envelope_id session_id tool rule phrase resource_type limit_usd used_usd uses expires_at reason by"
 
 KINDS: Mapping[str, KindOf] = {
@@ -57,7 +60,7 @@ KINDS: Mapping[str, KindOf] = {
     "timed_out": KindOf("A question was not answered in time.", _DECISION),
     "voted": KindOf("An operator said a word on a question that needs more of them.", _DECISION),
     "handshake": KindOf(
-        "An agent opened a session.", "session_id framework max_priority capabilities session_budget_usd"
+        "An agent opened a session.", "session_id framework max_priority capabilities session_budget_usd workflow_id"
     ),
     "handshake_refused": KindOf(
         "A session was not opened. Of equal refusals of an hour the first, tenth, hundredth … are told.",
@@ -82,7 +85,7 @@ KINDS: Mapping[str, KindOf] = {
     ),
     "loss_accepted": KindOf(
         "Redis had lost agents, budgets or the whole tenant, and an operator let them begin anew.",
-        "agents budgets_lost whole by",
+        "agents_lost budgets_lost whole by",
     ),
     "budget_reset": KindOf("A budget began anew.", _BUDGET + "spent_usd held_usd resets_at by"),
     "estimates_high": KindOf(
@@ -123,6 +126,12 @@ KINDS: Mapping[str, KindOf] = {
     "outcomes_reset": KindOf("What was learned from outcomes was forgotten.", "rows by"),
     "envelope_made": KindOf("Something was approved in advance.", _ENVELOPE),
     "envelope_revoked": KindOf("An approval in advance ended.", _ENVELOPE),
+    "workflow_ended": KindOf(
+        "A workflow ended for all its members: what was planned, used, and asked beside the plan.",
+        _FLOW + "how used_usd beside_usd uses asked open members",
+    ),
+    "workflow_invited": KindOf("A join token of a workflow was made.", "workflow_id name uses expires_at agents by"),
+    "workflow_narrowed": KindOf("The plan of a workflow was made smaller.", _FLOW + "lasts_seconds"),
     "ceiling_set": KindOf("Up to how much an operator may approve.", "operator limit_usd by"),
     "key_created": KindOf("An API key was made.", "key_id role name person by"),
     "key_revoked": KindOf("An API key was revoked.", "key_id role name person by"),
@@ -163,140 +172,6 @@ KINDS: Mapping[str, KindOf] = {
 }
 """By the name of the kind, in the order of the page."""
 
-FACTS: Mapping[str, str] = {
-    "act": "what was tried, or why it was refused",
-    "address": "from where; `*`: from very many",
-    "agents": "how many agents",
-    "amount_usd": "what was reserved, or of a refusal asked",
-    "answered_by": "the model whose tokens were reported",
-    "attempt": "which attempt the call was, from 1",
-    "attempts": "how often it was tried",
-    "because_of": "whose claim, whose act, or which place in the queue",
-    "before": "what was in use before",
-    "before_usd": "the limit before",
-    "budgets": "every budget that applied: `budget`, `window`, `limit_usd`, and `left_usd` after the decision",
-    "budgets_lost": "how many budgets of labels, resource types and models",
-    "by": "who did it: a person by the same name through every door",
-    "call": "the id of the call in the execution journal",
-    "capabilities": "what the agent says it can do",
-    "capability": "what the request needed",
-    "channel": "where",
-    "charged_usd": "what was charged",
-    "candidate": "the cheaper model that is tried",
-    "code": "why, for programs",
-    "committed_usd": "spent and reserved together",
-    "count": "how many",
-    "created_at": "when it was asked",
-    "credential": "the id of the key that opened the session (`aegis keys list` names it), or which one of a person",
-    "currency": "`spent`, `blocked`, `waited` or `none`; sums of different ones are never added",
-    "deadline": "until when it may be ended or answered",
-    "decided_by": "who answered the question",
-    "decision_reason": "what that person said",
-    "detector": "what found it",
-    "digest": "SHA-256 of the policy",
-    "direction": "`sending` or `hearing`",
-    "edited": "an operator changed the request",
-    "envelope_id": "by which approval in advance",
-    "error_class": "the class of the error that the call ended in",
-    "escalation_model": "the model that was called when the first answer did not pass",
-    "estimated": "the charge is estimated",
-    "estimated_usd": "how much of it is estimated",
-    "event_id": "of which event",
-    "event_kind": "its kind",
-    "expires_at": "until when",
-    "fence": "the number of the lease",
-    "finding_id": "the finding; `aegis kaizen explain` takes it",
-    "first_number": "the number of the first",
-    "framework": "the agent's framework",
-    "gone_at": "when the budget is used up",
-    "grant_id": "the grant; `settle` and `aegis refund` take it",
-    "http_request_id": "what the log of the server, and its answer's `X-Request-Id`, call the HTTP request",
-    "groups": "the groups that the person belongs to",
-    "high_usd": "the upper end of its 95 % interval",
-    "held_usd": "what open grants hold, which counts as spent",
-    "held_seconds": "how long the lock was held",
-    "key_id": "the id of the key",
-    "labels": "the labels of its agent when it asked",
-    "last_hour_usd": "what was charged in the last hour",
-    "last_number": "the number of the last",
-    "late": "settled or withdrawn after its deadline, in place of its charge",
-    "latency_ms": "how long the provider took",
-    "limit_usd": "the limit",
-    "lock": "the lock that it is about",
-    "low_usd": "the lower end of its 95 % interval",
-    "max_priority": "the highest priority of the session",
-    "mode": "`enforce` or `observe`",
-    "model": "the model that it was priced for",
-    "most_usd": "the largest amount among them",
-    "name": "its name",
-    "nothing_heard": "nobody asked again, extended or ended it since it was granted",
-    "operator": "whose ceiling",
-    "outcome": "how well the task was done, 0 to 1",
-    "owner": "whose budget",
-    "parent_request_id": "the request that this call belongs to",
-    "per_second": "how many requests a second may have",
-    "percent": "how much of it",
-    "person": "whose it is, or whom it is about",
-    "phrase": "which words it covers",
-    "policy": "digest of the policy",
-    "policy_digest": "beginning of the digest of the policy that decided",
-    "policy_version": "version of the policy that decided",
-    "price_version": "version of the prices",
-    "priority": "with which priority",
-    "problem": "what is wrong",
-    "profiles_version": "version of the profiles that decided",
-    "proposal_id": "the proposal",
-    "proposes": "what",
-    "quorum": "how many operators must approve",
-    "reason": "why, for people",
-    "recommended_model": "the model that was recommended",
-    "refund_usd": "what was taken back",
-    "refunded_usd": "all that was taken back, this included",
-    "removed": "how many",
-    "request": "what the request said: `intent`, `tool`, sizes, `requirements`, `temperature`, keyed hashes of its "
-    "prompt, `experiment_arm`",
-    "request_id": "the request, as its agent names it",
-    "resets_at": "when it begins anew by itself",
-    "resource": "the lock",
-    "resource_type": "what was to be consumed",
-    "role": "of a person, what it may do; of a key, `agent`, `proxy` or `person`",
-    "routing": "why this model, what it was expected to cost, and what the strongest would have",
-    "rows": "how many rows",
-    "rule": "the rule that decided",
-    "rules": "every rule that matched",
-    "session_budget_usd": "the budget that the session gave itself",
-    "session_id": "the session",
-    "shown_at": "when people were first shown the question, by channel",
-    "since": "from when",
-    "spent_usd": "what is spent",
-    "started_at": "when it was started",
-    "stopped_by": "what stood in the way: `kind` (rule, budget, ceiling, lock, brake, …), `name`, and for numbers "
-    "`unit`, `limit`, `left`, `asked`",
-    "target_resource": "what it acted on",
-    "task_type": "the type of the task",
-    "tenant_day_usd": "the tenant's budget for a day",
-    "thread": "the conversation",
-    "timezone": "the tenant's time zone",
-    "timings": "its settings",
-    "title": "in words",
-    "tool": "the tool",
-    "traceparent": "where the request stands in a trace (W3C)",
-    "until": "until when",
-    "usage": "tokens and calls by kind, as the provider reported them",
-    "used_usd": "how much of it is used",
-    "uses": "how often it was used",
-    "verb": "by which of the seven verbs",
-    "version": "the version",
-    "votes": "what persons said so far, with which credentials",
-    "waited_seconds": "how long it was waited for",
-    "waste_usd": "how much it found",
-    "whole": "whether the tenant itself was gone",
-    "window": "of which window",
-    "withdrawn_by": "who took the question back",
-    "words_gone": "what the agent wrote was removed or changed, or is kept no longer",
-    "would_be": "what the rules would have decided, were they enforced",
-}
-"""By the name of the fact."""
 
 _HEAD = """# Events
 

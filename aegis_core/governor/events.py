@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from aegis_core.governor.decision_facts import call_facts, decision_facts
+from aegis_core.governor.workflow_events import FLOW_FACTS
 from aegis_core.protocol.errors import InvalidRequestError
 from aegis_core.protocol.events import Event
 from aegis_core.protocol.money import to_usd
@@ -130,6 +131,7 @@ def _handshake(body: Handshaken) -> _Said:
         "max_priority": body.priority,
         "capabilities": [name for name in body.capabilities.split(",") if name],
         "session_budget_usd": _usd(body.limit) if body.limit is not False else None,
+        **({"workflow_id": f"wf_{body.workflow}"} if body.workflow else {}),
     }
 
 
@@ -204,7 +206,8 @@ def _reset(body: BudgetReset) -> _Said:
 
 
 def _accepted(body: LossAccepted) -> _Said:
-    return None, {"agents": body.agents, "budgets_lost": body.budgets, "whole": bool(body.whole), "by": body.author}
+    lost = {"agents_lost": body.agents_lost, "budgets_lost": body.budgets_lost, "whole": bool(body.whole)}
+    return None, {**lost, "by": body.author}
 
 
 def _envelope(body: EnvelopePut) -> _Said:
@@ -306,6 +309,7 @@ def _repeated(body: RefusalsRepeated) -> _Said:
 
 
 _FACTS: dict[type, Callable[[Any], _Said]] = {
+    **FLOW_FACTS,
     Handshaken: _handshake,
     HandshakeRefused: _turned_away,
     LoginFailed: _login_failed,

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from datetime import datetime
-from decimal import Decimal
 from functools import partial
 
 from aegis_core.arbiter.arbiter import Appraisal, Arbiter
 from aegis_core.governor import budgets
 from aegis_core.governor.approvals import HITLManager
+from aegis_core.governor.budget_views import BudgetViews
 from aegis_core.governor.credentials import (
     OWN_PROCESS,
     Entrance,
@@ -39,6 +39,7 @@ from aegis_core.governor.transactions import Transactions
 from aegis_core.governor.usage import UsageViews
 from aegis_core.governor.verdicts import grant_key, receipt_of, session_of, summary_of, verdict_of
 from aegis_core.governor.withdrawals import Withdrawals
+from aegis_core.governor.workflows import Joining, Workflows
 from aegis_core.policy.engine import Policy
 from aegis_core.policy.facts import AgentFacts
 from aegis_core.protocol.canonical import record_id
@@ -48,7 +49,6 @@ from aegis_core.protocol.masking import LONG
 from aegis_core.protocol.messages import (
     LOCK_TYPES,
     AgentSummary,
-    BudgetReport,
     BudgetState,
     ExtendRequest,
     Handshake,
@@ -67,12 +67,13 @@ from aegis_core.store.layout import SESSIONS_KEPT
 from aegis_core.store.ledger import Ledger, SessionProof
 from aegis_core.store.operators import OperatorStore
 from aegis_core.store.verbs import Act, OpenSession, Settle
+from aegis_core.store.workflows import WorkflowStore
 
 Over = Callable[[Policy, Policy], None]
 """Compares the policy in force with the one that shall take its place."""
 
 
-class ResourceGovernor(EventViews, UsageViews):
+class ResourceGovernor(BudgetViews, EventViews, UsageViews):
     """Decides for one tenant on one store. Made by `aegis_core.connect`."""
 
     def __init__(
@@ -91,6 +92,7 @@ class ResourceGovernor(EventViews, UsageViews):
         ledger.inbox = self._notifier.address
         self.locks, self._again = StateLockManager(ledger, self._notifier), Rejudge(ledger, self._rules, arbiter)
         self.transactions, self._withdrawals = Transactions(ledger, self.request_permission), Withdrawals(ledger)
+        self.workflows = Workflows(WorkflowStore(ledger), self._notifier, self._rules, self.handshake)
         self._approvals = HITLManager(ApprovalStore(ledger), self._notifier, self._rules, self._again)
 
     def beside(self, ledger: Ledger, policy: tuple[int, Policy], server_ms: int) -> ResourceGovernor:
@@ -109,12 +111,15 @@ class ResourceGovernor(EventViews, UsageViews):
         """What chooses and prices models."""
         return self._arbiter
 
-    async def handshake(self, message: Handshake, *, entry: Entrance = OWN_PROCESS) -> SessionOpened:
+    async def handshake(
+        self, message: Handshake, *, entry: Entrance = OWN_PROCESS, joining: Joining | None = None
+    ) -> SessionOpened:
         """Register the agent on first sight and open a session for it, within the operator's profile.
 
         Args:
             message: who the agent says it is; it only narrows what the profile allows.
             entry: through which door it came, and what it showed there.
+            joining: the workflow that it joins, with a token that lets it.
 
         Raises:
             AuthError: the agent is blocked, or has an open session that the caller showed no token of.
@@ -133,7 +138,7 @@ class ResourceGovernor(EventViews, UsageViews):
             priority=message.max_priority, session_limit=None if limit is None else to_nanos(limit), sid=sid,
             token=hash_secret(token, self._ledger.store.pepper), is_local=entry.trusted, owned_sid=owner.session,
             owned_token=owner.token, guarded=entry.guarded, most_sessions=SESSIONS_KEPT,
-            credential=entry.credential,
+            credential=entry.credential, flow_id=joining and joining.workflow, flow_token=joining and joining.token,
         )  # fmt: skip
         found = await self._ledger.handshake(order)
         if found.outdated:
@@ -183,7 +188,7 @@ class ResourceGovernor(EventViews, UsageViews):
             proof, latest, inbox = SessionProof(sid, caller.token), caller.session is None, self._ledger.inbox()
             making = partial(asked.order, proof, rules, latest=latest, forecast=self._forecast, inbox=inbox)
             # To mask arguments for a person may take longer than others should wait for.
-            shows = rules.askers and len(request.arguments_json or "") > LONG
+            shows = (rules.askers or rules.member) and len(request.arguments_json or "") > LONG
             order = await in_turn(making) if shows else making()
             word, found = await self._withdrawals.authorize(joining(order, joins, rules.appraisal.candidates))
             if word == "JOINED":
@@ -196,7 +201,7 @@ class ResourceGovernor(EventViews, UsageViews):
                     verdict = await self.wait_for(key, wait)
                 self._arbiter.say_caps(verdict, request, rules.appraisal, found.model, found.strict or found.amount)
                 return verdict
-            await self._rules.reload(word, request.agent_id)
+            await self._rules.reload(word, found.decode() if word == "OPENER" else request.agent_id)
         raise StaleError(
             "The rules change faster than they can be read; no decision was made. Try again.", reason="stale"
         )
@@ -209,7 +214,8 @@ class ResourceGovernor(EventViews, UsageViews):
         top = max([candidate.nanos for candidate in appraisal.candidates], default=0)
         askers = self._rules.policy.askers(request, facts, self._ids.now()) if ruling.may_ask(top) else ()
         basis = self._rules.basis(self._arbiter.prices.version)
-        return Rules(self._rules.policy_version, self._rules.profiles_version, ruling, appraisal, askers, basis)
+        versions = self._rules.policy_version, self._rules.profiles_version
+        return Rules(*versions, ruling, appraisal, askers, basis, facts.member)
 
     async def wait_for(self, grant_id: str, seconds: float, *, claims: bool = True) -> Verdict:
         """The verdict of a grant once it is no longer PENDING, or as it stands after `seconds`.
@@ -263,18 +269,6 @@ class ResourceGovernor(EventViews, UsageViews):
             await self._again.look(order.id, claims=True)
             done = await self._ledger.settle(order)
         return receipt_of(done[0], order.id, repeated=done[1], late=done[2])
-
-    async def budget(self, agent_id: str) -> BudgetReport:
-        """Every budget that bounds an agent now."""
-        session, rows = await self._ledger.read_budgets(budgets.checked(agent_id, "agent_id"), None)
-        states = tuple(budgets.state_of(row, agent_id, session) for row in rows)
-        day = next((s.remaining_usd for s in states if (s.scope, s.window) == ("agent", "day")), Decimal(0))
-        return BudgetReport(agent_id, day, states)
-
-    async def shared_budgets(self) -> tuple[BudgetState, ...]:
-        """The tenant's own budgets and those of models, resource types and labels."""
-        _, rows = await self._ledger.read_budgets(None, None)
-        return tuple(budgets.state_of(row, None, None) for row in rows)
 
     async def set_budget(
         self, scope: str, name: str, window: str, limit_usd: object, *, author: str = "operator"

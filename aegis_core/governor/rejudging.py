@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from aegis_core.arbiter.arbiter import Arbiter
 from aegis_core.governor.budgets import at_ms
+from aegis_core.governor.plans import rule_plan
 from aegis_core.governor.requests import limits_of
 from aegis_core.governor.rulebook import Rulebook
 from aegis_core.policy.facts import AgentFacts
@@ -21,8 +22,9 @@ from aegis_core.protocol.money import to_usd
 from aegis_core.protocol.parsing import parse
 from aegis_core.protocol.transactions import TransactionRequest
 from aegis_core.store.arguments import Ruled
+from aegis_core.store.flow_records import PlanRow
 from aegis_core.store.ledger import Ledger
-from aegis_core.store.records import Record
+from aegis_core.store.records import Question, Record
 
 
 class Judgement(NamedTuple):
@@ -73,6 +75,8 @@ class Rejudge:
         """Judge a question as it was stored, with what an operator changes of it, by the policy that is held here."""
         question = record.question
         assert question is not None  # who calls has seen it
+        if record.plan_step < 0:
+            return await self._judge_plan(record, question, now)
         request = _request_of(record, question.trace, edit)
         _, facts = await self._rules.facts_of(record.agent, record.session)
         version, policy = self._rules.policy_version, self._rules.policy
@@ -83,6 +87,21 @@ class Rejudge:
             if record.model not in {candidate.model for candidate in allowed}:
                 effect, reason = "deny", f"the model {record.model} may not be used for it"
         return Judgement(version, request, facts, ruling, effect, reason)
+
+    async def _judge_plan(self, record: Record, question: Question, now: datetime) -> Judgement:
+        """The same for a plan, each step for itself."""
+        _, facts = await self._rules.facts_of(record.agent, record.session)
+        version, policy, said = self._rules.policy_version, self._rules.policy, question.trace
+        steps = [PlanRow._make(row) for row in said["workflow"]["steps"]]
+        ruling = rule_plan(policy, facts, str(said["intent"]), steps, now)
+        request = parse(
+            PermissionRequest, agent_id=record.agent, task_intent=said["intent"], resource_type="compute"
+        )  # fmt: skip
+        if ruling.denied is None:
+            return Judgement(version, request, facts, Ruling("allow", None, ""), "allow", "")
+        number, rule, reason = ruling.denied
+        why = f"step {number}: {reason or rule}"
+        return Judgement(version, request, facts, Ruling("deny", rule, why), "deny", why)
 
 
 def _request_of(record: Record, said: dict[str, object], edit: ApprovalEdit | None) -> PermissionRequest:

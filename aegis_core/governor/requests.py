@@ -85,8 +85,9 @@ class PreparedRequest(NamedTuple):
         """What ``authorize.lua`` is called with, under the rules that the governor holds."""
         request, ruling, appraisal = self.request, rules.ruling, rules.appraisal
         code, reason = _refused_before(request, appraisal) or (None, ruling.reason)
-        askers, content, folded = _questions(request, rules.askers, self.bound)
-        shown = shown_arguments(request.arguments_json, request.arguments_hash, self.pepper) if askers else None
+        asks = bool(rules.askers) or rules.member
+        askers, content, folded = _questions(request, rules.askers, self.bound) if asks else ([], None, None)
+        shown = shown_arguments(request.arguments_json, request.arguments_hash, self.pepper) if asks else None
         return Authorize(
             id=self.key, digest=self.digest, policy=rules.policy_version, agent=request.agent_id, sid=caller.session,
             token=caller.token, born=self.born, request_id=self.request_id, priority=request.priority,
@@ -98,8 +99,8 @@ class PreparedRequest(NamedTuple):
             profiles=rules.profiles_version, askers=askers, content=content, words=folded, fence=request.fence,
             target=request.target_resource or "", chosen_for=appraisal.why,
             lock=_lock(request, inbox) if request.resource_type in LOCK_TYPES else None, shown=shown,
-            too_long=bool(askers) and request.arguments_json == "", matched=_matched(ruling), basis=rules.basis,
-            said=self.said, said_asked=said_of(self.spoken) if askers and "prompt_end" in self.spoken else False,
+            too_long=asks and request.arguments_json == "", matched=_matched(ruling), basis=rules.basis,
+            said=self.said, said_asked=said_of(self.spoken) if asks and "prompt_end" in self.spoken else False,
             task=request.task_type or False, attempt=self.attempt, bid=_bid(request, ruling), watch=self.watch,
         )  # fmt: skip
 
@@ -116,7 +117,7 @@ def of_own_wallet(request: PermissionRequest, wallets: AgentFacts, appraisal: Ap
 
 class Rules(NamedTuple):
     """What the rules say of one request, the models that they leave it, and the versions by which the script sees
-    whether they are in force."""
+    whether they are in force. `member`: of a workflow, so what is beside its plan asks a person."""
 
     policy_version: int
     profiles_version: int
@@ -124,6 +125,7 @@ class Rules(NamedTuple):
     appraisal: Appraisal
     askers: tuple[Asker, ...] = ()
     basis: str = ""
+    member: bool = False
 
 
 def unasked(request: PermissionRequest, ruling: Ruling, appraisal: Appraisal) -> Appraisal:
@@ -212,10 +214,8 @@ def _counters(ruling: Ruling) -> list[object]:
 
 def _questions(
     request: PermissionRequest, askers: tuple[Asker, ...], bound: str | None
-) -> tuple[list[object], str | None, str | None]:
+) -> tuple[list[object], str, str]:
     """Who would ask a person, by what the same question is known again, and the intent as phrases read it."""
-    if not askers:
-        return [], None, None
     return (
         [item for asker in askers for item in _asker(asker)],
         content_of(request, bound),

@@ -50,7 +50,7 @@ class Rulebook:
         return sid, facts
 
     async def _read_session(self, agent: str, session: str | None) -> tuple[str, AgentFacts]:
-        sid, framework, claimed, priority = await self._ledger.read_session(agent, session)
+        sid, framework, claimed, priority, workflow = await self._ledger.read_session(agent, session)
         if priority == 0:
             return sid, AgentFacts(agent)
         profile = self._profile(agent)
@@ -58,7 +58,7 @@ class Rulebook:
         if profile.capabilities is not None:
             capabilities &= frozenset(profile.capabilities)
         top = min(priority, profile.max_priority)
-        facts = AgentFacts(agent, framework, capabilities, top, profile.labels, profile.wallets)
+        facts = AgentFacts(agent, framework, capabilities, top, profile.labels, profile.wallets, member=bool(workflow))
         _hold(self._sessions, sid, facts)
         if session is None:
             _hold(self._latest, agent, sid)
@@ -76,10 +76,11 @@ class Rulebook:
         return f"{self.policy.digest[:12]} {self.profiles_version} {prices[-24:]}"
 
     async def reload(self, word: str, agent: str) -> None:
-        """Read again what the script called old: the policy (``STALE``), the profiles (``PROFILE``), or the session."""
+        """Read again what the script called old: the policy (``STALE``), the profiles (``PROFILE``; ``OPENER``: of who
+        opened the workflow), or the session."""
         if word == "STALE":
             await self.reload_policy()
-        elif word == "PROFILE":
+        elif word in {"PROFILE", "OPENER"}:
             await self.apply_profile(agent)
         else:
             self._latest.pop(agent, None)

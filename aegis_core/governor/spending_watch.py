@@ -135,8 +135,9 @@ class SpendingWatch:
         self._agents.add(record.agent, record.changed, more, estimated)
         for row in rows(LineRow, record.lines):
             if row.kind == "d":
-                name: Text = {"a": record.agent, "s": record.session}.get(row.owner) or False
-                self._budgets.add((row.owner, name), record.changed, more, estimated)
+                owner, opener = row.owner[:1] if row.owner[0] == "o" else row.owner, row.owner[2:]
+                name: Text = {"a": record.agent, "s": record.session, "o": opener}.get(owner) or False
+                self._budgets.add(("a" if owner == "o" else owner, name), record.changed, more, estimated)
 
 
 @asynccontextmanager

@@ -28,6 +28,8 @@ _REASONS = {
     "too_many_requests": "There were too many requests in this second, of this agent or of all that its key let in.",
     "tenant_halted": "The tenant is halted by its operator.",
     "agent_blocked": "The agent is blocked by its operator.",
+    "workflow_ended": "The workflow that this session belongs to has ended; shake hands again to act outside of it.",
+    "opener_blocked": "The agent that opened the workflow is blocked by its operator.",
     "stale_fence": "The agent does not hold the lock of its target with this fence: it ended or was taken.",
     "missing_capability": "The session did not register the capability that this request needs.",
     "priority_above_maximum": "The priority is above the maximum that the session registered.",
@@ -78,8 +80,8 @@ def verdict_of(record: Record, grant: str, now: int) -> Verdict:
     verdict.rule = record.rule or None
     if record.why:
         verdict.routing = routing_of(record.why)
-    if record.would:
-        verdict.would_be = STATE_OF[record.would].status
+    if record.workflow or record.would:
+        _say_beside(verdict, record)
     if state == REJECTED:
         verdict.asked_usd = to_usd(record.amount)
         if record.retry:
@@ -100,6 +102,17 @@ def verdict_of(record: Record, grant: str, now: int) -> Verdict:
     if verdict.waiting_for is None and not never and (question is None or question.how == "approved"):
         verdict.granted_at = at_ms(question.at if question else record.created)
     return verdict
+
+
+def _say_beside(verdict: Verdict, record: Record) -> None:
+    """What few verdicts say: what observed rules would have made of it; and of a member of a workflow, which step of
+    the plan covers it, by which approval."""
+    if record.would:
+        verdict.would_be = STATE_OF[record.would].status
+    if record.workflow:
+        verdict.workflow_id = f"wf_{record.workflow}"
+    if record.plan_step > 0:
+        verdict.plan_step, verdict.approval_id = record.plan_step, f"ap_{record.workflow}"
 
 
 def _say_lock(verdict: Verdict, lease: RecordLock, grant: str, now: int) -> None:
@@ -146,7 +159,9 @@ def receipt_of(record: Record, grant: str, *, repeated: bool, late: bool) -> Rec
 
 def session_of(message: Handshake, found: OpenedSession, sid: str, token: str, tenant: str) -> SessionOpened:
     """What a handshake opened: of what the agent asked for, what its operator allows."""
-    allowed = None if found.capabilities is False else set(found.capabilities.split(","))
+    allowed = set(found.claimed.split(","))
+    if found.capabilities is not False:
+        allowed &= set(found.capabilities.split(","))
     purses = {"a": found.agent, "s": found.session, "t": found.tenant}
     lines = lines_of_purses(purses, message.agent_id, sid)
     return SessionOpened(
@@ -155,8 +170,8 @@ def session_of(message: Handshake, found: OpenedSession, sid: str, token: str, t
         session_token=token,
         tenant=tenant,
         agent_framework=message.agent_framework,
-        capabilities=tuple(name for name in message.capabilities if allowed is None or name in allowed),
-        max_priority=min(message.max_priority, found.priority),
+        capabilities=tuple(name for name in message.capabilities if name in allowed),
+        max_priority=min(found.claims, found.priority),
         remaining_budget_usd=next(
             (line.remaining_usd for line in lines if (line.scope, line.window) == ("agent", "day")), Decimal(0)
         ),
@@ -178,7 +193,7 @@ def _withdrawn(record: Record) -> bool:
     lock that never came, a verdict that did not reach who asked."""
     lease = record.lease
     never = lease is not None and not lease.claimed and record.code != "approved"
-    return record.code in {"escalated", "policy", "withdrawn"} or never
+    return record.code in {"escalated", "policy", "withdrawn", "workflow_ended"} or never
 
 
 def _code(record: Record) -> str:
@@ -215,7 +230,7 @@ def _reason(record: Record) -> str:
         changed = " after changing it" if question.edited else ""
         return f"Approved by {question.by or 'silence, as its rules say'}{changed}{said}."
     if code == "ok":
-        ahead = f" It was {record.reason}." if record.envelope else ""
+        ahead = f" It was {record.reason}." if record.reason and (record.envelope or record.plan_step) else ""
         return "Within every budget and the policy." + ahead + _forecast_of(record)
     if code == "budget_exceeded":
         return shortage(record)

@@ -17,6 +17,7 @@ class AgentFacts:
         max_priority: the highest priority that its operator lets it claim.
         labels: the operator's own marks, such as a team or an environment.
         wallets: the accounts of chains that it may use, with their chain or on all.
+        member: its session belongs to a workflow.
     """
 
     agent_id: str
@@ -25,6 +26,7 @@ class AgentFacts:
     max_priority: int = 10
     labels: Mapping[str, str] = field(default_factory=dict[str, str])
     wallets: tuple[str, ...] = ()
+    member: bool = False
 
     def may_use(self, wallet: str) -> bool:
         """Whether an account (CAIP-10, lower case) is one of its own."""

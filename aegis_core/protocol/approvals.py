@@ -14,6 +14,7 @@ from aegis_core.protocol.denial import AegisDenied
 from aegis_core.protocol.fields import Identifier, Usd
 from aegis_core.protocol.messages import BudgetLine, ResourceType, TakenBackBy, Verdict
 from aegis_core.protocol.parsing import Message
+from aegis_core.protocol.workflows import Plan
 
 Decision = Literal["approve", "reject"]
 ApprovalStatus = Literal["open", "approved", "rejected", "timed_out", "withdrawn"]
@@ -123,7 +124,9 @@ class Approval:
     kept. `original` is what was asked before an edit. `mixed_scripts` says of `agent_id`, `tool` and `target_resource`
     which scripts the name mixes, where it does: such a name may look like another. `looks_like` says which name in
     ASCII one that is wholly in another script may be taken for. `shown_at` says by channel when people were first shown
-    it there. `simulated`: what a transaction of a chain would do, a line for each asset and approval.
+    it there. `simulated`: what a transaction of a chain would do, a line for each asset and approval. `plan`: what it
+    is about where a workflow is to be approved as a whole; `workflow_id`: that one, or the one whose member asks beside
+    its plan.
     """
 
     approval_id: str
@@ -171,6 +174,8 @@ class Approval:
     approver_roles: tuple[str, ...] = ()
     groups: dict[str, int] = field(default_factory=dict[str, int])
     simulated: tuple[str, ...] = ()
+    plan: Plan | None = None
+    workflow_id: str | None = None
 
 
 @dataclass(slots=True)

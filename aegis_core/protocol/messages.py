@@ -146,9 +146,9 @@ class SettleRequest(SettlementEvidence):
         return self
 
 
-TakenBackBy = Literal["agent", "caller", "thread", "person"]
+TakenBackBy = Literal["agent", "caller", "thread", "person", "workflow"]
 """Who takes a question back: its agent; the caller, who gave up waiting; the conversation, which went on without it; or
-a person, who answered it where the agent runs."""
+a person, who answered it where the agent runs; or the end of its workflow."""
 
 
 class ReleaseRequest(SettlementEvidence):
@@ -251,6 +251,11 @@ class Verdict:
     asked_usd: Usd | None = None
     """What a refused request would have reserved; `least_usd`: with the smallest useful answer."""
     least_usd: Usd | None = None
+    workflow_id: str | None = None
+    """The workflow of the session, where it belongs to one. `plan_step`: which step of its plan covers the grant, and
+    `approval_id` of whom people approved that plan; absent beside it."""
+    plan_step: int | None = None
+    approval_id: str | None = None
 
     @property
     def granted(self) -> bool:
@@ -274,6 +279,7 @@ class SessionOpened:
     opened_at: datetime
     budgets: tuple[BudgetLine, ...] = ()
     session_budget_usd: Usd | None = None
+    workflow_id: str | None = None
 
 
 @dataclass(slots=True)

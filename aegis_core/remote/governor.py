@@ -53,6 +53,7 @@ from aegis_core.remote.events import RemoteEvents
 from aegis_core.remote.experiments import RemoteExperiments
 from aegis_core.remote.locks import RemoteLocks
 from aegis_core.remote.transactions import RemoteTransactions
+from aegis_core.remote.workflows import RemoteWorkflows
 
 if TYPE_CHECKING:
     import httpx
@@ -124,6 +125,7 @@ class RemoteGovernor(RemoteEvents):
         self.locks = RemoteLocks(self._call, token)
         self.transactions = RemoteTransactions(self._call, token)
         self.experiments = RemoteExperiments(self._call, token)
+        self.workflows = RemoteWorkflows(self._call, self._enter, token)
         self._approvals = RemoteApprovals(self._as_operator)
 
     @property
@@ -139,9 +141,12 @@ class RemoteGovernor(RemoteEvents):
 
     async def handshake(self, message: Handshake) -> SessionOpened:
         """As `ResourceGovernor.handshake`. An agent that shook hands here before shows its session token."""
+        return await self._enter("/handshake", message.agent_id, message)
+
+    async def _enter(self, path: str, agent_id: str, message: BaseModel) -> SessionOpened:
         opened: SessionOpened = await self._call(
-            "POST", "/handshake", SessionOpened, body=message, token=self._token,
-            session=self._sessions.get(message.agent_id), retry=True,
+            "POST", path, SessionOpened, body=message, token=self._token, session=self._sessions.get(agent_id),
+            retry=True,
         )  # fmt: skip
         self._sessions[opened.agent_id] = opened.session_token
         if len(self._sessions) > _SESSIONS_HELD:

@@ -41,7 +41,7 @@ class LossAccepted(NamedTuple):
     """Redis had lost the records of so many agents and shared budgets, or the `whole` tenant, which begin anew."""
 
     at: int
-    agents: int
-    budgets: int
+    agents_lost: int
+    budgets_lost: int
     whole: bool
     author: str

@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple
 
 from aegis_core.store.budget_bodies import BudgetAhead, BudgetReset, LossAccepted
 from aegis_core.store.experiment_records import EXPERIMENT_KINDS, KaizenExperiment
+from aegis_core.store.flow_bodies import FLOW_BODIES
 from aegis_core.store.kaizen_bodies import KaizenFound, KaizenProposed
 from aegis_core.store.packing import Named
 from aegis_core.store.people import KeyPut, PersonPut
@@ -28,6 +29,7 @@ class Handshaken(NamedTuple):
     priority: int
     capabilities: str
     limit: int | Literal[False]
+    workflow: Text = False
 
 
 class HandshakeRefused(NamedTuple):
@@ -297,6 +299,7 @@ BODIES: Mapping[str, type[Named]] = {
     ),
     **dict.fromkeys(("channel_failed", "channel_recovered"), ChannelTold),
     **dict.fromkeys(("envelope_made", "envelope_revoked"), EnvelopePut),
+    **FLOW_BODIES,
     "handshake": Handshaken,
     "handshake_refused": HandshakeRefused,
     "login_failed": LoginFailed,

@@ -71,6 +71,11 @@ Keys of a tenant share the hash tag ``{tenant}`` (one cluster slot) and the pref
 ``x:CONTENT``           what a person refused, and why                expires after an hour
 ``v``                   what was approved in advance                  at most 200, made by operators only
 ``ol``                  up to how much an operator may approve (HASH) made by operators only
+``wf:ID``               a workflow (packed ``Workflow``)              as long as its question ``r:ID`` is open;
+                                                                      expires 7 days after it ended
+``wm:ID``, ``wo:ID``    sessions that joined it; what they have open  at most 1,000; as many as those; expire
+                        (ZSET)                                        likewise
+``wl``                  ids of workflows (ZSET)                       the last 10,000
 ``i``, ``i:PROCESS``    the inboxes (PUBSUB channels, no keys)
 ======================  ============================================  ===================================
 """
@@ -100,7 +105,7 @@ HEADS = frozenset(
         "t", "a:", "s:", "r:", "d", "e", "w:", "c", "ag", "as:", "ac", "bl", "b:", "bs", "p:", "pf", "pv", "k:", "ks",
         "pe", "pc", "f:", "o", "h:", "hc", "kz", "kd:", "kx", "kx:", "j:", "ja:", "jl:", "jx:", "u:", "ca:", "cl:",
         "ch:", "cn:", "cm:", "cx:", "dv:", "dl:", "dn", "g:", "gt:", "gd", "gn:", "l:", "lq:", "lw:", "lp:", "lc", "ld",
-        "la:", "lk:", "ap", "ah", "q:", "qn:", "x:", "v", "ol", "i", "i:",
+        "la:", "lk:", "ap", "ah", "q:", "qn:", "x:", "v", "ol", "i", "i:", "wf:", "wm:", "wo:", "wl",
     )
 )  # fmt: skip
 """How the names of keys begin: the table above, for the check of the scripts."""

@@ -55,7 +55,7 @@ class BudgetRow(NamedTuple):
 
 class OpenedSession(NamedTuple):
     """What a handshake found: policy version, time in ms, the purses of agent, session and tenant, whether the agent's
-    profile must be applied first, and its ceilings."""
+    profile must be applied first, its ceilings, and the capabilities and priority of the session."""
 
     policy: int
     opened: int
@@ -65,6 +65,8 @@ class OpenedSession(NamedTuple):
     outdated: bool
     priority: int
     capabilities: str | Literal[False]
+    claimed: str
+    claims: int
 
 
 class Ledger:
@@ -80,7 +82,7 @@ class Ledger:
 
     async def authorize(self, order: verbs.Authorize) -> tuple[str, Any]:
         """Judge one request. Answers ``NEW``/``OLD`` with its `Record`, ``JOINED`` with another one's, or what is to be
-        read again: ``STALE`` the policy, ``PROFILE`` the profiles, with its version; ``SESSION`` the open session."""
+        read again: ``STALE`` the policy, ``PROFILE`` the profiles, ``SESSION``, its workflow's ``OPENER``'s profile."""
         script, state = self.store.scripts.authorize, self.store.state
         if state.closed:
             await state.admit(self.tenant)
@@ -161,8 +163,8 @@ class Ledger:
         policy = decode(StoredPolicy, unpack(answer[1]))
         return policy.version, policy.document, int(answer[3])
 
-    async def read_session(self, agent: str, session: str | None) -> tuple[str, str, str, int]:
-        """Session, framework, capabilities (``,a,b,``) and highest priority of who asks."""
+    async def read_session(self, agent: str, session: str | None) -> tuple[str, str, str, int, str | Literal[False]]:
+        """Session, framework, capabilities (``,a,b,``), highest priority and workflow of who asks."""
         answer = await self.call(self.store.scripts.read_session, verbs.ReadSession(agent, session))
         return tuple(unpack(answer[1]))
 
@@ -344,5 +346,5 @@ def _decoded(entries: Any) -> list[tuple[str, dict[bytes, bytes]]]:
 
 _BY_CREDENTIAL = frozenset({operator_verbs.PutEnvelope, operator_verbs.SetCeiling})
 """Whose scripts look up themselves who the author is, and what that person may."""
-_RELOAD = frozenset({b"STALE", b"PROFILE", b"SESSION"})
+_RELOAD = frozenset({b"STALE", b"PROFILE", b"SESSION", b"OPENER"})
 _FINAL = frozenset({b"NEW", b"OLD", b"JOINED", b"OK"}) | _RELOAD

@@ -135,7 +135,7 @@ class LuaNames:
         )
 
     def _held(self) -> str:
-        lines = ["local function complete_held(r, name)", "local head = string.match(name, '^%a:?')"]
+        lines = ["local function complete_held(r, name)", "local head = string.match(name, '^%a%a?:?')"]
         for head, (prefix, many) in HELD.items():
             if prefix in self._growing:
                 each = f"for i = 1, #r do complete_{prefix}(r[i]) end" if many else f"complete_{prefix}(r)"

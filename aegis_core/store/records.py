@@ -128,6 +128,8 @@ class Record(NamedTuple):
     `attempt`: the number of the call that asked, by which its caller takes back what it never heard of; 0 once another
     call was answered with this record, too.
     `watched`: a transaction was sent for it, whose nonce is not final yet.
+    `workflow`: the id of the workflow whose member asked; `plan_step`: which step of its plan covered it, from 1; 0 for
+    what is beside the plan, -1 for the question about the plan itself, whose record lives as long as the workflow.
     """
 
     state: str
@@ -171,6 +173,8 @@ class Record(NamedTuple):
     labels: Text = False
     attempt: int = 0
     watched: bool = False
+    workflow: Text = False
+    plan_step: int = 0
 
     @property
     def lease(self) -> RecordLock | None:

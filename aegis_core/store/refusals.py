@@ -22,6 +22,7 @@ from aegis_core.store.lost_state import part_lost
 from aegis_core.store.packing import decode, unpack
 from aegis_core.store.records import Record
 from aegis_core.store.store import newer_schema
+from aegis_core.store.workflow_refusals import WORKFLOW_REFUSALS
 
 _MISSING = {
     "NO_TENANT": ("tenant", "This tenant does not exist on this Redis; open it with aegis_core.connect."),
@@ -39,6 +40,7 @@ _MISSING = {
     "NO_TRANSACTION": ("transaction", "This grant is for no transaction, or for one that is settled."),
     "NO_EXPERIMENT": ("experiment", "There is no such experiment; `aegis kaizen experiments` shows them."),
     "NO_PAIR": ("pair", "This request was not sampled for that experiment."),
+    "NO_WORKFLOW": ("workflow", "There is no such workflow; one that ended is forgotten after 7 days."),
     "NO_ENVELOPE": ("envelope", "There is no such envelope: it was revoked, or its time has passed."),
 }
 _FORBIDDEN = {
@@ -271,6 +273,7 @@ def _journal_full(answer: list[Any]) -> AegisError:
 
 
 _SPECIAL: dict[str, Callable[[list[Any]], AegisError]] = {
+    **WORKFLOW_REFUSALS,
     "REUSED": _reused,
     "TOO_OLD": _too_old,
     "TOO_MANY_AGENTS": _too_many,

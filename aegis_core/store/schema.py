@@ -19,10 +19,11 @@ from typing import Any, Literal, NamedTuple
 
 from aegis_core.protocol.arguments import MAX_SHOWN
 from aegis_core.protocol.locks import Told
-from aegis_core.store import chain_records, experiment_records
+from aegis_core.store import chain_records, experiment_records, flow_records
 from aegis_core.store.chain_records import CHAINS
 from aegis_core.store.counts import COUNTS, ROLLUPS, WAIT_BUCKETS_MS
 from aegis_core.store.experiment_records import EXPERIMENTS
+from aegis_core.store.flow_records import FLOWS
 from aegis_core.store.kinds import Kind
 from aegis_core.store.lock_records import Holder, Lien, Lock, LockCounters, Waiter
 from aegis_core.store.people import PEOPLE, Key, Person
@@ -88,6 +89,7 @@ CONSTANTS: Mapping[str, Any] = {
     "WAIT_BUCKETS": WAIT_BUCKETS_MS,
     **CHAINS,
     **EXPERIMENTS,
+    **FLOWS,
     "MOST_SHOWN": MAX_SHOWN,
     "RING": 24,  # a rolling window counts so many whole cells, and the partial one before them
 }
@@ -175,9 +177,8 @@ class Budget(NamedTuple):
 class Tenant(NamedTuple):
     """A tenant. `schema` is the one that made it; `due` the earliest deadline, perhaps too early. `hashes`: how the
     arguments are hashed that its questions are about. By the credential that opened a session: `asked`, how many
-    requests there were in the `second`; `waiting`, what those hold that wait, for a
-    person or a lock, by the hour of their deadline. `persons`: 1 once the keys of older
-    versions' operators were carried over."""
+    requests there were in the `second`; `waiting`, what those hold that wait, for a person or a lock, by the hour of
+    their deadline. `persons`: 1 once the keys of older versions' operators were carried over."""
 
     schema: int
     status: str
@@ -240,7 +241,7 @@ class Rate(NamedTuple):
 
 class Session(NamedTuple):
     """A session. `token` is hashed; `local`: opened in this process, not over HTTP; `credential`: the id of the key
-    that opened it."""
+    that opened it; `workflow`: the id of the one that it joined."""
 
     agent: str
     priority: int
@@ -252,6 +253,7 @@ class Session(NamedTuple):
     purse: list[list[Any]]
     local: bool
     credential: Text = False
+    workflow: Text = False
 
 
 class JournalLine(NamedTuple):
@@ -327,10 +329,12 @@ KINDS = (
     Kind("NOTICE", ShownNotice),
     *chain_records.STORED,
     *experiment_records.STORED,
+    *flow_records.STORED,
 )
 
 FIELDS = sum(len(kind.fields._fields) for kind in KINDS)
 """How many there are. It only grows, and says which of two versions knows more."""
 
-HELD = {"t": ("T", False), "a:": ("G", False), "s:": ("S", False), "b:": ("B", True), "v": ("V", True)}
+_LISTS = {"b:": ("B", True), "v": ("V", True)}
+HELD = {"t": ("T", False), "a:": ("G", False), "s:": ("S", False), "wf:": ("FLOW", False), **_LISTS}
 """What lies under the names that scripts hold and write back: its kind, and whether it is a list of those."""

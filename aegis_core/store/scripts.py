@@ -17,7 +17,7 @@ from hashlib import sha1
 from importlib.resources import files
 from typing import Generic, TypeVar
 
-from aegis_core.store import experiment_verbs, operator_verbs, verbs
+from aegis_core.store import experiment_verbs, operator_verbs, verbs, workflow_verbs
 from aegis_core.store.arguments import LISTS
 from aegis_core.store.layout import CLOCK_KEY
 from aegis_core.store.lua_names import LuaNames
@@ -27,7 +27,7 @@ from aegis_core.store.schema import KINDS
 _PARTS = (
     "prelude", "words", "windows", "budgets", "records", "rate", "repeated", "doors",
     "locks", "queues", "handing", "lock_books", "claims", "lock_of_record",
-    "people", "lifecycle", "learning",
+    "people", "flows", "lifecycle", "flow_ends", "learning",
 )  # fmt: skip
 """What all verbs share, in the order in which it is defined."""
 _INCLUDED = re.compile(r"^--@ (\w+)\n", re.MULTILINE)
@@ -91,6 +91,11 @@ class ScriptSet:
         self.lock_force = make(verbs.LockForce)
         self.lock_list = make(verbs.LockList)
         self._make_operators(assembly)
+        self.open_workflow = make(workflow_verbs.OpenWorkflow)
+        self.invite_workflow = make(workflow_verbs.InviteWorkflow)
+        self.end_workflow = make(workflow_verbs.EndWorkflow)
+        self.narrow_workflow = make(workflow_verbs.NarrowWorkflow)
+        self.read_workflows = make(workflow_verbs.ReadWorkflows)
 
     def _make_operators(self, assembly: _Assembly) -> None:
         """What operators, channels and readers call."""
@@ -140,7 +145,7 @@ class ScriptSet:
 _CLOSING = {
     verbs.Withdraw, verbs.Settle, verbs.Follow, verbs.Look, verbs.DecideAll, verbs.ListQuestions, verbs.Sweep,
     operator_verbs.ReadBudgets, operator_verbs.Brake, operator_verbs.ListOpen, verbs.LockRelease, verbs.LockRenew,
-    verbs.LockForce, verbs.LockList, verbs.TakeQuestion,
+    verbs.LockForce, verbs.LockList, verbs.TakeQuestion, workflow_verbs.EndWorkflow,
 }  # fmt: skip
 """Verbs that only give back or charge what is held, so they run when the server is full."""
 
@@ -205,7 +210,7 @@ _LIBRARY = "LIBRARY"
 
 def _all_verbs() -> list[type[Named]]:
     """Every verb, which is a class of arguments with a file of its own."""
-    rooms = (verbs, operator_verbs, experiment_verbs)
+    rooms = (verbs, operator_verbs, experiment_verbs, workflow_verbs)
     found = [each for room in rooms for each in vars(room).values() if isinstance(each, type)]
     lua = files("aegis_core.store") / "lua"
     return [each for each in found if hasattr(each, "_fields") and (lua / f"{name_of(each)}.lua").is_file()]

@@ -178,7 +178,8 @@ class ListQuestions(NamedTuple):
 
 class OpenSession(NamedTuple):
     """Register an agent and open a session. `guarded`: a live agent is taken over only with a token of its own.
-    `credential`: the id of the key that it was opened with."""
+    `credential`: the id of the key that it was opened with. `flow_id` and `flow_token`: the workflow that it joins, and
+    the hash of a join token."""
 
     agent: str
     framework: str
@@ -193,6 +194,8 @@ class OpenSession(NamedTuple):
     guarded: bool
     most_sessions: int
     credential: Given = None
+    flow_id: Given = None
+    flow_token: Given = None
 
 
 class ReadSession(NamedTuple):

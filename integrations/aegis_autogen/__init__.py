@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from aegis_autogen.classic import register_governor, uninstall, unregister_governor
 
-__all__ = ["register_governor", "uninstall", "unregister_governor"]
+__all__ = ["govern_group_chat", "register_governor", "uninstall", "unregister_governor"]
 
 
 def __getattr__(name: str) -> object:

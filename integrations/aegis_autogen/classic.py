@@ -8,17 +8,19 @@ rebuilds an agent's client whenever a function is registered, and ends a run tha
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Unpack
 from weakref import WeakValueDictionary
 
-from autogen import Agent, ConversableAgent
+from autogen import Agent, ConversableAgent, GroupChatManager
 
 from aegis_autogen import clients, functions
 from aegis_autogen.registration import Registration, registration_of
 from aegis_core.adapting import CallGovernor, CallWishes, Locks, warn_outside
 from aegis_core.adapting.call_governor import Costs
+from aegis_core.client.sync import SyncFlow
 from aegis_core.protocol.errors import ConfigurationError
 
 _governed: WeakValueDictionary[int, ConversableAgent] = WeakValueDictionary()
@@ -83,6 +85,23 @@ def register_governor(
     if not any(entry["reply_func"] is _gate for entry in agent._reply_func_list):  # noqa: SLF001
         agent.register_reply([Agent, None], _gate, position=0)
     _governed[id(conversable)] = conversable
+
+
+def govern_group_chat(manager: GroupChatManager, workflow: SyncFlow, **terms: Any) -> None:
+    """Govern a group chat as one: its manager and each of its agents join a workflow by their names.
+
+    Args:
+        manager: of the group chat.
+        workflow: one of `SyncGovernor.workflow`.
+        **terms: as for `register_governor`, for all of them.
+
+    Raises:
+        AuthError: the plan lets agents of other names join.
+    """
+    for each in (manager, *manager.groupchat.agents):
+        if isinstance(each, ConversableAgent):
+            name = re.sub(r"[^\w.:@/-]+", "-", each.name).strip("-")[:128] or "agent"
+            register_governor(each, workflow.member(name, "autogen"), **terms)
 
 
 def unregister_governor(conversable: ConversableAgent) -> None:

@@ -12,7 +12,7 @@ from aegis_core.adapting import CallGovernor, CallWishes, Locks
 from aegis_core.adapting.call_governor import Costs
 from aegis_core.adapting.tool_names import ToolNames
 from aegis_core.client.agent import Governor
-from aegis_core.client.sync import SyncGovernor
+from aegis_core.client.sync import SyncFlow, SyncGovernor
 from aegis_core.protocol.errors import ConfigurationError
 from aegis_crewai.coverage import Place, places, put_field
 from aegis_crewai.llm import GovernedLLM
@@ -21,8 +21,9 @@ from aegis_crewai.tools import govern_tools
 
 def govern_crew(
     crew: Crew,
-    governor: object,
+    governor: object = None,
     *,
+    workflow: SyncFlow | None = None,
     costs: Costs | None = None,
     locks: Locks | None = None,
     max_output_tokens: int = 4_096,
@@ -37,7 +38,8 @@ def govern_crew(
     Args:
         crew: the crew.
         governor: a `SyncGovernor` of `connect_sync`: each agent of the crew shakes hands by its role, and the crew's
-            own models by the crew's name. An agent of Aegis instead asks for all of them.
+            own models by the crew's name. An agent of Aegis instead asks for all of them. None with a `workflow`.
+        workflow: a workflow of `SyncGovernor.workflow`, which each agent of the crew joins by its role instead.
         costs: dollars a tool call costs: ``{"search": "0.01"}``, or a function of name and arguments.
         locks: the lock a tool holds while it runs: ``{"pay": "wallet_main"}``, with a `ToolLock` or a function of the
             arguments in place of the name; or a function of name and arguments.
@@ -56,7 +58,7 @@ def govern_crew(
     terms: dict[str, Any] = {
         "costs": costs, "locks": locks, "approval_seconds": approval_seconds, "intent": intent, **wishes
     }  # fmt: skip
-    governed = GovernedCrew(crew, governor, max_output_tokens, terms)
+    governed = GovernedCrew(crew, governor if workflow is None else workflow, max_output_tokens, terms)
     governed.govern()
     outside = [place for place in governed.report() if not place.governed]
     if strict and outside:
@@ -81,7 +83,7 @@ class GovernedCrew:
                 "that a governor's handshake answered.",
                 code="not_an_agent",
             )
-        if not isinstance(governor, SyncGovernor):
+        if not isinstance(governor, SyncGovernor | SyncFlow):
             self._shared = self._caller_of(governor)
 
     def report(self) -> tuple[Place, ...]:
@@ -129,11 +131,12 @@ class GovernedCrew:
         return self._made[key][0]
 
     def _calls_of(self, owner: Any) -> CallGovernor:
-        if not isinstance(self._governor, SyncGovernor):
+        if not isinstance(self._governor, SyncGovernor | SyncFlow):
             return self._shared
         if id(owner) not in self._callers:
-            name = self.crew.name or "crew" if owner is None else owner.role
-            self._callers[id(owner)] = self._caller_of(self._governor.handshake(_identifier(name), framework="crewai"))
+            name = _identifier(self.crew.name or "crew" if owner is None else owner.role)
+            opens = self._governor.handshake if isinstance(self._governor, SyncGovernor) else self._governor.member
+            self._callers[id(owner)] = self._caller_of(opens(name, framework="crewai"))
         return self._callers[id(owner)]
 
     def _caller_of(self, aegis: object) -> CallGovernor:

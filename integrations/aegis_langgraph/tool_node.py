@@ -17,6 +17,7 @@ from langgraph.types import Command, interrupt
 from aegis_core.adapting import CallGovernor, Clearance, Locks, ToolBatch, ToolReview, tool_list
 from aegis_core.adapting.call_governor import Costs
 from aegis_core.adapting.wishes import Told
+from aegis_core.client.sync import SyncFlow
 from aegis_core.protocol.denial import AegisDenied
 from aegis_langgraph.shapes import Pending, can_pause, cleared, described, key_of, pending_of, told
 
@@ -36,7 +37,8 @@ class GovernedToolNode(ToolNode):
 
     Args:
         tools: tools, or functions.
-        aegis: an agent of Aegis: `SyncGovernor.handshake`, or `Governor.handshake` for async code.
+        aegis: an agent of Aegis: `SyncGovernor.handshake`, or `Governor.handshake` in async code; None with `workflow`.
+        workflow: a workflow of `SyncGovernor.workflow`, joined once by the agent ``langgraph`` for all of a graph.
         costs: dollars a tool call costs: a mapping by name, or a function of name and arguments.
         locks: the lock a tool holds while it runs: ``{"pay": "wallet_main"}``, with a `ToolLock` or a function of the
             arguments in place of the name; or a function of name and arguments.
@@ -55,8 +57,9 @@ class GovernedToolNode(ToolNode):
     def __init__(
         self,
         tools: Sequence[BaseTool | Callable[..., Any]],
-        aegis: object,
+        aegis: object = None,
         *,
+        workflow: SyncFlow | None = None,
         costs: Costs | None = None,
         locks: Locks | None = None,
         messages_key: str = "messages",
@@ -68,8 +71,8 @@ class GovernedToolNode(ToolNode):
     ) -> None:
         tools = tool_list("GovernedToolNode", tools, _is_tool, "tools of LangChain, or functions")
         calls = CallGovernor(
-            aegis, framework="langgraph", costs=costs, locks=locks, priority=priority, logic_density=logic_density,
-            task_type=task_type,
+            aegis if workflow is None else workflow, framework="langgraph", costs=costs, locks=locks,
+            priority=priority, logic_density=logic_density, task_type=task_type,
         )  # fmt: skip
         self._review = ToolReview(calls, approval_seconds)
         self._key = messages_key

@@ -41,6 +41,7 @@ NAMING_ONE = (
     "{name}",
     "{approval_id}",
     "{envelope_id}",
+    "{workflow_id}",
     "/force-release",
     "{person}",
 )
@@ -98,7 +99,26 @@ def _sending(case: dict[str, Any]) -> Any:
     return {"agent_id": case["agent_id"], "grant_id": case["grant_id"], "transaction": "0x00"}
 
 
+def _plan(case: dict[str, Any]) -> Any:
+    step = {"tool": "look", "times": 1, "upto_usd": 0.1}
+    return {"agent_id": case["agent_id"], "name": f"Look {uuid4().hex}", "budget_usd": 1, "plan": [step]}
+
+
+def _joining(case: dict[str, Any]) -> Any:
+    token = f"aegis_join_{case['workflow_id'][3:]}_{'A' * 43}_t"
+    return {"join_token": token, "agent_id": f"new-{uuid4().hex}"}
+
+
 TABLE: dict[tuple[str, str], Row] = {
+    ("POST", f"{API}/workflows"): Row(AGENTS, _plan),
+    ("GET", f"{API}/workflows"): Row(VIEWERS),
+    ("GET", f"{API}/workflows/{{workflow_id}}"): Row(READERS),
+    ("POST", f"{API}/workflows/{{workflow_id}}/invite"): Row(AGENTS, _plain({})),
+    ("POST", f"{API}/workflows/{{workflow_id}}/join"): Row(ENTER, _joining, 403),  # with a token that is none
+    ("PATCH", f"{API}/workflows/{{workflow_id}}"): Row(
+        APPROVERS, lambda case: {"content": case["content"], "budget_usd": 0.5}
+    ),
+    ("DELETE", f"{API}/workflows/{{workflow_id}}"): Row(APPROVERS | {"session"}),
     ("GET", f"{API}/locks"): Row(VIEWERS),
     ("POST", f"{API}/locks/{{resource}}/acquire"): Row(AGENTS, lambda case: {"agent_id": case["agent_id"]}),
     ("POST", f"{API}/locks/{{resource}}/renew"): Row(AGENTS, _lock_token),
@@ -229,6 +249,7 @@ def case(home: Guarded, credentials: dict[str, dict[str, str]]) -> Iterator[dict
     asked = home.http.post(f"{API}/request-permission", json=risky, headers=credentials["session"]).json()
     ahead = {"agent_id": "mine", "tool": "pay", "limit_usd": 1}
     envelope = home.http.post(f"{API}/envelopes", json=ahead, headers=AS_OPERATOR).json()
+    flow = home.http.post(f"{API}/workflows", json=_plan({"agent_id": "mine"}), headers=credentials["session"]).json()
     key = home.http.post(f"{API}/keys", json={"role": "agent", "name": "spare"}, headers=AS_OPERATOR).json()
     wallet, person, account = f"wallet-{uuid4().hex}", f"person-{uuid4().hex}", uuid4().int % 10**18 + 1
     wish = {"name": person, "telegram": account}
@@ -237,7 +258,8 @@ def case(home: Guarded, credentials: dict[str, dict[str, str]]) -> Iterator[dict
         f"{API}/locks/{wallet}/acquire", json={"agent_id": "mine", "ttl_seconds": 60}, headers=credentials["session"]
     ).json()
     yield {
-        "resource": wallet, "lock_token": lock["lock_token"],
+        "resource": wallet, "lock_token": lock["lock_token"], "workflow_id": flow["workflow_id"],
+        "content": flow["content"],
         "agent_id": "mine", "grant_id": verdict["grant_id"], "key_id": key["key_id"], "version": 1, "scope": "tenant",
         "name": home.settings.tenant, "approval_id": asked["escalation_id"], "envelope_id": envelope["envelope_id"],
         "operator": "somebody", "person": person, "credential": f"telegram:{account}",
@@ -258,6 +280,8 @@ def case(home: Guarded, credentials: dict[str, dict[str, str]]) -> Iterator[dict
     home.http.delete(f"{API}/keys/{key['key_id']}", headers=AS_OPERATOR)
     home.http.delete(f"{API}/envelopes/{envelope['envelope_id']}", headers=AS_OPERATOR)
     home.http.post(f"{API}/grants/{asked['grant_id']}/release", json={}, headers=credentials["session"])
+    for each in home.http.get(f"{API}/workflows?limit=3", headers=AS_OPERATOR).json()["workflows"]:
+        home.http.delete(f"{API}/workflows/{each['workflow_id']}", headers=AS_OPERATOR)
 
 
 def call(
@@ -316,7 +340,10 @@ def test_an_agent_may_do_nothing_that_only_an_operator_may(method: str, path: st
         "ready",
     }
     own = own or (method, path) == ("GET", f"{API}/approvals/{{approval_id}}") or path.endswith(("/acquire", "/renew"))
-    assert bool(agents) == (own and not path.endswith("/refund"))
+    own = (
+        own or (path.startswith(f"{API}/workflows") and method in {"POST", "DELETE"}) or path.endswith("{workflow_id}")
+    )
+    assert bool(agents) == (own and not path.endswith("/refund") and method != "PATCH")
 
 
 def image(home: Guarded) -> list[Any]:
@@ -367,6 +394,7 @@ def test_every_operators_act_is_an_event_with_the_keys_name(
         "agent_forgotten": ("POST", f"{API}/agents/{{agent_id}}/forget"),
         "envelope_revoked": ("DELETE", f"{API}/envelopes/{{envelope_id}}"),
         "envelope_made": ("POST", f"{API}/envelopes"), "ceiling_set": ("PUT", f"{API}/operator-limits/{{operator}}"),
+        "workflow_invited": ("POST", f"{API}/workflows/{{workflow_id}}/invite"),
         "person_added": ("POST", f"{API}/people"), "person_changed": ("PATCH", f"{API}/people/{{person}}"),
         "credential_revoked": ("DELETE", f"{API}/people/{{person}}/credentials/{{credential}}"),
         "person_removed": ("DELETE", f"{API}/people/{{person}}"),

@@ -29,6 +29,11 @@ UNTRIED = {("GET", "/events/stream"), ("GET", "/metrics")}
 PEOPLE = ("mallory", "bob", "root")
 ROLES = ("viewer", "approver", "operator")
 
+PLAN = {
+    "agent_id": "bot", "name": "Look", "budget_usd": 5, "plan": [{"resource_type": "gas_budget", "upto_usd": 5}]
+}  # fmt: skip
+"""Which people would have to approve."""
+
 Moves = dict[tuple[str, str], list[tuple[str, Any]]]
 Act = tuple[str, str, int, int]
 """Method, path of the document, which of its calls, and with which secret."""
@@ -46,11 +51,12 @@ def looks() -> Moves:
         "/kaizen/findings/{finding_id}": "/kaizen/findings/2026-11-30.retries",
         "/kaizen/experiments/{experiment_id}": "/kaizen/experiments/x-00000000",
         "/transactions/{grant_id}": f"/transactions/gr_{NONE}?agent_id=bot",
+        "/workflows/{workflow_id}": f"/workflows/wf_{NONE}",
     }  # fmt: skip
     plain = (
         "/locks", "/agents", "/events", "/keys", "/policy", "/policy/versions", "/profiles", "/approvals", "/envelopes",
-        "/operator-limits", "/activity", "/chains", "/kaizen/report", "/kaizen/experiments", "/people", "/self",
-        "/health", "/ready",
+        "/workflows", "/operator-limits", "/activity", "/chains", "/kaizen/report", "/kaizen/experiments", "/people",
+        "/self", "/health", "/ready",
     )  # fmt: skip
     return {("GET", path): [(way, None)] for path, way in (paths | {each: each for each in plain}).items()}
 
@@ -133,6 +139,13 @@ def of_agents() -> Moves:
         ("POST", "/kaizen/pairs"): [
             ("/kaizen/pairs", {"experiment_id": "x-00000000", "request_id": "r", "present": 0, "candidate": 1}),
         ],
+        ("POST", "/workflows"): [("/workflows", PLAN)],
+        ("POST", "/workflows/{workflow_id}/invite"): [(f"/workflows/wf_{NONE}/invite", {"agent_id": "bot"})],
+        ("POST", "/workflows/{workflow_id}/join"): [
+            (f"/workflows/wf_{NONE}/join", {"agent_id": "bot", "join_token": f"aegis_join_{NONE}_{'A' * 43}_t"})
+        ],
+        ("PATCH", "/workflows/{workflow_id}"): [(f"/workflows/wf_{NONE}", {"content": "c", "budget_usd": 1})],
+        ("DELETE", "/workflows/{workflow_id}"): [(f"/workflows/wf_{NONE}", None)],
         ("POST", "/halt"): [("/halt", None)],
         ("POST", "/resume"): [("/resume", None)],
     }

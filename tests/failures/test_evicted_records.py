@@ -66,7 +66,7 @@ async def test_an_agent_or_budget_whose_record_is_gone_does_not_begin_anew_by_it
     async with aegis_core.connect(settings=settings) as governor:
         assert (await governor.handshake("a")).session.agent_id == "a"
         (event,) = [event for event in await governor.latest_events(100) if event.kind == "loss_accepted"]
-        assert {**event.facts, "by": 0} == {"agents": 1, "budgets_lost": 0, "whole": False, "by": 0}
+        assert {**event.facts, "by": 0} == {"agents_lost": 1, "budgets_lost": 0, "whole": False, "by": 0}
 
 
 async def test_who_starts_knows_from_the_file_what_was_there(

@@ -5,13 +5,22 @@ from __future__ import annotations
 import json
 from base64 import b64decode, b64encode
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 import pytest
 from leftovers import ENDING, UNENDING
 
-from aegis_core.protocol.messages import Handshake
+from aegis_core.protocol.messages import Handshake, PermissionRequest
 from aegis_core.protocol.people import PersonChange
+from aegis_core.protocol.workflows import (
+    InviteRequest,
+    JoinRequest,
+    Step,
+    StepChange,
+    WorkflowChange,
+    WorkflowRequest,
+)
 from aegis_core.store.schema import KINDS, VERSION_ROW
 
 from .dumping import dump, restore
@@ -72,7 +81,7 @@ def test_the_data_holds_every_kind_of_record() -> None:
     # How a channel is, its alerts, what questions show, which results are long, what keys and queues are counted by,
     # counts and persons were not kept yet then, nor did words lie apart or sums by the hour; nor webhooks and chains.
     later = {"f", "cl", "ch", "cm", "ca", "q", "jl", "lp", "lk", "ac", "c", "w", "h", "hc", "pe", "pc"}
-    later |= {"dv", "dl", "dn", "g", "gt", "gd", "gn", "kz", "kd", "kx", "qn", "bl"}
+    later |= {"wf", "wm", "wo", "wl", "dv", "dl", "dn", "g", "gt", "gd", "gn", "kz", "kd", "kx", "qn", "bl"}
     assert heads == (UNENDING | ENDING) - later | ({"cm"} & heads)
 
 
@@ -116,6 +125,7 @@ async def test_an_older_version_carries_what_a_later_one_wrote(
         "ALERT", "REFUSED",  # the world comes near no limit, and nothing is refused again; see below
         "PERSON",  # old data has none; see below
         "GAS", "WATCH",  # nor these: no chain was watched yet
+        "FLOW", "PLAN", "JOIN",  # nor these: see below
     }  # fmt: skip
 
 
@@ -170,6 +180,42 @@ async def test_an_older_version_carries_what_a_later_one_keeps_of_a_person(
     assert (changed.role, len(changed.credentials)) == ("owner", 2)
     marks = {(name, path): mark for name, all_ in before.items() for path, mark in all_.items() if "PERSON" in path}
     assert len(marks) == 1
+    assert {(name, path): found(stored)[name][path] for name, path in marks} == marks
+
+
+async def test_an_older_version_carries_what_a_later_one_keeps_of_a_workflow(
+    later: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    later()
+    async with own_server() as store, opened(store) as (world, _):
+        await world.port.handshake(Handshake(agent_id="boss"))
+        plan = (Step(tool="look", times=5, upto_usd=Decimal(1)), Step(tool="note", upto_usd=Decimal(2)))
+        wish = WorkflowRequest(agent_id="boss", name="grow", budget_usd=Decimal(3), plan=plan)
+        opening = await world.port.workflows.open(wish)
+        await world.port.approvals.decide(opening.approval_id, "approve", by="ada")
+        token = await world.port.workflows.invite(opening.workflow_id, InviteRequest(uses=2))
+        data = await dump(store)
+    before = marked(data)
+    monkeypatch.undo()
+    async with own_server() as store:
+        await store.command("FLUSHDB")
+        await restore(store, data)
+        async with opened(store) as (world, _):
+            port = world.port
+            await port.handshake(Handshake(agent_id="boss"))  # sessions are numbered, and this is the same one
+            await port.workflows.join(JoinRequest(join_token=token.join_token, agent_id="one"))
+            asking = PermissionRequest(
+                agent_id="one", task_intent="Look", resource_type="api_call", tool="look", estimated_cost_usd=Decimal(1)
+            )
+            assert (await port.request_permission(asking)).plan_step == 1
+            change = WorkflowChange(
+                content=opening.content, budget_usd=Decimal(2), steps=(StepChange(number=2, times=0),)
+            )
+            smaller = await port.workflows.change(opening.workflow_id, change, by="ada")
+            assert [each.uses for each in smaller.plan.steps] == [1, 0]
+        stored = await dump(store)
+    marks = {(name, path): mark for name, all_ in before.items() for path, mark in all_.items() if "}:wf:" in name}
+    assert {path.rpartition(".")[2].partition("[")[0] for _, path in marks} >= {"FLOW", "PLAN", "JOIN", "O"}
     assert {(name, path): found(stored)[name][path] for name, path in marks} == marks
 
 

@@ -1,8 +1,8 @@
 """What a button says when it is pressed: a decision on one approval, as it was shown in one chat, signed.
 
 The signature is over the tenant, the chat, the decision, and what is approved: the approval, when it was asked, the
-amount, tool, arguments and target. So a button is worth nothing in another chat, for another decision, after an edit,
-or for a later request that has the same id.
+amount, tool, arguments and target, or the plan. So a button is worth nothing in another chat, for another decision,
+after an edit, or for a later request that has the same id.
 """
 
 from __future__ import annotations
@@ -62,6 +62,7 @@ class Buttons:
         shown = (
             decision, approval.approval_id, f"{approval.asked_at.timestamp():.3f}", f"{approval.amount_usd:.9f}",
             approval.tool or "", approval.arguments_hash or "", approval.target_resource or "",
+            *([approval.content] if approval.plan else ()),
         )  # fmt: skip
         digest = hmac.digest(self._key, "\0".join(shown).encode(), "sha256")
         return urlsafe_b64encode(digest[:_MAC_BYTES]).decode()

@@ -51,6 +51,10 @@ def _lines(approval: Approval, names: dict[str, str], scale: float) -> str:
     head = words.TITLES["open"] if approval.status == "open" else words.outcome(approval, names)
     lines = [f"{_MARKS[approval.status]} <b>{escape(cut(head))}</b>"]
     lines += [f"<b>{name}:</b> {escape(cut(text))}" for name, text in words.facts(approval)]
+    if approval.plan is not None:
+        most = 160 if scale == 1 else max(40, int(160 * scale))
+        steps = words.plan_rows(approval.plan, most)
+        lines += [f"{number}. {escape(what)}: {often}, {upto}" for number, what, often, upto in steps]
     votes = words.votes(approval, names)
     shown = votes[: max(2, int(_MOST_VOTES * scale))]
     lines += [escape(cut(line)) for line in shown]

@@ -1,3 +1,4 @@
+--@ capabilities
 -- Registers an agent on first sight and opens a session. It never raises or resets a budget.
 T = fetch('t')
 if not T then return {'NO_TENANT'} end
@@ -14,6 +15,33 @@ local function turned_away(who, code, answer)
 end
 if S and S[S_TOKEN] ~= token then return turned_away(agent, 'bad_token', {'BAD_TOKEN'}) end
 if G and G[G_STATUS] ~= 'active' then return turned_away(agent, 'agent_blocked', {'BLOCKED'}) end
+local F, J
+if flow_id and not S then -- with a join token: whose, for how many, and when, is the workflow's to say
+  F = fetch('wf:' .. flow_id)
+  if not F then return turned_away(agent, 'no_workflow', {'NO_WORKFLOW'}) end
+  for i = 1, #F[FLOW_JOINS] do
+    if F[FLOW_JOINS][i][JOIN_HASH] == flow_token then J = F[FLOW_JOINS][i] end
+  end
+  local function fits_one(patterns)
+    for i = 1, #patterns do
+      local head = string.match(patterns[i], '^(.*)%*$')
+      if patterns[i] == agent or head and string.sub(agent, 1, #head) == head then return true end
+    end
+    return #patterns == 0
+  end
+  local over = F[FLOW_STATE] == 'ended' or F[FLOW_STATE] == 'live' and NOW >= F[FLOW_EXPIRES]
+  if over then return turned_away(agent, 'workflow_ended', {'WORKFLOW_OVER', F[FLOW_HOW] or 'time'}) end
+  if not J then return turned_away(agent, 'bad_join_token', {'BAD_JOIN'}) end
+  if F[FLOW_STATE] == 'pending' then return turned_away(agent, 'workflow_pending', {'WORKFLOW_PENDING'}) end
+  if NOW >= J[JOIN_EXPIRES] then return turned_away(agent, 'join_token_expired', {'JOIN_EXPIRED'}) end
+  if J[JOIN_USES] < 1 then return turned_away(agent, 'join_token_used', {'JOIN_USED'}) end
+  if not fits_one(F[FLOW_AGENTS]) or not fits_one(J[JOIN_AGENTS] and {J[JOIN_AGENTS]} or {}) then
+    return turned_away(agent, 'may_not_join', {'MAY_NOT_JOIN'})
+  end
+  if F[FLOW_JOINED] >= F[FLOW_MOST] then return turned_away(agent, 'workflow_full', {'WORKFLOW_FULL', F[FLOW_MOST]}) end
+  if F[FLOW_CAPABILITIES] then capabilities = common(capabilities, F[FLOW_CAPABILITIES]) end
+  priority = math.min(priority, F[FLOW_PRIORITY])
+end
 if not S and G and guarded and call('ZCARD', PREFIX .. 'as:' .. agent) > 0 then
   -- A live agent is taken over only with the token of one of its sessions, or by an operator (who is not guarded).
   if not owned_token or impostor(agent, owned_sid, owned_token) then
@@ -44,7 +72,12 @@ if not S then
   S = NEW_S
   S[S_AGENT], S[S_PRIORITY], S[S_CAPABILITIES], S[S_TOKEN] = agent, priority, capabilities, token
   S[S_OPENED], S[S_SEEN], S[S_FRAMEWORK], S[S_LOCAL] = NOW, NOW, framework, is_local
-  S[S_CREDENTIAL] = credential or false
+  S[S_CREDENTIAL], S[S_WORKFLOW] = credential or false, flow_id or false
+  if F then
+    J[JOIN_USES], F[FLOW_JOINED] = J[JOIN_USES] - 1, F[FLOW_JOINED] + 1
+    call('ZADD', PREFIX .. 'wm:' .. flow_id, NOW, sid)
+    change('wf:' .. flow_id)
+  end
   S[S_PURSE] = session_limit and {new_budget('t', session_limit)} or {}
   HELD['s:' .. sid] = S
   call('ZADD', PREFIX .. 'as:' .. agent, NOW, sid)
@@ -59,11 +92,12 @@ if not S then
   end
   due_at('s:' .. sid, NOW + config[C_IDLE])
   change('t'); change('a:' .. agent); change('s:' .. sid)
-  event('handshake', encode({NOW, agent, sid, framework, priority, capabilities, session_limit or false}))
+  event('handshake', encode({NOW, agent, sid, framework, priority, capabilities, session_limit or false,
+    flow_id or false}))
 end
 for i = 1, #G[G_PURSE] do roll(G[G_PURSE][i]) end
 for i = 1, #T[T_PURSE] do roll(T[T_PURSE][i]) end
 flush()
 local outdated = G[G_PROFILE] ~= T[T_PROFILES]
 return {'OK', encode({T[T_POLICY], S[S_OPENED], G[G_PURSE], S[S_PURSE], T[T_PURSE], outdated, G[G_PRIORITY],
-  G[G_CAPABILITIES]})}
+  G[G_CAPABILITIES], S[S_CAPABILITIES], S[S_PRIORITY]})}

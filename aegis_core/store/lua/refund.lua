@@ -27,6 +27,7 @@ if not repeated then
   end
   book(R, -nanos, 0, R[R_ESTIMATED] and -nanos or 0)
   correct_envelope(R, -nanos)
+  flows.count(id, R, -nanos, 0, 0)
   R[R_REFUNDED], R[R_REFUND] = R[R_REFUNDED] + nanos, refund_id
   store_ended(id, R)
   event('refunded', encode({NOW, R[R_AGENT], id, R[R_REQUEST], nanos, R[R_CHARGED], R[R_REFUNDED], reason, author}))

@@ -13,6 +13,10 @@ if refused then return {refused} end
 if R[R_WATCHED] and act ~= 'extend' and not proven then return {'WATCHED'} end -- its chain says what it cost
 if zone_missing() then return {'ZONE', NOW, T[T_ZONE][Z_NAME]} end
 if overdue(R) then expire(id, R) end
+if R[R_PLAN_STEP] < 0 and act ~= 'release' then -- of a workflow, which holds no money and lasts as long as it was approved
+  flush()
+  return {'IS_A_PLAN'}
+end
 
 -- What an agent that is not trusted says of its spending can add to a charge, never take from it. What was approved without
 -- its knowing, it did not use; to extend it is to know.

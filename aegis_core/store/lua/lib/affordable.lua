@@ -25,6 +25,7 @@ local function judge_all(model, amount)
   judge('a', G[G_PURSE], amount)
   judge('s', S[S_PURSE], amount)
   judge('t', T[T_PURSE], amount)
+  if opener and opener ~= G then judge('o:' .. flow[FLOW_OPENER], opener[G_PURSE], amount) end
   local shared = T[T_SHARED]
   if shared[A_LABELS] > 0 then
     local own = {}

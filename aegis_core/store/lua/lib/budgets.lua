@@ -1,12 +1,15 @@
 -- A purse is the list of an owner's budgets, one a window kind. An owner is a (agent), s (session), t (tenant), or
--- the name of a shared purse: m:MODEL, k:RESOURCE, l:LABEL=VALUE.
-local function shared_name(owner) return 'b:' .. owner end
+-- the name of a shared purse: m:MODEL, k:RESOURCE, l:LABEL=VALUE. o:AGENT is the agent who opened the caller's workflow.
+local function shared_name(owner)
+  return string.sub(owner, 1, 2) == 'o:' and 'a:' .. string.sub(owner, 3) or 'b:' .. owner
+end
 
 local function purse_of(owner, agent, session)
   local name, field = shared_name(owner), nil
   if owner == 'a' then name, field = 'a:' .. agent, G_PURSE
   elseif owner == 's' then name, field = 's:' .. session, S_PURSE
-  elseif owner == 't' then name, field = 't', T_PURSE end
+  elseif owner == 't' then name, field = 't', T_PURSE
+  elseif string.sub(owner, 1, 2) == 'o:' then field = G_PURSE end
   local held = fetch(name)
   if not held then return nil end
   return field and held[field] or held, name
@@ -130,6 +133,7 @@ end
 local function tell_crossing(kind, b, mark, owner, agent, session)
   local limit, spent = b[B_LIMIT], b[B_SPENT]
   local used = spent + b[B_RESERVED]
+  if string.sub(owner, 1, 2) == 'o:' then owner, agent, session = 'a', string.sub(owner, 3), false end
   event(kind, encode({NOW, owner, agent or false, session or false, b[B_KIND], limit, used, mark, spent}))
 end
 

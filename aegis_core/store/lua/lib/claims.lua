@@ -69,12 +69,14 @@ local function take(agent, sid, names, token, priority, ttl, permits, weight, mo
   end
   if parts > 0 and parts < #names then return 'OK', 'gone' end -- some of it was taken
   local G, S = fetch('a:' .. agent), fetch('s:' .. sid)
+  local flow = S and S[S_WORKFLOW] and (fetch('wf:' .. S[S_WORKFLOW]) or NEW_FLOW)
   local stopped = T[T_STATUS] ~= 'active' and 'HALTED' or G[G_STATUS] ~= 'active' and 'BLOCKED'
+    or flow and (flow[FLOW_STATE] ~= 'live' or NOW >= flow[FLOW_EXPIRES]) and 'WORKFLOW_OVER'
   if stopped and waiting then -- its place keeps nobody out
     leave(token, known, 'cancelled')
     settle()
   end
-  if stopped then return stopped end
+  if stopped then return stopped, flow and (flow[FLOW_HOW] or 'time') end
 
   if H then -- claims what was handed over while it waited
     for i = 1, #names do

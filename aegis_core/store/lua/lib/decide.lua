@@ -12,6 +12,7 @@ if overdue(R) then
   flush()
 end
 
+if edit and R[R_PLAN_STEP] < 0 then return {'IS_A_PLAN'} end
 local who, P = person_of(operator)
 local votes, before = Q[Q_VOTES], nil
 for i = 1, #votes do
@@ -86,6 +87,7 @@ if edit then
   G[G_PENDING] = G[G_PENDING] + amount - R[R_AMOUNT]
   change('a:' .. R[R_AGENT])
   count_waiting(R, amount - R[R_AMOUNT])
+  flows.count(id, R, amount - R[R_AMOUNT], 0, 0)
   Q[Q_ORIGINAL] = Q[Q_ORIGINAL] or {R[R_AMOUNT], Q[Q_TRACE]}
   local changed = edit[EDIT_SHOWN]
   if changed then

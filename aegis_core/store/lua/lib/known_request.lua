@@ -38,6 +38,9 @@ if latest and G[G_SESSION] ~= sid then return {'SESSION', G[G_SESSION]} end -- t
 if not S then return {'NO_SESSION'} end
 if S[S_AGENT] ~= agent then return {'NOT_YOURS'} end
 if profiles ~= T[T_PROFILES] or G[G_PROFILE] ~= profiles then return {'PROFILE', T[T_PROFILES]} end
+local flow = S[S_WORKFLOW] and (fetch('wf:' .. S[S_WORKFLOW]) or NEW_FLOW)
+local opener = flow and flow[FLOW_OPENER] and fetch('a:' .. flow[FLOW_OPENER])
+if opener and opener[G_PROFILE] ~= T[T_PROFILES] then return {'OPENER', flow[FLOW_OPENER]} end
 if zone_missing() then return {'ZONE', NOW, T[T_ZONE][Z_NAME]} end
 local behind = NOW >= T[T_DUE] and sweep(4)
 S = fetch('s:' .. sid)

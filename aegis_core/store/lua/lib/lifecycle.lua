@@ -138,7 +138,8 @@ end
 -- `why` answer a question.
 local function close(id, R, state, charged, by, why, facts)
   check_keys(id, R)
-  local lease = R[R_LOCK]
+  local lease, before = R[R_LOCK], R[R_STATE]
+  local never = R[R_CODE] == 'withdrawn' or lease and not lease[K_CLAIMED] -- its agent used nothing of a plan
   if lease and R[R_STATE] == STATE_LIVE then
     local held = give_back_lock('lk_' .. id, R[R_AGENT], lease[K_RESOURCE])
     lease[K_LOST] = lease[K_CLAIMED] and (state == STATE_EXPIRED or not held)
@@ -147,6 +148,7 @@ local function close(id, R, state, charged, by, why, facts)
   if R[R_STATE] == STATE_PENDING then answer(id, R, ANSWERS[state], by, why)
   elseif R[R_CREDENTIAL] then end_waiting(R) end
   correct_envelope(R, charged - R[R_AMOUNT])
+  flows.count(id, R, charged - R[R_AMOUNT], never and state == STATE_RELEASED and -1 or 0, -1)
   R[R_STATE], R[R_CHARGED], R[R_CHANGED] = state, charged, NOW
   local G = fetch('a:' .. R[R_AGENT])
   if G then
@@ -162,6 +164,12 @@ local function close(id, R, state, charged, by, why, facts)
   end
   call('ZREM', PREFIX .. 'd', 'r:' .. id)
   event(charged > R[R_AMOUNT] and 'overrun' or ENDED[state], told_of(R, body), nil, nil, facts)
+  if R[R_PLAN_STEP] < 0 then
+    flows.over(id, before == STATE_PENDING and ANSWERS[state] or R[R_DEADLINE] <= NOW and 'time' or 'opener', by)
+    flows.clear(id, 20)
+  elseif R[R_WORKFLOW] and flows.used_up(fetch('wf:' .. R[R_WORKFLOW]) or NEW_FLOW) then
+    flows.finish(R[R_WORKFLOW])
+  end
   return body
 end
 
@@ -172,6 +180,7 @@ local function correct(id, R, state, charged, estimated)
   move(R, 0, before, charged)
   book(R, charged - before, 0, (estimated and charged or 0) - (R[R_ESTIMATED] and before or 0))
   correct_envelope(R, charged - before)
+  flows.count(id, R, charged - before, 0, 0)
   R[R_STATE], R[R_CHARGED], R[R_CHANGED], R[R_ESTIMATED] = state, charged, NOW, estimated
   return store_ended(id, R)
 end
@@ -181,7 +190,10 @@ local function go_live(id, R, by, why, since)
   check_keys(id, R)
   local whose = R[R_CREDENTIAL]
   answer(id, R, 'approved', by, why)
+  flows.count(id, R, -R[R_AMOUNT], 0, 0)
   R[R_STATE], R[R_CODE], R[R_CHANGED], R[R_DEADLINE] = STATE_LIVE, 'approved', NOW, since + T[T_CONFIG][C_GRANT]
+  flows.count(id, R, R[R_AMOUNT], 0, 0)
+  if R[R_PLAN_STEP] < 0 then flows.begin(id, R) end
   if R[R_LOCK] then -- which it waits for now
     R[R_CREDENTIAL] = whose
     count_waiting(R, R[R_AMOUNT])
@@ -233,7 +245,7 @@ end
 -- does not begin, nor does one whose lock is still to come, or that newer rules deny: `ruled` is what they say of it, and
 -- without that it stays as it is and says what is missing. The zone must be known.
 local function claim(id, R, inbox, ruled)
-  if not unheard(R) then return end
+  if not unheard(R) or R[R_PLAN_STEP] < 0 then return end
   local lease, stands, stopped = R[R_LOCK], nil, halted(R)
   if stopped then
     if lease then R[R_CODE] = stopped == 'HALTED' and 'tenant_halted' or 'agent_blocked' end
@@ -327,9 +339,13 @@ local function sweep(most)
       expire_session(id)
     elseif kind == 'a' then
       end_repeated(due[i])
+    elseif kind == 'w' then
+      flows.clear(id, 20)
     else
-      local R = call('GET', PREFIX .. 'r:' .. id)
-      if R then expire(id, complete_R(decode(R))) else call('ZREM', PREFIX .. 'd', due[i]) end
+      local blob = call('GET', PREFIX .. 'r:' .. id)
+      local R = blob and complete_R(decode(blob))
+      local open = R and (R[R_STATE] == STATE_LIVE or R[R_STATE] == STATE_PENDING) -- else one before it ended it, too
+      if open then expire(id, R) else call('ZREM', PREFIX .. 'd', due[i]) end
     end
   end
   local first = call('ZRANGE', PREFIX .. 'd', 0, 0, 'WITHSCORES')

@@ -17,7 +17,7 @@ local function peek_lock(token, name)
 end
 
 local TROUBLE = {LOCKS_FULL = 'locks_full', TOO_MANY_WAITS = 'too_many_waits', LOCK_DIFFERS = 'lock_differs',
-  HALTED = 'tenant_halted', BLOCKED = 'agent_blocked', wounded = 'lock_deadlock', gone = 'lock_lost'}
+  HALTED = 'tenant_halted', BLOCKED = 'agent_blocked', WORKFLOW_OVER = 'workflow_ended', wounded = 'lock_deadlock', gone = 'lock_lost'}
 
 -- Takes it or a place in its queue, or shows that its waiter lives. Answers what is in the way, or how it stands.
 local function attend_lock(token, agent, sid, lease, inbox)

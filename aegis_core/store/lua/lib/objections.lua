@@ -37,7 +37,9 @@ if not S[S_LOCAL] and beyond_rate(agent, G, S[S_CREDENTIAL] or '') then
 end
 if code then effect = 'deny'
 elseif T[T_STATUS] ~= 'active' then code = 'tenant_halted'
-elseif G[G_STATUS] ~= 'active' then code = 'agent_blocked' end
+elseif G[G_STATUS] ~= 'active' then code = 'agent_blocked'
+elseif flow and (flow[FLOW_STATE] ~= 'live' or NOW >= flow[FLOW_EXPIRES]) then code = 'workflow_ended'
+elseif opener and opener[G_STATUS] ~= 'active' then code = 'opener_blocked' end
 local judged = not code
 if judged then
   local asked = effect
@@ -46,9 +48,10 @@ if judged then
   if effect == 'deny' then code = 'policy' end
   local held = capability and ',' .. capability .. ','
   if held and not (string.find(S[S_CAPABILITIES], held, 1, true)
-      and (not G[G_CAPABILITIES] or string.find(G[G_CAPABILITIES], held, 1, true))) then
+      and (not G[G_CAPABILITIES] or string.find(G[G_CAPABILITIES], held, 1, true))
+      and (not opener or not opener[G_CAPABILITIES] or string.find(opener[G_CAPABILITIES], held, 1, true))) then
     object('deny', 'missing_capability')
   end
-  local most = math.min(S[S_PRIORITY], G[G_PRIORITY])
+  local most = math.min(S[S_PRIORITY], G[G_PRIORITY], opener and opener[G_PRIORITY] or 10)
   if priority > most and object('deny', 'priority_above_maximum') then stands_at('priority', most, most, priority) end
 end

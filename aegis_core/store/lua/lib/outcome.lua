@@ -13,6 +13,7 @@ R[R_SHORT], R[R_SETTLED], R[R_STRICT], R[R_SAMPLES] = short and (short - 1) / M_
 R[R_TRUSTED] = G[G_TRUST] == 'trusted' or S[S_LOCAL] and G[G_TRUST] ~= 'estimate'
 R[R_WOULD] = outcome ~= state and state ~= STATE_REJECTED and outcome
 R[R_ASKED], R[R_ENVELOPE] = state == STATE_PENDING and asked, envelope and state == STATE_LIVE and envelope[V_ID] or false
+R[R_WORKFLOW], R[R_PLAN_STEP] = flow and S[S_WORKFLOW] or false, state == STATE_LIVE and step or 0
 R[R_ATTEMPT], R[R_WHY], R[R_LOCK] = attempt, false, state ~= STATE_REJECTED and lease or false
 if chosen_for and recommended then -- what was said of the request and of the model chosen for it; of the others, nothing
   local at = string.find(chosen_for, '\n' .. recommended .. '\t', 1, true)
@@ -83,6 +84,10 @@ else
   elseif R[R_ENVELOPE] then
     envelope[V_USED], envelope[V_USES] = envelope[V_USED] + amount, envelope[V_USES] + 1
     change('v')
+  end
+  if flow then
+    if state == STATE_PENDING then flow[FLOW_ASKED] = flow[FLOW_ASKED] + 1 end
+    flows.count(id, R, amount, 1, 1)
   end
   G[G_OPEN], G[G_SEEN], S[S_SEEN] = G[G_OPEN] + 1, NOW, NOW
   if state == STATE_PENDING and said_asked then said = said_asked end

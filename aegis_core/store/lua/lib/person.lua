@@ -1,3 +1,4 @@
+--@ plan
 -- Who asks for a person, of every rule that may. The strictest terms of those that do hold, so that no rule can be used
 -- to get around another.
 local asked, span, longest, most, envelope, refusal = false, false, 0, false, false, false
@@ -29,7 +30,17 @@ if judged and not code and effect == 'escalate' then
   local before = call('GET', PREFIX .. 'x:' .. content)
   refusal = before and complete_X(decode(before))
   if refusal and refusal[X_UNTIL] <= NOW then refusal = false end
-  local envelopes, request = Q[Q_QUORUM] == 1 and fetch('v') or {}, Q[Q_TRACE]
+  if step > 0 and not (refusal and refusal[X_AT] >= flow[FLOW_APPROVED]) then -- by as many, and of those, as the rules want
+    Q[Q_VOTES] = flow[FLOW_VOTES]
+    local enough = suffice(Q, recount(Q, bound))
+    Q[Q_VOTES] = {}
+    if enough then
+      asked, effect = false, 'allow'
+      if would == 'escalate' then would = 'allow' end
+      reason = 'approved with the plan of the workflow ' .. flow[FLOW_NAME]
+    end
+  end
+  local envelopes, request = asked and Q[Q_QUORUM] == 1 and fetch('v') or {}, Q[Q_TRACE]
   for i = 1, #envelopes do
     local V = envelopes[i]
     local alone = #asking > 0
@@ -69,7 +80,7 @@ for round = 1, (asked or lock) and not code and 2 or 0 do
   local pending = math.max(G[G_PENDING], waiting_in(G[G_WAITING]), whole) + amount
   for at = 1, crowded and 0 or #lines - 1, M_WIDTH do
     local owner, limit = lines[at + M_OWNER], lines[at + M_LIMIT]
-    local most_pending = owner ~= 'a' and owner ~= 's' and limit and limit * T[T_CONFIG][C_SHARE]
+    local most_pending = owner ~= 'a' and owner ~= 's' and string.sub(owner, 1, 2) ~= 'o:' and limit and limit * T[T_CONFIG][C_SHARE]
     if most_pending and pending > most_pending then
       crowded = 'too_much_pending'
       stands_at('usd', math.floor(most_pending), math.max(0, math.floor(most_pending) - pending + amount), amount)
