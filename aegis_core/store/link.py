@@ -48,6 +48,8 @@ class Link:
             return pipeline
         if self._closed:
             raise StoreError("The store was closed; no decision was made.", reason="closed")
+        if self.pipeline is not None and self.pipeline.silent:
+            self._hangs, self.pipeline.silent = True, False  # until an attempt says more
         if self._attempt is None or self._attempt.done():
             self._attempt = asyncio.create_task(self._connect())
             self._attempt.add_done_callback(_retrieved)

@@ -31,10 +31,11 @@ class UnreachableError(StoreError):
 
 
 class Pipeline(asyncio.Protocol):
-    """One pipelining connection. Create it with `adopt`; when `lost` is true it can only be replaced."""
+    """One pipelining connection. Create it with `adopt`; when `lost` is true it can only be replaced. `silent`: it was
+    lost because the server said nothing for as long as a call may wait."""
 
     def __init__(self, timeout: float) -> None:
-        self.lost = False
+        self.lost = self.silent = False
         self._timeout = timeout
         self._loop = asyncio.get_running_loop()
         self._reader = hiredis.Reader()
@@ -109,6 +110,7 @@ class Pipeline(asyncio.Protocol):
         """A server that says nothing is given up; of one that is slow, each call waits as long as it may."""
         now, text = self._loop.time(), f"Redis did not answer within {self._timeout:g} s"
         if self._waiting and now - self.heard_at >= self._timeout:
+            self.silent = True
             self.fail(text, "slow")
             return
         for future, sent in zip(self._waiting, self._sent, strict=True):
