@@ -7,6 +7,8 @@ import json
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,6 +23,7 @@ from aegis_core import ConfigurationError, Governor, Settings
 from aegis_core.observe.destinations import destinations
 from aegis_core.observe.pace import Pace
 from aegis_core.observe.sending import sending
+from aegis_core.protocol.events import Event
 from aegis_core.settings import EventWebhook, load_settings
 from aegis_core.store import layout
 from aegis_core.store.store import Store
@@ -115,6 +118,55 @@ async def test_a_receiver_that_dies_under_load_loses_nothing(settings: Settings,
     state = await deliveries(governor).state("siem")
     assert (state.problem, state.dead) == ("", 0)
     assert len(await of_kind(governor, "channel_failed")) == len(await of_kind(governor, "channel_recovered")) == 1
+
+
+@pytest.mark.deep
+@pytest.mark.timeout(600)
+async def test_a_receiver_that_is_gone_for_a_minute_loses_nothing(settings: Settings, governor: Governor) -> None:
+    """Under load all the time, at the pace at which receivers are served, for a minute by the clock."""
+    asked, over = 0, asyncio.Event()
+
+    async def load() -> None:
+        nonlocal asked
+        while not over.is_set():
+            await ask(governor, 10)
+            asked += 10
+            await asyncio.sleep(0.5)
+
+    with receiver() as place:
+        chosen = told(settings, place)
+        async with sending([sender(governor, chosen, Pace()), sender(governor, chosen, Pace())]):
+            await served(governor)
+            begin = (await deliveries(governor).state("siem")).number
+            working = asyncio.create_task(load())
+            await until(lambda: len(place.got) >= 10)
+            port = urlsplit(place.url).port
+            assert port
+            await asyncio.to_thread(place.stop)
+            gone, before = time.monotonic(), asked
+            await asyncio.sleep(60)
+            with receiver(place, port):
+                over.set()
+                await working
+                assert asked > before
+                await state_is(governor, lambda state: not state.behind)
+            outage = time.monotonic() - gone
+        events = [event async for event in everything(governor)]
+    assert outage >= 60
+    last = events[-1].number
+    assert last is not None
+    assert [number for number in numbers(place) if number <= last] == list(range(begin + 1, last + 1))
+    state = await deliveries(governor).state("siem")
+    assert (state.problem, state.dead) == ("", 0)
+
+
+async def everything(governor: Governor) -> AsyncIterator[Event]:
+    """All events, oldest first."""
+    after = "0"
+    while page := await governor.events(after=after, limit=1_000):
+        for event in page:
+            yield event
+        after = page[-1].id
 
 
 @pytest.mark.deep  # every day `test_delivery_mutants` and the receiver that dies show as much
