@@ -36,13 +36,14 @@ class TenantStore:
         return self._ledger.store.pepper
 
     async def ping(self) -> str:
-        """Ask the server whether it answers, and say its product and version.
+        """Ask the server whether it answers and takes writes, and say its product and version.
 
         Raises:
             StoreError: it does not. StateLostError: it does, and this tenant is gone.
         """
         store = self._ledger.store
         await store.state.admit(self.tenant)
+        await store.command("SET", layout.SCHEMA_KEY, layout.SCHEMA, "NX")  # it is there, so nothing is changed
         return f"{store.server.product} {store.server.version}"
 
     def check_token(self, token: str | None) -> None:

@@ -144,10 +144,10 @@ class ScriptSet:
 
 _CLOSING = {
     verbs.Withdraw, verbs.Settle, verbs.Follow, verbs.Look, verbs.DecideAll, verbs.ListQuestions, verbs.Sweep,
-    operator_verbs.ReadBudgets, operator_verbs.Brake, operator_verbs.ListOpen, verbs.LockRelease, verbs.LockRenew,
-    verbs.LockForce, verbs.LockList, verbs.TakeQuestion, workflow_verbs.EndWorkflow,
+    operator_verbs.ReadBudgets, operator_verbs.ReadKeys, operator_verbs.Brake, operator_verbs.ListOpen,
+    verbs.LockRelease, verbs.LockRenew, verbs.LockForce, verbs.LockList, verbs.TakeQuestion, workflow_verbs.EndWorkflow,
 }  # fmt: skip
-"""Verbs that only give back or charge what is held, so they run when the server is full."""
+"""Verbs that only give back or charge what is held, or are asked before those: they run when the server is full."""
 
 
 class _Assembly:
