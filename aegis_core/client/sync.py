@@ -13,6 +13,7 @@ from aegis_core.client.leases import HELD, Lease
 from aegis_core.client.lock_block import LockBlock, leave
 from aegis_core.client.portal import Bridged, Portal, as_it_is
 from aegis_core.client.sync_approvals import SyncApprovals
+from aegis_core.client.sync_wallets import SyncWallet
 from aegis_core.client.ties import End, tie_to_thread
 from aegis_core.client.workflows import Flow, WorkflowBlock
 from aegis_core.protocol.messages import Framework, Receipt, SessionOpened, Verdict
@@ -159,6 +160,7 @@ class SyncGovernedAgent(Bridged[GovernedAgent]):
     extend = Bridged.method(GovernedAgent.extend, Portal.run)
     journal = Bridged.method(GovernedAgent.journal, Portal.run)
     budget = Bridged.method(GovernedAgent.budget, Portal.run)
+    wallet = Bridged.method(GovernedAgent.wallet, SyncWallet)
 
     @property
     def inner(self) -> GovernedAgent:

@@ -14,7 +14,7 @@ from eth_utils import to_checksum_address  # pyright: ignore[reportUnknownVariab
 from signing import COIN, GWEI
 from wallets import USD, Desk, desk_of
 
-from aegis_core import Settings
+from aegis_core import Settings, connect_sync
 from aegis_core.errors import AegisDenied, ChainError, ConflictError, InvalidRequestError
 
 pytestmark = pytest.mark.timeout(300)
@@ -316,3 +316,24 @@ async def test_a_person_approves_what_it_does(desk: Desk) -> None:
     await approving
     await desk.end()
     assert (await desk.spent())[0] > 0
+
+
+async def test_plain_code_sends_as_well(desk: Desk, settings: Settings, tmp_path: Path) -> None:
+    raws = [desk.signed(), desk.signed(nonce=1, value=1)]
+    found = settings.model_copy(update={"chains_file": tmp_path / "chains.json"})
+
+    def program() -> str:
+        with connect_sync(settings=found) as governor:
+            wallet = governor.handshake("trader").wallet("anvil", desk.account.address)
+            assert wallet.preview(raws[0]).value_usd == 2
+            with wallet.transact(raws[0], intent="Pay") as first:
+                assert first.send().state == "sent"
+            with wallet.transact(raws[1], intent="Think about it") as second:
+                assert second.verdict.granted
+            desk.anvil.receipt(str(first.report.hash))  # type: ignore[union-attr]
+            desk.anvil.finalize()
+            return first.settled(wait=60).state
+
+    assert await asyncio.to_thread(program) == "settled"
+    took = 10 * COIN - desk.anvil.balance(desk.account.address)
+    assert await desk.spent() == (nanos(took), 0)
