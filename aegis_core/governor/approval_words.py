@@ -8,7 +8,7 @@ from typing import Any, cast
 from aegis_core.governor.budgets import at_ms, lines_of
 from aegis_core.governor.plans import plan_in
 from aegis_core.protocol.approvals import Approval, ApprovalStatus, Envelope, OriginalRequest, Vote
-from aegis_core.protocol.messages import TakenBackBy
+from aegis_core.protocol.messages import WithdrawnBy
 from aegis_core.protocol.money import to_usd
 from aegis_core.protocol.transactions import simulated_lines
 from aegis_core.protocol.writing import looks_like, mixed_scripts
@@ -71,7 +71,7 @@ def approval_of(record: Record, key: str, tenant: str) -> Approval:
         prompt_end=said.get("prompt_end", ""),
         simulated=simulated_lines(said.get("transaction")),
         original=_original(*question.original) if question.original else None,
-        withdrawn_by=cast("TakenBackBy | None", question.taken_back or None),
+        withdrawn_by=cast("WithdrawnBy | None", question.taken_back or None),
         mixed_scripts=_of_names(mixed_scripts, {"agent_id": record.agent, **said}),
         looks_like=_of_names(looks_like, {"agent_id": record.agent, **said}),
         shown_at={channel: at_ms(at) for channel, at in question.told or ()},

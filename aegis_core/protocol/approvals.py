@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 from aegis_core.protocol.arguments import ArgumentsJson
 from aegis_core.protocol.denial import AegisDenied
 from aegis_core.protocol.fields import Identifier, Usd
-from aegis_core.protocol.messages import BudgetLine, ResourceType, TakenBackBy, Verdict
+from aegis_core.protocol.messages import BudgetLine, ResourceType, Verdict, WithdrawnBy
 from aegis_core.protocol.parsing import Message
 from aegis_core.protocol.workflows import Plan
 
@@ -167,7 +167,7 @@ class Approval:
     prompt_end: str = ""
     arguments: str = ""
     original: OriginalRequest | None = None
-    withdrawn_by: TakenBackBy | None = None
+    withdrawn_by: WithdrawnBy | None = None
     mixed_scripts: dict[str, str] = field(default_factory=dict[str, str])
     looks_like: dict[str, str] = field(default_factory=dict[str, str])
     shown_at: dict[str, datetime] = field(default_factory=dict[str, datetime])

@@ -146,9 +146,11 @@ class SettleRequest(SettlementEvidence):
         return self
 
 
-TakenBackBy = Literal["agent", "caller", "thread", "person", "workflow"]
+TakenBackBy = Literal["agent", "caller", "thread", "person"]
 """Who takes a question back: its agent; the caller, who gave up waiting; the conversation, which went on without it; or
-a person, who answered it where the agent runs; or the end of its workflow."""
+a person, who answered it where the agent runs."""
+WithdrawnBy = TakenBackBy | Literal["workflow"]
+"""Or the end of its workflow took it back."""
 
 
 class ReleaseRequest(SettlementEvidence):

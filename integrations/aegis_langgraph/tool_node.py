@@ -37,7 +37,7 @@ class GovernedToolNode(ToolNode):
 
     Args:
         tools: tools, or functions.
-        aegis: an agent of Aegis: `SyncGovernor.handshake`, or `Governor.handshake` in async code; None with `workflow`.
+        aegis: an agent of Aegis: `SyncGovernor.handshake`, or `Governor.handshake` for async code.
         workflow: a workflow of `SyncGovernor.workflow`, joined once by the agent ``langgraph`` for all of a graph.
         costs: dollars a tool call costs: a mapping by name, or a function of name and arguments.
         locks: the lock a tool holds while it runs: ``{"pay": "wallet_main"}``, with a `ToolLock` or a function of the
