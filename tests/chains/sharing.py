@@ -41,7 +41,7 @@ def payment(aegis: Any, rpc: str, key: str, ttl: float) -> Pay:
                 "params": [account.address, "pending"],
             }
             nonce = int((await node.post(rpc, json=asked)).json()["result"], 16)
-            said = fields(2, nonce=nonce, value=amount, gas=21_000, maxFeePerGas=50 * GWEI, maxPriorityFeePerGas=GWEI)
+            said = fields(2, nonce=nonce, value=amount, gas=21_000, maxFeePerGas=3 * GWEI, maxPriorityFeePerGas=GWEI)
             raw = bytes(account.sign_transaction(said).raw_transaction)
             try:
                 async with aegis.wallet("anvil", account.address).transact(raw, intent="Pay", wait=60, ttl=ttl) as tx:
