@@ -27,7 +27,7 @@ _SCOPES: dict[str, Scope] = {
     "o": "agent",
 }
 """By the letters under which owners stand in records; ``o:NAME`` is the agent who opened the caller's workflow."""
-_OWNERS = {scope: letter for letter, scope in reversed(_SCOPES.items())}
+_OWNERS = {scope: letter for letter, scope in _SCOPES.items() if letter != "o"}
 _NOTHING = Decimal(0)
 _lines = columns(LineRow, "owner", "kind", "limit", "room")
 _usd = lru_cache(maxsize=1_024)(to_usd)  # limits and windows repeat from decision to decision

@@ -83,9 +83,9 @@ class Ledger:
     async def authorize(self, order: verbs.Authorize) -> tuple[str, Any]:
         """Judge one request. Answers ``NEW``/``OLD`` with its `Record`, ``JOINED`` with another one's, or what is to be
         read again: ``STALE`` the policy, ``PROFILE`` the profiles, ``SESSION``, its workflow's ``OPENER``'s profile."""
-        script, state = self.store.scripts.authorize, self.store.state
-        if state.closed:
+        if (state := self.store.state).closed:
             await state.admit(self.tenant)
+        script = self.store.scripts.authorize
         try:
             answer = await _first_try(self.store.send(script, self._root, order))
         except AnswerLostError as error:
@@ -273,12 +273,9 @@ class Ledger:
         return self.call(script, arguments, sent=self.store.send(script, self._root, arguments))
 
     async def call(
-        self,
-        script: Script[_Arguments],
-        arguments: _Arguments,
-        answer: Any = None,
+        self, script: Script[_Arguments], arguments: _Arguments, answer: Any = None,
         sent: asyncio.Future[Any] | None = None,
-    ) -> Any:
+    ) -> Any:  # fmt: skip
         """Run a script; answer its control answers, and ask again within the deadline where its reply was lost."""
         zone, sweeps = None, 0
         if ":" in (getattr(arguments, "author", None) or "") and type(arguments) not in _BY_CREDENTIAL:

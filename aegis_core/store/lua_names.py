@@ -12,8 +12,8 @@
 ====================  ==================================================================================
 
 Declared as locals they would be upvalues: a Lua function has room for 60 of those, a chunk for 200 locals, and a number
-in place costs less than either. While no field has a default there is nothing to complete, and ``complete_…`` leaves no
-trace in a script.
+in place costs less than either. What completes records lies in one table for that reason, too. While no field has a
+default there is nothing to complete, and ``complete_…`` leaves no trace in a script.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class LuaNames:
             needed[kind.prefix] = None
         elif (found := _POSITION.fullmatch(name)) and found[1] in self._prefixes:
             raise _undeclared(name, file)
-        return name
+        return name.replace("complete_", "complete.", 1)
 
     def _kind(self, prefix: str, name: str, file: str) -> Kind:
         if prefix not in self._kinds:
@@ -119,26 +119,25 @@ class LuaNames:
         for prefix in wanted:
             if prefix != "held":
                 want(prefix)
-        return "".join(texts.values()) + (self._held() if "held" in needed else "")
+        made = "".join(texts.values()) + (self._held() if "held" in needed else "")
+        return made and "local complete = {}\n" + made  # one local for all kinds, of which there are more and more
 
     def _function(self, kind: Kind) -> str:
         names = kind.fields._fields
-        inside = [f"complete_{inner}(r[{names.index(name) + 1}])" for name, inner in kind.one.items()
+        inside = [f"complete.{inner}(r[{names.index(name) + 1}])" for name, inner in kind.one.items()
                   if inner in self._growing]  # fmt: skip
         inside += [
-            f"for i = 1, #r[{names.index(name) + 1}] do complete_{inner}(r[{names.index(name) + 1}][i]) end"
+            f"for i = 1, #r[{names.index(name) + 1}] do complete.{inner}(r[{names.index(name) + 1}][i]) end"
             for name, inner in kind.many.items() if inner in self._growing
         ]  # fmt: skip
         own = _rows_completed(kind) if kind.rows else _completed(kind)
-        return f"local function complete_{kind.prefix}(r)\nif r then\n" + "\n".join(
-            (own, *inside, "end return r end\n")
-        )
+        return f"complete.{kind.prefix} = function(r)\nif r then\n" + "\n".join((own, *inside, "end return r end\n"))
 
     def _held(self) -> str:
-        lines = ["local function complete_held(r, name)", "local head = string.match(name, '^%a%a?:?')"]
+        lines = ["complete.held = function(r, name)", "local head = string.match(name, '^%a%a?:?')"]
         for head, (prefix, many) in HELD.items():
             if prefix in self._growing:
-                each = f"for i = 1, #r do complete_{prefix}(r[i]) end" if many else f"complete_{prefix}(r)"
+                each = f"for i = 1, #r do complete.{prefix}(r[i]) end" if many else f"complete.{prefix}(r)"
                 lines.append(f"if r and head == '{head}' then {each} end")
         return "\n".join((*lines, "return r end\n"))
 

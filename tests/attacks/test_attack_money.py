@@ -20,7 +20,10 @@ def test_the_highest_priority_every_capability_and_fifty_fresh_names(
     serve: Serve, weaken: Weaken, defended: bool
 ) -> None:
     if not defended:
-        weaken("local most = math.min(S[S_PRIORITY], G[G_PRIORITY])", "local most = S[S_PRIORITY]")
+        weaken(
+            "local most = math.min(S[S_PRIORITY], G[G_PRIORITY], opener and opener[G_PRIORITY] or 10)",
+            "local most = S[S_PRIORITY]",
+        )
     server = serve(tenant_day_usd=20)
     profiles = {"profiles": [{"match": "*", "max_priority": 4, "capabilities": []}]}
     assert server.http.put(f"{API}/profiles", json=profiles, headers=bearer(server.operator_key)).status_code == 200
@@ -60,7 +63,8 @@ def test_settling_at_nothing_after_spending(serve: Serve, weaken: Weaken, defend
 @DEFENDED
 def test_shaking_hands_again_does_not_reset_a_budget(serve: Serve, weaken: Weaken, defended: bool) -> None:
     if not defended:
-        weaken("open_session", "if not G then", "if true then")
+        lost = "if call('ZSCORE', PREFIX .. 'ag', agent) or call('ZCARD', PREFIX .. 'ag') ~= T[T_AGENTS] then "
+        weaken("open_session", f"if not G then {lost}return {{'AGENT_LOST', agent}} end", "if true then")
     server = serve(agent_day_usd=1)
     session = server.enter("a", session_budget_usd=1_000)
     server.grant(session, estimated_cost_usd=1)

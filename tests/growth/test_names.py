@@ -82,7 +82,7 @@ def test_what_is_shipped_leaves_no_trace_of_names_and_completes_nothing_yet() ->
     source = re.sub("--.*", "", scripts.ScriptSet().source.decode())
     assert not any(f"{kind.prefix}_{name.upper()}" in source for kind in KINDS for name in kind.fields._fields)
     grows = any(kind.fields._field_defaults for kind in KINDS)
-    assert ("local function complete_" in source) == grows
+    assert ("local complete = {}" in source) == grows
 
 
 def test_the_declarations_agree_with_each_other() -> None:

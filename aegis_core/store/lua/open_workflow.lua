@@ -84,6 +84,6 @@ call('ZADD', PREFIX .. 'wl', NOW, id)
 call('ZREMRANGEBYRANK', PREFIX .. 'wl', 0, -MOST_FLOWS - 1)
 G[G_OPEN], G[G_QUESTIONS], G[G_SEEN], S[S_SEEN] = G[G_OPEN] + 1, G[G_QUESTIONS] + 1, NOW, NOW
 change('a:' .. agent); change('s:' .. sid); change('t')
-event('pending', body, nil, 'escalated')
+event('pending', body, nil, R[R_CODE])
 flush()
 return {'OK', encode(F), NOW}
