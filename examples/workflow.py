@@ -8,14 +8,15 @@ It runs on an embedded server, and the person who approves is played by this pro
 from __future__ import annotations
 
 import asyncio
+from decimal import Decimal
 
 import aegis_core
 from aegis_core import Governor, Step
 
 PLAN = [
-    Step(tool="export_ledger", times=2, upto_usd="0.10"),
-    Step(resource_type="llm_tokens", upto_usd="2"),
-    Step(tool="pay_invoice", times=3, upto_usd="2"),
+    Step(tool="export_ledger", times=2, upto_usd=Decimal("0.10")),
+    Step(resource_type="llm_tokens", upto_usd=Decimal(2)),
+    Step(tool="pay_invoice", times=3, upto_usd=Decimal(2)),
 ]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from aegis_autogen.classic import register_governor, uninstall, unregister_governor
+    from aegis_autogen.classic import govern_group_chat, register_governor, uninstall, unregister_governor
 
 __all__ = ["govern_group_chat", "register_governor", "uninstall", "unregister_governor"]
 
