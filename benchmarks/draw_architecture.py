@@ -33,7 +33,7 @@ def arrow(x1: int, y1: int, x2: int, y2: int, label: str = "", *, dx: int = 6, d
 def drawing() -> str:
     """The whole picture."""
     doors = [
-        ("LangChain, LangGraph", "middleware, nodes"), ("CrewAI, AutoGen", "hooks of the crew or agent"),
+        ("LangChain/Graph", "middleware, nodes"), ("CrewAI, AutoGen", "crew or agent hooks"),
         ("Python", "agent.permit(…)"), ("HTTP", "any language, curl"), ("Proxy", "one URL changed"),
     ]  # fmt: skip
     parts = [box(20 + 170 * at, 20, 156, 62, title, line) for at, (title, line) in enumerate(doors)]
@@ -44,16 +44,16 @@ def drawing() -> str:
     )  # fmt: skip
     parts.append(arrow(300, 208, 300, 262, "one round trip"))
     parts.append(
-        box(20, 264, 560, 146, "One Lua script on Redis: judge everything, then write everything",
+        box(20, 264, 540, 146, "One Lua script on Redis: judge everything, then write everything",
             "who asks: agent, session, key, capability, priority, brakes", "rates, repeats, every budget that applies, "
             "by the server's clock", "the lock and its fence · a question for a person, holding its money",
             "reservation + idempotency record + event: all of it, or nothing", kind="atom")
     )  # fmt: skip
     parts.append(
-        box(640, 264, 216, 146, "Behind the events", "approvals: Telegram, webhook, CLI", "sums by the hour, metrics, "
-            "exports", "Kaizen: waste, day by day", "none of it on the way of a decision")
+        box(620, 264, 236, 146, "Behind the events", "approvals: Telegram, webhook",
+            "sums by the hour, metrics", "Kaizen: waste, day by day", "never on a decision's way")
     )  # fmt: skip
-    parts.append(arrow(580, 337, 638, 337, "events", dx=-24))
+    parts.append(arrow(560, 337, 618, 337, "events", dx=-24))
     head = (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
         'aria-label="How a request passes through Aegis">'
