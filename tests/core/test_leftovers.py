@@ -43,7 +43,7 @@ def test_every_documented_key_is_judged_by_what_bounds_it() -> None:
     unsaid = [head for head in ENDING if "expire" not in found[head]]
     assert not unsaid, "they must expire, and the table does not say so"
     ends = {head for head in UNENDING if "expires" in found[head]}
-    assert ends == {"r", "wf", "kx"}, "only records, workflows and experiments stay while they are open, and expire then"
+    assert ends == {"r", "wf", "kx"}, "they stay while they are open, and expire then"
 
 
 @pytest.fixture
