@@ -154,6 +154,7 @@ def test_the_state_of_channels_is_said_to_whom_it_concerns(place: Asking, telegr
     assert made.status_code == 200, made.text
     assert place.http.get(ready + "?verbose").json() == {
         "status": "ready", "tenant": None, "store": None, "channels": None, "connections": None,
+        "keys_required": None, "standing": None,
     }  # fmt: skip
     assert _channel(place, AS_OPERATOR)["served"]
     assert place.http.get(ready + "?verbose", headers={"Authorization": "Bearer aegis_op_no"}).status_code == 401
