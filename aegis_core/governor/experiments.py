@@ -46,12 +46,12 @@ from aegis_core.protocol.experiments import (
 from aegis_core.protocol.kaizen import OWN_AGENT
 from aegis_core.store import layout
 from aegis_core.store.arguments import BegunExperiment
+from aegis_core.store.experiment_verbs import NotePair, PutExperiment
 from aegis_core.store.experiments import ExperimentStore, StoredExperiment
 from aegis_core.store.kaizen import KaizenStore
 from aegis_core.store.ledger import Ledger
 from aegis_core.store.packing import decode, unpack
 from aegis_core.store.schema import Agent
-from aegis_core.store.verbs import NotePair, PutExperiment
 
 _DAY_MS = 86_400_000
 _SHARE, _NANO = Decimal("0.02"), Decimal("1e-9")

@@ -6,7 +6,7 @@ import asyncio
 import re
 from typing import Any, NamedTuple
 
-from aegis_core.store import layout, verbs
+from aegis_core.store import experiment_verbs, layout
 from aegis_core.store.experiment_records import ClosedTally, Pair, Tally
 from aegis_core.store.ledger import Ledger
 from aegis_core.store.packing import decode, unpack
@@ -48,7 +48,7 @@ class ExperimentStore:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger, self._scripts = ledger, ledger.store.scripts
 
-    async def note(self, order: verbs.NotePair) -> tuple[str, int, bool]:
+    async def note(self, order: experiment_verbs.NotePair) -> tuple[str, int, bool]:
         """Number or score a pair; answers the state of its experiment, its number (0: none) and whether it is known
         already.
 
@@ -62,11 +62,11 @@ class ExperimentStore:
 
     async def count(self, name: str) -> None:
         """Count what is known by now, pairs whose time is over among it."""
-        order, more = verbs.NotePair(name, "", "count", 0, 0, 0), 1
+        order, more = experiment_verbs.NotePair(name, "", "count", 0, 0, 0), 1
         while more:
             *_, more = await self._ledger.call(self._scripts.note_pair, order)
 
-    async def put(self, order: verbs.PutExperiment) -> tuple[str, bool]:
+    async def put(self, order: experiment_verbs.PutExperiment) -> tuple[str, bool]:
         """Begin or change one; answers its state, and whether that is what this call did.
 
         Raises:

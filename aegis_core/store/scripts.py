@@ -16,7 +16,7 @@ from hashlib import sha1
 from importlib.resources import files
 from typing import Generic, TypeVar
 
-from aegis_core.store import operator_verbs, verbs
+from aegis_core.store import experiment_verbs, operator_verbs, verbs
 from aegis_core.store.arguments import LISTS
 from aegis_core.store.layout import CLOCK_KEY
 from aegis_core.store.lua_check import check
@@ -78,8 +78,8 @@ class ScriptSet:
         self.commit_rollups = make(verbs.CommitRollups)
         self.commit_kaizen = make(verbs.CommitKaizen)
         self.rewrite_kaizen = make(verbs.RewriteKaizen)
-        self.note_pair = make(verbs.NotePair)
-        self.put_experiment = make(verbs.PutExperiment)
+        self.note_pair = make(experiment_verbs.NotePair)
+        self.put_experiment = make(experiment_verbs.PutExperiment)
         self.trim_events = make(verbs.TrimEvents)
         self.write_journal = make(verbs.WriteJournal)
         self.lock_acquire = make(verbs.LockAcquire)
@@ -195,7 +195,12 @@ _LIBRARY = "LIBRARY"
 
 def _all_verbs() -> list[type[Named]]:
     """Every verb, which is a class of arguments with a file of its own."""
-    found = [each for room in (verbs, operator_verbs) for each in vars(room).values() if isinstance(each, type)]
+    found = [
+        each
+        for room in (verbs, operator_verbs, experiment_verbs)
+        for each in vars(room).values()
+        if isinstance(each, type)
+    ]
     lua = files("aegis_core.store") / "lua"
     return [each for each in found if hasattr(each, "_fields") and (lua / f"{name_of(each)}.lua").is_file()]
 

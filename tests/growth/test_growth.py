@@ -116,6 +116,7 @@ async def test_an_older_version_carries_what_a_later_one_wrote(
         "ALERT", "REFUSED",  # the world comes near no limit, and nothing is refused again; see below
         "PERSON",  # old data has none; see below
         "GAS", "WATCH",  # nor these: no chain was watched yet
+        "PAIR", "TALLY", "CLOSED",  # nor was an experiment begun
     }  # fmt: skip
 
 
