@@ -20,7 +20,7 @@ from aegis_core.kaizen.experiments.shadow import Answered, Arm, Asked, NotAskedE
 from aegis_core.metering.failures import status_of
 from aegis_core.protocol.canonical import digest
 from aegis_core.protocol.denial import AegisDenied
-from aegis_core.protocol.errors import ConfigurationError, InvalidRequestError, UnknownModelError
+from aegis_core.protocol.errors import AegisError, ConfigurationError
 from aegis_core.protocol.kaizen import OWN_AGENT
 from aegis_core.protocol.masking import mask_text
 from aegis_core.protocol.messages import Handshake
@@ -47,7 +47,7 @@ class ShadowModels:
             )
         self._calls, self._names, self._judge = calls, frozenset(names), judge
         self._shadow: Shadow | None = None
-        self._own: GovernedAgent | None = None
+        self._trials: OwnTrials | None = None
         self._warned = False
 
     def after(self, held: Reservation, call: ModelCall, answer: Answer, ask: Ask) -> None:
@@ -73,7 +73,8 @@ class ShadowModels:
         if mask_text(said) != said:
             return  # it holds what may be a secret
         if self._shadow is None:
-            self._shadow = Shadow(OwnTrials(self._calls, experiments), self._judge)  # type: ignore[arg-type]
+            self._trials = OwnTrials(self._calls, experiments)
+            self._shadow = Shadow(self._trials, self._judge)  # type: ignore[arg-type]
         verdict = held.verdict
 
         async def asked(arm: Arm) -> Asked:
@@ -83,12 +84,11 @@ class ShadowModels:
         self._shadow.offer(Answered(task, answer, held.model or "", verdict.agent_id, asked, template_of(call)))
 
     async def _asked(self, arm: Arm, task_type: str, ask: Ask) -> Asked:
-        if arm.candidate not in self._names:
+        own = self._trials.agent if self._trials is not None else None
+        if own is None or arm.candidate not in self._names:
             raise NotAskedError
-        if self._own is None:
-            self._own = await own_agent(self._calls)
         calls = CallGovernor(
-            self._own, framework=self._calls.framework, approval_seconds=0, intent="Shadow trial", priority=1,
+            own, framework=self._calls.framework, approval_seconds=0, intent="Shadow trial", priority=1,
             task_type=task_type, experiment_arm=arm.experiment, propensity=arm.propensity,
         )  # fmt: skip
         return await asked_of(arm, lambda: ask(arm, calls))
@@ -102,10 +102,10 @@ async def asked_of(arm: Arm, ask: Callable[[], Awaitable[Answer]]) -> Asked:
     """
     try:
         return Asked(await ask())
-    except (AegisDenied, InvalidRequestError, UnknownModelError) as error:
-        if error.__cause__ is None:
-            raise NotAskedError from error
-        return Asked(Answer(arm.candidate, failed=True))  # a further attempt was refused, after one that failed
+    except AegisError as error:
+        if isinstance(error, AegisDenied) and error.__cause__ is not None:
+            return Asked(Answer(arm.candidate, failed=True))  # a further attempt was refused, after one that failed
+        raise NotAskedError from error
     except Exception as error:  # noqa: BLE001 - of whichever SDK it is
         _log.info("a shadow of %s failed: %s", arm.candidate, type(error).__name__)
         return Asked(Answer(arm.candidate, failed=True), rate_limited=status_of(error) == _TOO_MANY)
@@ -118,10 +118,12 @@ class OwnTrials:
         self._calls = calls
         self.running, self.open_pair, self.score = experiments.running, experiments.open_pair, experiments.score
         self._experiments = experiments
+        self.agent: GovernedAgent | None = None
 
     async def renew_limit(self) -> bool:
-        """Set the day limit of Aegis's own agent to what it may spend now."""
-        await own_agent(self._calls)
+        """Set the day limit of Aegis's own agent to what it may spend now; it asks in a new session from then on, as
+        old ones end."""
+        self.agent = await own_agent(self._calls)
         usd = await self._experiments.affordable()
         port = self._calls.bridge.agent.connection.port
         await port.set_budget("agent", OWN_AGENT, "day", usd, author=OWN_AGENT)

@@ -103,15 +103,14 @@ class Entrance(NamedTuple):
     credential: str | None = None
     session: tuple[str, str] | None = None
 
-    def opened(self, agent: str) -> tuple[str, str]:
-        """The id and token of the session that is opened for an agent.
+    def check(self, agent: str) -> None:
+        """Refuse the name by which Aegis itself spends to those from outside.
 
         Raises:
-            AuthError: under the name by which Aegis itself spends, from outside.
+            AuthError: it is that name.
         """
         if agent == OWN_AGENT and not self.trusted:
             raise AuthError(f"agent_id: {OWN_AGENT!r} is the name of Aegis's own agent.", code="reserved_name")
-        return self.session or new_session()
 
 
 OWN_PROCESS = Entrance(trusted=True)

@@ -17,6 +17,7 @@ from aegis_core.governor.credentials import (
     caller_in,
     caller_of,
     hash_secret,
+    new_session,
     of_tenant,
 )
 from aegis_core.governor.event_reader import EventReader, EventViews
@@ -128,7 +129,8 @@ class ResourceGovernor(BudgetViews, EventViews, UsageViews):
         if not self._warm:  # the price list takes 0.2 s to load, which must not stall the first request
             await asyncio.to_thread(self._arbiter.warm)
             self._warm = True
-        sid, token = entry.opened(message.agent_id)
+        entry.check(message.agent_id)
+        sid, token = entry.session or new_session()
         token = of_tenant(token, self.tenant)
         limit = message.session_budget_usd
         capabilities = f",{','.join(message.capabilities)},"

@@ -1,4 +1,4 @@
-"""What the scripts of shadow experiments are called with; see `verbs`."""
+"""What the scripts of shadow experiments are called with, by name: as in `verbs`."""
 
 from __future__ import annotations
 

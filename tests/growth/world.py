@@ -14,7 +14,7 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 from aegis_core.connect import open_governor
-from aegis_core.governor import credentials
+from aegis_core.governor import governor as governors
 from aegis_core.governor.governor import ResourceGovernor
 from aegis_core.policy.loading import load_policy
 from aegis_core.protocol.approvals import ApprovalEdit, EnvelopeRequest
@@ -78,12 +78,12 @@ async def opened(store: Store, now: datetime = START) -> AsyncIterator[tuple[Wor
         tenant=TENANT, timezone="Europe/Zurich", agent_day_usd=60, tenant_day_usd=200, idempotency_seconds=7200
     )  # fmt: skip
     port = await open_governor(store, settings)
-    original, world = credentials.new_session, World(port, store, clock)
-    credentials.new_session = world.numbered
+    original, world = governors.new_session, World(port, store, clock)
+    governors.new_session = world.numbered
     try:
         yield world, clock
     finally:
-        credentials.new_session = original
+        governors.new_session = original
         await port.aclose()
 
 

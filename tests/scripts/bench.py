@@ -14,7 +14,7 @@ from aegis_core.arbiter.arbiter import Arbiter
 from aegis_core.arbiter.book import price_book
 from aegis_core.arbiter.catalog import load_catalog
 from aegis_core.connect import open_governor
-from aegis_core.governor import credentials
+from aegis_core.governor import governor
 from aegis_core.governor.governor import ResourceGovernor
 from aegis_core.protocol.errors import AegisError, StoreError
 from aegis_core.store.store import Store, open_store
@@ -44,7 +44,7 @@ class Bench:
         self.arbiter = Arbiter(catalog, price_book(catalog))
 
         self.sessions = 0
-        self._new_session, credentials.new_session = credentials.new_session, self._numbered_session
+        self._new_session, governor.new_session = governor.new_session, self._numbered_session
 
     def _numbered_session(self) -> tuple[str, str]:
         """Sessions end in the order of their names when they end together, so chance must not choose the names."""
@@ -53,7 +53,7 @@ class Bench:
         return sid, f"aegis_st_{sid}_{self.sessions:043}"
 
     def close(self) -> None:
-        credentials.new_session = self._new_session
+        governor.new_session = self._new_session
         self.plain.close()
         self.runner.run(self.store.aclose())
         self.runner.close()
