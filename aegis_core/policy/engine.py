@@ -19,7 +19,7 @@ from aegis_core.policy.composing import compose, objection
 from aegis_core.policy.document import SCHEMA, read_rules
 from aegis_core.policy.explain import Explanation, explain
 from aegis_core.policy.facts import AgentFacts
-from aegis_core.policy.rules import Rule
+from aegis_core.policy.rules import RULE_TYPES, Rule
 from aegis_core.policy.ruling import Ruling
 from aegis_core.policy.source import MAX_BYTES, Source
 from aegis_core.protocol.messages import RESOURCE_TYPES, PermissionRequest
@@ -35,12 +35,24 @@ class Policy:
         digest: SHA-256 of `document` in hexadecimal, the same however the original was laid out.
     """
 
-    __slots__ = ("_allowed", "_asking", "_compiled", "_deciding", "_noting", "_standing", "digest", "document")
+    __slots__ = (
+        "_allowed",
+        "_asking",
+        "_compiled",
+        "_deciding",
+        "_given",
+        "_noting",
+        "_standing",
+        "digest",
+        "document",
+    )
 
     def __init__(self, rules: tuple[Rule, ...]) -> None:
         plain = {"schema": SCHEMA, "rules": [plain_rule(rule) for rule in rules]}
         self.document = json.dumps(plain, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
         self.digest = hashlib.sha256(self.document.encode()).hexdigest()
+        self._given = len(rules)
+        rules = (*rules, *_implied(rules))
         self._compiled = [CompiledRule(rule, order, len(rules)) for order, rule in enumerate(rules)]
         active = [each for each in self._compiled if each.rule.enabled]
         deciding = sorted((each for each in active if each.decides), key=lambda each: each.weight)
@@ -55,10 +67,10 @@ class Policy:
     @property
     def rules(self) -> tuple[Rule, ...]:
         """The rules in their order."""
-        return tuple(each.rule for each in self._compiled)
+        return tuple(each.rule for each in self._compiled[: self._given])
 
     def __repr__(self) -> str:
-        return f"<Policy {self.digest[:12]}, {len(self._compiled)} rules>"
+        return f"<Policy {self.digest[:12]}, {self._given} rules>"
 
     def evaluate(self, request: PermissionRequest, facts: AgentFacts, now: datetime | None = None) -> Ruling:
         """Judge a request of an agent by the rules alone.
@@ -123,7 +135,16 @@ class Policy:
         """
         if amount_nanos is None and request.estimated_cost_usd is not None:
             amount_nanos = to_nanos(request.estimated_cost_usd)
-        return explain(self._compiled, Case(request, facts, now), amount_nanos)
+        return explain(self._compiled[: self._given], Case(request, facts, now), amount_nanos)
+
+
+def _implied(rules: tuple[Rule, ...]) -> tuple[Rule, ...]:
+    """What holds without a word of the operator: a transaction that never expires needs a person, because its money
+    would be held without an end. A rule of that type, also one that is switched off, says otherwise."""
+    kind = "lasting_transaction"
+    if any(rule.type == kind for rule in rules):
+        return ()
+    return (RULE_TYPES[kind](name="lasting-transaction", type=kind, effect="escalate"),)
 
 
 def compile_policy(document: object, *, source: Source | None = None) -> Policy:

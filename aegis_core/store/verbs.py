@@ -107,7 +107,7 @@ class Settle(NamedTuple):
 
 class Follow(NamedTuple):
     """Say how a transaction stands for which a grant holds money. `replaces`: its nonce was used before, on purpose.
-    `pause`: ms until it is looked at again."""
+    `pause`: ms until it is looked at again. `last_height`: of `Watch`."""
 
     id: str
     act: Literal["sending", "sent", "refused", "later", "over"]
@@ -117,6 +117,7 @@ class Follow(NamedTuple):
     raw: bytes | None = None
     replaces: bool = False
     pause: int = 0
+    last_height: int | None = None
 
 
 class Look(NamedTuple):
