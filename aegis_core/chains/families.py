@@ -5,11 +5,13 @@ from __future__ import annotations
 from aegis_core.chains.book import Chain, Chains
 from aegis_core.chains.configuration import ChainSetup
 from aegis_core.chains.solana.chain import SolanaChain
-from aegis_core.protocol.accounts import EVM, SOLANA
+from aegis_core.chains.sui.chain import SuiChain
+from aegis_core.protocol.accounts import EVM, SOLANA, SUI
 
 FAMILIES: dict[str, type[Chain]] = {
     EVM: Chain,
     SOLANA: SolanaChain,
+    SUI: SuiChain,
 }
 
 

@@ -107,11 +107,12 @@ async def described_facts(
         simulation, leaves = _priced(replace(found, at=int(now)), await _assets(chain, about, usd, now))
         if found.success:
             out = None if leaves is None else max(leaves, value)
+    method = PLAIN_TRANSFER if transaction.plain else next(iter(transaction.calls), "commands")
     return TransactionFacts(
         chain=profile.id, name=profile.name, testnet=profile.testnet, wallet=profile.wallet(transaction.wallet),
         cosigners=tuple(map(profile.wallet, transaction.cosigners)), to=transaction.to, calls=transaction.calls,
         recipients=transaction.recipients, lasting=transaction.lasting, creates=transaction.creates,
-        delegates=transaction.delegates, method=PLAIN_TRANSFER if transaction.plain else transaction.calls[0],
+        delegates=transaction.delegates, method=method,
         gas_usd=to_usd(to_nanos(max(0, most.fees), usd, decimals)), outflow_usd=None if out is None else to_usd(out),
         core=transaction.core, hash=transaction.request, nonce=0, max_fee=transaction.max_fee,
         priority_fee=transaction.priority_fee, stale_ms=int(chain.setup.gas_seconds * 1000), simulation=simulation,

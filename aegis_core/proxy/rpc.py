@@ -16,7 +16,7 @@ from typing import Any, cast
 from aegis_core.chains.node import NodeFault, NodeRefusal
 from aegis_core.governor.governor import ResourceGovernor
 from aegis_core.governor.proxy_keys import ProxyKey
-from aegis_core.protocol.accounts import EVM
+from aegis_core.protocol.accounts import EVM, SUI
 from aegis_core.protocol.errors import AegisError, InvalidRequestError
 from aegis_core.protocol.parsing import loads
 from aegis_core.proxy.exchange import Exchange
@@ -24,6 +24,7 @@ from aegis_core.proxy.identity import Identity
 from aegis_core.proxy.replies import Reply
 from aegis_core.proxy.rpc_dialects import DIALECTS, RpcDialect
 from aegis_core.proxy.rpc_sending import NotSentError, govern, sent_by
+from aegis_core.proxy.sui_road import SuiRoad
 
 PATH = re.compile(rb"/rpc/([A-Za-z0-9:-]{1,64})/?")
 
@@ -41,10 +42,13 @@ class RpcRoad:
     """Answers JSON-RPC for the chains of one governor."""
 
     def __init__(self, governor: ResourceGovernor, identity: Identity) -> None:
-        self._governor, self._identity = governor, identity
+        self._governor, self._identity, self._sui = governor, identity, SuiRoad(governor, identity)
 
     async def answer(self, exchange: Exchange, chain: str, key: ProxyKey, content: bytes) -> None:
-        """Answer one request, or each of a batch in turn."""
+        """Answer one request, or each of a batch in turn; of Sui, one of GraphQL."""
+        if self._family(chain) == SUI:
+            await self._sui.answer(exchange, chain, key, content)
+            return
         try:
             said: Any = loads(content)
         except ValueError:
@@ -103,11 +107,14 @@ class RpcRoad:
                 faults.append(str(fault))
         raise _RpcError(_NO_ANSWER, f"No node of {chain} answers: {'; '.join(faults)}")
 
-    def _dialect(self, chain: str) -> RpcDialect:
-        """How its chain is spoken to; of one that is not set up as Ethereum is."""
+    def _family(self, chain: str) -> str:
+        """Of which kind a chain is; one that is not set up is spoken to as Ethereum is."""
         with suppress(InvalidRequestError):
-            return DIALECTS[self._governor.transactions.chains.profile_of(chain).family]
-        return DIALECTS[EVM]
+            return self._governor.transactions.chains.profile_of(chain).family
+        return EVM
+
+    def _dialect(self, chain: str) -> RpcDialect:
+        return DIALECTS[self._family(chain)]
 
     async def _send(self, raw: bytes, chain: str, key: ProxyKey, refused: int) -> str:
         found = self._governor.transactions.chains.find(chain)

@@ -20,6 +20,7 @@ from aegis_core.chains.solana.fees import fee_of
 from aegis_core.chains.solana.network import AccountState, SolanaNetwork, account_of, items, number, value_of
 from aegis_core.chains.solana.programs import NEWER_TOKENS, SYSTEM, TOKENS, puts_code
 from aegis_core.chains.solana.wire import SolanaTransaction
+from aegis_core.chains.worst import worst_of
 from aegis_core.protocol.errors import ChainError
 
 _ATTEMPTS = 4
@@ -247,28 +248,9 @@ def _reason(said: Mapping[str, Any]) -> str:
 
 
 def _worst(seen: Sequence[Seen]) -> Seen:
-    """The worst of several nodes' words: what leaves is the most, what comes the least, and any approval counts."""
-    if len(seen) == 1:
-        return seen[0]
-    found = [each.simulation for each in seen]
-    assets = dict.fromkeys(asset for each in found for asset, _ in each.deltas)
-    deltas = [(asset, min(dict(each.deltas).get(asset, 0) for each in found)) for asset in assets]
-    standing: dict[str, int] = {}
-    for each in found:
-        for asset, amount in each.standing:
-            standing[asset] = max(standing.get(asset, 0), amount)
-    failed = next((each for each in found if not each.success), None)
-    newest = max(found, key=lambda each: each.block)
-    simulation = Simulation(
-        success=failed is None, reason=failed and failed.reason, gas=max(each.gas for each in found),
-        deltas=tuple((asset, delta) for asset, delta in deltas if delta),
-        unread=tuple(sorted({asset for each in found for asset in each.unread})),
-        approvals=tuple(dict.fromkeys(made for each in found for made in each.approvals)),
-        standing=tuple(sorted(standing.items())), creates=any(each.creates for each in found),
-        touched=tuple(sorted({program for each in found for program in each.touched})), block=newest.block, at=0,
-    )  # fmt: skip
     last = seen[-1]
     return Seen(
-        simulation, last.keys, tuple(dict.fromkeys(key for each in seen for key in each.writable)),
+        worst_of([each.simulation for each in seen]), last.keys,
+        tuple(dict.fromkeys(key for each in seen for key in each.writable)),
         {key: owner for each in seen for key, owner in each.owners.items()}, any(each.assigned for each in seen),
     )  # fmt: skip
