@@ -251,7 +251,10 @@ def case(
     asked = home.http.post(f"{API}/request-permission", json=risky, headers=credentials["session"]).json()
     ahead = {"agent_id": "mine", "tool": "pay", "limit_usd": 1}
     envelope = home.http.post(f"{API}/envelopes", json=ahead, headers=AS_OPERATOR).json()
-    flow = home.http.post(f"{API}/workflows", json=_plan({"agent_id": "mine"}), headers=credentials["session"]).json()
+    flow = {"workflow_id": f"wf_{'0' * 32}", "content": "c"}
+    if "/workflows" in request.node.name or "operators_act" in request.node.name:
+        plan = _plan({"agent_id": "mine"})
+        flow = home.http.post(f"{API}/workflows", json=plan, headers=credentials["session"]).json()
     key = home.http.post(f"{API}/keys", json={"role": "agent", "name": "spare"}, headers=AS_OPERATOR).json()
     wallet, person, account = f"wallet-{uuid4().hex}", f"person-{uuid4().hex}", uuid4().int % 10**18 + 1
     wish = {"name": person, "telegram": account}
@@ -278,11 +281,15 @@ def case(
         ("mode", {"mode": "enforce"}),
         ("profiles", {"profiles": []}),
         (f"budgets/tenant/{home.settings.tenant}", {"window": "day", "limit_usd": 100_000}),
+        ("budgets/agent/mine", {"window": "day", "limit_usd": 100_000}),  # each case spends a little
     ):
         assert home.http.put(f"{API}/{path}", json=body, headers=AS_OPERATOR).status_code == 200
     home.http.delete(f"{API}/keys/{key['key_id']}", headers=AS_OPERATOR)
+    held = {"agent_id": "mine", "resource": wallet, "lock_token": lock["lock_token"]}
+    home.http.post(f"{API}/release-lock", json=held, headers=credentials["session"])  # an agent holds at most 1,000
     home.http.delete(f"{API}/envelopes/{envelope['envelope_id']}", headers=AS_OPERATOR)
-    home.http.post(f"{API}/grants/{asked['grant_id']}/release", json={}, headers=credentials["session"])
+    for each in (asked, verdict):  # an agent has at most 1,000 open
+        home.http.post(f"{API}/grants/{each['grant_id']}/release", json={}, headers=credentials["session"])
     for each in home.http.get(f"{API}/workflows?limit=3", headers=AS_OPERATOR).json()["workflows"]:
         home.http.delete(f"{API}/workflows/{each['workflow_id']}", headers=AS_OPERATOR)
 
