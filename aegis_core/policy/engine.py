@@ -19,7 +19,8 @@ from aegis_core.policy.composing import compose, objection
 from aegis_core.policy.document import SCHEMA, read_rules
 from aegis_core.policy.explain import Explanation, explain
 from aegis_core.policy.facts import AgentFacts
-from aegis_core.policy.rules import RULE_TYPES, Rule
+from aegis_core.policy.rules import Rule
+from aegis_core.policy.rules.lasting_transaction import ImpliedLasting, LastingTransaction
 from aegis_core.policy.ruling import Ruling
 from aegis_core.policy.source import MAX_BYTES, Source
 from aegis_core.protocol.messages import RESOURCE_TYPES, PermissionRequest
@@ -131,20 +132,21 @@ class Policy:
             now: the server's time.
 
         Returns:
-            One explanation a rule, in the order of the rules.
+            One explanation a rule, in the order of the rules; then of what holds without one, where it does.
         """
         if amount_nanos is None and request.estimated_cost_usd is not None:
             amount_nanos = to_nanos(request.estimated_cost_usd)
-        return explain(self._compiled[: self._given], Case(request, facts, now), amount_nanos)
+        case, given = Case(request, facts, now), self._compiled[: self._given]
+        implied = [each for each in self._compiled[self._given :] if each.matches(case)]
+        return explain([*given, *implied], case, amount_nanos)
 
 
 def _implied(rules: tuple[Rule, ...]) -> tuple[Rule, ...]:
     """What holds without a word of the operator: a transaction that never expires needs a person, because its money
     would be held without an end. A rule of that type, also one that is switched off, says otherwise."""
-    kind = "lasting_transaction"
-    if any(rule.type == kind for rule in rules):
+    if any(isinstance(rule, LastingTransaction) for rule in rules):
         return ()
-    return (RULE_TYPES[kind](name="lasting-transaction", type=kind, effect="escalate"),)
+    return (ImpliedLasting(name="lasting-transaction"),)
 
 
 def compile_policy(document: object, *, source: Source | None = None) -> Policy:

@@ -63,17 +63,19 @@ class SuiRoad:
         except ValueError:
             said = None
         asked = cast("dict[str, Any]", said) if isinstance(said, dict) else {}
-        query, variables = asked.get("query"), asked.get("variables") or {}
-        if not isinstance(query, str) or not isinstance(variables, dict):
+        query = asked.get("query")
+        stated: Any = asked.get("variables") or {}
+        if not isinstance(query, str) or not isinstance(stated, dict):
             raise GraphqlRefusal("a request is an object with query and variables")
-        given = executed(query, cast("dict[str, Any]", variables))
+        variables = cast("dict[str, Any]", stated)
+        given = executed(query, variables)
         found = self._governor.transactions.chains.find(chain)
         if given is not None:
             raw = signed(*given)
             wallets, _ = sent_by(found, raw)
             await govern(self._governor, self._identity, key, found, raw, wallets)
         # Nothing beside what was read goes to the nodes.
-        passed = {"query": query, "variables": variables}
+        passed: dict[str, Any] = {"query": query, "variables": variables}
         if isinstance(asked.get("operationName"), str):
             passed["operationName"] = asked["operationName"]
         faults: list[str] = []

@@ -222,3 +222,11 @@ async def test_who_else_signs_and_who_pays_the_fee(desk: OtherDesk, chain: Solan
     raw = chain.signed([pay(sponsor.pubkey(), target, SOL // 100), pay(me.pubkey(), target, 1)], sponsor, me)
     verdict = await judged(desk, me, raw)
     assert (verdict.code, "one wallet of an agent only" in verdict.reason) == ("foreign_wallet", True)
+
+
+async def test_a_wallet_without_a_transaction_waits_for_nobody(desk: OtherDesk) -> None:
+    await desk.rules()
+    about = {"resource_type": "wallet_lock", "target_resource": "a-lock", "estimated_cost_usd": 1}
+    verdict = await desk.agent.request("Hold it", lock_ttl_seconds=30, **about)
+    assert verdict.granted, verdict
+    await desk.agent.release(verdict.grant_id)

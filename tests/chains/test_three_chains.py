@@ -58,7 +58,7 @@ async def test_gas_on_three_chains_and_tokens_of_models_come_out_of_one_day(
             await desk.follow()
             cost = Decimal("0.000000123")
             call = await desk.agent.request("Think", resource_type="llm_tokens", estimated_cost_usd=cost)
-            await desk.agent.settle(call.grant_id or "", actual_cost_usd=cost)
+            await desk.agent.settle(call.grant_id or "", cost_usd=cost)
             receipt = anvil.receipt(hashes["anvil"])
             gas = said["gas"] * int(receipt["effectiveGasPrice"], 16)
             assert int(receipt["gasUsed"], 16) < said["gas"]
