@@ -60,7 +60,7 @@ class EventReader:
         if after == "$":
             after = None if back else await self._stream.last()
         if after is not None:
-            await self.check_past(after)
+            await self.check_past(after, numbered=tell)
             low, high = (low, _earlier(high, after)) if back else (_later(low, after), high)
         found: list[Entry] = []
         looked, last, more = 0, after or ("$" if back else "0"), False
@@ -108,11 +108,14 @@ class EventReader:
             return False
         return not query.selects or query.matches(decode_event(entry_id, fields, self._tenant))
 
-    async def check_past(self, after: str) -> None:
-        """Refuse a cursor that lies after all events there ever were."""
-        newest = await self._stream.last()
+    async def check_past(self, after: str, *, numbered: bool = True) -> None:
+        """Refuse a cursor that lies after all events there ever were, or (if `numbered`) has no number of its place."""
+        newest, problem = await self._stream.last(), ""
         if placed(after) > placed(newest):
             problem = f"lies after the newest event of this tenant, {newest}: it is of another tenant or server"
+        elif numbered and (held := await self._stream.misnumbered(after)) is not None:
+            problem = f"is not of event {held} of this tenant, which lies there: it is of another tenant or server"
+        if problem:
             raise InvalidRequestError(f"after: {problem}", field="after", problem=problem)
 
 

@@ -68,3 +68,17 @@ class EventStream:
             return False
         _, _, number = after.partition(".")
         return not number or int(number) + 1 not in {first[1], read and number_of(read)}
+
+    async def misnumbered(self, after: str) -> int | None:
+        """The number of the event at a cursor, or of the last before it, where the cursor has another one; None: it is
+        of this stream. What was deleted between two events leaves their numbers a gap, in which a cursor is right."""
+        number = after.partition(".")[2]
+        if not number:
+            return None
+        at = place(placed(after))
+        before = await self.range("-", at, 1, back=True)
+        behind = await self.range(f"({at}", "+", 1, back=False)
+        held, following = (number_of(entries[0]) if entries else None for entries in (before, behind))
+        if held is None or held <= int(number) < (following or int(number) + 1):
+            return None
+        return held

@@ -94,6 +94,26 @@ async def test_what_is_no_query_says_why(governor: Governor, fields: dict[str, A
         await governor.find_events(**fields)
 
 
+async def test_a_cursor_of_another_tenant_is_no_place(governor: Governor) -> None:
+    """It lies between events of this tenant, by its time, and its number is not that of the event there."""
+    await work(governor)
+    every = await governor.events(limit=500)
+    middle, number = every[len(every) // 2], every[len(every) // 2].number
+    assert number is not None
+    ms, _, nth = middle.id.partition("-")
+    between = f"{ms}-{int(nth) + 500}"  # of an event that another tenant had in this millisecond
+    for strange in (f"{middle.id}.{number + 1}", f"{middle.id}.{number - 1}", f"{between}.1", f"{between}.{10**6}"):
+        for order in ("asc", "desc"):
+            with pytest.raises(InvalidRequestError, match=f"is not of event {number} of this tenant"):
+                await governor.find_events(after=strange, order=order)  # type: ignore[arg-type]
+    page = await governor.find_events(after=f"{middle.id}.{number}", limit=1)
+    assert page.events[0].number == number + 1
+    stream: Any = governor.port.reader._stream  # type: ignore[attr-defined]
+    await stream._store.command("XDEL", stream._key, middle.id)  # as `forget` did to events of older versions
+    page = await governor.find_events(after=f"{middle.id}.{number}", limit=1)
+    assert (page.trimmed, page.events[0].number) == (False, number + 1)
+
+
 async def test_a_cursor_before_the_trim_says_so(governor: Governor) -> None:
     await work(governor)
     every = await governor.events(limit=500)
