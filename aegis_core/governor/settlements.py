@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hashlib import blake2b
+from itertools import zip_longest
 from typing import NamedTuple
 
 from pydantic import TypeAdapter
@@ -68,20 +69,23 @@ def _evidence_of(message: SettlementEvidence) -> tuple[object, ...]:
 
 
 def _facts_of(message: SettleRequest, answered: str | None, outcome: float | None) -> bytes:
-    usage = message.usage
-    counts = [
-        sum(getattr(used, name) for used in (usage, message.escalation_usage) if used) for name in COUNTS_OF_USAGE
-    ]
+    usage, second = message.usage, message.escalation_usage
+    counts = _stored_counts(usage) if usage else []
+    if second:
+        more = _stored_counts(second)
+        counts = [one + two for one, two in zip_longest(counts, more, fillvalue=0)]
     model = answered or (usage.model if usage else None)
     facts = [
-        model or False, _trimmed(counts), False if outcome is None else outcome, *_evidence_of(message),
-        message.escalation_usage.model if message.escalation_usage else False,
+        model or False, counts, False if outcome is None else outcome, *_evidence_of(message),
+        second.model if second else False,
     ]  # fmt: skip
     return pack(list(CallFacts._make(facts)))
 
 
-def _trimmed(counts: list[int]) -> list[int]:
-    """Without the zeros at the end, as most calls have only the first kinds."""
+def _stored_counts(usage: Usage) -> list[int]:
+    """The counts of a usage, without the zeros at the end, as most calls have only the first kinds."""
+    given = usage.model_fields_set
+    counts: list[int] = [getattr(usage, name) if name in given else 0 for name in COUNTS_OF_USAGE]
     while counts and not counts[-1]:
         counts.pop()
     return counts

@@ -22,6 +22,8 @@ _FAMILIES = {
 }  # fmt: skip
 _OPENAI = re.compile(r"(?:chat)?gpt|o\d|codex")
 _CAPS = ("max_completion_tokens", "max_output_tokens", "max_tokens", "maxOutputTokens", "maxTokens")
+_ANSWERS = ("n", "best_of", "candidateCount", "candidate_count")
+_MODALITIES = ("modalities", "responseModalities", "response_modalities")
 _REFERENCES = ("previous_response_id", "conversation", "prompt", "cachedContent", "cached_content", "assistant_id")
 
 
@@ -90,14 +92,15 @@ def bound(
     """
     limits = limits or Limits()
     body = _flat(request)
+    nested = _nested(body)
     name = str(model or body.get("model") or body.get("modelId") or "")
     family = _FAMILIES.get(api.lower().removesuffix("_embeddings"), "openai")
     prompt = Prompt(family, name.lower().rpartition("/")[2])
     prompt.body(body)
     check_lengths(prompt, limits.context_tokens)
     tokens = _with_references(prompt, body, limits)
-    answers = _answers(body)
-    cap = 0 if api.lower().endswith("_embeddings") else _cap(body, limits)
+    answers = _answers(nested)
+    cap = 0 if api.lower().endswith("_embeddings") else _cap(nested, limits)
     hosting = Hosting.of(body, prompt.model, limits.hosted_calls)
     if hosting.turns and cap is None:
         raise refusal("max_tokens", "is needed where hosted tools may run several times; give the answer a cap")
@@ -108,7 +111,7 @@ def bound(
         sent += tokens + hosting.result_tokens + (cap or 0 if hosting.turns else 0)
         output = None if output is None or cap is None else output + cap
     may_be_cut = bool(body.get("context_management")) or body.get("truncation") == "auto"
-    speaks, draws = _modalities(body)
+    speaks, draws = _modalities(nested)
     return Bound(
         model=name,
         input_tokens=sent,
@@ -163,28 +166,30 @@ def _flat(request: Mapping[str, Any]) -> dict[str, Any]:
 def _nested(body: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """The body and its configurations."""
     names = ("generationConfig", "generation_config", "inferenceConfig")
-    held = [body.get(name) for name in names]
+    held = [each for name in names if (each := body.get(name)) is not None]
     return [body, *(cast("Mapping[str, Any]", each) for each in held if isinstance(each, Mapping))]
 
 
-def _cap(body: Mapping[str, Any], limits: Limits) -> int | None:
-    said = [_count(name, each.get(name)) for each in _nested(body) for name in _CAPS]
-    known = [each for each in said if each is not None]
-    return max(known) if known else limits.output_tokens
+def _cap(nested: list[Mapping[str, Any]], limits: Limits) -> int | None:
+    return max(_counts(nested, _CAPS), default=limits.output_tokens)
 
 
-def _answers(body: Mapping[str, Any]) -> int:
-    names = ("n", "best_of", "candidateCount", "candidate_count")
-    said = [_count(name, each.get(name)) for each in _nested(body) for name in names]
-    return max(1, *(each or 1 for each in said))
+def _answers(nested: list[Mapping[str, Any]]) -> int:
+    return max((1, *_counts(nested, _ANSWERS)))
 
 
-def _count(name: str, value: Any) -> int | None:
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise refusal(name, f"{str(value)[:40]!r} is no whole number of at least 0")
-    return value
+def _counts(nested: list[Mapping[str, Any]], names: tuple[str, ...]) -> list[int]:
+    """The counts that a body and its configurations give under some names."""
+    found: list[int] = []
+    for each in nested:
+        for name in names:
+            value = each.get(name)
+            if value is None:
+                continue
+            if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+                raise refusal(name, f"{str(value)[:40]!r} is no whole number of at least 0")
+            found.append(value)
+    return found
 
 
 def _with_references(prompt: Prompt, body: Mapping[str, Any], limits: Limits) -> int:
@@ -213,15 +218,14 @@ def _reference(name: str, value: Any) -> str:
     return value if isinstance(value, str) and name != "prompt" else ""
 
 
-def _modalities(body: Mapping[str, Any]) -> tuple[bool, bool]:
+def _modalities(nested: list[Mapping[str, Any]]) -> tuple[bool, bool]:
     """Whether the answer may be sound, and whether it may be a picture."""
     said: set[str] = set()
-    for each in _nested(body):
-        for name in ("modalities", "responseModalities", "response_modalities"):
+    for each in nested:
+        for name in _MODALITIES:
             listed = each.get(name)
-            said.update(
-                text_of(one).lower() for one in cast("list[Any]", listed if isinstance(listed, list | tuple) else [])
-            )
+            if isinstance(listed, list | tuple):
+                said.update(text_of(one).lower() for one in cast("list[Any]", listed))
     return "audio" in said, "image" in said
 
 

@@ -98,17 +98,26 @@ def made_real(case: Any, agent: httpx.Client) -> None:
 
 def named_after_all(case: Any, url: str) -> bool:
     """Whether a name that was made to be wrong is right as it was sent: a lock's object in a query is sent as text,
-    and letters beyond 16 bits are taken for none by who made any name."""
+    and who made any name takes some letters and numbers (of more than 16 bits, or like ``²``) for none."""
     wrong = {str(place.value) for place, made in case.meta.components.items() if made.mode.is_negative}
     if not wrong or not wrong <= {"query", "path"}:
         return False
-    if any(ord(letter) > 0xFFFF and _may_stand(letter) for letter in unquote(url)):
+    if any(ord(letter) > 0x7F and _may_stand(letter) for letter in unquote(url)) and _names_alone(case, url):
         return True
     sent = urlsplit(url)
     found = re.fullmatch(r"/api/v1/locks(?:/(.+)/acquire)?", sent.path)
     names = [each for name, each in parse_qsl(sent.query, keep_blank_values=True) if name == "resource"]
     names += [unquote(found[1])] if found and found[1] else []
     return bool(found and names) and all(1 <= len(each) <= 128 and all(map(_may_stand, each)) for each in names)
+
+
+def _names_alone(case: Any, url: str) -> bool:
+    """Whether all that the path and the query of an operation say are names as the document has them."""
+    said: dict[str, str] = dict(parse_qsl(urlsplit(url).query, keep_blank_values=True))
+    template = re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>.+)", re.escape(case.operation.full_path))
+    if (found := re.fullmatch(template, urlsplit(url).path)) is not None:
+        said |= {name: unquote(each) for name, each in found.groupdict().items()}
+    return all(1 <= len(each) <= 128 and all(map(_may_stand, each)) for each in said.values())
 
 
 def _may_stand(letter: str) -> bool:

@@ -245,7 +245,8 @@ class Desk:
             self._edit(record, *changed)
             record.quorum, record.approves, record.operators = asking.quorum, asking.approves, asking.operators
         record.votes[operator] = word
-        self._recount(record)
+        if word == "approve":
+            self._recount(record)
         if word == "reject":
             self._close(record, "declined", 0, by=operator)
             self.refusals[record.agent, record.asked_tool, record.asked_amount] = (self.now + REFUSAL, self.now)
@@ -256,9 +257,9 @@ class Desk:
         return True
 
     def _recount(self, record: Question) -> None:
-        """Of the approvals those count whose person may still approve so much."""
-        limits, amount = self.ceilings, record.amount
-        record.votes = {o: w for o, w in record.votes.items() if w == "reject" or amount <= limits.get(o, 1 << 60)}
+        """Of the approvals those count whose person may still approve so much. A rejection needs no count, and what the
+        others said stays to be read."""
+        record.votes = {o: w for o, w in record.votes.items() if record.amount <= self.ceilings.get(o, 1 << 60)}
 
     def _edit(self, record: Question, tool: str, amount: int) -> None:
         if tool == "drop" or amount > NEVER_ABOVE:
