@@ -26,12 +26,20 @@ def keyed_prompt(said: str, pepper: bytes) -> str:
     return blake2b(said.encode(), digest_size=16, key=pepper[:64], person=b"aegis prompt").hexdigest()
 
 
+_UNNAMED = PromptNames(None, None)
+_SAID = frozenset({
+    "prompt_tokens", "prompt_bytes", "prompt_size_bytes", "max_output_tokens", "requirements", "temperature",
+    "traceparent", "experiment_arm", "propensity",
+})  # fmt: skip
+"""Fields that are evidence; most requests give none, and are spared the looking."""
 _SHORT = 16
 """Digits of such a name in an event: enough to tell a tenant's prompts apart."""
 
 
 def evidence_of(request: PermissionRequest, names: PromptNames, http_request_id: str | None = None) -> list[object]:
     """What a request says for later, without the end that it does not say. Empty: nothing."""
+    if http_request_id is None and names == _UNNAMED and request.model_fields_set.isdisjoint(_SAID):
+        return []
     needs, sizes = request.requirements, (request.prompt_bytes, request.prompt_size_bytes)
     prompt, prefix = (each and each[:_SHORT] for each in names)
     said: list[object] = list(Evidence(
