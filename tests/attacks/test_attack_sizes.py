@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import gc
+import random
 import socket
 import threading
 import time
 import tracemalloc
+import urllib.parse
 from collections.abc import Callable
 from contextlib import suppress
 from functools import lru_cache
+from types import SimpleNamespace
 from typing import Any
 from unicodedata import normalize
 from urllib.parse import quote, urlsplit
 
 import pytest
 from guarding import DEFENDED, Serve, bearer
+from uvicorn.protocols.http import httptools_impl
 
 from aegis_core.api import connections, gate, routes_agents, routing, wire
 from aegis_core.api.auth import Auth
@@ -194,12 +198,54 @@ async def _passes(auth: Auth, request: object) -> None:
 def test_a_path_and_headers_of_any_length(serve: Serve, monkeypatch: pytest.MonkeyPatch, defended: bool) -> None:
     long = f"{API}/health?x=" + "a" * gate.MAX_TARGET
     if not defended:
-        monkeypatch.setattr(gate, "MAX_TARGET", 1 << 20)
+        for module in (gate, wire):
+            monkeypatch.setattr(module, "MAX_TARGET", 1 << 20)
         monkeypatch.setattr(gate, "MAX_HEADERS", 1 << 20)
     server = serve()
     assert server.http.get(long).status_code == (414 if defended else 200)
     many = {f"X-{at}": "a" * 1_000 for at in range(33)}
     assert server.http.get(f"{API}/health", headers=many).status_code == (431 if defended else 200)
+
+
+@DEFENDED
+def test_a_path_of_escapes(serve: Serve, monkeypatch: pytest.MonkeyPatch, defended: bool) -> None:
+    """uvicorn decodes a path before the gate sees how long it is, in the time of many honest requests."""
+    decoded, few = list[int](), wire.FEW_ESCAPES
+
+    def unquote(path: str) -> str:
+        decoded.append(path.count("%"))
+        return urllib.parse.unquote(path)
+
+    spied = SimpleNamespace(parse=SimpleNamespace(unquote=unquote))
+    monkeypatch.setattr(httptools_impl, "urllib", spied)
+    if not defended:
+        monkeypatch.setattr(wire, "FEW_ESCAPES", 1 << 20)
+        monkeypatch.setattr(wire, "MAX_TARGET", 1 << 20)
+    server = serve()
+    for escapes, status in ((20_000, 414), (2_500, 401)):
+        assert server.http.get(f"{API}/budget/{'%CC%95' * (escapes // 2)}").status_code == status
+    assert (max(decoded, default=0) <= few) is defended
+
+
+def test_a_path_of_many_escapes_names_what_it_did(serve: Serve) -> None:
+    server = serve()
+    head = bearer(server.agent_key)
+    name = "ä" * 40
+    token = server.http.post(f"{API}/handshake", json={"agent_id": name}, headers=head).json()["session_token"]
+    answer = server.http.get(f"{API}/budget/{quote(name)}", headers=bearer(token))
+    assert (answer.status_code, answer.json()["agent_id"]) == (200, name)
+    broken = server.http.get(f"{API}/budget/{quote(name)}%zz", headers=bearer(token))
+    assert broken.status_code in {403, 404, 422}
+
+
+def test_escapes_mean_what_they_do_elsewhere() -> None:
+    """Every byte, in any order, some as escapes: as urllib reads it, unless an escape is broken."""
+    chance = random.Random(11)
+    signs = [bytes([each]) for each in range(33, 127) if each not in b"%?"] + [b"%%%02X" % each for each in range(256)]
+    for _ in range(3_000):
+        path = b"".join(chance.choices(signs, k=chance.randrange(40)))
+        assert wire._unescaped(path) == urllib.parse.unquote(path.decode())
+    assert wire._unescaped(b"/%41%zz=") == "/%41%zz="
 
 
 @DEFENDED
