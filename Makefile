@@ -56,8 +56,9 @@ ifneq ($(filter-out none,$(FRAMEWORKS)),)
 	$(BIN)/python examples/four_frameworks/show.py $(FRAMEWORKS)
 endif
 	$(BIN)/python examples/changing_one_url.py
-ifneq ($(ANVIL),)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[chains]'
+	$(BIN)/python examples/solana_spike.py
+ifneq ($(ANVIL),)
 	$(BIN)/python examples/gas_spike.py
 endif
 

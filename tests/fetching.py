@@ -202,6 +202,13 @@ def _anvil(folder: Path) -> None:
     (folder / "anvil").symlink_to(found[0])
 
 
+SUI_PINNED = ("sui-1@npm:@mysten/sui@1.45.2", "sui-2@npm:@mysten/sui@2.33.1")
+
+
+def _sui(folder: Path) -> None:
+    _npm_install(folder, *SUI_PINNED)
+
+
 SOLC_VERSION = "0.8.37"
 CONTRACTS_SOURCE = ROOT / "tests" / "chains" / "contracts" / "Trading.sol"
 
@@ -250,6 +257,9 @@ CONTRACTS = Fetched(
 """A file with the code of each, such as ``Trading_sol_Token.bin``."""
 
 
+SUI = Fetched("the two schemas of Sui, and its SDK", HOME / "sui", SUI_PINNED, _sui)
+
+
 SDKS = Fetched("an environment with SDKs that need a newer `openai`", HOME / "sdks", SDKS_PINNED, _sdks)
 """Clients of the proxy, which the adapters' frameworks cannot stand beside."""
 
@@ -271,7 +281,7 @@ AGENTS["aider"] = Fetched("aider, an agent that asks through the proxy", HOME / 
 
 
 def main() -> None:
-    everything = [WHEELS, THIRD_PARTY, ANVIL, CONTRACTS, SDKS, WEB3, JAVASCRIPT]
+    everything = [WHEELS, THIRD_PARTY, ANVIL, CONTRACTS, SUI, SDKS, WEB3, JAVASCRIPT]
     if sys.argv[1:] == ["deep"]:
         everything += AGENTS.values()
     if sys.version_info < PYAUTOGEN_BELOW:

@@ -10,12 +10,14 @@ from decimal import Decimal
 from pathlib import Path
 
 from aegis_core.chains.configuration import ChainSetup, PricedToken, read_chains
-from aegis_core.chains.cost import NativeCost, bound
+from aegis_core.chains.cost import NativeCost, bound, paid_by
 from aegis_core.chains.data_fees import extra_fees
 from aegis_core.chains.feeds import feed_price
 from aegis_core.chains.gas import GasPrice
 from aegis_core.chains.network import ChainNetwork
 from aegis_core.chains.profiles import ChainProfile, find_profile, unknown_chain
+from aegis_core.chains.quantities import address
+from aegis_core.chains.sent import SentTransaction
 from aegis_core.chains.simulation import Simulation, simulate
 from aegis_core.chains.transaction import EvmTransaction
 from aegis_core.protocol.errors import ChainError
@@ -41,7 +43,35 @@ class Chain:
 
     def __init__(self, setup: ChainSetup, book: Chains) -> None:
         self.profile, self.setup, self._book = setup.profile, setup, book
-        self.network = ChainNetwork(setup.profile, setup.rpc, quorum=setup.quorum, timeout=setup.timeout)
+        self.network = self._open()
+
+    def _open(self) -> ChainNetwork:
+        return ChainNetwork(self.profile, self.setup.rpc, quorum=self.setup.quorum, timeout=self.setup.timeout)
+
+    def account(self, text: str) -> str:
+        """An account of this chain, in the form in which it is compared. Raises `InvalidRequestError`."""
+        return address(text, "wallet")
+
+    def name_of(self, sent: SentTransaction) -> str:
+        """How nodes name a transaction."""
+        return sent.hash
+
+    async def ended(self, sent: SentTransaction) -> NativeCost | None:
+        """What a transaction took, once that is final; nothing where it can never happen; None: it still may.
+
+        Raises:
+            ChainError: the nodes do not agree.
+        """
+        if await self.network.nonce(sent.address, self.profile.finality) <= sent.nonce:
+            return None
+        # Whatever has this nonce cannot be undone any more: it is this one, or it never happens.
+        mined = await self.network.receipt(sent.hash)
+        if mined is None:
+            return NativeCost(0, 0)
+        try:
+            return paid_by(sent.gas, sent.value, self.profile, mined)
+        except ValueError as error:
+            raise ChainError(f"{self.profile.name}: {error}.", chain=self.profile.id, reason="unknown") from None
 
     async def usd(self, now: float) -> Decimal:
         """Dollars for a coin. `now`: seconds since 1970.
@@ -92,8 +122,11 @@ class Chains:
     """The chains of one operator."""
 
     def __init__(self, setups: Mapping[str, ChainSetup]) -> None:
-        self._chains = {setup.profile.id: Chain(setup, self) for setup in setups.values()}
+        from aegis_core.chains.families import open_chain
+
+        self._chains = {setup.profile.id: open_chain(setup, self) for setup in setups.values()}
         self._ids = {name: setup.profile.id for name, setup in setups.items()}
+        self._ids |= {each.lower(): each for each in self._chains}
 
     def __iter__(self) -> Iterator[Chain]:
         return iter(self._chains.values())
@@ -111,7 +144,7 @@ class Chains:
         profile = find_profile(name)
         found = self._chains.get(self._ids.get(name) or (profile.id if profile else name))
         if found is None:
-            raise unknown_chain(chain, tuple(self._ids))
+            raise unknown_chain(chain, tuple(name for name in self._ids if ":" not in name))
         return found
 
     def profile_of(self, chain: str) -> ChainProfile:

@@ -17,7 +17,8 @@ from typing import Annotated
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, model_validator
 
 from aegis_core.chains.profiles import ChainProfile, FeeModel, Finality, OperatorFee, find_profile
-from aegis_core.chains.quantities import address
+from aegis_core.chains.quantities import address, asset
+from aegis_core.protocol.accounts import EVM, SOLANA, SUI
 from aegis_core.protocol.errors import ConfigurationError
 from aegis_core.protocol.fields import Usd
 from aegis_core.protocol.json_file import read_json_file
@@ -35,8 +36,10 @@ def _http(value: str) -> str:
 
 _Url = Annotated[str, Field(min_length=1, max_length=2_048), AfterValidator(_http)]
 _Address = Annotated[str, AfterValidator(lambda value: address(value, "address"))]
+_Asset = Annotated[str, Field(max_length=512), AfterValidator(asset)]
 _Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")]
 _Symbol = Annotated[str, Field(pattern=r"^[A-Za-z0-9.]{1,16}$")]
+_ID = r"^(eip155:[1-9][0-9]{0,18}|solana:[1-9A-HJ-NP-Za-km-z]{32}|sui:[0-9a-f]{8})$"
 _Seconds = Annotated[float, Field(gt=0, le=604_800, allow_inf_nan=False)]
 
 
@@ -52,7 +55,7 @@ class _Feed(Message):
 class _Token(Message):
     model_config = _SYNTAX
 
-    address: _Address
+    address: _Asset
     decimals: Annotated[int, Field(ge=0, le=36)] = 18
     usd: Usd | None = None
     feed: _Feed | None = None
@@ -75,7 +78,7 @@ class _Stated(Message):
     feed: _Feed | None = None
     tokens: dict[_Symbol, _Token] = Field(default={}, max_length=16)
     routers: tuple[_Address, ...] = Field(default=(), max_length=64)
-    id: Annotated[str, Field(pattern=r"^eip155:[1-9][0-9]{0,18}$")] | None = None
+    id: Annotated[str, Field(pattern=_ID)] | None = None
     symbol: _Symbol | None = None
     testnet: bool | None = None
     fees: FeeModel | None = None
@@ -114,7 +117,7 @@ class PriceFeed:
 
 @dataclass(frozen=True, slots=True)
 class PricedToken:
-    """A token whose dollars an operator says, or a feed. `address` in lower case; `decimals` of its smallest unit."""
+    """A token whose dollars an operator says, or a feed. `address` as of `asset`; `decimals` of its smallest unit."""
 
     symbol: str
     address: str
@@ -168,9 +171,13 @@ def _setup(path: Path, name: str, stated: _Stated) -> ChainSetup:
     if profile is None:
         if stated.id is None or stated.symbol is None or stated.fees is None:
             raise _refusal(
-                path, f"{name}: is not known here; say its id (eip155:…), its symbol, and how it charges (fees)"
+                path,
+                f"{name}: is not known here; say its id (eip155:…), its symbol, and how it charges (fees)",
             )
-        profile = ChainProfile(stated.id, name, stated.symbol)
+        family = stated.id.partition(":")[0]
+        if (stated.fees if stated.fees in {SOLANA, SUI} else EVM) != family:
+            raise _refusal(path, f"{name}.fees: {stated.fees} is not how a chain of {family} charges")
+        profile = ChainProfile(stated.id, name, stated.symbol, decimals=18 if family == EVM else 9)
     elif stated.id not in {None, profile.id}:
         raise _refusal(path, f"{name}.id: is {profile.id}; call another chain by another name")
     changes = {

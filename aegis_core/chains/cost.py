@@ -18,7 +18,7 @@ COIN = 10**18
 @dataclass(frozen=True, slots=True)
 class NativeCost:
     """An amount of a chain's coin, in its smallest unit: fees, and what is sent along. `transfers`: of tokens, in what
-    a transaction did cost."""
+    a transaction did cost; there either amount may be below 0, where more came than went."""
 
     fees: int
     value: int
@@ -87,13 +87,13 @@ def uncapped_fees(data_fee: int, operator: int) -> int:
     return 2 * data_fee + operator
 
 
-def to_nanos(native: int, price: Decimal) -> int:
-    """Nano-dollars of an amount in the smallest unit, at so many dollars a coin; rounded up.
+def to_nanos(native: int, price: Decimal, decimals: int = 18) -> int:
+    """Nano-dollars of an amount in the smallest unit, of so many `decimals`, at so many dollars a coin; rounded up.
 
     Raises:
         InvalidRequestError: more than any amount here may be.
     """
-    exact = Fraction(native) * Fraction(price) * NANOS_PER_USD / COIN
+    exact = Fraction(native) * Fraction(price) * NANOS_PER_USD / 10**decimals
     nanos = -(-exact.numerator // exact.denominator)
     if nanos > MAX_NANOS:
         raise refused(f"could cost more than {MAX_USD:,} USD, the largest amount")

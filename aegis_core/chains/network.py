@@ -33,11 +33,13 @@ class ChainNetwork:
     ) -> None:
         self.profile, self.quorum = profile, quorum or len(urls) // 2 + 1
         self._client = new_client()
-        self.nodes = [
-            Node(url, place, profile.number, self._client, timeout) for place, url in enumerate(urls, start=1)
-        ]
+        self.nodes = [self.node(url, place, timeout) for place, url in enumerate(urls, start=1)]
         self._newest = 0
         self._sending: set[asyncio.Future[Any]] = set()
+
+    def node(self, url: str, place: int, timeout: float) -> Node:
+        """One of its nodes."""
+        return Node(url, place, self.profile.number, self._client, timeout)
 
     async def agreed(self, method: str, *parameters: object, read: Callable[[Any], _H]) -> _H:
         """What enough nodes say. As soon as they do, the others are not waited for.
@@ -133,13 +135,17 @@ class ChainNetwork:
         found, _ = await self.answers("eth_getTransactionByHash", transaction, read=lambda answer: answer is not None)
         return any(found)
 
+    def submission(self, raw: bytes) -> tuple[str, *tuple[object, ...]]:
+        """The call that hands signed bytes to a node."""
+        return "eth_sendRawTransaction", "0x" + raw.hex()
+
     async def broadcast(self, raw: bytes, transaction: str) -> None:
         """Hand signed bytes to every node; done as soon as one accepts them, or knows them already.
 
         Raises:
             ChainError: every node refuses it (reason ``refused``), or nobody can say whether one took it (``unknown``).
         """
-        asking = [asyncio.ensure_future(node.call("eth_sendRawTransaction", "0x" + raw.hex())) for node in self.nodes]
+        asking = [asyncio.ensure_future(node.call(*self.submission(raw))) for node in self.nodes]
         self._sending.update(asking)
         for each in asking:  # when one has accepted, the others hear of it without anybody waiting for them
             each.add_done_callback(self._sent)

@@ -70,14 +70,18 @@ class Node:
         async with self._checking:
             if time.monotonic() < self._checked_until:
                 return
-            answer = await self._asked("eth_chainId", ())
-            try:
-                found = quantity(answer, "eth_chainId")
-            except ValueError as error:
-                raise NodeFault(f"{self.name}: {error}") from None
-            if found != self._chain:
-                raise NodeFault(f"{self.name} serves chain {found}, not {self._chain}")
+            await self._served()
             self._checked_until = time.monotonic() + _CHECKED_SECONDS
+
+    async def _served(self) -> None:
+        """See that it serves its chain; raises `NodeFault`."""
+        answer = await self._asked("eth_chainId", ())
+        try:
+            found = quantity(answer, "eth_chainId")
+        except ValueError as error:
+            raise NodeFault(f"{self.name}: {error}") from None
+        if found != self._chain:
+            raise NodeFault(f"{self.name} serves chain {found}, not {self._chain}")
 
     async def _asked(self, method: str, parameters: tuple[object, ...]) -> Any:
         import httpx

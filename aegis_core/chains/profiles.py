@@ -12,10 +12,11 @@ from typing import Literal, get_args
 
 from aegis_core.protocol.errors import InvalidRequestError
 
-FeeModel = Literal["ethereum", "monad", "op_stack", "nitro"]
+FeeModel = Literal["ethereum", "monad", "op_stack", "nitro", "solana", "sui"]
 """``ethereum``: gas used at the effective price, and blobs. ``monad``: the gas limit at that price, whatever was used.
 ``op_stack``: as Ethereum, and on top a data fee and an operator fee that no signature caps. ``nitro``: as Ethereum; the
-data fee is inside the gas that is used."""
+data fee is inside the gas that is used. ``solana``: by signatures, and by the units that are asked for. ``sui``:
+computation and storage, less what is given back for storage that is freed."""
 FEE_MODELS: tuple[FeeModel, ...] = get_args(FeeModel)
 
 OperatorFee = Literal["isthmus", "jovian"]
@@ -35,7 +36,7 @@ class ChainProfile:
     Attributes:
         id: its name by CAIP-2.
         name: its name here.
-        symbol: of its native coin, which has 18 decimals on every chain of this kind.
+        symbol: of its native coin.
         testnet: whether its coin is worth nothing.
         fees: how a transaction is charged.
         block_seconds: about how often there is a block.
@@ -44,6 +45,7 @@ class ChainProfile:
         finality: the tag of what cannot be undone.
         most_gas: the most gas of one transaction; None where only the block's limit bounds it.
         operator_fee: the version of the operator fee, of an OP stack.
+        decimals: of the smallest unit of its coin.
     """
 
     id: str
@@ -57,14 +59,25 @@ class ChainProfile:
     finality: Finality = "finalized"
     most_gas: int | None = None
     operator_fee: OperatorFee = "jovian"
+    decimals: int = 18
+
+    @property
+    def family(self) -> str:
+        """The namespace of its id: the kind of chain that it is."""
+        return self.id.partition(":")[0]
+
+    @property
+    def reference(self) -> str:
+        """What tells it apart from the others of its kind."""
+        return self.id.partition(":")[2]
 
     @property
     def number(self) -> int:
-        """The chain id that transactions are signed for."""
+        """The chain id that transactions of the EVM are signed for."""
         return int(self.id.removeprefix("eip155:"))
 
     def wallet(self, address: str) -> str:
-        """An account on this chain by CAIP-10, in lower case: also the name of its lock."""
+        """An account on this chain by CAIP-10, as `account` writes it: also the name of its lock."""
         return f"{self.id}:{address}"
 
 
@@ -92,6 +105,16 @@ def _polygon(number: int, name: str, *, testnet: bool = False) -> ChainProfile:
     return ChainProfile(f"eip155:{number}", name, "POL", testnet, block_seconds=2, stale_seconds=60, types=NO_BLOBS)
 
 
+def _solana(genesis: str, name: str, *, testnet: bool = False) -> ChainProfile:
+    return ChainProfile(
+        f"solana:{genesis}", name, "SOL", testnet, "solana", block_seconds=0.4, stale_seconds=60, decimals=9
+    )
+
+
+def _sui(genesis: str, name: str, *, testnet: bool = False) -> ChainProfile:
+    return ChainProfile(f"sui:{genesis}", name, "SUI", testnet, "sui", block_seconds=0.3, stale_seconds=60, decimals=9)
+
+
 PROFILES: tuple[ChainProfile, ...] = (
     ChainProfile("eip155:1", "ethereum", "ETH"),
     ChainProfile("eip155:11155111", "sepolia", "ETH", testnet=True),
@@ -107,11 +130,16 @@ PROFILES: tuple[ChainProfile, ...] = (
     _nitro(421614, "arbitrum-sepolia", testnet=True),
     _polygon(137, "polygon"),
     _polygon(80002, "polygon-amoy", testnet=True),
+    _solana("5eykt4UsFv8P8NJdTREpY1vzqKqZKvdp", "solana"),
+    _solana("EtWTRABZaYq6iMfeYKouRu166VU2xqa1", "solana-devnet", testnet=True),
+    _solana("4uhcVJyU9pJkvQyS88uRDiswHXSGkcQ3", "solana-testnet", testnet=True),
+    _sui("35834a8a", "sui"),
+    _sui("4c78adac", "sui-testnet", testnet=True),
     ChainProfile("eip155:31337", "anvil", "ETH", testnet=True, block_seconds=1),
 )
 """The chains that are known without a word of the operator."""
 
-_KNOWN = {name: profile for profile in PROFILES for name in (profile.name, profile.id)}
+_KNOWN = {name.lower(): profile for profile in PROFILES for name in (profile.name, profile.id)}
 
 
 def find_profile(chain: str) -> ChainProfile | None:

@@ -14,6 +14,8 @@ JUDGED = 2**53 - 1
 
 _QUANTITY = re.compile(r"0x(?:0|[1-9a-fA-F][0-9a-fA-F]{0,63})")
 _BYTES = re.compile(r"0x(?:[0-9a-fA-F]{2})*")
+_MINT = re.compile(r"[1-9A-HJ-NP-Za-km-z]{32,44}")
+_SHORT = re.compile(r"\b0x([0-9a-fA-F]{1,64})(?=::)")
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
 
 
@@ -70,6 +72,23 @@ def address(value: str, field: str) -> str:
         problem = f"{value} has a wrong checksum, so it was mistyped; the right one would be {checksummed(value)}"
         raise InvalidRequestError(f"{field}: {problem}", field=field, problem=problem)
     return value.lower()
+
+
+def asset(value: str) -> str:
+    """What names a token: the address of its contract, on Solana its mint, on Sui its type of coin (``0x2::sui::SUI``),
+    whose addresses are written out.
+
+    Raises:
+        InvalidRequestError: none of these.
+    """
+    if _MINT.fullmatch(value):
+        return value
+    return coin_type(value) if "::" in value else address(value, "address")
+
+
+def coin_type(value: str) -> str:
+    """A type of Move with every address of 64 digits, so that equal types are equal texts."""
+    return _SHORT.sub(lambda found: f"0x{found[1].lower():0>64}", "".join(value.split()))
 
 
 def checksummed(value: str) -> str:

@@ -23,6 +23,12 @@ class TokenTransfer(NamedTuple):
     amount: int
 
 
+def net_transfer(token: str, account: str, amount: int) -> TokenTransfer:
+    """What an account has more of a token by its balances; a negative amount: less."""
+    sender, to = ("", account) if amount >= 0 else (account, "")
+    return TokenTransfer(token, sender, to, abs(amount))
+
+
 @dataclass(frozen=True, slots=True)
 class MinedTransaction:
     """A receipt. Two nodes agree on a transaction when theirs are equal.

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 from aegis_core.cli.common import dollars, shown, stdout_console
+from aegis_core.protocol.accounts import EVM
 
 if TYPE_CHECKING:
     from aegis_core.protocol.chains import TransactionPreview
-    from aegis_core.protocol.transactions import SimulationFacts, SwapFacts
+    from aegis_core.protocol.transactions import SimulationFacts, SwapFacts, TransactionFacts
 
 _UNKNOWN = "nobody knows"
 
@@ -19,9 +20,7 @@ _UNKNOWN = "nobody knows"
 def show_preview(found: TransactionPreview) -> None:
     """A table of what leaves and what comes, and a line for each thing that it lets others do."""
     facts, console = found.transaction, stdout_console()
-    console.print(
-        f"{facts.name}: {facts.address} to {facts.to or 'a new contract'}, nonce {facts.nonce}", markup=False,
-    )  # fmt: skip
+    console.print(f"{facts.name}: {facts.address}{_whom(facts)}", markup=False)
     table = Table("", "amount", "worth", box=None, header_style="bold", pad_edge=False)
     table.add_row("fees, at most", "", dollars(found.fees_usd))
     table.add_row("coin that goes along", "", dollars(found.value_usd))
@@ -38,6 +37,14 @@ def show_preview(found: TransactionPreview) -> None:
         lines = _lines(facts.simulation)
     for line in [*lines, *_swap(facts.swap)]:
         console.print(shown(line), markup=False)
+
+
+def _whom(facts: TransactionFacts) -> str:
+    if facts.family == EVM:
+        return f" to {facts.to or 'a new contract'}, nonce {facts.nonce}"
+    paid = ", ".join("somebody that nobody can tell" if each is None else each for each in facts.recipients)
+    calls = ", ".join(facts.calls)
+    return f"{f' pays {paid}' if paid else ''}{f' by {calls}' if calls else ''}"
 
 
 def _lines(done: SimulationFacts) -> list[str]:

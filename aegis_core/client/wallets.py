@@ -34,19 +34,23 @@ class HeldTransaction:
         assert self.verdict.grant_id is not None
         return self.verdict.grant_id
 
-    async def send(self, *, replaces: bool = False) -> TransactionReport:
+    async def send(self, signed: bytes | str | None = None, *, replaces: bool = False) -> TransactionReport:
         """Send it; done once a node accepted it. From then on its chain says what it costs, whoever dies.
 
         Args:
+            signed: on Solana the same message signed only now, or again with a newer blockhash, because the one that
+                was judged is over; by default the bytes that were judged.
             replaces: it is meant to take the place of one with the same nonce.
 
         Raises:
+            InvalidRequestError: `signed` does something else than what was judged, or is signed by nobody.
             ConflictError: its lock was lost, or its nonce was used before; nothing was sent.
             ChainError: every node refused it (reason ``refused``), and the money is back; or whether one took it is not
                 known (``unknown``), and it is watched.
         """
+        raw = self._signed if signed is None else _text(signed)
         message = parse(
-            SendTransaction, agent_id=self._agent.agent_id, grant_id=self.grant_id, transaction=self._signed,
+            SendTransaction, agent_id=self._agent.agent_id, grant_id=self.grant_id, transaction=raw,
             replaces=replaces,
         )  # fmt: skip
         session = self._agent.session
@@ -89,7 +93,8 @@ class Wallet:
         dies: see `HeldTransaction.send`.
 
         Args:
-            signed: the signed bytes, or their hexadecimal text.
+            signed: the signed bytes, or their hexadecimal text. On Solana, where what is signed soon expires, the
+                signatures may still be zeros: see `HeldTransaction.send`.
             intent: what the agent wants, in its own words.
             wait: seconds to wait for an approval, or for the wallet.
             priority: of the agent's wait for the wallet.
@@ -99,7 +104,7 @@ class Wallet:
             InvalidRequestError: the bytes cannot be read, or are of another account or chain. Nothing was decided.
             AegisDenied: refused, or not approved (or the wallet not had) within `wait` seconds.
         """
-        agent, text = self._agent, signed if isinstance(signed, str) else "0x" + signed.hex()
+        agent, text = self._agent, _text(signed)
         order = parse(
             TransactionOrder, agent_id=agent.agent_id, session_id=agent.session.session_id, chain=self.chain,
             wallet=self.address, transaction=text, task_intent=intent, priority=priority, lock_ttl_seconds=ttl,
@@ -131,3 +136,7 @@ class Wallet:
         with suppress(AegisError):
             token = self._agent.session.session_token
             await self._agent.connection.port.release(grant_id, message, token=token)
+
+
+def _text(signed: bytes | str) -> str:
+    return signed if isinstance(signed, str) else "0x" + signed.hex()

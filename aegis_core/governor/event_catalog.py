@@ -52,7 +52,7 @@ KINDS: Mapping[str, KindOf] = {
         _DECISION + " nothing_heard",
     ),
     "refunded": KindOf(
-        "An operator took back some of a charge.",
+        "An operator took back some of a charge, or a chain gave back more than a transaction took.",
         "grant_id request_id refund_usd charged_usd refunded_usd reason by",
     ),
     "approved": KindOf("A question was approved, so its grant is live.", _DECISION),

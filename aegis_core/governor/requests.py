@@ -12,7 +12,6 @@ from typing import Literal, NamedTuple
 from aegis_core.arbiter.arbiter import Appraisal, Candidate
 from aegis_core.governor.prompt_evidence import PromptNames, evidence_of
 from aegis_core.policy.asking import Asker, AskingTerms
-from aegis_core.policy.facts import AgentFacts
 from aegis_core.policy.ruling import Ruling
 from aegis_core.policy.text import spaced, words_of
 from aegis_core.protocol.arguments import MAX_SHOWN, hash_of
@@ -103,16 +102,6 @@ class PreparedRequest(NamedTuple):
             said=self.said, said_asked=said_of(self.spoken) if asks and "prompt_end" in self.spoken else False,
             task=request.task_type or False, attempt=self.attempt, bid=_bid(request, ruling), watch=self.watch,
         )  # fmt: skip
-
-
-def of_own_wallet(request: PermissionRequest, wallets: AgentFacts, appraisal: Appraisal) -> Appraisal:
-    """Nothing, for a transaction of an account that is not among the agent's."""
-    shown = transaction_of(request)
-    if shown is None or wallets.may_use(shown.wallet):
-        return appraisal
-    return appraisal._replace(
-        candidates=(), code="foreign_wallet", note=f"{shown.wallet} is not among the wallets of this agent's profile"
-    )
 
 
 class Rules(NamedTuple):

@@ -47,17 +47,19 @@ def _lost(facts: TransactionFacts) -> int:
 
 
 async def to_charge(chain: Chain, watch: Watch, cost: NativeCost, now: float) -> int:
-    """Nano-dollars that a transaction took. `now`: seconds since 1970.
+    """Nano-dollars that a transaction took; negative where its gas came back, and more of it than it took. What else
+    came takes off what left, and nothing more. `now`: seconds since 1970.
 
     Raises:
         ChainError: nobody says what a token costs that it moved.
     """
-    usd, wallet = Decimal(watch.usd), watch.wallet.rpartition(":")[2]
-    total, fees = to_nanos(cost.total, usd), to_nanos(cost.fees, usd)
+    usd, decimals, wallet = Decimal(watch.usd), chain.profile.decimals, watch.wallet.rpartition(":")[2]
+    total, fees = to_nanos(cost.total, usd, decimals), to_nanos(cost.fees, usd, decimals)
     deltas = dict[str, int]()
     for move in cost.transfers:
         deltas[move.token] = deltas.get(move.token, 0) + move.amount * ((move.to == wallet) - (move.sender == wallet))
-    out, into = Fraction(total - fees), Fraction(0)
+    coin = Fraction(total - fees)
+    out, into = max(Fraction(0), coin), max(Fraction(0), -coin)
     for token in chain.setup.tokens:
         if delta := deltas.get(token.address):
             worth = Fraction(delta) * Fraction(await chain.price_of(token, now)) * NANOS_PER_USD / 10**token.decimals

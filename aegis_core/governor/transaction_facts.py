@@ -7,11 +7,13 @@ add to that, and never takes away from it.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
 
 from aegis_core.chains.book import Chain
-from aegis_core.chains.cost import COIN, NativeCost, to_nanos
+from aegis_core.chains.cost import NativeCost, to_nanos
+from aegis_core.chains.described import DescribedTransaction
 from aegis_core.chains.quantities import JUDGED
 from aegis_core.chains.simulation import COIN_ASSET, Simulation
 from aegis_core.chains.swaps import SignedSwap, signed_swap
@@ -92,6 +94,32 @@ async def facts_of(
     )  # fmt: skip
 
 
+async def described_facts(
+    chain: Chain, transaction: DescribedTransaction, usd: Decimal, now: float
+) -> TransactionFacts:
+    """The same for a chain that is not of the EVM. Arguments as of `facts_of`."""
+    profile, most, found = chain.profile, transaction.cost, transaction.simulation
+    decimals, simulation = profile.decimals, None
+    value = to_nanos(max(0, most.value), usd, decimals)
+    out = value if transaction.plain else None
+    if found is not None:
+        about = {asset for asset, _ in (*found.deltas, *found.standing)} | {each.token for each in found.approvals}
+        simulation, leaves = _priced(replace(found, at=int(now)), await _assets(chain, about, usd, now))
+        if found.success:
+            out = None if leaves is None else max(leaves, value)
+    method = PLAIN_TRANSFER if transaction.plain else next(iter(transaction.calls), "commands")
+    return TransactionFacts(
+        chain=profile.id, name=profile.name, testnet=profile.testnet, wallet=profile.wallet(transaction.wallet),
+        cosigners=tuple(map(profile.wallet, transaction.cosigners)), to=transaction.to, calls=transaction.calls,
+        recipients=transaction.recipients, lasting=transaction.lasting, creates=transaction.creates,
+        delegates=transaction.delegates, method=method,
+        gas_usd=to_usd(to_nanos(max(0, most.fees), usd, decimals)), outflow_usd=None if out is None else to_usd(out),
+        core=transaction.core, hash=transaction.request, nonce=0, max_fee=transaction.max_fee,
+        priority_fee=transaction.priority_fee, stale_ms=int(chain.setup.gas_seconds * 1000), simulation=simulation,
+        simulation_problem=transaction.problem,
+    )  # fmt: skip
+
+
 def _swap_facts(swap: SignedSwap | None, assets: Assets) -> SwapFacts | None:
     if swap is None:
         return None
@@ -106,7 +134,7 @@ def _swap_facts(swap: SignedSwap | None, assets: Assets) -> SwapFacts | None:
 
 async def _assets(chain: Chain, about: Collection[str], usd: Decimal, now: float) -> Assets:
     """The prices of what it is about."""
-    assets = {COIN_ASSET: PricedAsset(chain.profile.symbol, len(str(COIN)) - 1, usd)}
+    assets = {COIN_ASSET: PricedAsset(chain.profile.symbol, chain.profile.decimals, usd)}
     for token in chain.setup.tokens:
         if token.address in about:
             try:

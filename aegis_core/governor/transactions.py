@@ -13,15 +13,14 @@ from decimal import Decimal
 from typing import Protocol
 
 from aegis_core.chains.book import Chain, Chains
-from aegis_core.chains.cost import NativeCost, paid_by, to_nanos
-from aegis_core.chains.profiles import ChainProfile
-from aegis_core.chains.quantities import address
-from aegis_core.chains.receipts import MinedTransaction
-from aegis_core.chains.transaction import EvmTransaction, decode
+from aegis_core.chains.cost import NativeCost
+from aegis_core.chains.other import OtherChain
+from aegis_core.chains.sent import SentTransaction
+from aegis_core.chains.transaction import decode
+from aegis_core.governor.asked_transactions import asked_of
 from aegis_core.governor.chain_views import previewed, statuses
 from aegis_core.governor.credentials import caller_of
 from aegis_core.governor.token_money import least_of, to_charge, to_hold
-from aegis_core.governor.transaction_facts import facts_of, shown_of
 from aegis_core.governor.verdicts import grant_key
 from aegis_core.protocol.arguments import bound_arguments
 from aegis_core.protocol.chains import ChainStatus, QuoteTransaction, TransactionPreview
@@ -44,10 +43,9 @@ from aegis_core.store.records import Record
 from aegis_core.store.states import EXPIRED, OPEN
 from aegis_core.store.verbs import Act, Follow, Settle
 
-_TOOL, _NAMED = "wallet.transact", "tx-"
+_TOOL, _NAMED, _SETTLED = "wallet.transact", "tx-", "tx "
 _POLL_SECONDS = 0.5
 _SOON_MS, _LATER_MS, _AFTER_CRASH_MS = 2_000, 60_000, 15_000
-_MOST_NONCE = 2**53 - 1
 _ATTEMPTS = 16
 
 
@@ -75,33 +73,26 @@ class Transactions:
         """
         await self._check(token)
         chain = self.chains.find(order.chain)
-        transaction = await asyncio.to_thread(decode, _raw(order.transaction))
-        wallet = address(order.wallet.rpartition(":")[2], "wallet")
-        if transaction.sender != wallet:
-            problem = f"it was signed by {transaction.sender}, not by this account"
-            raise InvalidRequestError(f"wallet: {problem}", field="wallet", problem=problem)
-        nonce = transaction.nonce or 0
-        if nonce > _MOST_NONCE:
-            raise InvalidRequestError("transaction: has a nonce above 2^53", field="transaction", problem="nonce")
-        most = await chain.bound(transaction)
-        usd = await self._usd(chain)
-        facts = await facts_of(chain, transaction, most, usd, await self._ledger.now() / 1000)
-        hashed, shown = bound_arguments(shown_of(chain, transaction))
+        raw, wallet, now = _raw(order.transaction), order.wallet.rpartition(":")[2], await self._ledger.now() / 1000
+        asked = await asked_of(chain, raw, wallet, lambda: self._usd(chain), now)
+        facts = asked.facts
+        hashed, shown = bound_arguments(asked.shown)
         request = parse(
             TransactionRequest, agent_id=order.agent_id, session_id=order.session_id, task_intent=order.task_intent,
             resource_type="wallet_lock", target_resource=facts.wallet, lock_ttl_seconds=order.lock_ttl_seconds,
-            priority=order.priority, estimated_cost_usd=to_usd(to_hold(facts, to_nanos(most.total, usd))), tool=_TOOL,
-            arguments_hash=hashed, arguments_json=shown, request_id=_request_id(transaction, 1), transaction=facts,
+            priority=order.priority, estimated_cost_usd=to_usd(to_hold(facts, asked.nanos(chain.profile.decimals))),
+            tool=_TOOL, arguments_hash=hashed, arguments_json=shown, request_id=_request_id(asked.request, 1),
+            transaction=facts,
         )  # fmt: skip
         watch = Watch(
-            facts.chain, facts.wallet, nonce, facts.hash, str(transaction.gas), str(transaction.value), f"{usd:f}",
+            facts.chain, facts.wallet, asked.nonce, asked.hash, str(asked.gas), str(asked.value), f"{asked.usd:f}",
             "held", 0, least=least_of(facts),
         )  # fmt: skip
         for attempt in range(1, _ATTEMPTS):
             verdict = await self._ask(request, token=token, wait=wait, watch=pack(watch))
             if not await self._never_sent(verdict):
                 return verdict
-            request = request.model_copy(update={"request_id": _request_id(transaction, attempt + 1)})
+            request = request.model_copy(update={"request_id": _request_id(asked.request, attempt + 1)})
         return await self._ask(request, token=token, wait=wait, watch=pack(watch))
 
     async def status(self, *, token: str | None = None) -> tuple[ChainStatus, ...]:
@@ -147,24 +138,29 @@ class Transactions:
         watch = await self.store.watch(key)
         if watch is None:
             raise _no_transaction()
-        raw = _raw(message.transaction)
-        transaction = await asyncio.to_thread(decode, raw)
-        if watch.hash != transaction.hash:
-            problem = f"is {transaction.hash}; the grant was given for {watch.hash}"
-            raise InvalidRequestError(f"transaction: {problem}", field="transaction", problem=problem)
+        raw, until = _raw(message.transaction), None
+        chain = self.chains.find(watch.chain)
+        if isinstance(chain, OtherChain):
+            if watch.raw and bytes(watch.raw) != raw:
+                raise _others(chain.name_of(_sent(watch)))
+            if watch.state == "held":
+                until = await chain.renewed(raw, _sent(watch))
+        elif watch.hash != (name := (await asyncio.to_thread(decode, raw)).hash):
+            raise _others(watch.hash, f"is {name}; ")
         caller = caller_of(token, self._ledger.store.pepper)
         order = Follow(
-            key, "sending", message.agent_id, caller.session, caller.token, raw, message.replaces, _AFTER_CRASH_MS
-        )
+            key, "sending", message.agent_id, caller.session, caller.token, raw,
+            message.replaces or isinstance(chain, OtherChain), _AFTER_CRASH_MS, until,
+        )  # fmt: skip
         record, watch = await self.store.follow(order)
         if watch.state == "sending":
             record, watch = await self._broadcast(key, watch, raw)
-        return _report(key, record, watch)
+        return self._report(key, record, watch)
 
     async def _broadcast(self, key: str, watch: Watch, raw: bytes) -> tuple[Record, Watch]:
         chain = self.chains.find(watch.chain)
         try:
-            await chain.network.broadcast(raw, watch.hash)
+            await chain.network.broadcast(raw, chain.name_of(_sent(watch)))
         except ChainError as error:
             if error.facts.get("reason") == "refused":
                 await self.store.follow(Follow(key, "refused"))
@@ -195,7 +191,7 @@ class Transactions:
             if agent_id is not None and record.agent != agent_id:
                 raise AuthError("This belongs to another agent.", code="not_yours")
             if watch is None or record.state not in OPEN or loop.time() >= until:
-                return _report(key, record, watch)
+                return self._report(key, record, watch)
             await asyncio.sleep(min(_POLL_SECONDS, max(0.0, until - loop.time())))
 
     async def follow(self, key: str) -> None:
@@ -215,14 +211,13 @@ class Transactions:
         if watch.state == "held":
             await self._end_unsent(key, watch)
             return
-        network = self.chains.find(watch.chain).network
-        final = await network.nonce(watch.wallet.rpartition(":")[2], network.profile.finality)
-        if final > watch.nonce:
-            # Whatever has this nonce cannot be undone any more: it is this one, or it never happens.
-            mined = await network.receipt(watch.hash)
-            await self._settle(key, watch, NativeCost(0, 0) if mined is None else _paid(watch, network.profile, mined))
+        chain, sent = self.chains.find(watch.chain), _sent(watch)
+        cost = await chain.ended(sent)
+        if cost is not None:
+            await self._settle(key, watch, cost)
             return
-        if await network.knows(watch.hash):
+        network, name = chain.network, chain.name_of(sent)
+        if await network.knows(name):
             act = "sent" if watch.state == "sending" else "later"
             await self.store.follow(Follow(key, act, pause=_SOON_MS))
         elif watch.state == "sending" and watch.raw:  # who sent it died before it could say what came of that
@@ -230,7 +225,7 @@ class Transactions:
         else:
             if watch.raw:  # it was accepted, and forgotten since
                 with suppress(ChainError):
-                    await network.broadcast(bytes(watch.raw), watch.hash)
+                    await network.broadcast(bytes(watch.raw), name)
             await self.put_off(key)
 
     async def _end_unsent(self, key: str, watch: Watch) -> None:
@@ -248,10 +243,21 @@ class Transactions:
         await self.store.follow(Follow(key, "later", pause=_LATER_MS))
 
     async def _settle(self, key: str, watch: Watch, cost: NativeCost) -> None:
-        now = await self._ledger.now() / 1000
-        nanos = await to_charge(self.chains.find(watch.chain), watch, cost, now)
-        await self._ledger.settle(_proven(key, "settle", nanos, f"tx {watch.hash}"))
+        chain, now = self.chains.find(watch.chain), await self._ledger.now() / 1000
+        nanos = await to_charge(chain, watch, cost, now)
+        await self._ledger.settle(_proven(key, "settle", nanos, f"{_SETTLED}{chain.name_of(_sent(watch))}"))
         await self.store.follow(Follow(key, "over"))
+
+    def _report(self, key: str, record: Record, watch: Watch | None) -> TransactionReport:
+        states: dict[str, TransactionState] = {"held": "held", "sending": "sending", "sent": "sent"}
+        state: TransactionState = "settled" if watch is None else states[watch.state]
+        if watch is not None:
+            name = self.chains.find(watch.chain).name_of(_sent(watch))
+        elif record.settled and record.settled.startswith(_SETTLED):
+            name = record.settled.removeprefix(_SETTLED)
+        else:
+            name = f"0x{record.request.split('-')[1]}"
+        return TransactionReport("gr_" + key, state, name, to_usd(record.amount), to_usd(record.charged))
 
     async def _usd(self, chain: Chain) -> Decimal:
         """Dollars for a coin, as they are written beside the price of gas."""
@@ -266,11 +272,16 @@ class Transactions:
         )  # fmt: skip
 
 
-def _paid(watch: Watch, profile: ChainProfile, mined: MinedTransaction) -> NativeCost:
-    try:
-        return paid_by(int(watch.gas), int(watch.value), profile, mined)
-    except ValueError as error:
-        raise ChainError(f"{profile.name}: {error}.", chain=profile.id, reason="unknown") from None
+def _sent(watch: Watch) -> SentTransaction:
+    return SentTransaction(
+        watch.hash, watch.wallet.rpartition(":")[2], watch.nonce, int(watch.gas), int(watch.value), watch.last_height,
+        bytes(watch.raw or b""),
+    )  # fmt: skip
+
+
+def _others(name: str, what: str = "") -> InvalidRequestError:
+    problem = f"{what}the grant was given for {name}"
+    return InvalidRequestError(f"transaction: {problem}", field="transaction", problem=problem)
 
 
 def _raw(text: str) -> bytes:
@@ -283,9 +294,9 @@ def _raw(text: str) -> bytes:
     raise InvalidRequestError(f"transaction: {problem}", field="transaction", problem=problem)
 
 
-def _request_id(transaction: EvmTransaction, attempt: int) -> str:
+def _request_id(name: str, attempt: int) -> str:
     """The same bytes are the same request, whoever sends them how often; and another one, once that ended unsent."""
-    return f"{_NAMED}{(transaction.hash or '0x')[2:]}-{attempt}"
+    return f"{_NAMED}{name}-{attempt}"
 
 
 def _no_transaction() -> NotFoundError:
@@ -297,13 +308,4 @@ def _proven(key: str, act: Act, cost: int | None, digest: str | None) -> Settle:
     return Settle(
         id=key, agent=None, sid=None, token=None, act=act, cost=cost, digest=digest, more=0, outcome=None,
         answered=None, proven=True,
-    )  # fmt: skip
-
-
-def _report(key: str, record: Record, watch: Watch | None) -> TransactionReport:
-    states: dict[str, TransactionState] = {"held": "held", "sending": "sending", "sent": "sent"}
-    state: TransactionState = "settled" if watch is None else states[watch.state]
-    return TransactionReport(
-        "gr_" + key, state, watch.hash if watch else f"0x{record.request.split('-')[1]}",
-        to_usd(record.amount), to_usd(record.charged),
     )  # fmt: skip

@@ -121,7 +121,7 @@ class CompiledRule:
         wei, rule = self.conditions.gas_above, self.rule
         if wei is None:
             return None
-        reason = rule.reason or f"gas above {wei / 10**9:,.9g} gwei {beyond(rule.effect)}"
+        reason = rule.reason or f"gas above {self.conditions.gas_words} {beyond(rule.effect)}"
         return GasCeiling(wei, self.effect, rule.name, reason, rule.observed)
 
 

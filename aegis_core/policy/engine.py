@@ -20,6 +20,7 @@ from aegis_core.policy.document import SCHEMA, read_rules
 from aegis_core.policy.explain import Explanation, explain
 from aegis_core.policy.facts import AgentFacts
 from aegis_core.policy.rules import Rule
+from aegis_core.policy.rules.lasting_transaction import ImpliedLasting, LastingTransaction
 from aegis_core.policy.ruling import Ruling
 from aegis_core.policy.source import MAX_BYTES, Source
 from aegis_core.protocol.messages import RESOURCE_TYPES, PermissionRequest
@@ -35,12 +36,24 @@ class Policy:
         digest: SHA-256 of `document` in hexadecimal, the same however the original was laid out.
     """
 
-    __slots__ = ("_allowed", "_asking", "_compiled", "_deciding", "_noting", "_standing", "digest", "document")
+    __slots__ = (
+        "_allowed",
+        "_asking",
+        "_compiled",
+        "_deciding",
+        "_given",
+        "_noting",
+        "_standing",
+        "digest",
+        "document",
+    )
 
     def __init__(self, rules: tuple[Rule, ...]) -> None:
         plain = {"schema": SCHEMA, "rules": [plain_rule(rule) for rule in rules]}
         self.document = json.dumps(plain, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
         self.digest = hashlib.sha256(self.document.encode()).hexdigest()
+        self._given = len(rules)
+        rules = (*rules, *_implied(rules))
         self._compiled = [CompiledRule(rule, order, len(rules)) for order, rule in enumerate(rules)]
         active = [each for each in self._compiled if each.rule.enabled]
         deciding = sorted((each for each in active if each.decides), key=lambda each: each.weight)
@@ -55,10 +68,10 @@ class Policy:
     @property
     def rules(self) -> tuple[Rule, ...]:
         """The rules in their order."""
-        return tuple(each.rule for each in self._compiled)
+        return tuple(each.rule for each in self._compiled[: self._given])
 
     def __repr__(self) -> str:
-        return f"<Policy {self.digest[:12]}, {len(self._compiled)} rules>"
+        return f"<Policy {self.digest[:12]}, {self._given} rules>"
 
     def evaluate(self, request: PermissionRequest, facts: AgentFacts, now: datetime | None = None) -> Ruling:
         """Judge a request of an agent by the rules alone.
@@ -119,11 +132,21 @@ class Policy:
             now: the server's time.
 
         Returns:
-            One explanation a rule, in the order of the rules.
+            One explanation a rule, in the order of the rules; then of what holds without one, where it does.
         """
         if amount_nanos is None and request.estimated_cost_usd is not None:
             amount_nanos = to_nanos(request.estimated_cost_usd)
-        return explain(self._compiled, Case(request, facts, now), amount_nanos)
+        case, given = Case(request, facts, now), self._compiled[: self._given]
+        implied = [each for each in self._compiled[self._given :] if each.matches(case)]
+        return explain([*given, *implied], case, amount_nanos)
+
+
+def _implied(rules: tuple[Rule, ...]) -> tuple[Rule, ...]:
+    """What holds without a word of the operator: a transaction that never expires needs a person, because its money
+    would be held without an end. A rule of that type, also one that is switched off, says otherwise."""
+    if any(isinstance(rule, LastingTransaction) for rule in rules):
+        return ()
+    return (ImpliedLasting(name="lasting-transaction"),)
 
 
 def compile_policy(document: object, *, source: Source | None = None) -> Policy:

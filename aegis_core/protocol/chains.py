@@ -16,8 +16,9 @@ from aegis_core.protocol.transactions import TransactionFacts
 class ChainStatus:
     """A chain as decisions see it now. Unknown is null, and then nothing is sent there.
 
-    `gas_price_wei` is the base fee, as text, because JSON numbers are not exact; `age_seconds`: since it was written;
-    `sources`: so many nodes stand behind it. `coin_usd`: dollars for a coin.
+    `gas_price_wei` is the base fee, as text, because JSON numbers are not exact; on Solana it is micro-lamports for a
+    compute unit, on Sui MIST, as `gas_unit` says. `age_seconds`: since it was written; `sources`: so many nodes stand
+    behind it. `coin_usd`: dollars for a coin.
     """
 
     chain: str
@@ -29,6 +30,7 @@ class ChainStatus:
     block: int | None
     age_seconds: float | None
     sources: int | None
+    gas_unit: str
 
 
 @dataclass(slots=True)
@@ -41,7 +43,7 @@ class ChainStatuses:
 class QuoteTransaction(Message):
     """Ask what a signed transaction can cost, and would do. Nothing is reserved, and nothing sent.
 
-    `transaction`: the signed bytes in hexadecimal.
+    `transaction`: the signed bytes in hexadecimal; on Solana and Sui they may be unsigned.
     """
 
     chain: Annotated[str, Field(min_length=1, max_length=64)]
@@ -53,7 +55,7 @@ class TransactionPreview:
     """What a signed transaction can cost, and would do.
 
     `fees_usd`, `value_usd`: the most that it takes of the coin. `reserves_usd`: what would be held for it, tokens as
-    well. `fees_wei` and `value_wei` are texts.
+    well. `fees_wei` and `value_wei` are texts, on Solana of lamports, on Sui of MIST.
     """
 
     fees_wei: str

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import re
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, ValidationError
 
+from aegis_core.protocol.accounts import account
 from aegis_core.protocol.errors import InvalidRequestError
 from aegis_core.protocol.fields import Glob, Identifier, Usd, Window
 from aegis_core.protocol.parsing import Message, invalid
@@ -15,16 +15,7 @@ from aegis_core.protocol.parsing import Message, invalid
 Pattern = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[\w.:@/*-]+$")]
 
 
-def _wallet(value: str) -> str:
-    if not _WALLET.fullmatch(value.lower()):
-        raise ValueError(
-            f"{value!r} is no account; give 0x and 40 hexadecimal digits, or with its chain eip155:143:0x…"
-        )
-    return value.lower()
-
-
-_WALLET = re.compile(r"(?:eip155:[1-9][0-9]{0,18}:)?0x[0-9a-f]{40}")
-Wallet = Annotated[str, Field(max_length=80), AfterValidator(_wallet)]
+Wallet = Annotated[str, Field(max_length=128), AfterValidator(account)]
 
 
 class Profile(Message):
@@ -32,7 +23,7 @@ class Profile(Message):
 
     `settlement` says whether their own word on what they spent can lower a charge: ``trusted`` or ``estimate``; absent,
     those of this process are trusted and those over HTTP are not. `wallets`: the accounts of chains whose transactions
-    they may send, on one chain (``eip155:143:0x…``) or on all (``0x…``); none may be sent of others.
+    they may send, on one chain (``eip155:143:0x…``) or on all (``0x…``, base58); none may be sent of others.
     """
 
     match: Pattern = "*"

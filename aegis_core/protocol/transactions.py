@@ -93,6 +93,10 @@ class TransactionFacts(Message):
         delegates: whether it lets an account run somebody's code from then on (EIP-7702).
         gas_usd: its fees at most.
         outflow_usd: what can leave the wallet beside them, before anything comes; None: nobody knows.
+        cosigners: who else signs it, by CAIP-10.
+        calls, recipients: what it calls and whom it pays, where that may be several (Solana, Sui); None among them:
+            somebody that nobody can tell.
+        lasting: whether it stays valid without an end, so that nobody knows when it happens.
         swap: what it trades, as its data demands it, where that can be read.
         simulation: what it would do now; None where it could not be run, for `simulation_problem`.
         core: a hash of all that it does, fees left out. `hash`: as nodes name it.
@@ -120,6 +124,15 @@ class TransactionFacts(Message):
     swap: SwapFacts | None = None
     simulation: SimulationFacts | None = None
     simulation_problem: str | None = None
+    cosigners: tuple[str, ...] = ()
+    calls: tuple[str, ...] = ()
+    recipients: tuple[str | None, ...] = ()
+    lasting: bool = False
+
+    @property
+    def family(self) -> str:
+        """The kind of its chain, as CAIP-2 names it."""
+        return self.chain.partition(":")[0]
 
     @property
     def address(self) -> str:

@@ -14,32 +14,22 @@ from contextlib import suppress
 from typing import Any, cast
 
 from aegis_core.chains.node import NodeFault, NodeRefusal
-from aegis_core.chains.transaction import decode
 from aegis_core.governor.governor import ResourceGovernor
 from aegis_core.governor.proxy_keys import ProxyKey
-from aegis_core.protocol.errors import AegisError, ChainError, InvalidRequestError, NotFoundError
-from aegis_core.protocol.messages import ReleaseRequest, Verdict
-from aegis_core.protocol.parsing import loads, parse
-from aegis_core.protocol.transactions import SendTransaction, TransactionOrder
+from aegis_core.protocol.accounts import EVM, SUI
+from aegis_core.protocol.errors import AegisError, InvalidRequestError
+from aegis_core.protocol.parsing import loads
 from aegis_core.proxy.exchange import Exchange
 from aegis_core.proxy.identity import Identity
 from aegis_core.proxy.replies import Reply
+from aegis_core.proxy.rpc_dialects import DIALECTS, RpcDialect
+from aegis_core.proxy.rpc_sending import NotSentError, govern, sent_by
+from aegis_core.proxy.sui_road import SuiRoad
 
 PATH = re.compile(rb"/rpc/([A-Za-z0-9:-]{1,64})/?")
 
-READING = frozenset({
-    "eth_blockNumber", "eth_call", "eth_chainId", "eth_createAccessList", "eth_estimateGas", "eth_feeHistory",
-    "eth_gasPrice", "eth_getBalance", "eth_getBlockByHash", "eth_getBlockByNumber", "eth_getBlockReceipts",
-    "eth_getCode", "eth_getLogs", "eth_getStorageAt", "eth_getTransactionByHash", "eth_getTransactionCount",
-    "eth_getTransactionReceipt", "eth_maxPriorityFeePerGas", "eth_syncing", "net_version",
-})  # fmt: skip
-"""What is passed on to the nodes of the operator, as it is."""
-
-_SEND = "eth_sendRawTransaction"
-_REFUSED, _NO_METHOD, _BAD_REQUEST, _BAD_PARAMETERS, _NO_ANSWER = -32003, -32601, -32600, -32602, -32603
+_NO_METHOD, _BAD_REQUEST, _BAD_PARAMETERS, _NO_ANSWER = -32601, -32600, -32602, -32603
 _MOST_BATCH = 100
-_WAIT = 60.0
-"""Seconds to wait for the wallet, which another transaction may hold; a person is not waited for."""
 
 
 class _RpcError(Exception):
@@ -52,10 +42,13 @@ class RpcRoad:
     """Answers JSON-RPC for the chains of one governor."""
 
     def __init__(self, governor: ResourceGovernor, identity: Identity) -> None:
-        self._governor, self._identity = governor, identity
+        self._governor, self._identity, self._sui = governor, identity, SuiRoad(governor, identity)
 
     async def answer(self, exchange: Exchange, chain: str, key: ProxyKey, content: bytes) -> None:
-        """Answer one request, or each of a batch in turn."""
+        """Answer one request, or each of a batch in turn; of Sui, one of GraphQL."""
+        if self._family(chain) == SUI:
+            await self._sui.answer(exchange, chain, key, content)
+            return
         try:
             said: Any = loads(content)
         except ValueError:
@@ -79,23 +72,26 @@ class RpcRoad:
         except InvalidRequestError as error:
             found["error"] = {"code": _BAD_PARAMETERS, "message": f"Aegis: {error.message}"}
         except AegisError as error:
-            found["error"] = {"code": _REFUSED, "message": f"Aegis: {error.message}", "data": {"code": error.code}}
+            code = self._dialect(chain).refused
+            found["error"] = {"code": code, "message": f"Aegis: {error.message}", "data": {"code": error.code}}
         return found
 
     async def _result(self, asked: dict[str, Any], chain: str, key: ProxyKey) -> Any:
         method, given = asked.get("method"), asked.get("params", [])
         if not isinstance(method, str) or not isinstance(given, list):
             raise _RpcError(_BAD_REQUEST, f"A request is an object, or up to {_MOST_BATCH}, with method and params.")
-        parameters = cast("list[Any]", given)
-        if method == _SEND:
-            if len(parameters) != 1 or not isinstance(parameters[0], str):
-                raise _RpcError(_BAD_PARAMETERS, f"{_SEND} takes the signed bytes as 0x…")
-            return await self._send(parameters[0], chain, key)
-        if method == "eth_accounts":
-            return []  # no key is here
-        if method not in READING:
+        parameters, dialect = cast("list[Any]", given), self._dialect(chain)
+        if method == dialect.send:
+            try:
+                raw = dialect.raw(parameters)
+            except ValueError as error:
+                raise _RpcError(_BAD_PARAMETERS, str(error)) from None
+            return await self._send(raw, chain, key, dialect.refused)
+        if method in dialect.answers:
+            return dialect.answers[method]
+        if method not in dialect.reading:
             raise _RpcError(
-                _NO_METHOD, f"Aegis passes on no {method[:64]}: sign with your own key, and send by {_SEND}."
+                _NO_METHOD, f"Aegis passes on no {method[:64]}: sign with your own key, and send by {dialect.send}."
             )
         return await self._read(method, parameters, chain)
 
@@ -111,60 +107,20 @@ class RpcRoad:
                 faults.append(str(fault))
         raise _RpcError(_NO_ANSWER, f"No node of {chain} answers: {'; '.join(faults)}")
 
-    async def _send(self, text: str, chain: str, key: ProxyKey) -> str:
-        transactions = self._governor.transactions
-        profile = transactions.chains.profile_of(chain)
-        transaction = await asyncio.to_thread(decode, _raw(text))
-        caller = await self._identity.caller(key, b"")
-        order = parse(
-            TransactionOrder, agent_id=caller.session.agent_id, session_id=caller.session.session_id, chain=profile.id,
-            wallet=transaction.sender, transaction=text,
-            task_intent=f"Send a transaction on {profile.name} through the RPC proxy",
-        )  # fmt: skip
+    def _family(self, chain: str) -> str:
+        """Of which kind a chain is; one that is not set up is spoken to as Ethereum is."""
+        with suppress(InvalidRequestError):
+            return self._governor.transactions.chains.profile_of(chain).family
+        return EVM
+
+    def _dialect(self, chain: str) -> RpcDialect:
+        return DIALECTS[self._family(chain)]
+
+    async def _send(self, raw: bytes, chain: str, key: ProxyKey, refused: int) -> str:
+        found = self._governor.transactions.chains.find(chain)
+        wallets, name = await asyncio.to_thread(sent_by, found, raw)
         try:
-            verdict = await transactions.open(order, token=caller.session.session_token, wait=_WAIT)
-        except NotFoundError:  # its session had ended
-            caller = await self._identity.opened(key, b"")
-            order = order.model_copy(update={"session_id": caller.session.session_id})
-            verdict = await transactions.open(order, token=caller.session.session_token, wait=_WAIT)
-        token = caller.session.session_token
-        if not verdict.granted:
-            await self._refuse(verdict, caller.session.agent_id, token, transaction.hash or "")
-            return transaction.hash or ""
-        grant = verdict.grant_id or ""
-        # A client that signs a nonce again means to replace what has it.
-        message = SendTransaction(agent_id=caller.session.agent_id, grant_id=grant, transaction=text, replaces=True)
-        try:
-            await transactions.send(message, token=token)
-        except NotFoundError:
-            pass  # the same bytes were sent before, and are settled
-        except ChainError as error:
-            await self._release(grant, caller.session.agent_id, token)
-            raise _RpcError(_REFUSED, error.message, {"reason": error.facts.get("reason"), "grant_id": grant}) from None
-        except AegisError:
-            await self._release(grant, caller.session.agent_id, token)
-            raise
-        return transaction.hash or ""
-
-    async def _refuse(self, verdict: Verdict, agent: str, token: str, name: str) -> None:
-        """Say why it is not sent; nothing, where the same bytes were sent before."""
-        if verdict.status == "GRANTED":
-            return
-        if verdict.grant_id and verdict.state in {"live", "pending"}:
-            await self._release(verdict.grant_id, agent, token)
-        facts = {"code": verdict.code, "rule": verdict.rule, "request": verdict.request_id, "transaction": name}
-        raise _RpcError(_REFUSED, f"Aegis refused: {verdict.reason}", facts)
-
-    async def _release(self, grant: str, agent: str, token: str) -> None:
-        """Give back what was not sent; where it may have been, that is refused, and its chain says what it cost."""
-        with suppress(AegisError):
-            await self._governor.release(grant, ReleaseRequest(agent_id=agent), token=token)
-
-
-def _raw(text: str) -> bytes:
-    try:
-        if text.startswith("0x"):
-            return bytes.fromhex(text[2:])
-    except ValueError:
-        pass
-    raise _RpcError(_BAD_PARAMETERS, "The signed bytes are not hexadecimal with 0x before them.")
+            await govern(self._governor, self._identity, key, found, raw, wallets)
+        except NotSentError as error:
+            raise _RpcError(refused, str(error), error.facts | {"transaction": name}) from None
+        return name

@@ -38,7 +38,8 @@ class Watch(NamedTuple):
     Amounts of the coin are texts, because numbers of scripts are exact to 2^53 only. `usd`: dollars for a coin when it
     was reserved, and so when it is settled. `state`: ``held`` before anything was sent, ``sending`` from just before
     the first node is asked, ``sent`` once one accepted it. `raw`: its signed bytes, from then on. `at`: since when it
-    stands so. `least`: nano-dollars that come at least, if it succeeds.
+    stands so. `least`: nano-dollars that come at least, if it succeeds. `last_height`: of its chain, after which it
+    cannot happen any more; 0: it has none, or a nonce.
     """
 
     chain: str
@@ -52,6 +53,7 @@ class Watch(NamedTuple):
     at: int
     raw: bytes | Literal[False] = False
     least: int = 0
+    last_height: int = 0
 
 
 STORED = (Kind("GAS", SeenGas), Kind("WATCH", Watch))

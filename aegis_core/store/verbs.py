@@ -94,7 +94,7 @@ class Withdraw(NamedTuple):
 class Settle(NamedTuple):
     """Settle, release or extend one grant. Without a `cost` it is settled at its reservation. `capped`: a `cost` above
     what could be reserved is not believed. `by`: who takes back a question. `facts`: what its event says of the
-    call. `proven`: the cost is what a chain says, not its agent."""
+    call. `proven`: the cost is what a chain says, not its agent; below 0 where that gave back more than it took."""
 
     id: str
     agent: Given
@@ -115,7 +115,7 @@ class Settle(NamedTuple):
 
 class Follow(NamedTuple):
     """Say how a transaction stands for which a grant holds money. `replaces`: its nonce was used before, on purpose.
-    `pause`: ms until it is looked at again."""
+    `pause`: ms until it is looked at again. `last_height`: of `Watch`."""
 
     id: str
     act: Literal["sending", "sent", "refused", "later", "over"]
@@ -125,6 +125,7 @@ class Follow(NamedTuple):
     raw: bytes | None = None
     replaces: bool = False
     pause: int = 0
+    last_height: int | None = None
 
 
 class Look(NamedTuple):

@@ -1,4 +1,4 @@
-"""The example of `make demo` in which gas spikes."""
+"""The examples of `make demo` in which gas spikes."""
 
 from __future__ import annotations
 
@@ -12,14 +12,18 @@ from fetching import ANVIL, ROOT
 
 
 @pytest.mark.timeout(300)
-def test_a_spike_is_refused_and_what_is_charged_is_what_was_taken() -> None:
-    program = ANVIL.path() / "anvil"
-    environment = os.environ | {"PATH": f"{program.parent}:{os.environ['PATH']}"}
-    command = [sys.executable, str(ROOT / "examples" / "gas_spike.py")]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+@pytest.mark.parametrize(
+    ("example", "reason"), [("gas", "Gas above 150 gwei is not allowed."), ("solana", "above 50,000 micro-lamports is")]
+)
+def test_a_spike_is_refused_and_what_is_charged_is_what_was_taken(example: str, reason: str) -> None:
+    path = os.environ["PATH"]
+    if example == "gas":
+        path = f"{ANVIL.path()}:{path}"
+    command = [sys.executable, str(ROOT / "examples" / f"{example}_spike.py")]
+    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"PATH": path}, check=False)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert [re.findall("GRANTED|REJECTED", line) for line in lines[1:4]] == [["GRANTED"], ["REJECTED"], ["GRANTED"]]
-    assert "Gas above 150 gwei is not allowed." in lines[2]
+    assert reason in lines[2]
     charged, took = re.findall(r"\$(\d+\.\d{9})", lines[-1])
     assert 0 <= float(charged) - float(took) < 1e-8, "each of the two rounded up"

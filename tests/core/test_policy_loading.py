@@ -34,9 +34,9 @@ def one_rule(**fields: Any) -> str:
 KINDS = "'llm_tokens', 'gas_budget', 'api_call', 'file_lock', 'wallet_lock' or 'compute'"
 TYPES = (
     "agent_blocklist, approval_limit, asset_limit, blocked_intent, capability_required, chain_allowlist, condition, "
-    "confidence_floor, contract_creation, contract_method, delegation, environment, gas_price_ceiling, max_cost, "
-    "max_gas_usd, max_outflow, max_slippage_bps, model_override, priority_floor, rate_limit, recipient, repeat_limit, "
-    "sensitive_intent, simulation, spend_rate, time_window, unpriced_asset"
+    "confidence_floor, contract_creation, contract_method, delegation, environment, gas_price_ceiling, "
+    "lasting_transaction, max_cost, max_gas_usd, max_outflow, max_slippage_bps, model_override, priority_floor, "
+    "rate_limit, recipient, repeat_limit, sensitive_intent, simulation, spend_rate, time_window, unpriced_asset"
 )
 HOURS = 'must be days, hours or both, such as "mon-fri 09:00-17:00", "sat,sun" or "22:00-06:00"'
 NARROW = "phrases: give phrases, regexes, tools or resource_types, or several, which must all hold"

@@ -68,6 +68,7 @@ RULES_OF = {
     "contract_creation": _rule("contract_creation", narrowing=False, networks=st.sampled_from(["main", "test"])),
     "contract_method": _rule("contract_method", narrowing=False, deny=st.just(["0xa9059cbb", "transfer"])),
     "gas_price_ceiling": _rule("gas_price_ceiling", narrowing=False, max_gwei=st.integers(1, 900)),
+    "lasting_transaction": _rule("lasting_transaction", narrowing=False, networks=st.sampled_from(["main", "test"])),
     "max_gas_usd": _rule("max_gas_usd", narrowing=False, limit_usd=st.integers(0, 9)),
     "max_outflow": _rule("max_outflow", narrowing=False, limit_usd=st.integers(0, 9)),
     "approval_limit": _rule("approval_limit", narrowing=False, limit_usd=st.integers(0, 9)),
@@ -118,7 +119,9 @@ _SWAPS = st.builds(
 )  # fmt: skip
 _SHOWN = st.builds(
     TransactionFacts,
-    chain=st.just("eip155:143"), name=st.just("monad"), testnet=st.booleans(), wallet=st.just("eip155:143:0x34"),
+    chain=st.sampled_from(["eip155:143", "sui:35834a8a"]), name=st.just("monad"), testnet=st.booleans(),
+    wallet=st.just("eip155:143:0x34"), lasting=st.booleans(), calls=st.sampled_from([(), (f"0x{2:064x}::pay::split",)]),
+    recipients=st.sampled_from([(), (None,), ("0x" + "12" * 20,)]),
     to=st.sampled_from(["0x" + "12" * 20, None]), method=st.sampled_from(["transfer", "0xa9059cbb"]),
     creates=st.booleans(), gas_usd=st.integers(0, 9), outflow_usd=st.none() | st.integers(0, 9), core=st.just("0x"),
     hash=st.just("0x"), nonce=st.just(0), max_fee=st.just(1), priority_fee=st.just(1), stale_ms=st.just(1),

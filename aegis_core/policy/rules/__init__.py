@@ -22,6 +22,7 @@ RULE_TYPES: dict[str, type[Rule]] = {
         "delegation",
         "environment",
         "gas_price_ceiling",
+        "lasting_transaction",
         "max_cost",
         "max_gas_usd",
         "max_outflow",

@@ -79,7 +79,8 @@ class Conditions:
         above_nanos: the amount, which is not known here, exceeds this many nano-dollars.
         count: kind, limit, window in ms and a word for all of it: judged by the script, which keeps the counts.
         models: the only models that may be used.
-        gas_above: gas costs more than so many wei a unit: judged by the script, which knows the price.
+        gas_above: gas costs more than so many of the smallest unit (`gas_words`): judged by the script, which knows the
+            price.
     """
 
     phrases: tuple[Phrase, ...] = ()
@@ -93,6 +94,7 @@ class Conditions:
     count: tuple[CounterKind, int, int, str] | None = None
     models: tuple[str, ...] = ()
     gas_above: int | None = None
+    gas_words: str = ""
 
 
 class Rule(BaseModel, extra="forbid", frozen=True, defer_build=True):  # a document names few of the types

@@ -12,6 +12,7 @@ from pydantic import AfterValidator, Field
 from aegis_core.policy.case import Case
 from aegis_core.policy.rules.base import Conditions, Rule
 from aegis_core.policy.ruling import RuleEffect
+from aegis_core.protocol.accounts import account
 from aegis_core.protocol.messages import ResourceType
 from aegis_core.protocol.transactions import TransactionFacts
 
@@ -19,7 +20,6 @@ CHAIN_TYPES: frozenset[ResourceType] = frozenset({"gas_budget", "wallet_lock"})
 """What is asked for transactions."""
 
 _CHAIN = re.compile(r"[a-z0-9-]{3,8}:[-_a-zA-Z0-9]{1,32}|[a-z0-9][a-z0-9-]{0,31}")
-_ADDRESS = re.compile(r"(?:eip155:[1-9][0-9]{0,18}:)?0x[0-9a-f]{40}")
 
 Seen = tuple[bool, str]
 """Whether a rule is about a transaction, and what it saw, in words."""
@@ -31,16 +31,8 @@ def _chain(value: str) -> str:
     return value
 
 
-def _account(value: str) -> str:
-    if not _ADDRESS.fullmatch(value.lower()):
-        raise ValueError(
-            f"{value!r} is no account; give 0x and 40 hexadecimal digits, or with its chain eip155:143:0x…"
-        )
-    return value.lower()
-
-
 ChainNames = Annotated[tuple[Annotated[str, AfterValidator(_chain)], ...], Field(min_length=1, max_length=1_000)]
-Accounts = Annotated[tuple[Annotated[str, AfterValidator(_account)], ...], Field(min_length=1, max_length=10_000)]
+Accounts = Annotated[tuple[Annotated[str, AfterValidator(account)], ...], Field(min_length=1, max_length=10_000)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +76,7 @@ class ChainRule(Rule, frozen=True):
         def test(case: Case) -> bool:
             return seen(case)[0]
 
-        def account(case: Case) -> str:
+        def told(case: Case) -> str:
             return seen(case)[1]
 
-        return Conditions(resource_types=frozenset[str](CHAIN_TYPES), test=test, account=account)
+        return Conditions(resource_types=frozenset[str](CHAIN_TYPES), test=test, account=told)

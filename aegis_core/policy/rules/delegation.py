@@ -1,4 +1,4 @@
-"""``delegation``: transactions that let an account run somebody's code from then on (EIP-7702)."""
+"""``delegation``: transactions that let an account run somebody's code from then on."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from aegis_core.protocol.transactions import TransactionFacts
 
 
 class Delegation(ChainRule, frozen=True):
-    """A transaction of type 4, which carries such an authorization, of whatever account."""
+    """A transaction of type 4, which carries such an authorization (EIP-7702), of whatever account; on Solana one that
+    gives the wallet itself to a program."""
 
     type: Literal["delegation"] = "delegation"
 

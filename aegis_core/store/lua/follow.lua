@@ -38,7 +38,7 @@ if act == 'sending' then
       flush()
       return {'WATCHES_FULL'}
     end
-    R[R_WATCHED], W[WATCH_RAW] = true, raw
+    R[R_WATCHED], W[WATCH_RAW], W[WATCH_LAST_HEIGHT] = true, raw, last_height or 0
     stand('sending')
     store_open(id, R)
     call('ZADD', due, NOW + pause, id)

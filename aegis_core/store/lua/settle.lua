@@ -1,4 +1,5 @@
 -- Settles, releases or extends one grant. The same act again is a harmless repeat; another one is a conflict.
+--@ taking_back
 local blobs = call('MGET', KEYS[1], PREFIX .. 'r:' .. id, PREFIX .. 'a:' .. (agent or ''), PREFIX .. 's:' .. (sid or ''))
 T = blobs[1] and hold('t', blobs[1])
 if not T then return {'NO_TENANT'} end
@@ -29,7 +30,11 @@ if act == 'extend' then
   end
 end
 if R[R_LOCK] then R[R_LOCK][K_STANDS] = false end
+local credit = 0
 if act == 'settle' then
+  if proven and cost and cost < 0 then -- its chain gave back more than it took; no more of that is believed than was held
+    credit, cost = math.min(-cost, R[R_AMOUNT]), 0
+  end
   local most = math.max(R[R_AMOUNT], R[R_STRICT]) -- a forecast may have reserved less than the bound
   if capped and cost and cost > most then cost, estimated = most, true end
   cost = math.max(cost or R[R_AMOUNT], least)
@@ -80,5 +85,6 @@ else
   flush()
   return {'CLOSED', encode(R)}
 end
+if credit > 0 and not repeated then body = take_back(id, R, credit, digest, 'given back by its chain', 'chain') end
 flush()
 return {'OK', body or encode(R), repeated and 1 or 0, late and 1 or 0}

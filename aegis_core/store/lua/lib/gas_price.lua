@@ -14,7 +14,8 @@ if bid and judged and not code then
       if price > ceilings[at + LIMIT_ABOVE] then
         if object(ceilings[at + LIMIT_EFFECT], 'gas_too_dear', ceilings[at + LIMIT_OBSERVED], ceilings[at + LIMIT_RULE],
             ceilings[at + LIMIT_REASON]) then
-          stands_at('wei', ceilings[at + LIMIT_ABOVE], ceilings[at + LIMIT_ABOVE], price)
+          local unit = ({solana = 'micro_lamports', sui = 'mist'})[string.match(bid[BID_CHAIN], '^%a+')] or 'wei'
+          stands_at(unit, ceilings[at + LIMIT_ABOVE], ceilings[at + LIMIT_ABOVE], price)
         end
       end
     end
