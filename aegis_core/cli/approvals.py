@@ -19,10 +19,11 @@ from aegis_core.cli.common import (
     whoami,
     with_governor,
 )
+from aegis_core.cli.finding import beginning_with, none_begins, whole_id
 from aegis_core.protocol.errors import InvalidRequestError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import Awaitable
 
     from rich.table import Table
 
@@ -37,8 +38,6 @@ As = Annotated[
     str | None, typer.Option("--as", help="Who decides; default cli:USER. Over HTTP the credential says it.")
 ]
 _STATUSES = ("open", "ended", "approved", "rejected", "timed_out", "withdrawn")
-_WHOLE = len("ap_") + 32
-_PAGE = 500
 
 
 @app.command("list")
@@ -240,34 +239,18 @@ def _decide(
 
 async def _find(approvals: ApprovalsPort, name: str) -> Approval:
     """An approval by its id; or by the first letters of an open one's, or where none fits, of an ended one's."""
-    start = "ap_" + name.removeprefix("ap_")
-    if len(start) == _WHOLE:
-        return await approvals.get(start)
+    if named := whole_id(name, "ap_"):
+        return await approvals.get(named)
     listings: tuple[Listing, ...] = ("open", "ended")
     for listing in listings:
-        fits: list[Approval] = []
-        async for each in _every(approvals, listing):
-            if each.approval_id.startswith(start):
-                fits.append(each)
-            if len(fits) > 1:
-                problem = f"fits several {listing} approvals; give more of it"
-                raise InvalidRequestError(f"approval: {name} {problem}", field="approval", problem=problem)
-        if fits:
-            return fits[0]
-    problem = "is no approval's beginning"
-    raise InvalidRequestError(f"approval: {name} {problem}", field="approval", problem=problem)
 
+        def page(after: str | None, limit: int, listing: Listing = listing) -> Awaitable[tuple[Approval, ...]]:
+            return approvals.list(listing, after=after, limit=limit)
 
-async def _every(approvals: ApprovalsPort, listing: Listing) -> AsyncIterator[Approval]:
-    """All approvals of a listing, however many wait."""
-    after: str | None = None
-    while True:
-        page = await approvals.list(listing, after=after, limit=_PAGE)
-        for each in page:
-            yield each
-        if len(page) < _PAGE:
-            return
-        after = page[-1].approval_id
+        found = await beginning_with(name, "ap_", f"{listing} approvals", page, lambda each: each.approval_id)
+        if found is not None:
+            return found
+    raise none_begins(name, "approval")
 
 
 def _envelopes(found: tuple[Envelope, ...]) -> Table:
