@@ -8,6 +8,7 @@ import typer
 
 from aegis_core.cli.approvals_page import details, table
 from aegis_core.cli.common import (
+    AsOption,
     JsonFlag,
     TenantOption,
     dollars,
@@ -34,9 +35,6 @@ app = typer.Typer(help="List, show and decide what waits for a person.", no_args
 
 Id = Annotated[str, typer.Argument(help="The approval, as `list` shows it; its first letters are enough.")]
 Why = Annotated[str, typer.Option("--reason", help="Told to the agent, and to anyone who asks later.")]
-As = Annotated[
-    str | None, typer.Option("--as", help="Who decides; default cli:USER. Over HTTP the credential says it.")
-]
 _STATUSES = ("open", "ended", "approved", "rejected", "timed_out", "withdrawn")
 
 
@@ -90,7 +88,7 @@ def show(approval: Id, tenant: TenantOption = None, json: JsonFlag = False) -> N
 
 @app.command()
 def approve(
-    approval: Id, reason: Why = "", who: As = None,
+    approval: Id, reason: Why = "", who: AsOption = None,
     cost: Annotated[str | None, typer.Option(help="Approve another amount (USD); the policy judges it.")] = None,
     tenant: TenantOption = None, json: JsonFlag = False,
 ) -> None:  # fmt: skip
@@ -102,7 +100,9 @@ def approve(
 
 
 @app.command()
-def reject(approval: Id, reason: Why = "", who: As = None, tenant: TenantOption = None, json: JsonFlag = False) -> None:
+def reject(
+    approval: Id, reason: Why = "", who: AsOption = None, tenant: TenantOption = None, json: JsonFlag = False
+) -> None:
     """Refuse it. The same request of the agent is refused for an hour.
 
     Example: aegis approvals reject ap_0f3c2a9d --reason "pay after delivery"
@@ -111,7 +111,7 @@ def reject(approval: Id, reason: Why = "", who: As = None, tenant: TenantOption 
 
 
 @app.command()
-def watch(who: As = None, tenant: TenantOption = None) -> None:
+def watch(who: AsOption = None, tenant: TenantOption = None) -> None:
     """A live view of what waits: j and k choose, a approves, r rejects, q leaves.
 
     Example: aegis approvals watch
@@ -147,7 +147,7 @@ def ahead(
     ] = None,
     lasts: Annotated[str, typer.Option("--for", help="How long: 30m, 2h, 1d.")] = "1h",
     reason: Why = "",
-    who: As = None,
+    who: AsOption = None,
     tenant: TenantOption = None,
     json: JsonFlag = False,
 ) -> None:
@@ -173,8 +173,8 @@ def ahead(
 
 @app.command()
 def revoke(
-    envelope: Annotated[str, typer.Argument(help="The envelope's id.")], who: As = None, tenant: TenantOption = None,
-    json: JsonFlag = False,
+    envelope: Annotated[str, typer.Argument(help="The envelope's id.")], who: AsOption = None,
+    tenant: TenantOption = None, json: JsonFlag = False,
 ) -> None:  # fmt: skip
     """End what was approved in advance, at once. What it granted stays granted.
 
@@ -191,7 +191,7 @@ def revoke(
 def limit(
     operator: Annotated[str | None, typer.Argument(help="The name that the operator's credential carries.")] = None,
     usd: Annotated[str | None, typer.Argument(help="Up to how many US dollars; `none` lifts the limit.")] = None,
-    who: As = None,
+    who: AsOption = None,
     tenant: TenantOption = None,
     json: JsonFlag = False,
 ) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from aegis_core.cli.common import (
+    AsOption,
     JsonFlag,
     TenantOption,
     dollars,
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 app = typer.Typer(help="List, show, make smaller and revoke whole workflows.", no_args_is_help=True)
 
 Id = Annotated[str, typer.Argument(help="The workflow, as `list` shows it; its first letters are enough.")]
-As = Annotated[str | None, typer.Option("--as", help="Who acts; default cli:USER. Over HTTP the credential says it.")]
 
 
 @app.command("list")
@@ -63,7 +63,7 @@ def show(workflow: Id, tenant: TenantOption = None, json: JsonFlag = False) -> N
 
 
 @app.command()
-def revoke(workflow: Id, who: As = None, tenant: TenantOption = None, json: JsonFlag = False) -> None:
+def revoke(workflow: Id, who: AsOption = None, tenant: TenantOption = None, json: JsonFlag = False) -> None:
     """End a workflow for every member at once. Open grants may still be settled; questions are withdrawn.
 
     Example: aegis workflows revoke wf_0f3c2a9d
@@ -92,7 +92,7 @@ def narrow(
         list[str] | None,
         typer.Option(help="A smaller step: NUMBER=TIMES, NUMBER=TIMES@USD or NUMBER=@USD; 0 times takes it away."),
     ] = None,
-    who: As = None,
+    who: AsOption = None,
     tenant: TenantOption = None,
     json: JsonFlag = False,
 ) -> None:

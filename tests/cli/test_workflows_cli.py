@@ -42,7 +42,16 @@ def test_a_plan_is_seen_edited_approved_used_and_revoked(here: Settings, aegis) 
         waiting = pool.submit(work)
         approval = plan_asked(governor).approval_id
         shown = aegis("approvals", "show", approval)[1]
-        for piece in ("close the books", "pay_invoice", "3 ×", "$2.00 each", "any number", "$1.50 in all", "$7.00"):
+        for piece in (
+            "close the books",
+            "pay_invoice",
+            "3 ×",
+            "$2.00 each",
+            "any number",
+            "$1.50 in all",
+            "$7.00",
+            "workflows narrow wf_",
+        ):
             assert piece in shown
         code, out, _ = aegis("workflows", "list", "--json")
         (found,) = json.loads(out)

@@ -519,12 +519,15 @@ async def test_64_tasks_join_ask_and_revoke_at_once(governor: Governor) -> None:
 
         async def revoke() -> None:
             await enough.wait()
-            await governor.workflows.end(flow.workflow_id, by="ada")
+            ends = [governor.workflows.end(flow.workflow_id, by=name) for name in ("ada", "eve")]
+            ended = await asyncio.gather(*ends, flow.end())
+            assert len({(each.ended, each.ended_by) for each in ended}) == 1
             stopped.set()
 
         await asyncio.wait_for(asyncio.gather(revoke(), *(work(n) for n in range(64))), 120)
         found = await flow.report()
         assert (found.joined, found.plan.steps[0].uses) == (16, len(granted))
+        assert (await the_end(governor))["uses"] == len(granted)
         assert len(granted) <= 20
         assert (found.used_usd, found.open) == (Decimal("0.2") * len(granted), 0)
         assert (found.beside_usd, found.waiting_usd) == (0, 0)
