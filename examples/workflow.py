@@ -8,15 +8,14 @@ It runs on an embedded server, and the person who approves is played by this pro
 from __future__ import annotations
 
 import asyncio
-from decimal import Decimal
 
 import aegis_core
 from aegis_core import Governor, Step
 
 PLAN = [
-    Step(tool="export_ledger", times=2, upto_usd=Decimal("0.10")),
-    Step(resource_type="llm_tokens", upto_usd=Decimal(2)),
-    Step(tool="pay_invoice", times=3, upto_usd=Decimal(2)),
+    Step(tool="export_ledger", times=4, upto_usd="0.10"),
+    Step(resource_type="llm_tokens", upto_usd="6"),
+    Step(tool="pay_invoice", times=3, upto_usd="5"),
 ]
 
 
@@ -37,7 +36,9 @@ async def main() -> None:
     """Open, join, ask, and look at what became of it."""
     async with aegis_core.connect() as governor:
         approving = asyncio.create_task(person(governor))
-        async with governor.workflow("close the books", budget_usd="8", until="2h", plan=PLAN) as flow:
+        opener = await governor.handshake("bookkeeper")
+        await governor.set_budget("agent", "bookkeeper", "day", "12")  # an operator: by default an agent has $10 a day
+        async with governor.workflow("close the books", budget_usd="12", until="2h", plan=PLAN, opener=opener) as flow:
             await approving
             planner = await flow.join("planner", framework="langgraph")
             token = await flow.invite(agents="payer")  # handed to another process, framework or language

@@ -16,6 +16,7 @@ from aegis_core.client.agent import GovernedAgent, Governor
 from aegis_core.client.pools import A_MOMENT, stepped_aside
 from aegis_core.client.portal import look_plain
 from aegis_core.client.sync import SyncFlow, SyncGovernedAgent, SyncGovernor
+from aegis_core.client.workflows import Flow
 from aegis_core.connect import connect_sync
 from aegis_core.protocol.errors import ConfigurationError
 from aegis_core.protocol.messages import Framework, SessionOpened
@@ -64,6 +65,8 @@ class Bridge:
                 return known if known is not None and known.agent is aegis else cls(aegis)
         if isinstance(aegis, Governor | SyncGovernor):
             hint = 'this is a governor, so shake hands first: aegis=governor.handshake("my-agent")'
+        elif isinstance(aegis, Flow):
+            hint = 'this is a workflow of coroutines, so join it first: aegis=await flow.join("my-agent")'
         else:
             hint = f"this is {_shown(aegis)}"
         raise ConfigurationError(

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 _log = logging.getLogger("aegis.channels")
 
 _ASKED = frozenset({b"pending"})
-_CHANGED = frozenset({b"approved", b"voted", b"edited", b"timed_out", b"released", b"declined", b"rejected"})
+_CHANGED = frozenset(
+    {b"approved", b"voted", b"edited", b"timed_out", b"released", b"declined", b"rejected", b"workflow_narrowed"}
+)
 """Kinds of events that concern an approval; the second ones also happen to what nobody was asked about."""
 
 
@@ -104,5 +106,7 @@ async def _told(store: TenantStore, entry_id: str, fields: dict[bytes, bytes]) -
 
 def _approval_of(entry_id: str, fields: dict[bytes, bytes], tenant: str) -> str:
     event = decode_event(entry_id, fields, tenant)
+    if event.kind == "workflow_narrowed":  # the approval of a plan is called as its workflow is
+        return str(event.facts["workflow_id"]).replace("wf_", "ap_", 1)
     named = event.facts.get("approval_id")
     return str(named) if named else "ap_" + record_id(str(event.agent_id), event.facts["request_id"])

@@ -8,6 +8,7 @@ import typer
 
 from aegis_core.cli.approvals_page import details, table
 from aegis_core.cli.common import (
+    AsOption,
     JsonFlag,
     TenantOption,
     dollars,
@@ -19,10 +20,11 @@ from aegis_core.cli.common import (
     whoami,
     with_governor,
 )
+from aegis_core.cli.finding import beginning_with, none_begins, whole_id
 from aegis_core.protocol.errors import InvalidRequestError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import Awaitable
 
     from rich.table import Table
 
@@ -33,12 +35,7 @@ app = typer.Typer(help="List, show and decide what waits for a person.", no_args
 
 Id = Annotated[str, typer.Argument(help="The approval, as `list` shows it; its first letters are enough.")]
 Why = Annotated[str, typer.Option("--reason", help="Told to the agent, and to anyone who asks later.")]
-As = Annotated[
-    str | None, typer.Option("--as", help="Who decides; default cli:USER. Over HTTP the credential says it.")
-]
 _STATUSES = ("open", "ended", "approved", "rejected", "timed_out", "withdrawn")
-_WHOLE = len("ap_") + 32
-_PAGE = 500
 
 
 @app.command("list")
@@ -91,7 +88,7 @@ def show(approval: Id, tenant: TenantOption = None, json: JsonFlag = False) -> N
 
 @app.command()
 def approve(
-    approval: Id, reason: Why = "", who: As = None,
+    approval: Id, reason: Why = "", who: AsOption = None,
     cost: Annotated[str | None, typer.Option(help="Approve another amount (USD); the policy judges it.")] = None,
     tenant: TenantOption = None, json: JsonFlag = False,
 ) -> None:  # fmt: skip
@@ -103,7 +100,9 @@ def approve(
 
 
 @app.command()
-def reject(approval: Id, reason: Why = "", who: As = None, tenant: TenantOption = None, json: JsonFlag = False) -> None:
+def reject(
+    approval: Id, reason: Why = "", who: AsOption = None, tenant: TenantOption = None, json: JsonFlag = False
+) -> None:
     """Refuse it. The same request of the agent is refused for an hour.
 
     Example: aegis approvals reject ap_0f3c2a9d --reason "pay after delivery"
@@ -112,7 +111,7 @@ def reject(approval: Id, reason: Why = "", who: As = None, tenant: TenantOption 
 
 
 @app.command()
-def watch(who: As = None, tenant: TenantOption = None) -> None:
+def watch(who: AsOption = None, tenant: TenantOption = None) -> None:
     """A live view of what waits: j and k choose, a approves, r rejects, q leaves.
 
     Example: aegis approvals watch
@@ -148,7 +147,7 @@ def ahead(
     ] = None,
     lasts: Annotated[str, typer.Option("--for", help="How long: 30m, 2h, 1d.")] = "1h",
     reason: Why = "",
-    who: As = None,
+    who: AsOption = None,
     tenant: TenantOption = None,
     json: JsonFlag = False,
 ) -> None:
@@ -174,8 +173,8 @@ def ahead(
 
 @app.command()
 def revoke(
-    envelope: Annotated[str, typer.Argument(help="The envelope's id.")], who: As = None, tenant: TenantOption = None,
-    json: JsonFlag = False,
+    envelope: Annotated[str, typer.Argument(help="The envelope's id.")], who: AsOption = None,
+    tenant: TenantOption = None, json: JsonFlag = False,
 ) -> None:  # fmt: skip
     """End what was approved in advance, at once. What it granted stays granted.
 
@@ -192,7 +191,7 @@ def revoke(
 def limit(
     operator: Annotated[str | None, typer.Argument(help="The name that the operator's credential carries.")] = None,
     usd: Annotated[str | None, typer.Argument(help="Up to how many US dollars; `none` lifts the limit.")] = None,
-    who: As = None,
+    who: AsOption = None,
     tenant: TenantOption = None,
     json: JsonFlag = False,
 ) -> None:
@@ -240,34 +239,18 @@ def _decide(
 
 async def _find(approvals: ApprovalsPort, name: str) -> Approval:
     """An approval by its id; or by the first letters of an open one's, or where none fits, of an ended one's."""
-    start = "ap_" + name.removeprefix("ap_")
-    if len(start) == _WHOLE:
-        return await approvals.get(start)
+    if named := whole_id(name, "ap_"):
+        return await approvals.get(named)
     listings: tuple[Listing, ...] = ("open", "ended")
     for listing in listings:
-        fits: list[Approval] = []
-        async for each in _every(approvals, listing):
-            if each.approval_id.startswith(start):
-                fits.append(each)
-            if len(fits) > 1:
-                problem = f"fits several {listing} approvals; give more of it"
-                raise InvalidRequestError(f"approval: {name} {problem}", field="approval", problem=problem)
-        if fits:
-            return fits[0]
-    problem = "is no approval's beginning"
-    raise InvalidRequestError(f"approval: {name} {problem}", field="approval", problem=problem)
 
+        def page(after: str | None, limit: int, listing: Listing = listing) -> Awaitable[tuple[Approval, ...]]:
+            return approvals.list(listing, after=after, limit=limit)
 
-async def _every(approvals: ApprovalsPort, listing: Listing) -> AsyncIterator[Approval]:
-    """All approvals of a listing, however many wait."""
-    after: str | None = None
-    while True:
-        page = await approvals.list(listing, after=after, limit=_PAGE)
-        for each in page:
-            yield each
-        if len(page) < _PAGE:
-            return
-        after = page[-1].approval_id
+        found = await beginning_with(name, "ap_", f"{listing} approvals", page, lambda each: each.approval_id)
+        if found is not None:
+            return found
+    raise none_begins(name, "approval")
 
 
 def _envelopes(found: tuple[Envelope, ...]) -> Table:

@@ -70,7 +70,8 @@ def details(each: Approval, *, whole: bool = True) -> Table:
         }  # fmt: skip
     if each.plan is not None:
         facts = {name: value for name, value in facts.items() if name not in {"left today", "why"}}
-        facts |= {"workflow": each.workflow_id, **plan_facts(each.plan)}
+        smaller = f"aegis workflows narrow {each.workflow_id}" if each.status == "open" else None
+        facts |= {"workflow": each.workflow_id, **plan_facts(each.plan), "smaller with": smaller}
     for name, value in facts.items():
         if value:
             rows.add_row(f"[bold]{name}[/bold]", shown_name(value) if name in _CHOSEN else shown(value))

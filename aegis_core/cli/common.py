@@ -34,6 +34,9 @@ _T = TypeVar("_T")
 _PIPE_WIDTH = 10_000
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="JSON alone on stdout, for programs.")]
+AsOption = Annotated[
+    str | None, typer.Option("--as", help="Who acts; default cli:USER. Over HTTP the credential says it.")
+]
 TenantOption = Annotated[str | None, typer.Option("--tenant", help="The tenant; default AEGIS_TENANT.")]
 
 

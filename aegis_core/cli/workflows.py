@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from aegis_core.cli.common import (
+    AsOption,
     JsonFlag,
     TenantOption,
     dollars,
@@ -18,22 +18,20 @@ from aegis_core.cli.common import (
     whoami,
     with_governor,
 )
-from aegis_core.protocol.errors import InvalidRequestError
+from aegis_core.cli.finding import beginning_with, none_begins, whole_id
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from rich.table import Table
 
     from aegis_core.client.agent import Governor
     from aegis_core.client.ports import WorkflowsPort
-    from aegis_core.protocol.workflows import StepChange, Workflow
+    from aegis_core.protocol.workflows import Workflow
 
 app = typer.Typer(help="List, show, make smaller and revoke whole workflows.", no_args_is_help=True)
 
 Id = Annotated[str, typer.Argument(help="The workflow, as `list` shows it; its first letters are enough.")]
-As = Annotated[str | None, typer.Option("--as", help="Who acts; default cli:USER. Over HTTP the credential says it.")]
-_WHOLE = len("wf_") + 32
-_PAGE = 500
-_STEP = re.compile(r"(\d{1,2})=(\d{1,7})?(?:x)?(?:@([\d.]{1,24}))?", re.ASCII)
 
 
 @app.command("list")
@@ -65,7 +63,7 @@ def show(workflow: Id, tenant: TenantOption = None, json: JsonFlag = False) -> N
 
 
 @app.command()
-def revoke(workflow: Id, who: As = None, tenant: TenantOption = None, json: JsonFlag = False) -> None:
+def revoke(workflow: Id, who: AsOption = None, tenant: TenantOption = None, json: JsonFlag = False) -> None:
     """End a workflow for every member at once. Open grants may still be settled; questions are withdrawn.
 
     Example: aegis workflows revoke wf_0f3c2a9d
@@ -94,7 +92,7 @@ def narrow(
         list[str] | None,
         typer.Option(help="A smaller step: NUMBER=TIMES, NUMBER=TIMES@USD or NUMBER=@USD; 0 times takes it away."),
     ] = None,
-    who: As = None,
+    who: AsOption = None,
     tenant: TenantOption = None,
     json: JsonFlag = False,
 ) -> None:
@@ -103,11 +101,12 @@ def narrow(
     Examples: aegis workflows narrow wf_0f3c2a9d --step 3=10 --budget 5 · aegis workflows narrow wf_0f3c2a9d --for 30m
     """
     from aegis_core.protocol.parsing import parse
+    from aegis_core.protocol.plan_edits import step_change
     from aegis_core.protocol.spans import seconds_of
     from aegis_core.protocol.workflows import WorkflowChange
 
     seconds = None if lasts is None else seconds_of(lasts, "for")
-    steps = tuple(map(_change, step or ()))
+    steps = tuple(map(step_change, step or ()))
 
     async def act(governor: Governor) -> Workflow:
         found = await _find(governor.workflows, workflow)
@@ -121,35 +120,18 @@ def narrow(
         stdout_console().print(_details(done))
 
 
-def _change(text: str) -> StepChange:
-    from aegis_core.protocol.parsing import parse
-    from aegis_core.protocol.workflows import StepChange
-
-    match = _STEP.fullmatch(text)
-    if match is None or not (match[2] or match[3]):
-        problem = "must be NUMBER=TIMES, NUMBER=TIMES@USD or NUMBER=@USD, such as 3=10@2.50"
-        raise InvalidRequestError(f"step: {problem}", field="step", problem=problem)
-    times = int(match[2]) if match[2] else None
-    return parse(StepChange, number=int(match[1]), times=times, upto_usd=match[3])
-
-
 async def _find(workflows: WorkflowsPort, name: str) -> Workflow:
     """A workflow by its id, or by the first letters of it."""
-    start = "wf_" + name.removeprefix("wf_")
-    if len(start) == _WHOLE:
-        return await workflows.get(start)
-    fits: list[Workflow] = []
-    after: str | None = None
-    while True:
-        page = await workflows.list(after=after, limit=_PAGE)
-        fits += [each for each in page if each.workflow_id.startswith(start)]
-        if len(page) < _PAGE:
-            break
-        after = page[-1].workflow_id
-    if len(fits) != 1:
-        problem = "fits several workflows; give more of it" if fits else "is no workflow's beginning"
-        raise InvalidRequestError(f"workflow: {name} {problem}", field="workflow", problem=problem)
-    return await workflows.get(fits[0].workflow_id)
+    if named := whole_id(name, "wf_"):
+        return await workflows.get(named)
+
+    def page(after: str | None, limit: int) -> Awaitable[tuple[Workflow, ...]]:
+        return workflows.list(after=after, limit=limit)
+
+    found = await beginning_with(name, "wf_", "workflows", page, lambda each: each.workflow_id)
+    if found is None:
+        raise none_begins(name, "workflow")
+    return await workflows.get(found.workflow_id)
 
 
 def _table(found: tuple[Workflow, ...]) -> Table:

@@ -151,24 +151,38 @@ class WorkflowsPort(Protocol):
     credential.
     """
 
-    async def open(self, message: WorkflowRequest, *, token: str | None = None) -> Workflow: ...
+    async def open(self, message: WorkflowRequest, *, token: str | None = None) -> Workflow:
+        """Ask people about a plan; it is in force once they approved it."""
+        ...
 
-    async def get(self, workflow_id: str, *, wait: float = 0, token: str | None = None) -> Workflow: ...
+    async def get(self, workflow_id: str, *, wait: float = 0, token: str | None = None) -> Workflow:
+        """A workflow as it stands, with its members; with `wait`, as soon as people decided about it."""
+        ...
 
-    async def list(self, *, after: str | None = None, limit: int = 100) -> tuple[Workflow, ...]: ...
+    async def list(self, *, after: str | None = None, limit: int = 100) -> tuple[Workflow, ...]:
+        """Workflows, the newest first; it goes on after one of them."""
+        ...
 
     async def invite(
         self, workflow_id: str, message: InviteRequest, *, agent_id: str | None = None, token: str | None = None,
         by: str = "operator",
-    ) -> JoinToken: ...  # fmt: skip
+    ) -> JoinToken:  # fmt: skip
+        """Make a join token, as the opener `agent_id` or as an operator."""
+        ...
 
-    async def join(self, message: JoinRequest) -> SessionOpened: ...
+    async def join(self, message: JoinRequest) -> SessionOpened:
+        """Open a session under a workflow's plan."""
+        ...
 
-    async def change(self, workflow_id: str, message: WorkflowChange, *, by: str) -> Workflow: ...
+    async def change(self, workflow_id: str, message: WorkflowChange, *, by: str) -> Workflow:
+        """Make a plan smaller, before or after it was approved."""
+        ...
 
     async def end(
         self, workflow_id: str, *, agent_id: str | None = None, token: str | None = None, by: str = "operator"
-    ) -> Workflow: ...
+    ) -> Workflow:
+        """End a workflow for every member at once. Again is harmless."""
+        ...
 
 
 class JournalPort(Protocol):

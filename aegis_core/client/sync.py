@@ -12,7 +12,7 @@ from aegis_core.client.grants import Grant
 from aegis_core.client.leases import HELD, Lease
 from aegis_core.client.lock_block import LockBlock, leave
 from aegis_core.client.portal import Bridged, Portal, as_it_is
-from aegis_core.client.sync_approvals import SyncApprovals
+from aegis_core.client.sync_approvals import SyncApprovals, SyncWorkflows
 from aegis_core.client.sync_wallets import SyncWallet
 from aegis_core.client.ties import End, tie_to_thread
 from aegis_core.client.workflows import Flow, WorkflowBlock
@@ -243,6 +243,11 @@ class SyncGovernor(Bridged[Governor]):
     def approvals(self) -> SyncApprovals:
         """Requests that wait for a person (operators)."""
         return SyncApprovals(self._portal, self._inner.connection)
+
+    @property
+    def workflows(self) -> SyncWorkflows:
+        """All workflows of the tenant (operators)."""
+        return SyncWorkflows(self._portal, self._inner.connection)
 
     @property
     def inner(self) -> Governor:

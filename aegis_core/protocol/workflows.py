@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
 from aegis_core.protocol.fields import Capabilities, Identifier, Intent, Usd
 from aegis_core.protocol.messages import Framework, ResourceType
+from aegis_core.protocol.money import UsdLike
 from aegis_core.protocol.parsing import Message
 
 WorkflowState = Literal["pending", "live", "ended"]
@@ -47,6 +49,13 @@ class Step(Message):
     resource_type: ResourceType | None = None
     times: Annotated[_Times, Field(ge=1)] | None = None
     upto_usd: Usd
+
+    if TYPE_CHECKING:  # amounts are taken in every way they are written, and read as decimals
+
+        def __init__(
+            self, *, tool: str | None = None, resource_type: ResourceType | None = None, times: int | None = None,
+            upto_usd: UsdLike,
+        ) -> None: ...  # fmt: skip
 
     @model_validator(mode="after")
     def _of_something(self) -> Step:
@@ -106,6 +115,10 @@ class StepChange(Message):
     times: _Times | None = None
     upto_usd: Usd | None = None
 
+    if TYPE_CHECKING:
+
+        def __init__(self, *, number: int, times: int | None = None, upto_usd: UsdLike | None = None) -> None: ...
+
 
 class WorkflowChange(Message):
     """A smaller plan: what is not given stays. `content` is that of the plan that was looked at."""
@@ -114,6 +127,13 @@ class WorkflowChange(Message):
     budget_usd: Usd | None = None
     seconds: _Seconds | None = None
     steps: Annotated[tuple[StepChange, ...], Field(max_length=MOST_STEPS)] = ()
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self, *, content: str, budget_usd: UsdLike | None = None, seconds: float | None = None,
+            steps: Sequence[StepChange] = (),
+        ) -> None: ...  # fmt: skip
 
     @model_validator(mode="after")
     def _something(self) -> WorkflowChange:

@@ -7,6 +7,7 @@ from typing import Any
 
 from aegis_core.protocol.errors import AegisError, AuthError, ConflictError, InvalidRequestError
 from aegis_core.protocol.money import format_usd
+from aegis_core.protocol.windows import window_name
 
 _HOW = {
     "time": "its time was over", "use": "its plan was used up", "opener": "its opener ended it",
@@ -21,10 +22,15 @@ def _ended(answer: list[Any]) -> AegisError:
 
 
 def _above(answer: list[Any]) -> AegisError:
-    owner, most = answer[1].decode(), int(answer[2])
-    whose = {"agent": "its opener's budgets", "session": "its opener's session", "tenant": "the tenant's budgets"}
-    problem = f"is above {format_usd(most)}, the most that {whose[owner]} could pay for while it lasts"
-    return InvalidRequestError(f"budget_usd: {problem}. Nobody was asked.", field="budget_usd", problem=problem)
+    owner, most, kind, agent = answer[1].decode(), int(answer[2]), answer[3].decode(), answer[4].decode()
+    window = window_name(int(kind) if kind.isdigit() else kind)
+    whose, name = {
+        "agent": (f"its opener {agent}", f"agent {agent}"), "session": ("its opener's session", ""),
+        "tenant": ("the tenant", "tenant -"),
+    }[owner]  # fmt: skip
+    problem = f"is above {format_usd(most)}, all that the {window} budget of {whose} could pay for while the plan lasts"
+    told = f" An operator gives it more: aegis budget set {name} AMOUNT --window {window}" if name else ""
+    return InvalidRequestError(f"budget_usd: {problem}. Nobody was asked.{told}", field="budget_usd", problem=problem)
 
 
 def _refused(answer: list[Any]) -> AegisError:

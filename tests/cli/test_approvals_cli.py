@@ -50,7 +50,7 @@ def test_what_waits_is_listed_and_decided_by_its_first_letters(here: Settings, a
 
 
 def test_more_than_a_page_is_listed_and_found(here: Settings, aegis: Aegis, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
-    monkeypatch.setattr("aegis_core.cli.approvals._PAGE", 2)
+    monkeypatch.setattr("aegis_core.cli.finding._PAGE", 2)
     asked = [ask(here, cost=6) for _ in range(5)]
     assert aegis("approvals", "show", asked[4][:14]).out.split()[1] == asked[4]
     assert aegis("approvals", "show", "ap_").failed("ap_ fits several open approvals; give more of it")

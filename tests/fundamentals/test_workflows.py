@@ -224,8 +224,17 @@ async def test_plans_that_are_no_use_are_refused_at_once(governor: Governor) -> 
         async with governor.workflow("close the books", **wish) as flow:
             return flow.workflow
 
-    with pytest.raises(InvalidRequestError, match=r"is above \$10\.00, the most that its opener's budgets could pay"):
+    with pytest.raises(InvalidRequestError) as above:
         await opened(budget_usd=12)
+    assert above.value.message == (
+        "budget_usd: is above $10.00, all that the day budget of its opener close-the-books could pay for while the "
+        "plan lasts. Nobody was asked. An operator gives it more: "
+        "aegis budget set agent close-the-books AMOUNT --window day"
+    )
+    await governor.set_budget("tenant", "-", "rolling:24h", 4)
+    with pytest.raises(InvalidRequestError, match=r"the rolling:1d budget of the tenant .* budget set tenant - AMOUNT"):
+        await opened(budget_usd=9)
+    await governor.set_budget("tenant", "-", "rolling:24h", 100)
     with pytest.raises(InvalidRequestError, match=r"above \$20\.00"):
         await opened(budget_usd=21, until="24h")
     with pytest.raises(InvalidRequestError, match="give tool or resource_type"):
@@ -510,12 +519,15 @@ async def test_64_tasks_join_ask_and_revoke_at_once(governor: Governor) -> None:
 
         async def revoke() -> None:
             await enough.wait()
-            await governor.workflows.end(flow.workflow_id, by="ada")
+            ends = [governor.workflows.end(flow.workflow_id, by=name) for name in ("ada", "eve")]
+            ended = await asyncio.gather(*ends, flow.end())
+            assert len({(each.ended, each.ended_by) for each in ended}) == 1
             stopped.set()
 
         await asyncio.wait_for(asyncio.gather(revoke(), *(work(n) for n in range(64))), 120)
         found = await flow.report()
         assert (found.joined, found.plan.steps[0].uses) == (16, len(granted))
+        assert (await the_end(governor))["uses"] == len(granted)
         assert len(granted) <= 20
         assert (found.used_usd, found.open) == (Decimal("0.2") * len(granted), 0)
         assert (found.beside_usd, found.waiting_usd) == (0, 0)

@@ -85,6 +85,18 @@ def test_python(code: str, environment: dict[str, str], warm: Warm) -> None:
         assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_the_example_of_a_workflow(environment: dict[str, str], warm: Warm) -> None:
+    done = warm.run(["-c", (ROOT / "examples" / "workflow.py").read_text()], ROOT, environment)
+    assert done.returncode == 0, done.stdout + done.stderr
+    for line in (
+        "A person is asked about: close the books, $12.00 in all", "  3. pay_invoice: 3 times up to $5.00",
+        "Planned $12.00, used $4.54, asked beside it 1", "After its end: REJECTED (workflow_ended)",
+    ):  # fmt: skip
+        assert line in done.stdout.splitlines()
+    asked = [line.split(".")[0] for line in done.stdout.splitlines() if line.startswith("Invoice")]
+    assert asked == [f"Invoice {number}: {said}" for number, said in enumerate(["GRANTED"] * 3 + ["PENDING"], start=1)]
+
+
 @pytest.mark.parametrize("code", of("python", online=True))
 def test_programs_of_frameworks(code: str, environment: dict[str, str]) -> None:
     """As they stand; their provider is on loopback, see `around`."""

@@ -19,15 +19,18 @@ from aegis_core import (
     Receipt,
     RequestFields,
     Settings,
+    Step,
     Usage,
     Verdict,
 )
 from aegis_core.client.leases import Lease
-from aegis_core.client.sync import SyncGovernedAgent, SyncGovernor, SyncGrant, SyncLease
+from aegis_core.client.sync import SyncFlow, SyncGovernedAgent, SyncGovernor, SyncGrant, SyncLease
+from aegis_core.client.workflows import Flow
 from aegis_core.protocol.approvals import Approval, Envelope
 from aegis_core.protocol.events import Event
 from aegis_core.protocol.locks import LockSummary
 from aegis_core.protocol.messages import AgentSummary, BudgetLine, BudgetReport, BudgetState, SessionOpened
+from aegis_core.protocol.workflows import StepChange, Workflow, WorkflowChange
 
 
 async def asynchronous() -> None:
@@ -83,6 +86,33 @@ async def asynchronous() -> None:
         assert_type(await governor.agents(), tuple[AgentSummary, ...])
         assert_type(await governor.events(after="0", wait=1), tuple[Event, ...])
         assert_type(governor.follow(), AsyncIterator[Event])
+
+
+async def workflows() -> None:
+    plan = [
+        Step(tool="export_ledger", times=4, upto_usd="0.10"),
+        Step(resource_type="llm_tokens", upto_usd=Decimal(6)),
+        Step(tool="pay_invoice", times=20, upto_usd=5),
+    ]
+    assert_type(plan[0].upto_usd, Decimal)
+    async with (
+        aegis_core.connect() as governor,
+        governor.workflow("close the books", budget_usd="12", until="2h", plan=plan) as flow,
+    ):
+        assert_type(flow, Flow)
+        assert_type(await flow.join("planner", framework="langgraph", capabilities=["pay"]), GovernedAgent)
+        found = await flow.report()
+        assert_type(found, Workflow)
+        change = WorkflowChange(content=found.content, budget_usd="8", steps=[StepChange(number=3, upto_usd="2.50")])
+        assert_type(await governor.workflows.change(flow.workflow_id, change, by="ada"), Workflow)
+    with (
+        aegis_core.connect_sync() as plain_governor,
+        plain_governor.workflow("close the books", budget_usd=12, plan=plan, wait=5) as plain_flow,
+    ):
+        assert_type(plain_flow, SyncFlow)
+        assert_type(plain_flow.join("payer"), SyncGovernedAgent)
+        assert_type(plain_flow.invite(uses=2), str)
+        assert_type(plain_governor.workflows.end(plain_flow.workflow_id, by="ada"), Workflow)
 
 
 def plain() -> None:

@@ -24,14 +24,15 @@ from aegis_core.client import lock_block
 from aegis_core.client.agent import GovernedAgent, Governor
 from aegis_core.client.grants import Grant
 from aegis_core.client.leases import Lease
-from aegis_core.client.ports import ApprovalsPort
+from aegis_core.client.ports import ApprovalsPort, WorkflowsPort
 from aegis_core.client.sync import SyncGovernedAgent, SyncGovernor, SyncGrant, SyncLease
-from aegis_core.client.sync_approvals import SyncApprovals
-from aegis_core.protocol import keywords
+from aegis_core.client.sync_approvals import SyncApprovals, SyncWorkflows
+from aegis_core.protocol import keywords, workflows
 from aegis_core.protocol.keywords import LockFields, RequestFields, SettleFields
 from aegis_core.protocol.locks import AcquireLock
 from aegis_core.protocol.messages import PermissionRequest, SettleRequest
 from aegis_core.protocol.money import UsdLike
+from aegis_core.protocol.parsing import Message
 
 HERE, ROOT = Path(__file__).parent, Path(__file__).parents[2]
 
@@ -46,6 +47,7 @@ BOTH_SIDES: tuple[tuple[type, type], ...] = (
     (SyncGrant, Grant),
     (SyncLease, Lease),
     (SyncApprovals, ApprovalsPort),
+    (SyncWorkflows, WorkflowsPort),
 )
 
 
@@ -82,6 +84,16 @@ def test_the_keywords_of_a_settlement_are_the_fields_of_its_message() -> None:
 def test_the_keywords_of_a_lock_are_the_fields_of_its_message() -> None:
     assert hints(LockFields) == mirrored(AcquireLock, SAID_BY_LOCK | {"model_config"})
     assert lock_block._SAID_ELSEWHERE.keys() == SAID_BY_LOCK  # pyright: ignore[reportPrivateUsage]
+
+
+@pytest.mark.parametrize("message", [workflows.Step, workflows.StepChange, workflows.WorkflowChange])
+def test_what_checkers_see_of_a_message_are_its_fields(message: type[Message]) -> None:
+    (seen,) = [
+        [keyword.arg for keyword in each.args.kwonlyargs]
+        for each in ast.walk(ast.parse(inspect.getsource(message)))
+        if isinstance(each, ast.FunctionDef) and each.name == "__init__"
+    ]
+    assert seen == list(message.model_fields)
 
 
 @pytest.mark.parametrize("fields", [RequestFields, LockFields, SettleFields])

@@ -21,8 +21,9 @@ from aegis_core.governor.governor import ResourceGovernor
 from aegis_core.governor.people import may
 from aegis_core.governor.tenant import ChannelStore
 from aegis_core.protocol.approvals import Approval, Decision
-from aegis_core.protocol.errors import AegisError, ConflictError, NotFoundError, StoreError
+from aegis_core.protocol.errors import AegisError, ConflictError, InvalidRequestError, NotFoundError, StoreError
 from aegis_core.protocol.people import PersonRole
+from aegis_core.protocol.plan_edits import looks_like_an_edit, plan_edit
 from aegis_core.protocol.writing import told_name
 
 _MOST_REASON = 500
@@ -37,6 +38,7 @@ _SEEN_HERE = frozenset({"forged_button", "old_button", "not_found"})
 HELP = """\
 <b>Aegis asks here before agents do what needs a person.</b>
 Press APPROVE or REJECT below a message, or reply to it to reject with a reason.
+To make the plan of a workflow smaller, reply to its message: budget 8, step 2 3, step 2 $0.50 or time 30m.
 
 /pending – what waits for a decision
 /budget AGENT – what is left of an agent's budgets
@@ -145,7 +147,7 @@ class Handlers:
         return approval
 
     async def _reply(self, message: Message, approval_id: str) -> None:
-        """Reject with the reply's words as the reason."""
+        """Reject with the reply's words as the reason, or make a plan smaller where they say how."""
         user, reason = message.from_user, (message.text or message.caption or "").strip()
         if user is None:
             return
@@ -154,7 +156,10 @@ class Handlers:
                 said = "A reply rejects with its words as the reason, and this one has none. Nothing was decided."
             else:
                 approval = await self._governor.approvals.get(approval_id)
-                said = await self._decide(approval, "reject", user, words.shortened(reason, _MOST_REASON))
+                if approval.plan is not None and looks_like_an_edit(reason):
+                    said = await self._edit(approval.plan.workflow_id, user, reason)
+                else:
+                    said = await self._decide(approval, "reject", user, words.shortened(reason, _MOST_REASON))
         except AegisError as error:
             said = await self._refused(user, error)
         await _say(message, escape(said))
@@ -190,6 +195,24 @@ class Handlers:
         if decided.status == "open":
             return f"Noted. {decided.missing} more must approve."
         return words.outcome(decided, self._names)
+
+    async def _edit(self, workflow_id: str, user: User, text: str) -> str:
+        """Make a plan smaller, before it is approved or after. The script says whether this person may."""
+        workflows = self._governor.workflows
+        try:
+            change = plan_edit(text, (await workflows.get(workflow_id)).content)
+            found = await workflows.change(workflow_id, change, by=_who(user))
+        except InvalidRequestError as error:
+            raise InvalidRequestError(
+                f"{error.message}. Nothing was changed or decided. To reject with a reason, begin with another word.",
+                field=error.field,
+            ) from None
+        steps = "; ".join(
+            f"{number}. {what}: {often}, {upto}" for number, what, often, upto in words.plan_rows(found.plan)
+        )
+        lasts = words.plan_facts(found.plan)["lasts"]
+        state = "It waits for a decision." if found.state == "pending" else "It is in force."
+        return f"Edited: {words.dollars(found.plan.budget_usd)} in all, {lasts}. {steps}. {state}"
 
     async def _refused(self, user: User, error: AegisError) -> str:
         """What the person is told; and a trace of it, unless the approvals left one."""

@@ -8,6 +8,7 @@ from html import escape, unescape
 from aegis_core.channels import texts as words
 from aegis_core.protocol.approvals import Approval
 from aegis_core.protocol.masking import both_ends
+from aegis_core.protocol.plan_edits import HOW
 
 MOST_UNITS = 4_096
 """Units of UTF-16 that a message may have once its tags are read."""
@@ -62,7 +63,9 @@ def _lines(approval: Approval, names: dict[str, str], scale: float) -> str:
         lines.append(f"… and {len(votes) - len(shown)} more")
     lines.append(f"<code>{approval.approval_id}</code>")
     if approval.status == "open":
-        lines.append("Reply to this message to reject with a reason.")
+        if approval.plan is not None:
+            lines.append(f"Reply {escape(HOW)} to make the plan smaller.")
+        lines.append(f"Reply {'anything else' if approval.plan else 'to this message'} to reject with a reason.")
     lines += ["The agent says:", _quoted(words.shortened(words.quote(approval), int(600 * scale)))]
     if prompt := words.prompt_end(approval):
         lines += ["The prompt ends:", _quoted(prompt)]
