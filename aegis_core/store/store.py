@@ -6,7 +6,6 @@ import asyncio
 import secrets
 from contextlib import suppress
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import hiredis
@@ -14,6 +13,8 @@ from redis.exceptions import AuthenticationError, RedisClusterException, RedisEr
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from aegis_core.protocol.distribution import UPGRADE
+from aegis_core.protocol.distribution import version as aegis_version
 from aegis_core.protocol.errors import AegisError, ConfigurationError
 from aegis_core.protocol.process import Process, check_process
 from aegis_core.settings import Settings
@@ -286,14 +287,6 @@ class Store:
             await self.embedded.leave()
 
 
-def aegis_version() -> str:
-    """The version of this Aegis; ``0`` where it was never installed."""
-    try:
-        return version("aegis-governor")
-    except PackageNotFoundError:
-        return "0"
-
-
 def _open(pipeline: Pipeline | None) -> Pipeline:
     """Where something was sent there is one, but it may be lost by now."""
     if pipeline is None:
@@ -309,8 +302,7 @@ def _is_unknown(error: Exception) -> bool:
 def newer_schema(found: int) -> ConfigurationError:
     """The refusal of data that a newer Aegis wrote."""
     return ConfigurationError(
-        f"The data was written by a newer Aegis (schema {found}, this one reads {layout.SCHEMA}). "
-        "Upgrade: pip install -U aegis-governor",
+        f"The data was written by a newer Aegis (schema {found}, this one reads {layout.SCHEMA}). Upgrade: {UPGRADE}",
         schema=found,
     )
 
