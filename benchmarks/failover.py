@@ -59,6 +59,13 @@ class Told:
     events: list[str] = field(default_factory=list)
     errors: Counter[str] = field(default_factory=Counter)
 
+    def sizes(self) -> dict[str, int]:
+        """How many of each so far."""
+        return {
+            "grants": len(self.granted), "locks": len(self.fences), "approvals": len(self.approved),
+            "events": len(self.events),
+        }  # fmt: skip
+
 
 class Programs:
     """What works for one tenant: some spend, two take turns on a lock, one asks a person, and one follows events."""
@@ -171,9 +178,11 @@ async def lost(programs: Programs) -> dict[str, Any]:
     grants = [grant for grant in told.granted if grant not in known]
     receipts = [grant for grant in told.settled if known.get(grant, ("",))[0] not in {"settled", "overrun"}]
     state = next(each for each in (await governor.budget("spends")).budgets if each.window == "total")
-    gone = sum((told.granted[grant] for grant in grants), Decimal(0)) + CENT * len(receipts)
+    # What the budget forgot: what a receipt said, and what an open grant held.
+    gone = sum((told.settled[grant] for grant in receipts), Decimal(0))
+    gone += sum((told.granted[grant] for grant in grants if grant not in told.settled), Decimal(0))
     spent = sum(told.settled.values(), Decimal(0))
-    assert spent <= LIMIT + gone, f"{spent} were charged against {LIMIT}, and {gone} were lost"
+    assert spent <= LIMIT + gone, f"{spent} were charged against {LIMIT}, and {gone} were forgotten"
     assert state.spent_usd + state.reserved_usd <= LIMIT
     twice = len(told.fences) - len(set(told.fences))
     assert not twice or grants or receipts, "a fence was given twice, though nothing was lost"
@@ -181,7 +190,7 @@ async def lost(programs: Programs) -> dict[str, Any]:
     return {
         "grants_told": len(told.granted), "grants_lost": len(grants), "receipts_lost": len(receipts),
         "approved_lost": len([grant for grant in told.approved if grant not in known]),
-        "usd_lost": float(gone), "fences": len(told.fences), "fences_twice": twice,
+        "usd_forgotten": float(gone), "fences": len(told.fences), "fences_twice": twice,
         "events_followed": len(told.events), "events_lost": len(set(told.events) - seen),
         "longest_gap": round(_gap(told.answers), 2), "errors": dict(told.errors), "spent_usd": float(state.spent_usd),
     }  # fmt: skip
@@ -203,10 +212,13 @@ async def run(topology: Topology, *, stalled: bool, seconds: float, tenants: tup
             )  # fmt: skip
             governor = await stack.enter_async_context(aegis_core.connect(settings=settings))
             crew.append(Programs(governor))
+        began = time.process_time()
         working = [asyncio.create_task(each.run()) for each in crew]
         await asyncio.sleep(seconds / 3)
         primary, replicas = await asyncio.to_thread(topology.around, tenants[0])
-        before = [len(each.told.granted) for each in crew]
+        before, used = crew[0].told.sizes(), time.process_time() - began
+        calls = sum(len(each.told.answers) for each in crew)
+        scripts = (await asyncio.to_thread(primary.client.info, "commandstats"))["cmdstat_fcall"]
         if stalled:
             for each in replicas:
                 each.send(signal.SIGSTOP)
@@ -222,8 +234,11 @@ async def run(topology: Topology, *, stalled: bool, seconds: float, tenants: tup
             each.over = True
         await asyncio.wait_for(asyncio.gather(*working), 60)
         rows = {tenant: await lost(each) for tenant, each in zip(tenants, crew, strict=True)}
-        granted = [len(each.told.granted) for each in crew]
-        return {"answered_again_after": round(first, 2), "granted_before": before, "granted": granted, "tenants": rows}
+        after = {name: size - before[name] for name, size in crew[0].told.sizes().items()}
+        return {
+            "answered_again_after": round(first, 2), "before": before, "after": after, "tenants": rows,
+            "server_us_a_script": round(scripts["usec_per_call"]), "client_cpu_us_a_call": round(used / calls * 1e6),
+        }  # fmt: skip
 
 
 async def _answered_again(programs: Programs, killed: float) -> float:
