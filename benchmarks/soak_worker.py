@@ -191,7 +191,7 @@ async def work(url: str, path: Path) -> None:
     """Work until killed."""
     journal = Journal(path)
     remote = url.startswith("http")
-    settings, token = (private_settings(), SECRET) if remote else (settings_for(url), None)
+    settings, token = (private_settings(tenant="soak"), SECRET) if remote else (settings_for(url), None)
     while True:
         with suppress(AegisError):  # Redis, or the server, does not answer yet
             async with aegis_core.connect(url, token=token, settings=settings) as governor:
@@ -208,7 +208,11 @@ def serve(url: str, port: int, path: Path) -> None:
 
     Journal(path)
     by_virtual_clock()
-    run(settings_for(url).model_copy(update={"port": port, "operator_secret": SecretStr(SECRET)}))
+    settings = settings_for(url).model_copy(update={"port": port, "operator_secret": SecretStr(SECRET)})
+    while True:
+        with suppress(AegisError):  # Redis does not answer yet
+            run(settings)
+        time.sleep(0.2)
 
 
 SECRET = "aegis_op_of-the-soak-and-of-nobody-else"

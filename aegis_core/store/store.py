@@ -125,6 +125,7 @@ class Store:
 
     async def _run_on_cluster(self, script: Script[Any], key: str, *arguments: bytes) -> Any:
         check_process(self._process)
+        began = asyncio.get_running_loop().time()
         try:
             try:
                 return await self.clients.any.execute_command("FCALL", script.function, 1, key, *arguments)
@@ -138,7 +139,7 @@ class Store:
         except RedisConnectionError as error:
             if "connecting to" in str(error) or isinstance(error, AuthenticationError):
                 raise
-            raise lost(f"Redis closed the connection ({error})", "down") from None
+            raise lost(f"Redis closed the connection ({error})", "down", began) from None
 
     async def load(self) -> None:
         """Have the server know all verbs, which `run` does by itself when it finds that it does not.
