@@ -134,7 +134,7 @@ def main() -> None:
     try:
         import eth_account as _  # noqa: F401
     except ModuleNotFoundError:
-        sys.exit("This example needs the extra chains: pip install 'aegis-governor[chains]'")
+        sys.exit("This example needs the extra chains: pip install '.[chains]' in a checkout of Aegis")
     if program is None:
         sys.exit("There is no anvil here: `make fetched` fetches it.")
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder, chain_of(program, folder) as chain:

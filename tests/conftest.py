@@ -19,6 +19,7 @@ import redis
 import redis.utils
 from authorities import few_authorities
 from leftovers import MARK, Processes, complaints, keyspace
+from plain import as_least, plain
 from rooms import ROOMS, belongs
 from warm import Warm, warmed
 
@@ -66,10 +67,10 @@ def _interruptible() -> None:
 
 
 @pytest.fixture(scope="session")
-def server_url() -> Iterator[str]:
+def server_url(request: pytest.FixtureRequest) -> Iterator[str]:
     """A throw-away Valkey of this worker."""
     handle = join_sync(None, throwaway=True, timeout=60)
-    yield handle.url
+    yield as_least(handle.url) if request.config.getoption("--least-permissions") else handle.url
     handle.leave_sync()
 
 
@@ -82,7 +83,7 @@ def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warm]:
 
 @pytest.fixture(scope="session")
 def _keyspace(server_url: str) -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(server_url) as client:
+    with plain(server_url) as client:
         yield client
 
 
@@ -156,6 +157,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--room", choices=sorted(ROOMS), metavar="ROOM", help="only the tests of a room of the package")
     parser.addoption(
         "--record-traces", action="store_true", help="hunt mutants again and keep the walks that find them"
+    )
+    parser.addoption(
+        "--least-permissions", action="store_true", help="as the Redis user of docs/operations.md, who may do the least"
     )
 
 

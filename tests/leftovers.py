@@ -41,7 +41,7 @@ ENDING = frozenset({
 GLOBAL = frozenset(
     {
         layout.SCHEMA_KEY, layout.PEPPER_KEY, layout.BIRTH_KEY, layout.TENANTS_KEY, layout.CLOCK_KEY,
-        layout.WRITERS_KEY, layout.LIBRARIES_KEY,
+        layout.WRITERS_KEY, layout.LIBRARIES_KEY, layout.LOOKER_KEY, layout.SERVER_KEY,
     }
 )  # fmt: skip
 OPEN_STATES = {LIVE: "grants", PENDING: "questions"}

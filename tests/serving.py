@@ -9,12 +9,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
-from urllib.parse import unquote
 
 import httpx
 import pytest
-import redis
 import uvicorn
+from plain import plain
 from pydantic import SecretStr
 
 from aegis_core import Settings
@@ -50,7 +49,7 @@ class Clock:
     """The time of the scripts of servers that start in `moved_by_hand`. It goes on when the test says so."""
 
     def __init__(self, url: str) -> None:
-        self._redis = redis.Redis(unix_socket_path=unquote(url.removeprefix("unix://")))
+        self._redis = plain(url)
         self._now = time.time()
         self.advance(0)
 

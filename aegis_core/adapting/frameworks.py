@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from importlib.metadata import PackageNotFoundError, version
 
+from aegis_core.protocol.distribution import installing
 from aegis_core.protocol.errors import ConfigurationError
 
 _warned: set[str] = set()
@@ -13,7 +14,7 @@ _warned: set[str] = set()
 def missing_extra(adapter: str, extra: str) -> ConfigurationError:
     """The error to raise ``from`` an ImportError: one sentence that names the extra."""
     return ConfigurationError(
-        f"{adapter} needs a framework that is not installed: pip install 'aegis-governor[{extra}]'",
+        f"{adapter} needs a framework that is not installed: {installing(extra)}",
         adapter=adapter,
         extra=extra,
         code="missing_extra",

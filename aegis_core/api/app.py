@@ -8,7 +8,6 @@ import json
 import logging
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
@@ -60,6 +59,7 @@ from aegis_core.observe.retention import Retention
 from aegis_core.observe.rollups import RollupConsumer
 from aegis_core.observe.running import observing
 from aegis_core.observe.sending import sending
+from aegis_core.protocol.distribution import version
 from aegis_core.protocol.errors import AegisError
 from aegis_core.settings import Settings, load_settings, read_networks
 
@@ -111,7 +111,7 @@ def create_app(
         title="Aegis Governor",
         summary="Governs what AI agents may consume.",
         description=_DESCRIPTION,
-        version=version("aegis-governor"),
+        version=version(),
         license_info={"name": "MIT", "identifier": "MIT"},
         openapi_tags=_TAGS,
         lifespan=lambda app: _life(app, settings, store, close_store=close_store, bounded=bounded),

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from aegis_core.governor.operators import ApiKey, OpenRecord, PolicyVersion, Refund, Role
 from aegis_core.protocol.fields import Identifier, Usd
+from aegis_core.protocol.messages import BudgetState, Window
 from aegis_core.protocol.parsing import Message
 
 Mode = Literal["enforce", "observe"]
@@ -20,6 +21,12 @@ class KeyWish(Message):
 
     role: Role
     name: Identifier = "unnamed"
+
+
+class BudgetWindow(Message):
+    """Which window of a budget is meant."""
+
+    window: Window = "day"
 
 
 class ModeChange(Message):
@@ -76,6 +83,16 @@ class Braked:
     """What was open: live grants may still settle, questions were declined."""
 
     open: tuple[OpenGrant, ...]
+
+
+@dataclass(slots=True)
+class BudgetBegun:
+    """A budget that began its window anew: as it is now, what was counted as spent, and what open grants hold, which
+    counts as spent from now on."""
+
+    budget: BudgetState
+    spent_usd: Usd
+    held_usd: Usd
 
 
 @dataclass(slots=True)

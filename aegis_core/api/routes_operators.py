@@ -10,6 +10,8 @@ from aegis_core.api.auth import Caller
 from aegis_core.api.logs import AGENT
 from aegis_core.api.messages import (
     Braked,
+    BudgetBegun,
+    BudgetWindow,
     Done,
     Forgotten,
     Keys,
@@ -37,8 +39,8 @@ from aegis_core.protocol.messages import BudgetChange, BudgetState, Scope
 
 router = APIRouter(prefix=PREFIX, route_class=GuardedRoute)
 
-_state, _agents, _keys, _key, _done, _braked, _mode, _forgotten, _refund = map(
-    Writer, (BudgetState, AgentPage, Keys, ApiKey, Done, Braked, ModeNow, Forgotten, RefundMade)
+_state, _begun, _agents, _keys, _key, _done, _braked, _mode, _forgotten, _refund = map(
+    Writer, (BudgetState, BudgetBegun, AgentPage, Keys, ApiKey, Done, Braked, ModeNow, Forgotten, RefundMade)
 )
 
 
@@ -57,10 +59,31 @@ async def set_budget(
     """What is spent and reserved stays as it is, so a lowered limit may lie below it; then nothing more is granted."""
     caller = await auth_of(request).operator(request)
     message, context = await read(request, BudgetChange), caller.context
-    if scope == "tenant" and name != context.tenant:
-        raise NotFoundError(f"You govern the tenant {context.tenant!r} only.", kind="tenant", name=name)
+    _of_this_tenant(scope, name, context.tenant)
     change = (scope, name, message.window, message.limit_usd)
     return _state(await context.governor.set_budget(*change, author=caller.name))
+
+
+@router.post(
+    "/budgets/{scope}/{name:path}/reset", tags=["Operators"], summary="Begin a budget's window anew",
+    response_model=BudgetBegun, responses=WRITING, openapi_extra=body(BudgetWindow, operator=True),
+)  # fmt: skip
+async def reset_budget(
+    request: Request, scope: Scope, name: Annotated[str, Path(description="Whom: as for setting its limit.")]
+) -> Response:
+    """It mends a budget that counts in a day to come, because the clock of Redis was ahead (the event `budget_ahead`).
+    What open grants hold counts as spent, and the bill stays."""
+    caller = await auth_of(request).operator(request)
+    window, context = (await read(request, BudgetWindow)).window, caller.context
+    _of_this_tenant(scope, name, context.tenant)
+    whose = context.governor.arbiter.prices.canonical(name) if scope == "model" else name
+    done = await context.governor.operator.reset_budget(scope, whose, window, author=caller.name)
+    return _begun(BudgetBegun(done.budget, done.spent_usd, done.held_usd))
+
+
+def _of_this_tenant(scope: str, name: str, tenant: str) -> None:
+    if scope == "tenant" and name != tenant:
+        raise NotFoundError(f"You govern the tenant {tenant!r} only.", kind="tenant", name=name)
 
 
 @router.post(

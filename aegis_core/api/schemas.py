@@ -9,7 +9,7 @@ from fastapi import Path, Query
 from pydantic import BaseModel, Field, TypeAdapter
 from pydantic.json_schema import models_json_schema
 
-from aegis_core.api.messages import KeyWish, ModeChange, Rollback
+from aegis_core.api.messages import BudgetWindow, KeyWish, ModeChange, Rollback
 from aegis_core.api.problems import MEDIA_TYPE, Problem
 from aegis_core.governor.operators import RefundWish
 from aegis_core.governor.standing import Standing
@@ -177,6 +177,7 @@ _EXAMPLES: dict[type[BaseModel], Document] = {
     JoinRequest: {"join_token": "aegis_join_…", "agent_id": "payer-1", "capabilities": ["pay"]},
     WorkflowChange: {"content": "6f1d…", "budget_usd": 5, "steps": [{"number": 3, "times": 10}]},
     KeyWish: {"role": "agent", "name": "research-cluster"},
+    BudgetWindow: {"window": "day"},
     ModeChange: {"mode": "observe"},
     PersonWish: {"name": "ada", "role": "approver", "groups": ["finance"], "telegram": 123, "approve_up_to_usd": 50},
     PersonChange: {"role": "operator", "approve_up_to_usd": None},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+from aegis_core.protocol.distribution import installing
 from aegis_core.protocol.errors import ConfigurationError
 
 ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
@@ -49,5 +50,5 @@ def _library(name: str) -> Any:
         return import_module(name)
     except ModuleNotFoundError:
         raise ConfigurationError(
-            f"Transactions need the extra `chains` ({name} is missing): pip install 'aegis-governor[chains]'"
+            f"Transactions need the extra `chains` ({name} is missing): {installing('chains')}"
         ) from None

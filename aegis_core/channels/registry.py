@@ -17,6 +17,7 @@ from aegis_core.governor.governor import ResourceGovernor
 from aegis_core.governor.repricing import watched_prices
 from aegis_core.governor.tenant import ChannelHealth, TenantStore
 from aegis_core.observe.pace import Pace
+from aegis_core.protocol.distribution import installing
 from aegis_core.protocol.errors import ConfigurationError
 from aegis_core.settings import Settings
 
@@ -49,9 +50,7 @@ async def channels_health(store: TenantStore) -> list[ChannelHealth]:
 
 def missing_extra(name: str, module: str) -> ConfigurationError:
     """The error that names the extra which a channel needs."""
-    return ConfigurationError(
-        f"The channel {name} needs the extra `{name}` ({module} is missing): pip install 'aegis-governor[{name}]'"
-    )
+    return ConfigurationError(f"The channel {name} needs the extra `{name}` ({module} is missing): {installing(name)}")
 
 
 def open_channels(settings: Settings, governor: ResourceGovernor, *, pace: Pace | None = None) -> list[Channel]:

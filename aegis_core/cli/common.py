@@ -17,6 +17,7 @@ import typer
 
 from aegis_core.client.agent import Governor
 from aegis_core.connect import connect, with_overrides
+from aegis_core.protocol.distribution import installing
 from aegis_core.protocol.errors import ConfigurationError, ConflictError, InvalidRequestError
 from aegis_core.protocol.masking import visible
 from aegis_core.protocol.money import format_usd
@@ -148,7 +149,7 @@ def extra_tools(what: str) -> Generator[None]:
         if (error.name or "").partition(".")[0] not in {"numpy", "scipy", "matplotlib"}:
             raise
         raise ConfigurationError(
-            f"{what} the extra `routing` ({error.name} is missing): pip install 'aegis-governor[routing]'"
+            f"{what} the extra `routing` ({error.name} is missing): {installing('routing')}"
         ) from None
 
 

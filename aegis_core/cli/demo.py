@@ -79,6 +79,7 @@ def _governor() -> Generator[Settings]:
     import secrets
     import socket
 
+    from aegis_core.protocol.distribution import installing
     from aegis_core.protocol.errors import ConfigurationError, StoreError
     from aegis_core.settings import EMBEDDED
 
@@ -86,8 +87,7 @@ def _governor() -> Generator[Settings]:
         import uvicorn
     except ModuleNotFoundError as error:
         raise ConfigurationError(
-            f"The demonstration needs the extra `server` ({error.name} is missing): "
-            "pip install 'aegis-governor[server]'"
+            f"The demonstration needs the extra `server` ({error.name} is missing): {installing('server')}"
         ) from None
     # asyncio sends answers without delay only on sockets that say they are TCP.
     listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)

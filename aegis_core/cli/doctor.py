@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Literal
 import typer
 
 from aegis_core.cli.common import JsonFlag, print_json, stdout_console
+from aegis_core.protocol.distribution import NAME as DISTRIBUTION
+from aegis_core.protocol.distribution import UPGRADE
 from aegis_core.protocol.errors import AegisError, AuthError, ConfigurationError, PolicyError, StoreError
 from aegis_core.protocol.masking import visible
 from aegis_core.settings import WORKING_DIRECTORY_FILE, Settings, load_settings, refuse_unknown_in
@@ -24,7 +26,6 @@ from aegis_core.settings import WORKING_DIRECTORY_FILE, Settings, load_settings,
 if TYPE_CHECKING:
     from aegis_core.governor.governor import ResourceGovernor
 
-_DISTRIBUTION = "aegis-governor"
 _REQUIRED = re.compile(r"(?P<package>[\w.-]+).*extra == ['\"](?P<extra>\w+)['\"]")
 _COLLECTIONS = {"all", "dev"}
 
@@ -67,7 +68,7 @@ def doctor(json: JsonFlag = False) -> None:
 
 async def examine() -> list[Finding]:
     """Every check, in order. Nothing is mended, and no rules are published."""
-    findings = [Finding("ok", "aegis", f"{_version(_DISTRIBUTION)} on Python {platform.python_version()}")]
+    findings = [Finding("ok", "aegis", f"{_version(DISTRIBUTION)} on Python {platform.python_version()}")]
     try:
         settings = load_settings()
     except AegisError as error:
@@ -203,7 +204,7 @@ def _of_data(writers: dict[str, int]) -> Finding:
     if most <= FIELDS:
         return Finding("ok", "data", text)
     more = f"{text}; this one knows {FIELDS} fields, and carries the others unread"
-    return Finding("note", "data", more, "pip install -U aegis-governor")
+    return Finding("note", "data", more, UPGRADE)
 
 
 async def _of_time(governor: ResourceGovernor) -> list[Finding]:
@@ -315,7 +316,7 @@ def _extras() -> dict[str, str]:
     """The first package that each extra brings, as our own distribution declares them."""
     found: dict[str, str] = {}
     try:
-        declared = requires(_DISTRIBUTION) or []
+        declared = requires(DISTRIBUTION) or []
     except PackageNotFoundError:  # run from a folder, and not installed
         declared = []
     for match in filter(None, map(_REQUIRED.match, declared)):

@@ -12,6 +12,7 @@ import typer
 from aegis_core.cli import proxy_keys
 from aegis_core.cli.common import JsonFlag, TenantOption, dollars, print_json
 from aegis_core.cli.proxy_keys import pairs
+from aegis_core.protocol.distribution import installing
 from aegis_core.protocol.errors import ConfigurationError
 from aegis_core.protocol.masking import visible
 from aegis_core.settings import Settings, load_settings
@@ -94,7 +95,7 @@ def _server_extra() -> Generator[None]:
         yield
     except ModuleNotFoundError as error:
         raise ConfigurationError(
-            f"The proxy needs the extra `server` ({error.name} is missing): pip install 'aegis-governor[server]'"
+            f"The proxy needs the extra `server` ({error.name} is missing): {installing('server')}"
         ) from None
 
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from aegis_core.protocol.distribution import installing
 from aegis_core.protocol.errors import ConfigurationError
 from aegis_core.protocol.masking import visible
 from aegis_core.settings import load_settings
@@ -32,7 +33,7 @@ def serve(
         from aegis_core.api.server import serve as run
     except ModuleNotFoundError as error:
         raise ConfigurationError(
-            f"The HTTP API needs the extra `server` ({error.name} is missing): pip install 'aegis-governor[server]'"
+            f"The HTTP API needs the extra `server` ({error.name} is missing): {installing('server')}"
         ) from None
     run(settings, None if yes else _agrees)
 

@@ -20,6 +20,7 @@ from pydantic import AfterValidator, Field
 from aegis_core.policy.case import Case
 from aegis_core.policy.comparisons import compared_metadata
 from aegis_core.policy.regexes import ExpressionError, compile_regex
+from aegis_core.protocol.distribution import installing
 from aegis_core.protocol.fields import Scalar
 from aegis_core.protocol.messages import BYTES_PER_TOKEN
 
@@ -181,7 +182,7 @@ def _environment() -> Any:
         cel = import_module("cel_expr_python.cel")
     except ImportError:
         raise ExpressionError(
-            'needs the package cel-expr-python, which is not installed: pip install "aegis-governor[conditions]"'
+            f"needs the package cel-expr-python, which is not installed: {installing('conditions')}"
         ) from None
     kinds = {
         "STRING": cel.Type.STRING,

@@ -114,9 +114,14 @@ class AnswerLostError(StoreError):
 
     Asking again with the same request id rejoins what was decided, and is charged once. Facts: ``reason``, and of a
     request for permission ``request_id``.
+
+    Attributes:
+        sent_at: when it was first sent, by the clock of the event loop, where this process sent it; what is tried again
+            ends by the deadline that began then.
     """
 
     code = "answer_lost"
+    sent_at: float | None = None
 
     def of_request(self, request_id: str) -> AnswerLostError:
         """The same, naming the request."""

@@ -32,7 +32,8 @@ async def asked_again(
         UnreachableError: the same of a verb that only reads.
     """
     loop, pause = asyncio.get_running_loop(), _FIRST_PAUSE
-    until = loop.time() + (0 if error.facts.get("reason") == "slow" else store.timeout)
+    began = loop.time() if error.sent_at is None else error.sent_at
+    until = began + (0 if error.facts.get("reason") == "slow" else store.timeout)
     while (left := until - loop.time()) > 0 and error.facts.get("reason") != "closed":
         try:
             return await store.run(script, root, arguments, zone, seconds=left)

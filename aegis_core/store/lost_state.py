@@ -1,6 +1,8 @@
 """A Redis that came back without what it held, or that may forget some of it: nothing is granted on it.
 
-Every budget would start anew. Each process looks every few seconds, away from all decisions.
+Every budget would start anew. One process of all asks the server every few seconds, away from all decisions, and writes
+what it found to where decisions read it: into the record of each tenant. Whether what a process has known is still
+there each sees for itself.
 """
 
 from __future__ import annotations
@@ -13,12 +15,16 @@ from typing import TYPE_CHECKING
 
 from aegis_core.protocol.errors import AegisError, StateLostError, StoreError
 from aegis_core.store import layout
+from aegis_core.store.server_facts import NEVER, ServerFacts, changes
+from aegis_core.store.server_verbs import NoteServer
 
 if TYPE_CHECKING:
     from aegis_core.store.store import Store
 
 LOOK_SECONDS = 3.0
 """How long a change of the server may go unseen."""
+_LEASE_LOOKS = 3
+"""After so many looks that a process did not take, another one looks for all."""
 
 _log = logging.getLogger("aegis.store")
 
@@ -33,13 +39,16 @@ class KnownState:
 
     def __init__(self, store: Store) -> None:
         self.lost, self.evicting = False, ""
-        self._store, self._birth = store, b""
+        self._store, self._birth, self._name = store, b"", b""
+        self._seen: ServerFacts | None = None
         self._tenants: set[str] = set()
 
     async def begin(self, proposal: str) -> None:
         """Agree on a name for what the database holds now; one that was emptied and used again has another."""
         await self._store.command("SET", layout.BIRTH_KEY, proposal, "NX")
-        self._birth = await self._store.command("GET", layout.BIRTH_KEY)
+        self._birth, self._name = await self._store.command("GET", layout.BIRTH_KEY), proposal.encode()
+        if (await self._store.command("GET", layout.SERVER_KEY) or NEVER.encode()) != NEVER.encode():
+            await self._write("")  # it was just seen that it evicts nothing, and whoever found otherwise may be gone
 
     def found(self, tenant: str) -> None:
         """A tenant is there."""
@@ -62,11 +71,7 @@ class KnownState:
         """
         await self.check(tenant)
         if self.evicting:
-            raise StoreError(
-                f"Redis may evict keys (maxmemory-policy {self.evicting}), and with them budgets; no decision was "
-                "made. Mend it: redis-cli CONFIG SET maxmemory-policy noeviction",
-                reason="evicting",
-            )
+            raise evicting(self.evicting)
 
     async def look(self) -> None:
         """Find out what changed on the server since it was opened.
@@ -74,16 +79,50 @@ class KnownState:
         Raises:
             AegisError: it cannot be asked.
         """
-        evicting = await self._store.eviction()
-        if evicting != self.evicting:
-            self.evicting = evicting
-            facts = {"store": self._store.address.shown, "maxmemory_policy": evicting or "noeviction"}
-            if evicting:
-                _log.error("Redis may evict keys; nothing is granted until it may not", extra={"facts": facts})
-            else:
-                _log.warning("Redis evicts no keys any more", extra={"facts": facts})
         if self._tenants and await self._store.command("GET", layout.BIRTH_KEY) != self._birth:
             self.gone(next(iter(self._tenants)))
+        try:
+            leads = await self._leads()
+        except StoreError:  # it takes no writes, so each looks for itself
+            await self._tell_changes()
+            return
+        if leads:
+            await self._look_for_all()
+        elif (found := await self._store.command("GET", layout.SERVER_KEY)) is not None:
+            self.evicting = "" if found.decode() == NEVER else found.decode()
+
+    async def _leads(self) -> bool:
+        """Whether this process looks for all: whoever took the lease goes on, until it stops."""
+        lease = int(_LEASE_LOOKS * LOOK_SECONDS * 1_000)
+        if await self._store.command("SET", layout.LOOKER_KEY, self._name, "NX", "PX", lease):
+            return True
+        if await self._store.command("GET", layout.LOOKER_KEY) != self._name:
+            self._seen = None
+            return False
+        await self._store.command("PEXPIRE", layout.LOOKER_KEY, lease)
+        return True
+
+    async def _tell_changes(self) -> ServerFacts:
+        now, before = await self._store.facts(), self._seen or self._store.server
+        self._seen, self.evicting = now, now.evicting
+        for worse, text in changes(before, now):
+            facts = {"store": self._store.address.shown, "maxmemory_policy": now.eviction}
+            _log.log(logging.ERROR if worse else logging.WARNING, text, extra={"facts": facts})
+        return now
+
+    async def _look_for_all(self) -> None:
+        now = await self._tell_changes()
+        written = await self._store.command("GET", layout.SERVER_KEY)
+        if now.evicting or written is None or written.decode() != now.eviction:
+            await self._write(now.evicting)
+
+    async def _write(self, evicts: str) -> None:
+        """Let the decisions of every tenant know; the key for the other processes comes last, so that a look that ends
+        half-way is taken again."""
+        for tenant in await self._store.command("SMEMBERS", layout.TENANTS_KEY):
+            script = self._store.scripts.note_server
+            await self._store.run(script, layout.root(tenant.decode()), NoteServer(evicts))
+        await self._store.command("SET", layout.SERVER_KEY, evicts or NEVER)
 
     def gone(self, tenant: str) -> StateLostError:
         """Note that a known tenant is not there any more; the error to raise."""
@@ -124,6 +163,15 @@ async def watched_state(state: KnownState) -> AsyncGenerator[None]:
         watching.cancel()
         with suppress(asyncio.CancelledError):
             await watching
+
+
+def evicting(policy: str) -> StoreError:
+    """The error while a server may evict keys."""
+    return StoreError(
+        f"Redis may evict keys (maxmemory-policy {policy}), and with them budgets; no decision was made. Mend it: "
+        f"redis-cli CONFIG SET maxmemory-policy {NEVER}",
+        reason="evicting",
+    )
 
 
 def lost(tenant: str) -> StateLostError:

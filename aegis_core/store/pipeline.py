@@ -117,7 +117,7 @@ class Pipeline(asyncio.Protocol):
             if now - sent < self._timeout:
                 break
             if not future.done():
-                future.set_exception(lost(text, "slow"))
+                future.set_exception(lost(text, "slow", sent))
         self._watch = self._loop.call_later(self._timeout / _LOOKS, self._check)
 
     def fail(self, message: str, reason: str) -> None:
@@ -128,10 +128,9 @@ class Pipeline(asyncio.Protocol):
         self._watch.cancel()
         self._buffer.clear()
         while self._waiting:
-            future = self._waiting.popleft()
+            future, sent = self._waiting.popleft(), self._sent.popleft()
             if not future.done():
-                future.set_exception(lost(message, reason))
-        self._sent.clear()
+                future.set_exception(lost(message, reason, sent))
         self.transport.abort()
 
     def close(self) -> None:
@@ -140,6 +139,8 @@ class Pipeline(asyncio.Protocol):
         self.transport.close()
 
 
-def lost(message: str, reason: str) -> AnswerLostError:
-    """The error of a call that was sent and not answered."""
-    return AnswerLostError(f"{message}; {UNKNOWN}", reason=reason)
+def lost(message: str, reason: str, sent_at: float | None = None) -> AnswerLostError:
+    """The error of a call that was sent, then by the loop's clock, and not answered."""
+    error = AnswerLostError(f"{message}; {UNKNOWN}", reason=reason)
+    error.sent_at = sent_at
+    return error

@@ -18,7 +18,7 @@ from aegis_core.protocol.money import format_usd, to_usd
 from aegis_core.store import states
 from aegis_core.store.chain_refusals import CHAIN_REFUSALS
 from aegis_core.store.experiment_refusals import EXPERIMENT_REFUSALS
-from aegis_core.store.lost_state import part_lost
+from aegis_core.store.lost_state import evicting, part_lost
 from aegis_core.store.packing import decode, unpack
 from aegis_core.store.records import Record
 from aegis_core.store.store import newer_schema
@@ -330,6 +330,7 @@ _SPECIAL: dict[str, Callable[[list[Any]], AegisError]] = {
     ),
     **CHAIN_REFUSALS,
     **EXPERIMENT_REFUSALS,
+    "EVICTING": lambda answer: evicting(answer[1].decode()),
     "AGENT_LOST": lambda answer: part_lost(f"agent {answer[1].decode()}"),
     "BUDGET_LOST": lambda answer: part_lost(f"budget {answer[1].decode()}"),
     "NEWER": lambda answer: newer_schema(int(answer[1])),

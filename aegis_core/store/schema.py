@@ -178,7 +178,8 @@ class Tenant(NamedTuple):
     """A tenant. `schema` is the one that made it; `due` the earliest deadline, perhaps too early. `hashes`: how the
     arguments are hashed that its questions are about. By the credential that opened a session: `asked`, how many
     requests there were in the `second`; `waiting`, what those hold that wait, for a person or a lock, by the hour of
-    their deadline. `persons`: 1 once the keys of older versions' operators were carried over."""
+    their deadline. `persons`: 1 once the keys of older versions' operators were carried over. `evicts`: how its server
+    evicts keys, as whoever looks for all has found; while it does, nothing is decided."""
 
     schema: int
     status: str
@@ -197,6 +198,7 @@ class Tenant(NamedTuple):
     asked: dict[str, int] | Literal[False] = False
     waiting: dict[str, dict[str, int]] | Literal[False] = False
     persons: int = 0
+    evicts: Text = False
 
 
 class Agent(NamedTuple):

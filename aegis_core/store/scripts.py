@@ -17,7 +17,7 @@ from hashlib import sha1
 from importlib.resources import files
 from typing import Generic, TypeVar
 
-from aegis_core.store import experiment_verbs, operator_verbs, verbs, workflow_verbs
+from aegis_core.store import experiment_verbs, operator_verbs, server_verbs, verbs, workflow_verbs
 from aegis_core.store.arguments import LISTS
 from aegis_core.store.layout import CLOCK_KEY
 from aegis_core.store.lua_names import LuaNames
@@ -125,6 +125,7 @@ class ScriptSet:
         self.note_estimates = make(operator_verbs.NoteEstimates)
         self.reset_outcomes = make(operator_verbs.ResetOutcomes)
         self.set_mode = make(operator_verbs.SetMode)
+        self.note_server = make(server_verbs.NoteServer)
         self.put_key = make(operator_verbs.PutKey)
         self.read_keys = make(operator_verbs.ReadKeys)
         self.put_person = make(operator_verbs.PutPerson)
@@ -210,7 +211,7 @@ _LIBRARY = "LIBRARY"
 
 def _all_verbs() -> list[type[Named]]:
     """Every verb, which is a class of arguments with a file of its own."""
-    rooms = (verbs, operator_verbs, experiment_verbs, workflow_verbs)
+    rooms = (verbs, operator_verbs, experiment_verbs, workflow_verbs, server_verbs)
     found = [each for room in rooms for each in vars(room).values() if isinstance(each, type)]
     lua = files("aegis_core.store") / "lua"
     return [each for each in found if hasattr(each, "_fields") and (lua / f"{name_of(each)}.lua").is_file()]

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import secrets
 from contextlib import suppress
-from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import hiredis
@@ -14,6 +12,8 @@ from redis.exceptions import AuthenticationError, RedisClusterException, RedisEr
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from aegis_core.protocol.distribution import UPGRADE
+from aegis_core.protocol.distribution import version as aegis_version
 from aegis_core.protocol.errors import AegisError, ConfigurationError
 from aegis_core.protocol.process import Process, check_process
 from aegis_core.settings import Settings
@@ -29,22 +29,10 @@ from aegis_core.store.packing import pack
 from aegis_core.store.pipeline import Pipeline, UnreachableError, lost
 from aegis_core.store.schema import FIELDS
 from aegis_core.store.scripts import Script, ScriptSet
+from aegis_core.store.server_facts import NEVER, ServerFacts, facts_of
 
 _FAILED = (RedisError, RedisClusterException, OSError)
 """What redis-py raises; its clusters have a class of their own."""
-
-
-@dataclass(frozen=True, slots=True)
-class ServerFacts:
-    """What the server said of itself when the store was opened."""
-
-    product: str
-    version: str
-    eviction: str
-    used_bytes: int
-    aof: bool
-    forgetful: bool = False
-    """It has replicas, and takes writes while none of them hears of it."""
 
 
 class Store:
@@ -137,6 +125,7 @@ class Store:
 
     async def _run_on_cluster(self, script: Script[Any], key: str, *arguments: bytes) -> Any:
         check_process(self._process)
+        began = asyncio.get_running_loop().time()
         try:
             try:
                 return await self.clients.any.execute_command("FCALL", script.function, 1, key, *arguments)
@@ -150,7 +139,7 @@ class Store:
         except RedisConnectionError as error:
             if "connecting to" in str(error) or isinstance(error, AuthenticationError):
                 raise
-            raise lost(f"Redis closed the connection ({error})", "down") from None
+            raise lost(f"Redis closed the connection ({error})", "down", began) from None
 
     async def load(self) -> None:
         """Have the server know all verbs, which `run` does by itself when it finds that it does not.
@@ -203,36 +192,30 @@ class Store:
         except _FAILED as error:
             raise self._explain(error, "INFO") from None
         refuse_other_kind(info, self.address)
-        product = "valkey" if "valkey_version" in info else "redis"
-        version = str(info.get("valkey_version") or info.get("redis_version"))
+        self.server = server = facts_of(info)
         if int(str(info.get("redis_version", "0")).split(".")[0]) < 7:
             raise ConfigurationError(
-                f"{product} {version} is too old; Aegis needs Redis 7.0 or Valkey 7.2", version=version
+                f"{server.product} {server.version} is too old; Aegis needs Redis 7.0 or Valkey 7.2",
+                version=server.version,
             )
-        eviction = str(info.get("maxmemory_policy", "unknown"))
-        if eviction != "noeviction":
+        if server.evicting:
             raise ConfigurationError(
-                f"The server may evict keys (maxmemory-policy {eviction}), and with them budgets. "
-                "Mend it: redis-cli CONFIG SET maxmemory-policy noeviction",
-                eviction=eviction,
+                f"The server may evict keys (maxmemory-policy {server.eviction}), and with them budgets. "
+                f"Mend it: redis-cli CONFIG SET maxmemory-policy {NEVER}",
+                eviction=server.eviction,
             )
-        self.server = ServerFacts(
-            product, version, eviction, int(info["used_memory"]), aof=bool(info.get("aof_enabled")),
-            forgetful=int(info.get("connected_slaves", 0)) > 0 and "min_slaves_good_slaves" not in info,
-        )  # fmt: skip
-        return self.server
+        return server
 
-    async def eviction(self) -> str:
-        """How the server evicts keys; empty where it does not, as every server that is opened.
+    async def facts(self) -> ServerFacts:
+        """What the server says of itself now.
 
         Raises:
             StoreError: it cannot be asked.
         """
         try:
-            found = str((await self._info()).get("maxmemory_policy", "noeviction"))
+            return facts_of(await self._info())
         except _FAILED as error:
             raise self._explain(error, "INFO") from None
-        return "" if found == "noeviction" else found
 
     async def _info(self) -> dict[str, Any]:
         if self.clients.cluster is not None:
@@ -286,14 +269,6 @@ class Store:
             await self.embedded.leave()
 
 
-def aegis_version() -> str:
-    """The version of this Aegis; ``0`` where it was never installed."""
-    try:
-        return version("aegis-governor")
-    except PackageNotFoundError:
-        return "0"
-
-
 def _open(pipeline: Pipeline | None) -> Pipeline:
     """Where something was sent there is one, but it may be lost by now."""
     if pipeline is None:
@@ -309,8 +284,7 @@ def _is_unknown(error: Exception) -> bool:
 def newer_schema(found: int) -> ConfigurationError:
     """The refusal of data that a newer Aegis wrote."""
     return ConfigurationError(
-        f"The data was written by a newer Aegis (schema {found}, this one reads {layout.SCHEMA}). "
-        "Upgrade: pip install -U aegis-governor",
+        f"The data was written by a newer Aegis (schema {found}, this one reads {layout.SCHEMA}). Upgrade: {UPGRADE}",
         schema=found,
     )
 

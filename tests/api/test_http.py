@@ -405,6 +405,21 @@ class TestWhoIsWho:
         for usd, words in ((0, "usd"), (0.06, "usd: is above $0.05"), ("x", "usd")):
             refused(http.post(path, json={"usd": usd}, headers=AS_OPERATOR), 422, "invalid_request", words)
 
+    def test_an_operator_begins_a_budget_anew(self, agent: Agent, http: httpx.Client) -> None:
+        agent.settle(agent.grant(), cost_usd=0.25)
+        agent.grant()
+        held = agent.left()
+        path = f"/budgets/agent/{agent.name}/reset"
+        refused(http.post(path, json={}, headers=agent.auth), 403, "operator_only", "This is for operators")
+        begun = http.post(path, json={"window": "day"}, headers=AS_OPERATOR).json()
+        still = round(9.75 - held, 9)
+        assert (begun["spent_usd"], begun["held_usd"], begun["budget"]["spent_usd"]) == (0.25, still, still)
+        assert agent.left() == 10 - still
+        for place, words in (("agent/nobody", "never shook hands"), ("tenant/other", "You govern the tenant")):
+            refused(http.post(f"/budgets/{place}/reset", json={}, headers=AS_OPERATOR), 404, "not_found", words)
+        wrong = http.post(path, json={"window": "fortnight"}, headers=AS_OPERATOR)
+        refused(wrong, 422, "invalid_request", "window")
+
     @pytest.mark.parametrize("header", ["Bearer wrong", "Bearer aegis_st_wrong", "Basic YTpi", "Bearer", "\xe9"])
     def test_a_wrong_token_is_never_taken_for_none(self, agent: Agent, http: httpx.Client, header: str) -> None:
         headers = {"Authorization": header.encode("latin-1")}

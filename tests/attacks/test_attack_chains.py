@@ -108,6 +108,7 @@ def of_rules(stage: Stage) -> Moves:
             (f"/budgets/tenant/{stage.server.settings.tenant}", {"window": "day", "limit_usd": 1_000_000}),
             ("/budgets/agent/bot", {"window": "day", "limit_usd": 1_000_000}),
         ],
+        ("POST", "/budgets/{scope}/{name}/reset"): [("/budgets/agent/bot/reset", {"window": "day"})],
     }
 
 

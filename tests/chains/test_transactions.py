@@ -195,5 +195,5 @@ def test_a_mistyped_address_is_found_by_its_checksum() -> None:
 def test_without_the_extra_one_sentence_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     raw = signed()
     monkeypatch.setitem(__import__("sys").modules, "rlp", None)
-    with pytest.raises(ConfigurationError, match=r"pip install 'aegis-governor\[chains\]'"):
+    with pytest.raises(ConfigurationError, match=r"pip install '\.\[chains\]' in a checkout"):
         decode(raw)

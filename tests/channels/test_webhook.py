@@ -116,6 +116,6 @@ def test_what_is_configured_by_halves_is_refused_with_what_is_missing(changes: d
 def test_a_missing_extra_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("aegis_core.channels.registry.find_spec", lambda _: None)
     chosen = private_settings(telegram_token="123456:" + "A" * 35, telegram_chat_id=1, telegram_operators="1")
-    with pytest.raises(ConfigurationError, match=r"pip install 'aegis-governor\[telegram\]'"):
+    with pytest.raises(ConfigurationError, match=r"pip install '\.\[telegram\]' in a checkout"):
         configured(chosen)
     assert configured(private_settings()) == {}

@@ -395,7 +395,7 @@ def test_serving_without_the_extra_says_what_to_install(here: Settings) -> None:
     )
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("aegis: The HTTP API needs the extra `server` (uvicorn is missing)")
-    assert done.stderr.endswith("pip install 'aegis-governor[server]'\n")
+    assert done.stderr.endswith("pip install '.[server]' in a checkout of Aegis\n")
 
 
 def test_serving_on_a_server_that_is_down_is_one_line(here: Settings) -> None:

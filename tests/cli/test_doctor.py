@@ -127,23 +127,23 @@ def test_data_of_a_newer_aegis(doctor: Doctor, private: redis.Redis) -> None:
     code, out = doctor(AEGIS_URL=url_of(private))
     assert code == 1
     assert "was written by a newer Aegis" in out
-    assert "pip install -U aegis-governor" in out
+    assert "pip install . in a newer checkout of Aegis" in out
 
 
 def test_data_says_by_which_versions_it_was_written(doctor: Doctor, private: redis.Redis) -> None:
+    from aegis_core.protocol.distribution import version
     from aegis_core.store import layout
     from aegis_core.store.schema import FIELDS
-    from aegis_core.store.store import aegis_version
 
     code, out = doctor(AEGIS_URL=url_of(private))
     assert code == 0
-    written = rf"schema {layout.SCHEMA}, written by Aegis {re.escape(aegis_version())} \({FIELDS} fields\)"
+    written = rf"schema {layout.SCHEMA}, written by Aegis {re.escape(version())} \({FIELDS} fields\)"
     assert re.search(f"^✓ data +{written}$", out, re.MULTILINE)
     private.zadd(layout.WRITERS_KEY, {"99.0": FIELDS + 2})
     code, out = doctor(AEGIS_URL=url_of(private))
     assert code == 0, "what a newer version added is carried"
     assert re.search(r"^! data +schema .*Aegis 99\.0", out, re.MULTILINE)
-    assert "pip install -U aegis-governor" in out
+    assert "pip install . in a newer checkout of Aegis" in out
 
 
 def test_a_server_that_is_down(doctor: Doctor) -> None:

@@ -16,10 +16,9 @@ from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
 import pytest
-import redis
+from plain import plain
 from pydantic import SecretStr
 from serving import OPERATOR, serving
 
@@ -303,7 +302,7 @@ with aegis_core.connect_sync(settings=private_settings(url=sys.argv[1], tenant=s
         print(os.getpid(), flush=True)
         time.sleep(60)
 """
-    server = redis.Redis(unix_socket_path=unquote(server_url.removeprefix("unix://")))
+    server = plain(server_url)
 
     def subscribed() -> int:
         return len(server.pubsub_channels(f"ae:{{{settings.tenant}}}:i:*"))

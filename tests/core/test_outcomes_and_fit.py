@@ -475,7 +475,7 @@ def test_without_the_extra_a_report_says_what_to_install(package: str) -> None:
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
     assert done.stderr.startswith("aegis: aegis route fit, eval and report need the extra `routing`")
     assert package in done.stderr
-    assert done.stderr.endswith("pip install 'aegis-governor[routing]'\n")
+    assert done.stderr.endswith("pip install '.[routing]' in a checkout of Aegis\n")
 
 
 @pytest.mark.parametrize(

@@ -307,7 +307,7 @@ class TestConditions:
             conditions._environment.cache_clear()
         assert caught.value.message == (
             'policy: rule "r": expr: needs the package cel-expr-python, which is not installed: '
-            'pip install "aegis-governor[conditions]"'
+            "pip install '.[conditions]' in a checkout of Aegis"
         )
 
     def test_the_shipped_rules_need_no_library_for_expressions(self) -> None:

@@ -177,6 +177,21 @@ async def test_a_store_that_is_gone_was_never_asked(tmp_path: Path) -> None:
             assert not isinstance(caught.value, AnswerLostError)
 
 
+async def test_what_is_asked_again_ends_by_the_deadline_that_began_when_it_was_first_sent(tmp_path: Path) -> None:
+    with machine(tmp_path / "silent") as server:
+        async with governed(server) as (governor, _):
+            agent = await governor.handshake("a")
+            await agent.request("Rent", estimated_cost_usd=2)
+            server.stop()
+            began = asyncio.get_running_loop().time()
+            asking = asyncio.create_task(agent.request("Rent", estimated_cost_usd=2))
+            await asyncio.sleep(0.75 * PATIENCE)
+            server.end()  # so the connection closes, late
+            with pytest.raises(AnswerLostError):
+                await asking
+            assert asyncio.get_running_loop().time() - began < 1.3 * PATIENCE
+
+
 async def asked(port: ResourceGovernor, monkeypatch: pytest.MonkeyPatch, agent: Any) -> Authorize:
     """A request as it was sent."""
     orders: list[Authorize] = []

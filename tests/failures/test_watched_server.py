@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import logging
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
@@ -70,6 +72,57 @@ def test_it_is_not_ready_while_it_evicts(server: Machine) -> None:
         assert (told["reason"], "maxmemory-policy volatile-ttl" in told["detail"]) == ("evicting", True)
         server.client.config_set("maxmemory-policy", "noeviction")
         until(lambda: http.get(f"{url}/api/v1/ready").status_code == 200)
+
+
+async def looked_within(server: Machine, seconds: float) -> int:
+    """How often somebody asked the server what it is, beside this test."""
+    before = server.client.info("commandstats")["cmdstat_info"]["calls"]
+    await asyncio.sleep(seconds)
+    return server.client.info("commandstats")["cmdstat_info"]["calls"] - before - 1
+
+
+async def test_one_of_all_looks_and_decisions_read_what_it_found(
+    server: Machine, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = private_settings(url=server.url)
+    async with aegis_core.connect(settings=settings) as first:
+        async with contextlib.AsyncExitStack() as stack:
+            others = [await stack.enter_async_context(aegis_core.connect(settings=settings)) for _ in range(5)]
+            await asyncio.to_thread(until, lambda: server.client.get("ae:looker"))
+            looks = await looked_within(server, 1)
+            assert looks < 20, "six that look ask some sixty times"
+            blind = await others[0].handshake("a")
+            others[0].port._ledger.store.state.look = lambda: asyncio.sleep(0)  # type: ignore[attr-defined] # it sees nothing
+            with caplog.at_level(logging.ERROR, "aegis.store"):
+                server.client.config_set("maxmemory-policy", "allkeys-lru")
+                error = await comes(lambda: blind.request("Rent", estimated_cost_usd="0.001"), StoreError)
+            assert error is not None
+            assert (error.message, error.facts["reason"]) == (SENTENCE, "evicting")
+            assert not others[0].port._ledger.store.state.evicting  # type: ignore[attr-defined]
+            assert caplog.text.count("Redis may evict keys") == 1, "one of six tells it"
+            server.client.config_set("maxmemory-policy", "noeviction")
+            await comes(lambda: blind.request("Rent", estimated_cost_usd="0.001"), None)
+        server.client.set("ae:looker", "one that was killed", px=500)
+        agent = await first.handshake("a")
+        server.client.config_set("maxmemory-policy", "volatile-lru")
+        assert await comes(lambda: agent.request("Rent", estimated_cost_usd="0.001"), StoreError)
+    server.client.config_set("maxmemory-policy", "noeviction")
+    async with aegis_core.connect(settings=settings) as later:  # whoever told it is gone
+        await (await later.handshake("a")).request("Rent", estimated_cost_usd="0.001")
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "sentence"),
+    [("appendonly", "yes", "keeps an append-only file"), ("maxmemory", "1100000", "% of its maxmemory")],
+)
+async def test_what_changes_beside_is_told(
+    server: Machine, caplog: pytest.LogCaptureFixture, setting: str, value: str, sentence: str
+) -> None:
+    with caplog.at_level(logging.WARNING, "aegis.store"):
+        async with aegis_core.connect(settings=private_settings(url=server.url)):
+            await asyncio.to_thread(until, lambda: server.client.get("ae:server"))
+            server.client.config_set(setting, value)
+            await asyncio.to_thread(until, lambda: sentence in caplog.text)
 
 
 async def test_a_state_that_another_process_began_anew_is_not_taken_for_the_old_one(server: Machine) -> None:

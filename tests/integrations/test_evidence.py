@@ -10,6 +10,7 @@ from typing import Any
 import openai
 import pytest
 import redis
+from plain import plain
 from planted import kept
 
 from aegis_core.adapting import CallGovernor, ModelCall, extract
@@ -80,7 +81,7 @@ CALL = {"answered_by", "usage", "latency_ms", "attempt", "error_class", "parent_
 
 @pytest.fixture
 def server(server_url: str) -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(server_url) as client:
+    with plain(server_url) as client:
         yield client
 
 

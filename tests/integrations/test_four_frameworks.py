@@ -73,7 +73,7 @@ def test_a_framework_that_is_not_installed_is_named_and_the_others_play_on(tmp_p
     (tmp_path / "crewai.py").write_text("raise ModuleNotFoundError(\"No module named 'crewai'\", name='crewai')\n")
     done = shown(tmp_path, "langchain,crewai", path=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "pip install 'aegis-governor[crewai]'" in " ".join(done.stdout.split())
+    assert "pip install '.[crewai]' in a checkout of Aegis" in " ".join(done.stdout.split())
     assert f"{PAYMENTS} payments, {PAYMENTS} coins gone from the wallet." in done.stdout
     assert "DIFFERS" not in done.stdout
 

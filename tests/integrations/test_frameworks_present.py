@@ -73,7 +73,7 @@ def test_a_missing_framework_is_named_in_one_sentence(statement: str, missing: s
         f"import sys; sys.modules[{missing!r}] = None\n"
         f"try:\n    {statement}\nexcept Exception as error: print(type(error).__name__, error)"
     )
-    said = f"{adapter} needs a framework that is not installed: pip install 'aegis-governor[{extra}]'"
+    said = f"{adapter} needs a framework that is not installed: pip install '.[{extra}]' in a checkout of Aegis"
     assert run(code) == f"ConfigurationError {said}"
 
 
@@ -83,7 +83,7 @@ def test_a_package_called_autogen_without_the_agent_is_no_framework() -> None:
         "import sys, types; sys.modules['autogen'] = types.ModuleType('autogen')\n"
         "try:\n    from aegis_autogen import register_governor\nexcept Exception as error: print(error)"
     )
-    assert "pip install 'aegis-governor[autogen]'" in run(code)
+    assert "pip install '.[autogen]' in a checkout of Aegis" in run(code)
 
 
 OUTSIDE = [

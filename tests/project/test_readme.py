@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 import time
+import tomllib
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ import pytest
 from serving import free_port
 from warm import Warm
 
+from aegis_core.protocol import distribution
 from tests.project.pages import ADAPTER, BLOCK, PAGES, ROOT, blocks, calls_a_provider
 
 pytestmark = pytest.mark.timeout(600)  # a framework takes a quarter of a minute to load where nothing else runs
@@ -167,6 +169,17 @@ def test_the_first_page_is_short_and_its_pictures_are_as_they_are_made() -> None
         assert scene in shown, "make pictures"
 
 
-def test_no_page_speaks_as_if_the_package_were_on_an_index() -> None:
-    for page in PAGES:
-        assert not re.search(r"pip install .?aegis-governor", page.read_text()), page
+def test_no_page_or_message_speaks_as_if_the_package_were_on_an_index() -> None:
+    sources = [file for room in ("aegis_core", "integrations", "examples") for file in (ROOT / room).rglob("*.py")]
+    assert len(sources) > 300
+    for page in (*PAGES, *sources):
+        assert not re.search(r"pip install (-U )?.?aegis-governor", page.read_text()), page
+
+
+def test_what_the_distribution_is_called_stands_in_one_place() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["name"] == distribution.NAME
+    naming = [file for file in (ROOT / "aegis_core").rglob("*.py") if distribution.NAME in file.read_text()]
+    assert naming == [ROOT / "aegis_core" / "protocol" / "distribution.py"]
+    for extra in project["optional-dependencies"]:
+        assert f"'.[{extra}]'" in distribution.installing(extra)

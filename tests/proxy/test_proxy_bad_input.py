@@ -7,10 +7,9 @@ import json
 import logging
 import socket
 from typing import Any
-from urllib.parse import unquote
 
 import pytest
-import redis
+from plain import plain
 from stands import PROVIDER_KEY, Stand, charged
 
 SAID: Any = [{"role": "user", "content": "Hello there"}]
@@ -229,7 +228,7 @@ def test_nothing_of_a_prompt_or_a_key_is_stored_or_logged(stand: Stand, caplog: 
         stand.post("/v1/messages", whose, SECRET.encode())
     stand.ended(key.terms.agent_id, 2)
     texts = caplog.text + "".join(str(getattr(record, "facts", "")) for record in caplog.records)
-    server = redis.Redis(unix_socket_path=unquote(stand.settings.url.removeprefix("unix://")))
+    server = plain(stand.settings.url)
     with server:
         blobs = b""
         for name in server.scan_iter(match=f"ae:{{{stand.settings.tenant}}}:*"):

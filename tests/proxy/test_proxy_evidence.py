@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 import redis
+from plain import plain
 from planted import kept
 from stands import Handler, Stand
 
@@ -33,7 +34,7 @@ SURFACES: dict[str, tuple[str, dict[str, Any]]] = {
 
 @pytest.fixture
 def server(server_url: str) -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(server_url) as client:
+    with plain(server_url) as client:
         yield client
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Coroutine
 from typing import Any
-from urllib.parse import unquote
 from uuid import uuid4
 
-import redis
+from plain import plain
 
 from aegis_core.arbiter.arbiter import Arbiter
 from aegis_core.arbiter.book import price_book
@@ -39,7 +38,7 @@ class Bench:
         self.runner = asyncio.Runner()
         self.settings = private_settings(url=url)
         self.store: Store = self.runner.run(open_store(self.settings, virtual_time=True))
-        self.plain = redis.Redis(unix_socket_path=unquote(url.removeprefix("unix://")), protocol=2)
+        self.plain = plain(url, protocol=2)
         catalog = load_catalog(None)
         self.arbiter = Arbiter(catalog, price_book(catalog))
 

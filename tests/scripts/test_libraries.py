@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
 import pytest
-import redis
+from plain import as_least, plain
 
 import aegis_core
 from aegis_core import Settings
@@ -20,14 +18,10 @@ from aegis_core.testing import private_settings
 
 pytestmark = pytest.mark.leaves("grants")
 
-OPERATIONS = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
-ALLOWED = next(line for line in OPERATIONS.splitlines() if line.startswith("ACL SETUSER aegis ")).split()[3:]
-"""What the documentation tells operators to allow."""
-
 
 @pytest.fixture
 def server(server_url: str) -> Any:
-    with redis.Redis(unix_socket_path=unquote(server_url.removeprefix("unix://")), protocol=2) as client:
+    with plain(server_url, protocol=2) as client:
         yield client
 
 
@@ -70,10 +64,8 @@ async def test_a_library_that_nobody_opens_goes_and_comes_back_when_it_is_called
 async def test_a_user_needs_what_the_documentation_says_and_no_more(
     settings: Settings, server: Any, server_url: str, tenant: str
 ) -> None:
-    path = server_url.removeprefix("unix://")
     try:
-        server.execute_command("ACL", "SETUSER", "aegis", *ALLOWED)
-        url = f"unix://aegis:PASSWORD@{path}"
+        url = as_least(server_url)
         server.function_flush()
         async with aegis_core.connect(settings=private_settings(url=url, tenant=tenant)) as governor:
             agent = await governor.handshake("a")
@@ -85,4 +77,4 @@ async def test_a_user_needs_what_the_documentation_says_and_no_more(
                 pass
         assert caught.value.facts["reason"] == "auth"
     finally:
-        server.execute_command("ACL", "DELUSER", "aegis")
+        as_least(server_url)

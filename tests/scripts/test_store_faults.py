@@ -178,7 +178,7 @@ async def test_a_server_that_may_evict_is_refused_with_the_remedy(server: Server
 
 async def test_data_of_a_newer_version_is_refused_and_left_alone(server: Server) -> None:
     server.admin.set(layout.SCHEMA_KEY, layout.SCHEMA + 1)
-    with pytest.raises(ConfigurationError, match=r"newer Aegis.*pip install -U aegis-governor"):
+    with pytest.raises(ConfigurationError, match=r"newer Aegis.*pip install \. in a newer checkout"):
         async with governed(server):
             pytest.fail("connected")
     assert server.admin.keys("ae:*") == [layout.SCHEMA_KEY.encode()]

@@ -249,4 +249,4 @@ def test_without_crewai_one_sentence_names_the_extra(tmp_path: Path) -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=170, check=False,
         env={"PYTHONPATH": str(tmp_path), "PATH": "/usr/bin"},
     )  # fmt: skip
-    assert "pip install 'aegis-governor[crewai]'" in done.stderr.strip().splitlines()[-1]
+    assert "pip install '.[crewai]' in a checkout of Aegis" in done.stderr.strip().splitlines()[-1]

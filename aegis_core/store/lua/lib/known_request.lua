@@ -31,6 +31,7 @@ if known and not (taken_back(known) and known[R_ATTEMPT] ~= attempt) then
   end
   return {'OLD', encode(R)}
 end
+if T[T_EVICTS] then return {'EVICTING', T[T_EVICTS]} end -- what it granted it may forget
 if born > 0 and NOW - born > T[T_CONFIG][C_KEEP] then return {'TOO_OLD', NOW - born} end
 if T[T_POLICY] ~= policy then return {'STALE', T[T_POLICY]} end
 if not G then return {'NO_AGENT'} end
