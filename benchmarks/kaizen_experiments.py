@@ -55,14 +55,16 @@ def streams(ratio: float | Floats, count: int, seed: int, length: int = LENGTH) 
 
 
 def log_e(pairs: Streams, margin: float = MARGIN) -> Floats:
-    """The logarithm of the e-value after every pair."""
+    """The logarithm of the e-value after every pair; what is beyond exp(600) counts as that."""
     d = pairs.candidate - margin * pairs.present
-    found: Floats | None = None
+    values, which = np.unique(d, return_inverse=True)  # scores are few
+    which, found = which.reshape(d.shape), np.zeros_like(d)
     for bet in bets(margin):
-        stake = np.cumsum(np.log1p(bet * d), axis=1)
-        found = stake if found is None else np.logaddexp(found, stake)
-    assert found is not None
-    return found - math.log(BETS)
+        stake = np.log1p(bet * values)[which] if len(values) < d.size / 10 else np.log1p(bet * d)
+        np.cumsum(stake, axis=1, out=stake)
+        np.minimum(stake, 600, out=stake)
+        found += np.exp(stake, out=stake)
+    return np.log(np.maximum(found, 1e-300)) - math.log(BETS)
 
 
 def first(met: NDArray[np.bool_], every: int = 1) -> Row:

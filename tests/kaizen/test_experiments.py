@@ -17,6 +17,7 @@ from aegis_core.governor.experiments import TenantExperiments
 from aegis_core.governor.governor import ResourceGovernor
 from aegis_core.kaizen.days import DayCloser
 from aegis_core.kaizen.experiments.betting import Evidence
+from aegis_core.kaizen.experiments.judges import Answer, LlmJudge, Task, attenuation
 from aegis_core.kaizen.prices import rates_of
 from aegis_core.metering.price_book import PriceBook
 from aegis_core.metering.price_file import read_price_file
@@ -132,11 +133,28 @@ async def test_only_whole_days_decide_and_the_report_names_the_model(virtual: Vi
     strong = next(each for each in report.findings if each.detector == "over-strong")
     assert (strong.state, strong.count) == ("found", 1)
     assert "substitute" in {each.verb for each in report.proposals}
+    assert [(each.experiment_id, each.state) for each in report.experiments] == [(name, "certified")]
     await clock.advance(days=31)
     assert await of.decide() == 1
     found = await of.one(name)
     assert (found.state, found.why) == ("lapsed", "it is older than 30 days")
     assert await of.certified() == {}
+
+
+async def test_how_far_a_judge_is_to_be_believed_is_measured() -> None:
+    def judge(share: float) -> LlmJudge:
+        draws = random.Random(7)
+
+        async def prefers(_: Task, one: Answer, two: Answer) -> int:
+            better = 1 if one.text > two.text else 2
+            return better if draws.random() < share else 1
+
+        return LlmJudge(prefers, "1")
+
+    canaries = [(Task(f"r{at}", "t"), Answer("a", "good"), Answer("b", "bad")) for at in range(300)]
+    assert await attenuation(judge(1), canaries) > 0.95
+    assert 0.5 < await attenuation(judge(0.8), canaries) < 0.8
+    assert await attenuation(judge(0), canaries) == 0, "who always names the first shows nothing"
 
 
 async def test_a_worse_candidate_is_refuted_at_once(virtual: Virtual) -> None:

@@ -18,7 +18,7 @@ from aegis_core import Governor
 from aegis_core.governor.experiments import TenantExperiments
 from aegis_core.governor.governor import ResourceGovernor
 from aegis_core.kaizen.experiments import shadow
-from aegis_core.kaizen.experiments.judges import Answer, Task, Verifier
+from aegis_core.kaizen.experiments.judges import Answer, LlmJudge, Task, Verifier
 from aegis_core.kaizen.experiments.shadow import sampled
 from aegis_core.protocol.errors import AuthError
 from aegis_core.protocol.experiments import ExperimentStart
@@ -187,6 +187,26 @@ async def test_a_judge_that_fails_leaves_the_pair_without_scores(virtual: Virtua
         await asked(await shadowed(governor, at, judge=Verifier(judge)), *(f"Say {number}" for number in range(4)))
     found = await experiments(governor).one(name)
     assert (found.pairs, found.missing) == (0, 4)
+
+
+async def test_a_model_that_judges_is_paid_from_the_budget_of_trials(virtual: Virtual) -> None:
+    governor, _, _ = virtual
+    await spent_before(governor)
+    wish = WISH.model_copy(update={"judge": "llm", "attenuation": 1.0})
+    name = (await experiments(governor).start(wish, author="ada")).experiment_id
+    with providers(reply) as at:
+
+        async def prefers(task: Task, one: Answer, two: Answer) -> int:
+            assert task.payer is not None
+            model = GovernedChatModel(aegis=task.payer(), models={"gpt-4o": openai(at.openai, "gpt-4o")})
+            await model.ainvoke(f"Which is better, {one.text} or {two.text}?")
+            return 2 if two.model == CHEAP else 1
+
+        await asked(await shadowed(governor, at, judge=LlmJudge(prefers, "1")), "Say 1", "Say 2")
+        assert at.models == [PRESENT, CHEAP, "gpt-4o", "gpt-4o"] * 2
+    assert (await experiments(governor).one(name)).pairs == 2
+    own = (await governor.find_events(kind="settled", agent="kaizen")).events
+    assert [event.facts["model"] for event in own] == [CHEAP, "gpt-4o", "gpt-4o"] * 2
 
 
 @pytest.mark.parametrize("changed", ["present", "candidate", "template"])
