@@ -50,8 +50,8 @@ class ShadowModels:
         self._trials: OwnTrials | None = None
         self._warned = False
 
-    def after(self, held: Reservation, call: ModelCall, answer: Answer, ask: Ask) -> None:
-        """Take a call that was answered; from any thread, and nobody waits for what follows."""
+    def after(self, held: Reservation, call: ModelCall, answer: Callable[[], Answer], ask: Ask) -> None:
+        """Take a call that was answered; from any thread, and nobody waits for what follows, `answer` included."""
         task_type = self._calls.wished(call).get("task_type")
         if not isinstance(task_type, str) or held.verdict.escalation_id is not None:
             return  # what a person was asked about is shown to nobody else
@@ -62,7 +62,9 @@ class ShadowModels:
         if self._shadow is not None:
             await self._calls.bridge.await_(self._shadow.drain)
 
-    async def _offer(self, held: Reservation, call: ModelCall, task_type: str, answer: Answer, ask: Ask) -> None:
+    async def _offer(
+        self, held: Reservation, call: ModelCall, task_type: str, answer: Callable[[], Answer], ask: Ask
+    ) -> None:
         experiments: TenantExperiments | None = getattr(self._calls.bridge.agent.connection.port, "experiments", None)
         if experiments is None or not hasattr(experiments, "open_pair"):
             if not self._warned:
@@ -80,8 +82,8 @@ class ShadowModels:
         async def asked(arm: Arm) -> Asked:
             return await self._asked(arm, task_type, ask)
 
-        task = Task(verdict.request_id, task_type, call.messages)
-        self._shadow.offer(Answered(task, answer, held.model or "", verdict.agent_id, asked, template_of(call)))
+        task = Task(verdict.request_id, task_type, call.messages, payer=lambda: self._trials and self._trials.agent)
+        self._shadow.offer(Answered(task, answer(), held.model or "", verdict.agent_id, asked, template_of(call)))
 
     async def _asked(self, arm: Arm, task_type: str, ask: Ask) -> Asked:
         own = self._trials.agent if self._trials is not None else None
@@ -117,6 +119,7 @@ class OwnTrials:
     def __init__(self, calls: CallGovernor, experiments: TenantExperiments) -> None:
         self._calls = calls
         self.running, self.open_pair, self.score = experiments.running, experiments.open_pair, experiments.score
+        self.see = experiments.see
         self._experiments = experiments
         self.agent: GovernedAgent | None = None
 

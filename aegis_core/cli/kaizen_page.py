@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from aegis_core.cli.common import dollars, shown
+from aegis_core.protocol.experiments import Experiment
 from aegis_core.protocol.kaizen import Currency, Explanation, Finding, KaizenReport, Proposal
 
 _TITLES: dict[Currency, str] = {
@@ -29,6 +30,10 @@ def print_report(console: Console, report: KaizenReport) -> None:
             console.print(f"\n[bold]{title}[/]")
             console.print(_table(report, found))
     _print_silent(console, report)
+    if report.experiments:
+        console.print("\n[bold]Shadow experiments[/]")
+        for experiment in report.experiments:
+            console.print(f"  {_experiment(experiment)}")
     if report.proposals:
         console.print("\n[bold]Proposed[/]")
         for proposal in report.proposals:
@@ -96,6 +101,14 @@ def _amount(finding: Finding) -> str:
     if finding.seconds is not None:
         text = f"{finding.seconds:,.1f} s, " + text
     return text
+
+
+def _experiment(each: Experiment) -> str:
+    what = f"{each.experiment_id}  {each.state}: {each.candidate} for {each.present} in {each.task_type}"
+    words = [shown(what), f"{each.pairs:,} pairs"]
+    if each.forecast is not None:
+        words.append(f"probably {each.forecast.half:,} to {each.forecast.most:,} more")
+    return "; ".join([*words, *([shown(each.why)] if each.why else [])])
 
 
 def _proposal(proposal: Proposal) -> str:

@@ -19,6 +19,12 @@ OPEN = ("running", "paused", "suggested")
 """The states of an experiment that is not over."""
 
 
+_UNSAMPLED = (
+    "nothing was sampled yet: it cannot run here unless the proxy, or a governed model that is given the candidate, "
+    "serves such tasks with this judge; else post pairs"
+)
+
+
 class Terms(NamedTuple):
     """What an experiment was begun with, and the rates of both models then, in nano-dollars a million tokens."""
 
@@ -74,10 +80,11 @@ def told_of(stored: StoredExperiment, least: float) -> Experiment:
     tally, start = stored.tally, terms_of(stored).start
     evidence = Evidence(stored.margin, tally.n, tally.total, tally.squares, tally.stakes, tally.against)
     expected = forecast(evidence) if stored.state in OPEN else None
+    why = _UNSAMPLED if stored.state == "running" and not stored.last else stored.why
     certificate = stored.ended + CERTIFICATE_MS if stored.state == "certified" else None
     return Experiment(
         stored.name, start.task_type, start.present, start.candidate, start.judge, start.judge_version,
-        stored.state, stored.why, start.share, stored.margin, at_of(stored.made), at_of(stored.until),  # pyright: ignore[reportArgumentType]
+        stored.state, why, start.share, stored.margin, at_of(stored.made), at_of(stored.until),  # pyright: ignore[reportArgumentType]
         tally.n, stored.last - stored.next + 1, tally.missing, tally.skipped, tally.labels, round(evidence.log_e, 9),
         round(evidence.log_against, 9), round(log_mean(tally.labelled), 9), round(max(least, ENOUGH), 9), tally.days,
         Forecast(*expected) if expected else None, None if certificate is None else at_of(certificate),

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from decimal import ROUND_DOWN, Decimal
 from hashlib import blake2b
+from typing import Literal
 from zoneinfo import ZoneInfo
 
 from aegis_core.governor.experiment_states import (
@@ -28,6 +29,7 @@ from aegis_core.kaizen.experiments.deciding import (
     margin_of,
     needed,
 )
+from aegis_core.kaizen.experiments.shadow import Trial
 from aegis_core.kaizen.facts import Certified
 from aegis_core.kaizen.prices import rates_of
 from aegis_core.metering.price_book import PriceBook
@@ -55,6 +57,8 @@ from aegis_core.store.schema import Agent
 
 _DAY_MS = 86_400_000
 _SHARE, _NANO = Decimal("0.02"), Decimal("1e-9")
+_VERSION = 128
+"""Characters of a model's version that are kept."""
 POSTED_MS = 7 * _DAY_MS
 """How long a pair that a program posts may stay open between its sampling and its scores."""
 
@@ -119,6 +123,13 @@ class TenantExperiments:
         least = needed(standings_of(stored, await self._today()))
         return Experiments(tuple(told_of(each, least) for each in reversed(stored)))
 
+    async def reported(self, since: int) -> tuple[Experiment, ...]:
+        """Those that are open or certified, and those that ended since a time in ms."""
+        kept = {
+            each.name for each in await self._store.all() if each.state in {*OPEN, "certified"} or each.ended >= since
+        }
+        return tuple(each for each in (await self.all()).experiments if each.experiment_id in kept)
+
     async def one(self, name: str) -> Experiment:
         """One of them. Raises NotFoundError: there is none."""
         await self._stored(name)
@@ -132,20 +143,28 @@ class TenantExperiments:
         return ExperimentExplanation(found, course(scores, found.margin))
 
     async def open_pair(
-        self, name: str, request_id: str, *, milliseconds: int, basis: str = "", agent: str | None = None
-    ) -> int:
+        self, name: str, request_id: str, *, milliseconds: int, basis: str = "", agent: str | None = None,
+        version: str = "",
+    ) -> int:  # fmt: skip
         """Number a sampled request; 0: this experiment takes none now. The same request has the same number."""
-        order = NotePair(name, self._hashed(request_id), "open", 0, 0, milliseconds, basis, agent)
+        order = NotePair(name, self._hashed(request_id), "open", 0, 0, milliseconds, basis, agent, version[:_VERSION])
         state, number, known = await self._store.note(order)
         return 0 if known or state not in OPEN else number
 
     async def score(
-        self, name: str, request_id: str, scores: tuple[float, float] | None, *, asked: bool = True
+        self, name: str, request_id: str, scores: tuple[float, float] | None, *, asked: bool = True, version: str = ""
     ) -> bool:
         """Score a sampled request, once. None: its judge does not know; not `asked`: the candidate was not called."""
         act = "score" if scores else "missing" if asked else "skip"
-        order = NotePair(name, self._hashed(request_id), act, *(_checked(scores) if scores else (0.0, 0.0)), 0)
+        both = _checked(scores) if scores else (0.0, 0.0)
+        order = NotePair(name, self._hashed(request_id), act, *both, 0, version=version[:_VERSION])
         return not (await self._store.note(order))[2]
+
+    async def see(self, name: str, model: Literal["present", "candidate"], *, basis: str, version: str) -> bool:
+        """Say with what a model of a certificate was seen: whether that is still what it was shown with; if not, it
+        lapses."""
+        order = NotePair(name, "", model, 0, 0, 0, basis, version=version[:_VERSION])
+        return (await self._store.note(order))[0] == "certified"
 
     async def post(self, pair: PairPost, *, agent: str | None = None) -> PairNoted:
         """A pair from outside. It is numbered as it comes, where it was not sampled before.
@@ -209,12 +228,12 @@ class TenantExperiments:
                     found[start.task_type, start.present] = Certified(start.candidate, rates)
         return found
 
-    async def running(self) -> Sequence[tuple[str, ExperimentStart]]:
-        """Those that sample now, with their terms."""
+    async def running(self) -> Sequence[Trial]:
+        """Those that sample now, and certificates, with their terms."""
         return [
-            (each.name, terms_of(each).start)
+            Trial(each.name, terms_of(each).start, each.state == "certified")
             for each in await self._store.all()
-            if each.state in {"running", "suggested"}
+            if each.state in {"running", "suggested", "certified"}
         ]
 
     async def affordable(self) -> Decimal:
@@ -232,10 +251,6 @@ class TenantExperiments:
             for day in (today, today - 1)
         ]
         return min(self.cap, (spent[0] + spent[1] * Decimal(left)) * _SHARE).quantize(_NANO, ROUND_DOWN)
-
-    async def lapse(self, name: str, why: str) -> None:
-        """End a certificate before its time."""
-        await self._store.put(PutExperiment(name, "lapsed", ("certified",), False, True, None, why, "kaizen"))
 
     def _lapse(self, stored: StoredExperiment, now: int) -> str:
         if now >= stored.ended + CERTIFICATE_MS:

@@ -70,10 +70,10 @@ class TenantKaizen:
         """The sums by the hour of the weeks before a day, as far as they are kept."""
         last = -(-end // HOUR_MS)
         first = min(start // HOUR_MS - WEEKS * 168, last - DAYS * 24)
-        certified = await self.experiments.certified()
+        certified, tried = await self.experiments.certified(), await self.experiments.reported(start)
         kept = await self._rollups.first_hour()
         if kept is None or kept > first:
-            return Surroundings(None, {}, certified)
+            return Surroundings(None, {}, certified, tried)
         spent: dict[tuple[str, int], int] = defaultdict(int)
         decided: dict[str, int] = defaultdict(int)
         judged, since = 0, last - DAYS * 24
@@ -84,7 +84,7 @@ class TenantKaizen:
                 judged += sums[_REQUESTS]
                 decided[names.rule] += sums[_REQUESTS]
         rules = await self._rules(judged, decided)
-        return Surroundings(rules, _by_hour_of_week(spent, start // HOUR_MS), certified)
+        return Surroundings(rules, _by_hour_of_week(spent, start // HOUR_MS), certified, tried)
 
     def rates(self, model: str) -> Rates | None:
         """What a model costs; None where nobody knows."""

@@ -39,8 +39,8 @@ class DayCloser:
         while (lease := await self._port.hold(LEASE_SECONDS)) is not None:
             self._held = True
             day = await self._due(lease)
+            await self._port.decide()  # before a report, which says how experiments stand
             if day is None:
-                await self._port.decide()
                 return closed
             if await self._close(lease, day):
                 closed, tries = closed + 1, 0

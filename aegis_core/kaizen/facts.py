@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
+from aegis_core.protocol.experiments import Experiment
+
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
 End = Literal["open", "settled", "released", "expired", "declined", "timed_out", "rejected"]
@@ -135,7 +137,7 @@ class Day:
         missed: so many events were gone before they were read.
         corrections: by how much this day changed what earlier days had charged; below 0 where less was due.
         rules: rules in force by name; None where nobody counted.
-        certified: by type of task and model.
+        certified: by type of task and model; `experiments` as they stood when it was closed.
         hours: by agent and hour of the week (0 to 167) what it spent in such hours of earlier weeks.
         saving: what Kaizen's changes were measured to save on this day.
     """
@@ -149,6 +151,7 @@ class Day:
     corrections: int = 0
     rules: Mapping[str, RuleUse] | None = None
     certified: Mapping[tuple[str, str], Certified] = field(default_factory=dict[tuple[str, str], Certified])
+    experiments: tuple[Experiment, ...] = ()
     hours: Mapping[tuple[str, int], tuple[int, ...]] = field(default_factory=dict[tuple[str, int], tuple[int, ...]])
     saving: int = 0
     notes: tuple[str, ...] = ()

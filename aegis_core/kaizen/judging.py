@@ -44,7 +44,7 @@ def judge(day: Day, *, detectors: Sequence[Detector] = DETECTORS, after: str = "
     return KaizenReport(
         day.name, _at(day.start), _at(day.end), to_usd(day.spent), to_usd(found_nanos), day.corrections / 1e9,
         len(day.calls), len({unit_of(call) for call in day.calls}), day.missed, ordered, proposals(ordered), after,
-        through, day.notes,
+        through, day.notes, experiments=day.experiments,
     )  # fmt: skip
 
 

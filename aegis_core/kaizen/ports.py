@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol
 
 from aegis_core.kaizen.facts import Certified, Rates, RuleUse
 from aegis_core.protocol.events import Event
+from aegis_core.protocol.experiments import Experiment
 from aegis_core.protocol.kaizen import KaizenReport
 
 
@@ -32,6 +33,7 @@ class Surroundings(NamedTuple):
     rules: Mapping[str, RuleUse] | None
     hours: Mapping[tuple[str, int], tuple[int, ...]]
     certified: Mapping[tuple[str, str], Certified] = MappingProxyType({})
+    experiments: tuple[Experiment, ...] = ()
 
 
 class ClosedDay(NamedTuple):

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
+from aegis_core.protocol.experiments import Experiment
 from aegis_core.protocol.fields import Usd
 from aegis_core.protocol.parsing import Message
 
@@ -125,6 +126,7 @@ class KaizenReport:
         corrected_usd: how much less (or more, below 0) was due for earlier days than their reports say.
         missed: so many events were gone before they were read; what they told is in nothing here.
         through: the id of the last event that is in it, after `after`.
+        experiments: those that were open or certified when it was closed, and those that ended on that day.
     """
 
     day: str
@@ -142,6 +144,7 @@ class KaizenReport:
     through: str = "0"
     notes: tuple[str, ...] = ()
     version: int = 1
+    experiments: tuple[Experiment, ...] = ()
 
 
 @dataclass(slots=True)

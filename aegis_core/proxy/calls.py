@@ -193,7 +193,7 @@ class Calls:
             return await self._instead(exchange, route, fallback, call, shown, body, held.verdict.request_id)
 
         shadow = self._shadow
-        if shadow and not shadow.records(exchange, call, held, body, own_credential=shown.own_credential):
+        if shadow and not shadow.listens(exchange, route, call, held, own_credential=shown.own_credential):
             shadow = None
         ended = await self._forwarder.call(exchange, ready, spare if fallback else None)
         log_call(exchange, call, ended)

@@ -21,6 +21,8 @@ STALL_SECONDS = 60.0
 """How long a client may read nothing of its answer before it is taken to have left."""
 MOST_RECORDED = 1024 * 1024
 """Bytes of an answer that is kept to be repeated, as `taken_by` counts them; a longer one is not."""
+MOST_HEARD = 4 * 1024 * 1024
+"""Bytes of an answer that is kept to be read; a stream has some 300 for each token."""
 _WATCHED_FROM = 0.25
 """Seconds after which it is watched whether the client is still there; most calls need no task for that."""
 
@@ -45,6 +47,7 @@ class Exchange:
         gone_at: when the client was seen to have left, in the time of the loop; None: it is there.
         limit: what ends the work for a client that left, `DRAIN_SECONDS` after that.
         record: what is answered, where it is to be repeated; None again once that is too much.
+        heard: its body, where it is to be read when it has ended; None again once that is too much.
     """
 
     def __init__(self, scope: Message, receive: Receive, send: Send) -> None:
@@ -59,6 +62,7 @@ class Exchange:
         self.began = self.loop.time()
         self.limit: asyncio.Timeout | None = None
         self.record: list[Message] | None = None
+        self.heard: bytearray | None = None
         self._recorded = 0
         self._receive, self._send = receive, send
         self._gone = asyncio.Event()
@@ -100,6 +104,10 @@ class Exchange:
             if not message.get("more_body", False):
                 return parts[0] if len(parts) == 1 else b"".join(parts)
 
+    def listen(self) -> None:
+        """Keep the body of the answer, as `heard`."""
+        self.heard = bytearray()
+
     def watch(self) -> None:
         """From a moment on, notice when the client leaves. Its body must have been read."""
         self._timer = self.loop.call_later(_WATCHED_FROM, self._begin_watch)
@@ -117,6 +125,10 @@ class Exchange:
     async def write(self, data: bytes, *, more: bool = True) -> None:
         """Some of its body. To a client that left or reads nothing for too long, nothing is sent any more."""
         self.sent += len(data)
+        if self.heard is not None:
+            self.heard += data
+            if len(self.heard) > MOST_HEARD:
+                self.heard = None
         await self._hand_on({"type": "http.response.body", "body": data, "more_body": more})
 
     async def reply(self, made: Reply) -> None:

@@ -1,7 +1,8 @@
 """A cheaper model is asked what an upstream has answered: afterwards, and off the path of the answer.
 
-Only whole answers that went on are shadowed, of calls whose client says what type of task they are, and never with a
-client's own credential. What is asked in the shadow passes the same forwarder, as a client whose answer nobody reads.
+Only whole answers that went on are shadowed, streams when they have ended, of calls whose client says what type of task
+they are, and never with a client's own credential. What is asked in the shadow passes the same forwarder, as a client
+whose answer nobody reads.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from functools import partial
 from importlib import import_module
 from typing import Any, cast
 
+from aegis_core.client.agent import GovernedAgent, Governor
 from aegis_core.governor.governor import ResourceGovernor
 from aegis_core.kaizen.experiments.judges import Answer, Exact, JsonMatch, Judge, Task, ToolCallMatch
 from aegis_core.kaizen.experiments.shadow import Answered, Arm, Asked, NotAskedError, Shadow
@@ -26,6 +28,7 @@ from aegis_core.protocol.kaizen import OWN_AGENT
 from aegis_core.protocol.masking import mask_text
 from aegis_core.protocol.messages import Handshake, PermissionRequest, ReleaseRequest, SessionOpened, Verdict
 from aegis_core.protocol.parsing import parse
+from aegis_core.proxy.answers import answer_in
 from aegis_core.proxy.asking import Call
 from aegis_core.proxy.exchange import Exchange, Message
 from aegis_core.proxy.forwarding import Forwarder, Ready
@@ -36,6 +39,7 @@ from aegis_core.proxy.settling import Held
 TASK_TYPE = b"x-aegis-task-type"
 """The header by which a client says what type of task a call is."""
 _OK, _TOO_MANY = 200, 429
+_SERVED = frozenset({"chat", "responses", "messages", "generate"})
 _DIGITS = re.compile(r"[0-9]+")
 _AGREEING = {"exact-agreement": Exact, "json-agreement": JsonMatch, "tool-call-agreement": ToolCallMatch}
 
@@ -82,7 +86,7 @@ class OwnTrials:
 
     def __init__(self, governor: ResourceGovernor) -> None:
         self._governor, of = governor, governor.experiments
-        self.running, self.open_pair, self.score = of.running, of.open_pair, of.score
+        self.running, self.open_pair, self.score, self.see = of.running, of.open_pair, of.score, of.see
         self.session: SessionOpened | None = None
 
     async def renew_limit(self) -> bool:
@@ -103,20 +107,19 @@ class ProxyShadow:
         self.shadow = Shadow(self._trials, judge)
         self._offers = set[asyncio.Task[None]]()
 
-    def records(self, exchange: Exchange, call: Call, held: Held, body: RequestBody, *, own_credential: bool) -> bool:
+    def listens(self, exchange: Exchange, route: Route, call: Call, held: Held, *, own_credential: bool) -> bool:
         """Whether a call may be shadowed; then its answer is kept until it is whole."""
-        if call.task_type is None or own_credential or body.values.get("stream") or held.verdict.escalation_id:
+        if call.task_type is None or own_credential or held.verdict.escalation_id or route.api not in _SERVED:
             return False
-        if exchange.record is None:
-            exchange.record = []
+        exchange.listen()
         return True
 
     def after(self, exchange: Exchange, route: Route, call: Call, held: Held, body: RequestBody, again: Again) -> None:
         """Take a call that was answered; nobody waits for what follows."""
-        if exchange.record is None or exchange.status != _OK or call.task_type is None:
+        if exchange.heard is None or exchange.status != _OK or call.task_type is None:
             return  # too long to be kept, or no answer
-        record = list(exchange.record)
-        task = asyncio.get_running_loop().create_task(self._offer(record, route, call, held, body, again))
+        heard = bytes(exchange.heard)
+        task = asyncio.get_running_loop().create_task(self._offer(heard, route, call, held, body, again))
         self._offers.add(task)
         task.add_done_callback(self._offers.discard)
 
@@ -132,23 +135,24 @@ class ProxyShadow:
             task.cancel()
         await self.shadow.aclose()
 
-    async def _offer(
-        self, record: list[Message], route: Route, call: Call, held: Held, body: RequestBody, again: Again
-    ) -> None:
-        secret = await asyncio.to_thread(_holds_secret, body.raw)
-        if secret or not _serves(route):
-            return
+    async def _offer(self, heard: bytes, route: Route, call: Call, held: Held, body: RequestBody, again: Again) -> None:
         model = held.sized.bound.model
-        answer = await asyncio.to_thread(answer_in, record, model)
+        answer = await asyncio.to_thread(answer_in, heard, model)
+        if answer is None or await asyncio.to_thread(_holds_secret, body.raw):
+            return
 
         async def ask(arm: Arm) -> Asked:
             return await self._ask(arm, route, call, again)
 
         values = body.values
         prompt = values.get("messages") or values.get("input") or values.get("contents")
-        task = Task(held.verdict.request_id, call.task_type or "", prompt)
+        task = Task(held.verdict.request_id, call.task_type or "", prompt, payer=self._payer)
         agent = call.key.terms.agent_id
         self.shadow.offer(Answered(task, answer, model, agent, ask, template_in(values)))
+
+    def _payer(self) -> GovernedAgent | None:
+        session = self._trials.session
+        return None if session is None else GovernedAgent(Governor(self._governor).connection, session)
 
     async def _ask(self, arm: Arm, route: Route, call: Call, again: Again) -> Asked:
         """Ask a candidate at the same upstream."""
@@ -161,15 +165,16 @@ class ProxyShadow:
             made = await again(other, partial(self._reserve, arm, session))
         except AegisError as error:
             raise NotAskedError from error
-        silent, said = _silent(route), list[Message]()
-        exchange = Exchange(silent, _never, _collect(said))
+        exchange = Exchange(_silent(route), _never, _unread)
+        exchange.listen()
         try:
             await self._forwarder.call(exchange, made)
         finally:
             exchange.close()
-        if exchange.status != _OK:
+        if exchange.status != _OK or exchange.heard is None:
             return Asked(Answer(arm.candidate, failed=True), rate_limited=exchange.status == _TOO_MANY)
-        return Asked(await asyncio.to_thread(answer_in, said, arm.candidate))
+        answer = await asyncio.to_thread(answer_in, bytes(exchange.heard), arm.candidate)
+        return Asked(answer or Answer(arm.candidate, failed=True))  # its stream broke off
 
     async def _reserve(self, arm: Arm, session: SessionOpened, call: Call) -> Verdict:
         """Money of Aegis's own agent for a call.
@@ -191,37 +196,6 @@ class ProxyShadow:
         return verdict
 
 
-def answer_in(record: list[Message], model: str) -> Answer:
-    """What a judge reads of a whole answer of any of the APIs. What is no such answer has failed."""
-    try:
-        body: Any = json.loads(b"".join(message.get("body", b"") for message in record))
-        if "choices" in body:
-            message = body["choices"][0]["message"]
-            used = [each["function"] for each in message.get("tool_calls") or ()]
-            calls = [(each["name"], each["arguments"]) for each in used]
-            return Answer(model, message.get("content") or "", tuple(calls), failed=bool(message.get("refusal")))
-        if "output" in body:
-            return _of_items(model, body["output"])
-        if "candidates" in body:
-            parts = body["candidates"][0]["content"].get("parts", ())
-            calls = [(each["functionCall"]["name"], json.dumps(each["functionCall"].get("args", {}))) for each in parts
-                     if "functionCall" in each]  # fmt: skip
-            return Answer(model, "".join(each.get("text", "") for each in parts), tuple(calls))
-        parts = body["content"]
-        calls = [(each["name"], json.dumps(each["input"])) for each in parts if each["type"] == "tool_use"]
-        text = "".join(each["text"] for each in parts if each["type"] == "text")
-        return Answer(model, text, tuple(calls), failed=body.get("stop_reason") == "refusal")
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError):
-        return Answer(model, failed=True)
-
-
-def _of_items(model: str, items: Any) -> Answer:
-    calls = [(each["name"], each["arguments"]) for each in items if each["type"] == "function_call"]
-    parts = [part for each in items if each["type"] == "message" for part in each["content"]]
-    refused = any(part["type"] == "refusal" for part in parts)
-    return Answer(model, "".join(part.get("text", "") for part in parts), tuple(calls), failed=refused)
-
-
 def template_in(values: Any) -> str:
     """A hash of what does not change from request to request; see `adapting.shadowing.template_of`."""
     said: Any = values.get("messages") or values.get("input") or ()
@@ -232,10 +206,6 @@ def template_in(values: Any) -> str:
 
 def _role(message: Any) -> Any:
     return message.get("role")
-
-
-def _serves(route: Route) -> bool:
-    return route.api in {"chat", "responses", "messages", "generate"} and not route.streams
 
 
 def _holds_secret(raw: bytes) -> bool:
@@ -255,8 +225,5 @@ async def _never() -> Message:
     return {"type": "http.disconnect"}
 
 
-def _collect(said: list[Message]) -> Any:
-    async def send(message: Message) -> None:
-        said.append(dict(message))
-
-    return send
+async def _unread(_: Message) -> None:
+    pass

@@ -200,5 +200,7 @@ async def see_unregistered(store: Store, tenant: str, agent: object) -> None:
     Raises:
         StateLostError: it was.
     """
-    if isinstance(agent, str) and await store.command("ZSCORE", layout.key(tenant, "ag"), agent) is not None:
+    if not isinstance(agent, str) or await store.command("ZSCORE", layout.key(tenant, "ag"), agent) is None:
+        return
+    if not await store.command("EXISTS", layout.key(tenant, f"a:{agent}")):  # else it was registered just now
         raise part_lost(f"agent {agent}")

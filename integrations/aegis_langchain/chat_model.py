@@ -128,8 +128,9 @@ class GovernedChatModel(DelegatingChatModel):
     def _stream(
         self, messages: list[BaseMessage], stop: Any = None, run_manager: object = None, **kwargs: object
     ) -> Iterator[ChatGenerationChunk]:
+        said = kwargs
         attempts, model, kwargs = self._begin(messages, kwargs, run_manager)
-        seen = Heard()
+        seen = Heard(keeps=self._shadow is not None)
         try:
             if streams(model):
                 yield from attempts.each(chunks(model, messages, stop, kwargs, seen))
@@ -141,12 +142,15 @@ class GovernedChatModel(DelegatingChatModel):
             attempts.fail(error, begun=seen.begun)
             raise
         attempts.held.settle(seen.reading(attempts.held.model))
+        if self._shadow is not None:
+            self._shadow.after(attempts, model, seen.chunks, messages, stop, said)
 
     async def _astream(
         self, messages: list[BaseMessage], stop: Any = None, run_manager: object = None, **kwargs: object
     ) -> AsyncIterator[ChatGenerationChunk]:
+        said = kwargs
         attempts, model, kwargs = await self._abegin(messages, kwargs, run_manager)
-        seen = Heard()
+        seen = Heard(keeps=self._shadow is not None)
         try:
             if streams(model):
                 async with aclosing(achunks(model, messages, stop, kwargs, seen)) as parts:
@@ -160,6 +164,8 @@ class GovernedChatModel(DelegatingChatModel):
             await attempts.afail(error, begun=seen.begun)
             raise
         await attempts.held.asettle(seen.reading(attempts.held.model))
+        if self._shadow is not None:
+            self._shadow.after(attempts, model, seen.chunks, messages, stop, said)
 
     def _described(self, messages: list[BaseMessage], kwargs: Mapping[str, Any], run_manager: object) -> ModelCall:
         behind = self._models.values()

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from langchain_core.language_models import BaseChatModel
+from langchain_core.language_models.chat_models import generate_from_stream
 from langchain_core.messages import AIMessage, BaseMessage
-from langchain_core.outputs import ChatResult
+from langchain_core.outputs import ChatGenerationChunk, ChatResult
 
 from aegis_core.adapting import Attempts, CallGovernor, ModelCall
 from aegis_core.adapting.shadowing import ShadowModels
 from aegis_core.kaizen.experiments.judges import Answer
 from aegis_core.kaizen.experiments.shadow import Arm, NotAskedError
+
+_VERSIONS = ("model_name", "model", "model_version")
+"""Where integrations say which model answered."""
 
 
 class Shadowed:
@@ -23,14 +27,19 @@ class Shadowed:
         self._models, self.shadow = models, ShadowModels(calls, list(models), judge)
 
     def after(
-        self, attempts: Attempts, model: BaseChatModel, result: ChatResult, messages: list[BaseMessage], stop: Any,
-        said: dict[str, object],
+        self, attempts: Attempts, model: BaseChatModel, result: ChatResult | Sequence[ChatGenerationChunk],
+        messages: list[BaseMessage], stop: Any, said: dict[str, object],
     ) -> None:  # fmt: skip
-        """Take an answer of `model`, to a call with these messages and keywords."""
+        """Take an answer of `model`, whole or in the chunks of a stream that ended, to a call with these messages and
+        keywords."""
         held = attempts.held
-        if isinstance(held.call, ModelCall):
-            ask = _Asking(self._models, type(model), messages, stop, said)
-            self.shadow.after(held, held.call, answer_of(result, held.model or ""), ask)
+
+        def answer() -> Answer:
+            whole = result if isinstance(result, ChatResult) else generate_from_stream(iter(result))
+            return answer_of(whole, held.model or "")
+
+        if isinstance(held.call, ModelCall) and result:
+            self.shadow.after(held, held.call, answer, _Asking(self._models, type(model), messages, stop, said))
 
 
 class _Asking:
@@ -58,4 +67,6 @@ def answer_of(result: ChatResult, model: str) -> Answer:
     """What a judge reads of an answer."""
     message = cast("AIMessage", result.generations[0].message)
     calls = tuple((call["name"], json.dumps(call["args"], sort_keys=True)) for call in message.tool_calls)
-    return Answer(model, str(message.text), calls)
+    said = cast("Mapping[str, object]", message.response_metadata)
+    version = next((said[name] for name in _VERSIONS if said.get(name)), "")
+    return Answer(model, str(message.text), calls, version=str(version))

@@ -40,10 +40,12 @@ _HOSTED = {"web_search_call": "web_searches", "file_search_call": "file_searches
 
 
 class Heard:
-    """What came of a stream so far."""
+    """What came of a stream so far. `keeps`: its chunks, too."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, keeps: bool = False) -> None:
         self.begun = self.whole = False
+        self.chunks: list[ChatGenerationChunk] = []
+        self._keeps = keeps
         self._received = ReceivedText()
         self._rows: list[_Row] = []
         self._tier: object = None
@@ -62,6 +64,8 @@ class Heard:
         if not isinstance(message, BaseMessage) or chunk is self._last:
             return
         self._last = chunk
+        if self._keeps and isinstance(chunk, ChatGenerationChunk):
+            self.chunks.append(chunk)
         _hear(self._received, message)
         told: Mapping[str, Any] = getattr(chunk, "generation_info", None) or {}
         said = {**cast("Mapping[str, Any]", message.response_metadata), **told}

@@ -11,14 +11,26 @@ from machines import Machine, machine
 from terminal import run_aegis
 
 import aegis_core
-from aegis_core import StateLostError
-from aegis_core.testing import private_settings
+from aegis_core import Governor, StateLostError
+from aegis_core.store.lost_state import see_unregistered
+from aegis_core.store.store import Store
+from aegis_core.testing import FakeClock, private_settings
 
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Machine]:
     with machine(tmp_path / "redis") as opened:
         yield opened
+
+
+async def test_who_registers_while_it_is_asked_for_is_not_taken_to_be_lost(
+    virtual: tuple[Governor, FakeClock, Store],
+) -> None:
+    """A call that found no record looks whether there was one; between the two the agent may shake hands."""
+    governor, _, store = virtual
+    await governor.handshake("ann")
+    await see_unregistered(store, governor.tenant, "ann")
+    await see_unregistered(store, governor.tenant, "nobody")
 
 
 async def test_an_agent_or_budget_whose_record_is_gone_does_not_begin_anew_by_itself(

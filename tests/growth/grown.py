@@ -67,6 +67,19 @@ def marked(kind: Kind, value: Any, mark: Callable[[], str] | None) -> Iterator[t
     yield f".{kind.prefix}", value[-1]
 
 
+_OF_EXPERIMENTS = {"tally": "TALLY", "closed": "CLOSED"}
+
+
+def marks_of_experiment(field: str, blob: bytes, mark: Callable[[], str] | None = None) -> tuple[bytes, dict[str, Any]]:
+    """As `marks`, of one field of an experiment: its pairs by their numbers, and what they say."""
+    prefix = "PAIR" if field.isdigit() else _OF_EXPERIMENTS.get(field)
+    if prefix is None:
+        return blob, {}
+    value = msgpack.unpackb(blob)
+    found = dict(marked(_BY_PREFIX[prefix], value, mark))
+    return msgpack.packb(value, use_bin_type=False), found
+
+
 def marks(name: str, blob: bytes, mark: Callable[[], str] | None = None) -> tuple[bytes, dict[str, Any]]:
     """The value of a key, its records marked, and the marks by path."""
     head = name.partition("}:")[2].partition(":")[0]

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from leftovers import ENDING, UNENDING
 
+from aegis_core.protocol.experiments import ExperimentStart, PairPost
 from aegis_core.protocol.messages import Handshake, PermissionRequest
 from aegis_core.protocol.people import PersonChange
 from aegis_core.protocol.workflows import (
@@ -24,7 +25,7 @@ from aegis_core.protocol.workflows import (
 from aegis_core.store.schema import KINDS, VERSION_ROW
 
 from .dumping import dump, restore
-from .grown import grow, marks
+from .grown import grow, marks, marks_of_experiment
 from .world import build, drive, opened, own_server
 from .write_fixture import FIXTURE
 
@@ -126,7 +127,7 @@ async def test_an_older_version_carries_what_a_later_one_wrote(
         "PERSON",  # old data has none; see below
         "GAS", "WATCH",  # nor these: no chain was watched yet
         "FLOW", "PLAN", "JOIN",  # nor these: see below
-        "PAIR", "TALLY", "CLOSED",  # nor these: no experiment runs
+        "PAIR", "TALLY", "CLOSED",  # nor these: see below
     }  # fmt: skip
 
 
@@ -220,6 +221,43 @@ async def test_an_older_version_carries_what_a_later_one_keeps_of_a_workflow(
     assert {(name, path): found(stored)[name][path] for name, path in marks} == marks
 
 
+async def test_an_older_version_carries_what_a_later_one_keeps_of_an_experiment(
+    later: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    later()
+    wish = ExperimentStart(task_type="draft", present="gpt-4o", candidate="gpt-4o-mini", judge="llm", share=1)
+    async with own_server() as store, opened(store) as (world, clock):
+        of = world.port.experiments
+        name = (await of.start(wish, author="ada")).experiment_id
+        for at, scores in enumerate(((1, 1), (1, 0), None)):
+            await of.open_pair(name, f"r{at}", milliseconds=86_400_000 * 3)
+            if scores:
+                await of.score(name, f"r{at}", scores)
+            await clock.advance(hours=24)
+        await of.post(PairPost(experiment_id=name, request_id="r0", present=1, candidate=1, labelled=True))
+        await world.port.operator.create_key("agent", name="door", author="ada")  # so the tenant is written, too
+        before, data = await of.one(name), await dump(store)
+        now = clock.now
+    marked_before = marked(data)
+    monkeypatch.undo()
+    async with own_server() as store:
+        await store.command("FLUSHDB")
+        await restore(store, data)
+        async with opened(store, now) as (world, _):
+            of = world.port.experiments
+            assert await of.one(name) == before
+            assert await of.score(name, "r2", (0.5, 0.5))
+            await of.post(PairPost(experiment_id=name, request_id="r1", present=1, candidate=1, labelled=True))
+            after = await of.one(name)
+            assert (after.pairs, after.labels, after.whole_days) == (3, 2, 2)
+        stored = await dump(store)
+    marks = {path: mark for key, all_ in marked_before.items() for path, mark in all_.items() if "}:kx:" in key}
+    kept = {path: mark for key, all_ in found(stored).items() for path, mark in all_.items() if "}:kx:" in key}
+    assert set(marks) == {"1.PAIR", "2.PAIR", "3.PAIR", "tally.TALLY", "closed.CLOSED"}
+    del marks["closed.CLOSED"]  # what a day held is written anew when the next one is over
+    assert {path: kept[path] for path in marks} == marks
+
+
 def marked(data: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Put a mark of its own at the end of every record; answers them by key and path."""
     numbers = iter(range(100_000))
@@ -250,5 +288,12 @@ def _each(data: dict[str, Any], mark: Callable[[], str] | None) -> dict[str, dic
             for pair in entry["value"]:
                 blob, here = marks(name, b64decode(pair[1]), mark)
                 answer[name] |= {f"{pair[0]}{path}": each for path, each in here.items()}
+                pair[1] = b64encode(blob).decode()
+        elif entry["type"] == "hash" and "}:kx:" in name:
+            answer[name] = {}
+            for pair in entry["value"]:
+                field = b64decode(pair[0]).decode()
+                blob, here = marks_of_experiment(field, b64decode(pair[1]), mark)
+                answer[name] |= {f"{field}{path}": each for path, each in here.items()}
                 pair[1] = b64encode(blob).decode()
     return answer

@@ -26,7 +26,7 @@ class Killed:
 
     def __init__(self, port: Any, place: str, times: int) -> None:
         self._port, self._place, self._left = port, place, times
-        self.running = port.running
+        self.running, self.see = port.running, port.see
 
     def at(self, place: str) -> None:
         if place == self._place:
@@ -67,7 +67,7 @@ async def main(url: str, tenant: str, name: str, count: int, place: str, times: 
     governor = await open_governor(store, settings)
     port = Killed(governor.experiments, place, times)
     shadow = Shadow(port, Outcome())
-    ((_, start),) = [each for each in await port.running() if each[0] == name]
+    ((_, start, _),) = [each for each in await port.running() if each.name == name]
     for at in range(count):
         present, candidate = truth(at)
 

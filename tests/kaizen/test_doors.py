@@ -22,10 +22,12 @@ from aegis_core.kaizen.days import DayCloser
 from aegis_core.kaizen.facts import DAY_MS
 from aegis_core.protocol.errors import NotFoundError
 from aegis_core.protocol.events import Event
+from aegis_core.protocol.experiments import ExperimentChange, ExperimentStart, PairPost
 from tests.kaizen.plants import PLANTS
 from tests.kaizen.telling import DAY, tell
 
 pytestmark = pytest.mark.leaves("grants")
+WISH = ExperimentStart(task_type="draft", present="gpt-4o", candidate="gpt-4o-mini")
 Aegis = Callable[..., tuple[int, str, str]]
 
 
@@ -40,9 +42,11 @@ def aegis(
 
 
 async def _a_day_of_failures(settings: Settings) -> tuple[list[Event], str]:
-    """Thirty failed tasks, and the day closed by an engine whose clock is a day ahead; its findings, and its name."""
+    """Thirty failed tasks and an experiment, and the day closed by an engine whose clock is a day ahead; its findings,
+    and its name."""
     async with aegis_core.connect(settings=settings) as governor:
         assert isinstance(governor.port, ResourceGovernor)
+        await governor.port.experiments.start(WISH, author="ada")
         for at in range(6):
             agent = await governor.handshake(f"agent-{at}")
             for _ in range(5):
@@ -89,13 +93,59 @@ def test_both_doors_and_the_command_tell_the_same(settings: Settings, aegis: Aeg
     assert code == 0
     assert "$7.5000" in out
     assert "a cost, not called avoidable" in out
+    assert "running: gpt-4o-mini for gpt-4o in draft; 0 pairs; nothing was sampled yet: it cannot run here" in out
     code, out, _ = aegis("kaizen", "explain", name)
     assert (code, "30 outcomes; 30 are needed" in out) == (0, True)
     code, out, _ = aegis("kaizen", "log")
-    assert (code, out.split()[2:]) == (0, [name, "$7.50"])
+    assert (code, out.split()[2:5], out.split()[-2:]) == (0, [report["experiments"][0]["experiment_id"], "running,",
+                                                              "ada"], [name, "$7.50"])  # fmt: skip
     code, out, err = aegis("kaizen", "report", "--day", "2020-01-01")
     assert (code, out) == (1, "")
     assert "There is no report of 2020-01-01" in err
+
+
+async def _an_experiment_at_both_doors(settings: Settings, address: str, name: str) -> None:
+    async with (
+        aegis_core.connect(address, token=OPERATOR, settings=settings) as far,
+        aegis_core.connect(settings=settings) as near,
+    ):
+        assert isinstance(near.port, ResourceGovernor)
+        one, other = far.port.experiments, near.port.experiments
+        again = await one.start(WISH)
+        assert (again.experiment_id, again.state) == (name, "running")
+        for at in range(12):
+            post = PairPost(experiment_id=name, request_id=f"r{at}", present=at % 2, candidate=1)
+            noted = await one.post(post)
+            assert (noted.number, noted.counted, (await other.post(post)).counted) == (at + 1, True, False)
+        for of in (one, other):
+            assert (await of.change(name, ExperimentChange(act="pause"), author="ada")).state == "paused"
+            assert (await of.change(name, ExperimentChange(act="resume"), author="ada")).state == "running"
+        assert await one.all() == await other.all()
+        assert await one.explain(name) == await other.explain(name)
+        for of in (one, other):
+            with pytest.raises(NotFoundError, match="There is no experiment x-00000000"):
+                await of.explain("x-00000000")
+
+
+def test_both_doors_and_the_command_tell_the_same_of_experiments(
+    settings: Settings, aegis: Aegis, tmp_path: Path
+) -> None:
+    settings = settings.model_copy(update={"operator_secret": SecretStr(OPERATOR), "timezone": "UTC"})
+    assert "No experiment was begun" in aegis("kaizen", "experiments")[1]
+    told = aegis("kaizen", "start", "draft", "--present", "gpt-4o", "--candidate", "gpt-4o-mini", "--json")[1]
+    name = json.loads(told)["experiment_id"]
+    with serving(settings) as address:
+        asyncio.run(_an_experiment_at_both_doors(settings, address, name))
+    picture = tmp_path / "course.svg"
+    code, out, _ = aegis("kaizen", "explain", name, "--svg", str(picture))
+    assert (code, "12 pairs" in out, "after    12: ratio 2.000" in out) == (0, True, True)
+    assert "gpt-4o-mini for gpt-4o" in picture.read_text()
+    assert "nothing changed" in aegis("kaizen", "pair", name, "r3", "1", "0")[1]
+    assert "stopped" in aegis("kaizen", "stop", name, "--reason", "enough")[1]
+    listed = json.loads(aegis("kaizen", "experiments", "--json")[1])["experiments"]
+    assert [(each["state"], each["why"]) for each in listed] == [("stopped", "enough")]
+    code, out, err = aegis("kaizen", "resume", name)
+    assert (code, out, "is stopped; it cannot resume" in err) == (1, "", True)
 
 
 def test_a_trace_is_reported_and_drawn(aegis: Aegis, tmp_path: Path) -> None:

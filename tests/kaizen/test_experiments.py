@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
+from decimal import Decimal
 from math import log
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 import pytest
 
@@ -14,6 +17,10 @@ from aegis_core.governor.experiments import TenantExperiments
 from aegis_core.governor.governor import ResourceGovernor
 from aegis_core.kaizen.days import DayCloser
 from aegis_core.kaizen.experiments.betting import Evidence
+from aegis_core.kaizen.experiments.judges import Answer, LlmJudge, Task, attenuation
+from aegis_core.kaizen.prices import rates_of
+from aegis_core.metering.price_book import PriceBook
+from aegis_core.metering.price_file import read_price_file
 from aegis_core.protocol.errors import ConflictError, InvalidRequestError, NotFoundError
 from aegis_core.protocol.experiments import ExperimentChange, ExperimentStart, PairPost
 from aegis_core.store.store import Store
@@ -126,11 +133,28 @@ async def test_only_whole_days_decide_and_the_report_names_the_model(virtual: Vi
     strong = next(each for each in report.findings if each.detector == "over-strong")
     assert (strong.state, strong.count) == ("found", 1)
     assert "substitute" in {each.verb for each in report.proposals}
+    assert [(each.experiment_id, each.state) for each in report.experiments] == [(name, "certified")]
     await clock.advance(days=31)
     assert await of.decide() == 1
     found = await of.one(name)
     assert (found.state, found.why) == ("lapsed", "it is older than 30 days")
     assert await of.certified() == {}
+
+
+async def test_how_far_a_judge_is_to_be_believed_is_measured() -> None:
+    def judge(share: float) -> LlmJudge:
+        draws = random.Random(7)
+
+        async def prefers(_: Task, one: Answer, two: Answer) -> int:
+            better = 1 if one.text > two.text else 2
+            return better if draws.random() < share else 1
+
+        return LlmJudge(prefers, "1")
+
+    canaries = [(Task(f"r{at}", "t"), Answer("a", "good"), Answer("b", "bad")) for at in range(300)]
+    assert await attenuation(judge(1), canaries) > 0.95
+    assert 0.5 < await attenuation(judge(0.8), canaries) < 0.8
+    assert await attenuation(judge(0), canaries) == 0, "who always names the first shows nothing"
 
 
 async def test_a_worse_candidate_is_refuted_at_once(virtual: Virtual) -> None:
@@ -285,3 +309,77 @@ async def test_its_course_is_explained(virtual: Virtual) -> None:
     assert last.log_e == pytest.approx(found.experiment.log_e, abs=1e-6)
     assert 0.8 < last.at_least < last.ratio < 1.1
     assert found.experiment.forecast is not None
+
+
+async def certificate(virtual: Virtual, of: TenantExperiments) -> str:
+    """What an experiment has shown in three days, of models and a template that are known."""
+    name = (await of.start(WISH, author="ada")).experiment_id
+    for day in range(3):
+        for at in range(4):
+            said = {"milliseconds": MINUTE, "basis": "t", "version": "gpt-4o-1"}
+            assert await of.open_pair(name, f"r{day} {at}", **said)
+            await of.score(name, f"r{day} {at}", (0, 1), version="mini-1")
+        await virtual[1].advance(hours=24)
+    assert await of.decide() == 1
+    assert (await of.one(name)).state == "certified"
+    return name
+
+
+@pytest.mark.parametrize(
+    ("model", "basis", "version", "why"),
+    [
+        ("present", "t", "gpt-4o-2", "the version of its present model changed: gpt-4o-2"),
+        ("candidate", "t", "mini-2", "the version of its candidate model changed: mini-2"),
+        ("present", "u", "gpt-4o-1", "its prompts have another template"),
+    ],
+)
+async def test_a_certificate_lapses_with_what_it_was_shown_of(
+    virtual: Virtual, model: Literal["present", "candidate"], basis: str, version: str, why: str
+) -> None:
+    of = experiments(virtual[0])
+    name = await certificate(virtual, of)
+    for each, said in (("present", "gpt-4o-1"), ("candidate", "mini-1"), ("candidate", "")):
+        assert await of.see(name, each, basis="t", version=said)  # type: ignore[arg-type]
+    assert not await of.see(name, model, basis=basis, version=version)
+    found = await of.one(name)
+    assert (found.state, found.why, await of.certified()) == ("lapsed", why, {})
+    (event,) = (await virtual[0].find_events(kind="kaizen_lapsed")).events
+    assert event.facts["reason"] == why
+
+
+@pytest.mark.parametrize(("model", "times", "lapses"), [
+    ("gpt-4o-mini", "1.11", True), ("gpt-4o-mini", "1.09", False), ("gpt-4o", "1.11", True), ("gpt-4o", "1.09", False),
+])  # fmt: skip
+async def test_a_certificate_lapses_with_a_price_that_changed_by_more_than_a_tenth(
+    virtual: Virtual, tmp_path: Path, model: str, times: str, *, lapses: bool
+) -> None:
+    of = experiments(virtual[0])
+    name = await certificate(virtual, of)
+    rates = rates_of(of._prices(), model)
+    assert rates is not None
+    prices = {"input_usd": Decimal(rates.input) * Decimal(times), "output_usd": rates.output,
+              "cached_input_usd": rates.cached}  # fmt: skip
+    stated = {kind: str(Decimal(nanos or 0).scaleb(-9)) for kind, nanos in prices.items()}
+    path = tmp_path / "prices.json"
+    path.write_text(json.dumps({f"openai:{model}": stated}))
+    book = PriceBook(stated=read_price_file(path))
+    later = TenantExperiments(of._ledger, lambda: book)
+    assert (await later.certified() == {}) is lapses
+    assert await later.decide() == lapses
+    found = await later.one(name)
+    assert found.state == ("lapsed" if lapses else "certified")
+    assert found.why == (f"a price of {model} changed by more than 10 %" if lapses else "")
+
+
+@pytest.mark.parametrize("of_whom", ["present", "candidate"])
+async def test_another_version_voids_an_experiment(virtual: Virtual, of_whom: str) -> None:
+    governor, _, _ = virtual
+    of, name = await begun(governor)
+    for at, version in enumerate(("1", "", "1", "2")):
+        said = {"present": "", "candidate": ""} | {of_whom: version}
+        number = await of.open_pair(name, f"r{at}", milliseconds=MINUTE, version=said["present"])
+        assert number == (0 if (version, of_whom) == ("2", "present") else at + 1)
+        await of.score(name, f"r{at}", (1, 1), version=said["candidate"])
+    found = await of.one(name)
+    assert (found.state, found.pairs) == ("void", 3)
+    assert found.why == f"the version of its {of_whom} model changed: 2"

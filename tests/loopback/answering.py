@@ -59,6 +59,7 @@ class Said:
         made: output tokens; default: by the length of the answer. `thoughts` are added to them.
         seconds: how long it takes.
         status: an HTTP status instead of an answer.
+        version: the name under which its model answers; default: that which was asked for.
     """
 
     text: str = ""
@@ -70,6 +71,7 @@ class Said:
     thoughts: int = 0
     seconds: float = 0.0
     status: int = 200
+    version: str = ""
 
 
 @dataclass(frozen=True)

@@ -65,12 +65,14 @@ def answer(asked: Asked, said: Said, bill: Bill) -> Any:
     if calls := _calls(said, bill):
         message["tool_calls"] = calls
     choice = {"index": 0, "message": message, "finish_reason": "tool_calls" if calls else "stop"}
-    head = {"id": f"chatcmpl-{bill.number}", "object": "chat.completion", "created": 1, "model": asked.model}
+    name = said.version or asked.model
+    head = {"id": f"chatcmpl-{bill.number}", "object": "chat.completion", "created": 1, "model": name}
     return {**head, "choices": [choice], "usage": _usage(bill)}
 
 
 def events(asked: Asked, said: Said, bill: Bill) -> Iterator[Any]:
-    head = {"id": f"chatcmpl-{bill.number}", "object": "chat.completion.chunk", "created": 1, "model": asked.model}
+    name = said.version or asked.model
+    head = {"id": f"chatcmpl-{bill.number}", "object": "chat.completion.chunk", "created": 1, "model": name}
 
     def chunk(delta: dict[str, Any], finish: str | None = None) -> Any:
         return {**head, "choices": [{"index": 0, "delta": delta, "finish_reason": finish}]}

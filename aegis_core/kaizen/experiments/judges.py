@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, cast
 
+from aegis_core.kaizen.experiments.betting import least_ratio
 from aegis_core.protocol.canonical import canonical_json
 from aegis_core.protocol.experiments import JudgeName
 
@@ -21,19 +22,22 @@ _log = logging.getLogger("aegis.kaizen")
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What both models were asked. `expected`: what is right, where it is known."""
+    """What both models were asked. `expected`: what is right, where it is known. `payer`: answers Aegis's own agent, as
+    the `aegis=` of a governed model by which a judge asks a third one: that is paid from the trials' budget."""
 
     request_id: str
     task_type: str
     prompt: object = None
     expected: object = None
+    payer: Callable[[], object] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What one model said. Tools that it calls are only proposed, never run: `calls` are names and JSON arguments.
 
-    `outcome`: how well it did, where somebody told. `failed`: an error, a time-out, a refusal: it scores 0.
+    `outcome`: how well it did, where somebody told. `failed`: an error, a time-out, a refusal: it scores 0. `version`:
+    by which name its provider says that it answered, where it does.
     """
 
     model: str
@@ -41,6 +45,7 @@ class Answer:
     calls: tuple[tuple[str, str], ...] = ()
     outcome: float | None = None
     failed: bool = False
+    version: str = ""
 
 
 class Abstain:
@@ -200,8 +205,8 @@ class LlmJudge:
     """A third model, asked in both orders: where its words differ, it is a tie.
 
     `prefers` asks it, and answers 1 (the first answer), 2 (the second) or 0 (neither); it pays from the same budget as
-    the trial where it asks as Aegis's own agent. What it prefers can only suggest, and how far it is to be believed is
-    measured: the experiment's `attenuation`.
+    the trial where it asks by a model governed with ``aegis=task.payer()``. What it prefers can only suggest, and how
+    far it is to be believed is measured: the experiment's `attenuation`, by the function of that name.
     """
 
     prefers: Callable[[Task, Answer, Answer], Awaitable[int]]
@@ -217,6 +222,20 @@ class LlmJudge:
         won = {0: 0, 1: 1, 2: -1}
         x = (won[first] - won[second]) / 2 if won[first] == -won[second] else 0.0
         return (1 + x) / 2, (1 - x) / 2
+
+
+async def attenuation(judge: Judge, canaries: Sequence[tuple[Task, Answer, Answer]]) -> float:
+    """How much of a true preference a judge of pairs shows, at least (95 %, one-sided); 0: perhaps none.
+
+    Args:
+        judge: such as `LlmJudge`; where it abstains or fails, it prefers nothing.
+        canaries: tasks with a better and a worse answer; about 300 are worth it.
+    """
+    found = list[tuple[float, float]]()
+    for task, better, worse in canaries:
+        scores = await scored(judge, task, better, worse)
+        found.append((1.0, 0.5 if scores is None else (1 + scores[0] - scores[1]) / 2))
+    return max(0.0, 2 * least_ratio(found) - 1)
 
 
 def _fields(said: object) -> Mapping[str, Any] | None:

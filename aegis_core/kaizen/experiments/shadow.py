@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from aegis_core.kaizen.experiments.judges import Answer, Judge, Task, scored
 from aegis_core.protocol.errors import AegisError
@@ -28,7 +28,8 @@ PAIR_MS = 900_000
 """How long a pair may stay open."""
 PAUSE_SECONDS = 60.0
 """For how long a provider is left alone that said 429."""
-MOST_AT_ONCE = 32
+MOST_AT_ONCE = 64
+_Model = Literal["present", "candidate"]
 
 _log = logging.getLogger("aegis.kaizen")
 
@@ -71,11 +72,20 @@ class Answered:
     basis: str = ""
 
 
+class Trial(NamedTuple):
+    """An experiment that samples, or, `certified`, what it has shown: that is watched for a change of its models or its
+    template."""
+
+    name: str
+    start: ExperimentStart
+    certified: bool = False
+
+
 class ShadowPort(Protocol):
     """The experiments of a tenant. `governor.experiments` implements it on Redis."""
 
-    async def running(self) -> Sequence[tuple[str, ExperimentStart]]:
-        """Those that sample now."""
+    async def running(self) -> Sequence[Trial]:
+        """Those that sample now, and certificates."""
         ...
 
     async def renew_limit(self) -> bool:
@@ -83,15 +93,20 @@ class ShadowPort(Protocol):
         ...
 
     async def open_pair(
-        self, name: str, request_id: str, *, milliseconds: int, basis: str = "", agent: str | None = None
-    ) -> int:
+        self, name: str, request_id: str, *, milliseconds: int, basis: str = "", agent: str | None = None,
+        version: str = "",
+    ) -> int:  # fmt: skip
         """Number a request; 0: it is not to be asked."""
         ...
 
     async def score(
-        self, name: str, request_id: str, scores: tuple[float, float] | None, *, asked: bool = True
+        self, name: str, request_id: str, scores: tuple[float, float] | None, *, asked: bool = True, version: str = ""
     ) -> bool:
         """Score it, once."""
+        ...
+
+    async def see(self, name: str, model: Literal["present", "candidate"], *, basis: str, version: str) -> bool:
+        """Say with what a model of a certificate was seen; false: it lapsed."""
         ...
 
 
@@ -100,7 +115,9 @@ class Shadow:
 
     def __init__(self, port: ShadowPort, judge: Judge) -> None:
         self._port, self._judge = port, judge
-        self._running: dict[tuple[str, str], list[tuple[str, ExperimentStart]]] = {}
+        self._running: dict[tuple[str, str], list[Trial]] = {}
+        self._certified: dict[tuple[str, str], list[tuple[str, _Model]]] = {}
+        self._seen: dict[tuple[str, _Model], tuple[str, str]] = {}
         self._looked = self._limited = -float("inf")
         self._paused: dict[str, float] = {}
         self._tasks = set[asyncio.Task[None]]()
@@ -126,41 +143,57 @@ class Shadow:
 
     async def _look_at(self, answered: Answered) -> None:
         try:
-            for name, start in await self._experiments(answered):
+            for name, start, _ in await self._experiments(answered):
                 await self.pair(name, start, answered)
+            await self._watch(answered)
         except AegisError as error:
             _log.warning("a shadow of %s was given up: %s", answered.model, error.message)
         except Exception:  # noqa: BLE001 - the answer was given; nobody waits for this
             _log.exception("a shadow of %s was given up", answered.model)
 
-    async def _experiments(self, answered: Answered) -> list[tuple[str, ExperimentStart]]:
+    async def _experiments(self, answered: Answered) -> list[Trial]:
         """Those that would sample this request now."""
         async with self._looking:
             now = time.monotonic()
             if now - self._looked >= REFRESH_SECONDS:
-                found: dict[tuple[str, str], list[tuple[str, ExperimentStart]]] = defaultdict(list)
-                for name, start in await self._port.running():
-                    if (start.judge, start.judge_version) == (self._judge.name, self._judge.version):
-                        found[start.task_type, start.present].append((name, start))
+                found: dict[tuple[str, str], list[Trial]] = defaultdict(list)
+                certified: dict[tuple[str, str], list[tuple[str, _Model]]] = defaultdict(list)
+                for trial in await self._port.running():
+                    start = trial.start
+                    if trial.certified:
+                        certified[start.task_type, start.present].append((trial.name, "present"))
+                        certified[start.task_type, start.candidate].append((trial.name, "candidate"))
+                    elif (start.judge, start.judge_version) == (self._judge.name, self._judge.version):
+                        found[start.task_type, start.present].append(trial)
                 if found and now - self._limited >= LIMIT_SECONDS:
                     if not await self._port.renew_limit():
                         found.clear()
                     else:
                         self._limited = now
-                self._running, self._looked = dict(found), now
+                self._running, self._certified, self._looked = dict(found), dict(certified), now
         task = answered.task
         return [
-            (name, start)
-            for name, start in self._running.get((task.task_type, answered.model), ())
-            if sampled(task.request_id, name, start.share) and self._paused.get(start.candidate, 0) <= now
+            each
+            for each in self._running.get((task.task_type, answered.model), ())
+            if sampled(task.request_id, each.name, each.start.share)
+            and self._paused.get(each.start.candidate, 0) <= now
         ]
+
+    async def _watch(self, answered: Answered) -> None:
+        """Say with what the models of certificates are seen, where that is new here."""
+        said = answered.basis, answered.answer.version
+        for each in self._certified.get((answered.task.task_type, answered.model), ()):
+            if self._seen.get(each) != said:
+                self._seen[each] = said
+                await self._port.see(*each, basis=answered.basis, version=answered.answer.version)
 
     async def pair(self, name: str, start: ExperimentStart, answered: Answered) -> None:
         """Number the request, ask the candidate, judge both answers, and score the pair."""
         task = answered.task
         number = await self._port.open_pair(
-            name, task.request_id, milliseconds=PAIR_MS, basis=answered.basis, agent=answered.agent
-        )
+            name, task.request_id, milliseconds=PAIR_MS, basis=answered.basis, agent=answered.agent,
+            version=answered.answer.version,
+        )  # fmt: skip
         if not number:
             return
         try:
@@ -173,7 +206,8 @@ class Shadow:
             asked = Asked(Answer(start.candidate, failed=True))
         if asked.rate_limited:
             self._paused[start.candidate] = time.monotonic() + PAUSE_SECONDS
-        await self._port.score(name, task.request_id, await scored(self._judge, task, answered.answer, asked.answer))
+        scores = await scored(self._judge, task, answered.answer, asked.answer)
+        await self._port.score(name, task.request_id, scores, version=asked.answer.version)
 
 
 def sampled(request_id: str, experiment: str, share: float) -> bool:

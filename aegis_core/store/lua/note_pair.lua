@@ -11,6 +11,23 @@ local state, last, number = found[1], tonumber(found[2]), tonumber(found[10] or 
 if not state then return {'NO_EXPERIMENT'} end
 local pair = number > 0 and complete_PAIR(decode(call('HGET', key, number)))
 
+-- What is shown is shown of two models and a template; of the first of each that was seen.
+local function is_other(field, said)
+  return said ~= '' and call('HSETNX', key, field, said) == 0 and call('HGET', key, field) ~= said
+end
+local function changed(of)
+  if not is_other(of .. '_is', version) then return false end
+  return 'the version of its ' .. of .. ' model changed: ' .. version
+end
+if act == 'present' or act == 'candidate' then -- what a certificate is seen with
+  local why = state == 'certified' and (changed(act) or is_other('basis', basis) and 'its prompts have another template')
+  if why then
+    state = 'lapsed'
+    end_experiment(key, experiment, state, why, '', complete_TALLY(decode(found[5])))
+  end
+  flush()
+  return {'OK', state, 0, 0, 0}
+end
 if act == 'open' then
   if pair then return {'OK', state, number, pair[PAIR_STATE] ~= 'open' and 1 or 0, 0} end
   if state ~= 'running' and state ~= 'suggested' or last >= tonumber(found[8]) or NOW >= tonumber(found[9]) then return {'OK', state, 0, 0, 0} end
@@ -18,8 +35,12 @@ if act == 'open' then
   for _, label in ipairs(G and G[G_LABELS] or {}) do
     if string.sub(label, 1, #NEVER_SHADOWED) == NEVER_SHADOWED then return {'OK', state, 0, 0, 0} end
   end
-  if basis ~= '' and call('HSETNX', key, 'basis', basis) == 0 and call('HGET', key, 'basis') ~= basis then
-    return {'OK', state, 0, 0, 0}
+  if is_other('basis', basis) then return {'OK', state, 0, 0, 0} end
+  local why = changed('present')
+  if why then
+    end_experiment(key, experiment, 'void', why, '', complete_TALLY(decode(found[5])))
+    flush()
+    return {'OK', 'void', 0, 0, 0}
   end
   number, pair = last + 1, NEW_PAIR
   pair[PAIR_DEADLINE], pair[PAIR_DAY], pair[PAIR_STATE] = NOW + span, window_number('d'), 'open'
@@ -36,6 +57,8 @@ if labels then
 elseif not counts or (pair and pair[PAIR_STATE] ~= 'open') then return {'OK', state, number, 1, 0} end -- the first word stands
 
 local tally, closed = complete_TALLY(decode(found[5])), nil
+local why = counts and not labels and changed('candidate') or false
+if why then state, pair = 'void', nil end -- the pair is one of another model
 local margin, next, day = tonumber(found[6]), tonumber(found[3]), tonumber(found[4])
 if labels then
   tally[TALLY_LABELS] = tally[TALLY_LABELS] + 1
@@ -68,7 +91,7 @@ local function count_in(each)
   end
 end
 local first, whole = next, false
-for at = next, counts and math.min(last, next + PAIRS_AT_ONCE - 1) or 0 do
+for at = next, counts and not why and math.min(last, next + PAIRS_AT_ONCE - 1) or 0 do
   local each = at == number and pair or complete_PAIR(decode(call('HGET', key, at)))
   if each[PAIR_STATE] == 'open' then
     if each[PAIR_DEADLINE] > NOW then break end
@@ -79,8 +102,9 @@ for at = next, counts and math.min(last, next + PAIRS_AT_ONCE - 1) or 0 do
   next, whole = at + 1, at + 1 - first == PAIRS_AT_ONCE -- there may be more
 end
 
-local n, missing, why = tally[TALLY_N], tally[TALLY_MISSING], false
-if counts and n + missing >= MISSING_FROM and missing * MISSING_ONE_IN > n + missing then
+local n, missing = tally[TALLY_N], tally[TALLY_MISSING]
+if why then -- nothing else is to be said
+elseif counts and n + missing >= MISSING_FROM and missing * MISSING_ONE_IN > n + missing then
   state, why = 'void', 'too many pairs were never judged'
 elseif counts and found[7] == '1' and log_mean(tally[TALLY_AGAINST]) >= math.log(20) then
   state, why = 'refuted', 'the candidate does worse than it may'
