@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import datetime
 from functools import partial
 
-from aegis_core.arbiter.arbiter import Appraisal, Arbiter
+from aegis_core.arbiter.arbiter import Arbiter
 from aegis_core.governor import budgets
 from aegis_core.governor.approvals import HITLManager
 from aegis_core.governor.budget_views import BudgetViews
@@ -23,6 +23,7 @@ from aegis_core.governor.credentials import (
 from aegis_core.governor.event_reader import EventReader, EventViews
 from aegis_core.governor.joining import joining
 from aegis_core.governor.journal import Journal
+from aegis_core.governor.judging import Judging
 from aegis_core.governor.kaizen_days import KaizenReader, TenantKaizen
 from aegis_core.governor.lock_wait import pause_of
 from aegis_core.governor.locks import StateLockManager
@@ -32,7 +33,7 @@ from aegis_core.governor.operators import Operator
 from aegis_core.governor.outcomes import Outcomes
 from aegis_core.governor.pacing import in_turn
 from aegis_core.governor.rejudging import Rejudge
-from aegis_core.governor.requests import PreparedRequest, Rules, of_own_wallet, unasked
+from aegis_core.governor.requests import PreparedRequest
 from aegis_core.governor.rulebook import Rulebook
 from aegis_core.governor.settlements import failure_facts, settlement_of
 from aegis_core.governor.tenant import TenantStore
@@ -42,7 +43,6 @@ from aegis_core.governor.verdicts import grant_key, receipt_of, session_of, summ
 from aegis_core.governor.withdrawals import Withdrawals
 from aegis_core.governor.workflows import Joining, Workflows
 from aegis_core.policy.engine import Policy
-from aegis_core.policy.facts import AgentFacts
 from aegis_core.protocol.canonical import record_id
 from aegis_core.protocol.errors import InvalidRequestError, StaleError
 from aegis_core.protocol.ids import RequestIds, born_at
@@ -88,6 +88,7 @@ class ResourceGovernor(BudgetViews, EventViews, UsageViews):
         self.experiments = self.kaizen.experiments
         self._rules, self.operator = Rulebook(ledger, self._registry, policy), Operator(self._registry)
         self.outcomes = Outcomes(self._registry, arbiter.tier_of)
+        self._judging = Judging(self._rules, arbiter, self.outcomes, self._ids)
         self._warm, self._forecast, self.journal = False, forecast, Journal(ledger)
         self._notifier = Notifier(ledger.store, ledger.tenant)
         ledger.inbox = self._notifier.address
@@ -186,7 +187,7 @@ class ResourceGovernor(BudgetViews, EventViews, UsageViews):
             await self._notifier.open()  # a hand-over and a notice to go are heard from the start
         for _ in range(4):
             sid, facts = await self._rules.facts_of(request.agent_id, caller.session)
-            rules = self._rule(request, facts, appraisal)
+            rules = self._judging.rules(request, sid, facts, appraisal)
             proof, latest, inbox = SessionProof(sid, caller.token), caller.session is None, self._ledger.inbox()
             making = partial(asked.order, proof, rules, latest=latest, forecast=self._forecast, inbox=inbox)
             # To mask arguments for a person may take longer than others should wait for.
@@ -207,17 +208,6 @@ class ResourceGovernor(BudgetViews, EventViews, UsageViews):
         raise StaleError(
             "The rules change faster than they can be read; no decision was made. Try again.", reason="stale"
         )
-
-    def _rule(self, request: PermissionRequest, facts: AgentFacts, appraisal: Appraisal) -> Rules:
-        ruling = self._rules.policy.evaluate(request, facts, self._ids.now())
-        if ruling.models:
-            appraisal = self._arbiter.appraise(request, ruling.models, self.outcomes.evidence)
-        appraisal = of_own_wallet(request, facts, unasked(request, ruling, appraisal))
-        top = max([candidate.nanos for candidate in appraisal.candidates], default=0)
-        askers = self._rules.policy.askers(request, facts, self._ids.now()) if ruling.may_ask(top) else ()
-        basis = self._rules.basis(self._arbiter.prices.version)
-        versions = self._rules.policy_version, self._rules.profiles_version
-        return Rules(*versions, ruling, appraisal, askers, basis, facts.member)
 
     async def wait_for(self, grant_id: str, seconds: float, *, claims: bool = True) -> Verdict:
         """The verdict of a grant once it is no longer PENDING, or as it stands after `seconds`.
