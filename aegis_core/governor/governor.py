@@ -30,8 +30,10 @@ from aegis_core.governor.locks import StateLockManager
 from aegis_core.governor.notifier import Notifier
 from aegis_core.governor.observing import ActivityReader, TenantObservation
 from aegis_core.governor.operators import Operator
+from aegis_core.governor.optimizer import Optimizer
 from aegis_core.governor.outcomes import Outcomes
 from aegis_core.governor.pacing import in_turn
+from aegis_core.governor.proposals import TenantProposals
 from aegis_core.governor.rejudging import Rejudge
 from aegis_core.governor.requests import PreparedRequest
 from aegis_core.governor.rulebook import Rulebook
@@ -95,6 +97,8 @@ class ResourceGovernor(BudgetViews, EventViews, UsageViews):
         self.locks, self._again = StateLockManager(ledger, self._notifier), Rejudge(ledger, self._rules, arbiter)
         self.transactions, self._withdrawals = Transactions(ledger, self.request_permission), Withdrawals(ledger)
         self.workflows = Workflows(WorkflowStore(ledger), self._notifier, self._rules, self.handshake)
+        self.optimizer = Optimizer(self, ledger)
+        self.proposals, self.kaizen.optimizer = TenantProposals(self.optimizer), self.optimizer
         self._approvals = HITLManager(ApprovalStore(ledger), self._notifier, self._rules, self._again)
 
     def beside(self, ledger: Ledger, policy: tuple[int, Policy], server_ms: int) -> ResourceGovernor:

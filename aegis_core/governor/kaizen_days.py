@@ -6,6 +6,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
 from datetime import date
+from typing import TYPE_CHECKING
 
 from pydantic import TypeAdapter
 
@@ -30,6 +31,9 @@ from aegis_core.store.rollups import RollupStore
 from aegis_core.store.streams import EventStream
 from aegis_core.store.verbs import CommitKaizen
 
+if TYPE_CHECKING:
+    from aegis_core.governor.optimizer import Optimizer
+
 _REPORT: TypeAdapter[KaizenReport] = TypeAdapter(KaizenReport)
 _AT_ONCE = 50
 _CHARGED, _REQUESTS = MEASURES.index("charged_nanos"), MEASURES.index("requests")
@@ -43,6 +47,8 @@ class TenantKaizen:
         self._store, self._rollups = KaizenStore(ledger), RollupStore(ledger)
         self._stream = EventStream(ledger.store, ledger.tenant)
         self.experiments = TenantExperiments(ledger, prices)
+        self.optimizer: Optimizer | None = None
+        """Takes proposals further at each look, where there is one."""
 
     async def hold(self, seconds: float) -> DayLease | None:
         """Take or keep the lease; None while somebody else has it."""
@@ -106,9 +112,14 @@ class TenantKaizen:
         )  # fmt: skip
         return await self._store.commit(order)
 
+    async def newest(self) -> str:
+        """The id of the last event; ``0``: there is none."""
+        return await self._stream.last()
+
     async def decide(self) -> int:
-        """Decide on experiments; see `KaizenPort`."""
-        return await self.experiments.decide()
+        """Decide on experiments, and take proposals further; see `KaizenPort`."""
+        decided = await self.experiments.decide()
+        return decided + (await self.optimizer.look() if self.optimizer is not None else 0)
 
     async def leave(self) -> None:
         """Give the lease up, so that another process goes on at once."""

@@ -10,9 +10,9 @@ from collections import OrderedDict
 from typing import Any, Literal, NamedTuple
 
 from aegis_core.governor import budgets
+from aegis_core.policy.cohorts import in_cohort
 from aegis_core.policy.engine import Policy
 from aegis_core.policy.facts import AgentFacts
-from aegis_core.policy.cohorts import in_cohort
 from aegis_core.policy.loading import load_policy
 from aegis_core.protocol.errors import StaleError
 from aegis_core.protocol.money import to_nanos

@@ -20,9 +20,9 @@ from aegis_core.store.chain_refusals import CHAIN_REFUSALS
 from aegis_core.store.experiment_refusals import EXPERIMENT_REFUSALS
 from aegis_core.store.lost_state import part_lost
 from aegis_core.store.packing import decode, unpack
+from aegis_core.store.proposal_refusals import PROPOSAL_REFUSALS
 from aegis_core.store.records import Record
 from aegis_core.store.store import newer_schema
-from aegis_core.store.proposal_refusals import PROPOSAL_REFUSALS
 from aegis_core.store.workflow_refusals import WORKFLOW_REFUSALS
 
 _MISSING = {

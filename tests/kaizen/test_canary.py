@@ -13,7 +13,6 @@ from aegis_core.policy.cohorts import below_of, in_cohort
 from aegis_core.policy.engine import Policy
 from aegis_core.policy.loading import load_policy
 from aegis_core.protocol.errors import ConflictError
-from aegis_core.store import layout
 from aegis_core.store.proposal_records import StoredProposal
 from aegis_core.store.proposal_verbs import PutProposal
 from aegis_core.store.proposals import ProposalStore
@@ -41,7 +40,9 @@ def stored(parent: int, changed: Policy, **said: object) -> StoredProposal:
     return StoredProposal(**(values | said))  # type: ignore[arg-type]
 
 
-def order(record: StoredProposal, act: str, document: str | None = None, percent: int = 0, name: str = NAME) -> PutProposal:
+def order(
+    record: StoredProposal, act: str, document: str | None = None, percent: int = 0, name: str = NAME
+) -> PutProposal:
     return PutProposal(name, record.revision, record, act, document, below_of(percent), None, "ada", 100)  # type: ignore[arg-type]
 
 
@@ -75,7 +76,9 @@ async def test_the_script_decides_who_has_the_change_and_it_ends_with_its_parent
     assert not any((await granted(those)).values())
     again = await found.put(order(record, "widen", percent=10))
     assert not again.done and again.stored == put.stored  # an older revision changes nothing
-    await governor.port.publish_policy(load_policy(FREE.replace("[]", '[{"name": "n", "type": "max_cost", "limit_usd": 9}]')), author="bo")  # type: ignore[attr-defined]
+    await governor.port.publish_policy(
+        load_policy(FREE.replace("[]", '[{"name": "n", "type": "max_cost", "limit_usd": 9}]')), author="bo"
+    )  # type: ignore[attr-defined]
     assert all((await granted(those)).values())
     with pytest.raises(ConflictError, match="is in force; the proposal was made for version"):
         await found.put(order(put.stored, "keep"))
