@@ -124,6 +124,7 @@ FACTS: Mapping[str, str] = {
     "since": "from when",
     "spent_usd": "what is spent",
     "started_at": "when it was started",
+    "state": "in which state the proposal is now",
     "stopped_by": "what stood in the way: `kind` (rule, budget, ceiling, lock, brake, …), `name`, and for numbers "
     "`unit`, `limit`, `left`, `asked`",
     "target_resource": "what it acted on",

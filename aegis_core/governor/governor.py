@@ -36,7 +36,7 @@ from aegis_core.governor.pacing import in_turn
 from aegis_core.governor.proposals import TenantProposals
 from aegis_core.governor.rejudging import Rejudge
 from aegis_core.governor.requests import PreparedRequest
-from aegis_core.governor.rulebook import Rulebook
+from aegis_core.governor.rulebook import Rulebook, replaced_meanwhile
 from aegis_core.governor.settlements import failure_facts, settlement_of
 from aegis_core.governor.tenant import TenantStore
 from aegis_core.governor.transactions import Transactions
@@ -304,26 +304,36 @@ class ResourceGovernor(BudgetViews, EventViews, UsageViews):
         profile_of = (await self.operator.profiles()).of
         return tuple(summary_of(row, profile_of(row[0]).labels) for row in await self._ledger.list_agents(after, limit))
 
-    async def publish_policy(self, policy: Policy, *, author: str, over: Over | None = None) -> int:
-        """Put a policy in force at the very next request everywhere; answers its version.
+    async def publish_policy(
+        self, policy: Policy, *, author: str, over: Over | None = None, expected: int | None = None
+    ) -> int:
+        """Put a policy in force at the very next request everywhere; answers its version. What is tried ends.
 
         Args:
             policy: the whole of it.
             author: who publishes.
             over: sees the policy in force first, and raises where this one must not take its place.
+            expected: the version that it was made from; nothing but that is replaced.
+
+        Raises:
+            ConflictError: another version than the expected one is in force; it stays.
         """
         for _ in range(4):
-            expected = None
+            present = expected
             if over is not None:
-                expected, present = await self.operator.policy_version()
-                over(present, policy)
-            version = await self._ledger.publish_policy(policy.document, policy.digest, author, expected)
+                present, compared = await self.operator.policy_version()
+                over(compared, policy)
+            if expected is not None and present != expected:
+                break
+            version = await self._ledger.publish_policy(policy.document, policy.digest, author, present)
             if version is not None:
+                self._rules.policy_version, self._rules.policy = version, policy
+                return version
+            if expected is not None:
                 break
         else:
             raise StaleError("The policy changes faster than it can be compared; nothing changed.", reason="stale")
-        self._rules.policy_version, self._rules.policy = version, policy
-        return version
+        raise replaced_meanwhile(expected, (await self.operator.policy_version())[0])
 
     async def clock(self) -> datetime:
         """The server's time, by which everything is decided."""

@@ -12,6 +12,7 @@ from pydantic import TypeAdapter
 
 from aegis_core.governor.event_words import told_events
 from aegis_core.governor.experiments import TenantExperiments
+from aegis_core.governor.proposal_words import changes_of
 from aegis_core.kaizen.detectors.runaway import WEEKS, hour_of_week
 from aegis_core.kaizen.detectors.undeciding_rules import DAYS
 from aegis_core.kaizen.facts import HOUR_MS, Rates, RuleUse
@@ -27,6 +28,7 @@ from aegis_core.protocol.kaizen import Explanation, Finding, KaizenQuery, Kaizen
 from aegis_core.protocol.money import to_nanos
 from aegis_core.store.kaizen import KaizenStore
 from aegis_core.store.ledger import Ledger
+from aegis_core.store.proposals import ProposalStore
 from aegis_core.store.rollups import RollupStore
 from aegis_core.store.streams import EventStream
 from aegis_core.store.verbs import CommitKaizen
@@ -77,9 +79,10 @@ class TenantKaizen:
         last = -(-end // HOUR_MS)
         first = min(start // HOUR_MS - WEEKS * 168, last - DAYS * 24)
         certified = await self.experiments.certified()
+        changes = changes_of(await ProposalStore(self._ledger).all(), start, end)
         kept = await self._rollups.first_hour()
         if kept is None or kept > first:
-            return Surroundings(None, {}, certified)
+            return Surroundings(None, {}, certified, *changes)
         spent: dict[tuple[str, int], int] = defaultdict(int)
         decided: dict[str, int] = defaultdict(int)
         judged, since = 0, last - DAYS * 24
@@ -90,7 +93,7 @@ class TenantKaizen:
                 judged += sums[_REQUESTS]
                 decided[names.rule] += sums[_REQUESTS]
         rules = await self._rules(judged, decided)
-        return Surroundings(rules, _by_hour_of_week(spent, start // HOUR_MS), certified)
+        return Surroundings(rules, _by_hour_of_week(spent, start // HOUR_MS), certified, *changes)
 
     def rates(self, model: str) -> Rates | None:
         """What a model costs; None where nobody knows."""

@@ -1,8 +1,8 @@
 """The optimizer: takes each proposal one step further, from a change on paper to one that is kept or taken back.
 
-proposed → tested → asked → canary → kept or rolled_back; declined where it ends before that. Each step is written in one
-piece with what it does to the policy, from one revision of the proposal to the next. So an engine that is killed has
-either taken it or not, and of two engines one takes it.
+proposed → tested → asked → canary → kept or rolled_back; declined where it ends before that. Each step is written in
+one piece with what it does to the policy, from one revision of the proposal to the next. So an engine that is killed
+has either taken it or not, and of two engines one takes it.
 """
 
 from __future__ import annotations
@@ -37,10 +37,11 @@ if TYPE_CHECKING:
     from aegis_core.governor.governor import ResourceGovernor
     from aegis_core.store.ledger import Ledger
 
-SECRET_HOLDER = "operator"
+WHOEVER = "operator"
 """How whoever holds the operator secret is called; what an owner may do."""
 STAGES = (10, 25, 50)
-"""Percent of the sessions that have a change, one stage after the other; after the last it is kept."""
+"""Percent of the sessions that have a change, one stage after the other; after the last, which takes twice as long as
+the others because most is learnt in it, the change is kept."""
 MOST_REFUSED = 0.01
 """A change that would refuse more of what was granted is declined."""
 VALID_MS, LATER_MS = 30 * 86_400_000, 7 * 86_400_000
@@ -129,7 +130,7 @@ class Optimizer:
         changed = apply(parent, json.loads(stored.change))
         match stored.state:
             case "proposed":
-                return await self._tested(stored, parent, changed.policy)
+                return await self._tested(parent, changed.policy)
             case "tested":
                 if stored.kind in self.terms.auto:
                     return await self._begun(stored, changed.policy, now, "of itself, as its owner allows")
@@ -139,7 +140,7 @@ class Optimizer:
             case _:
                 return await self._answered(stored, changed.policy, now)
 
-    async def _tested(self, stored: StoredProposal, parent: Policy, changed: Policy) -> Step | None:
+    async def _tested(self, parent: Policy, changed: Policy) -> Step | None:
         if self.backtest is None:
             return None
         found = await self.backtest(await self.asked(), parent, changed)
@@ -206,7 +207,7 @@ class Optimizer:
 
     async def _watched(self, name: str, stored: StoredProposal, version: int, now: int) -> Step | None:
         """One look at a canary: harm takes it back at once; without data nobody knows, so that does, too."""
-        seen = await self._watch.look(name, stored, now, self.terms.stage_ms)
+        seen = await self._watch.look(name, stored, now, self.terms.stage_ms // 2)
         tally = json.dumps(seen.tally)
         ended = {"state": "rolled_back", "ended": True, "tally": tally}
         if version != stored.parent:
@@ -215,7 +216,7 @@ class Optimizer:
             )
         if seen.harm:
             return Step(ended | {"why": seen.harm}, "rolled_back", "stop")
-        if now < stored.stage_at + self.terms.stage_ms:
+        if now < stored.stage_at + self.terms.stage_ms // (1 if stored.share == STAGES[-1] else 2):
             return Step({"tally": tally}) if tally != stored.tally else None
         if not seen.fresh:
             why = f"no session with it went on at {stored.share} %, so nobody knows what it does"
@@ -257,7 +258,7 @@ class Optimizer:
     async def decide(self, approval: str, word: Decision, by: str, reason: str, credential: str | None) -> None:
         """A person's word on the open question. Raises as `HITLManager.decide` does."""
         nobody = not await self._governor.operator.people.list()
-        who = SECRET_HOLDER if nobody and credential is None else by  # then whoever gets here may do everything
+        who = WHOEVER if nobody and credential is None else by  # then whoever gets here may do everything
         await self._governor.approvals.decide(approval, word, by=who, reason=reason, credential=credential)
 
     async def asked(self) -> tuple[Recorded, ...]:

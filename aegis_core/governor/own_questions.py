@@ -1,4 +1,4 @@
-"""What Kaizen asks persons: whether a change of the policy may be carried out. No rule of the policy can leave that out."""
+"""What Kaizen asks persons: whether a change of the policy may be carried out. No rule can leave that out."""
 
 from __future__ import annotations
 

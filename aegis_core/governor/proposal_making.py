@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal
 from typing import Any, Literal, NamedTuple
 
 from aegis_core.kaizen.facts import Certified
@@ -13,11 +12,13 @@ from aegis_core.kaizen.optimizer.recorded import Recorded
 from aegis_core.policy.engine import Policy, plain_rule
 from aegis_core.policy.facts import AgentFacts
 from aegis_core.policy.rules.max_cost import MaxCost
+from aegis_core.protocol.ceilings import bounds_of
 from aegis_core.protocol.kaizen import KaizenReport
 from aegis_core.protocol.messages import PermissionRequest
 from aegis_core.protocol.money import to_nanos, to_usd
 from aegis_core.protocol.parsing import parse
 from aegis_core.protocol.proposals import ProposalKind
+from aegis_core.settings import Settings
 
 EXCEEDED = 0.01
 """Which share of the requests may ask for more than a ceiling."""
@@ -129,21 +130,11 @@ def request_of(each: Recorded) -> PermissionRequest:
     )  # fmt: skip
 
 
-def bounds_of(text: str) -> dict[str, tuple[int, int]]:
-    """``rule=0.5..5,other=1..2`` as nano-dollars by rule.
-
-    Raises:
-        ValueError: it is spelt otherwise, or upside down.
-    """
-    found: dict[str, tuple[int, int]] = {}
-    for part in filter(None, text.split(",")):
-        name, equals, span = part.partition("=")
-        low, dots, high = span.partition("..")
-        try:
-            ends = to_nanos(Decimal(low), name), to_nanos(Decimal(high), name)
-        except ArithmeticError:
-            ends = 1, 0
-        if not (equals and dots and name.strip() and ends[0] <= ends[1]):
-            raise ValueError(f"{part!r} is not like cost-limit=0.5..5")
-        found[name.strip()] = ends
-    return found
+def terms_of(settings: Settings) -> OptimizerTerms:
+    """What the settings allow."""
+    auto: tuple[Auto, ...] = ("tighten", "substitute")
+    named = {each.strip() for each in settings.kaizen_auto.split(",")}
+    return OptimizerTerms(
+        frozenset(each for each in auto if each in named), bounds_of(settings.kaizen_ceilings),
+        int(settings.kaizen_stage_hours * 3_600_000),
+    )  # fmt: skip

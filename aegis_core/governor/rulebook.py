@@ -14,7 +14,7 @@ from aegis_core.policy.cohorts import in_cohort
 from aegis_core.policy.engine import Policy
 from aegis_core.policy.facts import AgentFacts
 from aegis_core.policy.loading import load_policy
-from aegis_core.protocol.errors import StaleError
+from aegis_core.protocol.errors import ConflictError, StaleError
 from aegis_core.protocol.money import to_nanos
 from aegis_core.protocol.profiles import Profile, ProfileSet, load_profiles
 from aegis_core.store.ledger import Ledger
@@ -129,6 +129,16 @@ class Rulebook:
             if await self._registry.apply_profile(_order(self._profile(agent), agent, version)):
                 return
         raise StaleError("The profiles change faster than they can be read; try again.", reason="stale")
+
+
+def replaced_meanwhile(expected: int, present: int) -> ConflictError:
+    """Why a policy was not published."""
+    return ConflictError(
+        f"Version {present} of the policy is in force, not version {expected}, which this one was made from. It stays; "
+        "compare with it, and publish again.",
+        code="policy_replaced",
+        version=present,
+    )
 
 
 def _hold(cache: OrderedDict[str, Any], name: str, value: Any) -> None:

@@ -18,8 +18,8 @@ ProposalId = Annotated[str, Field(pattern=r"^p-[0-9a-f]{8}$")]
 
 
 class ProposalAct(Message):
-    """What a person says of a proposal. ``approve`` and ``reject`` answer the question that is open; ``later``: ask again
-    in a week; ``never``: propose this change no more; ``rollback``: take it back, also once it is kept."""
+    """What a person says of a proposal. ``approve`` and ``reject`` answer the open question; ``later``: ask again in a
+    week; ``never``: propose this change no more; ``rollback``: take it back, also once it is kept."""
 
     act: Literal["approve", "reject", "later", "never", "rollback"]
     reason: Reason = ""

@@ -1,4 +1,4 @@
-"""Recorded requests put to two policies, on a throw-away server and on their own time: which answers would be others."""
+"""Recorded requests put to two policies, on a throw-away server and on their own time: which answers differ."""
 
 from __future__ import annotations
 

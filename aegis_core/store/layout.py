@@ -103,10 +103,11 @@ SESSIONS_KEPT = 64
 
 HEADS = frozenset(
     (
-        "t", "a:", "s:", "r:", "d", "e", "w:", "c", "ag", "as:", "ac", "bl", "b:", "bs", "p:", "pf", "pv", "k:", "ks",
-        "pe", "pc", "f:", "o", "h:", "hc", "kz", "kd:", "kp", "kx", "kx:", "j:", "ja:", "jl:", "jx:", "u:", "ca:", "cl:",
-        "ch:", "cn:", "cm:", "cx:", "dv:", "dl:", "dn", "g:", "gt:", "gd", "gn:", "l:", "lq:", "lw:", "lp:", "lc", "ld",
-        "la:", "lk:", "ap", "ah", "q:", "qn:", "x:", "v", "ol", "i", "i:", "wf:", "wm:", "wo:", "wl",
+        "t", "a:", "s:", "r:", "d", "e", "w:", "c", "ag", "as:", "ac", "bl", "b:", "bs", "p:", "pf", "pv", "k:",
+        "ks", "pe", "pc", "f:", "o", "h:", "hc", "kz", "kd:", "kp", "kx", "kx:", "j:", "ja:", "jl:", "jx:", "u:",
+        "ca:", "cl:", "ch:", "cn:", "cm:", "cx:", "dv:", "dl:", "dn", "g:", "gt:", "gd", "gn:", "l:", "lq:", "lw:",
+        "lp:", "lc", "ld", "la:", "lk:", "ap", "ah", "q:", "qn:", "x:", "v", "ol", "i", "i:", "wf:", "wm:", "wo:",
+        "wl",
     )
 )  # fmt: skip
 """How the names of keys begin: the table above, for the check of the scripts."""

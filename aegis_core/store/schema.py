@@ -180,8 +180,8 @@ class Tenant(NamedTuple):
     """A tenant. `schema` is the one that made it; `due` the earliest deadline, perhaps too early. `hashes`: how the
     arguments are hashed that its questions are about. By the credential that opened a session: `asked`, how many
     requests there were in the `second`; `waiting`, what those hold that wait, for a person or a lock, by the hour of
-    their deadline. `persons`: 1 once the keys of older versions' operators were carried over. `canary`: the change that is
-    tried in some sessions; `numbered`: the last version of the policy that was given a number."""
+    their deadline. `persons`: 1 once the keys of older versions' operators were carried over. `canary`: the change
+    that is tried in some sessions; `numbered`: the last version of the policy that was given a number."""
 
     schema: int
     status: str

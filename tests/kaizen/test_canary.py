@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import pytest
 
@@ -23,6 +24,7 @@ Virtual = tuple[Governor, FakeClock, Store]
 STRICT = '{"schema": 1, "rules": [{"name": "cap", "type": "max_cost", "effect": "deny", "limit_usd": 0.5}]}'
 FREE = '{"schema": 1, "rules": []}'
 NAME = "p-00000001"
+Act = Literal["begin", "widen", "keep", "stop", "revert"]
 
 
 def port(governor: Governor) -> ResourceGovernor:
@@ -34,24 +36,23 @@ def store_of(governor: Governor) -> ProposalStore:
     return ProposalStore(port(governor)._ledger)  # pyright: ignore[reportPrivateUsage]
 
 
-def stored(parent: int, changed: Policy, **said: object) -> StoredProposal:
-    values = {"revision": 0, "state": "canary", "ended": False, "kind": "tighten", "title": "t", "finding": "", "change": "{}",
-              "parent": parent, "parent_digest": "", "digest": changed.digest, "evidence": "{}", "until": 0}  # fmt: skip
-    return StoredProposal(**(values | said))  # type: ignore[arg-type]
+def stored(parent: int, changed: Policy) -> StoredProposal:
+    return StoredProposal(
+        0, "canary", False, "tighten", "t", "", "[]", parent, "", changed.digest, "{}", 0
+    )  # fmt: skip
 
 
-def order(
-    record: StoredProposal, act: str, document: str | None = None, percent: int = 0, name: str = NAME
-) -> PutProposal:
-    return PutProposal(name, record.revision, record, act, document, below_of(percent), None, "ada", 100)  # type: ignore[arg-type]
+def order(record: StoredProposal, act: Act, document: str | None = None, percent: int = 0) -> PutProposal:
+    return PutProposal(NAME, record.revision, list(record), act, document, below_of(percent), None, "ada", 100)
 
 
 async def begun(governor: Governor, percent: int = 50) -> tuple[ProposalStore, StoredProposal]:
-    first = await governor.port.publish_policy(load_policy(FREE), author="ada")  # type: ignore[attr-defined]
+    first = await port(governor).publish_policy(load_policy(FREE), author="ada")
     changed = load_policy(STRICT)
     found = store_of(governor)
     put = await found.put(order(stored(first, changed), "begin", changed.document, percent))
-    assert put.done and put.stored is not None
+    assert put.done
+    assert put.stored is not None
     assert put.stored.version == first + 1
     return found, put.stored
 
@@ -61,7 +62,13 @@ async def agents(governor: Governor, count: int = 24) -> list[GovernedAgent]:
 
 
 async def granted(all_of: Sequence[GovernedAgent]) -> dict[str, bool]:
-    return {each.session.session_id: (await each.request("work", estimated_cost_usd=1)).granted for each in all_of}
+    found: dict[str, bool] = {}
+    for each in all_of:
+        verdict = await each.request("work", estimated_cost_usd=1)
+        found[each.session.session_id] = verdict.granted
+        if verdict.grant_id:
+            await each.release(verdict.grant_id)
+    return found
 
 
 async def test_the_script_decides_who_has_the_change_and_it_ends_with_its_parent(virtual: Virtual) -> None:
@@ -70,16 +77,40 @@ async def test_the_script_decides_who_has_the_change_and_it_ends_with_its_parent
     those = await agents(governor)
     said = await granted(those)
     expected = {session: not in_cohort(NAME, session, below_of(50)) for session in said}
-    assert said == expected and set(said.values()) == {True, False}
+    assert said == expected
+    assert set(said.values()) == {True, False}
     put = await found.put(order(record, "widen", percent=100))
-    assert put.done and put.stored is not None
+    assert put.done
+    assert put.stored is not None
     assert not any((await granted(those)).values())
     again = await found.put(order(record, "widen", percent=10))
-    assert not again.done and again.stored == put.stored  # an older revision changes nothing
-    await governor.port.publish_policy(
+    assert (again.done, again.stored) == (False, put.stored)  # an older revision changes nothing
+    await port(governor).publish_policy(
         load_policy(FREE.replace("[]", '[{"name": "n", "type": "max_cost", "limit_usd": 9}]')), author="bo"
-    )  # type: ignore[attr-defined]
+    )
     assert all((await granted(those)).values())
     with pytest.raises(ConflictError, match="is in force; the proposal was made for version"):
         await found.put(order(put.stored, "keep"))
     assert (await port(governor).operator.policy_version())[0] == record.version + 1
+
+
+@pytest.mark.leaves("grants")
+async def test_questions_are_judged_by_the_rules_of_their_session(virtual: Virtual) -> None:
+    governor, _, _ = virtual
+    of = port(governor)
+    asks = '{"schema": 1, "rules": [{"name": "ask", "type": "max_cost", "limit_usd": 0.5}]}'
+    first = await of.publish_policy(load_policy(asks), author="ada")
+    questions = {each: await each.request("work", estimated_cost_usd=1) for each in await agents(governor, 8)}
+    changed = load_policy(asks[:-2] + ', {"name": "cap", "type": "max_cost", "effect": "deny", "limit_usd": 0.7}]}')
+    await store_of(governor).put(order(stored(first, changed), "begin", changed.document, 50))
+    said: dict[bool, set[str]] = {True: set(), False: set()}
+    for each, verdict in questions.items():
+        mine = in_cohort(NAME, each.session.session_id, below_of(50))
+        assert verdict.escalation_id is not None
+        try:
+            await of.approvals.decide(verdict.escalation_id, "approve", by="ada")
+            said[mine].add((await of.wait_for(verdict.grant_id or "", 0)).status)
+        except ConflictError as error:
+            said[mine].add(error.code)
+            await of.approvals.decide(verdict.escalation_id, "reject", by="ada")
+    assert said == {True: {"policy_denies"}, False: {"GRANTED"}}

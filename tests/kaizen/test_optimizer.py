@@ -1,4 +1,4 @@
-"""A proposal from a finding to a policy that is kept, or taken back, on a real server and a clock that the test moves."""
+"""A proposal from a finding to a policy that is kept, or taken back, on a real server and the clock of the test."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from aegis_core.governor.proposal_making import Draft, OptimizerTerms
 from aegis_core.policy.engine import Policy
 from aegis_core.policy.loading import load_policy
 from aegis_core.protocol.errors import ConflictError
-from aegis_core.protocol.messages import SettleRequest
+from aegis_core.protocol.messages import PermissionRequest, SettleRequest
+from aegis_core.protocol.parsing import parse
 from aegis_core.protocol.proposals import Backtest, PolicyProposal, ProposalAct
 from aegis_core.replay.backtest import Backtests
 from aegis_core.settings import Settings
@@ -23,8 +24,10 @@ from aegis_core.testing import FakeClock
 Virtual = tuple[Governor, FakeClock, Store]
 HOUR = 3_600_000
 RULES = '{"schema": 1, "rules": [{"name": "cap", "type": "max_cost", "effect": "deny", "limit_usd": %s}]}'
-TIGHTER = Draft("tighten", "Lower the limit of cap", "ceiling.cap",
-                ({"name": "cap", "type": "max_cost", "effect": "deny", "limit_usd": "0.9"},), {"requests": 300})  # fmt: skip
+TIGHTER = Draft(
+    "tighten", "Lower the limit of cap", "ceiling.cap",
+    ({"name": "cap", "type": "max_cost", "effect": "deny", "limit_usd": "0.9"},), {"requests": 300},
+)  # fmt: skip
 
 
 def port(governor: Governor) -> ResourceGovernor:
@@ -68,9 +71,6 @@ async def traffic(governor: Governor, sessions: int, *, bad: bool = False, cost:
 
 
 def request(agent: str, session: str, cost: str) -> Any:
-    from aegis_core.protocol.messages import PermissionRequest
-    from aegis_core.protocol.parsing import parse
-
     return parse(PermissionRequest, agent_id=agent, session_id=session, task_intent="Draft a letter",
                  resource_type="compute", estimated_cost_usd=cost)  # fmt: skip
 
