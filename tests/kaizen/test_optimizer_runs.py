@@ -1,4 +1,4 @@
-"""Whole runs: from traffic and pairs to a change that is kept, over Telegram; one that turns bad; engines that are killed.
+"""Whole runs: from traffic and pairs to a change that is kept, over Telegram; and one that turns bad.
 
 All of it on a real server, on the clock of the test.
 """
