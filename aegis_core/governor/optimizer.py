@@ -24,6 +24,7 @@ from aegis_core.policy.engine import Policy
 from aegis_core.protocol.approvals import Decision
 from aegis_core.protocol.arguments import bound_arguments
 from aegis_core.protocol.errors import ConflictError, NotFoundError, PolicyError
+from aegis_core.protocol.events import Event
 from aegis_core.protocol.kaizen import OWN_AGENT, KaizenQuery
 from aegis_core.protocol.messages import Handshake, PermissionRequest, ReleaseRequest
 from aegis_core.protocol.parsing import parse
@@ -263,7 +264,7 @@ class Optimizer:
 
     async def asked(self) -> tuple[Recorded, ...]:
         """What was asked lately, as far as events are kept, in its order."""
-        pages, cursor, left = [], "+", MOST_EVENTS
+        pages, cursor, left = list[tuple[Event, ...]](), "+", MOST_EVENTS
         while left > 0 and (page := await self._governor.kaizen.back(cursor, PAGE)):
             pages.append(page[::-1])
             left -= len(page)

@@ -41,7 +41,7 @@ async def publish_file(governor: ResourceGovernor, policy: Policy, settings: Set
                 f"or say {REPLACES}=true.",
                 field="AEGIS_POLICY_FILE",
             )
-        if settings.is_embedded:
+        if settings.is_embedded and not settings.use_fake_redis:  # which nobody shares
             _, before = await governor.operator.policy_version(present.version)
             _log.warning(replaces(settings, governor.tenant, present.version, before))
         try:

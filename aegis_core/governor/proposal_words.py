@@ -20,7 +20,7 @@ def told_of(name: str, stored: StoredProposal) -> PolicyProposal:
         name, stored.state, stored.kind, stored.title, stored.finding, json.loads(stored.change), stored.parent,  # pyright: ignore[reportArgumentType] - states and kinds are those
         stored.digest, stored.version or None, json.loads(stored.evidence), at_ms(stored.made), at_ms(stored.changed),
         at_ms(stored.until), stored.why, stored.by, stored.approval or None,
-        Backtest(**test | {"changed": tuple(test["changed"])}) if test else None, standing_of(stored),
+        Backtest(**test) if test else None, standing_of(stored),
     )  # fmt: skip
 
 

@@ -67,7 +67,7 @@ class TenantProposals:
                 return
             await self._optimizer.withdraw(stored)
             if await self._optimizer.put(
-                name, stored, step._replace(changes=step.changes | {"by": author}), author=author
+                name, stored, step._replace(changes={**step.changes, "by": author}), author=author
             ):
                 return
         raise StaleError("The proposal changes faster than it can be read; nothing was changed.", reason="stale")

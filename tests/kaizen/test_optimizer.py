@@ -56,9 +56,12 @@ async def proposed(of: ResourceGovernor, draft: Draft = TIGHTER) -> str:
 
 
 async def traffic(governor: Governor, sessions: int, *, bad: bool = False, cost: str = "0.01", first: int = 0) -> None:
-    """Sessions of three calls each. `bad`: those that have the change are done badly."""
+    """Sessions of three calls each, and more until one has the change that is tried. `bad`: what those do fails."""
     of = port(governor)
-    for number in range(first, first + sessions):
+    tried = {each.state for each in (await of.proposals.all()).proposals} & {"canary"}
+    number, seen = first, False
+    while number < first + sessions or (tried and not seen):
+        number += 1
         agent = await governor.handshake(f"agent-{number % 8}")
         for _ in range(3):
             verdict = await of.request_permission(
@@ -66,6 +69,7 @@ async def traffic(governor: Governor, sessions: int, *, bad: bool = False, cost:
             )
             if verdict.grant_id:
                 changed = of._rules.held(agent.session.session_id).trial is not False  # pyright: ignore[reportPrivateUsage]
+                seen = seen or changed
                 outcome = 0.0 if bad and changed else 1.0
                 await of.settle(verdict.grant_id, SettleRequest(cost_usd=cost, outcome=outcome))  # type: ignore[arg-type]
 

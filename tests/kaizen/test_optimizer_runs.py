@@ -53,8 +53,12 @@ async def certified(of: ResourceGovernor, clock: FakeClock) -> None:
 
 
 async def work(governor: Governor, sessions: int, task_type: str, *, bad: bool = False) -> None:
-    """Sessions whose agents use the model that is recommended, and settle by its tokens."""
-    for number in range(sessions):
+    """Sessions whose agents use the model that is recommended, and settle by its tokens; some with the cheap one, where
+    a change is tried."""
+    tried = {each.state for each in (await port(governor).proposals.all()).proposals} & {"canary"}
+    number = cheap = 0
+    while number < sessions or (tried and cheap < 4):
+        number += 1
         agent = await governor.handshake(f"agent-{number % 8}")
         for _ in range(2):
             verdict = await agent.request(
@@ -64,6 +68,7 @@ async def work(governor: Governor, sessions: int, task_type: str, *, bad: bool =
             model = verdict.recommended_model
             assert verdict.grant_id is not None
             assert model is not None
+            cheap += model == CHEAP
             outcome = 0.0 if bad and model == CHEAP else 1.0
             await agent.settle(verdict.grant_id, usage={"model": model, **TOKENS}, outcome=outcome)
 
