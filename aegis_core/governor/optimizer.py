@@ -286,10 +286,19 @@ class Optimizer:
         drafts = [*substitutes(certified), *(eliminations(report) if report else [])]
         if self.terms.bounds:
             asked = await self.asked()
-            drafts += await asyncio.to_thread(ceilings, parent, asked, self.terms)
+            before = await self._week_ago()
+            drafts += await asyncio.to_thread(ceilings, parent, asked, self.terms, before)
         for draft in drafts:
             await self.propose(draft, version, parent)
         self._drafted = seen
+
+    async def _week_ago(self) -> Policy | None:
+        """The policy of seven days ago, where its version is kept."""
+        now = await self._ledger.now()
+        for each in await self._governor.operator.policy_history():
+            if each.at.timestamp() * 1000 <= now - LATER_MS:
+                return (await self._governor.operator.policy_version(each.version))[1]
+        return None
 
     async def propose(self, draft: Draft, version: int, parent: Policy) -> str | None:
         """Propose a change; its id, or None: it changes nothing, or was said never to be proposed again."""

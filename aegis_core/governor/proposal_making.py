@@ -84,8 +84,12 @@ def eliminations(report: KaizenReport) -> list[Draft]:
     return found
 
 
-def ceilings(policy: Policy, asked: Sequence[Recorded], terms: OptimizerTerms) -> list[Draft]:
+def ceilings(
+    policy: Policy, asked: Sequence[Recorded], terms: OptimizerTerms, week_ago: Policy | None = None
+) -> list[Draft]:
     """The next step of each ceiling that its owner gave bounds for, where enough was asked under it."""
+    earlier = week_ago.rules if week_ago else ()
+    before = {rule.name: to_nanos(rule.limit_usd) for rule in earlier if isinstance(rule, MaxCost)}
     found: list[Draft] = []
     for rule in policy.rules:
         if not isinstance(rule, MaxCost) or rule.name not in terms.bounds or not rule.enabled or rule.observed:
@@ -95,17 +99,17 @@ def ceilings(policy: Policy, asked: Sequence[Recorded], terms: OptimizerTerms) -
         if wanted is None:
             continue
         present = to_nanos(rule.limit_usd)
-        moved = next_ceiling(present, wanted, *terms.bounds[rule.name])
+        moved = next_ceiling(present, wanted, *terms.bounds[rule.name], before.get(rule.name))
         if abs(moved - present) < LEAST_MOVE * present:
             continue
         tighter = moved < present
-        usd = to_usd(moved)
+        usd = f"{to_usd(moved).normalize():f}"
         evidence = {
             "requests": len(amounts), "needed": least_needed(EXCEEDED), "bound_usd": str(to_usd(wanted)),
             "exceeded": str(EXCEEDED), "confidence": "0.95",
         }  # fmt: skip
         title = f"{'Lower' if tighter else 'Raise'} the limit of {rule.name} from ${rule.limit_usd} to ${usd}"
-        put = plain_rule(rule) | {"limit_usd": str(usd)}
+        put = plain_rule(rule) | {"limit_usd": usd}
         found.append(Draft("tighten" if tighter else "loosen", title, f"ceiling.{rule.name}", (put,), evidence))
     return found
 
