@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Literal
 
 import pytest
 
-from aegis_core import Governor
+from aegis_core import Governor, Settings
 from aegis_core.client.agent import GovernedAgent
+from aegis_core.connect import open_governor
+from aegis_core.governor.canary_watch import CanaryWatch
 from aegis_core.governor.governor import ResourceGovernor
+from aegis_core.governor.rulebook import Held
 from aegis_core.policy.cohorts import below_of, in_cohort
 from aegis_core.policy.engine import Policy
 from aegis_core.policy.loading import load_policy
 from aegis_core.protocol.errors import ConflictError
+from aegis_core.store import scripts
 from aegis_core.store.proposal_records import StoredProposal
 from aegis_core.store.proposal_verbs import PutProposal
 from aegis_core.store.proposals import ProposalStore
-from aegis_core.store.store import Store
+from aegis_core.store.store import Store, open_store
 from aegis_core.testing import FakeClock
 
 Virtual = tuple[Governor, FakeClock, Store]
@@ -114,3 +119,38 @@ async def test_questions_are_judged_by_the_rules_of_their_session(virtual: Virtu
             said[mine].add(error.code)
             await of.approvals.decide(verdict.escalation_id, "reject", by="ada")
     assert said == {True: {"policy_denies"}, False: {"GRANTED"}}
+
+
+async def test_beside_a_process_of_an_older_version_nobody_loops_and_its_sessions_are_left_out(
+    virtual: Virtual, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    governor, clock, _ = virtual
+    read = scripts._read  # pyright: ignore[reportPrivateUsage]
+
+    def older_part(name: str) -> str:  # its scripts know the parent's version only
+        return read(name).replace("if trial and trial[CANARY_PARENT]", "if false and trial[CANARY_PARENT]")
+
+    with monkeypatch.context() as older:
+        older.setattr(scripts, "_read", older_part)
+        store = await open_store(settings, virtual_time=True)
+    other = await open_governor(store, settings)
+    try:
+        _, record = await begun(governor)
+        rules = other._rules  # pyright: ignore[reportPrivateUsage]
+        monkeypatch.setattr(rules, "held", lambda _: Held(rules.policy_version, rules.policy))
+        theirs = await granted(await agents(Governor(other)))
+        assert all(theirs.values())
+        assert set((await granted(await agents(governor))).values()) == {True, False}
+        assert all((await granted(await agents(Governor(other)))).values()), "each goes on as it did"
+        now = await port(governor)._ledger.now()  # pyright: ignore[reportPrivateUsage]
+        tally = json.dumps({"stages": [[now, 50]]})
+        await clock.advance(hours=2)
+        seen = await CanaryWatch(port(governor).kaizen.page).look(
+            NAME, record._replace(tally=tally), 2**52, 2 * 3_600_000
+        )
+        expected = sum(in_cohort(NAME, session, below_of(50)) for session in theirs)
+        assert seen.tally["unknowing"] >= expected > 0
+        assert seen.tally["changed"] > 0
+    finally:
+        await other.aclose()
+        await store.aclose()
