@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncGenerator, Generator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from functools import lru_cache, partial
@@ -26,8 +25,6 @@ if TYPE_CHECKING:
     from aegis_core.policy.engine import Policy
     from aegis_core.store.schema import Config
     from aegis_core.store.store import Store
-
-_log = logging.getLogger("aegis.policy")
 
 
 @asynccontextmanager
@@ -166,12 +163,15 @@ async def open_governor(store: Store, settings: Settings, *, tenant: str | None 
     """Make sure that the tenant exists, and build its governor on an open store.
 
     Raises:
-        PolicyError: ``AEGIS_POLICY_FILE`` cannot be loaded; the policy in force stays.
+        PolicyError: ``AEGIS_POLICY_FILE`` cannot be loaded; the policy in force stays. ConfigurationError: it would
+            replace what somebody published.
     """
     from aegis_core.arbiter.arbiter import Arbiter
     from aegis_core.arbiter.book import price_book
     from aegis_core.arbiter.catalog import load_catalog
     from aegis_core.governor.governor import ResourceGovernor
+    from aegis_core.governor.policy_file import publish_file
+    from aegis_core.governor.proposal_making import terms_of
     from aegis_core.policy.loading import default_policy, load_policy
     from aegis_core.store.layout import TENANTS_KEY
     from aegis_core.store.ledger import Ledger
@@ -192,13 +192,11 @@ async def open_governor(store: Store, settings: Settings, *, tenant: str | None 
     forecast = settings.reservation == "forecast"
     arbiter = Arbiter(catalog, prices, read_routing_file(settings.routing_file, catalog))
     governor = ResourceGovernor(ledger, arbiter, (version, policy), now, forecast=forecast)
-    governor.experiments.cap = settings.shadow_day_usd
+    governor.experiments.cap, governor.optimizer.terms = settings.shadow_day_usd, terms_of(settings)
     await governor.operator.note_prices(prices.version)
     await note(store, ledger.tenant, settings.state_file)
     if published is not None:
-        if settings.is_embedded and published.digest != policy.digest:
-            _log.warning(_replaces(settings, ledger.tenant, version, policy))
-        await governor.publish_policy(published, author=f"file {settings.policy_file}")
+        await publish_file(governor, published, settings)
     return governor
 
 
@@ -248,6 +246,7 @@ async def replacement(store: Store, settings: Settings) -> str | None:
     Raises:
         PolicyError: the file cannot be loaded.
     """
+    from aegis_core.governor.policy_file import replaces
     from aegis_core.policy.loading import load_policy
     from aegis_core.store.ledger import Ledger
 
@@ -260,14 +259,7 @@ async def replacement(store: Store, settings: Settings) -> str | None:
     present = load_policy(document, f"policy version {version}")
     if read_policy_file(settings.policy_file).digest == present.digest:
         return None
-    return _replaces(settings, settings.tenant, version, present)
-
-
-def _replaces(settings: Settings, tenant: str, version: int, present: Policy) -> str:
-    return (
-        f"{settings.policy_file} replaces version {version} of the policy of tenant {tenant}, {len(present.rules)} "
-        "rules, on the embedded server, which all programs of this user share."
-    )
+    return replaces(settings, settings.tenant, version, present)
 
 
 async def visit_tenant(home: ResourceGovernor, store: Store, tenant: str) -> ResourceGovernor:

@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import AfterValidator, AliasChoices, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, DotEnvSettingsSource, EnvSettingsSource, SettingsConfigDict, SettingsError
 
+from aegis_core.protocol.ceilings import bounds_of
 from aegis_core.protocol.errors import ConfigurationError
 from aegis_core.protocol.events import Names
 from aegis_core.protocol.fields import Identifier, Usd
@@ -101,6 +102,17 @@ class EventWebhook(Message):
     code: Names | None = None
 
 
+def _acts(value: str) -> str:
+    if unknown := {each.strip() for each in value.split(",") if each.strip()} - {"tighten", "substitute"}:
+        raise ValueError(f"{min(unknown)!r} is not tighten or substitute")
+    return value
+
+
+def _ceilings(value: str) -> str:
+    bounds_of(value)
+    return value
+
+
 class Settings(BaseSettings):
     """Every variable that Aegis reads. Durations are seconds, money is US dollars."""
 
@@ -133,6 +145,9 @@ class Settings(BaseSettings):
     )
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     policy_file: Path | None = Field(default=None, description="Rules to publish at start; unset: those in force.")
+    policy_file_replaces: bool = Field(
+        default=False, description="Let those rules replace what somebody published since."
+    )
     catalog_file: Path | None = Field(default=None, description="Models and tiers instead of the shipped ones.")
     prices_file: Annotated[Path | None, ReadBy("price_file")] = Field(
         default=None, description="Prices beside the installed list; the higher counts."
@@ -161,6 +176,16 @@ class Settings(BaseSettings):
     tenant_day_usd: Usd = Field(default=Decimal(100), description="Day budget of a tenant made for the first time.")
     shadow_day_usd: Usd = Field(
         default=Decimal(1), description="What shadow experiments may cost in a day; at most 2 % of the last 24 hours."
+    )
+    kaizen_auto: Annotated[str, AfterValidator(_acts)] = Field(
+        default="", description="Changes that Kaizen tries without asking a person: tighten, substitute, with commas."
+    )
+    kaizen_ceilings: Annotated[str, AfterValidator(_ceilings)] = Field(
+        default="", description="Rules whose limit Kaizen may propose to move, and between what: cost-limit=0.5..5,…"
+    )
+    kaizen_stage_hours: Annotated[float, Field(ge=0.1, le=720)] = Field(
+        default=24,
+        description="How long a canary has half of the sessions; before that 10 and 25 %, each half as long.",
     )
     reservation: Literal["strict", "forecast"] = "strict"
     grant_seconds: Annotated[float, Field(ge=0.05, le=86_400)] = 600

@@ -76,7 +76,9 @@ class Asking:
     def publish(self, *rules: dict[str, Any]) -> None:
         """Put rules in force."""
         answer = self.http.put(
-            f"{self.url}/api/v1/policy", json={"schema": 1, "rules": list(rules)}, headers=AS_OPERATOR
+            f"{self.url}/api/v1/policy",
+            json={"schema": 1, "rules": list(rules)},
+            headers=AS_OPERATOR | {"If-Match": "*"},
         )
         assert answer.status_code == 200, answer.text
 

@@ -40,12 +40,12 @@ class Stage:
         return self.owner["Authorization"].removeprefix("Bearer ")
 
     def as_owner(self, method: str, path: str, body: Any = None) -> Any:
-        answer = self.server.http.request(method, API + path, json=body, headers=self.owner)
+        answer = self.server.http.request(method, API + path, json=body, headers={**self.owner, "If-Match": "*"})
         assert answer.status_code == 200, answer.text
         return answer.json()
 
     def act(self, method: str, path: str, body: Any, secret: str) -> httpx.Response:
-        return self.server.http.request(method, API + path, json=body, headers=bearer(secret))
+        return self.server.http.request(method, API + path, json=body, headers=bearer(secret) | {"If-Match": "*"})
 
 
 def staged(server: Guarded, role: str, owner: dict[str, str] | None = None) -> Stage:

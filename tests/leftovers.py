@@ -29,7 +29,7 @@ from tests.scripts.walk import named, rows_of
 
 UNENDING = frozenset({
     "t", "a", "s", "r", "d", "e", "c", "ag", "as", "b", "bs", "p", "pf", "pv", "k", "ks", "o", "lc", "ld", "la", "lk",
-    "ap", "ah", "v", "ol", "ac", "hc", "pe", "pc", "dn", "gt", "gd", "kz", "kx", "bl", "wf", "wm",
+    "ap", "ah", "v", "ol", "ac", "hc", "pe", "pc", "dn", "gt", "gd", "kz", "kx", "kp", "bl", "wf", "wm",
     "wo", "wl",
 })  # fmt: skip
 """Names of keys, up to the colon, that may have no expiry: those to which the table of `layout` gives a bound."""

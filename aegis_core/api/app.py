@@ -32,6 +32,7 @@ from aegis_core.api import (
     routes_operators,
     routes_people,
     routes_policy,
+    routes_proposals,
     routes_server,
     routes_workflows,
     schemas,
@@ -61,6 +62,7 @@ from aegis_core.observe.running import observing
 from aegis_core.observe.sending import sending
 from aegis_core.protocol.distribution import version
 from aegis_core.protocol.errors import AegisError
+from aegis_core.replay.backtest import Backtests
 from aegis_core.settings import Settings, load_settings, read_networks
 
 if TYPE_CHECKING:
@@ -149,6 +151,7 @@ async def _life(
     try:
         governor = await open_governor(opened, settings)
         await asyncio.to_thread(governor.arbiter.warm)
+        governor.optimizer.backtest = Backtests(settings)
         gc.freeze()  # prices and schemas outlive every request; a collector that walks them stalls answers
         home = TenantContext.of(governor, settings.metrics_budgets)
         contexts = TenantContexts(home, opened, most=settings.open_tenants)
@@ -185,6 +188,7 @@ def _routes(settings: Settings) -> list[BaseRoute]:
         *routes_agents.hot.routes, *routes_agents.router.routes, *routes_approvals.router.routes,
         *routes_people.router.routes, *routes_operators.router.routes, *routes_workflows.router.routes,
         *routes_chains.router.routes, *routes_events.router.routes, *routes_kaizen.router.routes,
+        *routes_proposals.router.routes,
         *routes_experiments.router.routes,
         *routes_locks.router.routes,
         *routes_policy.router.routes, *routes_server.router.routes,

@@ -42,6 +42,8 @@ _BY_CODE = {
     "path_too_long": 414,
     "headers_too_large": 431,
     "not_json": 415,
+    "policy_replaced": 412,
+    "version_needed": 428,
     "too_many_agents": 429,
     "too_many_requests": 429,
     "too_many_viewers": 429,

@@ -31,6 +31,7 @@ from aegis_core.protocol.messages import (
 )
 from aegis_core.protocol.people import CredentialWish, PersonChange, PersonWish
 from aegis_core.protocol.profiles import ProfileSet
+from aegis_core.protocol.proposals import ProposalAct
 from aegis_core.protocol.transactions import SendTransaction, TransactionOrder
 from aegis_core.protocol.workflows import InviteRequest, JoinRequest, WorkflowChange, WorkflowRequest
 
@@ -198,6 +199,7 @@ _EXAMPLES: dict[type[BaseModel], Document] = {
     },
     ExperimentStart: {"task_type": "draft", "present": "gpt-4o", "candidate": "gpt-4o-mini", "judge": "verifier"},
     ExperimentChange: {"act": "pause", "reason": "the provider is down"},
+    ProposalAct: {"act": "approve", "reason": "checked the backtest"},
     PairPost: {"experiment_id": "x-1a2b3c4d", "request_id": "order-17", "present": 1, "candidate": 1},
 }
 _WORDS = {
@@ -206,10 +208,12 @@ _WORDS = {
     403: "The thing belongs to somebody else, or the request comes from a foreign page or host.",
     404: "Something named does not exist.",
     409: "An id was reused with other content, or the thing is closed or decided otherwise.",
+    412: "Another version is in force than the one that `If-Match` names.",
     413: "The body is too large.",
     414: "The path and its query are too long, or there are too many parameters.",
     415: "The body is not declared as JSON.",
     422: "A field cannot be accepted; the answer names it.",
+    428: "`If-Match` is missing.",
     429: "There is no room for more of them, or there were too many in this second.",
     431: "The headers are too large together, or too many.",
     503: "Redis does not answer as it must. No decision was made.",

@@ -91,6 +91,8 @@ async def _serve(settings: Settings, plan: uvicorn.Config, agrees: Callable[[str
         replaces = agrees and await replacement(store, settings)
         if agrees and replaces and not agrees(replaces):
             raise ConfigurationError(f"{replaces} `aegis serve --yes` does that.", field="AEGIS_POLICY_FILE")
+        if replaces:
+            settings = settings.model_copy(update={"policy_file_replaces": True})
     except BaseException:
         await store.aclose()
         raise

@@ -15,6 +15,7 @@ from pydantic import TypeAdapter
 
 from aegis_core.arbiter.book import price_book
 from aegis_core.arbiter.catalog import load_catalog
+from aegis_core.cli.demo_kaizen import mend
 from aegis_core.cli.demo_page import Page, money
 from aegis_core.client.agent import GovernedAgent, Governor
 from aegis_core.connect import connect
@@ -74,7 +75,7 @@ async def play(settings: Settings, page: Page) -> bool:
         page: where it is shown.
 
     Returns:
-        True when the governor kept its word: not a cent above a budget, and one event a decision.
+        True when the governor kept its word: not a cent above a budget, one event a decision, a change kept.
     """
     page.say("Aegis: before an agent spends, it asks.", "bold")
     page.say(f"The governor answers at {settings.url}, for this demonstration only.")
@@ -92,7 +93,8 @@ async def play(settings: Settings, page: Page) -> bool:
         await _plain_http(show, http)
         exact = await _herd(show)
         await _costs(show, forgotten)
-        return await _summary(show) and exact
+        kept = await mend(page)
+        return await _summary(show) and exact and kept
 
 
 async def _trust(settings: Settings, http: httpx.AsyncClient) -> None:

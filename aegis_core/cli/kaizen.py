@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from aegis_core.cli import proposals
 from aegis_core.cli.common import (
     JsonFlag,
     TenantOption,
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="Find waste in what happened, in dollars, and propose what to change.")
 _STATES = ("running", "paused", "suggested", "certified", "refuted", "undecided", "void", "stopped", "lapsed")
-_KINDS = ",".join(("kaizen_finding", "kaizen_proposed", *(f"kaizen_{state}" for state in _STATES)))
+_MOVES = ("tested", "asked", "canary", "kept", "rolled_back", "declined")
+_KINDS = ",".join(("kaizen_finding", "kaizen_proposed", *(f"kaizen_{state}" for state in (*_STATES, *_MOVES))))
 
 
 @app.command()
@@ -47,8 +49,11 @@ def run(
     """
     from aegis_core.kaizen.days import DayCloser
     from aegis_core.kaizen.running import close_days
+    from aegis_core.replay.backtest import Backtests
+    from aegis_core.settings import load_settings
 
     async def work(governor: ResourceGovernor) -> None:
+        governor.optimizer.backtest = Backtests(load_settings())
         closer = DayCloser(governor.kaizen)
         elsewhere = "Another process closes these days."
         closed = await once_or_on(once, lambda: close_days(closer), closer.look, closer.leave, elsewhere)
@@ -143,7 +148,7 @@ def log(
         facts = event.facts
         name = facts.get("experiment_id") or facts.get("proposal_id") or facts["finding_id"]
         what = f"${facts['waste_usd']:,.2f}" if event.kind == "kaizen_finding" else str(facts.get("proposes", ""))
-        if "experiment_id" in facts:
+        if "experiment_id" in facts or "state" in facts:
             said = (event.kind.removeprefix("kaizen_"), facts["reason"], facts["by"])
             what = ", ".join(str(each) for each in said if each)
         console.print(f"{event.at:%Y-%m-%d %H:%M}  {shown(name)}  {shown(what)}")
@@ -151,7 +156,8 @@ def log(
         say("there are more; --since a later time shows them")
 
 
-for _command in COMMANDS:
+app.add_typer(proposals.app, name="proposals")
+for _command in (*COMMANDS, *proposals.COMMANDS):
     app.command()(_command)
 
 

@@ -91,7 +91,8 @@ def apply(file: FileArgument, author: AuthorOption = None, tenant: TenantOption 
         version, present = await governor.operator.policy_version()
         if present.digest == policy.digest:
             return version, [], False
-        return await governor.publish_policy(policy, author=author or whoami()), compare(present, policy), True
+        published = await governor.publish_policy(policy, author=author or whoami(), expected=version)
+        return published, compare(present, policy), True
 
     version, changes, applied = with_resources(tenant, work)
     if json:
@@ -134,9 +135,10 @@ def rollback(
     """
 
     async def work(governor: ResourceGovernor) -> tuple[int, list[Change]]:
-        _, present = await governor.operator.policy_version()
+        now, present = await governor.operator.policy_version()
         _, policy = await governor.operator.policy_version(version)
-        return await governor.publish_policy(policy, author=author or whoami()), compare(present, policy)
+        published = await governor.publish_policy(policy, author=author or whoami(), expected=now)
+        return published, compare(present, policy)
 
     made, changes = with_resources(tenant, work)
     if json:

@@ -35,7 +35,7 @@ def serve(
         raise ConfigurationError(
             f"The HTTP API needs the extra `server` ({error.name} is missing): {installing('server')}"
         ) from None
-    run(settings, None if yes else _agrees)
+    run(settings.model_copy(update={"policy_file_replaces": True}) if yes else settings, None if yes else _agrees)
 
 
 def _agrees(replaces: str) -> bool:

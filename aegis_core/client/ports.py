@@ -50,6 +50,7 @@ from aegis_core.protocol.messages import (
     SettleRequest,
     Verdict,
 )
+from aegis_core.protocol.proposals import PolicyProposal, PolicyProposals, ProposalAct
 from aegis_core.protocol.transactions import SendTransaction, TransactionOrder, TransactionReport
 from aegis_core.protocol.workflows import (
     InviteRequest,
@@ -221,6 +222,16 @@ class ExperimentsPort(Protocol):
     async def post(self, pair: PairPost) -> PairNoted: ...
 
 
+class ProposalsPort(Protocol):
+    """Proposals of Kaizen. Implemented by `TenantProposals` (on Redis) and `RemoteProposals` (over HTTP)."""
+
+    async def all(self) -> PolicyProposals: ...
+
+    async def one(self, name: str) -> PolicyProposal: ...
+
+    async def act(self, name: str, wish: ProposalAct, *, author: str) -> PolicyProposal: ...
+
+
 class GovernorPort(Protocol):
     """Implemented by `ResourceGovernor` (on Redis) and `RemoteGovernor` (over HTTP)."""
 
@@ -240,6 +251,9 @@ class GovernorPort(Protocol):
 
     @property
     def experiments(self) -> ExperimentsPort: ...
+
+    @property
+    def proposals(self) -> ProposalsPort: ...
 
     @property
     def workflows(self) -> WorkflowsPort: ...

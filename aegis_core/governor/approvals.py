@@ -179,7 +179,7 @@ class HITLManager:
         """The changed request under the policy in force, as ``decide.lua`` reads it."""
         record, question, now = await self._look(key)
         judged = await self._again.judge(record, edit, at_ms(now))
-        request, policy = judged.request, self._rules.policy
+        request, policy = judged.request, self._rules.held(record.session).policy
         if edit.estimated_cost_usd is None:
             amount, bound = record.amount, max(record.amount, record.strict)
         else:

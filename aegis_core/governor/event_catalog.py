@@ -159,6 +159,17 @@ KINDS: Mapping[str, KindOf] = {
             "lapsed": "A certificate counts no longer.",
         }.items()
     },
+    **{
+        f"kaizen_{state}": KindOf(tells, "proposal_id state policy_version digest percent count log_harm reason by")
+        for state, tells in {
+            "tested": "A proposal was tried on recorded requests.",
+            "asked": "Persons are asked whether a proposal may be carried out.",
+            "canary": "A proposal is tried in some sessions.",
+            "kept": "A proposal is in force for all.",
+            "rolled_back": "A proposal was taken back; the policy before it is in force.",
+            "declined": "Nothing will become of a proposal.",
+        }.items()
+    },
     "channel_failed": KindOf("A channel does not work.", "problem direction by"),
     "channel_recovered": KindOf("A channel works again.", "problem direction by"),
     "events_lost": KindOf(

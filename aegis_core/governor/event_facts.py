@@ -72,6 +72,7 @@ FACTS: Mapping[str, str] = {
     "limit_usd": "the limit",
     "lock": "the lock that it is about",
     "log_e": "the natural logarithm of its e-value: the evidence for the candidate",
+    "log_harm": "the natural logarithm of the e-value of harm: the evidence against the change",
     "low_usd": "the lower end of its 95 % interval",
     "max_priority": "the highest priority of the session",
     "members": "how many sessions joined",
@@ -123,6 +124,7 @@ FACTS: Mapping[str, str] = {
     "since": "from when",
     "spent_usd": "what is spent",
     "started_at": "when it was started",
+    "state": "in which state the proposal is now",
     "stopped_by": "what stood in the way: `kind` (rule, budget, ceiling, lock, brake, …), `name`, and for numbers "
     "`unit`, `limit`, `left`, `asked`",
     "target_resource": "what it acted on",

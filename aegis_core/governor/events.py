@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from aegis_core.governor.decision_facts import call_facts, decision_facts
+from aegis_core.governor.proposal_events import PROPOSAL_FACTS
 from aegis_core.governor.workflow_events import FLOW_FACTS
 from aegis_core.protocol.errors import InvalidRequestError
 from aegis_core.protocol.events import Event
@@ -310,6 +311,7 @@ def _repeated(body: RefusalsRepeated) -> _Said:
 
 _FACTS: dict[type, Callable[[Any], _Said]] = {
     **FLOW_FACTS,
+    **PROPOSAL_FACTS,
     Handshaken: _handshake,
     HandshakeRefused: _turned_away,
     LoginFailed: _login_failed,

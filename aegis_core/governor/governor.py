@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import datetime
 from functools import partial
 
-from aegis_core.arbiter.arbiter import Appraisal, Arbiter
+from aegis_core.arbiter.arbiter import Arbiter
 from aegis_core.governor import budgets
 from aegis_core.governor.approvals import HITLManager
 from aegis_core.governor.budget_views import BudgetViews
@@ -23,18 +23,21 @@ from aegis_core.governor.credentials import (
 from aegis_core.governor.event_reader import EventReader, EventViews
 from aegis_core.governor.joining import joining
 from aegis_core.governor.journal import Journal
+from aegis_core.governor.judging import Judging
 from aegis_core.governor.kaizen_days import KaizenReader, TenantKaizen
 from aegis_core.governor.lock_wait import pause_of
 from aegis_core.governor.locks import StateLockManager
 from aegis_core.governor.notifier import Notifier
 from aegis_core.governor.observing import ActivityReader, TenantObservation
 from aegis_core.governor.operators import Operator
+from aegis_core.governor.optimizer import Optimizer
 from aegis_core.governor.outcomes import Outcomes
 from aegis_core.governor.own_wallets import of_own_wallet
 from aegis_core.governor.pacing import in_turn
+from aegis_core.governor.proposals import TenantProposals
 from aegis_core.governor.rejudging import Rejudge
 from aegis_core.governor.requests import PreparedRequest, Rules, unasked
-from aegis_core.governor.rulebook import Rulebook
+from aegis_core.governor.rulebook import Rulebook, replaced_meanwhile
 from aegis_core.governor.settlements import failure_facts, settlement_of
 from aegis_core.governor.tenant import TenantStore
 from aegis_core.governor.transactions import Transactions
@@ -43,7 +46,6 @@ from aegis_core.governor.verdicts import grant_key, receipt_of, session_of, summ
 from aegis_core.governor.withdrawals import Withdrawals
 from aegis_core.governor.workflows import Joining, Workflows
 from aegis_core.policy.engine import Policy
-from aegis_core.policy.facts import AgentFacts
 from aegis_core.protocol.canonical import record_id
 from aegis_core.protocol.errors import InvalidRequestError, StaleError
 from aegis_core.protocol.ids import RequestIds, born_at
@@ -89,12 +91,15 @@ class ResourceGovernor(BudgetViews, EventViews, UsageViews):
         self.experiments = self.kaizen.experiments
         self._rules, self.operator = Rulebook(ledger, self._registry, policy), Operator(self._registry)
         self.outcomes = Outcomes(self._registry, arbiter.tier_of)
+        self._judging = Judging(self._rules, arbiter, self.outcomes, self._ids)
         self._warm, self._forecast, self.journal = False, forecast, Journal(ledger)
         self._notifier = Notifier(ledger.store, ledger.tenant)
         ledger.inbox = self._notifier.address
         self.locks, self._again = StateLockManager(ledger, self._notifier), Rejudge(ledger, self._rules, arbiter)
         self.transactions, self._withdrawals = Transactions(ledger, self.request_permission), Withdrawals(ledger)
         self.workflows = Workflows(WorkflowStore(ledger), self._notifier, self._rules, self.handshake)
+        self.optimizer = Optimizer(self, ledger)
+        self.proposals, self.kaizen.optimizer = TenantProposals(self.optimizer), self.optimizer
         self._approvals = HITLManager(ApprovalStore(ledger), self._notifier, self._rules, self._again)
 
     def beside(self, ledger: Ledger, policy: tuple[int, Policy], server_ms: int) -> ResourceGovernor:
@@ -187,7 +192,7 @@ class ResourceGovernor(BudgetViews, EventViews, UsageViews):
             await self._notifier.open()  # a hand-over and a notice to go are heard from the start
         for _ in range(4):
             sid, facts = await self._rules.facts_of(request.agent_id, caller.session)
-            rules = self._rule(request, facts, appraisal)
+            rules = self._judging.rules(request, sid, facts, appraisal)
             proof, latest, inbox = SessionProof(sid, caller.token), caller.session is None, self._ledger.inbox()
             making = partial(asked.order, proof, rules, latest=latest, forecast=self._forecast, inbox=inbox)
             # To mask arguments for a person may take longer than others should wait for.
@@ -208,17 +213,6 @@ class ResourceGovernor(BudgetViews, EventViews, UsageViews):
         raise StaleError(
             "The rules change faster than they can be read; no decision was made. Try again.", reason="stale"
         )
-
-    def _rule(self, request: PermissionRequest, facts: AgentFacts, appraisal: Appraisal) -> Rules:
-        ruling = self._rules.policy.evaluate(request, facts, self._ids.now())
-        if ruling.models:
-            appraisal = self._arbiter.appraise(request, ruling.models, self.outcomes.evidence)
-        appraisal = of_own_wallet(request, facts, unasked(request, ruling, appraisal))
-        top = max([candidate.nanos for candidate in appraisal.candidates], default=0)
-        askers = self._rules.policy.askers(request, facts, self._ids.now()) if ruling.may_ask(top) else ()
-        basis = self._rules.basis(self._arbiter.prices.version)
-        versions = self._rules.policy_version, self._rules.profiles_version
-        return Rules(*versions, ruling, appraisal, askers, basis, facts.member)
 
     async def wait_for(self, grant_id: str, seconds: float, *, claims: bool = True) -> Verdict:
         """The verdict of a grant once it is no longer PENDING, or as it stands after `seconds`.
@@ -311,26 +305,36 @@ class ResourceGovernor(BudgetViews, EventViews, UsageViews):
         profile_of = (await self.operator.profiles()).of
         return tuple(summary_of(row, profile_of(row[0]).labels) for row in await self._ledger.list_agents(after, limit))
 
-    async def publish_policy(self, policy: Policy, *, author: str, over: Over | None = None) -> int:
-        """Put a policy in force at the very next request everywhere; answers its version.
+    async def publish_policy(
+        self, policy: Policy, *, author: str, over: Over | None = None, expected: int | None = None
+    ) -> int:
+        """Put a policy in force at the very next request everywhere; answers its version. What is tried ends.
 
         Args:
             policy: the whole of it.
             author: who publishes.
             over: sees the policy in force first, and raises where this one must not take its place.
+            expected: the version that it was made from; nothing but that is replaced.
+
+        Raises:
+            ConflictError: another version than the expected one is in force; it stays.
         """
         for _ in range(4):
-            expected = None
+            present = expected
             if over is not None:
-                expected, present = await self.operator.policy_version()
-                over(present, policy)
-            version = await self._ledger.publish_policy(policy.document, policy.digest, author, expected)
+                present, compared = await self.operator.policy_version()
+                over(compared, policy)
+            if expected is not None and present != expected:
+                break
+            version = await self._ledger.publish_policy(policy.document, policy.digest, author, present)
             if version is not None:
+                self._rules.policy_version, self._rules.policy = version, policy
+                return version
+            if expected is not None:
                 break
         else:
             raise StaleError("The policy changes faster than it can be compared; nothing changed.", reason="stale")
-        self._rules.policy_version, self._rules.policy = version, policy
-        return version
+        raise replaced_meanwhile(expected, (await self.operator.policy_version())[0])
 
     async def clock(self) -> datetime:
         """The server's time, by which everything is decided."""

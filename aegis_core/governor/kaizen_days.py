@@ -6,11 +6,13 @@ import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
 from datetime import date
+from typing import TYPE_CHECKING
 
 from pydantic import TypeAdapter
 
 from aegis_core.governor.event_words import told_events
 from aegis_core.governor.experiments import TenantExperiments
+from aegis_core.governor.proposal_words import changes_of
 from aegis_core.kaizen.detectors.runaway import WEEKS, hour_of_week
 from aegis_core.kaizen.detectors.undeciding_rules import DAYS
 from aegis_core.kaizen.facts import HOUR_MS, Rates, RuleUse
@@ -26,9 +28,13 @@ from aegis_core.protocol.kaizen import Explanation, Finding, KaizenQuery, Kaizen
 from aegis_core.protocol.money import to_nanos
 from aegis_core.store.kaizen import KaizenStore
 from aegis_core.store.ledger import Ledger
+from aegis_core.store.proposals import ProposalStore
 from aegis_core.store.rollups import RollupStore
 from aegis_core.store.streams import EventStream
 from aegis_core.store.verbs import CommitKaizen
+
+if TYPE_CHECKING:
+    from aegis_core.governor.optimizer import Optimizer
 
 _REPORT: TypeAdapter[KaizenReport] = TypeAdapter(KaizenReport)
 _AT_ONCE = 50
@@ -43,6 +49,8 @@ class TenantKaizen:
         self._store, self._rollups = KaizenStore(ledger), RollupStore(ledger)
         self._stream = EventStream(ledger.store, ledger.tenant)
         self.experiments = TenantExperiments(ledger, prices)
+        self.optimizer: Optimizer | None = None
+        """Takes proposals further at each look, where there is one."""
 
     async def hold(self, seconds: float) -> DayLease | None:
         """Take or keep the lease; None while somebody else has it."""
@@ -71,9 +79,10 @@ class TenantKaizen:
         last = -(-end // HOUR_MS)
         first = min(start // HOUR_MS - WEEKS * 168, last - DAYS * 24)
         certified, tried = await self.experiments.certified(), await self.experiments.reported(start)
+        changes = changes_of(await ProposalStore(self._ledger).all(), start, end)
         kept = await self._rollups.first_hour()
         if kept is None or kept > first:
-            return Surroundings(None, {}, certified, tried)
+            return Surroundings(None, {}, certified, tried, *changes)
         spent: dict[tuple[str, int], int] = defaultdict(int)
         decided: dict[str, int] = defaultdict(int)
         judged, since = 0, last - DAYS * 24
@@ -84,7 +93,7 @@ class TenantKaizen:
                 judged += sums[_REQUESTS]
                 decided[names.rule] += sums[_REQUESTS]
         rules = await self._rules(judged, decided)
-        return Surroundings(rules, _by_hour_of_week(spent, start // HOUR_MS), certified, tried)
+        return Surroundings(rules, _by_hour_of_week(spent, start // HOUR_MS), certified, tried, *changes)
 
     def rates(self, model: str) -> Rates | None:
         """What a model costs; None where nobody knows."""
@@ -106,9 +115,14 @@ class TenantKaizen:
         )  # fmt: skip
         return await self._store.commit(order)
 
+    async def newest(self) -> str:
+        """The id of the last event; ``0``: there is none."""
+        return await self._stream.last()
+
     async def decide(self) -> int:
-        """Decide on experiments; see `KaizenPort`."""
-        return await self.experiments.decide()
+        """Decide on experiments, and take proposals further; see `KaizenPort`."""
+        decided = await self.experiments.decide()
+        return decided + (await self.optimizer.look() if self.optimizer is not None else 0)
 
     async def leave(self) -> None:
         """Give the lease up, so that another process goes on at once."""

@@ -157,11 +157,11 @@ class Operator:
         """Enforce policy and budgets, or grant and book everything and say what would have been decided."""
         await self._registry.set_mode(mode, author)
 
-    async def policy_history(self) -> list[PolicyVersion]:
+    async def policy_history(self, most: int | None = None) -> list[PolicyVersion]:
         """The stored versions of the policy, newest first."""
         row = await self._registry.policy_version(None)
         found: list[PolicyVersion] = []
-        for version in range(row.version, 0, -1):
+        for version in range(row.version, row.version - most if most else 0, -1):
             try:
                 row = await self._registry.policy_version(version)
             except NotFoundError:

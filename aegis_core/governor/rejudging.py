@@ -65,11 +65,12 @@ class Rejudge:
 
     async def ruled(self, record: Record, version: int | None, now: datetime) -> Ruled:
         """What the policy says of a question, the one of this `version`, or with None the one that is in force."""
-        if version != self._rules.policy_version:
+        if version != self._rules.held(record.session).version:
             await self._rules.reload_policy()
         judged = await self.judge(record, None, now)
         rule, reason = judged.ruling.rule or False, judged.reason or False
-        return Ruled(judged.version, judged.effect, rule, reason, limits_of(judged.ruling))
+        held = self._rules.held(record.session)
+        return Ruled(judged.version, judged.effect, rule, reason, limits_of(judged.ruling), held.trial)
 
     async def judge(self, record: Record, edit: ApprovalEdit | None, now: datetime) -> Judgement:
         """Judge a question as it was stored, with what an operator changes of it, by the policy that is held here."""
@@ -79,7 +80,7 @@ class Rejudge:
             return await self._judge_plan(record, question, now)
         request = _request_of(record, question.trace, edit)
         _, facts = await self._rules.facts_of(record.agent, record.session)
-        version, policy = self._rules.policy_version, self._rules.policy
+        version, policy, _ = self._rules.held(record.session)
         ruling = policy.evaluate(request, facts, now)
         effect, reason = "deny" if ruling.effect == "deny" else "allow", ruling.reason
         if ruling.models and record.model:
@@ -91,7 +92,7 @@ class Rejudge:
     async def _judge_plan(self, record: Record, question: Question, now: datetime) -> Judgement:
         """The same for a plan, each step for itself."""
         _, facts = await self._rules.facts_of(record.agent, record.session)
-        version, policy, said = self._rules.policy_version, self._rules.policy, question.trace
+        (version, policy, _), said = self._rules.held(record.session), question.trace
         steps = [PlanRow._make(row) for row in said["workflow"]["steps"]]
         ruling = rule_plan(policy, facts, str(said["intent"]), steps, now)
         request = parse(

@@ -101,12 +101,13 @@ class PreparedRequest(NamedTuple):
             too_long=asks and request.arguments_json == "", matched=_matched(ruling), basis=rules.basis,
             said=self.said, said_asked=said_of(self.spoken) if asks and "prompt_end" in self.spoken else False,
             task=request.task_type or False, attempt=self.attempt, bid=_bid(request, ruling), watch=self.watch,
+            trial=rules.trial,
         )  # fmt: skip
 
 
 class Rules(NamedTuple):
     """What the rules say of one request, the models that they leave it, and the versions by which the script sees
-    whether they are in force. `member`: of a workflow, so what is beside its plan asks a person."""
+    whether they are in force. `member`: of a workflow; what is beside its plan asks a person. `trial`: see `Held`."""
 
     policy_version: int
     profiles_version: int
@@ -115,6 +116,7 @@ class Rules(NamedTuple):
     askers: tuple[Asker, ...] = ()
     basis: str = ""
     member: bool = False
+    trial: Text = False
 
 
 def unasked(request: PermissionRequest, ruling: Ruling, appraisal: Appraisal) -> Appraisal:
@@ -193,11 +195,8 @@ def _matched(ruling: Ruling) -> str | None:
 
 def _counters(ruling: Ruling) -> list[object]:
     flat: list[object] = []
-    for counter in ruling.counters:
-        flat += CounterRow(
-            counter.kind, counter.rule, counter.limit, counter.window_ms, counter.effect, counter.reason,
-            counter.observed,
-        )  # fmt: skip
+    for each in ruling.counters:
+        flat += CounterRow(each.kind, each.rule, each.limit, each.window_ms, each.effect, each.reason, each.observed)
     return flat
 
 

@@ -7,20 +7,31 @@ read again.
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 from aegis_core.governor import budgets
+from aegis_core.policy.cohorts import in_cohort
 from aegis_core.policy.engine import Policy
 from aegis_core.policy.facts import AgentFacts
 from aegis_core.policy.loading import load_policy
-from aegis_core.protocol.errors import StaleError
+from aegis_core.protocol.errors import ConflictError, StaleError
 from aegis_core.protocol.money import to_nanos
 from aegis_core.protocol.profiles import Profile, ProfileSet, load_profiles
 from aegis_core.store.ledger import Ledger
 from aegis_core.store.operator_verbs import ApplyProfile
 from aegis_core.store.operators import OperatorStore
+from aegis_core.store.proposal_records import Canary
+from aegis_core.store.rules_read import read_rules
 
 _SESSIONS_HELD = 10_000
+
+
+class Held(NamedTuple):
+    """The policy that holds for a session, its version, and the proposal that says so where a change is tried."""
+
+    version: int
+    policy: Policy
+    trial: str | Literal[False] = False
 
 
 class Rulebook:
@@ -30,6 +41,7 @@ class Rulebook:
         self._ledger, self._registry = ledger, registry
         self.policy_version: int = policy[0]
         self.policy: Policy = policy[1]
+        self._canary: tuple[Canary, Policy] | None = None
         self.profiles_version, self._profiles = 0, ProfileSet()
         self._known: OrderedDict[str, Profile] = OrderedDict()
         self._sessions: OrderedDict[str, AgentFacts] = OrderedDict()
@@ -71,9 +83,9 @@ class Rulebook:
             _hold(self._known, agent, profile)
         return profile
 
-    def basis(self, prices: str) -> str:
+    def basis(self, policy: Policy, prices: str) -> str:
         """By what a decision is made: the policy's digest, the profiles' version, the prices' version; shortened."""
-        return f"{self.policy.digest[:12]} {self.profiles_version} {prices[-24:]}"
+        return f"{policy.digest[:12]} {self.profiles_version} {prices[-24:]}"
 
     async def reload(self, word: str, agent: str) -> None:
         """Read again what the script called old: the policy (``STALE``), the profiles (``PROFILE``; ``OPENER``: of who
@@ -85,11 +97,26 @@ class Rulebook:
         else:
             self._latest.pop(agent, None)
 
+    def held(self, session: str | None) -> Held:
+        """The policy that holds for a session, as far as it is known here."""
+        if self._canary is not None and self._canary[0].parent == self.policy_version:
+            canary, policy = self._canary
+            if in_cohort(canary.proposal, session or "", canary.below):
+                return Held(canary.version, policy, canary.proposal)
+        return Held(self.policy_version, self.policy)
+
     async def reload_policy(self) -> None:
-        """Take the policy in force."""
-        version, document = await self._ledger.read_policy()
-        if version != self.policy_version:
-            self.policy_version, self.policy = version, load_policy(document, f"policy version {version}")
+        """Take the policy in force, and what is tried instead of it in some sessions."""
+        found = await read_rules(self._ledger)
+        if found.version != self.policy_version:
+            source = f"policy version {found.version}"
+            self.policy_version, self.policy = found.version, load_policy(found.document, source)
+        if found.canary is None or found.tried is None:
+            self._canary = None
+        elif self._canary is not None and self._canary[0].proposal == found.canary.proposal:
+            self._canary = found.canary, self._canary[1]  # under this name it is the same document
+        else:
+            self._canary = found.canary, load_policy(found.tried, f"policy version {found.canary.version}")
 
     async def apply_profile(self, agent: str) -> None:
         """Take the profiles in force, and write what they say of this agent into its record."""
@@ -102,6 +129,16 @@ class Rulebook:
             if await self._registry.apply_profile(_order(self._profile(agent), agent, version)):
                 return
         raise StaleError("The profiles change faster than they can be read; try again.", reason="stale")
+
+
+def replaced_meanwhile(expected: int, present: int) -> ConflictError:
+    """Why a policy was not published."""
+    return ConflictError(
+        f"Version {present} of the policy is in force, not version {expected}, which this one was made from. It stays; "
+        "compare with it, and publish again.",
+        code="policy_replaced",
+        version=present,
+    )
 
 
 def _hold(cache: OrderedDict[str, Any], name: str, value: Any) -> None:

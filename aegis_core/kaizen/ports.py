@@ -28,12 +28,15 @@ class DayLease(NamedTuple):
 
 
 class Surroundings(NamedTuple):
-    """What is kept longer than events: the rules in force, and what agents spent in such hours; see `Day`."""
+    """What is kept longer than events: the rules in force, and what agents spent in such hours; and what became of
+    proposals on that day; see `Day`."""
 
     rules: Mapping[str, RuleUse] | None
     hours: Mapping[tuple[str, int], tuple[int, ...]]
     certified: Mapping[tuple[str, str], Certified] = MappingProxyType({})
     experiments: tuple[Experiment, ...] = ()
+    saving: int = 0
+    notes: tuple[str, ...] = ()
 
 
 class ClosedDay(NamedTuple):

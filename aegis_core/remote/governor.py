@@ -52,6 +52,7 @@ from aegis_core.remote.calls import Query, adapter
 from aegis_core.remote.events import RemoteEvents
 from aegis_core.remote.experiments import RemoteExperiments
 from aegis_core.remote.locks import RemoteLocks
+from aegis_core.remote.proposals import RemoteProposals
 from aegis_core.remote.transactions import RemoteTransactions
 from aegis_core.remote.workflows import RemoteWorkflows
 
@@ -124,7 +125,7 @@ class RemoteGovernor(RemoteEvents):
         self._http: httpx.AsyncClient | None = None
         self.locks = RemoteLocks(self._call, token)
         self.transactions = RemoteTransactions(self._call, token)
-        self.experiments = RemoteExperiments(self._call, token)
+        self.experiments, self.proposals = RemoteExperiments(self._call, token), RemoteProposals(self._call, token)
         self.workflows = RemoteWorkflows(self._call, self._enter, token)
         self._approvals = RemoteApprovals(self._as_operator)
 

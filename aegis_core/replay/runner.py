@@ -185,11 +185,12 @@ class _Run:
         # The id is no time-based one: the trace's time and the machine's have nothing to do with each other.
         common = {
             "agent_id": call.agent, "task_intent": call.intent, "session_id": session, "request_id": f"call-{number}",
-            "logic_density": self._plan.density,
+            "logic_density": self._plan.density, "task_type": call.task_type, "priority": call.priority,
         }  # fmt: skip
         if call.tool is not None:
             return parse(
-                PermissionRequest, resource_type="api_call", estimated_cost_usd=0, tool=call.tool,
+                PermissionRequest, resource_type=call.resource or "api_call", tool=call.tool,
+                estimated_cost_usd=to_usd(call.cost or 0),
                 arguments_hash=call.arguments_hash, target_resource=call.target, **common,
             )  # fmt: skip
         return parse(

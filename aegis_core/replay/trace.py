@@ -36,6 +36,9 @@ class Call:
         target: what a tool works on, where an argument names it.
         error: the class of the error that it ended in.
         outcome: how well the task was done that it ended, 0 to 1, where the file says so.
+        task_type: what type of task it belonged to.
+        resource: of a call that is none of a model, the type of resource, where it is known.
+        priority: with which it was asked.
     """
 
     at: int
@@ -54,6 +57,9 @@ class Call:
     target: str | None = None
     error: str | None = None
     outcome: float | None = None
+    task_type: str | None = None
+    resource: str | None = None
+    priority: int = 5
 
 
 @dataclass(frozen=True, slots=True)

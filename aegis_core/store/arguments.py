@@ -109,13 +109,15 @@ class Edit(NamedTuple):
 
 
 class Ruled(NamedTuple):
-    """What a version of the policy says of a question asked under an older one. `limits` are `Limit` rows."""
+    """What a version of the policy says of a question asked under an older one. `limits` are `Limit` rows;
+    `trial`: the proposal that changed it so."""
 
     policy: int
     effect: str
     rule: Text
     reason: Text
     limits: Sequence[Any]
+    trial: Text = False
 
 
 class Joins(NamedTuple):

@@ -14,6 +14,7 @@ from aegis_core.store.flow_bodies import FLOW_BODIES
 from aegis_core.store.kaizen_bodies import KaizenFound, KaizenProposed
 from aegis_core.store.packing import Named
 from aegis_core.store.people import KeyPut, PersonPut
+from aegis_core.store.proposal_records import PROPOSAL_KINDS, KaizenMoved
 from aegis_core.store.records import Record, Text
 from aegis_core.store.states import STATES
 from aegis_core.store.webhook_bodies import EventsLost, WebhookDeadLettered, WebhookReplayed
@@ -333,5 +334,6 @@ BODIES: Mapping[str, type[Named]] = {
     "kaizen_finding": KaizenFound,
     "kaizen_proposed": KaizenProposed,
     **dict.fromkeys(EXPERIMENT_KINDS, KaizenExperiment),
+    **dict.fromkeys(PROPOSAL_KINDS, KaizenMoved),
 }
 """By the kind of the event."""

@@ -38,6 +38,7 @@ Keys of a tenant share the hash tag ``{tenant}`` (one cluster slot) and the pref
 ``kd:DAY``              Kaizen's report of a day (STRING)              expires after 402 days
 ``kx``, ``kx:NAME``     names of shadow experiments (SET), and one    at most 200; one that ended expires after
                         with its pairs by number (HASH)               400 days
+``kp``                  Kaizen's proposals, packed (HASH)              at most 200
 ``ca:CHANNEL``          how many alerts it was told (STRING)          expires after an hour
 ``cl:CHANNEL``          who announces on a channel, or watches        expires within three minutes
                         spending (``~spending``) (STRING)
@@ -106,10 +107,11 @@ SESSIONS_KEPT = 64
 
 HEADS = frozenset(
     (
-        "t", "a:", "s:", "r:", "d", "e", "w:", "c", "ag", "as:", "ac", "bl", "b:", "bs", "p:", "pf", "pv", "k:", "ks",
-        "pe", "pc", "f:", "o", "h:", "hc", "kz", "kd:", "kx", "kx:", "j:", "ja:", "jl:", "jx:", "u:", "ca:", "cl:",
-        "ch:", "cn:", "cm:", "cx:", "dv:", "dl:", "dn", "g:", "gt:", "gd", "gn:", "l:", "lq:", "lw:", "lp:", "lc", "ld",
-        "la:", "lk:", "ap", "ah", "q:", "qn:", "x:", "v", "ol", "i", "i:", "wf:", "wm:", "wo:", "wl",
+        "t", "a:", "s:", "r:", "d", "e", "w:", "c", "ag", "as:", "ac", "bl", "b:", "bs", "p:", "pf", "pv", "k:",
+        "ks", "pe", "pc", "f:", "o", "h:", "hc", "kz", "kd:", "kp", "kx", "kx:", "j:", "ja:", "jl:", "jx:", "u:",
+        "ca:", "cl:", "ch:", "cn:", "cm:", "cx:", "dv:", "dl:", "dn", "g:", "gt:", "gd", "gn:", "l:", "lq:", "lw:",
+        "lp:", "lc", "ld", "la:", "lk:", "ap", "ah", "q:", "qn:", "x:", "v", "ol", "i", "i:", "wf:", "wm:", "wo:",
+        "wl",
     )
 )  # fmt: skip
 """How the names of keys begin: the table above, for the check of the scripts."""

@@ -20,6 +20,7 @@ from aegis_core.store.chain_refusals import CHAIN_REFUSALS
 from aegis_core.store.experiment_refusals import EXPERIMENT_REFUSALS
 from aegis_core.store.lost_state import evicting, part_lost
 from aegis_core.store.packing import decode, unpack
+from aegis_core.store.proposal_refusals import PROPOSAL_REFUSALS
 from aegis_core.store.records import Record
 from aegis_core.store.store import newer_schema
 from aegis_core.store.workflow_refusals import WORKFLOW_REFUSALS
@@ -331,6 +332,7 @@ _SPECIAL: dict[str, Callable[[list[Any]], AegisError]] = {
     **CHAIN_REFUSALS,
     **EXPERIMENT_REFUSALS,
     "EVICTING": lambda answer: evicting(answer[1].decode()),
+    **PROPOSAL_REFUSALS,
     "AGENT_LOST": lambda answer: part_lost(f"agent {answer[1].decode()}"),
     "BUDGET_LOST": lambda answer: part_lost(f"budget {answer[1].decode()}"),
     "NEWER": lambda answer: newer_schema(int(answer[1])),

@@ -19,7 +19,7 @@ from typing import Any, Literal, NamedTuple
 
 from aegis_core.protocol.arguments import MAX_SHOWN
 from aegis_core.protocol.locks import Told
-from aegis_core.store import chain_records, experiment_records, flow_records
+from aegis_core.store import chain_records, experiment_records, flow_records, proposal_records
 from aegis_core.store.chain_records import CHAINS
 from aegis_core.store.counts import COUNTS, ROLLUPS, WAIT_BUCKETS_MS
 from aegis_core.store.experiment_records import EXPERIMENTS
@@ -27,6 +27,7 @@ from aegis_core.store.flow_records import FLOWS
 from aegis_core.store.kinds import Kind
 from aegis_core.store.lock_records import Holder, Lien, Lock, LockCounters, Waiter
 from aegis_core.store.people import PEOPLE, Key, Person
+from aegis_core.store.proposal_records import PROPOSALS
 from aegis_core.store.records import (
     AlikeRefusals,
     Bar,
@@ -90,6 +91,7 @@ CONSTANTS: Mapping[str, Any] = {
     **CHAINS,
     **EXPERIMENTS,
     **FLOWS,
+    **PROPOSALS,
     "MOST_SHOWN": MAX_SHOWN,
     "RING": 24,  # a rolling window counts so many whole cells, and the partial one before them
 }
@@ -179,7 +181,8 @@ class Tenant(NamedTuple):
     arguments are hashed that its questions are about. By the credential that opened a session: `asked`, how many
     requests there were in the `second`; `waiting`, what those hold that wait, for a person or a lock, by the hour of
     their deadline. `persons`: 1 once the keys of older versions' operators were carried over. `evicts`: how its server
-    evicts keys, as whoever looks for all has found; while it does, nothing is decided."""
+    evicts keys, as whoever looks for all has found; while it does, nothing is decided. `canary`: the change that is
+    tried in some sessions; `numbered`: the last version of the policy that was given a number."""
 
     schema: int
     status: str
@@ -199,6 +202,8 @@ class Tenant(NamedTuple):
     waiting: dict[str, dict[str, int]] | Literal[False] = False
     persons: int = 0
     evicts: Text = False
+    canary: list[Any] | Literal[False] = False
+    numbered: int = 0
 
 
 class Agent(NamedTuple):
@@ -298,7 +303,7 @@ class Score(NamedTuple):
 
 
 KINDS = (
-    Kind("T", Tenant, one={"zone": "Z", "config": "C", "shared": "A"}, many={"purse": "B"}),
+    Kind("T", Tenant, one={"zone": "Z", "config": "C", "shared": "A", "canary": "CANARY"}, many={"purse": "B"}),
     Kind("Z", Zone),
     Kind("C", Config),
     Kind("A", Shared),
@@ -332,6 +337,7 @@ KINDS = (
     *chain_records.STORED,
     *experiment_records.STORED,
     *flow_records.STORED,
+    *proposal_records.STORED,
 )
 
 FIELDS = sum(len(kind.fields._fields) for kind in KINDS)

@@ -17,7 +17,7 @@ from hashlib import sha1
 from importlib.resources import files
 from typing import Generic, TypeVar
 
-from aegis_core.store import experiment_verbs, operator_verbs, server_verbs, verbs, workflow_verbs
+from aegis_core.store import experiment_verbs, operator_verbs, proposal_verbs, server_verbs, verbs, workflow_verbs
 from aegis_core.store.arguments import LISTS
 from aegis_core.store.layout import CLOCK_KEY
 from aegis_core.store.lua_names import LuaNames
@@ -83,6 +83,7 @@ class ScriptSet:
         self.rewrite_kaizen = make(verbs.RewriteKaizen)
         self.note_pair = make(experiment_verbs.NotePair)
         self.put_experiment = make(experiment_verbs.PutExperiment)
+        self.put_proposal = make(proposal_verbs.PutProposal)
         self.trim_events = make(verbs.TrimEvents)
         self.write_journal = make(verbs.WriteJournal)
         self.lock_acquire = make(verbs.LockAcquire)
@@ -211,7 +212,7 @@ _LIBRARY = "LIBRARY"
 
 def _all_verbs() -> list[type[Named]]:
     """Every verb, which is a class of arguments with a file of its own."""
-    rooms = (verbs, operator_verbs, experiment_verbs, workflow_verbs, server_verbs)
+    rooms = (verbs, operator_verbs, experiment_verbs, proposal_verbs, workflow_verbs, server_verbs)
     found = [each for room in rooms for each in vars(room).values() if isinstance(each, type)]
     lua = files("aegis_core.store") / "lua"
     return [each for each in found if hasattr(each, "_fields") and (lua / f"{name_of(each)}.lua").is_file()]

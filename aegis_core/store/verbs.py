@@ -24,6 +24,7 @@ class Authorize(NamedTuple):
     `said_asked`: the same with how its prompt ends, which is kept only of what a person is asked. `attempt`: a number
     that no other call has, but for repeats of this one whose answer was lost. `bid`: what a transaction pays for gas;
     `watch`: what it is, packed, for who settles it. `joins`: the question of an earlier call that it may join.
+    `trial`: the proposal by whose changed policy it was judged.
     """
 
     id: str
@@ -68,6 +69,7 @@ class Authorize(NamedTuple):
     bid: Bid | None = None
     watch: bytes | None = None
     joins: Joins | None = None
+    trial: Text = False
 
 
 class TakeQuestion(NamedTuple):

@@ -71,6 +71,7 @@ async def test_no_route_shows_a_word_of_a_forgotten_agent(settings: Settings, go
         "grant_id": sorted({event.facts["grant_id"] for event in events if "grant_id" in event.facts}),
         "version": ["1"], "person": ["ada"], "workflow_id": ["wf_" + "0" * 32], "finding_id": ["2026-11-30.retries"],
         "experiment_id": ["x-00000000"],
+        "proposal_id": ["p-00000000"],
     }  # fmt: skip
     headers = {"Authorization": f"Bearer {OPERATOR}"}
 

@@ -34,6 +34,7 @@ NAMING_ONE = (
     "{event_id}",
     "{finding_id}",
     "{experiment_id}",
+    "{proposal_id}",
     "/kaizen/pairs",
     "/kaizen/report",
     "{grant_id}",
@@ -148,6 +149,9 @@ TABLE: dict[tuple[str, str], Row] = {
     ("GET", f"{API}/kaizen/report"): Row(VIEWERS),
     ("GET", f"{API}/kaizen/findings/{{finding_id}}"): Row(VIEWERS),
     ("GET", f"{API}/kaizen/experiments"): Row(VIEWERS),
+    ("GET", f"{API}/kaizen/proposals"): Row(VIEWERS),
+    ("GET", f"{API}/kaizen/proposals/{{proposal_id}}"): Row(VIEWERS, done=404),
+    ("POST", f"{API}/kaizen/proposals/{{proposal_id}}"): Row(OPERATORS, _plain({"act": "approve"}), 404),
     ("POST", f"{API}/kaizen/experiments"): Row(OPERATORS, _experiment),
     ("GET", f"{API}/kaizen/experiments/{{experiment_id}}"): Row(VIEWERS, done=404),
     ("POST", f"{API}/kaizen/experiments/{{experiment_id}}"): Row(OPERATORS, _plain({"act": "stop"}), 404),
@@ -272,6 +276,7 @@ def case(
         "operator": "somebody", "person": person, "credential": f"telegram:{account}",
         "finding_id": f"{DAY}.failed-work",
         "experiment_id": "x-00000000",
+        "proposal_id": "p-00000000",
         "event_id": home.http.get(f"{API}/events?latest=1", headers=AS_OPERATOR).json()["events"][0]["id"],
     }  # fmt: skip
     for path, body in (("resume", None), ("agents/mine/unblock", None)):
@@ -300,7 +305,9 @@ def call(
 ) -> httpx.Response:
     make = TABLE[method, path].body
     body = {} if make is None else {"json": make(case)}
-    with home.http.stream(method, path.format(**case), headers={**credential, **more}, **body) as answer:
+    with home.http.stream(
+        method, path.format(**case), headers={**credential, **more, "If-Match": "*"}, **body
+    ) as answer:
         if answer.headers["content-type"].startswith("text/event-stream"):  # it does not end
             return httpx.Response(answer.status_code, headers=answer.headers)
         answer.read()

@@ -23,7 +23,9 @@ def decided(server: Guarded, verdict: dict[str, Any], key: str | None = None, **
 
 def ruled(server: Guarded, *rules: dict[str, Any]) -> None:
     answer = server.http.put(
-        f"{API}/policy", json={"schema": 1, "rules": list(rules)}, headers=bearer(server.operator_key)
+        f"{API}/policy",
+        json={"schema": 1, "rules": list(rules)},
+        headers=bearer(server.operator_key) | {"If-Match": "*"},
     )
     assert answer.status_code == 200, answer.text
 

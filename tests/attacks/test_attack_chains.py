@@ -50,12 +50,14 @@ def looks() -> Moves:
         "/approvals/{approval_id}": f"/approvals/ap_{NONE}", "/budget/{agent_id}": "/budget/bot",
         "/kaizen/findings/{finding_id}": "/kaizen/findings/2026-11-30.retries",
         "/kaizen/experiments/{experiment_id}": "/kaizen/experiments/x-00000000",
+        "/kaizen/proposals/{proposal_id}": "/kaizen/proposals/p-00000000",
         "/transactions/{grant_id}": f"/transactions/gr_{NONE}?agent_id=bot",
         "/workflows/{workflow_id}": f"/workflows/wf_{NONE}",
     }  # fmt: skip
     plain = (
         "/locks", "/agents", "/events", "/keys", "/policy", "/policy/versions", "/profiles", "/approvals", "/envelopes",
-        "/workflows", "/operator-limits", "/activity", "/chains", "/kaizen/report", "/kaizen/experiments", "/people",
+        "/workflows", "/operator-limits", "/activity", "/chains", "/kaizen/report", "/kaizen/experiments",
+        "/kaizen/proposals", "/people",
         "/self", "/health", "/ready",
     )  # fmt: skip
     return {("GET", path): [(way, None)] for path, way in (paths | {each: each for each in plain}).items()}
@@ -136,6 +138,7 @@ def of_agents() -> Moves:
         ("POST", "/kaizen/experiments"): [
             ("/kaizen/experiments", {"task_type": "t", "present": "gpt-4o", "candidate": "gpt-4o-mini"}),
         ],
+        ("POST", "/kaizen/proposals/{proposal_id}"): [("/kaizen/proposals/p-00000000", {"act": "approve"})],
         ("POST", "/kaizen/experiments/{experiment_id}"): [("/kaizen/experiments/x-00000000", {"act": "confirm"})],
         ("POST", "/kaizen/pairs"): [
             ("/kaizen/pairs", {"experiment_id": "x-00000000", "request_id": "r", "present": 0, "candidate": 1}),

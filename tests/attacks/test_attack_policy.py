@@ -29,7 +29,7 @@ def publish(server: Guarded, *rules: dict[str, Any]) -> httpx.Response:
 
 
 def _json(server: Guarded) -> dict[str, str]:
-    return {**bearer(server.operator_key), "Content-Type": "application/json"}
+    return {**bearer(server.operator_key), "Content-Type": "application/json", "If-Match": "*"}
 
 
 DISGUISES = [

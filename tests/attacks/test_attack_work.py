@@ -113,7 +113,9 @@ def test_arguments_of_more_values_than_a_person_reads(
     monkeypatch.setattr(masking, "loads", lambda text: parsed.append(len(text)) or load(text))
     server = serve()
     session = server.enter("a")
-    assert server.http.put(f"{API}/policy", json=BEFORE_PAYING, headers=AS_OPERATOR).status_code == 200
+    assert (
+        server.http.put(f"{API}/policy", json=BEFORE_PAYING, headers=AS_OPERATOR | {"If-Match": "*"}).status_code == 200
+    )
     spelt = rfc8785.dumps([["k", 8]] * 2_500)
     verdict = server.ask(session, tool="pay", arguments_hash=hash_of(spelt), arguments_json=spelt.decode()).json()
     assert verdict["status"] == ("REJECTED" if defended else "PENDING"), verdict
@@ -144,7 +146,9 @@ def test_arguments_that_take_long_to_mask_beside_the_calls_of_others(
     monkeypatch.setattr(Auth, "caller", calling)
     server = serve()
     session = server.enter("a")
-    assert server.http.put(f"{API}/policy", json=BEFORE_PAYING, headers=AS_OPERATOR).status_code == 200
+    assert (
+        server.http.put(f"{API}/policy", json=BEFORE_PAYING, headers=AS_OPERATOR | {"If-Match": "*"}).status_code == 200
+    )
     for values, beside in ((1_200, defended), (12, False)):
         spelt = rfc8785.dumps({"keys": ["0x0"] * values})
         verdict = server.ask(session, tool="pay", arguments_hash=hash_of(spelt), arguments_json=spelt.decode()).json()
@@ -176,7 +180,9 @@ def test_arguments_that_take_long_to_mask_from_many_at_once(
     monkeypatch.setattr(requests, "mask_json", masks)
     server = serve()
     sessions = [server.enter(f"flood-{at}") for at in range(4)]
-    assert server.http.put(f"{API}/policy", json=BEFORE_PAYING, headers=AS_OPERATOR).status_code == 200
+    assert (
+        server.http.put(f"{API}/policy", json=BEFORE_PAYING, headers=AS_OPERATOR | {"If-Match": "*"}).status_code == 200
+    )
     spelt = rfc8785.dumps({"keys": ["0x0"] * 1_200})
     wish = {"tool": "pay", "arguments_hash": hash_of(spelt), "arguments_json": spelt.decode()}
     with ThreadPoolExecutor(4) as pool:

@@ -5,13 +5,13 @@ if not T then return {'NO_TENANT'} end
 if expected and T[T_POLICY] ~= expected then return {'STALE', T[T_POLICY]} end
 local present = complete_P(decode(call('GET', PREFIX .. 'p:' .. T[T_POLICY])))
 if present[P_DIGEST] ~= fingerprint then
-  local version = T[T_POLICY] + 1
+  local version = math.max(T[T_POLICY], T[T_NUMBERED]) + 1
   local P = NEW_P
   P[P_VERSION], P[P_DOCUMENT], P[P_DIGEST], P[P_AUTHOR], P[P_AT] = version, document, fingerprint, author, NOW
   P[P_PARENT] = parent or T[T_POLICY]
   call('SET', PREFIX .. 'p:' .. version, encode(P))
   call('DEL', PREFIX .. 'p:' .. version - keep)
-  T[T_POLICY] = version
+  T[T_POLICY], T[T_NUMBERED], T[T_CANARY] = version, version, false -- what a person publishes ends what is tried
   change('t')
   flush()
   event('policy_published', encode({NOW, version, fingerprint, author}))

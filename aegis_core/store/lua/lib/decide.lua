@@ -42,7 +42,7 @@ if word == 'approve' then
   local stopped = halted(R)
   if stopped then return {'STOPPED', stopped} end
   if not edit and outdated(Q, R) then
-    if not ruled or ruled[RULED_POLICY] ~= T[T_POLICY] then return {'STALE', T[T_POLICY]} end
+    if not ruled or ruled_before(ruled, R) then return {'STALE', T[T_POLICY]} end
     local denied, rule, reason = judge_again(R, ruled)
     if denied then return {'POLICY_DENIES', reason or rule or 'its rules deny it'} end
   end
@@ -51,7 +51,7 @@ end
 -- What the edit changes in the budgets: judged whole before anything is written.
 local purses, lines = {}, R[R_LINES]
 local function judge_edit()
-  if edit[EDIT_POLICY] ~= T[T_POLICY] then return {'STALE', T[T_POLICY]} end
+  if edit[EDIT_POLICY] ~= policy_of(R[R_SESSION]) then return {'STALE', T[T_POLICY]} end
   if edit[EDIT_EFFECT] == 'deny' then return {'EDIT_REFUSED', edit[EDIT_REASON]} end
   local limits = edit[EDIT_LIMITS]
   for at = 0, #limits - 1, LIMIT_WIDTH do

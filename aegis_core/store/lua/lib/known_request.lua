@@ -33,7 +33,8 @@ if known and not (taken_back(known) and known[R_ATTEMPT] ~= attempt) then
 end
 if T[T_EVICTS] then return {'EVICTING', T[T_EVICTS]} end -- what it granted it may forget
 if born > 0 and NOW - born > T[T_CONFIG][C_KEEP] then return {'TOO_OLD', NOW - born} end
-if T[T_POLICY] ~= policy then return {'STALE', T[T_POLICY]} end
+local due, tried = policy_of(sid)
+if due ~= policy or tried ~= trial then return {'STALE', due} end
 if not G then return {'NO_AGENT'} end
 if latest and G[G_SESSION] ~= sid then return {'SESSION', G[G_SESSION]} end -- the caller meant the agent's open one
 if not S then return {'NO_SESSION'} end

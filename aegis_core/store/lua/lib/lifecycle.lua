@@ -213,14 +213,20 @@ end
 
 -- Whether the rules in force are newer than those by which a question was judged last.
 local function outdated(Q, R)
-  return (Q[Q_JUDGED] > 0 and Q[Q_JUDGED] or R[R_POLICY]) ~= T[T_POLICY]
+  return (Q[Q_JUDGED] > 0 and Q[Q_JUDGED] or R[R_POLICY]) ~= policy_of(R[R_SESSION])
+end
+
+-- Whether what a caller `ruled` is of other rules than those that hold for the session.
+local function ruled_before(ruled, R)
+  local due, tried = policy_of(R[R_SESSION])
+  return ruled[RULED_POLICY] ~= due or ruled[RULED_TRIAL] ~= tried
 end
 
 -- Judges such a question by the rules in force, as the caller has `ruled` it: they may deny it, whatever a person said. What
 -- asks for a person was asked. Answers whether they deny it, by which rule, and why.
 local function judge_again(R, ruled)
   local Q, bound, limits = R[R_ASKED], math.max(R[R_AMOUNT], R[R_STRICT]), ruled[RULED_LIMITS]
-  Q[Q_JUDGED] = T[T_POLICY]
+  Q[Q_JUDGED] = policy_of(R[R_SESSION])
   if T[T_MODE] == 'observe' then return end
   if ruled[RULED_EFFECT] == 'deny' then return true, ruled[RULED_RULE], ruled[RULED_REASON] end
   for at = 0, #limits - 1, LIMIT_WIDTH do
@@ -254,8 +260,8 @@ local function claim(id, R, inbox, ruled)
   local Q = R[R_ASKED]
   local again = Q and outdated(Q, R)
   if again then
-    if not ruled or ruled[RULED_POLICY] ~= T[T_POLICY] then
-      Q[Q_UNJUDGED] = T[T_POLICY]
+    if not ruled or ruled_before(ruled, R) then
+      Q[Q_UNJUDGED] = policy_of(R[R_SESSION])
       return encode(R)
     end
     local denied, rule, reason = judge_again(R, ruled)

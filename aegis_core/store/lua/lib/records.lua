@@ -26,3 +26,14 @@ local function impostor(agent, sid, token)
   if not S or S[S_TOKEN] ~= token or let_in_by_nobody(S) then return 'BAD_TOKEN' end
   if S[S_AGENT] ~= agent then return 'NOT_YOURS' end
 end
+
+-- The version of the policy that holds for a session, and the proposal that says so: while a change is tried, some sessions
+-- have it. Once another policy is in force than the one that it changes, nobody has it any more.
+local function policy_of(sid)
+  local trial = T[T_CANARY]
+  if trial and trial[CANARY_PARENT] == T[T_POLICY] then
+    local drawn = tonumber(string.sub(redis.sha1hex(trial[CANARY_PROPOSAL] .. ':' .. (sid or '')), 1, 8), 16)
+    if drawn < trial[CANARY_BELOW] then return trial[CANARY_VERSION], trial[CANARY_PROPOSAL] end
+  end
+  return T[T_POLICY], false
+end

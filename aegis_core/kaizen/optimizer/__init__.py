@@ -1,0 +1,1 @@
+"""What the optimizer reckons with: bounds for ceilings, changes of a policy, and whether a canary does harm. Pure."""

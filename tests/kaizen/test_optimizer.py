@@ -1,0 +1,163 @@
+"""A proposal from a finding to a policy that is kept, or taken back, on a real server and the clock of the test."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from aegis_core import Governor
+from aegis_core.governor.governor import ResourceGovernor
+from aegis_core.governor.proposal_making import Draft, OptimizerTerms
+from aegis_core.policy.engine import Policy
+from aegis_core.policy.loading import load_policy
+from aegis_core.protocol.errors import ConflictError
+from aegis_core.protocol.messages import PermissionRequest, SettleRequest
+from aegis_core.protocol.parsing import parse
+from aegis_core.protocol.proposals import Backtest, PolicyProposal, ProposalAct
+from aegis_core.replay.backtest import Backtests
+from aegis_core.settings import Settings
+from aegis_core.store.store import Store
+from aegis_core.testing import FakeClock
+
+Virtual = tuple[Governor, FakeClock, Store]
+HOUR = 3_600_000
+RULES = '{"schema": 1, "rules": [{"name": "cap", "type": "max_cost", "effect": "deny", "limit_usd": %s}]}'
+TIGHTER = Draft(
+    "tighten", "Lower the limit of cap", "ceiling.cap",
+    ({"name": "cap", "type": "max_cost", "effect": "deny", "limit_usd": "0.9"},), {"requests": 300},
+)  # fmt: skip
+
+
+def port(governor: Governor) -> ResourceGovernor:
+    assert isinstance(governor.port, ResourceGovernor)
+    return governor.port
+
+
+async def ready(governor: Governor, settings: Settings | None = None) -> ResourceGovernor:
+    """With a policy of one rule, and (with `settings`) the real replay."""
+    of = port(governor)
+    of.optimizer.terms = OptimizerTerms(stage_ms=2 * HOUR)
+    of.optimizer.backtest = Backtests(settings) if settings else passed
+    await of.publish_policy(load_policy(RULES % 1), author="ada")
+    return of
+
+
+async def passed(asked: Sequence[object], parent: Policy, changed: Policy) -> Backtest:
+    return Backtest(len(asked), len(asked), 0, 0)
+
+
+async def proposed(of: ResourceGovernor, draft: Draft = TIGHTER) -> str:
+    version, parent = await of.operator.policy_version()
+    name = await of.optimizer.propose(draft, version, parent)
+    assert name is not None
+    return name
+
+
+async def traffic(governor: Governor, sessions: int, *, bad: bool = False, cost: str = "0.01", first: int = 0) -> None:
+    """Sessions of three calls each, and more until one has the change that is tried. `bad`: what those do fails."""
+    of = port(governor)
+    tried = {each.state for each in (await of.proposals.all()).proposals} & {"canary"}
+    number, seen = first, False
+    while number < first + sessions or (tried and not seen):
+        number += 1
+        agent = await governor.handshake(f"agent-{number % 8}")
+        for _ in range(3):
+            verdict = await of.request_permission(
+                request(agent.session.agent_id, agent.session.session_id, cost), token=None
+            )
+            if verdict.grant_id:
+                changed = of._rules.held(agent.session.session_id).trial is not False  # pyright: ignore[reportPrivateUsage]
+                seen = seen or changed
+                outcome = 0.0 if bad and changed else 1.0
+                await of.settle(verdict.grant_id, SettleRequest(cost_usd=cost, outcome=outcome))  # type: ignore[arg-type]
+
+
+def request(agent: str, session: str, cost: str) -> Any:
+    return parse(PermissionRequest, agent_id=agent, session_id=session, task_intent="Draft a letter",
+                 resource_type="compute", estimated_cost_usd=cost)  # fmt: skip
+
+
+async def approve(of: ResourceGovernor, name: str) -> PolicyProposal:
+    return await of.proposals.act(name, ProposalAct(act="approve"), author="ada")
+
+
+async def test_a_change_is_tested_asked_about_tried_and_kept(virtual: Virtual, settings: Settings) -> None:
+    governor, clock, _ = virtual
+    of = await ready(governor, settings)
+    await traffic(governor, 20)
+    name = await proposed(of)
+    assert await of.optimizer.look() == 2
+    told = await of.proposals.one(name)
+    assert (told.state, told.backtest and told.backtest.requests) == ("asked", 60)
+    (question,) = await of.approvals.list()
+    assert (question.agent_id, question.tool, question.approver_roles) == ("kaizen", "policy.apply", ("operator",))
+    await clock.advance(days=3)  # the question outlives the session in which it was asked
+    assert (await approve(of, name)).state == "canary"
+    for at in range(3):
+        await traffic(governor, 60, first=60 * at)
+        await clock.advance(hours=2)
+        await of.optimizer.look()
+    kept = await of.proposals.one(name)
+    assert kept.state == "kept", kept
+    assert kept.canary is not None
+    assert kept.canary.changed >= 20
+    version, policy = await of.operator.policy_version()
+    assert (version, policy.digest) == (kept.version, kept.digest)
+    back = await of.proposals.act(name, ProposalAct(act="rollback"), author="ada")
+    assert back.state == "rolled_back"
+    assert (await of.operator.policy_version())[1].digest == load_policy(RULES % 1).digest
+
+
+async def test_harm_no_data_and_a_newer_policy_take_a_change_back(virtual: Virtual) -> None:
+    governor, clock, _ = virtual
+    of = await ready(governor)
+    for reason in ("outcome is worse", "nobody knows what it does", "was published meanwhile"):
+        name = await proposed(of)
+        await of.optimizer.look()
+        assert (await approve(of, name)).state == "canary"
+        parent = await of.operator.policy_version()
+        if reason == "was published meanwhile":
+            parent = (await of.publish_policy(load_policy(RULES % 5), author="bo"), load_policy(RULES % 5))
+        elif reason == "outcome is worse":
+            for at in range(3):
+                await traffic(governor, 160, bad=True, first=160 * at)
+                await clock.advance(hours=1, seconds=1)
+                await of.optimizer.look()
+        else:
+            await clock.advance(hours=2)
+        await of.optimizer.look()
+        told = await of.proposals.one(name)
+        assert told.state == "rolled_back"
+        assert reason in told.why
+        version, policy = await of.operator.policy_version()
+        assert (version, policy.digest) == (parent[0], parent[1].digest)
+        # The same change to the same policy is not proposed again, so the next one starts from a policy of its own.
+        await of.publish_policy(load_policy(RULES % (2 + version)), author="ada")
+
+
+async def test_persons_say_later_never_and_no_and_an_old_parent_ends_a_question(virtual: Virtual) -> None:
+    governor, clock, _ = virtual
+    of = await ready(governor)
+    name = await proposed(of)
+    await of.optimizer.look()
+    later = await of.proposals.act(name, ProposalAct(act="later"), author="ada")
+    assert (later.state, await of.approvals.list()) == ("later", ())
+    await clock.advance(days=7)
+    assert await of.optimizer.look() == 2
+    asked = await of.proposals.one(name)
+    assert asked.state == "asked"
+    await of.publish_policy(load_policy(RULES % 3), author="bo")
+    with pytest.raises(ConflictError, match="in force instead of"):
+        await approve(of, name)
+    assert (await of.proposals.one(name)).state == "declined"
+    assert await of.approvals.list() == ()
+    name = await proposed(of)
+    await of.optimizer.look()
+    assert (await of.proposals.act(name, ProposalAct(act="never", reason="no"), author="ada")).why == "never: no"
+    await of.publish_policy(load_policy(RULES % 4), author="bo")
+    version, parent = await of.operator.policy_version()
+    assert await of.optimizer.propose(TIGHTER, version, parent) is None
+    with pytest.raises(ConflictError, match="it cannot rollback"):
+        await of.proposals.act(name, ProposalAct(act="rollback"), author="ada")
