@@ -245,12 +245,12 @@ class Desk:
             self._edit(record, *changed)
             record.quorum, record.approves, record.operators = asking.quorum, asking.approves, asking.operators
         record.votes[operator] = word
-        if word == "approve":
-            self._recount(record)
         if word == "reject":
             self._close(record, "declined", 0, by=operator)
             self.refusals[record.agent, record.asked_tool, record.asked_amount] = (self.now + REFUSAL, self.now)
-        elif list(record.votes.values()).count("approve") >= record.quorum:
+            return True
+        self._recount(record)
+        if list(record.votes.values()).count("approve") >= record.quorum:
             self._go_live(record, operator, self.now)
         else:
             self._tell("voted", record)
