@@ -1,6 +1,6 @@
 """How often a canary is wrong, and how often a ceiling is exceeded: simulated and on recorded traffic, seeds fixed.
 
-Usage: python benchmarks/kaizen_optimizer.py [--runs 1000] [--data ../shared/data] [--json]
+Usage: python benchmarks/kaizen_optimizer.py [--runs 1000] [--rounds 200] [--data ../shared/data] [--json]
 
 A canary sees 6,000 requests of 8 agents in sessions of 10: a quarter of them while 10 % of the sessions have the
 change, a quarter at 25 %, half at 50 %. Agents, and the sessions of an agent, differ in how often they fail. It is
@@ -10,16 +10,28 @@ looked at after every session. The guards, the cohorts and the tolerance bound a
 from __future__ import annotations
 
 import argparse
+import asyncio
 import csv
 import json
 import random
-from collections.abc import Callable, Sequence
+import statistics
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from itertools import cycle
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from aegis_core.connect import open_governor
+from aegis_core.governor.governor import ResourceGovernor
 from aegis_core.kaizen.optimizer.ceilings import tolerance_bound
+from aegis_core.kaizen.optimizer.changes import apply
 from aegis_core.kaizen.optimizer.guards import Guards
 from aegis_core.policy.cohorts import below_of, in_cohort
+from aegis_core.protocol.messages import Handshake, PermissionRequest, ReleaseRequest
+from aegis_core.store.proposal_records import StoredProposal
+from aegis_core.store.proposal_verbs import PutProposal
+from aegis_core.store.store import open_store
+from aegis_core.testing import private_settings
 
 REQUESTS, EACH, AGENTS = 6_000, 10, 8
 STAGES = (10, 25, 50, 50)
@@ -101,16 +113,76 @@ def azure(folder: Path) -> list[int]:
         ]
 
 
+_RULE = {"name": "bench", "type": "max_cost", "limit_usd": "5000", "effect": "deny"}
+
+
+async def decisions(rounds: int) -> dict[str, Any]:
+    """Medians (µs) of decisions of a tenant with a canary at 50 % and of one without, in turn, and their ratio with
+    what 95 % of such medians of ratios lie between (bootstrap)."""
+    settings = private_settings(agent_day_usd="1000000", tenant_day_usd="8000000")
+    store = await open_store(settings, throwaway=True)
+    asks: dict[str, Callable[[], Awaitable[float]]] = {}
+    governors: list[ResourceGovernor] = []
+    for tenant in ("plain", "canary"):
+        governor = await open_governor(store, settings, tenant=tenant)
+        governors.append(governor)
+        _, present = await governor.operator.policy_version()
+        await governor.publish_policy(apply(present, [_RULE]).policy, author="bench")  # both judge as many rules
+        asks[tenant] = await _asking(governor)
+    version, present = await governors[1].operator.policy_version()
+    changed = apply(present, [_RULE | {"limit_usd": "4000"}]).policy
+    record = StoredProposal(0, "canary", False, "tighten", "", "", "[]", version, "", changed.digest, "{}", 0)
+    order = PutProposal("p-00000000", 0, list(record), "begin", changed.document, below_of(50), None, "bench", 100)
+    await governors[1].optimizer.store.put(order)
+    found: dict[str, list[float]] = {name: [] for name in asks}
+    for at in range(rounds + 5):
+        for name in random.Random(at).sample(list(asks), len(asks)):
+            took = statistics.median([await asks[name]() for _ in range(40)]) * 1e6
+            if at >= 5:
+                found[name].append(took)
+    for governor in governors:
+        await governor.aclose()
+    await store.aclose()
+    ratios = [one / other for one, other in zip(found["canary"], found["plain"], strict=True)]
+    draws = random.Random("aegis")
+    medians = sorted(statistics.median(draws.choices(ratios, k=len(ratios))) for _ in range(2_000))
+    answer: dict[str, Any] = {name: round(statistics.median(each)) for name, each in found.items()}
+    return answer | {"ratio": [round(each, 3) for each in (statistics.median(ratios), medians[50], medians[1949])]}
+
+
+async def _asking(governor: ResourceGovernor) -> Callable[[], Awaitable[float]]:
+    """Asks once, of one of 16 sessions in turn, and answers how long the decision took."""
+    opened = [await governor.handshake(Handshake(agent_id=f"a-{number}")) for number in range(16)]
+    turn = cycle(opened)
+
+    async def ask() -> float:
+        session = next(turn)
+        request = PermissionRequest(
+            agent_id=session.agent_id, session_id=session.session_id, task_intent="Summarise",
+            resource_type="llm_tokens", estimated_cost_usd="0.000001", logic_density=3, confidence=0.9,
+        )  # type: ignore[arg-type]  # fmt: skip
+        start = time.perf_counter()
+        verdict = await governor.request_permission(request)
+        took = time.perf_counter() - start
+        await governor.release(str(verdict.grant_id), ReleaseRequest())
+        return took
+
+    return ask
+
+
 def main() -> None:
     """Simulate, and print what came out."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=1_000)
     parser.add_argument("--data", type=Path, default=Path(__file__).parents[2] / "shared" / "data")
+    parser.add_argument("--rounds", type=int, default=0, help="Also time decisions with and without a canary.")
     parser.add_argument("--json", action="store_true")
     chosen = parser.parse_args()
-    found: dict[str, Any] = {"canaries": canaries(chosen.runs)}
+    found: dict[str, Any] = {"canaries": canaries(chosen.runs)} if chosen.runs else {}
     if chosen.data.is_dir():
         found["ceilings, Azure"] = ceilings(azure(chosen.data))
+    if chosen.rounds:
+        found["decisions (µs)"] = asyncio.run(decisions(chosen.rounds))
     if chosen.json:
         print(json.dumps(found, indent=2))
         return

@@ -21,6 +21,7 @@ from aegis_core.kaizen.optimizer.changes import apply, name_of, spelt
 from aegis_core.kaizen.optimizer.recorded import Recorded, recorded
 from aegis_core.policy.cohorts import below_of
 from aegis_core.policy.engine import Policy
+from aegis_core.policy.loading import load_policy
 from aegis_core.protocol.approvals import Decision
 from aegis_core.protocol.arguments import bound_arguments
 from aegis_core.protocol.errors import ConflictError, NotFoundError, PolicyError
@@ -72,6 +73,7 @@ class Optimizer:
         self.backtest: Backtester | None = None
         self._watch = CanaryWatch(governor.kaizen.page)
         self._drafted: object = None
+        self._parent: tuple[int, Policy] | None = None
 
     async def look(self) -> int:
         """Propose what there is to propose, and take every step that can be taken; answers how many were."""
@@ -119,9 +121,10 @@ class Optimizer:
 
     async def _step(self, name: str, stored: StoredProposal) -> Step | None:
         now = await self._ledger.now()
-        version, parent = await self._governor.operator.policy_version()
+        version, document = await self._ledger.read_policy()
         if stored.state == "canary":
             return await self._watched(name, stored, version, now)
+        parent = await self._compiled(version, document)
         if version != stored.parent or parent.digest != stored.parent_digest:
             return await self._declined(
                 stored, f"version {version} of the policy is in force instead of {stored.parent}"
@@ -273,16 +276,24 @@ class Optimizer:
             cursor = "(" + page[-1].id
         return await asyncio.to_thread(lambda: recorded(event for page in reversed(pages) for event in page))
 
+    async def _compiled(self, version: int, document: str) -> Policy:
+        """The policy in force. To compile a long one takes longer than decisions should wait for."""
+        if self._parent is None or self._parent[0] != version:
+            policy = await asyncio.to_thread(load_policy, document, f"policy version {version}")
+            self._parent = version, policy
+        return self._parent[1]
+
     async def _propose(self) -> None:
         try:
             report = await self._governor.kaizen_report(KaizenQuery())
         except NotFoundError:
             report = None
         certified = await self._governor.experiments.certified()
-        version, parent = await self._governor.operator.policy_version()
+        version, document = await self._ledger.read_policy()
         seen = (report and report.day, version, sorted(certified), self.terms)
         if seen == self._drafted:
             return
+        parent = await self._compiled(version, document)
         drafts = [*substitutes(certified), *(eliminations(report) if report else [])]
         if self.terms.bounds:
             asked = await self.asked()

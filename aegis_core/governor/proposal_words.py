@@ -15,13 +15,20 @@ from aegis_core.store.proposal_records import StoredProposal
 
 def told_of(name: str, stored: StoredProposal) -> PolicyProposal:
     """A stored proposal as it is read."""
-    test: dict[str, Any] = json.loads(stored.test) if stored.test else {}
     return PolicyProposal(
         name, stored.state, stored.kind, stored.title, stored.finding, json.loads(stored.change), stored.parent,  # pyright: ignore[reportArgumentType] - states and kinds are those
         stored.digest, stored.version or None, json.loads(stored.evidence), at_ms(stored.made), at_ms(stored.changed),
         at_ms(stored.until), stored.why, stored.by, stored.approval or None,
-        Backtest(**test) if test else None, standing_of(stored),
+        _tested(stored.test), standing_of(stored),
     )  # fmt: skip
+
+
+def _tested(test: str) -> Backtest | None:
+    if not test:
+        return None
+    said: dict[str, Any] = json.loads(test)
+    counts = (said["requests"], said["granted"], said["refused"], said["differing"])
+    return Backtest(*counts, tuple(said["changed"]))
 
 
 def standing_of(stored: StoredProposal) -> CanaryStanding | None:

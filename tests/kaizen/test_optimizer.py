@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from aegis_core import Governor
+from aegis_core.connect import open_governor
 from aegis_core.governor.governor import ResourceGovernor
 from aegis_core.governor.proposal_making import Draft, OptimizerTerms
 from aegis_core.policy.engine import Policy
 from aegis_core.policy.loading import load_policy
 from aegis_core.protocol.errors import ConflictError
+from aegis_core.protocol.experiments import ExperimentStart
 from aegis_core.protocol.messages import PermissionRequest, SettleRequest
 from aegis_core.protocol.parsing import parse
 from aegis_core.protocol.proposals import Backtest, PolicyProposal, ProposalAct
 from aegis_core.replay.backtest import Backtests
 from aegis_core.settings import Settings
+from aegis_core.store.experiment_verbs import PutExperiment
+from aegis_core.store.experiments import ExperimentStore
 from aegis_core.store.store import Store
 from aegis_core.testing import FakeClock
 
@@ -161,3 +167,59 @@ async def test_persons_say_later_never_and_no_and_an_old_parent_ends_a_question(
     assert await of.optimizer.propose(TIGHTER, version, parent) is None
     with pytest.raises(ConflictError, match="it cannot rollback"):
         await of.proposals.act(name, ProposalAct(act="rollback"), author="ada")
+
+
+async def test_two_engines_and_words_that_are_said_twice_take_each_step_once(
+    virtual: Virtual, settings: Settings
+) -> None:
+    governor, clock, store = virtual
+    of = await ready(governor)
+    other = await open_governor(store, settings)
+    other.optimizer.terms, other.optimizer.backtest = of.optimizer.terms, passed
+    try:
+        name = await proposed(of)
+
+        async def look() -> None:
+            await asyncio.gather(of.optimizer.look(), other.optimizer.look())
+
+        await look()
+        assert len(await of.approvals.list()) == 1
+        said = await asyncio.gather(approve(of, name), approve(other, name))
+        assert {each.state for each in said} == {"canary"}
+        assert (await approve(of, name)).state == "canary"
+        for at in range(3):
+            await traffic(governor, 20, first=20 * at)
+            await clock.advance(hours=2)
+            await look()
+        assert (await approve(other, name)).state == "kept"
+        kinds = "kaizen_tested,kaizen_asked,kaizen_canary,kaizen_kept,policy_published"
+        told = Counter(event.kind for event in (await governor.find_events(kind=kinds, limit=500)).events)
+        assert told == {
+            "kaizen_tested": 1, "kaizen_asked": 1, "kaizen_canary": 3, "kaizen_kept": 1, "policy_published": 2
+        }  # fmt: skip
+        back = [await of.proposals.act(name, ProposalAct(act="rollback"), author="ada") for _ in range(2)]
+        assert [each.state for each in back] == ["rolled_back"] * 2
+    finally:
+        await other.aclose()
+
+
+async def test_evidence_that_is_too_old_ends_a_proposal_whatever_a_person_says(virtual: Virtual) -> None:
+    governor, clock, _ = virtual
+    of = await ready(governor)
+    wish = ExperimentStart(task_type="draft", present="gpt-4.1", candidate="gpt-4o-mini", judge="verifier")
+    experiment = (await of.experiments.start(wish, author="ada")).experiment_id
+    certify = PutExperiment(experiment, "certified", ("running",), False, True, "20", "", "ada")
+    await ExperimentStore(of._ledger).put(certify)  # pyright: ignore[reportPrivateUsage]
+    await of.optimizer.look()
+    (found,) = (await of.proposals.all()).proposals
+    assert (found.state, found.kind) == ("asked", "substitute")
+    await of.experiments.lapse(experiment, "the model is another one")
+    assert found.approval_id is not None
+    await of.approvals.decide(found.approval_id, "approve", by="operator")  # it comes too late
+    await of.optimizer.look()
+    ended = await of.proposals.one(found.proposal_id)
+    assert (ended.state, ended.why) == ("declined", "gpt-4o-mini is no longer certified for draft")
+    name = await proposed(of)
+    await clock.advance(days=60)
+    await of.optimizer.look()
+    assert (await of.proposals.one(name)).why == "its evidence is older than 30 days"
