@@ -46,7 +46,7 @@ for _, owner in ipairs({'agent', 'session', 'tenant'}) do
   for _, b in ipairs(({agent = G[G_PURSE], session = S[S_PURSE], tenant = T[T_PURSE]})[owner]) do
     local most = most_of(b)
     if F[FLOW_BUDGET] > most then
-      return {'PLAN_ABOVE', owner, string.format('%.0f', math.max(0, most)), tostring(b[B_KIND]), agent}
+      return {'PLAN_ABOVE', owner, string.format('%.0f', math.max(0, most)), b[B_KIND] .. '', agent}
     end
   end
 end
