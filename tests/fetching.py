@@ -209,6 +209,15 @@ def _sui(folder: Path) -> None:
     _npm_install(folder, *SUI_PINNED)
 
 
+SOLANA_PINNED = "solana==0.41.0"
+
+
+def _solana(folder: Path) -> None:
+    _run([UV, "venv", "--quiet", "--system-certs", "--clear", "--python", sys.executable, str(folder)])
+    into = [UV, "pip", "install", "--quiet", "--system-certs", "--python", str(folder / "bin" / "python")]
+    _run([*into, "--editable", f"{ROOT}[chains]", SOLANA_PINNED])
+
+
 SOLC_VERSION = "0.8.37"
 CONTRACTS_SOURCE = ROOT / "tests" / "chains" / "contracts" / "Trading.sol"
 
@@ -273,6 +282,13 @@ WEB3 = Fetched(
 """A guest of its layer, which nothing of Aegis needs."""
 
 
+SOLANA = Fetched(
+    "an environment with solana-py", HOME / "solana", (_declared("build-system", "project"), SOLANA_PINNED, str(ROOT)),
+    _solana,
+)  # fmt: skip
+"""A guest of its wrapper, which the adapters' frameworks cannot stand beside."""
+
+
 AGENTS = {
     name: Fetched(f"{name}, an agent that asks through the proxy", HOME / name, package, _agent(package))
     for name, package in AGENTS_PINNED.items()
@@ -281,7 +297,7 @@ AGENTS["aider"] = Fetched("aider, an agent that asks through the proxy", HOME / 
 
 
 def main() -> None:
-    everything = [WHEELS, THIRD_PARTY, ANVIL, CONTRACTS, SUI, SDKS, WEB3, JAVASCRIPT]
+    everything = [WHEELS, THIRD_PARTY, ANVIL, CONTRACTS, SUI, SOLANA, SDKS, WEB3, JAVASCRIPT]
     if sys.argv[1:] == ["deep"]:
         everything += AGENTS.values()
     if sys.version_info < PYAUTOGEN_BELOW:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
+import json
+import os
 import random
 from base64 import b64encode
 from collections.abc import AsyncIterator
@@ -11,8 +14,12 @@ from typing import Any
 
 import httpx
 import pytest
+import uvicorn
 from desks import OtherDesk, other_desk
+from fetching import ROOT, SOLANA
+from guarding import guarded
 from litesvm import GENESIS, SOL, Solana, pay, serving, signature_of
+from serving import running
 from solders.instruction import AccountMeta, Instruction
 from solders.keypair import Keypair
 from solders.pubkey import Pubkey
@@ -20,8 +27,10 @@ from solders.pubkey import Pubkey
 from aegis_core import Settings
 from aegis_core.chains.solana import base58
 from aegis_core.governor.proxy_keys import KeyTerms
-from aegis_core.proxy.app import opened
+from aegis_core.proxy.app import ProxyApp, opened
 from aegis_core.proxy.exchange import Exchange
+
+NO_DEPLOY = {"type": "contract_creation", "networks": "main"}
 
 
 @pytest.fixture
@@ -111,3 +120,44 @@ async def test_nothing_is_reserved_or_forwarded_by_broken_bytes(
     for parameters in ([], [5], ["x", 5], ["é" * 9], ["!" * 5, {"encoding": "base64"}], ["1" * 3_000], ["1", {}, 1]):
         assert (await call("sendTransaction", *parameters))["code"] == -32602
     assert (chain.sent, await desk.spent()) == (0, (0, 0))
+
+
+@pytest.mark.parametrize("road", ["rpc", "wrapper"])
+async def test_solana_py_shows_refusals_with_our_sentence(
+    settings: Settings, desk: OtherDesk, chain: Solana, me: Keypair, tmp_path: Path, road: str
+) -> None:
+    python = SOLANA.path() / "bin" / "python"
+    thief = Pubkey.new_unique()
+    await desk.rules({"name": "whom", "type": "recipient", "deny": [str(thief)]}, {"name": "no-deploy", **NO_DEPLOY})
+    loader = Pubkey.from_string("BPFLoaderUpgradeab1e11111111111111111111111")
+    raws = [chain.signed(calls, me) for calls in (
+        [pay(me.pubkey(), Pubkey.new_unique(), SOL // 100)], [pay(me.pubkey(), thief, 1)],
+        [Instruction(loader, bytes(4), [AccountMeta(me.pubkey(), False, True)])],
+    )]  # fmt: skip
+    said: dict[str, Any] = {"sends": [b64encode(raw).decode() for raw in raws]}
+    with_chains = settings.model_copy(update={"chains_file": tmp_path / "chains.json"})
+
+    async def run(**more: str) -> list[str]:
+        environment = os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'integrations'}"}
+        command = (str(python), str(Path(__file__).with_name("solana_program.py")), json.dumps(said | more))
+        process = await asyncio.create_subprocess_exec(*command, stdout=-1, stderr=-1, env=environment)
+        out, problem = await process.communicate()
+        assert process.returncode == 0, problem
+        return json.loads(out)
+
+    if road == "rpc":
+        key = await desk.port.operator.proxy_keys.create(KeyTerms(agent_id="trader"), author="test")
+        with running(uvicorn.Config(ProxyApp(with_chains), log_config=None, ws="none", lifespan="on")) as url:
+            paid, stolen, deployed, height = await run(rpc=f"{url}/rpc/litesvm?key={key.secret}")
+    else:
+        node = json.loads((tmp_path / "chains.json").read_text())["litesvm"]["rpc"][0]
+        with guarded(with_chains) as home:
+            paid, stolen, deployed, height = await run(
+                rpc=node, api=home.url, token=home.operator_key, tenant=settings.tenant
+            )
+    assert (paid, height) == (signature_of(raws[0]), str(chain.height))
+    shown = 'RPCException: InvalidParamsMessage {{ message: "Aegis refused: {}'
+    assert stolen.startswith(shown.format(f"{thief} is listed"))
+    assert deployed.startswith(shown.format("The transaction creates a contract"))
+    await desk.follow()
+    assert (chain.sent, await desk.spent()) == (1, ((SOL // 100 + 5_000) * 150, 0))

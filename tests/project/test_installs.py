@@ -21,7 +21,7 @@ ADAPTERS = {
     "aegis_crewai": "crewai",
     "aegis_autogen": "autogen",
 }
-PACKAGES = {"aegis_core", "aegis_web3", *ADAPTERS}
+PACKAGES = {"aegis_core", "aegis_solana", "aegis_web3", *ADAPTERS}
 FROM_WHEELS = ("--offline", "--no-index", "--find-links")
 
 USES = """
