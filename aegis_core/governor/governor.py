@@ -32,11 +32,10 @@ from aegis_core.governor.observing import ActivityReader, TenantObservation
 from aegis_core.governor.operators import Operator
 from aegis_core.governor.optimizer import Optimizer
 from aegis_core.governor.outcomes import Outcomes
-from aegis_core.governor.own_wallets import of_own_wallet
 from aegis_core.governor.pacing import in_turn
 from aegis_core.governor.proposals import TenantProposals
 from aegis_core.governor.rejudging import Rejudge
-from aegis_core.governor.requests import PreparedRequest, Rules, unasked
+from aegis_core.governor.requests import PreparedRequest
 from aegis_core.governor.rulebook import Rulebook, replaced_meanwhile
 from aegis_core.governor.settlements import failure_facts, settlement_of
 from aegis_core.governor.tenant import TenantStore
