@@ -12,6 +12,7 @@ from aegis_core.cli.demo_page import Page
 from aegis_core.cli.proposals import saving_of, state_of
 from aegis_core.protocol.experiments import ExperimentStart, PairPost
 from aegis_core.protocol.proposals import PolicyProposal, ProposalAct
+from aegis_core.protocol.usage import Usage
 
 if TYPE_CHECKING:
     from aegis_core.client.agent import Governor
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from aegis_core.testing import FakeClock
 
 _STRONG, _CHEAP, _TASK = "gpt-4.1", "gpt-4o-mini", "draft"
-_TOKENS = {"input_tokens": 1_000, "output_tokens": 200}
+_TOKENS = (1_000, 200)
 _STAGE_HOURS = 2
 _SEED = 7
 
@@ -117,4 +118,6 @@ async def _work(governor: Governor, sessions: int, until: str = "") -> None:
         if verdict.grant_id:
             model = verdict.recommended_model or _STRONG
             used.add(model)
-            await agent.settle(verdict.grant_id, usage={"model": model, **_TOKENS}, outcome=1)
+            await agent.settle(
+                verdict.grant_id, usage=Usage(model=model, input_tokens=_TOKENS[0], output_tokens=_TOKENS[1]), outcome=1
+            )

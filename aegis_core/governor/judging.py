@@ -5,7 +5,8 @@ from __future__ import annotations
 from aegis_core.arbiter.arbiter import Appraisal, Arbiter
 from aegis_core.governor.outcomes import Outcomes
 from aegis_core.governor.own_questions import asked_by_kaizen
-from aegis_core.governor.requests import Rules, of_own_wallet, unasked
+from aegis_core.governor.own_wallets import of_own_wallet
+from aegis_core.governor.requests import Rules, unasked
 from aegis_core.governor.rulebook import Rulebook
 from aegis_core.policy.facts import AgentFacts
 from aegis_core.protocol.ids import RequestIds
