@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 
-from aegis_core.chains.configuration import ChainSetup, PricedToken, read_chains
+from aegis_core.chains.configuration import ChainSetup, PricedToken, PriceFeed, read_chains
 from aegis_core.chains.cost import NativeCost, bound, paid_by
 from aegis_core.chains.data_fees import extra_fees
 from aegis_core.chains.feeds import feed_price
 from aegis_core.chains.gas import GasPrice
 from aegis_core.chains.network import ChainNetwork
+from aegis_core.chains.price_pages import PricePage, PricePages
 from aegis_core.chains.profiles import ChainProfile, find_profile, unknown_chain
 from aegis_core.chains.quantities import address
 from aegis_core.chains.sent import SentTransaction
@@ -79,16 +80,27 @@ class Chain:
         Raises:
             ChainError: nobody says it, or nobody who can be believed.
         """
-        if self.setup.usd is not None:
-            return self.setup.usd
-        feed = self.setup.feed
-        if feed is None:
+        setup = self.setup
+        found = await self._priced(setup.usd, setup.feed, setup.page, now)
+        if found is None:
             raise ChainError(
-                f"{self.profile.name}: nothing says what {self.profile.symbol} costs; give usd or feed in the file of "
-                "chains.",
+                f"{self.profile.name}: nothing says what {self.profile.symbol} costs; give usd, feed or http in the "
+                "file of chains.",
                 chain=self.profile.id, reason="unpriced",
             )  # fmt: skip
-        return await feed_price(self._book.find(feed.chain).network if feed.chain else self.network, feed, now)
+        return found
+
+    async def _priced(
+        self, usd: Decimal | None, feed: PriceFeed | None, page: PricePage | None, now: float
+    ) -> Decimal | None:
+        """What one of the three sources says; None: there is none."""
+        if usd is not None:
+            return usd
+        if page is not None:
+            return await self._book.pages.usd(page, self.profile.id, now)
+        if feed is not None:
+            return await feed_price(self._book.find(feed.chain).network if feed.chain else self.network, feed, now)
+        return None
 
     async def look(self, now: float) -> ChainState:
         """What its nodes say now. `now`: seconds since 1970."""
@@ -103,11 +115,9 @@ class Chain:
 
     async def price_of(self, token: PricedToken, now: float) -> Decimal:
         """Dollars for a token. Raises as `usd` does."""
-        if token.usd is not None:
-            return token.usd
-        assert token.feed is not None
-        where = self._book.find(token.feed.chain).network if token.feed.chain else self.network
-        return await feed_price(where, token.feed, now)
+        found = await self._priced(token.usd, token.feed, token.page, now)
+        assert found is not None, "its settings say where its price comes from"
+        return found
 
     async def simulate(self, transaction: EvmTransaction) -> Simulation:
         """What a transaction would do now. Raises as `simulation.simulate`."""
@@ -126,6 +136,7 @@ class Chains:
 
         self._chains = {setup.profile.id: open_chain(setup, self) for setup in setups.values()}
         self._ids = {name: setup.profile.id for name, setup in setups.items()}
+        self.pages = PricePages()
         self._ids |= {each.lower(): each for each in self._chains}
 
     def __iter__(self) -> Iterator[Chain]:
@@ -153,7 +164,7 @@ class Chains:
 
     async def aclose(self) -> None:
         """Close all connections."""
-        await asyncio.gather(*(chain.network.aclose() for chain in self))
+        await asyncio.gather(*(chain.network.aclose() for chain in self), self.pages.aclose())
 
 
 @asynccontextmanager

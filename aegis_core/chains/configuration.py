@@ -16,6 +16,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, model_validator
 
+from aegis_core.chains.price_pages import PricePage
 from aegis_core.chains.profiles import ChainProfile, FeeModel, Finality, OperatorFee, find_profile
 from aegis_core.chains.quantities import address, asset
 from aegis_core.protocol.accounts import EVM, SOLANA, SUI
@@ -30,13 +31,14 @@ _SYNTAX = ConfigDict(frozen=True, extra="forbid")
 
 def _http(value: str) -> str:
     if not value.startswith(("http://", "https://")):
-        raise ValueError("is not a URL of a node; it begins with https://")
+        raise ValueError("is no URL; it begins with https://")
     return value
 
 
 _Url = Annotated[str, Field(min_length=1, max_length=2_048), AfterValidator(_http)]
 _Address = Annotated[str, AfterValidator(lambda value: address(value, "address"))]
 _Asset = Annotated[str, Field(max_length=512), AfterValidator(asset)]
+_Pointer = Annotated[str, Field(pattern=r"^(/([^~/]|~[01])*)+$", max_length=256)]
 _Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")]
 _Symbol = Annotated[str, Field(pattern=r"^[A-Za-z0-9.]{1,16}$")]
 _ID = r"^(eip155:[1-9][0-9]{0,18}|solana:[1-9A-HJ-NP-Za-km-z]{32}|sui:[0-9a-f]{8})$"
@@ -52,6 +54,15 @@ class _Feed(Message):
     sequencer: _Address | None = None
 
 
+class _Page(Message):
+    model_config = _SYNTAX
+
+    url: _Url
+    value: _Pointer
+    time: _Pointer | None = None
+    stale_seconds: _Seconds = 300
+
+
 class _Token(Message):
     model_config = _SYNTAX
 
@@ -59,11 +70,12 @@ class _Token(Message):
     decimals: Annotated[int, Field(ge=0, le=36)] = 18
     usd: Usd | None = None
     feed: _Feed | None = None
+    http: _Page | None = None
 
     @model_validator(mode="after")
     def _one_price(self) -> _Token:
-        if (self.usd is None) == (self.feed is None):
-            raise ValueError("usd: give usd or feed; no token is worth a dollar by itself")
+        if [self.usd, self.feed, self.http].count(None) != 2:
+            raise ValueError("usd: give usd, feed or http; no token is worth a dollar by itself")
         return self
 
 
@@ -76,6 +88,7 @@ class _Stated(Message):
     gas_seconds: Annotated[float, Field(ge=0.5, le=600)] = 30
     usd: Usd | None = None
     feed: _Feed | None = None
+    http: _Page | None = None
     tokens: dict[_Symbol, _Token] = Field(default={}, max_length=16)
     routers: tuple[_Address, ...] = Field(default=(), max_length=64)
     id: Annotated[str, Field(pattern=_ID)] | None = None
@@ -93,8 +106,8 @@ class _Stated(Message):
     def _consistent(self) -> _Stated:
         if self.quorum is not None and self.quorum > len(self.rpc):
             raise ValueError(f"quorum: {self.quorum} of {len(self.rpc)} nodes can never agree")
-        if self.usd is not None and self.feed is not None:
-            raise ValueError("usd: give usd or feed, not both")
+        if [self.usd, self.feed, self.http].count(None) < 2:
+            raise ValueError("usd: give one of usd, feed and http")
         return self
 
 
@@ -117,13 +130,15 @@ class PriceFeed:
 
 @dataclass(frozen=True, slots=True)
 class PricedToken:
-    """A token whose dollars an operator says, or a feed. `address` as of `asset`; `decimals` of its smallest unit."""
+    """A token whose dollars an operator says, a feed or a page. `address` as of `asset`; `decimals` of its smallest
+    unit."""
 
     symbol: str
     address: str
     decimals: int
     usd: Decimal | None = None
     feed: PriceFeed | None = None
+    page: PricePage | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,11 +150,12 @@ class ChainSetup:
         rpc: the URLs of its nodes, which may hold keys, and are never shown.
         quorum: how many must say the same; None: more than half.
         timeout: seconds for one question to one node.
-        usd: dollars for a coin; None: `feed` says so, or nobody does.
-        feed: where that price is read.
+        usd: dollars for a coin; None: `feed` or `page` say so, or nobody does.
+        feed: where that price is read on a chain.
         gas_seconds: how old a price of gas may be that a transaction is judged by.
         tokens: whose dollars are known.
         routers: contracts of whose swaps the least outcome is read, see `swaps`.
+        page: where that price is read over HTTP.
     """
 
     profile: ChainProfile
@@ -151,6 +167,7 @@ class ChainSetup:
     gas_seconds: float = 30
     tokens: tuple[PricedToken, ...] = ()
     routers: tuple[str, ...] = ()
+    page: PricePage | None = None
 
 
 def read_chains(path: Path) -> dict[str, ChainSetup]:
@@ -190,19 +207,24 @@ def _setup(path: Path, name: str, stated: _Stated) -> ChainSetup:
     }  # fmt: skip
     feed = _feed(stated.feed)
     tokens = tuple(
-        PricedToken(symbol, each.address, each.decimals, each.usd, _feed(each.feed))
+        PricedToken(symbol, each.address, each.decimals, each.usd, _feed(each.feed), _page(each.http))
         for symbol, each in stated.tokens.items()
     )
     profile = replace(profile, **changes)
-    usd = Decimal(0) if profile.testnet and stated.usd is None and feed is None else stated.usd
+    unpriced = stated.usd is None and feed is None and stated.http is None
+    usd = Decimal(0) if profile.testnet and unpriced else stated.usd
     return ChainSetup(
         profile, stated.rpc, stated.quorum, stated.timeout_seconds, usd, feed, stated.gas_seconds, tokens,
-        stated.routers,
+        stated.routers, _page(stated.http),
     )  # fmt: skip
 
 
 def _feed(stated: _Feed | None) -> PriceFeed | None:
     return stated and PriceFeed(stated.address, stated.heartbeat_seconds, stated.chain, stated.sequencer)
+
+
+def _page(stated: _Page | None) -> PricePage | None:
+    return stated and PricePage(stated.url, stated.value, stated.time, stated.stale_seconds)
 
 
 def _check_whole(path: Path, found: Mapping[str, ChainSetup]) -> None:

@@ -84,15 +84,9 @@ class Node:
             raise NodeFault(f"{self.name} serves chain {found}, not {self._chain}")
 
     async def _asked(self, method: str, parameters: tuple[object, ...]) -> Any:
-        import httpx
-
         number = next(self._numbers)
         asked = {"jsonrpc": "2.0", "id": number, "method": method, "params": list(parameters)}
-        try:
-            content = await self._posted(json.dumps(asked).encode())
-        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
-            self._checked_until = 0.0
-            raise NodeFault(f"{self.name} cannot be reached: {type(error).__name__}") from None
+        content = await self._posted(json.dumps(asked).encode())
         try:
             answer: Any = loads(content, parse_constant=_no_number)
         except ValueError:
@@ -100,19 +94,11 @@ class Node:
         return self._result(answer, number, method)
 
     async def _posted(self, content: bytes) -> bytes:
-        # What is packed could unpack to any size, so nothing packed is read.
-        headers = {"content-type": "application/json", "accept-encoding": "identity"}
-        async with self._client.stream("POST", self._url, content=content, headers=headers) as answer:
-            if answer.status_code != 200:
-                raise NodeFault(f"{self.name} answered with HTTP {answer.status_code}")
-            if answer.headers.get("content-encoding", "identity").lower() != "identity":
-                raise NodeFault(f"{self.name} packed its answer although it was asked not to")
-            found = bytearray()
-            async for some in answer.aiter_raw():
-                found += some
-                if len(found) > MOST_BYTES:
-                    raise NodeFault(f"{self.name} answered with more than {MOST_BYTES:,} bytes")
-            return bytes(found)
+        try:
+            return await read_answer(self._client, "POST", self._url, self.name, content)
+        except NodeFault:
+            self._checked_until = 0.0  # who is there again may be another one
+            raise
 
     def _result(self, answer: Any, number: int, method: str) -> Any:
         try:
@@ -136,6 +122,41 @@ class Node:
             return NodeFault(f"{self.name} answered {method} with an error of no known form")
         text = "".join(letter if letter.isprintable() else " " for letter in message[:_MOST_TEXT])
         return NodeRefusal(f"{self.name} refuses {method}: {text} (code {code})", code, said.get("data"))
+
+
+async def read_answer(
+    client: httpx.AsyncClient, method: str, url: str, name: str, content: bytes | None = None
+) -> bytes:
+    """Ask somebody over HTTP, and read at most `MOST_BYTES` of what they answer.
+
+    Args:
+        client: from `new_client`.
+        method: of HTTP.
+        url: whom; never shown.
+        name: what they are called in what is told of them.
+        content: JSON to send.
+
+    Raises:
+        NodeFault: it cannot be reached, does not answer with 200, or with more; or packed, as what is packed could
+            unpack to any size.
+    """
+    import httpx
+
+    headers = {"accept-encoding": "identity"} | ({} if content is None else {"content-type": "application/json"})
+    try:
+        async with client.stream(method, url, content=content, headers=headers) as answer:
+            if answer.status_code != 200:
+                raise NodeFault(f"{name} answered with HTTP {answer.status_code}")
+            if answer.headers.get("content-encoding", "identity").lower() != "identity":
+                raise NodeFault(f"{name} packed its answer although it was asked not to")
+            found = bytearray()
+            async for some in answer.aiter_raw():
+                found += some
+                if len(found) > MOST_BYTES:
+                    raise NodeFault(f"{name} answered with more than {MOST_BYTES:,} bytes")
+            return bytes(found)
+    except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+        raise NodeFault(f"{name} cannot be reached: {type(error).__name__}") from None
 
 
 def new_client() -> httpx.AsyncClient:

@@ -44,10 +44,10 @@ def test_an_unknown_chain_says_how_it_charges(tmp_path: Path) -> None:
     [
         ({"private": {"rpc": [NODE], "id": "eip155:77"}}, "private: is not known here; say its id"),
         ({"monad": {"rpc": []}}, "monad.rpc"),
-        ({"monad": {"rpc": ["ftp://x"]}}, "monad.rpc.0: is not a URL of a node"),
+        ({"monad": {"rpc": ["ftp://x"]}}, "monad.rpc.0: is no URL"),
         ({"monad": {"rpc": [NODE], "quorum": 2}}, "quorum: 2 of 1 nodes can never agree"),
         ({"monad": {"rpc": [NODE], "usd": -1}}, "monad.usd"),
-        ({"monad": {"rpc": [NODE], "usd": 1, "feed": {"address": FEED, "heartbeat_seconds": 1}}}, "not both"),
+        ({"monad": {"rpc": [NODE], "usd": 1, "feed": {"address": FEED, "heartbeat_seconds": 1}}}, "give one of usd"),
         ({"monad": {"rpc": [NODE], "feed": {"address": "0x12", "heartbeat_seconds": 1}}}, "is not an address"),
         ({"monad": {"rpc": [NODE], "feed": {"address": FEED[:-1] + "8", "heartbeat_seconds": 1}}}, "checksum"),
         (

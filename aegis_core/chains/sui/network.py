@@ -60,13 +60,9 @@ class SuiNode(Node):
         Raises:
             NodeFault: there is none, or none that is one.
         """
-        import httpx
-
+        content = await self._posted(json.dumps(asked).encode())
         try:
-            content = await self._posted(json.dumps(asked).encode())
             return mapping(loads(content), "the answer")
-        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
-            raise NodeFault(f"{self.name} cannot be reached: {type(error).__name__}") from None
         except ValueError:
             raise NodeFault(f"{self.name} did not answer with a JSON object") from None
 
