@@ -12,7 +12,7 @@ import pytest
 from anvil import Anvil
 from eth_utils import to_checksum_address  # pyright: ignore[reportUnknownVariableType]
 from signing import COIN, GWEI
-from wallets import USD, Desk, desk_of
+from wallets import Desk, desk_of, nanos
 
 from aegis_core import Settings, connect_sync
 from aegis_core.errors import AegisDenied, ChainError, ConflictError, InvalidRequestError
@@ -25,10 +25,6 @@ REVERTS = "0x60006000fd"
 async def desk(settings: Settings, anvil: Anvil, tmp_path: Path) -> AsyncIterator[Desk]:
     async with desk_of(settings, anvil, tmp_path) as made:
         yield made
-
-
-def nanos(wei: int) -> int:
-    return -(-wei * USD * 10**9 // COIN)
 
 
 async def denied(desk: Desk, raw: bytes, **how: Any) -> str:

@@ -23,6 +23,11 @@ from aegis_core.protocol.profiles import Profile
 USD = 2_000
 
 
+def nanos(wei: int) -> int:
+    """Nano-dollars of so many wei, rounded up."""
+    return -(-wei * USD * 10**9 // COIN)
+
+
 @dataclass
 class Desk:
     """An agent with an account of its own on a chain."""
