@@ -6,6 +6,7 @@ import asyncio
 import secrets
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -286,6 +287,7 @@ class Store:
             await self.embedded.leave()
 
 
+@cache
 def aegis_version() -> str:
     """The version of this Aegis; ``0`` where it was never installed."""
     try:
