@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from difflib import get_close_matches
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -20,6 +18,7 @@ from aegis_core.protocol.ceilings import bounds_of
 from aegis_core.protocol.errors import ConfigurationError
 from aegis_core.protocol.events import Names
 from aegis_core.protocol.fields import Identifier, Usd
+from aegis_core.protocol.misspelt import refuse_misspelt
 from aegis_core.protocol.parsing import Message, invalid
 
 EMBEDDED = "embedded"
@@ -305,13 +304,6 @@ def load_settings(*, working_directory: bool = False, **overrides: Any) -> Setti
         raise ConfigurationError(f"{name} is not valid JSON; give {shown}", field=name) from None
 
 
-_PREFIX = "AEGIS_"
-_MOST_UNKNOWN = 5
-_OF_KUBERNETES = re.compile(r"AEGIS_(\w+_)?(SERVICE_(HOST|PORT)(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)")
-"""What Kubernetes and Docker's links tell each container of a service or container named ``aegis`` or ``aegis-…``."""
-_LINK = re.compile(r"(tcp|udp|sctp)://[\w.\[\]:]+")
-
-
 def refuse_unknown_in(file: Path) -> None:
     """`refuse_unknown` for a file of variables.
 
@@ -322,39 +314,13 @@ def refuse_unknown_in(file: Path) -> None:
 
 
 def refuse_unknown(variables: Mapping[str, str | None], place: str) -> None:
-    """Refuse a variable that begins as the settings do and is none: misspelt, it would leave its default in force.
+    """Refuse a variable that begins as the settings do and is none.
 
     Args:
-        variables: names to values; those without one are ignored, as is what Kubernetes says of services.
+        variables: names to values.
         place: where they stand, for the message.
 
     Raises:
-        ConfigurationError: names each of them, with the nearest setting. Facts: ``field``, ``nearest``.
+        ConfigurationError: as `refuse_misspelt`.
     """
-    known = [f"{_PREFIX}{name.upper()}" for name in Settings.model_fields]
-    names = sorted(name.upper() for name, value in variables.items() if value and not _is_link(name.upper(), value))
-    unknown = [name for name in names if name.startswith(_PREFIX) and name not in known]
-    if not unknown:
-        return
-    nearest = [_nearest(name.removeprefix(_PREFIX)) for name in unknown]
-    told = [
-        f"{name[:100]} is not a setting" + (f" (did you mean {near}?)" if near else "")
-        for name, near in zip(unknown[:_MOST_UNKNOWN], nearest, strict=False)
-    ]
-    more = f", nor are {len(unknown) - _MOST_UNKNOWN} more" if len(unknown) > _MOST_UNKNOWN else ""
-    raise ConfigurationError(
-        f"In {place}, {', '.join(told)}{more}; nothing was started. Correct or remove it; "
-        "docs/operations.md says where all settings are listed.",
-        field=unknown[0],
-        nearest=nearest[0],
-    )
-
-
-def _nearest(name: str) -> str | None:
-    """Told apart by what follows the prefix, which alone makes any two alike."""
-    found = get_close_matches(name[:100].lower(), list(Settings.model_fields), 1)
-    return f"{_PREFIX}{found[0].upper()}" if found else None
-
-
-def _is_link(name: str, value: str) -> bool:
-    return bool(_OF_KUBERNETES.fullmatch(name) or (name.endswith("_PORT") and _LINK.fullmatch(value)))
+    refuse_misspelt(variables, place, list(Settings.model_fields))

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import tempfile
+from pathlib import Path
 
 import certifi
 
 END = "-----END CERTIFICATE-----"
-_kept: list[tempfile._TemporaryFileWrapper[str]] = []
 
 
-def few_authorities() -> None:
+def few_authorities(folder: Path) -> None:
     """Let the clients of this process trust one authority instead of all.
 
     To read those that the world trusts takes 20 to 60 ms for each client, of which tests make thousands, and no test
     speaks with the world. Processes that tests start have the usual ones.
+
+    Args:
+        folder: where the one is kept; it has to stay as long as the process.
     """
-    file = tempfile.NamedTemporaryFile("w", prefix="aegis-authority-", suffix=".pem")  # noqa: SIM115 -- it lives as long as the process
-    file.write(certifi.contents().partition(END)[0] + END + "\n")
-    file.flush()
-    _kept.append(file)
-    certifi.where = lambda: file.name
+    file = folder / "authority.pem"
+    file.write_text(certifi.contents().partition(END)[0] + END + "\n")
+    certifi.where = lambda: str(file)

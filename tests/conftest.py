@@ -55,7 +55,6 @@ def pytest_sessionstart() -> None:
         if name.startswith("AEGIS_") or name == "USE_FAKE_REDIS":
             del os.environ[name]
     os.environ[MARK] = uuid4().hex
-    few_authorities()
     redis.utils.get_lib_version = cache(redis.utils.get_lib_version)  # read for each connection from a file
 
 
@@ -64,6 +63,12 @@ def _interruptible() -> None:
     """A shell's background job ignores Ctrl-C, and so would every process that a test starts and interrupts."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _few_authorities(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Among the temporary files of pytest, which clears up after a run that was killed, too."""
+    few_authorities(tmp_path_factory.mktemp("authority"))
 
 
 @pytest.fixture(scope="session")

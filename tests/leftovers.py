@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,8 @@ GLOBAL = frozenset(
         layout.WRITERS_KEY, layout.LIBRARIES_KEY, layout.LOOKER_KEY, layout.SERVER_KEY,
     }
 )  # fmt: skip
+PACKED = frozenset({"r", "t", "a", "s", "b", "wf"})
+"""Those whose values are read."""
 OPEN_STATES = {LIVE: "grants", PENDING: "questions"}
 
 PATIENCE = 60.0
@@ -66,26 +68,37 @@ def keyspace(server: redis.Redis) -> tuple[dict[str, list[str]], set[str]]:
     return of, others
 
 
+READ = """
+local left, values = {}, {}
+for at, key in ipairs(KEYS) do
+  left[at] = redis.call('PTTL', key)
+  local value = ARGV[at + 2] == '1' and redis.pcall('GET', key)
+  values[at] = type(value) == 'string' and value
+end
+local due = redis.call('ZRANGE', ARGV[1], 0, -1, 'WITHSCORES')
+return {left, values, due, redis.call('XREVRANGE', ARGV[2], '+', '-', 'COUNT', 50)}
+"""
+"""All that a walk looks at but for locks, in one call: every test that uses the server makes one."""
+
+
 class Walk:
     """All keys of one tenant."""
 
     def __init__(self, server: redis.Redis, tenant: str, names: list[str]) -> None:
         self.server, self.tenant = server, tenant
         self.prefix = f"ae:{{{tenant}}}:"
-        with server.pipeline(transaction=False) as reading:
-            for name in names:
-                reading.pttl(self.prefix + name)
-            left = reading.execute()
+        keys = [self.prefix + name for name in names]
+        packed = ["1" if name.partition(":")[0] in PACKED else "0" for name in names]
+        found: Any = server.eval(READ, len(keys), *keys, f"{self.prefix}d", f"{self.prefix}e", *packed)
+        left, values, due, self.told = found
         self.expires = {name: ms >= 0 for name, ms in zip(names, left, strict=True) if ms != -2}
+        self.packed = {name: blob for name, blob in zip(names, values, strict=True) if blob is not None}
+        self.due = {name.decode(): float(score) for name, score in zip(due[::2], due[1::2], strict=True)}
         self.records = {name[2:]: named(Record, blob) for name, blob in self._values("r").items()}
 
     def _values(self, *heads: str) -> dict[str, bytes]:
         """The packed values of the keys with these heads."""
-        wanted = [name for name in self.expires if name.partition(":")[0] in heads]
-        if not wanted:
-            return {}
-        found: Any = self.server.mget([self.prefix + name for name in wanted])
-        return {name: blob for name, blob in zip(wanted, found, strict=True) if blob is not None}
+        return {name: blob for name, blob in self.packed.items() if name.partition(":")[0] in heads}
 
     def undocumented(self) -> list[str]:
         """Keys that no document knows, or that live on where a document says that they end."""
@@ -102,7 +115,7 @@ class Walk:
     def differences(self) -> list[str]:
         """Where the books of the tenant contradict each other."""
         found = []
-        due: dict[str, float] = dict(_scores(self.server.zrange(f"{self.prefix}d", 0, -1, withscores=True)))
+        due = dict(self.due)
         for key, record in self.records.items():
             is_open = record["STATE"] in OPEN_STATES
             if self.expires[f"r:{key}"] == is_open:
@@ -168,10 +181,8 @@ class Walk:
 
     def undeclared(self) -> list[str]:
         """What the newest events say that `event_catalog` does not declare."""
-        if "e" not in self.expires:
-            return []
-        entries: Any = self.server.xrevrange(f"{self.prefix}e", count=50)
-        events = [decode_event(entry_id.decode(), fields, self.tenant) for entry_id, fields in entries]
+        entries = [(name.decode(), dict(zip(flat[::2], flat[1::2], strict=True))) for name, flat in self.told]
+        events = [decode_event(entry_id, fields, self.tenant) for entry_id, fields in entries]
         said = {(event.kind, fact) for event in events for fact in event.facts}
         return sorted(
             f"an event {kind} says {fact}, which nothing declares"
@@ -186,10 +197,6 @@ class Walk:
 
 
 _OWNERS: dict[str, type[Named]] = {"t": Tenant, "a": Agent, "s": Session}
-
-
-def _scores(members: Any) -> Iterable[tuple[str, float]]:
-    return ((name.decode(), score) for name, score in members)
 
 
 class Processes:

@@ -7,8 +7,10 @@ command did. Everything else is what a command does by itself.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -17,7 +19,10 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from runpy import run_path
+from select import select
 from tempfile import TemporaryFile
 from typing import Any
 
@@ -62,21 +67,82 @@ class Warm:
     def run(
         self, arguments: Sequence[str], folder: Path, environment: Mapping[str, str]
     ) -> subprocess.CompletedProcess[str]:
-        """Run what ``aegis`` does with these arguments, or a program as ``python -c`` would."""
-        wish = {"arguments": list(arguments), "folder": str(folder), "environment": dict(environment)}
-        text = json.dumps(wish).encode()
-        with socket.socket(socket.AF_UNIX) as line, TemporaryFile() as out, TemporaryFile() as problems:
-            line.connect(str(self.place))
-            with Path(os.devnull).open("rb") as nothing:
-                sent = socket.send_fds(line, [text], [nothing.fileno(), out.fileno(), problems.fileno()])
-            line.sendall(text[sent:])
-            line.shutdown(socket.SHUT_WR)
-            answer = b"".join(iter(lambda: line.recv(32), b"")).decode()
+        """Run what ``aegis`` does with these arguments, or a program or a file as ``python`` would."""
+        with TemporaryFile() as out, TemporaryFile() as problems:
+            code = self.start(arguments, folder, environment, out.fileno(), problems.fileno()).wait()
             said = []
             for each in (out, problems):
                 each.seek(0)
                 said.append(each.read().decode())
-        return subprocess.CompletedProcess(list(arguments), int(answer.partition(" ")[2] or 99), *said)
+        return subprocess.CompletedProcess(list(arguments), code, *said)
+
+    def start(
+        self, arguments: Sequence[str], folder: Path, environment: Mapping[str, str], out: int | None = None,
+        problems: int | None = None,
+    ) -> Started:  # fmt: skip
+        """The same, and answer when it has begun.
+
+        Args:
+            arguments: of ``aegis``, or of ``python`` where the first is ``-c`` or a file.
+            folder: where it runs.
+            environment: what it sees.
+            out: the file that its standard output goes to, by number; by default nowhere.
+            problems: the same of standard error.
+        """
+        wish = {"arguments": list(arguments), "folder": str(folder), "environment": dict(environment)}
+        text = json.dumps(wish).encode()
+        line = socket.socket(socket.AF_UNIX)
+        line.connect(str(self.place))
+        with Path(os.devnull).open("r+b") as nothing:
+            streams = [nothing.fileno() if each is None else each for each in (None, out, problems)]
+            sent = socket.send_fds(line, [text], streams)
+        line.sendall(text[sent:])
+        line.shutdown(socket.SHUT_WR)
+        return Started(line)
+
+
+class Started:
+    """A command that runs, with what tests use of a `subprocess.Popen`. It leads a group of its own.
+
+    Attributes:
+        pid: its number.
+    """
+
+    def __init__(self, line: socket.socket) -> None:
+        self._line, self._code = line, ""
+        begun = line.recv(32).decode()
+        while " " not in begun:
+            begun += line.recv(32).decode()
+        number, _, self._code = begun.partition(" ")
+        self.pid = int(number)
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Its exit code, once it has ended.
+
+        Raises:
+            TimeoutError: it has not within so many seconds.
+        """
+        if self._line.fileno() >= 0:
+            self._line.settimeout(timeout)
+            while more := self._line.recv(32).decode():
+                self._code += more
+            self._line.close()
+        return int(self._code or 99)
+
+    def poll(self) -> int | None:
+        """The same, or nothing while it runs."""
+        if self._line.fileno() < 0 or select([self._line], [], [], 0)[0]:
+            return self.wait()
+        return None
+
+    def send_signal(self, number: int) -> None:
+        """Send it, unless the command has ended."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """End it at once."""
+        self.send_signal(signal.SIGKILL)
 
 
 @contextmanager
@@ -100,9 +166,11 @@ def warmed(folder: Path) -> Iterator[Warm]:
 def serve(place: str) -> None:
     """Fork for each connection, until the process is ended."""
     import aegis_core.cli
-    import aegis_core.governor.governor
+    import aegis_core.connect
+    import aegis_core.proxy.server
     import aegis_core.testing  # noqa: F401
 
+    gc.freeze()
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(f"{place}~")
         listener.listen(64)
@@ -132,6 +200,7 @@ def _answer(line: socket.socket) -> None:
     wish = json.loads(text)
     child = os.fork()
     if not child:
+        os.setpgid(0, 0)
         line.close()
         os._exit(_run(wish, streams))
     for each in streams:
@@ -152,6 +221,8 @@ def _run(wish: dict[str, Any], streams: list[int]) -> int:
         _work(wish)()
     except SystemExit as ended:
         code = ended.code if isinstance(ended.code, int) else 1 if ended.code else 0
+        if isinstance(ended.code, str):
+            print(ended.code, file=sys.stderr)
     except BaseException:
         traceback.print_exc()
         code = 1
@@ -162,8 +233,12 @@ def _run(wish: dict[str, Any], streams: list[int]) -> int:
 
 def _work(wish: dict[str, Any]) -> Callable[[], object]:
     if wish["arguments"][:1] == ["-c"]:
-        sys.argv = ["-c"]
+        sys.argv = ["-c", *wish["arguments"][2:]]
         return lambda: exec(compile(wish["arguments"][1], "<string>", "exec"), {"__name__": "__main__"})
+    if wish["arguments"][0].endswith(".py"):
+        sys.argv = wish["arguments"]
+        sys.path.insert(0, str(Path(sys.argv[0]).parent))
+        return partial(run_path, sys.argv[0], run_name="__main__")
     from aegis_core.cli import main
 
     sys.argv = ["aegis", *wish["arguments"]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as _version
 
@@ -18,6 +19,7 @@ def installing(extra: str) -> str:
     return f"pip install '.[{extra}]' in a checkout of Aegis"
 
 
+@cache
 def version() -> str:
     """The version of this Aegis; ``0`` where it was never installed."""
     try:

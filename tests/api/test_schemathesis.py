@@ -14,6 +14,6 @@ __all__ = ["agent", "base"]
 
 @pytest.mark.leaves("grants", "questions", "leases")
 @schema.parametrize()
-@effort(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@effort(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 def test_the_document_holds(case: schemathesis.Case, base: str, agent: httpx.Client) -> None:
     holds(case, base, agent)

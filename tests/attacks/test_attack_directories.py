@@ -191,6 +191,7 @@ def test_a_directory_in_which_crewai_is_imported(tmp_path: Path) -> None:
     assert ran.stdout.split() == ["None", "None", "None", "read"], "CrewAI no longer reads it, or it is not held off"
 
 
+@pytest.mark.deep
 def test_a_directory_in_which_crewai_was_imported_before(tmp_path: Path) -> None:
     """Then the settings are there already; the program ends before it connects, unless it trusts the file by name."""
     (tmp_path / ".env").write_text(ELSEWHERE)

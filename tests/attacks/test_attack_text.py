@@ -5,9 +5,8 @@ from __future__ import annotations
 import io
 import json
 import os
-import subprocess
-import sys
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 from asking import AS_OPERATOR, asking, on_telegram
@@ -17,6 +16,7 @@ from guarding import DEFENDED, Guarded, Serve, bearer
 from pydantic import SecretStr, TypeAdapter
 from receiver import receiver
 from rich.console import Console
+from warm import Warm
 
 from aegis_core import Settings
 from aegis_core.api.routing import Writer
@@ -30,11 +30,11 @@ API = "/api/v1"
 HOSTILE = "pay \x1b[2J\x1b]0;owned\x07 \x9b31m \u202egnp.exe\u202c <script>alert(1)</script> [bold red]ok[/] \u200b"
 
 
-def _aegis(server: Guarded, *arguments: str) -> str:
+def _aegis(warm: Warm, server: Guarded, *arguments: str) -> str:
     environment = os.environ | {"AEGIS_URL": server.settings.url, "AEGIS_TENANT": server.settings.tenant}
-    command = [sys.executable, "-c", "from aegis_core.cli import main; main()", *arguments]
-    done = subprocess.run(command, capture_output=True, env=environment, timeout=150, check=True)
-    return done.stdout.decode()
+    done = warm.run(arguments, Path.cwd(), environment)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 @DEFENDED
@@ -59,24 +59,24 @@ def test_terminal_escapes_bidi_and_markup_over_http(
 
 
 @pytest.mark.leaves("grants")
-def test_terminal_escapes_bidi_and_markup_on_a_terminal(serve: Serve) -> None:
+def test_terminal_escapes_bidi_and_markup_on_a_terminal(warm: Warm, serve: Serve) -> None:
     server = serve()
     server.ask(server.enter("a"), task_intent=HOSTILE)
     for arguments in (("events", "--limit", "1"), ("events", "--limit", "1", "--json")):
-        text = _aegis(server, *arguments)
+        text = _aegis(warm, server, *arguments)
         assert text.rstrip("\n").isprintable(), arguments
         assert "\\u202e" in text
         assert "[bold red]ok[/]" in text
     assert not HOSTILE.isprintable(), "the intent would have steered the terminal"
 
 
-def test_an_equals_sign_in_a_cell_of_csv(serve: Serve, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_equals_sign_in_a_cell_of_csv(warm: Warm, serve: Serve, capsys: pytest.CaptureFixture[str]) -> None:
     server = serve()
     session = server.enter("@SUM")
     grant = server.grant(session)
     server.http.post(f"{API}/grants/{grant}/settle", json={"cost_usd": 0.25}, headers=bearer(session["session_token"]))
     assert (
-        _aegis(server, "usage", "--by", "agent", "--csv")
+        _aegis(warm, server, "usage", "--by", "agent", "--csv")
         == "agent,calls,cost_usd,estimated_usd\n'@SUM,1,0.250000000,0.000000000\n"
     )
     write_csv("agent", [UsageTotal(name, 1, Decimal(1)) for name in ('=cmd|"/c calc"!A1', "+1", "-1", "@x", "\t=1")])

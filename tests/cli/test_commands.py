@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 from terminal import run_aegis
+from warm import Warm
 
 from aegis_core import Settings, connect_sync
 from aegis_core.cli.common import whoami
@@ -68,18 +69,18 @@ def spend(settings: Settings, agent: str, *costs: str, intent: str = "Answer", *
                 pass
 
 
-def on_a_terminal(*arguments: str) -> str:
+def on_a_terminal(warm: Warm, *arguments: str) -> str:
     """What a terminal of 80 columns receives."""
     terminal, side = pty.openpty()
     environment = os.environ | {"COLUMNS": "80", "TERM": "xterm-256color"}
-    with subprocess.Popen([*COMMAND, *arguments], stdout=side, stderr=side, env=environment) as process:
-        os.close(side)
-        seen = b""
-        with contextlib.suppress(OSError):  # Linux reports the end of the other side as an error
-            while part := os.read(terminal, 65_536):
-                seen += part
-        os.close(terminal)
-    assert process.returncode == 0, seen.decode()
+    process = warm.start(arguments, Path.cwd(), environment, side, side)
+    os.close(side)
+    seen = b""
+    with contextlib.suppress(OSError):  # Linux reports the end of the other side as an error
+        while part := os.read(terminal, 65_536):
+            seen += part
+    os.close(terminal)
+    assert process.wait() == 0, seen.decode()
     return seen.decode().replace("\r\n", "\n")
 
 
@@ -157,17 +158,17 @@ def test_an_unknown_agent_has_no_budget(aegis: Aegis) -> None:
     assert aegis("budget", "show", "nobody").failed("never shook hands")
 
 
-def test_a_narrow_terminal_folds_nothing_important(here: Settings, aegis: Aegis) -> None:
+def test_a_narrow_terminal_folds_nothing_important(warm: Warm, here: Settings, aegis: Aegis) -> None:
     name = "crew-researcher-with-quite-a-long-name-and-number-000042"
     spend(here, name, "1.234567891")
     aegis("budget", "set", "model", "gpt-4o", "0.000000001", "--window", "hour")
-    shown = re.sub(r"\x1b\[[\d;]*m", "", on_a_terminal("budget", "show", name))
+    shown = re.sub(r"\x1b\[[\d;]*m", "", on_a_terminal(warm, "budget", "show", name))
     assert all(len(line) <= 80 for line in shown.splitlines())
     assert re.search(r"crew-res.*\n?.*long-n.*\n.*000042", shown)
     assert re.search(r"agent\b.* \$10\.00 +\$1\.2346 +\$0\.00 +\$8\.7654 +12%", shown)
     assert "  day, resets " in shown
     assert "<$0.0001" in shown
-    listed = on_a_terminal("agents", "list")
+    listed = on_a_terminal(warm, "agents", "list")
     assert all(len(line) <= 80 for line in re.sub(r"\x1b\[[\d;]*m", "", listed).splitlines())
 
 
@@ -264,10 +265,10 @@ def test_an_id_that_no_event_has(aegis: Aegis, wrong: str) -> None:
 
 @pytest.mark.parametrize("arguments", [["events"], ["events", "--json"]])
 @pytest.mark.leaves("grants")
-def test_text_from_agents_cannot_steer_a_terminal(here: Settings, arguments: list[str]) -> None:
+def test_text_from_agents_cannot_steer_a_terminal(warm: Warm, here: Settings, arguments: list[str]) -> None:
     with connect_sync(settings=here) as governor:
         governor.handshake("a").request(EVIL, estimated_cost_usd="0.01")
-    shown = on_a_terminal(*arguments)
+    shown = on_a_terminal(warm, *arguments)
     text = plain(shown)
     assert not set(re.sub(r"\x1b\[[\d;]*m", "", shown)) & set("\x1b\x07\x9b\u202e\u202c\u2066\u2069\r")
     escape = r"\u001b"
@@ -281,17 +282,16 @@ def test_text_from_agents_cannot_steer_a_terminal(here: Settings, arguments: lis
 
 
 @pytest.mark.concurrent
-def test_following_shows_what_happens_later(here: Settings) -> None:
+def test_following_shows_what_happens_later(warm: Warm, here: Settings) -> None:
     spend(here, "a")
-    # A job in the background of a shell ignores interrupts, and so would this child of it.
-    heeding = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); " + COMMAND[-1]
-    command = [sys.executable, "-c", heeding, "events", "--follow", "--json"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        first = [json.loads(process.stdout.readline())["kind"] for _ in range(2)]
+    shown, side = os.pipe()
+    process = warm.start(["events", "--follow", "--json"], Path.cwd(), os.environ, side)
+    os.close(side)
+    with os.fdopen(shown) as seen:
+        first = [json.loads(seen.readline())["kind"] for _ in range(2)]
         assert first == ["tenant_opened", "handshake"]
         spend(here, "later", "0.25")
-        kinds = [json.loads(process.stdout.readline())["kind"] for _ in range(3)]
+        kinds = [json.loads(seen.readline())["kind"] for _ in range(3)]
         assert kinds == ["handshake", "granted", "settled"]
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 130
@@ -398,11 +398,9 @@ def test_serving_without_the_extra_says_what_to_install(here: Settings) -> None:
     assert done.stderr.endswith("pip install '.[server]' in a checkout of Aegis\n")
 
 
-def test_serving_on_a_server_that_is_down_is_one_line(here: Settings) -> None:
-    environment = os.environ | {"AEGIS_URL": "redis://127.0.0.1:1"}
-    done = subprocess.run(
-        [*COMMAND, "serve"], capture_output=True, text=True, timeout=150, env=environment, check=False
-    )
+@pytest.mark.usefixtures("here")
+def test_serving_on_a_server_that_is_down_is_one_line(warm: Warm) -> None:
+    done = warm.run(["serve"], Path.cwd(), os.environ | {"AEGIS_URL": "redis://127.0.0.1:1"})
     assert Done(done.returncode, done.stdout, done.stderr).failed("Redis at redis://127.0.0.1:1 cannot be reached")
 
 
@@ -411,9 +409,11 @@ def test_serving_other_machines_is_refused(aegis: Aegis) -> None:
 
 
 @pytest.mark.parametrize("command", ["events", "events --json", "agents list --json", "usage --csv", "budget show"])
-def test_a_reader_that_leaves_is_no_error(here: Settings, command: str) -> None:
+def test_a_reader_that_leaves_is_no_error(warm: Warm, here: Settings, command: str) -> None:
     spend(here, "a", *["0.01"] * 30)
-    line = f'"$0" -c "$1" {command} | head -1; echo "${{PIPESTATUS[1]}}"'
+    # An interpreter of its own writes the rest to its streams when it ends, which one that is forked does by itself.
+    begin = '"$0" -c "$1"' if command == "events" else f'"{warm.commands / "aegis"}"'
+    line = f'{begin} {command} | head -1; echo "${{PIPESTATUS[1]}}"'
     done = subprocess.run(
         ["bash", "-c", line, sys.executable, COMMAND[-1]], capture_output=True, text=True, timeout=150, check=False
     )

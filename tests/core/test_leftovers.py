@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import signal
@@ -11,6 +12,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import certifi
+import leftovers
 import pytest
 import redis
 from leftovers import ENDING, PATIENCE, UNENDING, Processes, complaints, keyspace
@@ -105,3 +108,18 @@ def test_a_process_that_left_its_starter_is_found(tmp_path: Path) -> None:
         assert time.monotonic() < until
     os.kill(int(number), signal.SIGKILL)
     assert processes.left() == []
+
+
+def test_nothing_stays_in_the_folder_for_temporary_files(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    assert Path(certifi.where()).is_relative_to(tmp_path_factory.getbasetemp()), "which pytest clears up"
+    program = (
+        "import os; from scratch import scratch; print(scratch('x'), flush=True)\n"
+        "if os.fork(): os.wait(); print(os.listdir(os.environ['TMPDIR']))"
+    )
+    environment = {"PYTHONPATH": str(Path(leftovers.__file__).parent), "TMPDIR": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    made, found = done.stdout.splitlines()
+    assert [Path(made).name] == ast.literal_eval(found), "what forked off left it there"
+    assert list(tmp_path.iterdir()) == []

@@ -152,7 +152,7 @@ async def test_the_density_steers_the_recommendation_only(tmp_path: Path) -> Non
     assert costs[0]["recommended_cost_usd"] < costs[1]["recommended_cost_usd"]
 
 
-@pytest.mark.parametrize("calls", [5_000, pytest.param(19_366, marks=pytest.mark.deep)])
+@pytest.mark.parametrize("calls", [2_500, pytest.param(19_366, marks=pytest.mark.deep)])
 async def test_the_azure_hour_costs_what_its_raw_file_says(shared_data: Path, tmp_path: Path, calls: int) -> None:
     lines = (shared_data / "azure_llm_conv_2023.csv").read_text().splitlines(keepends=True)
     assert len(lines) == 1 + 19_366

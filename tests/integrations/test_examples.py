@@ -73,7 +73,8 @@ def test_it_ends_gracefully_after_a_denial(name: str, tmp_path: Path) -> None:
     assert all(each in said for each in TOLD[name]), said
 
 
-@pytest.mark.parametrize("name", SLOW)
+@pytest.mark.deep
+@pytest.mark.parametrize("name", TOLD)
 def test_it_ends_gracefully_where_nothing_is_left(name: str, tmp_path: Path) -> None:
     said = printed(name, tmp_path, AEGIS_AGENT_DAY_USD="0.000001")
     assert BROKE[name] in said.splitlines()[-1], said

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
-import subprocess
-import sys
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import killing
 import pytest
 from killing import Killed
+from warm import Warm
 
 import aegis_core
 from aegis_core import Governor, Settings
@@ -30,7 +31,7 @@ from aegis_core.testing import FakeClock
 
 pytestmark = pytest.mark.leaves("grants", "questions", "leases")
 Virtual = tuple[Governor, FakeClock, Store]
-PROGRAM = [sys.executable, killing.__file__, "days"]
+PROGRAM = [killing.__file__, "days"]
 USAGE = {"model": "gpt-4o", "input_tokens": 100, "output_tokens": 10}
 
 
@@ -304,7 +305,7 @@ PLACES = [
 
 @pytest.mark.parametrize(("place", "times"), PLACES, ids=str)
 async def test_an_engine_that_is_killed_leaves_the_same_reports(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch, place: str, times: int
+    warm: Warm, settings: Settings, monkeypatch: pytest.MonkeyPatch, place: str, times: int
 ) -> None:
     """Two days: that of the work, and the next one, as what was found is told; both are over for a clock far ahead."""
     store = await open_store(settings)
@@ -312,9 +313,9 @@ async def test_an_engine_that_is_killed_leaves_the_same_reports(
     async with aegis_core.connect(settings=settings) as governor:
         await spend(governor, times=32, outcome=0, attempt=2)  # so many failures are a finding
         command = [*PROGRAM, settings.url, settings.tenant, ahead]
-        killed = await asyncio.to_thread(subprocess.run, [*command, place, str(times)], check=False, timeout=100)
+        killed = await asyncio.to_thread(warm.run, [*command, place, str(times)], Path.cwd(), os.environ)
         assert killed.returncode == -signal.SIGKILL
-        whole = await asyncio.to_thread(subprocess.run, [*command, "end", "1"], check=False, timeout=100)
+        whole = await asyncio.to_thread(warm.run, [*command, "end", "1"], Path.cwd(), os.environ)
         assert whole.returncode == 0
         once = await stored(store, governor.tenant)
         told = (await governor.find_events(kind="kaizen_finding")).events

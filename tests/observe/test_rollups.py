@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
-import subprocess
-import sys
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import killing
 import pytest
 from serving import OPERATOR, serving
 from terminal import run_aegis
+from warm import Warm
 
 import aegis_core
 from aegis_core import Governor, Settings
@@ -32,7 +33,7 @@ from aegis_core.testing import FakeClock
 
 pytestmark = pytest.mark.leaves("grants", "questions", "leases")
 Virtual = tuple[Governor, FakeClock, Store]
-CONSUMER = [sys.executable, killing.__file__, "rollups"]
+CONSUMER = [killing.__file__, "rollups"]
 
 
 def resources(governor: Governor) -> ResourceGovernor:
@@ -154,18 +155,18 @@ def _added(events: Any) -> dict[Any, list[int]]:
 @pytest.mark.parametrize("place", ["hold", "page", "sent", "committed"])
 @pytest.mark.parametrize("times", [1, 3])
 async def test_a_consumer_that_is_killed_loses_nothing_and_counts_nothing_twice(
-    settings: Settings, place: str, times: int
+    warm: Warm, settings: Settings, place: str, times: int
 ) -> None:
     store = await open_store(settings)
     async with aegis_core.connect(settings=settings) as governor:
         await work(governor)
         command = [*CONSUMER, settings.url, settings.tenant, "0", place, str(times)]
-        killed = await asyncio.to_thread(subprocess.run, command, timeout=100, check=False, capture_output=True)
-        assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+        killed = await asyncio.to_thread(warm.run, command, Path.cwd(), os.environ)
+        assert killed.returncode == -signal.SIGKILL, killed.stderr
         before = await stored(store, settings.tenant)
         command[-2:] = ["end", "1"]
-        ended = await asyncio.to_thread(subprocess.run, command, timeout=100, check=False, capture_output=True)
-        assert ended.returncode == 0, ended.stderr.decode()
+        ended = await asyncio.to_thread(warm.run, command, Path.cwd(), os.environ)
+        assert ended.returncode == 0, ended.stderr
         after = await stored(store, settings.tenant)
         assert before["cursor"] != after["cursor"], "it was killed on the way"
         assert after == await count_again(governor, store)

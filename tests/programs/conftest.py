@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import warnings
 from collections.abc import Iterator
 
 import pytest
+from scratch import scratch
 
 from aegis_core import Settings, connect_sync
 from aegis_core.client.sync import SyncGovernor
@@ -15,7 +15,7 @@ from aegis_core.client.sync import SyncGovernor
 os.environ["CREWAI_DISABLE_TELEMETRY"] = os.environ["CREWAI_DISABLE_TRACKING"] = "true"
 os.environ["CREWAI_TRACING_ENABLED"] = "false"
 os.environ["OTEL_SDK_DISABLED"] = "true"
-os.environ.setdefault("CREWAI_STORAGE_DIR", tempfile.mkdtemp(prefix="aegis-programs-"))
+os.environ.setdefault("CREWAI_STORAGE_DIR", scratch("crewai"))
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")

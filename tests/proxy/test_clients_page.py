@@ -30,7 +30,9 @@ def programs() -> list[object]:
         exports = [line for block in blocks for line in block.splitlines() if line.startswith("export ")]
         said = dict(each.split("=", 1) for line in exports for each in shlex.split(line)[1:])
         codes = [block for block in blocks if block.startswith("from ")]
-        found += [pytest.param(code, said, id=f"{name}-{number}") for number, code in enumerate(codes)]
+        for number, code in enumerate(codes):  # one program shows that a framework is governed, the others are deep
+            marks = [pytest.mark.deep] if name == "LangChain" and number else []
+            found.append(pytest.param(code, said, id=f"{name}-{number}", marks=marks))
     return found
 
 

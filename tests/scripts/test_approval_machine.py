@@ -13,7 +13,7 @@ from .test_state_machine import QUICK
 
 FOUND = read_traces("sound_approvals")
 """Where a free hunt once found server and model apart."""
-ENOUGH = settings(QUICK, max_examples=120, stateful_step_count=40)
+ENOUGH = settings(QUICK, max_examples=60, stateful_step_count=40)
 LONG = settings(ENOUGH, max_examples=2_000, stateful_step_count=80, derandomize=False)
 
 

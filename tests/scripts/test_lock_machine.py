@@ -13,7 +13,7 @@ from .test_state_machine import QUICK
 
 SOUND = read_traces("sound_locks")
 """Where a free hunt once found locks unsound: a fault of theirs, or the machine asked too much."""
-LOCKS_QUICK = settings(QUICK, max_examples=80, stateful_step_count=50)
+LOCKS_QUICK = settings(QUICK, max_examples=40, stateful_step_count=50)
 
 
 @pytest.mark.timeout(1_800)

@@ -11,7 +11,7 @@ from .machine import machine_on
 from .recording import read_traces, walk_again
 
 QUICK = settings(
-    max_examples=80, stateful_step_count=60, deadline=None, database=None, derandomize=True, print_blob=False,
+    max_examples=40, stateful_step_count=60, deadline=None, database=None, derandomize=True, print_blob=False,
     suppress_health_check=list(HealthCheck), phases=[Phase.explicit, Phase.generate, Phase.shrink],
 )  # fmt: skip
 FOUND = read_traces("sound_budgets")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 
 import pytest
 from loopback import Providers, providers
+from scratch import scratch
 
 from aegis_core.client.sync import SyncGovernedAgent, SyncGovernor
 from aegis_core.connect import connect_sync
@@ -18,7 +18,7 @@ from aegis_core.testing.contract.base import reserved, spent
 os.environ["CREWAI_DISABLE_TELEMETRY"] = "true"
 os.environ["CREWAI_DISABLE_TRACKING"] = "true"
 os.environ["CREWAI_TRACING_ENABLED"] = "false"
-os.environ.setdefault("CREWAI_STORAGE_DIR", tempfile.mkdtemp(prefix="aegis-crewai-"))
+os.environ.setdefault("CREWAI_STORAGE_DIR", scratch("crewai"))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

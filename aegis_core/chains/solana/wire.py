@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from aegis_core.chains.solana.base58 import encode
 from aegis_core.chains.transaction import refused
+from aegis_core.protocol.distribution import installing
 from aegis_core.protocol.errors import ConfigurationError
 
 MAX_BYTES = 1_232
@@ -134,7 +135,7 @@ def _solders() -> dict[str, Any]:
         }
     except ModuleNotFoundError:
         raise ConfigurationError(
-            "Transactions of Solana need the extra `chains` (solders is missing): pip install 'aegis-governor[chains]'"
+            f"Transactions of Solana need the extra `chains` (solders is missing): {installing('chains')}"
         ) from None
 
 

@@ -9,6 +9,7 @@ from typing import Any, cast
 from aegis_core.chains.solana.base58 import encode
 from aegis_core.chains.sui.bcs import BcsReader
 from aegis_core.chains.transaction import refused
+from aegis_core.protocol.distribution import installing
 from aegis_core.protocol.errors import ConfigurationError
 
 MAX_BYTES = 131_072 + 16_384
@@ -269,7 +270,7 @@ def _verified(key: bytes, signature: bytes, message: bytes) -> bool:
         return bool(kind(signature).verify(cast("Any", import_module("solders.pubkey")).Pubkey(key), message))
     except ModuleNotFoundError:
         raise ConfigurationError(
-            "Transactions of Sui need the extra `chains` (solders is missing): pip install 'aegis-governor[chains]'"
+            f"Transactions of Sui need the extra `chains` (solders is missing): {installing('chains')}"
         ) from None
 
 
