@@ -80,7 +80,7 @@ def main() -> None:
     try:
         solders: Any = import_module("solders")
     except ModuleNotFoundError:
-        sys.exit("This example needs the extra chains: pip install 'aegis-governor[chains]'")
+        sys.exit("This example needs the extra chains: pip install '.[chains]' in a checkout of Aegis")
     if not NODE.is_dir():
         sys.exit("This example needs a checkout of Aegis, with its tests.")
     sys.path.append(str(NODE))

@@ -213,7 +213,8 @@ async def test_evidence_that_is_too_old_ends_a_proposal_whatever_a_person_says(v
     await of.optimizer.look()
     (found,) = (await of.proposals.all()).proposals
     assert (found.state, found.kind) == ("asked", "substitute")
-    await of.experiments.lapse(experiment, "the model is another one")
+    lapse = PutExperiment(experiment, "lapsed", ("certified",), False, True, None, "the model is another one", "kaizen")
+    await ExperimentStore(of._ledger).put(lapse)  # pyright: ignore[reportPrivateUsage]
     assert found.approval_id is not None
     await of.approvals.decide(found.approval_id, "approve", by="operator")  # it comes too late
     await of.optimizer.look()
