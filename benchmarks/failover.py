@@ -214,6 +214,8 @@ async def run(topology: Topology, *, stalled: bool, seconds: float, tenants: tup
             crew.append(Programs(governor))
         began = time.process_time()
         working = [asyncio.create_task(each.run()) for each in crew]
+        while not all(all(each.told.sizes().values()) for each in crew):  # noqa: ASYNC110 - until every program works
+            await asyncio.sleep(0.05)
         await asyncio.sleep(seconds / 3)
         primary, replicas = await asyncio.to_thread(topology.around, tenants[0])
         before, used = crew[0].told.sizes(), time.process_time() - began
@@ -229,6 +231,8 @@ async def run(topology: Topology, *, stalled: bool, seconds: float, tenants: tup
         for each in replicas if stalled else ():
             each.send(signal.SIGCONT)
         first = await _answered_again(crew[0], killed)
+        while crew[0].told.sizes() == before:  # noqa: ASYNC110 - likewise
+            await asyncio.sleep(0.05)
         await asyncio.sleep(2 * seconds / 3)
         for each in crew:
             each.over = True
