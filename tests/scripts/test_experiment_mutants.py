@@ -11,6 +11,7 @@ from .test_experiment_walks import ACTS
 
 MUTANTS: dict[str, tuple[str, ...]] = {
     "a pair is scored twice": ("note_pair", "(pair and pair[PAIR_STATE] ~= 'open')", "false"),
+    "a label is taken twice": ("'l:' .. number, encode({present, candidate})) == 0", "'l:' .. number, 1) == 2"),
     "pairs count as they come": (
         "if each[PAIR_DEADLINE] > NOW then break end",
         "if each[PAIR_DEADLINE] > NOW then next = at + 1 end",
@@ -26,8 +27,27 @@ MUTANTS: dict[str, tuple[str, ...]] = {
         "local d = each[PAIR_CANDIDATE] - each[PAIR_PRESENT]",
     ),
     "nothing speaks against it": ("bet_on(tally[TALLY_AGAINST], 1, -d)", "bet_on(tally[TALLY_AGAINST], 1, 0)"),
+    "nothing is refuted": (">= math.log(20) then", ">= math.log(1e30) then"),
+    "labels are held to another margin": ("0.9, candidate - 0.9 * present", "0.9, candidate - 0.97 * present"),
+    "no day is whole": ("if each[PAIR_DAY] > day and day >= 0 then close_day() end", ""),
+    "a day is closed with what follows it": (
+        "if each[PAIR_DAY] > day and day >= 0 then close_day() end",
+        "if day >= 0 then close_day() end",
+    ),
+    "a clock that went back holds days up": ("day = each[PAIR_DAY]", "day = math.max(day, each[PAIR_DAY])"),
+    "paused, it samples on": (
+        "if state ~= 'running' and state ~= 'suggested' or",
+        "if state ~= 'running' and state ~= 'paused' or",
+    ),
+    "any template is one of it": ("if is_other('basis', basis) then return {'OK', state, 0, 0, 0} end", ""),
+    "any version is one of it": ("local why = changed('present')", "local why = false"),
+    "it can be begun again from any state": ("may = may or allowed[at] == before", "may = true"),
 }
-SEEDS = {"nothing is ever overdue": 1, "what is missing is forgotten": 1, "what was not asked is missing": 13}
+SEEDS = {
+    "a label is taken twice": 11, "nothing is ever overdue": 1, "what is missing is forgotten": 1,
+    "what was not asked is missing": 13, "nothing is refuted": 2, "no day is whole": 1,
+    "a clock that went back holds days up": 12, "any version is one of it": 6, "it can be begun again from any state": 2,
+}  # fmt: skip
 """Of the walk that finds a fault, where the first one does not: `--record-traces` says which does."""
 
 
