@@ -192,6 +192,8 @@ class Optimizer:
         )  # fmt: skip
         verdict = await self._governor.request_permission(request)
         if verdict.escalation_id is None:  # where rules only observe, nobody is asked, and nothing is changed
+            if verdict.grant_id is not None:
+                await self._governor.release(verdict.grant_id, ReleaseRequest())
             return Step(
                 {"state": "later", "why": f"nobody could be asked: {verdict.reason or verdict.code}"}, "declined"
             )

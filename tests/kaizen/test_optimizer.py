@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from aegis_core.governor.governor import ResourceGovernor
 from aegis_core.governor.proposal_making import Draft, OptimizerTerms
 from aegis_core.policy.engine import Policy
 from aegis_core.policy.loading import load_policy
-from aegis_core.protocol.errors import ConflictError
+from aegis_core.protocol.errors import AuthError, ConflictError
 from aegis_core.protocol.experiments import ExperimentStart
 from aegis_core.protocol.messages import PermissionRequest, SettleRequest
 from aegis_core.protocol.parsing import parse
@@ -223,3 +224,39 @@ async def test_evidence_that_is_too_old_ends_a_proposal_whatever_a_person_says(v
     await clock.advance(days=60)
     await of.optimizer.look()
     assert (await of.proposals.one(name)).why == "its evidence is older than 30 days"
+
+
+async def test_who_may_let_a_change_through_and_what_goes_by_itself(virtual: Virtual) -> None:
+    governor, clock, _ = virtual
+    of = await ready(governor)
+    people = of.operator.people
+    await people.add("vic", "approver", author="operator")
+    await people.add("ada", "operator", author="operator")
+    await people.add("olga", "owner", author="operator")
+    of.optimizer.terms = replace(of.optimizer.terms, auto=frozenset({"tighten"}))
+    name = await proposed(of, TIGHTER._replace(kind="tighten"))
+    await of.optimizer.look()
+    assert (await of.proposals.one(name)).state == "observed"
+    await clock.advance(hours=1)
+    await of.optimizer.look()
+    told = await of.proposals.one(name)
+    assert (told.state, told.why, await of.approvals.list()) == ("canary", "of itself, as its owner allows", ())
+    await of.proposals.act(name, ProposalAct(act="rollback"), author="ada")
+    # What asks less, takes a person, and an owner.
+    higher = {**TIGHTER.rules[0], "limit_usd": "1.1"}
+    name = await proposed(of, TIGHTER._replace(rules=(higher,)))
+    await of.optimizer.look()
+    (question,) = await of.approvals.list()
+    assert question.approver_roles == ("owner",)
+    for who in ("vic", "ada"):
+        with pytest.raises(AuthError):
+            await of.proposals.act(name, ProposalAct(act="approve"), author=who)
+    assert (await of.proposals.act(name, ProposalAct(act="approve"), author="olga")).by == "olga"
+    await of.proposals.act(name, ProposalAct(act="rollback"), author="ada")
+    # Where rules only observe, nobody is asked, and nothing is changed.
+    await of.operator.set_mode("observe", author="ada")
+    lower = {**TIGHTER.rules[0], "limit_usd": "0.8"}
+    name = await proposed(of, TIGHTER._replace(rules=(lower,)))
+    await of.optimizer.look()
+    told = await of.proposals.one(name)
+    assert (told.state, told.why.startswith("nobody could be asked")) == ("later", True)
