@@ -178,7 +178,7 @@ class Optimizer:
     async def _asked(self, name: str, stored: StoredProposal, role: str) -> Step:
         """Ask persons. The same question again, after an answer that was lost, finds the one that there is."""
         test: dict[str, Any] = json.loads(stored.test)
-        arguments = {
+        arguments: dict[str, Any] = {
             "proposal": name, "parent": stored.parent, "parent_digest": stored.parent_digest, "digest": stored.digest,
             "rules": json.loads(stored.change), "evidence": json.loads(stored.evidence),
             "backtest": {key: test[key] for key in ("requests", "granted", "refused", "differing")},
