@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import AfterValidator, AliasChoices, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, DotEnvSettingsSource, EnvSettingsSource, SettingsConfigDict, SettingsError
 
-from aegis_core.protocol.ceilings import bounds_of
+from aegis_core.protocol.ceilings import checked_acts, checked_bounds
 from aegis_core.protocol.errors import ConfigurationError
 from aegis_core.protocol.events import Names
 from aegis_core.protocol.fields import Identifier, Usd
@@ -101,17 +101,6 @@ class EventWebhook(Message):
     code: Names | None = None
 
 
-def _acts(value: str) -> str:
-    if unknown := {each.strip() for each in value.split(",") if each.strip()} - {"tighten", "substitute"}:
-        raise ValueError(f"{min(unknown)!r} is not tighten or substitute")
-    return value
-
-
-def _ceilings(value: str) -> str:
-    bounds_of(value)
-    return value
-
-
 class Settings(BaseSettings):
     """Every variable that Aegis reads. Durations are seconds, money is US dollars."""
 
@@ -176,10 +165,10 @@ class Settings(BaseSettings):
     shadow_day_usd: Usd = Field(
         default=Decimal(1), description="What shadow experiments may cost in a day; at most 2 % of the last 24 hours."
     )
-    kaizen_auto: Annotated[str, AfterValidator(_acts)] = Field(
+    kaizen_auto: Annotated[str, AfterValidator(checked_acts)] = Field(
         default="", description="Changes that Kaizen tries without asking a person: tighten, substitute, with commas."
     )
-    kaizen_ceilings: Annotated[str, AfterValidator(_ceilings)] = Field(
+    kaizen_ceilings: Annotated[str, AfterValidator(checked_bounds)] = Field(
         default="", description="Rules whose limit Kaizen may propose to move, and between what: cost-limit=0.5..5,…"
     )
     kaizen_stage_hours: Annotated[float, Field(ge=0.1, le=720)] = Field(

@@ -132,7 +132,9 @@ async def decisions(rounds: int) -> dict[str, Any]:
     version, present = await governors[1].operator.policy_version()
     changed = apply(present, [_RULE | {"limit_usd": "4000"}]).policy
     record = StoredProposal(0, "canary", False, "tighten", "", "", "[]", version, "", changed.digest, "{}", 0)
-    order = PutProposal("p-00000000", 0, list(record), "begin", changed.document, below_of(50), None, "bench", 100)
+    order = PutProposal(
+        "p-00000000", 0, list(record), "begin", changed.document, changed.digest, below_of(50), None, "bench", 100
+    )
     await governors[1].optimizer.store.put(order)
     found: dict[str, list[float]] = {name: [] for name in asks}
     for at in range(rounds + 5):

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 from aegis_core.cli.demo_page import Page
 from aegis_core.cli.proposals import saving_of, state_of
 from aegis_core.protocol.experiments import ExperimentStart, PairPost
+from aegis_core.protocol.messages import Usage
 from aegis_core.protocol.proposals import PolicyProposal, ProposalAct
-from aegis_core.protocol.usage import Usage
+from aegis_core.settings import EMBEDDED
 
 if TYPE_CHECKING:
     from aegis_core.client.agent import Governor
@@ -39,7 +40,10 @@ async def mend(page: Page) -> bool:
     await page.scene(
         "8  Waste is found, and mended", "On a governor of its own, whose clock is turned: five days in a few seconds."
     )
-    settings = private_settings(timezone="UTC", tenant_day_usd=1_000)
+    settings = private_settings(
+        url=EMBEDDED, use_fake_redis=True, embedded_stay=False, data_dir=None, pepper=None, timezone="UTC",
+        tenant="demo-kaizen", agent_day_usd=10, tenant_day_usd=1_000, events_kept=100_000, reservation="strict",
+    )  # fmt: skip
     async with virtual_governor(settings) as (governor, clock, _):
         of = governor.port
         assert isinstance(of, ResourceGovernor)
@@ -118,6 +122,5 @@ async def _work(governor: Governor, sessions: int, until: str = "") -> None:
         if verdict.grant_id:
             model = verdict.recommended_model or _STRONG
             used.add(model)
-            await agent.settle(
-                verdict.grant_id, usage=Usage(model=model, input_tokens=_TOKENS[0], output_tokens=_TOKENS[1]), outcome=1
-            )
+            usage = Usage(model=model, input_tokens=_TOKENS[0], output_tokens=_TOKENS[1])
+            await agent.settle(verdict.grant_id, usage=usage, outcome=1)

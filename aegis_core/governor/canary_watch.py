@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,3 +53,16 @@ class CanaryWatch:
             "unchanged": guards.sessions[False], "metric": metric, "log_e": round(log_e, 6),
             "certified": guards.certified, "unknowing": sessions.unknowing, "saving": saving and list(saving),
         })  # fmt: skip
+
+
+async def watched_for(page: Page, stored: StoredProposal, names: Collection[str]) -> tuple[int, int]:
+    """Of the requests that were granted while rules of these names watched how many there were, and how many of them
+    such a rule would have stopped."""
+    granted, stopped, cursor = 0, 0, stored.cursor
+    while events := await page(cursor, _PAGE):
+        cursor = events[-1].id
+        for event in events:
+            if event.kind == "granted" and event.facts.get("policy_version") == stored.version:
+                granted += 1
+                stopped += "would_be" in event.facts and event.facts.get("rule") in names
+    return granted, stopped

@@ -167,7 +167,7 @@ KINDS: Mapping[str, KindOf] = {
             "canary": "A proposal is tried in some sessions.",
             "kept": "A proposal is in force for all.",
             "rolled_back": "A proposal was taken back; the policy before it is in force.",
-            "declined": "Nothing will become of a proposal.",
+            "declined": "Nothing becomes of a proposal, for now (`later`) or for good.",
         }.items()
     },
     "channel_failed": KindOf("A channel does not work.", "problem direction by"),

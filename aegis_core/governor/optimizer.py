@@ -14,18 +14,18 @@ from contextlib import suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from aegis_core.governor.canary_watch import CanaryWatch
+from aegis_core.governor.canary_watch import CanaryWatch, watched_for
 from aegis_core.governor.own_questions import POLICY_TOOL
 from aegis_core.governor.proposal_making import Draft, OptimizerTerms, ceilings, eliminations, substitutes
-from aegis_core.kaizen.optimizer.changes import apply, name_of, spelt
-from aegis_core.kaizen.optimizer.recorded import Recorded, recorded
+from aegis_core.governor.proposal_sources import asked_lately, policy_at
+from aegis_core.kaizen.optimizer.changes import apply, name_of, observer_of, observing, spelt
+from aegis_core.kaizen.optimizer.recorded import Recorded
 from aegis_core.policy.cohorts import below_of
 from aegis_core.policy.engine import Policy
 from aegis_core.policy.loading import load_policy
 from aegis_core.protocol.approvals import Decision
 from aegis_core.protocol.arguments import bound_arguments
 from aegis_core.protocol.errors import ConflictError, NotFoundError, PolicyError
-from aegis_core.protocol.events import Event
 from aegis_core.protocol.kaizen import OWN_AGENT, KaizenQuery
 from aegis_core.protocol.messages import Handshake, PermissionRequest, ReleaseRequest
 from aegis_core.protocol.parsing import parse
@@ -47,19 +47,18 @@ the others because most is learnt in it, the change is kept."""
 MOST_REFUSED = 0.01
 """A change that would refuse more of what was granted is declined."""
 VALID_MS, LATER_MS = 30 * 86_400_000, 7 * 86_400_000
-MOST_EVENTS, PAGE = 20_000, 500
 
 Backtester = Callable[[Sequence[Recorded], Policy, Policy], Awaitable[Backtest]]
 """Puts recorded requests to two policies. It starts a server, so the door that starts the engine hands it in."""
 
 
 class Step(NamedTuple):
-    """What becomes of a proposal: its fields that change, the act, the event's kind, and the changed policy."""
+    """What becomes of a proposal: its fields that change, the act, the event's kind, and the policy that is tried."""
 
     changes: Mapping[str, Any]
     told: str | None = None
     act: Any = None
-    document: str | None = None
+    tried: Policy | None = None
     percent: int = 0
 
 
@@ -114,8 +113,8 @@ class Optimizer:
             n = tally.get("changed", 0)
             told = [step.told, after.state, float(tally.get("log_e", 0.0)), n, after.why]
         order = PutProposal(
-            name, stored.revision, list(after), step.act, step.document, below_of(step.percent), told, author,
-            layout.POLICIES_KEPT,
+            name, stored.revision, list(after), step.act, step.tried and step.tried.document,
+            step.tried and step.tried.digest, below_of(step.percent), told, author, layout.POLICIES_KEPT,
         )  # fmt: skip
         return (await self.store.put(order)).done
 
@@ -135,6 +134,10 @@ class Optimizer:
         match stored.state:
             case "proposed":
                 return await self._tested(parent, changed.policy)
+            case "observed":
+                return await self._observed(stored, now)
+            case "tested" if stored.kind == "tighten" and not stored.tally:
+                return await self._observe(stored, parent, now)
             case "tested":
                 if stored.kind in self.terms.auto:
                     return await self._begun(stored, changed.policy, now, "of itself, as its owner allows")
@@ -154,13 +157,32 @@ class Optimizer:
             return Step({"state": "declined", "ended": True, "test": test, "why": why}, "declined")
         return Step({"state": "tested", "test": test, "why": ""}, "tested")
 
+    async def _observe(self, stored: StoredProposal, parent: Policy, now: int) -> Step:
+        """Before something is refused, its rules only watch, in all sessions."""
+        tried = observing(parent, json.loads(stored.change))
+        last = await self._governor.kaizen.newest()
+        said = {"state": "observed", "stage_at": now, "cursor": last, "why": "its rules watch, and refuse nothing"}
+        return Step(said, "tested", "begin", tried, 100)
+
+    async def _observed(self, stored: StoredProposal, now: int) -> Step | None:
+        if now < stored.stage_at + self.terms.stage_ms // 2:
+            return None
+        names = {observer_of(rule["name"]) for rule in json.loads(stored.change)}
+        granted, stopped = await watched_for(self._governor.kaizen.page, stored, names)
+        tally = json.dumps({"observed": [granted, stopped]})
+        if granted and stopped > MOST_REFUSED * granted:
+            why = f"observed: it would have stopped {stopped} of {granted} requests that were granted"
+            return Step({"state": "declined", "ended": True, "tally": tally, "why": why}, "declined", "stop")
+        return Step({"state": "tested", "tally": tally, "why": ""}, "tested", "stop")
+
     async def _asked(self, name: str, stored: StoredProposal, role: str) -> Step:
         """Ask persons. The same question again, after an answer that was lost, finds the one that there is."""
         test: dict[str, Any] = json.loads(stored.test)
-        arguments = {
+        arguments: dict[str, Any] = {
             "proposal": name, "parent": stored.parent, "parent_digest": stored.parent_digest, "digest": stored.digest,
             "rules": json.loads(stored.change), "evidence": json.loads(stored.evidence),
             "backtest": {key: test[key] for key in ("requests", "granted", "refused", "differing")},
+            "observed": json.loads(stored.tally)["observed"] if stored.tally else [],
         }  # fmt: skip
         hashed, said = bound_arguments(arguments)
         request = parse(
@@ -170,6 +192,8 @@ class Optimizer:
         )  # fmt: skip
         verdict = await self._governor.request_permission(request)
         if verdict.escalation_id is None:  # where rules only observe, nobody is asked, and nothing is changed
+            if verdict.grant_id is not None:
+                await self._governor.release(verdict.grant_id, ReleaseRequest())
             return Step(
                 {"state": "later", "why": f"nobody could be asked: {verdict.reason or verdict.code}"}, "declined"
             )
@@ -207,7 +231,7 @@ class Optimizer:
             "state": "canary", "share": STAGES[0], "stage_at": now, "begun_at": now, "cursor": last, "tally": tally,
             "why": why, "by": by,
         }  # fmt: skip
-        return Step(said, "canary", "begin", changed.document, STAGES[0])
+        return Step(said, "canary", "begin", changed, STAGES[0])
 
     async def _watched(self, name: str, stored: StoredProposal, version: int, now: int) -> Step | None:
         """One look at a canary: harm takes it back at once; without data nobody knows, so that does, too."""
@@ -267,14 +291,7 @@ class Optimizer:
 
     async def asked(self) -> tuple[Recorded, ...]:
         """What was asked lately, as far as events are kept, in its order."""
-        pages, cursor, left = list[tuple[Event, ...]](), "+", MOST_EVENTS
-        while left > 0 and (page := await self._governor.kaizen.back(cursor, PAGE)):
-            pages.append(page[::-1])
-            left -= len(page)
-            if len(page) < PAGE:
-                break
-            cursor = "(" + page[-1].id
-        return await asyncio.to_thread(lambda: recorded(event for page in reversed(pages) for event in page))
+        return await asked_lately(self._governor.kaizen.back)
 
     async def _compiled(self, version: int, document: str) -> Policy:
         """The policy in force. To compile a long one takes longer than decisions should wait for."""
@@ -297,19 +314,11 @@ class Optimizer:
         drafts = [*substitutes(certified), *(eliminations(report) if report else [])]
         if self.terms.bounds:
             asked = await self.asked()
-            before = await self._week_ago()
+            before = await policy_at(self._governor.operator, await self._ledger.now() - LATER_MS)
             drafts += await asyncio.to_thread(ceilings, parent, asked, self.terms, before)
         for draft in drafts:
             await self.propose(draft, version, parent)
         self._drafted = seen
-
-    async def _week_ago(self) -> Policy | None:
-        """The policy of seven days ago, where its version is kept."""
-        now = await self._ledger.now()
-        for each in await self._governor.operator.policy_history():
-            if each.at.timestamp() * 1000 <= now - LATER_MS:
-                return (await self._governor.operator.policy_version(each.version))[1]
-        return None
 
     async def propose(self, draft: Draft, version: int, parent: Policy) -> str | None:
         """Propose a change; its id, or None: it changes nothing, or was said never to be proposed again."""

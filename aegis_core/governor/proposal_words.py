@@ -36,6 +36,8 @@ def standing_of(stored: StoredProposal) -> CanaryStanding | None:
     if not stored.tally:
         return None
     said: dict[str, Any] = json.loads(stored.tally)
+    if "stages" not in said:
+        return None  # its rules only watched
     saving = said.get("saving")
     usd = (None, None, None) if saving is None else tuple(map(to_usd, saving[:3]))
     return CanaryStanding(

@@ -88,13 +88,14 @@ def _step_of(name: str, stored: StoredProposal, wish: ProposalAct) -> Step | Non
             raise _not_now(name, stored, wish.act)
         changes = {"state": "rolled_back", "ended": True, "why": f"taken back by a person ({why})"}
         return Step(changes, "rolled_back", "stop" if stored.state == "canary" else "revert")
-    if stored.state not in {"proposed", "tested", "asked", "later"}:
+    if stored.state not in {"proposed", "tested", "observed", "asked", "later"}:
         if stored.state == "declined" and stored.why.startswith(wish.act):
             return None
         raise _not_now(name, stored, wish.act)
+    stops = "stop" if stored.state == "observed" else None
     if wish.act == "later":
-        return Step({"state": "later", "approval": "", "why": why}, "declined")
-    return Step({"state": "declined", "ended": True, "why": why}, "declined")
+        return Step({"state": "later", "approval": "", "why": why}, "declined", stops)
+    return Step({"state": "declined", "ended": True, "why": why}, "declined", stops)
 
 
 def _not_now(name: str, stored: StoredProposal, act: str) -> ConflictError:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from hashlib import sha1
 
 WHOLE = 2**32
 
 
+@lru_cache(maxsize=16_384)
 def place_of(proposal: str, session: str) -> int:
     """Where a session stands among all, from 0 up to `WHOLE`: the same for ever, and another one for each proposal."""
     return int(sha1(f"{proposal}:{session}".encode(), usedforsecurity=False).hexdigest()[:8], 16)

@@ -1,4 +1,4 @@
-"""Between which amounts the limits of rules may be moved, as settings spell it."""
+"""What Kaizen may do by itself, and between which amounts it may move the limits of rules, as settings spell it."""
 
 from __future__ import annotations
 
@@ -25,3 +25,20 @@ def bounds_of(text: str) -> dict[str, tuple[int, int]]:
             raise ValueError(f"{part!r} is not like cost-limit=0.5..5")
         found[name.strip()] = ends
     return found
+
+
+def checked_bounds(text: str) -> str:
+    """The text as it is. Raises as `bounds_of`."""
+    bounds_of(text)
+    return text
+
+
+def checked_acts(text: str) -> str:
+    """The text as it is.
+
+    Raises:
+        ValueError: it names something else than ``tighten`` and ``substitute``.
+    """
+    if unknown := {each.strip() for each in text.split(",") if each.strip()} - {"tighten", "substitute"}:
+        raise ValueError(f"{min(unknown)!r} is not tighten or substitute")
+    return text

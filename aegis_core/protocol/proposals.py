@@ -12,7 +12,7 @@ from pydantic import Field
 from aegis_core.protocol.approvals import Reason
 from aegis_core.protocol.parsing import Message
 
-ProposalState = Literal["proposed", "tested", "asked", "later", "canary", "kept", "rolled_back", "declined"]
+ProposalState = Literal["proposed", "tested", "observed", "asked", "later", "canary", "kept", "rolled_back", "declined"]
 ProposalKind = Literal["substitute", "tighten", "loosen"]
 ProposalId = Annotated[str, Field(pattern=r"^p-[0-9a-f]{8}$")]
 

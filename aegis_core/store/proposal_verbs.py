@@ -14,7 +14,8 @@ class PutProposal(NamedTuple):
     Attributes:
         revision: that it has; 0 of a new one.
         record: the fields of a `StoredProposal`.
-        act: what becomes of the policy. ``begin``: the `document` is tried in sessions `below` so much of 2^32;
+        act: what becomes of the policy. ``begin``: the `document` of this `digest` is tried in sessions `below` so
+            much of 2^32;
             ``widen``: in more; ``keep``: it is put in force; ``stop``: it is tried no longer; ``revert``: the parent of
             what was kept is put in force again.
         told: the event: its kind, the state, the logarithm of the e-value, of how many sessions, and why.
@@ -26,6 +27,7 @@ class PutProposal(NamedTuple):
     record: Sequence[Any]
     act: Literal["begin", "widen", "keep", "stop", "revert"] | None
     document: Given
+    digest: Given
     below: int
     told: Sequence[Any] | None
     author: str

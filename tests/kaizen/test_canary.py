@@ -48,7 +48,9 @@ def stored(parent: int, changed: Policy) -> StoredProposal:
 
 
 def order(record: StoredProposal, act: Act, document: str | None = None, percent: int = 0) -> PutProposal:
-    return PutProposal(NAME, record.revision, list(record), act, document, below_of(percent), None, "ada", 100)
+    return PutProposal(
+        NAME, record.revision, list(record), act, document, record.digest, below_of(percent), None, "ada", 100
+    )  # fmt: skip
 
 
 async def begun(governor: Governor, percent: int = 50) -> tuple[ProposalStore, StoredProposal]:

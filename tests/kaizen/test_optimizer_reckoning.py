@@ -63,7 +63,7 @@ def test_what_is_proposed_for_a_ceiling() -> None:
 
 
 def test_canaries_are_rarely_wrong() -> None:
-    ended = {harm: [canary(run, harm).harm for run in range(40)] for harm in (0.0, 0.2)}
+    ended = {harm: [canary(run, harm).harm for run in range(16)] for harm in (0.0, 0.2)}
     assert not any(ended[0.0])
     assert all(each.startswith("outcome") for each in ended[0.2])
 
@@ -99,20 +99,37 @@ def test_ceilings_of_a_recorded_hour(shared_data: Path) -> None:
 
 
 async def test_a_lower_ceiling_is_proposed_of_real_requests(virtual: Virtual, settings: Settings) -> None:
-    governor, _, _ = virtual
+    governor, clock, _ = virtual
     of = await ready(governor, settings)
     of.optimizer.terms = OptimizerTerms(bounds=bounds_of("cap=0.5..2"))
     agent = await governor.handshake("writer")
-    for _ in range(300):
-        verdict = await agent.request("Work", estimated_cost_usd="0.01")
-        assert verdict.grant_id is not None
-        await agent.release(verdict.grant_id)
+
+    async def work(count: int, cost: str) -> None:
+        for _ in range(count):
+            verdict = await agent.request("Work", estimated_cost_usd=cost)
+            assert verdict.grant_id is not None
+            await agent.release(verdict.grant_id)
+
+    await work(300, "0.01")
     await of.optimizer.look()
     (found,) = (await of.proposals.all()).proposals
-    assert (found.state, found.kind, found.rules[0]["limit_usd"]) == ("asked", "tighten", "0.9")
-    assert found.evidence["requests"] == 300
+    assert (found.state, found.why) == ("observed", "its rules watch, and refuse nothing")
+    await work(20, "0.95")  # granted still
+    await clock.advance(hours=12)
+    await of.optimizer.look()
+    found = await of.proposals.one(found.proposal_id)
+    assert found.why == "observed: it would have stopped 20 of 20 requests that were granted"
+    await of.publish_policy(load_policy(POLICY % 1.5), author="bo")
+    await work(300, "0.01")
+    await of.optimizer.look()
+    await work(20, "0.01")
+    await clock.advance(hours=12)
+    await of.optimizer.look()
+    found = (await of.proposals.all()).proposals[0]
+    assert (found.state, found.kind, found.rules[0]["limit_usd"]) == ("asked", "tighten", "1.35")
+    assert found.evidence["requests"] == 620
     assert found.backtest is not None
-    assert (found.backtest.requests, found.backtest.differing) == (300, 0)
+    assert (found.backtest.requests, found.backtest.differing) == (620, 0)
     assert (await approve(of, found.proposal_id)).state == "canary"
     await of.optimizer.look()
-    assert len((await of.proposals.all()).proposals) == 1
+    assert len((await of.proposals.all()).proposals) == 2

@@ -127,7 +127,7 @@ async def run(governor: Governor, of: ResourceGovernor, clock: FakeClock, telegr
     second = await pressed(of, telegram, 3, "mail")
     before = await of.operator.policy_version()
     for _ in range(4):
-        await work(governor, 80, "mail", bad=True)
+        await work(governor, 50, "mail", bad=True)
         await clock.advance(hours=1, seconds=1)
         await of.optimizer.look()
     back = await of.proposals.one(second)

@@ -183,7 +183,7 @@ MUTANTS: dict[str, tuple[str, ...]] = {
     "a refund is taken from what was spent before": ("ring[at + E_NUMBER] >= window and", "true and"),
     "what was refunded is settled late": ("settle", " and R[R_REFUNDED] == 0", ""),
     "only the first candidate is tried": ("for i = 1, #others do", "for i = 1, 0 do"),
-    "an old policy still decides": ("if due ~= policy or tried ~= trial then", "if tried ~= trial then"),
+    "an old policy still decides": ("if due ~= policy or tried ~= trial then", "if false then"),
 }
 
 

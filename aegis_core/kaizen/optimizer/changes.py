@@ -33,6 +33,16 @@ def apply(parent: Policy, rules: Rules) -> Changed:
     return Changed(policy, "owner" if weakened(parent, policy, every=True) else "operator")
 
 
+def observer_of(name: str) -> str:
+    """The name of the rule that only watches what the rule of a name would do."""
+    return f"{name}-observed"
+
+
+def observing(parent: Policy, rules: Rules) -> Policy:
+    """The policy with rules beside its own that watch what the change would do. Raises as `apply`."""
+    return apply(parent, [{**rule, "name": observer_of(rule["name"]), "mode": "observe"} for rule in rules]).policy
+
+
 def spelt(rules: Rules) -> str:
     """A change as it is stored; the same for equal ones."""
     return json.dumps(list(rules), sort_keys=True, separators=(",", ":"))

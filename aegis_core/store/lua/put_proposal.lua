@@ -19,10 +19,10 @@ end
 
 local trial = T[T_CANARY] and T[T_CANARY][CANARY_PARENT] == T[T_POLICY] and T[T_CANARY]
 local own = trial and trial[CANARY_PROPOSAL] == proposal
-local function publish(document, digest)
+local function publish(text, its_digest)
   local version = math.max(T[T_POLICY], T[T_NUMBERED]) + 1
   local P = NEW_P
-  P[P_VERSION], P[P_DOCUMENT], P[P_DIGEST], P[P_AUTHOR], P[P_AT], P[P_PARENT] = version, document, digest, author, NOW, T[T_POLICY]
+  P[P_VERSION], P[P_DOCUMENT], P[P_DIGEST], P[P_AUTHOR], P[P_AT], P[P_PARENT] = version, text, its_digest, author, NOW, T[T_POLICY]
   call('SET', PREFIX .. 'p:' .. version, encode(P))
   call('DEL', PREFIX .. 'p:' .. version - keep)
   T[T_NUMBERED] = version
@@ -34,7 +34,7 @@ if act == 'begin' then
   if trial then return {'CANARY_RUNS', trial[CANARY_PROPOSAL]} end
   local C = NEW_CANARY
   C[CANARY_PROPOSAL], C[CANARY_PARENT], C[CANARY_BELOW] = proposal, T[T_POLICY], below
-  C[CANARY_VERSION] = publish(document, record[PROPOSAL_DIGEST])
+  C[CANARY_VERSION] = publish(document, digest)
   record[PROPOSAL_VERSION], T[T_CANARY] = C[CANARY_VERSION], C
 elseif act == 'widen' or act == 'keep' then
   if not own then return {'OLD_PARENT', T[T_POLICY], record[PROPOSAL_PARENT]} end
