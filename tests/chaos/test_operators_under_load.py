@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Generator, Iterator
@@ -14,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from warm import Warm
 
 from aegis_core import Governor, Settings, connect
 from aegis_core.governor.governor import ResourceGovernor
@@ -59,11 +58,11 @@ def crowded(tenant: str) -> Iterator[Settings]:
 
 
 @contextmanager
-def busy(folder: Path, url: str, agents: list[tuple[str, str]]) -> Generator[list[Path]]:
+def busy(warm: Warm, folder: Path, url: str, agents: list[tuple[str, str]]) -> Generator[list[Path]]:
     """A process for each (tenant, agent), each with four tasks that ask without a pause; the journals they keep."""
     journals = [folder / f"{tenant}-{agent}.txt" for tenant, agent in agents]
     processes = [
-        subprocess.Popen([sys.executable, "-c", WORKER, url, tenant, agent, str(journal)])
+        warm.start(["-c", WORKER, url, tenant, agent, str(journal)], folder, os.environ)
         for (tenant, agent), journal in zip(agents, journals, strict=True)
     ]
     try:
@@ -107,7 +106,10 @@ async def all_events(governor: Governor) -> list[Event]:
 
 
 @pytest.mark.timeout(420)
-async def test_no_request_is_decided_on_a_policy_that_was_replaced(crowded: Settings, tmp_path: Path) -> None:
+@pytest.mark.parametrize("turns", [4, pytest.param(10, marks=pytest.mark.deep)])
+async def test_no_request_is_decided_on_a_policy_that_was_replaced(
+    warm: Warm, crowded: Settings, tmp_path: Path, turns: int
+) -> None:
     rules = '{"schema": 1, "rules": [{"name": "stop", "type": "blocked_intent", "phrases": ["work"]}]}'
     closed, free = load_policy(rules), load_policy('{"schema": 1, "rules": []}')
     versions = {1: "GRANTED"}
@@ -115,9 +117,9 @@ async def test_no_request_is_decided_on_a_policy_that_was_replaced(crowded: Sett
         port = governor.port
         assert isinstance(port, ResourceGovernor)
         agents = [(crowded.tenant, "left"), (crowded.tenant, "right")]
-        with busy(tmp_path, crowded.url, agents) as journals:
+        with busy(warm, tmp_path, crowded.url, agents) as journals:
             periods: list[list[int]] = []  # from when a version was in force to when the next was sent
-            for number in range(10):
+            for number in range(turns):
                 policy, answer = (free, "GRANTED") if number % 2 else (closed, "REJECTED")
                 versions[await port.publish_policy(policy, author="test")] = answer
                 began = time.monotonic_ns()
@@ -133,7 +135,7 @@ async def test_no_request_is_decided_on_a_policy_that_was_replaced(crowded: Sett
             assert event.facts["policy_version"] == present, "decided on a version that was not in force"
             assert event.kind.upper() == versions[present]
             decided[present, event.agent_id] += 1
-    assert len(versions) == 11
+    assert len(versions) == turns + 1
     assert {agent for version, agent in decided if version > 1} == {"left", "right"}
     assert all(decided[version, agent] for version in versions if version > 1 for agent in ("left", "right"))
 
@@ -145,15 +147,16 @@ async def test_no_request_is_decided_on_a_policy_that_was_replaced(crowded: Sett
 
 @pytest.mark.timeout(420)
 @pytest.mark.parametrize("each", [1, pytest.param(4, marks=pytest.mark.deep)])
-def test_halt_all_stops_busy_processes_within_one_request_each(crowded: Settings, tmp_path: Path, each: int) -> None:
+def test_halt_all_stops_busy_processes_within_one_request_each(
+    warm: Warm, crowded: Settings, tmp_path: Path, each: int
+) -> None:
     other = f"{crowded.tenant}-b"
     agents = [(tenant, f"agent-{number}") for tenant in (crowded.tenant, other) for number in range(each)]
-    command = [sys.executable, "-c", "from aegis_core.cli import main; main()"]
     environment = {**os.environ, "AEGIS_URL": crowded.url, "AEGIS_TENANT": crowded.tenant}
-    with busy(tmp_path, crowded.url, agents) as journals:
-        halt = [*command, "halt", "--all", "--json"]
-        done = subprocess.run(halt, env=environment, capture_output=True, text=True, timeout=120, check=True)
+    with busy(warm, tmp_path, crowded.url, agents) as journals:
+        done = warm.run(["halt", "--all", "--json"], tmp_path, environment)
         halted = time.monotonic_ns()
+        assert done.returncode == 0, done.stderr
         wait_for_more(journals)
     assert isinstance(json.loads(done.stdout), list)
     for journal in journals:
