@@ -46,7 +46,8 @@ MUTANTS: dict[str, tuple[str, ...]] = {
 SEEDS = {
     "a label is taken twice": 11, "nothing is ever overdue": 1, "what is missing is forgotten": 1,
     "what was not asked is missing": 13, "nothing is refuted": 2, "no day is whole": 1,
-    "a clock that went back holds days up": 12, "any version is one of it": 6, "it can be begun again from any state": 2,
+    "a clock that went back holds days up": 12, "any version is one of it": 6,
+    "it can be begun again from any state": 2,
 }  # fmt: skip
 """Of the walk that finds a fault, where the first one does not: `--record-traces` says which does."""
 
