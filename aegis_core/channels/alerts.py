@@ -36,7 +36,7 @@ def is_alert(kind: str) -> bool:
         return kind not in {"budget_set", "budget_reset"}
     if kind == "login_failed":  # strangers decide how many of those there are
         return False
-    return kind in {"overrun", "estimates_high", "kaizen_finding"} or kind.endswith(("_failed", "_recovered"))
+    return kind in {"overrun", "estimates_high", "kaizen_finding", *_ENDED} or kind.endswith(("_failed", "_recovered"))
 
 
 def alert_text(event: Event) -> str:
@@ -44,6 +44,12 @@ def alert_text(event: Event) -> str:
     facts = event.facts
     if event.kind == "kaizen_finding":
         return _digest(facts)
+    if event.kind in _ENDED:
+        name, why = facts["proposal_id"], facts.get("reason") or ""
+        return (
+            shortened(f"Kaizen {_ENDED[event.kind]} {name}: {why}", _MOST_SAID)
+            + f"\naegis kaizen proposals show {name}"
+        )
     said = [event.kind.replace("_", " "), told_name(event.agent_id or "")]
     if owner := facts.get("owner"):
         said.append(f"{budget_name(str(owner))} {window_name(facts['window'])}")
@@ -66,6 +72,7 @@ def _digest(facts: Mapping[str, Any]) -> str:
     return "\n".join(shortened(each, _MOST_SAID) for each in said)
 
 
+_ENDED = {"kaizen_kept": "keeps", "kaizen_rolled_back": "took back"}
 _LOST = {"spent": "spent", "blocked": "held while somebody was refused", "waited": "worth of waiting"}
 _TOLD = (
     "percent", "spent_usd", "committed_usd", "limit_usd", "gone_at", "resets_at", "amount_usd", "charged_usd",

@@ -25,7 +25,7 @@ from aegis_core.policy.engine import Policy
 from aegis_core.policy.loading import load_policy
 from aegis_core.protocol.approvals import Decision
 from aegis_core.protocol.arguments import bound_arguments
-from aegis_core.protocol.errors import ConflictError, NotFoundError, PolicyError
+from aegis_core.protocol.errors import ConflictError, InvalidRequestError, NotFoundError, PolicyError
 from aegis_core.protocol.kaizen import OWN_AGENT, KaizenQuery
 from aegis_core.protocol.messages import Handshake, PermissionRequest, ReleaseRequest
 from aegis_core.protocol.parsing import parse
@@ -42,8 +42,7 @@ if TYPE_CHECKING:
 WHOEVER = "operator"
 """How whoever holds the operator secret is called; what an owner may do."""
 STAGES = (10, 25, 50)
-"""Percent of the sessions that have a change, one stage after the other; after the last, which takes twice as long as
-the others because most is learnt in it, the change is kept."""
+"""Percent of the sessions that have a change, stage by stage. The last takes twice as long: most is learnt in it."""
 MOST_REFUSED = 0.01
 """A change that would refuse more of what was granted is declined."""
 VALID_MS, LATER_MS = 30 * 86_400_000, 7 * 86_400_000
@@ -150,7 +149,10 @@ class Optimizer:
     async def _tested(self, parent: Policy, changed: Policy) -> Step | None:
         if self.backtest is None:
             return None
-        found = await self.backtest(await self.asked(), parent, changed)
+        try:
+            found = await self.backtest(await self.asked(), parent, changed)
+        except (InvalidRequestError, NotFoundError) as error:  # a model that has no price any more, for example
+            return _ended(f"it cannot be tested: {error.message}")
         test = json.dumps(asdict(found))
         if found.granted and found.refused > MOST_REFUSED * found.granted:
             why = f"it would refuse {found.refused} of {found.granted} requests that were granted"
@@ -222,9 +224,7 @@ class Optimizer:
 
     async def _begun(self, stored: StoredProposal, changed: Policy, now: int, why: str, by: str = OWN_AGENT) -> Step:
         if changed.digest != stored.digest:
-            return Step(
-                {"state": "declined", "ended": True, "why": "it makes another policy than was tested"}, "declined"
-            )
+            return _ended("it makes another policy than was tested")
         tally = json.dumps({"stages": [[now, STAGES[0]]]})
         last = await self._governor.kaizen.newest()
         said = {
@@ -271,7 +271,7 @@ class Optimizer:
 
     async def _declined(self, stored: StoredProposal, why: str) -> Step:
         await self.withdraw(stored)
-        return Step({"state": "declined", "ended": True, "why": why}, "declined")
+        return _ended(why)
 
     async def withdraw(self, stored: StoredProposal) -> None:
         """Take an open question back; one that is answered stays as it is."""
@@ -343,3 +343,7 @@ class Optimizer:
         )  # fmt: skip
         await self.put(name, fresh, Step({}))
         return name
+
+
+def _ended(why: str) -> Step:
+    return Step({"state": "declined", "ended": True, "why": why}, "declined")

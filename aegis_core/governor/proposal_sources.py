@@ -10,7 +10,9 @@ from aegis_core.kaizen.optimizer.recorded import Recorded, recorded
 from aegis_core.policy.engine import Policy
 from aegis_core.protocol.events import Event
 
-MOST_EVENTS, PAGE = 20_000, 500
+MOST_EVENTS = 20_000
+PAGE = 50
+"""Events that are read at once: few, as other work of the process waits while they are understood."""
 
 
 async def asked_lately(back: Callable[[str, int], Awaitable[tuple[Event, ...]]]) -> tuple[Recorded, ...]:

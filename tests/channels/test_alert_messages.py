@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
 
 import pytest
 import redis
@@ -10,7 +11,8 @@ from asking import asking, on_telegram
 from botapi import BotApi, Sent
 
 from aegis_core import Settings
-from aegis_core.channels.alerts import is_alert
+from aegis_core.channels.alerts import alert_text, is_alert
+from aegis_core.protocol.events import Event
 from aegis_core.store import layout
 from aegis_core.store.event_bodies import BODIES
 from tests.kaizen.telling import DAY, tell
@@ -27,6 +29,7 @@ def test_people_are_told_of_marks_and_failures_only() -> None:
     assert told == {
         "budget_crossed", "budget_reserved", "budget_forecast", "budget_ahead", "estimates_high", "overrun",
         "channel_failed", "channel_recovered", "thread_failed", "kaizen_finding",
+        "kaizen_kept", "kaizen_rolled_back",
     }  # fmt: skip
 
 
@@ -68,3 +71,11 @@ def test_what_kaizen_found_shares_messages(settings: Settings, telegram: BotApi)
         telegram.until(lambda: sum(one.text.count("aegis kaizen explain 2025-12-01") for one in alerts(telegram)) == 20)
         assert len(alerts(telegram)) < 10
         assert all(one.buttons == {} for one in alerts(telegram))
+
+
+def test_what_became_of_a_change_is_told_in_two_lines() -> None:
+    said = {"proposal_id": "p-1a2b3c4d", "state": "rolled_back", "reason": "outcome is worse than without it"}
+    event = Event("1-0", datetime(2026, 3, 27, tzinfo=UTC), "kaizen_rolled_back", "t", facts=said)
+    assert alert_text(event).splitlines() == [
+        "Kaizen took back p-1a2b3c4d: outcome is worse than without it", "aegis kaizen proposals show p-1a2b3c4d"
+    ]  # fmt: skip
