@@ -34,6 +34,8 @@ from aegis_core.store.store import Store, open_store
 from aegis_core.testing import private_settings
 
 PRICE = Decimal("0.50")
+START = "spawn"
+"""How processes begin. Tests let them fork from one that has loaded the project, which takes a second each time."""
 
 
 def settings_for(url: str, **values: Any) -> Settings:
@@ -75,7 +77,7 @@ def racer(url: str, tasks: int, start: Any, inbox: Any, outbox: Any) -> None:
 
 def race(url: str, rounds: int, processes: int, tasks: int, progress: Any = None) -> list[Counter[str]]:
     """Part one: the verdicts of each round, counted."""
-    context = mp.get_context("spawn")
+    context = mp.get_context(START)
     start, outbox = context.Barrier(processes), context.Queue()
     inboxes = [context.Queue() for _ in range(processes)]
     workers = [context.Process(target=racer, args=(url, tasks, start, inbox, outbox)) for inbox in inboxes]
@@ -126,7 +128,7 @@ def spender(url: str, agent_id: str, journal: str) -> None:
 
 def kill_spree(url: str, folder: str, processes: int, wanted: int) -> tuple[int, int]:
     """Part two: kill workers until `wanted` died holding a grant. Answers all kills, and those."""
-    context = mp.get_context("spawn")
+    context = mp.get_context(START)
     kills, between, generation = 0, 0, 0
     running: list[tuple[Any, str]] = []
 

@@ -17,6 +17,9 @@ import aegis_core
 from aegis_core.protocol.errors import AegisError, LockLostError, LockTimeoutError, StoreError
 from aegis_core.testing import private_settings
 
+PRELOADED = ["aegis_core", "aegis_core.connect", "aegis_core.governor.governor", "tests.chaos.lock_workers"]
+"""What the process that workers fork from has loaded: there is one for all tests."""
+
 # A resource that knows fences: it takes nothing older than what it has seen, and notes two writers of one fence.
 OPEN = """
 local seen = tonumber(redis.call('HGET', KEYS[1], 'fence') or '0')

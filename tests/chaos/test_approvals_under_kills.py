@@ -5,9 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
@@ -17,6 +14,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from warm import Started, Warm
 
 from aegis_core import Governor, Settings, connect
 from aegis_core.client.agent import GovernedAgent
@@ -74,7 +72,7 @@ def crowded(tenant: str) -> Iterator[Settings]:
 
 
 @contextmanager
-def ended(*processes: subprocess.Popen[bytes]) -> Iterator[list[subprocess.Popen[bytes]]]:
+def ended(*processes: Started) -> Iterator[list[Started]]:
     """Processes, and those started in their place, are gone at the end."""
     running = list(processes)
     try:
@@ -85,19 +83,18 @@ def ended(*processes: subprocess.Popen[bytes]) -> Iterator[list[subprocess.Popen
             process.wait()
 
 
-def work(url: str, tenant: str) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([sys.executable, "-c", WORKER, url, tenant, str(ASKED)])
+def work(warm: Warm, url: str, tenant: str) -> Started:
+    return warm.start(["-c", WORKER, url, tenant, str(ASKED)], Path.cwd(), os.environ)
 
 
-def serve(settings: Settings, port: int) -> subprocess.Popen[bytes]:
+def serve(warm: Warm, settings: Settings, port: int) -> Started:
     """The shipped server, and the moment when it answers."""
     environment = {
         **os.environ, "AEGIS_URL": settings.url, "AEGIS_TENANT": settings.tenant, "AEGIS_AGENT_DAY_USD": "100000",
         "AEGIS_TENANT_DAY_USD": "1000000", "AEGIS_MAX_OPEN_APPROVALS": "1000", "AEGIS_APPROVAL_SECONDS": "300",
         "AEGIS_OPERATOR_SECRET": "aegis_op_of-the-tests-and-of-nobody-else",
     }  # fmt: skip
-    command = [sys.executable, "-c", "from aegis_core.cli import main; main()", "serve", "--port", str(port)]
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = warm.start(["serve", "--port", str(port)], Path.cwd(), environment)
     until = time.monotonic() + 120
     while True:
         with suppress(httpx.HTTPError):
@@ -108,8 +105,8 @@ def serve(settings: Settings, port: int) -> subprocess.Popen[bytes]:
         time.sleep(0.1)
 
 
-def kill(process: subprocess.Popen[bytes]) -> None:
-    os.kill(process.pid, signal.SIGKILL)
+def kill(process: Started) -> None:
+    process.kill()
     process.wait()
 
 
@@ -181,24 +178,24 @@ async def check_the_books(governor: Governor, said: Counter[str]) -> None:
 
 
 @pytest.mark.timeout(600)
-async def test_a_killed_process_that_waits_for_200_approvals_loses_none(crowded: Settings) -> None:
+async def test_a_killed_process_that_waits_for_200_approvals_loses_none(warm: Warm, crowded: Settings) -> None:
     async with connect(settings=crowded) as governor:
-        with ended(work(crowded.url, crowded.tenant)) as running:
+        with ended(work(warm, crowded.url, crowded.tenant)) as running:
             said = await decide_around_a_death(
                 governor,
                 die=lambda: kill(running[0]),
-                back=lambda: running.append(work(crowded.url, crowded.tenant)),
+                back=lambda: running.append(work(warm, crowded.url, crowded.tenant)),
             )
             await check_the_books(governor, said)
             assert running[-1].wait(120) == 0
 
 
 @pytest.mark.timeout(600)
-async def test_a_killed_server_before_200_waiting_agents_loses_none(crowded: Settings) -> None:
+async def test_a_killed_server_before_200_waiting_agents_loses_none(warm: Warm, crowded: Settings) -> None:
     """Over HTTP: the agents live on, and join their questions at the server that takes the place of the dead one."""
     port = free_port()
     async with connect(settings=crowded) as governor:
-        first = await asyncio.to_thread(serve, crowded, port)
+        first = await asyncio.to_thread(serve, warm, crowded, port)
         with ended(first) as running:
             answer = await asyncio.to_thread(
                 httpx.put,
@@ -207,9 +204,9 @@ async def test_a_killed_server_before_200_waiting_agents_loses_none(crowded: Set
                 timeout=30,
             )  # fmt: skip
             assert answer.status_code == 200
-            running.append(work(f"http://127.0.0.1:{port}", crowded.tenant))
+            running.append(work(warm, f"http://127.0.0.1:{port}", crowded.tenant))
             said = await decide_around_a_death(
-                governor, die=lambda: kill(first), back=lambda: running.append(serve(crowded, port))
+                governor, die=lambda: kill(first), back=lambda: running.append(serve(warm, crowded, port))
             )
             await check_the_books(governor, said)
             assert running[1].wait(120) == 0

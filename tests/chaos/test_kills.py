@@ -7,12 +7,14 @@ import importlib.util
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from multiprocessing import get_context
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
 from aegis_core.store.embedded import join_sync
+from tests.chaos.lock_workers import PRELOADED
 
 pytestmark = pytest.mark.concurrent
 
@@ -28,6 +30,8 @@ def overshoot() -> Iterator[ModuleType]:
     sys.modules["overshoot"] = module  # spawned workers find their functions by this name
     sys.path.insert(0, str(_SCRIPT.parent))
     spec.loader.exec_module(module)
+    module.START = "forkserver"
+    get_context("forkserver").set_forkserver_preload(PRELOADED)
     yield module
     sys.path.remove(str(_SCRIPT.parent))
     del sys.modules["overshoot"]

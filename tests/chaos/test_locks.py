@@ -18,12 +18,12 @@ import pytest
 import aegis_core
 from aegis_core.protocol.errors import AegisError, StoreError
 from aegis_core.testing import private_settings
-from tests.chaos.lock_workers import Server, hold_on_and_on, take_turns
+from tests.chaos.lock_workers import PRELOADED, Server, hold_on_and_on, take_turns
 
 pytestmark = pytest.mark.concurrent
 
 FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["aegis_core", "aegis_core.governor.governor", "tests.chaos.lock_workers"])
+FORKS.set_forkserver_preload(PRELOADED)
 TTL = 0.3
 FAULTS = ["kill"] * 8 + ["stop"] * 7 + ["cut"] * 4 + ["restart"]
 """In the proportions in which they come, and not in this order."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, date, datetime, timedelta
+from functools import cache
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -82,6 +83,7 @@ def first_days(day: date) -> dict[str, tuple[date, date]]:
     }
 
 
+@cache
 def changes(zone: ZoneInfo) -> list[int]:
     """When the clocks change, to the minute."""
     found: list[int] = []
@@ -90,13 +92,16 @@ def changes(zone: ZoneInfo) -> list[int]:
         later = at + timedelta(days=1)
         if at.astimezone(zone).utcoffset() != later.astimezone(zone).utcoffset():
             moment = at
-            while moment.astimezone(zone).utcoffset() == at.astimezone(zone).utcoffset():
-                moment += timedelta(minutes=1)
+            for step in (timedelta(hours=1), timedelta(minutes=1)):
+                while (moment + step).astimezone(zone).utcoffset() == at.astimezone(zone).utcoffset():
+                    moment += step
+            moment += timedelta(minutes=1)
             found.append(int(moment.timestamp()) * 1000)
         at = later
     return found
 
 
+@cache
 def telling(zone: ZoneInfo) -> list[int]:
     """Instants around clock changes, midnights and month ends, and some others."""
     chance = random.Random(str(zone))
