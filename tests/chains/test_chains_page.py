@@ -50,10 +50,12 @@ async def seen(governor: aegis_core.Governor) -> None:
 
 
 def test_the_file_of_chains_is_one(tmp_path: Path) -> None:
-    (said,) = [match[2] for match in BLOCK.finditer(PAGE) if match[1] == "json" and '"rpc"' in match[2]]
+    first, second = [match[2] for match in BLOCK.finditer(PAGE) if match[1] == "json" and '"rpc"' in match[2]]
     path = tmp_path / "chains.json"
-    path.write_text(said)
+    path.write_text(first)
     assert sorted(read_chains(path)) == ["ethereum", "monad", "our-chain"]
+    path.write_text(second)
+    assert sorted(read_chains(path)) == ["solana", "sui"]
 
 
 def test_the_rules_are_a_policy() -> None:
