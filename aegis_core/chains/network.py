@@ -8,7 +8,7 @@ from collections.abc import Callable, Hashable, Sequence
 from typing import Any, TypeVar
 
 from aegis_core.chains.gas import GasPrice, chosen_price, read_block
-from aegis_core.chains.node import Node, NodeFault, NodeRefusal, new_client, texts
+from aegis_core.chains.node import Node, NodeFault, NodeRefusal, called, new_client, texts
 from aegis_core.chains.profiles import ChainProfile
 from aegis_core.chains.quantities import mapping, quantity
 from aegis_core.chains.receipts import MinedTransaction, read_receipt
@@ -175,8 +175,9 @@ class ChainNetwork:
     def _disagreement(self, method: str, kinds: int, faults: list[NodeFault]) -> ChainError:
         differ = f"the others give {kinds} different answers" if kinds > 1 else ""
         said = "; ".join(filter(None, (texts(faults) if faults else "", differ))) or "too few nodes answered"
+        needs = f"{called(method)} needs the same answer of {self.quorum} of {len(self.nodes)} nodes"
         return ChainError(
-            f"{self.profile.name}: {method} needs the same answer of {self.quorum} of {len(self.nodes)} nodes: {said}.",
+            f"{self.profile.name}: {needs}: {said}.",
             chain=self.profile.id,
             reason="refused" if faults and all(isinstance(each, NodeRefusal) for each in faults) else "unknown",
         )

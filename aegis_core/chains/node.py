@@ -37,6 +37,11 @@ class NodeRefusal(NodeFault):
         self.code, self.data = code, data
 
 
+def called(method: str) -> str:
+    """How a method is called in a sentence: of GraphQL, whose methods are whole queries, by their names."""
+    return method.partition("{")[0].partition("(")[0].strip()
+
+
 class Node:
     """One endpoint.
 
@@ -62,7 +67,7 @@ class Node:
                 await self._check_chain()
                 return await self._asked(method, parameters)
         except TimeoutError:
-            raise NodeFault(f"{self.name} did not answer {method} within {self._timeout:g} s") from None
+            raise NodeFault(f"{self.name} did not answer {called(method)} within {self._timeout:g} s") from None
 
     async def _check_chain(self) -> None:
         if time.monotonic() < self._checked_until:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from serving import OPERATOR, serving
+from warm import Warm
 
 from aegis_core import Settings, connect, connect_sync
 from aegis_core.governor.governor import ResourceGovernor
@@ -118,10 +119,10 @@ def test_approving_in_advance_and_limits(here: Settings, aegis: Aegis) -> None: 
     assert json.loads(aegis("approvals", "limit", "--json").out) == {}
 
 
-def test_an_agents_words_cannot_steer_the_operators_terminal(here: Settings) -> None:
+def test_an_agents_words_cannot_steer_the_operators_terminal(here: Settings, warm: Warm) -> None:
     approval = ask(here, intent=EVIL)
     for arguments in (("list",), ("show", approval)):
-        seen = on_a_terminal("approvals", *arguments)
+        seen = on_a_terminal(warm, "approvals", *arguments)
         assert "\x1b]0;" not in seen
         assert "\u202e" not in seen
 

@@ -75,7 +75,10 @@ def works(python: Path, folder: Path, environment: dict[str, str]) -> None:
     said = ran([python, "-c", USES], folder, environment).splitlines()
     assert [line.split()[0] for line in said] == list(ADAPTERS)
     for line, (adapter, extra) in zip(said, ADAPTERS.items(), strict=True):
-        assert re.search(rf"^{adapter} aegis\S+ needs a framework that is not installed: .*\[{extra}\]'$", line), line
+        assert re.search(
+            rf"^{adapter} aegis\S+ needs a framework that is not installed: .*\[{extra}\]' in a checkout of Aegis$",
+            line,
+        ), line
     assert "aegis" in ran([python.with_name("aegis"), "--help"], folder, environment)
 
 

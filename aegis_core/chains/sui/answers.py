@@ -68,7 +68,7 @@ def read_head(answer: object) -> SuiHead:
 
 def read_landed(answer: object, digest: str) -> SuiEffects | None:
     """Read the answer to `TRANSACTION`; None where the node knows of nothing. Raises `ValueError`."""
-    found = mapping(answer, "data").get("transaction")
+    found = _named(answer, "transaction")
     if found is None:
         return None
     said = mapping(found, "transaction")
@@ -134,7 +134,7 @@ def read_simulation(answer: object, transaction: SuiTransaction, wallet: str) ->
 
 def read_version(answer: object) -> int | None:
     """Read the answer to `OBJECT`; None: it knows of none. Raises `ValueError`."""
-    found = mapping(answer, "data").get("object")
+    found = _named(answer, "object")
     return None if found is None else number(mapping(found, "object").get("version"), "version", _MOST)
 
 
@@ -154,6 +154,13 @@ def big(value: object, name: str, least: int | None = None) -> int:
     if not value.removeprefix("-").isdigit() or value != str(int(value)) or (least is not None and int(value) < least):
         raise ValueError(f"{name} is no whole number as text")
     return int(value)
+
+
+def _named(answer: object, field: str) -> object:
+    said = mapping(answer, "data")
+    if field not in said:
+        raise ValueError(f"the answer says nothing of {field}")
+    return said[field]
 
 
 def _page(value: object, name: str) -> list[dict[str, Any]]:

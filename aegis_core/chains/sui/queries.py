@@ -26,10 +26,9 @@ _OWNER = """
     ... on ConsensusAddressOwner { address { address } }
   }
 """
-CHAIN = "query { chainIdentifier }"
-GAS = "query { epoch { epochId referenceGasPrice } checkpoint { sequenceNumber timestamp } }"
-SIMULATE = f"""
-query ($transaction: JSON!) {{
+CHAIN = "query Chain { chainIdentifier }"
+GAS = "query Gas { epoch { epochId referenceGasPrice } checkpoint { sequenceNumber timestamp } }"
+SIMULATE = f"""query Simulate($transaction: JSON!) {{
   checkpoint {{ sequenceNumber }}
   simulateTransaction(transaction: $transaction) {{
     effects {{
@@ -45,10 +44,10 @@ query ($transaction: JSON!) {{
   }}
 }}
 """
-TRANSACTION = "query ($digest: String!) { transaction(digest: $digest) { digest effects {" + _EFFECTS + "} } }"
-OBJECT = "query ($address: SuiAddress!) { object(address: $address) { version } }"
+TRANSACTION = "query Landed($digest: String!) { transaction(digest: $digest) { digest effects {" + _EFFECTS + "} } }"
+OBJECT = "query Object($address: SuiAddress!) { object(address: $address) { version } }"
 EXECUTE = (
-    "mutation ($data: Base64!, $signatures: [Base64!]!) "
+    "mutation Execute($data: Base64!, $signatures: [Base64!]!) "
     "{ executeTransaction(transactionDataBcs: $data, signatures: $signatures) { effects { digest status } } }"
 )
 QUERIES = (CHAIN, GAS, SIMULATE, TRANSACTION, OBJECT, EXECUTE)
