@@ -128,7 +128,8 @@ def _talker(answer: Answer) -> Callable[[asyncio.StreamReader, asyncio.StreamWri
                     if line.lower().startswith(b"content-length")
                 )
                 asked = json.loads(await reader.readexactly(length))
-                content = answer(asked["method"], asked["params"], asked["id"])
+                # In GraphQL it is the query.
+                content = answer(asked.get("method") or asked["query"], asked.get("params", []), asked.get("id", 0))
                 if content is SILENT or content is DRIP:
                     while content is DRIP:
                         writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n " if length else b" ")
