@@ -17,7 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -235,7 +235,8 @@ def test_a_proxy_that_is_killed_leaves_the_books_right(
 @pytest.mark.timeout(120)
 def test_an_upstream_that_is_killed_is_charged_what_it_may_bill(settings: Settings, walk: Any, tmp_path: Path) -> None:
     command = [sys.executable, "-c", PROVIDER]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as upstream:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as upstream, ExitStack() as ends_it:
+        ends_it.callback(upstream.kill)
         assert upstream.stdout is not None
         url = upstream.stdout.readline().strip()
         environment = environment_of(settings, url, tmp_path)
@@ -258,6 +259,8 @@ def test_an_upstream_that_is_killed_is_charged_what_it_may_bill(settings: Settin
 
 
 def admitted(settings: Settings) -> int:
+    settings = settings.model_copy(update={"store_timeout_seconds": 60.0})  # the clients leave this thread little time
+
     async def run() -> int:
         async with aegis_core.connect(settings=settings) as governor:
             return sum(event.kind == "granted" for event in await governor.latest_events(5_000))
