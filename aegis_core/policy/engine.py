@@ -20,7 +20,7 @@ from aegis_core.policy.document import SCHEMA, read_rules
 from aegis_core.policy.explain import Explanation, explain
 from aegis_core.policy.facts import AgentFacts
 from aegis_core.policy.rules import Rule
-from aegis_core.policy.rules.lasting_transaction import ImpliedLasting, LastingTransaction
+from aegis_core.policy.rules.lasting_transaction import ImpliedLasting
 from aegis_core.policy.ruling import Ruling
 from aegis_core.policy.source import MAX_BYTES, Source
 from aegis_core.protocol.messages import RESOURCE_TYPES, PermissionRequest
@@ -53,7 +53,7 @@ class Policy:
         self.document = json.dumps(plain, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
         self.digest = hashlib.sha256(self.document.encode()).hexdigest()
         self._given = len(rules)
-        rules = (*rules, *_implied(rules))
+        rules = (*rules, *_IMPLIED)
         self._compiled = [CompiledRule(rule, order, len(rules)) for order, rule in enumerate(rules)]
         active = [each for each in self._compiled if each.rule.enabled]
         deciding = sorted((each for each in active if each.decides), key=lambda each: each.weight)
@@ -141,12 +141,9 @@ class Policy:
         return explain([*given, *implied], case, amount_nanos)
 
 
-def _implied(rules: tuple[Rule, ...]) -> tuple[Rule, ...]:
-    """What holds without a word of the operator: a transaction that never expires needs a person, because its money
-    would be held without an end. A rule of that type, also one that is switched off, says otherwise."""
-    if any(isinstance(rule, LastingTransaction) for rule in rules):
-        return ()
-    return (ImpliedLasting(name="lasting-transaction"),)
+_IMPLIED = (ImpliedLasting(name="lasting-transaction"),)
+"""What holds without a word of the operator: a transaction that never expires needs a person, because its money would
+be held without an end. Rules can only make that stricter, as any rule does; a person may approve ahead."""
 
 
 def compile_policy(document: object, *, source: Source | None = None) -> Policy:

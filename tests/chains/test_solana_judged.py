@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from solders.pubkey import Pubkey
 
 from aegis_core import Settings
 from aegis_core.errors import AegisDenied
+from aegis_core.protocol.approvals import EnvelopeRequest
 
 SYSTEM = "11111111111111111111111111111111"
 USDC = "usdc"
@@ -148,6 +150,9 @@ async def test_a_durable_nonce_needs_a_person_and_is_held_until_it_is_used(
     await desk.rules({"name": "no", "type": "lasting_transaction", "effect": "deny"})
     assert (await judged(desk, me, raw)).rule == "no"
     await desk.rules({"name": "fine", "type": "lasting_transaction", "effect": "observe"})
+    assert (await judged(desk, me, raw)).status == "PENDING", "a rule can only make it stricter"
+    ahead = EnvelopeRequest(agent_id="trader", rule="lasting-transaction", limit_usd=Decimal(100))
+    await desk.governor.approvals.approve_ahead(ahead, by="operator")
     chain.drops = True
     async with desk.agent.wallet("litesvm", str(me.pubkey())).transact(raw, intent="Act", wait=0) as tx:
         await tx.send()
