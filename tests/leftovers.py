@@ -167,7 +167,7 @@ class Walk:
                 if record["WORKFLOW"] != key[3:] or record["PLAN_STEP"] < 0:
                     continue
                 is_open = record["STATE"] in OPEN_STATES
-                held = record["AMOUNT"] if is_open else record["CHARGED"] - record["REFUNDED"]
+                held = record["AMOUNT"] if is_open else max(0, record["CHARGED"] - record["REFUNDED"])
                 where = "USED" if record["PLAN_STEP"] else "WAITING" if record["STATE"] == PENDING else "BESIDE"
                 sums[where] += held
                 sums["OPEN"] += is_open

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from aegis_core.chains.node import NodeFault, new_client, read_answer
 from aegis_core.protocol.errors import ChainError
-from aegis_core.protocol.parsing import loads
+from aegis_core.protocol.parsing import loads, without_repeats
 
 if TYPE_CHECKING:
     import httpx
@@ -30,6 +30,7 @@ _MILLISECONDS = 10**11
 """Seconds since 1970 are fewer for three thousand years, so what is more counts milliseconds."""
 _LONGEST = 64
 """Digits of a number that is read."""
+_NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,3})?")
 _ESCAPE = re.compile("~[01]")
 
 
@@ -56,11 +57,17 @@ class _Read(NamedTuple):
     read: float
 
 
+class _Fault(NamedTuple):
+    text: str
+    read: float
+
+
 class PricePages:
     """The pages of one operator, each read once for all who ask in the same seconds."""
 
     def __init__(self) -> None:
         self._known: dict[PricePage, _Read] = {}
+        self._faults: dict[PricePage, _Fault | None] = {}
         self._reading: dict[PricePage, asyncio.Lock] = {}
         self._client: httpx.AsyncClient | None = None
 
@@ -76,16 +83,23 @@ class PricePages:
             ChainError: it cannot be read, says no price, or an old one.
         """
         async with self._reading.setdefault(page, asyncio.Lock()):
-            known = self._known.get(page)
-            if known is None or not 0 <= now - known.read < AGAIN_SECONDS:
-                try:
-                    self._known[page] = known = await self._read(page, now)
-                except NodeFault as fault:  # what it said before may be young enough
-                    if known is None or _age(known, page, now):
-                        raise ChainError(f"{fault}.", chain=chain, reason="unpriced") from None
+            known, fault = self._known.get(page), self._faults.get(page)
+            if not any(each and 0 <= now - each.read < AGAIN_SECONDS for each in (known, fault)):
+                fault = self._faults[page] = await self._look(page, now)
+                known = self._known.get(page)
+            if fault is not None and (known is None or _age(known, page, now)):  # else what it said is young enough
+                raise ChainError(f"{fault.text}.", chain=chain, reason="unpriced")
         if problem := _age(known, page, now):
             raise ChainError(f"{_name(page)} {problem}.", chain=chain, reason="unpriced")
         return known.usd
+
+    async def _look(self, page: PricePage, now: float) -> _Fault | None:
+        """Read a page; what was wrong is remembered as long as what was right, so that nobody waits for it in turn."""
+        try:
+            self._known[page] = await self._read(page, now)
+        except NodeFault as fault:
+            return _Fault(str(fault), now)
+        return None
 
     async def _read(self, page: PricePage, now: float) -> _Read:
         self._client = self._client or new_client()
@@ -95,7 +109,7 @@ class PricePages:
         except TimeoutError:
             raise NodeFault(f"{_name(page)} did not answer within {_TIMEOUT_SECONDS:g} s") from None
         try:
-            said: Any = loads(content, parse_float=Decimal, parse_constant=Decimal)
+            said: Any = loads(content, parse_float=Decimal, parse_constant=Decimal, object_pairs_hook=without_repeats)
         except ValueError:
             raise NodeFault(f"{_name(page)} did not answer with JSON") from None
         usd = _dollars(_found(said, page.value))
@@ -156,6 +170,8 @@ def _moment(said: Any) -> float | None:
 def _number(said: Any) -> Decimal | None:
     """A number, or a text of one; what could not be counted with is none."""
     if isinstance(said, bool) or not isinstance(said, int | Decimal | str) or len(str(said)) > _LONGEST:
+        return None
+    if isinstance(said, str) and not _NUMBER.fullmatch(said):
         return None
     try:
         number = Decimal(said)

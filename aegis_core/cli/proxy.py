@@ -48,7 +48,7 @@ def proxy(
     """
     if context.invoked_subcommand is not None:
         return
-    settings = proxy_settings(upstream, tenant, serves=True, host=host, proxy_port=port)
+    settings = proxy_settings(upstream, tenant, host=host, proxy_port=port)
     fallbacks = settings.proxy_fallbacks | pairs("fallback", fallback)
     settings = settings.model_copy(update={"proxy_fallbacks": fallbacks})
     with _server_extra():
@@ -69,7 +69,7 @@ def doctor(
 
     Example: aegis proxy doctor --model openrouter=openai/gpt-4o-mini
     """
-    settings = proxy_settings(upstream, tenant, serves=False).model_copy(update={"policy_file": None})
+    settings = proxy_settings(upstream, tenant).model_copy(update={"policy_file": None})
     models = dict(pairs("model", model))
     found = asyncio.run(_examined(settings, models))
     if json:
@@ -99,14 +99,15 @@ def _server_extra() -> Generator[None]:
         ) from None
 
 
-def proxy_settings(upstream: list[str] | None, tenant: str | None, *, serves: bool, **given: object) -> Settings:
-    """The settings of a proxy: the environment, ``.env`` of the directory where it `serves`, and what the command says.
+def proxy_settings(upstream: list[str] | None, tenant: str | None, **given: object) -> Settings:
+    """The settings of a proxy: the environment, and what the command says. It holds keys of providers and is started
+    where people work, so it reads no ``.env`` of a directory, which could name another upstream for them.
 
     Raises:
         InvalidRequestError: an upstream that is not ``NAME=URL``.
     """
     said = {name: value for name, value in {"tenant": tenant, **given}.items() if value is not None}
-    settings = load_settings(working_directory=serves, **said)
+    settings = load_settings(working_directory=False, **said)
     urls = dict(settings.proxy_upstreams)
     urls |= pairs("upstream", upstream)
     return settings.model_copy(update={"proxy_upstreams": urls})

@@ -61,6 +61,8 @@ class EventReader:
             after = None if back else await self._stream.last()
         if after is not None:
             await self.check_past(after, numbered=tell)
+            if back and placed(after) == (0, 0):
+                return EventPage((), after, more=False, trimmed=False)  # nothing lies before the first
             low, high = (low, _earlier(high, after)) if back else (_later(low, after), high)
         found: list[Entry] = []
         looked, last, more = 0, after or ("$" if back else "0"), False

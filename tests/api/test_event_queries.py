@@ -94,6 +94,13 @@ async def test_what_is_no_query_says_why(governor: Governor, fields: dict[str, A
         await governor.find_events(**fields)
 
 
+async def test_nothing_lies_before_the_first(governor: Governor) -> None:
+    await work(governor)
+    for first in ("0", "0-0", "0-0.1"):
+        page = await governor.find_events(after=first, order="desc")
+        assert (page.events, page.more, page.trimmed) == ((), False, False)
+
+
 async def test_a_cursor_of_another_tenant_is_no_place(governor: Governor) -> None:
     """It lies between events of this tenant, by its time, and its number is not that of the event there."""
     await work(governor)

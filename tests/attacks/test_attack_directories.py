@@ -243,3 +243,14 @@ def test_who_trusts_a_directory_in_which_crewai_was_imported(
     ran = _ran_in(tmp_path, program, **started)
     assert (ran.returncode == 0) is goes_on, ran.stderr
     assert ("ConfigurationError: " in ran.stderr) is not goes_on
+
+
+def test_a_directory_that_names_an_upstream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The proxy is started where people work, and what it is sent goes out with their provider's key."""
+    from aegis_core.cli.proxy import proxy_settings
+
+    monkeypatch.chdir(tmp_path)
+    Path(".env").write_text('AEGIS_PROXY_UPSTREAMS={"openai": "http://127.0.0.1:9"}\n')
+    assert proxy_settings(None, None).proxy_upstreams == {}
+    monkeypatch.setenv("AEGIS_ENV_FILE", ".env")
+    assert proxy_settings(None, None).proxy_upstreams == {"openai": "http://127.0.0.1:9"}

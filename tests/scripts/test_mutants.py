@@ -177,7 +177,7 @@ MUTANTS: dict[str, tuple[str, ...]] = {
     "the same limit again is crossed again": ("if b[B_LIMIT] ~= limit then b", "if true then b"),
     "a new limit is not crossed anew": ("b[B_LIMIT], b[B_CROSSED], b[B_ALERT] = limit, 0, false", "b[B_LIMIT] = limit"),
     "a refund is made twice": ("local repeated = R[R_REFUND] == refund_id", "local repeated = false"),
-    "more is refunded than was charged": ("R[R_CHARGED] - R[R_REFUNDED]", "R[R_CHARGED]"),
+    "more is refunded than was charged": ("refund", "R[R_CHARGED] - R[R_REFUNDED]", "R[R_CHARGED]"),
     "a refund is not in the bill": ("  book(R, -nanos, 0, R[R_ESTIMATED] and -nanos or 0)\n", ""),
     "a refund makes more room than the limit": ("b[B_SPENT] - math.min(b[B_SPENT], amount)", "b[B_SPENT] - amount"),
     "a refund is taken from what was spent before": ("ring[at + E_NUMBER] >= window and", "true and"),

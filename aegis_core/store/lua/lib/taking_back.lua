@@ -12,8 +12,9 @@ local function take_back(id, R, nanos, refund_id, reason, author)
     end
   end
   book(R, -nanos, 0, R[R_ESTIMATED] and -nanos or 0)
-  correct_envelope(R, -nanos)
-  flows.count(id, R, -nanos, 0, 0)
+  local own = math.min(nanos, math.max(0, R[R_CHARGED] - R[R_REFUNDED])) -- what a chain gives beside widens no approval
+  correct_envelope(R, -own)
+  flows.count(id, R, -own, 0, 0)
   R[R_REFUNDED], R[R_REFUND] = R[R_REFUNDED] + nanos, refund_id
   local body = store_ended(id, R)
   event('refunded', encode({NOW, R[R_AGENT], id, R[R_REQUEST], nanos, R[R_CHARGED], R[R_REFUNDED], reason, author}))
