@@ -37,8 +37,9 @@ _LONG_BODY = b"HTTP/1.1 413 Content Too Large" + _ENDING
 def _unescaped(path: bytes) -> str:
     """A path without its escapes, decoded by the one function in C that can: what quoted-printable calls ``=41`` is
     ``%41`` here. With a broken one it stays as it is, and names nothing."""
+    text = path.decode("ascii")  # as uvicorn does: what is none is answered with 400
     if _BROKEN_ESCAPE.search(path):
-        return path.decode("ascii")
+        return text
     return a2b_qp(path.replace(b"=", b"%3D").replace(b"%", b"=")).decode(errors="replace")
 
 
@@ -94,12 +95,13 @@ class BoundedProtocol(BoundedConnection, HttpToolsProtocol):
         if len(self.url) > MAX_TARGET:
             self.url = path = _LONG_TARGET
         many = b"%" in path and path.count(b"%") > FEW_ESCAPES
+        decoded = _unescaped(path) if many else ""
         if many:
             self.url = b"/" + mark + query
         super().on_headers_complete()
         if many:  # nobody has read it yet: an answer is begun once this function has ended
             self.scope["raw_path"] = self.root_path.encode() + path
-            self.scope["path"] = self.root_path + _unescaped(path)
+            self.scope["path"] = self.root_path + decoded
         if len(self.pipeline) > MAX_QUEUED:
             raise self._exceeded()
 

@@ -252,6 +252,9 @@ def test_escapes_mean_what_they_do_elsewhere() -> None:
         path = b"".join(chance.choices(signs, k=chance.randrange(40)))
         assert wire._unescaped(path) == urllib.parse.unquote(path.decode())
     assert wire._unescaped(b"/%41%zz=") == "/%41%zz="
+    for strange in (b"/\xe4" + b"%41" * 90, b"/\xe4%zz"):  # as uvicorn has it, too
+        with pytest.raises(UnicodeDecodeError):
+            wire._unescaped(strange)
 
 
 @DEFENDED
