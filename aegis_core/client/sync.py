@@ -13,10 +13,11 @@ from aegis_core.client.leases import HELD, Lease
 from aegis_core.client.lock_block import LockBlock, leave
 from aegis_core.client.portal import Bridged, Portal, as_it_is
 from aegis_core.client.sync_approvals import SyncApprovals, SyncWorkflows
+from aegis_core.client.sync_grants import BridgedGrant
 from aegis_core.client.sync_wallets import SyncWallet
 from aegis_core.client.ties import End, tie_to_thread
 from aegis_core.client.workflows import Flow, WorkflowBlock
-from aegis_core.protocol.messages import Framework, Receipt, SessionOpened, Verdict
+from aegis_core.protocol.messages import Framework, Receipt, SessionOpened
 from aegis_core.protocol.workflows import Workflow
 
 
@@ -94,23 +95,13 @@ class SyncLockBlock(Bridged[LockBlock]):
         self._portal.run(self._inner.release(failed=error is not None))
 
 
-class SyncGrant(Bridged[Grant]):
+class SyncGrant(BridgedGrant[Grant]):
     """`Grant` for plain code."""
 
     check = Bridged.method(Grant.check, as_it_is)
     settle = Bridged.method(Grant.settle, as_it_is)
     release = Bridged.method(Grant.release, as_it_is)
     extend = Bridged.method(Grant.extend, Portal.run)
-
-    @property
-    def verdict(self) -> Verdict:
-        """The verdict that granted it."""
-        return self._inner.verdict
-
-    @property
-    def grant_id(self) -> str:
-        """The id under which the money is held."""
-        return self._inner.grant_id
 
     @property
     def model(self) -> str | None:

@@ -6,26 +6,16 @@ from collections.abc import Generator
 from contextlib import AbstractAsyncContextManager, contextmanager
 
 from aegis_core.client.portal import Bridged, Portal
+from aegis_core.client.sync_grants import BridgedGrant
 from aegis_core.client.wallets import HeldTransaction, Wallet
-from aegis_core.protocol.messages import Verdict
 from aegis_core.protocol.transactions import TransactionReport
 
 
-class SyncTransaction(Bridged[HeldTransaction]):
+class SyncTransaction(BridgedGrant[HeldTransaction]):
     """`HeldTransaction` for plain code."""
 
     send = Bridged.method(HeldTransaction.send, Portal.run)
     settled = Bridged.method(HeldTransaction.settled, Portal.run)
-
-    @property
-    def verdict(self) -> Verdict:
-        """The verdict that granted it."""
-        return self._inner.verdict
-
-    @property
-    def grant_id(self) -> str:
-        """The id under which the money is held."""
-        return self._inner.grant_id
 
     @property
     def report(self) -> TransactionReport | None:
