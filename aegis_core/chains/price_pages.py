@@ -87,11 +87,11 @@ class PricePages:
             if not any(each and 0 <= now - each.read < AGAIN_SECONDS for each in (known, fault)):
                 fault = self._faults[page] = await self._look(page, now)
                 known = self._known.get(page)
-            if fault is not None and (known is None or _age(known, page, now)):  # else what it said is young enough
-                raise ChainError(f"{fault.text}.", chain=chain, reason="unpriced")
-        if problem := _age(known, page, now):
-            raise ChainError(f"{_name(page)} {problem}.", chain=chain, reason="unpriced")
-        return known.usd
+        old = "" if known is None else _age(known, page, now)
+        if known is not None and not old:  # a fault since does not matter while what it said is young enough
+            return known.usd
+        problem = fault.text if fault else f"{_name(page)} {old}"
+        raise ChainError(f"{problem}.", chain=chain, reason="unpriced")
 
     async def _look(self, page: PricePage, now: float) -> _Fault | None:
         """Read a page; what was wrong is remembered as long as what was right, so that nobody waits for it in turn."""
